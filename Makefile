@@ -1,0 +1,209 @@
+# flowmap: build, test, reproduce. `make help` lists what there is to make.
+#
+#   make CC=clang CFLAGS='-O2 -g'    another compiler, other optimisation
+#   make V=1                         show the commands
+#
+# Everything built lands in build/, but for the program ./flowmap.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS = -O3
+PREFIX = /usr/local
+PROFILE = laptop
+
+# As many jobs as processors; a -j on the command line wins, and a make above us decides for us.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
+B = build
+PROGRAM = flowmap
+MODULE = $B/flowmap/core.so
+LIBRARY = $B/libflowmap.a
+Q = $(if $V,,@)
+
+# ---------------------------------------------------------------------- flags
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+  -Wmissing-prototypes -Wvla \
+  -Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion
+# No contraction of a*b+c and no -march=native: the same bits from every compiler and machine of one
+# instruction set. Position independent, for the module; hidden, so that it costs nothing.
+FLAGS = -std=c11 -D_XOPEN_SOURCE=700 -Icore -MMD -MP -fPIC -fvisibility=hidden \
+  -ffp-contract=off -pthread $(WARNINGS) $(CFLAGS) $(SANITIZE)
+
+# pkg-config is asked when first needed, and the answer kept: `make help` needs none.
+LIBRARIES = openblas nettle zlib
+LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFLAGS)
+LUA_STATIC = $(eval LUA_STATIC := \
+  $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
+LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
+LIBS = $(eval LIBS := $$(shell pkg-config --libs $$(LIBRARIES)) -lm)$(LIBS)
+# The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads.
+PROGRAM_LIBS = -Wl,-E -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
+
+# ---------------------------------------------------------------------- objects
+
+# Kernels are compiled per instruction set and element type (see core/kernels/simd.h), and once more
+# with FM_RULES for what does not depend on either: shape and differentiation rules, tables.
+ISAS = scalar $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
+DTYPES = f32 f64
+FLAGS_scalar =
+FLAGS_avx2 = -mavx2 -mfma
+FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+VARIANTS = $(foreach isa,$(ISAS),$(addprefix $(isa).,$(DTYPES)))
+
+KERNELS = $(wildcard core/ops/*.c core/kernels/*.c)
+BINDING = $(wildcard core/bind*.c)
+CORE = $(filter-out $(BINDING) core/main.c,$(wildcard core/*.c core/program/*.c))
+
+LIBRARY_OBJECTS = $(CORE:%.c=$B/%.o) \
+  $(foreach v,rules $(VARIANTS),$(KERNELS:%.c=$B/%.$v.o))
+BINDING_OBJECTS = $(BINDING:%.c=$B/%.o)
+
+C_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/c/test_*.c))
+C_TESTS_SHARED = $(patsubst %.c,$B/%.o,$(filter-out tests/c/test_%.c,$(wildcard tests/c/*.c)))
+C_BENCHES = $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
+LUA_TESTS = $(wildcard tests/lua/test_*.lua)
+LUA_BENCHES = $(wildcard tests/bench/*.lua)
+
+# So that a stock lua5.4 finds our sources and our module, and tests find the program.
+LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
+  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)'
+
+# ---------------------------------------------------------------------- build
+
+.PHONY: all check run-tests bench asan run-asan lint lint-sizes lint-format lint-tidy lint-lua \
+  reproduce paper install uninstall clean help FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAM) $(MODULE) ## build ./flowmap and the Lua module (the default)
+
+$(PROGRAM): $B/core/main.o $(BINDING_OBJECTS) $(LIBRARY)
+	$(call say,LINK)
+	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ $(PROGRAM_LIBS) -o $@
+
+# Lua's functions come from whoever loads the module.
+$(MODULE): $(BINDING_OBJECTS) $(LIBRARY)
+	$(call say,LINK)
+	$Q$(CC) -shared -Wl,-Bsymbolic $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(LIBRARY): $(LIBRARY_OBJECTS) $B/objects.list
+	$(call say,AR)
+	$Qrm -f $@ && $(AR) rcs $@ $(LIBRARY_OBJECTS)
+
+$(BINDING_OBJECTS): EXTRA = $(LUA_CFLAGS) -fvisibility=default
+$B/core/main.o: EXTRA = $(LUA_CFLAGS)
+$(CORE:%.c=$B/%.o): EXTRA = $(LIB_CFLAGS)
+
+$B/%.o: %.c $B/flags.list
+	$(call say,CC)
+	$Q$(CC) $(FLAGS) $(EXTRA) -c $< -o $@
+
+$B/%.rules.o: %.c $B/flags.list
+	$(call say,CC)
+	$Q$(CC) $(FLAGS) -DFM_RULES -c $< -o $@
+
+define variant
+$B/%.$1.$2.o: %.c $B/flags.list
+	$$(call say,CC)
+	$$Q$$(CC) $$(FLAGS) $$(FLAGS_$1) -DFM_ISA=$1 -DFM_T=$2 -c $$< -o $$@
+endef
+$(foreach isa,$(ISAS),$(foreach t,$(DTYPES),$(eval $(call variant,$(isa),$t))))
+
+$B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
+	$(call say,LINK)
+	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+
+# What was compiled how: these files change, and so cause a new build, when their contents do.
+$B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
+$B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)
+$B/%.list: FORCE
+	@pkg-config --exists lua5.4 $(LIBRARIES) || { \
+	  echo "flowmap: one of lua5.4 $(LIBRARIES) not found; run .ci/deps.sh" >&2; exit 2; }
+	@mkdir -p $(@D)
+	@echo '$(CONTENTS)' | cmp -s - $@ || echo '$(CONTENTS)' > $@
+
+# Folders are made on the way.
+say = @mkdir -p $(@D); $(if $V,,printf '  %-5s %s\n' '$1' '$@')
+
+-include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BINDING_OBJECTS) $B/core/main.o \
+  $(C_TESTS:=.o) $(C_TESTS_SHARED) $(C_BENCHES:=.o))
+
+# ---------------------------------------------------------------------- test
+
+check: ## run all tests, after installing missing packages
+	@.ci/deps.sh
+	@$(MAKE) run-tests
+
+run-tests: all $(C_TESTS)
+	@$(LUA_ENV) tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck' $(LUA_TESTS:%='lua5.4 %')
+
+bench: all $(C_BENCHES) ## measure speed and memory (flowmap bench, tests/bench)
+	./$(PROGRAM) bench
+	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \
+	  echo "== $$b"; env $(LUA_ENV) $$b; done
+
+asan: ## C tests, gradcheck and a smoke run under AddressSanitizer and UBSan
+	@$(MAKE) run-asan B=build/asan PROGRAM=build/asan/flowmap \
+	  CFLAGS='-O1 -g' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all \
+	  -fno-omit-frame-pointer'
+
+run-asan: $(PROGRAM) $(C_TESTS)
+	@ln -sfn ../../lua $B/lua
+	@tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck'
+	rm -rf $B/smoke
+	./$(PROGRAM) run experiments/checkerboard.lua --profile smoke --out $B/smoke
+
+# Each linter is used when it is installed.
+C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
+have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
+TIDY = clang-tidy --quiet --warnings-as-errors='*'
+lint: lint-sizes lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths
+
+lint-sizes:
+	@.ci/sizes.sh $(C_SOURCES) $(shell find lua experiments tests -name '*.lua')
+lint-format:
+	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
+lint-tidy:
+	@$(call have,clang-tidy) \
+	$(TIDY) $(CORE) $(BINDING) core/main.c -- $(FLAGS) $(LUA_CFLAGS) $(LIB_CFLAGS) && \
+	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_RULES && \
+	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_ISA=scalar -DFM_T=f32
+lint-lua:
+	@$(call have,luacheck) luacheck --quiet lua experiments tests
+
+# ---------------------------------------------------------------------- use
+
+reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
+	@.ci/deps.sh
+	@$(MAKE) all
+	./$(PROGRAM) reproduce --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $J,--jobs $J)
+
+paper: all ## weave experiments and results into one HTML page (paper/build)
+	./$(PROGRAM) paper --profile $(PROFILE)
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+LIB = $(DESTDIR)$(PREFIX)/lib
+install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
+	install -D $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/flowmap
+	install -Dm644 $(MODULE) $(LIB)/lua/5.4/flowmap/core.so
+	@for f in $$(find lua experiments paper -path paper/build -prune -o -type f -print); do \
+	  install -Dm644 $$f $(SHARE)/flowmap/$$f || exit; done
+	mkdir -p $(SHARE)/lua/5.4
+	ln -sfn ../../flowmap/lua/flowmap $(SHARE)/lua/5.4/flowmap
+	@for f in README.md LICENSE CITATION.cff; do \
+	  install -Dm644 $$f $(SHARE)/doc/flowmap/$$f || exit; done
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/flowmap $(SHARE)/lua/5.4/flowmap
+	rm -rf $(LIB)/lua/5.4/flowmap $(SHARE)/flowmap $(SHARE)/doc/flowmap
+
+clean: ## remove what was built; results stay
+	rm -rf $B paper/build $(PROGRAM)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,31 @@
+/* apply.c - eager execution: one operation on tensors, now. */
+#include "op.h"
+
+#define MAX_OPERANDS 64
+
+fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a) {
+  const void *x[MAX_OPERANDS] = {0};
+  fm_sig sig[MAX_OPERANDS], out;
+  fm_attr attr = a ? *a : (fm_attr){{0}, {0}};
+  if (nin > MAX_OPERANDS) {
+    fm_fail(ctx, FM_EUSAGE, "%s: %d operands found, expected at most %d", op->name, nin,
+            MAX_OPERANDS);
+    return NULL;
+  }
+  for (int k = 0; k < nin; k++) {
+    sig[k] = (fm_sig){in[k]->dtype, in[k]->shape};
+    x[k] = in[k]->data;
+  }
+  if (fm_infer(ctx, op, nin, sig, &attr, &out) != FM_OK) return NULL;
+  fm_tensor *y = fm_tensor_new(ctx, out.dtype, &out.shape);
+  if (y == NULL) return NULL;
+  const fm_kernel *kernel = fm_kernel_of(op, out.dtype);
+  if (kernel->map) {
+    const void *b = nin > 1 ? x[1] : x[0], *c = nin > 2 ? x[2] : x[0];
+    kernel->map(fm_shape_count(&out.shape), y->data, x[0], b, c, attr.f);
+  } else {
+    fm_exec e = {.attr = &attr, .out = &out, .in = sig, .nin = nin, .y = y->data, .x = x};
+    kernel->exec(&e);
+  }
+  return y;
+}

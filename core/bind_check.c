@@ -1,0 +1,36 @@
+/* bind_check.c - the checks of every operation's rules, in Lua: fm.gradcheck([name]). */
+#include "bind.h"
+#include "check.h"
+
+static void add_row(void *arg, const fm_check *c) {
+  lua_State *L = arg;
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, c->op);
+  lua_setfield(L, -2, "op");
+  lua_pushstring(L, c->check);
+  lua_setfield(L, -2, "check");
+  lua_pushnumber(L, c->error);
+  lua_setfield(L, -2, "error");
+  lua_pushnumber(L, c->bound);
+  lua_setfield(L, -2, "bound");
+  lua_pushboolean(L, c->ok);
+  lua_setfield(L, -2, "ok");
+  lua_seti(L, -2, (lua_Integer)luaL_len(L, -2) + 1);
+}
+
+static int gradcheck(lua_State *L) {
+  const char *name = luaL_optstring(L, 1, NULL);
+  const fm_op *only = name ? fm_op_find(name) : NULL;
+  if (name && only == NULL) bind_fail(L, FM_EUSAGE, "gradcheck: there is no operation '%s'", name);
+  lua_newtable(L);
+  for (int k = 0; k < fm_op_count(); k++)
+    if ((only == NULL || only == fm_op_at(k)) &&
+        fm_check_op(bind_ctx(L), fm_op_at(k), add_row, L) != FM_OK)
+      bind_raise(L);
+  return 1;
+}
+
+void bind_open_check(lua_State *L) {
+  lua_pushcfunction(L, gradcheck);
+  lua_setfield(L, -2, "gradcheck");
+}

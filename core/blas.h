@@ -1,0 +1,17 @@
+/* blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b) + beta y. */
+#ifndef FM_BLAS_H
+#define FM_BLAS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void fm_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                 const float *b, int64_t ldb, float beta, float *y, int64_t ldy);
+void fm_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
+                 const double *b, int64_t ldb, double beta, double *y, int64_t ldy);
+/* One thread per call from now on (the core's own workers run side by side). */
+void fm_blas_init(void);
+/* The kernel family that the library chose for this processor, e.g. "Cooperlake". */
+const char *fm_blas_name(void);
+
+#endif

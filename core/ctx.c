@@ -1,0 +1,203 @@
+/* ctx.c - the context: one error sentence, one memory account, one pool of worker threads. */
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fm.h"
+#include "kernels/isa.h"
+
+#define MAX_THREADS 256
+
+typedef void (*task_fn)(void *arg, int task);
+
+struct fm_ctx {
+  pthread_mutex_t lock; /* guards the error, the job and the pool */
+  pthread_cond_t wake, done;
+  char sentence[512];
+  fm_err code;
+  atomic_size_t now, peak;
+  atomic_long fail_in; /* > 0: allocations until one fails */
+  int threads;         /* wanted, the calling thread included */
+  int nworkers;        /* running beside the caller */
+  pthread_t worker[MAX_THREADS];
+  bool quit;
+  unsigned long job; /* number of the current job, to tell a new one */
+  task_fn fn;
+  void *arg;
+  int ntasks, busy;
+  atomic_int next;
+};
+
+/* ------------------------------------------------------------------ errors */
+
+fm_err fm_fail(fm_ctx *ctx, fm_err err, const char *format, ...) {
+  pthread_mutex_lock(&ctx->lock);
+  if (ctx->code == FM_OK) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ctx->sentence, sizeof ctx->sentence, format, args);
+    va_end(args);
+    ctx->code = err;
+  }
+  pthread_mutex_unlock(&ctx->lock);
+  return err;
+}
+
+const char *fm_error(const fm_ctx *ctx) { return ctx->code == FM_OK ? "" : ctx->sentence; }
+
+fm_err fm_error_code(const fm_ctx *ctx) { return ctx->code; }
+
+void fm_error_clear(fm_ctx *ctx) { ctx->code = FM_OK; }
+
+/* ------------------------------------------------------------------ memory */
+
+static bool must_fail(fm_ctx *ctx) {
+  long left = atomic_load(&ctx->fail_in);
+  while (left > 0)
+    if (atomic_compare_exchange_weak(&ctx->fail_in, &left, left - 1)) return left == 1;
+  return false;
+}
+
+void *fm_alloc(fm_ctx *ctx, size_t bytes) {
+  void *p = NULL;
+  size_t size = bytes == 0 ? 64 : bytes;
+  if (must_fail(ctx) || size > SIZE_MAX / 2 || posix_memalign(&p, 64, size) != 0) {
+    fm_fail(ctx, FM_ENOMEM, "memory: %zu bytes could not be had (%zu are in use)", bytes,
+            atomic_load(&ctx->now));
+    return NULL;
+  }
+  size_t now = atomic_fetch_add(&ctx->now, bytes) + bytes;
+  size_t peak = atomic_load(&ctx->peak);
+  while (now > peak && !atomic_compare_exchange_weak(&ctx->peak, &peak, now)) continue;
+  return p;
+}
+
+void *fm_resize(fm_ctx *ctx, void *p, size_t was, size_t to) {
+  void *q = fm_alloc(ctx, to);
+  if (q == NULL) return NULL;
+  if (p != NULL) memcpy(q, p, was < to ? was : to);
+  fm_free(ctx, p, was);
+  return q;
+}
+
+void fm_free(fm_ctx *ctx, void *p, size_t bytes) {
+  if (p == NULL) return;
+  atomic_fetch_sub(&ctx->now, bytes);
+  free(p);
+}
+
+size_t fm_bytes_now(const fm_ctx *ctx) { return atomic_load(&ctx->now); }
+
+size_t fm_bytes_peak(const fm_ctx *ctx) { return atomic_load(&ctx->peak); }
+
+void fm_fail_alloc(fm_ctx *ctx, long k) { atomic_store(&ctx->fail_in, k); }
+
+/* ------------------------------------------------------------------ threads */
+
+static void run_tasks(fm_ctx *ctx, task_fn fn, void *arg, int n) {
+  for (int i; (i = atomic_fetch_add(&ctx->next, 1)) < n;) fn(arg, i);
+}
+
+static void *worker_main(void *p) {
+  fm_ctx *ctx = p;
+  unsigned long seen = 0;
+  pthread_mutex_lock(&ctx->lock);
+  for (;;) {
+    while (!ctx->quit && ctx->job == seen) pthread_cond_wait(&ctx->wake, &ctx->lock);
+    if (ctx->quit) break;
+    seen = ctx->job;
+    if (ctx->fn == NULL) continue; /* woke after the job had ended */
+    task_fn fn = ctx->fn;
+    void *arg = ctx->arg;
+    int n = ctx->ntasks;
+    ctx->busy++;
+    pthread_mutex_unlock(&ctx->lock);
+    run_tasks(ctx, fn, arg, n);
+    pthread_mutex_lock(&ctx->lock);
+    if (--ctx->busy == 0) pthread_cond_signal(&ctx->done);
+  }
+  pthread_mutex_unlock(&ctx->lock);
+  return NULL;
+}
+
+static void stop_workers(fm_ctx *ctx) {
+  pthread_mutex_lock(&ctx->lock);
+  ctx->quit = true;
+  pthread_cond_broadcast(&ctx->wake);
+  pthread_mutex_unlock(&ctx->lock);
+  for (int i = 0; i < ctx->nworkers; i++) pthread_join(ctx->worker[i], NULL);
+  ctx->nworkers = 0;
+  ctx->quit = false;
+}
+
+/* Workers start with the first parallel job: a program that only prints its help needs none. */
+static void start_workers(fm_ctx *ctx) {
+  while (ctx->nworkers < ctx->threads - 1) {
+    if (pthread_create(&ctx->worker[ctx->nworkers], NULL, worker_main, ctx) != 0) break;
+    ctx->nworkers++;
+  }
+}
+
+void fm_parallel(fm_ctx *ctx, int n, task_fn fn, void *arg) {
+  if (n <= 1 || ctx->threads == 1) {
+    for (int i = 0; i < n; i++) fn(arg, i);
+    return;
+  }
+  start_workers(ctx);
+  pthread_mutex_lock(&ctx->lock);
+  ctx->fn = fn;
+  ctx->arg = arg;
+  ctx->ntasks = n;
+  atomic_store(&ctx->next, 0);
+  ctx->job++;
+  pthread_cond_broadcast(&ctx->wake);
+  pthread_mutex_unlock(&ctx->lock);
+  run_tasks(ctx, fn, arg, n);
+  pthread_mutex_lock(&ctx->lock);
+  ctx->fn = NULL; /* late wakers must not touch a finished job */
+  while (ctx->busy > 0) pthread_cond_wait(&ctx->done, &ctx->lock);
+  pthread_mutex_unlock(&ctx->lock);
+}
+
+int fm_threads(const fm_ctx *ctx) { return ctx->threads; }
+
+fm_err fm_set_threads(fm_ctx *ctx, int threads) {
+  if (threads < 1 || threads > MAX_THREADS)
+    return fm_fail(ctx, FM_EUSAGE, "threads: found %d, expected 1 to %d", threads, MAX_THREADS);
+  stop_workers(ctx);
+  ctx->threads = threads;
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ life */
+
+static int default_threads(void) {
+  const char *text = getenv("FM_THREADS");
+  long n = text ? strtol(text, NULL, 10) : 0;
+  if (n < 1 || n > MAX_THREADS) n = sysconf(_SC_NPROCESSORS_ONLN);
+  return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
+}
+
+fm_ctx *fm_ctx_new(int threads) {
+  fm_ctx *ctx = calloc(1, sizeof *ctx);
+  if (ctx == NULL) return NULL;
+  pthread_mutex_init(&ctx->lock, NULL);
+  pthread_cond_init(&ctx->wake, NULL);
+  pthread_cond_init(&ctx->done, NULL);
+  ctx->threads = threads > 0 && threads <= MAX_THREADS ? threads : default_threads();
+  fm_isa(); /* decide before threads ask */
+  return ctx;
+}
+
+void fm_ctx_free(fm_ctx *ctx) {
+  if (ctx == NULL) return;
+  stop_workers(ctx);
+  pthread_cond_destroy(&ctx->done);
+  pthread_cond_destroy(&ctx->wake);
+  pthread_mutex_destroy(&ctx->lock);
+  free(ctx);
+}

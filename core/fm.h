@@ -1,0 +1,294 @@
+/*
+** fm.h - the public C API of flowmap's numerical core, in reading order:
+** context and errors, memory, tensors, random numbers, operations, programs,
+** execution, optimisers, files.
+**
+** Ownership in one sentence per type:
+**   fm_ctx     owns the error sentence, the thread pool and the memory account; free it last.
+**   fm_tensor  is reference counted: fm_tensor_new returns one reference, fm_tensor_drop gives it up.
+**   fm_prog    owns its nodes and one reference to each constant tensor it mentions.
+**   fm_plan    owns its schedule and its arenas, and borrows nothing: it copies what it needs.
+**   fm_ckpt    (a file being read) owns the bytes of the file; the tensors it hands out are copies.
+**
+** Every function that can fail returns fm_err (or NULL / -1) and leaves ONE sentence in the
+** context: operation, argument, what was found, what was expected. Core never prints or exits.
+*/
+#ifndef FM_H
+#define FM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FM_VERSION "0.1.0"
+#define FM_MAX_DIMS 6   /* largest tensor rank */
+#define FM_MAX_LANES 4  /* gradient partial sums; fixed, so bits do not depend on threads */
+
+/* ------------------------------------------------------------------ context and errors */
+
+typedef enum fm_err {
+  FM_OK = 0,
+  FM_EUSAGE,   /* a wrong argument: shape, dtype, name, range      (exit code 2) */
+  FM_EDATA,    /* a file missing, damaged or not writable          (exit code 3) */
+  FM_ENUMERIC, /* NaN or infinity where a number was needed        (exit code 4) */
+  FM_ENOMEM    /* out of memory                                    (exit code 2) */
+} fm_err;
+
+typedef struct fm_ctx fm_ctx;
+
+/* A context with `threads` worker threads (0: one per processor, or FM_THREADS); NULL on failure. */
+fm_ctx *fm_ctx_new(int threads);
+void fm_ctx_free(fm_ctx *ctx);
+
+/* Record a sentence (printf style) and return `err`; the first sentence stays until cleared. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+fm_err fm_fail(fm_ctx *ctx, fm_err err, const char *format, ...);
+const char *fm_error(const fm_ctx *ctx); /* the sentence, "" if none */
+fm_err fm_error_code(const fm_ctx *ctx);
+void fm_error_clear(fm_ctx *ctx);
+
+int fm_threads(const fm_ctx *ctx);
+fm_err fm_set_threads(fm_ctx *ctx, int threads); /* 1..256; results do not depend on it */
+
+/* ------------------------------------------------------------------ memory */
+
+/* All memory of the core comes from here: 64-byte aligned, counted, and made to fail on demand. */
+void *fm_alloc(fm_ctx *ctx, size_t bytes);                    /* NULL + FM_ENOMEM sentence */
+void *fm_resize(fm_ctx *ctx, void *p, size_t was, size_t to); /* keeps p on failure */
+void fm_free(fm_ctx *ctx, void *p, size_t bytes);
+size_t fm_bytes_now(const fm_ctx *ctx);
+size_t fm_bytes_peak(const fm_ctx *ctx);
+void fm_fail_alloc(fm_ctx *ctx, long k); /* tests: the k-th allocation from now fails; 0: never */
+
+/* ------------------------------------------------------------------ tensors */
+
+typedef enum fm_dtype { FM_F32 = 0, FM_F64 = 1 } fm_dtype;
+
+typedef struct fm_shape {
+  int nd;                  /* rank, 0 (a scalar) .. FM_MAX_DIMS */
+  int64_t d[FM_MAX_DIMS];  /* sizes, outermost first; unused entries are 0 */
+} fm_shape;
+
+/* Row-major, contiguous, 64-byte aligned values. `data` may be written by its owner only. */
+typedef struct fm_tensor {
+  fm_ctx *ctx;
+  void *data;
+  size_t bytes;
+  fm_shape shape;
+  fm_dtype dtype;
+  int refs;
+} fm_tensor;
+
+size_t fm_dtype_size(fm_dtype dtype);
+const char *fm_dtype_name(fm_dtype dtype);    /* "float32", "float64" */
+int64_t fm_shape_count(const fm_shape *s);    /* number of values; 1 for a scalar */
+bool fm_shape_eq(const fm_shape *a, const fm_shape *b);
+const char *fm_shape_text(const fm_shape *s, char buf[96]); /* "(2, 3)"; returns buf */
+
+fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape); /* zeros */
+fm_tensor *fm_tensor_keep(fm_tensor *t);
+void fm_tensor_drop(fm_tensor *t); /* NULL is allowed */
+double fm_tensor_get(const fm_tensor *t, int64_t i); /* flat index, as double */
+void fm_tensor_set(fm_tensor *t, int64_t i, double value);
+bool fm_tensor_finite(const fm_tensor *t, int64_t *where); /* flat index of the first NaN/inf */
+
+/* ------------------------------------------------------------------ random numbers */
+
+/*
+** Philox4x32-10 (Salmon et al., SC 2011). A value depends on nothing but
+** (seed, stream, step, sample index, position in the sample), hence not on micro-batches,
+** threads or resumption. `row0` is the sample index of the first row.
+*/
+typedef struct fm_rng {
+  uint64_t seed;
+  uint32_t stream; /* which use: data, base noise, times, dropout, ... */
+  uint32_t step;   /* training step */
+} fm_rng;
+
+void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* rows x cols values; uniform on [0,1) with 24 (float64: 53) bits; normal by Box-Muller. */
+void fm_rng_uniform(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y);
+void fm_rng_normal(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y);
+
+/* ------------------------------------------------------------------ programs */
+
+/*
+** A program is a straight-line list of operations on shaped values, in SSA form. It is built once
+** by tracing and then only transformed (jvp, vjp, optimise) or executed.
+*/
+typedef struct fm_prog fm_prog;
+typedef struct fm_op fm_op; /* see op.h; the table of all operations is ops.def */
+typedef int32_t fm_val;     /* a value: the index of the node that makes it */
+#define FM_NONE ((fm_val)-1) /* no value: an absent tangent or cotangent means zero */
+
+typedef struct fm_attr { /* what an operation needs beside its operands; unused entries are 0 */
+  int64_t i[8];
+  double f[2];
+} fm_attr;
+
+typedef struct fm_sig {
+  fm_dtype dtype;
+  fm_shape shape;
+} fm_sig;
+
+const fm_op *fm_op_find(const char *name); /* NULL if there is none */
+int fm_op_count(void);
+const fm_op *fm_op_at(int k);
+
+/* Run one operation now: the result is a new tensor (one reference), NULL on failure. */
+fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a);
+
+fm_prog *fm_prog_new(fm_ctx *ctx);
+void fm_prog_free(fm_prog *p);
+fm_err fm_prog_error(const fm_prog *p); /* sticky: set by the first failing emission */
+int fm_prog_count(const fm_prog *p);    /* number of nodes */
+fm_sig fm_prog_sig(const fm_prog *p, fm_val v);
+
+/* Append a node. Errors are sticky: FM_NONE is returned and may be passed on. */
+fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr);
+fm_val fm_const(fm_prog *p, fm_tensor *t); /* keeps a reference */
+
+/* Inputs are whole for every micro-batch (shared) or cut along their first axis (rows). */
+typedef enum fm_role { FM_SHARED, FM_ROWS } fm_role;
+fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig);
+
+/* Outputs are added over micro-batches in a fixed tree (sum) or stacked (rows). */
+typedef enum fm_merge { FM_SUM, FM_STACK } fm_merge;
+fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge);
+
+/*
+** Forward mode: tangents dy[] of y[] when x[] moves along dx[] (FM_NONE: not at all). Emits into the
+** same program and shares its values. dy[k] may be FM_NONE (zero).
+*/
+fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, const fm_val *y,
+              fm_val *dy);
+/* Reverse mode: cotangents dx[] of x[] for cotangents dy[] of y[]. dx[k] may be FM_NONE (zero). */
+fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, const fm_val *x,
+              fm_val *dx);
+
+/* Passes; each can be switched off, and every combination gives the same values. */
+enum { FM_PASS_REASSOCIATE = 1, FM_PASS_STACK = 2, FM_PASS_FUSE = 4, FM_PASS_REUSE = 8,
+       FM_PASS_CSE = 16, FM_PASS_ALL = 31 };
+
+/* ------------------------------------------------------------------ execution */
+
+/*
+** An executable: programs traced for the micro-batch shapes of one batch, planned, with an arena per
+** worker and FM_MAX_LANES partial sums. Micro-batch k runs program `which[k]` on rows row0[k]...
+*/
+typedef struct fm_exe fm_exe;
+
+typedef struct fm_cut {
+  int nmicro;
+  const int *which;     /* program of micro-batch k */
+  const int64_t *row0;  /* its first sample; row0[nmicro] is the batch size */
+} fm_cut;
+
+/* Takes over nothing: programs may be freed afterwards. All must have the same inputs and outputs. */
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes);
+void fm_exe_free(fm_exe *e);
+
+typedef struct fm_job {
+  uint64_t seed;
+  uint32_t step;
+  fm_tensor *const *in; /* one per input: shared, or with the whole batch as first axis */
+  fm_tensor **out;      /* one per output, overwritten: the sum, or all rows */
+} fm_job;
+
+fm_err fm_exe_run(fm_exe *e, const fm_job *job);
+int fm_exe_ins(const fm_exe *e);
+int fm_exe_outs(const fm_exe *e);
+fm_sig fm_exe_out(const fm_exe *e, int k, fm_merge *merge); /* shape with the whole batch */
+
+typedef struct fm_stats {
+  int traced, executed;        /* nodes after tracing and AD; steps of the plan */
+  double flops;                /* per batch, a multiply-add counted as two */
+  double moved;                /* bytes read and written by the steps, per batch */
+  size_t arena;                /* bytes per worker */
+  size_t lanes;                /* bytes of partial sums */
+  double ms_optimise, ms_plan; /* time spent preparing */
+} fm_stats;
+fm_stats fm_exe_stats(const fm_exe *e);
+/* Measured once per step: a table of ops with FLOPs, bytes, microseconds; malloc'ed text, free() it. */
+char *fm_exe_explain(fm_exe *e, const fm_job *job);
+
+/* ------------------------------------------------------------------ threads */
+
+/* Run fn(arg, 0) .. fn(arg, n-1) on the context's workers, in any order; returns when all are done. */
+void fm_parallel(fm_ctx *ctx, int n, void (*fn)(void *arg, int task), void *arg);
+
+/* ------------------------------------------------------------------ optimisers */
+
+typedef enum fm_optim_kind { FM_RADAM, FM_ADAMW } fm_optim_kind;
+
+#define FM_MAX_EMA 4
+
+typedef struct fm_optim_conf {
+  fm_optim_kind kind;
+  double b1, b2, eps;     /* moments and the denominator's offset */
+  double weight_decay;    /* AdamW: decoupled; RAdam: ignored */
+  double clip;            /* global-norm bound on the scaled gradient; 0: none */
+  int nema;               /* how many averages of the weights are kept */
+  double ema[FM_MAX_EMA]; /* their decays: ema <- decay ema + (1 - decay) w, starting at w */
+} fm_optim_conf;
+
+typedef struct fm_optim fm_optim; /* owns its moments and averages; keeps a reference to each parameter */
+
+/* RAdam (Liu et al. 2020; the form of optax.radam, threshold 5) and AdamW (Loshchilov, Hutter 2019). */
+fm_optim *fm_optim_new(fm_ctx *ctx, const fm_optim_conf *conf, int n, fm_tensor *const *params);
+void fm_optim_free(fm_optim *o);
+/*
+** One step in place: g <- scale * grads[i], clip by global norm (sum in a fixed order, so the same
+** bits for any number of threads), moments, weights, averages. `norm`: the norm before clipping.
+** A non-finite norm changes nothing and returns FM_ENUMERIC naming the first bad parameter's index.
+*/
+fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double scale, double *norm);
+/* State tensors, shared with the optimiser: what = 0 first moment, 1 second moment, 2 + k: average k. */
+fm_tensor *fm_optim_state(fm_optim *o, int what, int i);
+int64_t fm_optim_steps(const fm_optim *o);
+void fm_optim_set_steps(fm_optim *o, int64_t steps);
+
+/* ------------------------------------------------------------------ files */
+
+typedef struct fm_named {
+  const char *name;
+  fm_tensor *tensor;
+} fm_named;
+
+typedef struct fm_pair {
+  const char *key, *value;
+} fm_pair;
+
+/*
+** Write `bytes` to `path` so that a reader sees the old file or the whole new one: temporary name in
+** the same folder, fsync, rename, fsync of the folder. With `keep`, the old file stays as path.prev.
+*/
+fm_err fm_write_file(fm_ctx *ctx, const char *path, const void *bytes, size_t n, bool keep);
+/* Whole file into fm_alloc'ed memory (one more byte, a 0, is appended). */
+fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n);
+
+/*
+** safetensors, float32 and float64, with string metadata and a CRC-32 over the whole file in it, so that every
+** truncation and every flipped byte is found on reading. Non-finite tensors are refused (FM_ENUMERIC).
+*/
+fm_err fm_save_safetensors(fm_ctx *ctx, const char *path, int n, const fm_named *tensors, int nmeta,
+                           const fm_pair *meta, bool keep);
+
+typedef struct fm_ckpt {
+  fm_ctx *ctx;
+  int n, nmeta;
+  fm_named *tensors; /* names and tensors; the caller may fm_tensor_keep them */
+  fm_pair *meta;
+} fm_ckpt;
+
+/* Foreign safetensors files without our CRC are read too (F32, F64; others: a sentence). */
+fm_err fm_load_safetensors(fm_ctx *ctx, const char *path, fm_ckpt *out);
+void fm_ckpt_free(fm_ckpt *c);
+
+/* NumPy .npy version 1.0, '<f4' or '<f8', C order. */
+fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t);
+fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out);
+
+#endif

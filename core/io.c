@@ -1,0 +1,231 @@
+/*
+** io.c - whole files in, whole files out.
+**
+** A write goes to a temporary in the same folder, is flushed to disk, and only then renamed over
+** the old file. Whatever stops it (full disk, missing rights, a kill) leaves the old file alone.
+*/
+#define _XOPEN_SOURCE 700 /* realpath */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static fm_err cannot(fm_ctx *ctx, const char *what, const char *path) {
+  /* The reason must fit in the sentence even if the path is of the longest kind. */
+  return fm_fail(ctx, FM_EDATA, "cannot %s '%.400s': %s", what, path, strerror(errno));
+}
+
+/* ------------------------------------------------------------------ reading */
+
+fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path) {
+  struct stat st;
+  *in = (fm_in){.ctx = ctx, .path = path, .fd = -1};
+  /* O_NONBLOCK: opening a pipe nobody writes to must not hang; it means nothing to a file. */
+  in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (in->fd < 0) return cannot(ctx, "read", path);
+  fm_err err = FM_OK;
+  if (fstat(in->fd, &st) != 0) {
+    err = cannot(ctx, "read", path);
+  } else if (!S_ISREG(st.st_mode)) {
+    err = fm_fail(ctx, FM_EDATA, "cannot read '%s': it is %s, expected a file", path,
+                  S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
+  }
+  if (err) {
+    fm_in_close(in);
+  } else {
+    in->size = (uint64_t)st.st_size;
+  }
+  return err;
+}
+
+fm_err fm_in_read(fm_in *in, void *to, size_t n) {
+  char *p = to;
+  while (n > 0) {
+    ssize_t got = read(in->fd, p, n);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return cannot(in->ctx, "read", in->path);
+    if (got == 0) {
+      return fm_fail(in->ctx, FM_EDATA, "'%s' ends after %llu bytes, expected %zu more", in->path,
+                     (unsigned long long)in->at, n);
+    }
+    p += got;
+    n -= (size_t)got;
+    in->at += (uint64_t)got;
+  }
+  return FM_OK;
+}
+
+void fm_in_close(fm_in *in) {
+  if (in->fd >= 0) close(in->fd);
+  in->fd = -1;
+}
+
+fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n) {
+  fm_in in;
+  *bytes = NULL;
+  *n = 0;
+  fm_err err = fm_in_open(&in, ctx, path);
+  if (err) return err;
+  size_t size = (size_t)in.size;
+  char *p = fm_alloc(ctx, size + 1);
+  err = p ? fm_in_read(&in, p, size) : FM_ENOMEM;
+  fm_in_close(&in);
+  if (err) {
+    if (p) fm_free(ctx, p, size + 1);
+    return err;
+  }
+  p[size] = 0;
+  *bytes = p;
+  *n = size;
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+/* out = a followed by b, or false with errno set. */
+static bool join(char out[PATH_MAX], const char *a, const char *b) {
+  size_t na = strlen(a), nb = strlen(b);
+  if (na + nb >= PATH_MAX) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  memcpy(out, a, na);
+  memcpy(out + na, b, nb + 1);
+  return true;
+}
+
+/* End a failed write: the sentence with errno's reason, and nothing left behind. */
+static fm_err give_up(fm_out *o) {
+  fm_err err = cannot(o->ctx, "write", o->name);
+  if (o->fd >= 0) close(o->fd);
+  o->fd = -1;
+  if (o->part[0]) unlink(o->part);
+  return err;
+}
+
+/*
+** Where does the file really go, and may it be replaced? rename() looks only at the folder's
+** rights, so without these checks it would replace write-protected files, links and, for root,
+** even devices (as in --out /dev/stdout).
+*/
+static fm_err find_target(fm_out *o, mode_t *mode) {
+  struct stat st;
+  *mode = 0666;
+  if (!realpath(o->name, o->path)) {
+    if (errno != ENOENT) return give_up(o);
+    if (lstat(o->name, &st) == 0) {
+      return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a link to nothing", o->name);
+    }
+    return join(o->path, o->name, "") ? FM_OK : give_up(o);
+  }
+  if (stat(o->path, &st) != 0) return give_up(o);
+  if (!S_ISREG(st.st_mode)) {
+    return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is %s, expected a file", o->name,
+                   S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
+  }
+  *mode = st.st_mode & 0777;
+  return access(o->path, W_OK) == 0 ? FM_OK : give_up(o);
+}
+
+fm_err fm_out_open(fm_out *o, fm_ctx *ctx, const char *path) {
+  mode_t mode;
+  *o = (fm_out){.ctx = ctx, .name = path, .fd = -1};
+  fm_err err = find_target(o, &mode);
+  /* A killed process may have left its temporary, and process numbers come again: hence k. */
+  for (int k = 0; !err && o->fd < 0 && k < 100; k++) {
+    char suffix[64], part[PATH_MAX];
+    snprintf(suffix, sizeof suffix, ".tmp.%ld.%d", (long)getpid(), k);
+    if (!join(part, o->path, suffix)) break;
+    o->fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (o->fd >= 0) join(o->part, part, ""); /* ours from here on, to be removed on failure */
+    else if (errno != EEXIST) break;
+  }
+  return err ? err : o->fd < 0 ? give_up(o) : FM_OK;
+}
+
+fm_err fm_out_write(fm_out *o, const void *bytes, size_t n) {
+  const char *p = bytes;
+  while (n > 0) {
+    ssize_t put = write(o->fd, p, n);
+    if (put < 0 && errno == EINTR) continue;
+    if (put == 0) errno = EIO; /* no progress and no reason: do not spin */
+    if (put <= 0) return give_up(o);
+    p += put;
+    n -= (size_t)put;
+  }
+  return FM_OK;
+}
+
+/*
+** Give the old file the name `prev` as well, by a second hard link, so that `path` is never
+** missing. File systems without links get a rename instead; then *moved says to undo it on failure.
+*/
+static bool keep_old(const fm_out *o, const char *prev, bool *moved) {
+  char hold[PATH_MAX];
+  if (!join(hold, o->part, ".prev")) return false;
+  unlink(hold);
+  if (link(o->path, hold) == 0) {
+    bool ok = rename(hold, prev) == 0;
+    int why = errno;
+    unlink(hold); /* rename() leaves it where both names are one file already */
+    errno = why;
+    return ok;
+  }
+  if (errno == ENOENT) return true; /* no old file */
+  *moved = rename(o->path, prev) == 0;
+  return *moved;
+}
+
+/* A rename is on disk only when its folder is. */
+static int sync_folder(const char *path) {
+  char folder[PATH_MAX] = ".";
+  const char *slash = strrchr(path, '/');
+  if (slash) {
+    size_t n = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(folder, path, n);
+    folder[n] = 0;
+  }
+  int fd = open(folder, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  int failed = fsync(fd);
+  if (failed && errno == EINVAL) failed = 0; /* a file system that cannot, and says so */
+  int why = errno;
+  close(fd);
+  errno = why;
+  return failed;
+}
+
+fm_err fm_out_commit(fm_out *o, bool keep) {
+  char prev[PATH_MAX];
+  bool moved = false;
+  while (fsync(o->fd) != 0) {
+    if (errno != EINTR) return give_up(o);
+  }
+  int failed = close(o->fd);
+  o->fd = -1;
+  if (failed && errno != EINTR) return give_up(o);
+  if (keep && !(join(prev, o->path, ".prev") && keep_old(o, prev, &moved))) return give_up(o);
+  if (rename(o->part, o->path) != 0) {
+    fm_err err = give_up(o);
+    if (moved) rename(prev, o->path);
+    return err;
+  }
+  if (sync_folder(o->path) != 0) {
+    return fm_fail(o->ctx, FM_EDATA, "'%s' is written, but flushing its folder failed: %s", o->name,
+                   strerror(errno));
+  }
+  return FM_OK;
+}
+
+fm_err fm_write_file(fm_ctx *ctx, const char *path, const void *bytes, size_t n, bool keep) {
+  fm_out out;
+  fm_err err = fm_out_open(&out, ctx, path);
+  if (!err) err = fm_out_write(&out, bytes, n);
+  if (!err) err = fm_out_commit(&out, keep);
+  return err;
+}

@@ -1,0 +1,16 @@
+/*
+** isa.h - which instruction set the kernels use: the best one the processor has, or FM_ISA.
+** Kernel sources are compiled once per instruction set and dtype; tables are indexed [isa][dtype].
+*/
+#ifndef FM_ISA_H
+#define FM_ISA_H
+
+enum { FM_SCALAR, FM_AVX2, FM_AVX512, FM_NISA };
+
+/* The instruction set in use; FM_ISA=scalar|avx2|avx512 can only lower it. */
+int fm_isa(void);
+/* Use another one (tests, gradcheck); returns the one really set: never better than the processor. */
+int fm_set_isa(int isa);
+const char *fm_isa_name(int isa);
+
+#endif

@@ -1,0 +1,70 @@
+/* optim.c - one update of the weights: everything in a single pass over memory. */
+#include "optim.h"
+
+#ifndef FM_RULES
+#include "simd.h"
+
+/* Eight running sums, the same on every instruction set, so that the norm's bits are the same. */
+double FM_FN(optim_square)(int64_t n, const void *g);
+double FM_FN(optim_square)(int64_t n, const void *g) {
+  const T *x = g;
+  double s[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int j = 0; j < 8; j++) s[j] += (double)x[i + j] * (double)x[i + j];
+  for (int j = 0; i < n; i++, j++) s[j] += (double)x[i] * (double)x[i];
+  return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* The constants of a step as vectors. */
+typedef struct consts {
+  V scale, b1, c1, b2, c2, rate, root, eps, decay, ema[FM_MAX_EMA];
+} consts;
+
+/* New weights from gradient and moments, which are renewed as well. */
+static inline V update(const consts *k, bool adaptive, V g, V w, V *m, V *v) {
+  g = g * k->scale;
+  *m = vfma(k->b1, *m, k->c1 * g);
+  *v = vfma(k->b2, *v, k->c2 * g * g);
+  V d = k->rate * *m;
+  if (adaptive) d = d / vfma(k->root, vsqrt(*v), k->eps);
+  return w - vfma(k->decay, w, d);
+}
+
+void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p);
+void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p) {
+  consts k = {vset((T)s->scale),    vset((T)s->b1),   vset((T)(1 - s->b1)), vset((T)s->b2),
+              vset((T)(1 - s->b2)), vset((T)s->rate), vset((T)s->root),     vset((T)s->eps),
+              vset((T)s->decay),    {vset(0)}};
+  for (int j = 0; j < s->nema; j++) k.ema[j] = vset((T)(1 - s->ema[j]));
+  const bool adaptive = s->adaptive;
+  const T *g = p->g;
+  T *w = p->w, *m = p->m, *v = p->v;
+  int64_t i = 0;
+  for (; i + VN <= p->n; i += VN) {
+    V mi = vload(m + i), vi = vload(v + i);
+    V wi = update(&k, adaptive, vload(g + i), vload(w + i), &mi, &vi);
+    vstore(m + i, mi);
+    vstore(v + i, vi);
+    vstore(w + i, wi);
+    for (int j = 0; j < s->nema; j++) {
+      T *e = (T *)p->e[j] + i;
+      V ei = vload(e);
+      vstore(e, vfma(k.ema[j], wi - ei, ei));
+    }
+  }
+  const int64_t r = p->n - i;
+  if (r == 0) return;
+  V mi = vloadn(m + i, r), vi = vloadn(v + i, r);
+  V wi = update(&k, adaptive, vloadn(g + i, r), vloadn(w + i, r), &mi, &vi);
+  vstoren(m + i, mi, r);
+  vstoren(v + i, vi, r);
+  vstoren(w + i, wi, r);
+  for (int j = 0; j < s->nema; j++) {
+    T *e = (T *)p->e[j] + i;
+    V ei = vloadn(e, r);
+    vstoren(e, vfma(k.ema[j], wi - ei, ei), r);
+  }
+}
+
+#endif

@@ -1,0 +1,117 @@
+/*
+** op.h - what an operation is, and what its rules use to emit further operations.
+** An operation lives in one file of ops/ and one line of ops.def: shape rule, kernel, jvp rule,
+** vjp rule, cost and samples for the tests. Rules only EMIT, so derivatives of any order follow.
+*/
+#ifndef FM_OP_H
+#define FM_OP_H
+
+#include "fm.h"
+
+enum {
+  FM_ELEMENTWISE = 1, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule too */
+  FM_LEAF = 2,        /* no operands: input, constant, random numbers */
+  FM_IDENTITY = 4,    /* y = x: removed after differentiation */
+  FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
+  FM_LINEAR = 16      /* linear in every operand jointly; the jvp of it is it, on the tangents */
+};
+
+/* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
+typedef void (*fm_map)(int64_t n, void *y, const void *a, const void *b, const void *c,
+                       const double *f);
+
+/* What the kernel of a node sees. */
+typedef struct fm_exec {
+  const fm_attr *attr;
+  const fm_sig *out;
+  const fm_sig *in; /* signatures of the operands */
+  int nin;
+  void *y;
+  const void *const *x;
+  bool accumulate;  /* y += instead of y =; only where the op's `accumulates` says so */
+  fm_rng rng;       /* seed and step of this run; row0 its first sample */
+  int64_t row0;
+} fm_exec;
+
+typedef void (*fm_exec_fn)(const fm_exec *e);
+
+typedef struct fm_kernel {
+  fm_map map;      /* elementwise operations */
+  fm_exec_fn exec; /* all others */
+} fm_kernel;
+
+/* Operands, attributes and value range on which the tests try an operation. */
+typedef struct fm_sample {
+  int nin;
+  fm_shape in[3];
+  fm_attr attr;
+  double lo, hi; /* operands are uniform on [lo, hi) */
+} fm_sample;
+
+#define FM_MAX_SAMPLES 4
+
+struct fm_op {
+  const char *name;
+  const char *doc;  /* one sentence for users */
+  const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis,
+                       s shape, p permutation, b boolean; after '|' all are optional */
+  int nin;          /* operands; -1: any number */
+  unsigned flags;
+  fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
+                  fm_sig *out); /* NULL: all operands alike, the result as they */
+  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx); /* tangent of y; NULL: zero */
+  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* adds nothing: fills dx[] */
+  double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
+  double cost;      /* FLOPs per value where `flops` is NULL */
+  bool accumulates; /* the kernel can add to its result */
+  fm_sample samples[FM_MAX_SAMPLES];
+};
+
+int fm_op_id(const fm_op *op); /* position in ops.def */
+const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instruction set in use */
+
+/* The shape rule with its error sentence. */
+fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
+                fm_sig *out);
+double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
+
+/* ------------------------------------------------------------------ looking at nodes */
+
+fm_ctx *fm_prog_ctx(const fm_prog *p);
+fm_val fm_arg(const fm_prog *p, fm_val y, int k); /* operand k of node y */
+int fm_nargs(const fm_prog *p, fm_val y);
+fm_attr fm_attr_of(const fm_prog *p, fm_val y);
+const fm_op *fm_op_of(const fm_prog *p, fm_val y);
+
+/* ------------------------------------------------------------------ emitting; FM_NONE is zero */
+
+fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a);
+fm_val fm_e2(fm_prog *p, const fm_op *op, fm_val a, fm_val b);
+fm_val fm_add(fm_prog *p, fm_val a, fm_val b); /* an absent operand is zero */
+fm_val fm_sub(fm_prog *p, fm_val a, fm_val b);
+fm_val fm_mul(fm_prog *p, fm_val a, fm_val b); /* absent when one operand is */
+fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift); /* scale a + shift */
+fm_val fm_scale(fm_prog *p, fm_val a, double scale);
+fm_val fm_full(fm_prog *p, fm_sig sig, double value);
+fm_val fm_broadcast(fm_prog *p, fm_val a, const fm_shape *to);
+fm_val fm_sum_to(fm_prog *p, fm_val a, const fm_shape *to);
+fm_val fm_reshape(fm_prog *p, fm_val a, const fm_shape *to);
+fm_val fm_slice(fm_prog *p, fm_val a, int axis, int64_t start, int64_t length);
+fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis);
+fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb);
+
+fm_attr fm_attr_shape(const fm_shape *s); /* i[0] = rank, i[1..] = sizes */
+fm_shape fm_shape_of_attr(const fm_attr *a);
+
+/* Linear operations whose jvp is themselves: missing tangents of some operands become zeros. */
+fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
+
+#define X(name) extern const fm_op fm_op_##name;
+#define FM_MAPPED(name) X(name)
+#define FM_OPERATION(name) X(name)
+#include "ops.def"
+#undef FM_MAPPED
+#undef FM_OPERATION
+#undef X
+
+#endif

@@ -1,0 +1,139 @@
+/*
+** activation.c - GELU (tanh form, JAX's default) and SiLU with their derivatives as one family:
+** f[0] is the order. Orders 0, 1 and 2 have kernels, since a step through a jvp needs just these;
+** the derivative of order 2 is emitted from elementary operations.
+*/
+#include "ops.h"
+
+#define GELU_C 0.7978845608028654 /* sqrt(2/pi) */
+#define GELU_A 0.044715
+
+#ifndef FM_RULES
+
+/* gelu(x) = x (1 + tanh u)/2 with u = c (x + a x^3); s = 1 - tanh^2 u. */
+#define K(x) vset((T)(x))
+#define ONE K(1)
+#define U(x2) vfma(K(GELU_C * GELU_A), x2, K(GELU_C))          /* u / x */
+#define U1(x2) vfma(K(3 * GELU_C * GELU_A), x2, K(GELU_C))     /* u' */
+
+static inline V gelu_0(V x) {
+  V h = x * K(0.5);
+  return vfma(h, vtanh(x * U(x * x)), h);
+}
+
+static inline V gelu_1(V x) {
+  V x2 = x * x, t = vtanh(x * U(x2)), s = ONE - t * t;
+  return K(0.5) * vfma(x * s, U1(x2), ONE + t);
+}
+
+static inline V gelu_2(V x) { /* s (u' + x u''/2 - x tanh(u) u'^2) */
+  V x2 = x * x, t = vtanh(x * U(x2)), s = ONE - t * t, u1 = U1(x2);
+  V u = vfma(K(3 * GELU_C * GELU_A), x2, u1);
+  return s * (u - x * t * u1 * u1);
+}
+
+static inline V sigmoid(V x) { return ONE / (ONE + vexp(-x)); }
+
+static inline V silu_0(V x) { return x * sigmoid(x); }
+
+static inline V silu_1(V x) {
+  V s = sigmoid(x);
+  return s * vfma(x, ONE - s, ONE);
+}
+
+static inline V silu_2(V x) {
+  V s = sigmoid(x);
+  return s * (ONE - s) * vfma(x, ONE - K(2) * s, K(2));
+}
+
+FM_MAP1(gelu_0, gelu_0(A))
+FM_MAP1(gelu_1, gelu_1(A))
+FM_MAP1(gelu_2, gelu_2(A))
+FM_MAP1(silu_0, silu_0(A))
+FM_MAP1(silu_1, silu_1(A))
+FM_MAP1(silu_2, silu_2(A))
+
+/* The map of a family picks the kernel of the order. */
+#define ARGS int64_t n, void *y, const void *a, const void *b, const void *c, const double *f
+#define FAMILY(name)                                                 \
+  void FM_FN(name)(ARGS);                                            \
+  void FM_FN(name)(ARGS) {                                           \
+    fm_map map = f[0] < 0.5   ? FM_FN(name##_0)                      \
+                 : f[0] < 1.5 ? FM_FN(name##_1)                      \
+                              : FM_FN(name##_2);                     \
+    map(n, y, a, b, c, f);                                           \
+  }
+FAMILY(gelu)
+FAMILY(silu)
+
+#endif
+
+#ifdef FM_RULES
+
+static fm_val order(fm_prog *p, const fm_op *op, fm_val x, double k) {
+  fm_attr a = {{0}, {k, 0}};
+  return fm_emit(p, op, 1, &x, &a);
+}
+
+static fm_err infer_activation(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                               const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  if (attr->f[0] != 0 && attr->f[0] != 1 && attr->f[0] != 2)
+    return fm_fail(ctx, FM_EUSAGE, "%s: order %g found, expected 0, 1 or 2", op->name, attr->f[0]);
+  *out = in[0];
+  return FM_OK;
+}
+
+/* gelu'''(x), with t = tanh u, s = 1 - t^2, t' = s u', s' = -2 t s u'. */
+static fm_val gelu_3(fm_prog *p, fm_val x) {
+  const double ca = GELU_C * GELU_A;
+  fm_val x2 = fm_e1(p, &fm_op_square, x);
+  fm_val u = fm_mul(p, x, fm_affine(p, x2, ca, GELU_C));
+  fm_val u1 = fm_affine(p, x2, 3 * ca, GELU_C), u2 = fm_scale(p, x, 6 * ca);
+  fm_val t = fm_e1(p, &fm_op_tanh, u);
+  fm_val s = fm_affine(p, fm_e1(p, &fm_op_square, t), -1, 1);
+  fm_val u1u1 = fm_e1(p, &fm_op_square, u1);
+  fm_val ds = fm_scale(p, fm_mul(p, fm_mul(p, t, s), u1), -2);
+  /* gelu'' = s w with w = u' + x u''/2 - x t u'^2 */
+  fm_val w = fm_sub(p, fm_add(p, u1, fm_scale(p, fm_mul(p, x, u2), 0.5)),
+                    fm_mul(p, x, fm_mul(p, t, u1u1)));
+  fm_val dw = fm_affine(p, u2, 1.5, 0);
+  dw = fm_add(p, dw, fm_scale(p, x, 3 * ca)); /* x u'''/2 with u''' = 6 ca */
+  dw = fm_sub(p, dw, fm_mul(p, t, u1u1));
+  dw = fm_sub(p, dw, fm_mul(p, x, fm_mul(p, fm_mul(p, s, u1), u1u1)));
+  dw = fm_sub(p, dw, fm_scale(p, fm_mul(p, x, fm_mul(p, t, fm_mul(p, u1, u2))), 2));
+  return fm_add(p, fm_mul(p, ds, w), fm_mul(p, s, dw));
+}
+
+/* silu''' = q ((1 - 2 s)(3 + x (1 - 2 s)) - 2 x q) with s = sigmoid x, q = s (1 - s). */
+static fm_val silu_3(fm_prog *p, fm_val x) {
+  fm_val s = fm_e1(p, &fm_op_sigmoid, x);
+  fm_val q = fm_mul(p, s, fm_affine(p, s, -1, 1)), r = fm_affine(p, s, -2, 1);
+  fm_val inner = fm_mul(p, r, fm_affine(p, fm_mul(p, x, r), 1, 3));
+  return fm_mul(p, q, fm_sub(p, inner, fm_scale(p, fm_mul(p, x, q), 2)));
+}
+
+static fm_val jvp_gelu(fm_prog *p, fm_val y, const fm_val *dx) {
+  double k = fm_attr_of(p, y).f[0];
+  fm_val x = fm_arg(p, y, 0);
+  return fm_mul(p, dx[0], k < 2 ? order(p, &fm_op_gelu, x, k + 1) : gelu_3(p, x));
+}
+
+#define ORDERS(lo, hi) {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 0}}, lo, hi}, \
+  {1, {FM_SHAPE2(3, 7)}, {{0}, {1, 0}}, lo, hi}, {1, {FM_SHAPE2(3, 7)}, {{0}, {2, 0}}, lo, hi}}
+
+const fm_op fm_op_gelu = {.name = "gelu", .doc = "GELU in its tanh form, or a derivative of it.",
+  .args = "t|n", .nin = 1, .cost = 30, .flags = FM_ELEMENTWISE, .infer = infer_activation,
+  .jvp = jvp_gelu, .samples = ORDERS(-3, 3)};
+
+static fm_val jvp_silu(fm_prog *p, fm_val y, const fm_val *dx) {
+  double k = fm_attr_of(p, y).f[0];
+  fm_val x = fm_arg(p, y, 0);
+  return fm_mul(p, dx[0], k < 2 ? order(p, &fm_op_silu, x, k + 1) : silu_3(p, x));
+}
+
+const fm_op fm_op_silu = {.name = "silu", .doc = "x / (1 + e^-x), or a derivative of it.",
+  .args = "t|n", .nin = 1, .cost = 24, .flags = FM_ELEMENTWISE, .infer = infer_activation,
+  .jvp = jvp_silu, .samples = ORDERS(-3, 3)};
+
+#endif

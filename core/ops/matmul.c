@@ -1,0 +1,82 @@
+/* matmul.c - (batched) matrix products. y = op(a) op(b), with op the transpose where asked; leading
+** axes are equal. OpenBLAS works on one thread: the workers run side by side. */
+#include "../blas.h"
+#include "ops.h"
+
+#ifndef FM_RULES
+
+#if FM_BITS == 64
+#define GEMM fm_gemm_f64
+#else
+#define GEMM fm_gemm_f32
+#endif
+
+FM_EXEC(matmul) {
+  const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
+  bool ta = e->attr->i[0], tb = e->attr->i[1];
+  int nd = y->nd;
+  int64_t m = y->d[nd - 2], n = y->d[nd - 1], k = a->d[ta ? nd - 2 : nd - 1], count = 1;
+  for (int i = 0; i < nd - 2; i++) count *= y->d[i];
+  int64_t lda = a->d[nd - 1], ldb = b->d[nd - 1];
+  for (int64_t i = 0; i < count; i++)
+    GEMM(ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,
+         e->accumulate ? 1 : 0, (T *)e->y + i * m * n, n);
+}
+
+#endif
+
+#ifdef FM_RULES
+
+static fm_err infer_matmul(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  char a[96], b[96];
+  const fm_shape *x = &in[0].shape, *w = &in[1].shape;
+  int nd = x->nd, ta = attr->i[0] != 0, tb = attr->i[1] != 0;
+  (void)nin;
+  bool ok = nd >= 2 && w->nd == nd && in[0].dtype == in[1].dtype;
+  for (int k = 0; ok && k < nd - 2; k++) ok = x->d[k] == w->d[k];
+  ok = ok && x->d[ta ? nd - 2 : nd - 1] == w->d[tb ? nd - 1 : nd - 2];
+  if (!ok)
+    return fm_fail(ctx, FM_EUSAGE, "%s: the shapes %s%s (%s) and %s%s (%s) cannot be multiplied",
+                   op->name, fm_shape_text(x, a), ta ? " transposed" : "",
+                   fm_dtype_name(in[0].dtype), fm_shape_text(w, b), tb ? " transposed" : "",
+                   fm_dtype_name(in[1].dtype));
+  *out = in[0];
+  out->shape.d[nd - 2] = x->d[ta ? nd - 1 : nd - 2];
+  out->shape.d[nd - 1] = w->d[tb ? nd - 2 : nd - 1];
+  return FM_OK;
+}
+
+static fm_val jvp_matmul(fm_prog *p, fm_val y, const fm_val *dx) {
+  fm_attr t = fm_attr_of(p, y);
+  fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1), da = FM_NONE, db = FM_NONE;
+  if (dx[0] != FM_NONE) da = fm_matmul(p, dx[0], b, t.i[0], t.i[1]);
+  if (dx[1] != FM_NONE) db = fm_matmul(p, a, dx[1], t.i[0], t.i[1]);
+  return fm_add(p, da, db);
+}
+
+/* y = a b: da = dy b', db = a' dy, and the same with either operand transposed. */
+static void vjp_matmul(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr t = fm_attr_of(p, y);
+  bool ta = t.i[0], tb = t.i[1];
+  fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1);
+  dx[0] = ta ? fm_matmul(p, b, dy, tb, true) : fm_matmul(p, dy, b, false, !tb);
+  dx[1] = tb ? fm_matmul(p, dy, a, true, ta) : fm_matmul(p, a, dy, !ta, false);
+}
+
+static double flops_matmul(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
+  (void)nin;
+  int nd = in[0].shape.nd;
+  return 2.0 * (double)fm_shape_count(&out->shape) *
+         (double)in[0].shape.d[attr->i[0] ? nd - 2 : nd - 1];
+}
+
+const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "
+  "where asked; leading axes are equal.", .args = "tt|bb", .nin = 2, .infer = infer_matmul,
+  .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul, .accumulates = true,
+  .samples = {{2, {FM_SHAPE2(5, 4), FM_SHAPE2(4, 3)}, {{0, 0}, {0}}, -1, 1},
+              {2, {FM_SHAPE2(4, 5), FM_SHAPE2(3, 4)}, {{1, 1}, {0}}, -1, 1},
+              {2, {FM_SHAPE2(4, 5), FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
+              {2, {FM_SHAPE3(2, 5, 4), FM_SHAPE3(2, 3, 4)}, {{0, 1}, {0}}, -1, 1}}};
+
+#endif

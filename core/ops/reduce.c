@@ -1,0 +1,204 @@
+/* reduce.c - broadcasting and its transpose. Both are explicit operations on equal ranks, so that
+** elementwise operations carry no shape logic. Sums are accumulated in double. */
+#include <string.h>
+
+#include "ops.h"
+
+#ifndef FM_RULES
+
+/* Walks the rows (all axes but the last) of `big`; `at` is the matching offset in `small`. */
+typedef struct walk {
+  int nd;
+  int64_t d[FM_MAX_DIMS], stride[FM_MAX_DIMS], index[FM_MAX_DIMS], at, rows, inner;
+  bool wide; /* small runs along the last axis, too */
+} walk;
+
+static walk walk_start(const fm_shape *big, const fm_shape *small) {
+  walk w = {.nd = big->nd, .rows = 1, .inner = 1, .wide = true};
+  int64_t s = 1;
+  for (int k = big->nd - 1; k >= 0; k--) {
+    w.d[k] = big->d[k];
+    w.stride[k] = small->d[k] == 1 ? 0 : s;
+    s *= small->d[k];
+    if (k < big->nd - 1) w.rows *= big->d[k];
+  }
+  if (big->nd > 0) {
+    w.inner = big->d[big->nd - 1];
+    w.wide = small->d[big->nd - 1] == w.inner;
+  }
+  return w;
+}
+
+static void walk_next(walk *w) {
+  for (int k = w->nd - 2; k >= 0; k--) {
+    w->at += w->stride[k];
+    if (++w->index[k] < w->d[k]) return;
+    w->at -= w->stride[k] * w->d[k];
+    w->index[k] = 0;
+  }
+}
+
+FM_EXEC(broadcast) {
+  walk w = walk_start(&e->out->shape, &e->in[0].shape);
+  const T *x = e->x[0];
+  T *y = e->y;
+  for (int64_t r = 0; r < w.rows; r++, y += w.inner, walk_next(&w))
+    if (w.wide)
+      memcpy(y, x + w.at, (size_t)w.inner * sizeof(T));
+    else
+      for (int64_t i = 0; i < w.inner; i++) y[i] = x[w.at];
+}
+
+#define TILE 256
+
+/* The last axis is kept: one tile of it at a time, all rows added in double. */
+static void sum_columns(const fm_exec *e, int64_t from, int64_t n, int64_t at) {
+  double acc[TILE] = {0};
+  walk w = walk_start(&e->in[0].shape, &e->out->shape);
+  const T *x = e->x[0];
+  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
+    if (w.at == at)
+      for (int64_t i = 0; i < n; i++) acc[i] += (double)x[from + i];
+  T *y = (T *)e->y + at + from;
+  for (int64_t i = 0; i < n; i++) y[i] = (T)acc[i];
+}
+
+static double sum_row(const T *x, int64_t n) {
+  double acc[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int k = 0; k < 8; k++) acc[k] += (double)x[i + k];
+  for (; i < n; i++) acc[0] += (double)x[i];
+  return ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7]));
+}
+
+/* Rows that share their place in y need not be neighbours: double accumulation would need a second
+** buffer, so rows are summed in double and added up in T, in order. */
+static void sum_rows(const fm_exec *e) {
+  walk w = walk_start(&e->in[0].shape, &e->out->shape);
+  const T *x = e->x[0];
+  T *y = e->y;
+  int64_t n = fm_shape_count(&e->out->shape);
+  memset(y, 0, (size_t)n * sizeof(T));
+  if (n == 1) {
+    double total = 0;
+    for (int64_t r = 0; r < w.rows; r++, x += w.inner) total += sum_row(x, w.inner);
+    y[0] = (T)total;
+    return;
+  }
+  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
+    y[w.at] += (T)sum_row(x, w.inner);
+}
+
+FM_EXEC(sum_to) {
+  walk w = walk_start(&e->in[0].shape, &e->out->shape);
+  int64_t n = fm_shape_count(&e->out->shape);
+  if (fm_shape_count(&e->in[0].shape) == 0) {
+    memset(e->y, 0, (size_t)n * sizeof(T));
+  } else if (!w.wide || w.inner == 1) {
+    sum_rows(e);
+  } else {
+    for (int64_t at = 0; at < n; at += w.inner)
+      for (int64_t i = 0; i < w.inner; i += TILE)
+        sum_columns(e, i, w.inner - i < TILE ? w.inner - i : TILE, at);
+  }
+}
+
+FM_EXEC(max_to) {
+  walk w = walk_start(&e->in[0].shape, &e->out->shape);
+  const T *x = e->x[0];
+  T *y = e->y;
+  int64_t n = fm_shape_count(&e->out->shape);
+  for (int64_t i = 0; i < n; i++) y[i] = -(T)INFINITY;
+  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
+    for (int64_t i = 0; i < w.inner; i++) {
+      T *to = y + w.at + (w.wide ? i : 0);
+      if (!(x[i] <= *to)) *to = x[i]; /* a NaN gets through */
+    }
+}
+
+#endif
+
+#ifdef FM_RULES
+
+static fm_err infer_to(fm_ctx *ctx, const fm_op *op, const fm_sig *in, const fm_attr *attr,
+                       fm_sig *out, bool grow) {
+  char a[96], b[96];
+  *out = (fm_sig){in[0].dtype, fm_shape_of_attr(attr)};
+  const fm_shape *big = grow ? &out->shape : &in[0].shape;
+  const fm_shape *small = grow ? &in[0].shape : &out->shape;
+  bool ok = big->nd == small->nd;
+  for (int k = 0; ok && k < big->nd; k++) ok = small->d[k] == big->d[k] || small->d[k] == 1;
+  if (ok) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s cannot become %s (equal ranks, and each size kept "
+                 "or %s 1, were expected)", op->name, fm_shape_text(&in[0].shape, a),
+                 fm_shape_text(&out->shape, b), grow ? "grown from" : "reduced to");
+}
+
+static fm_err infer_broadcast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                              const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  return infer_to(ctx, op, in, attr, out, true);
+}
+
+static fm_err infer_reduce(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  return infer_to(ctx, op, in, attr, out, false);
+}
+
+static void vjp_broadcast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_sig x = fm_prog_sig(p, fm_arg(p, y, 0));
+  dx[0] = fm_sum_to(p, dy, &x.shape);
+}
+
+static void vjp_sum_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_sig x = fm_prog_sig(p, fm_arg(p, y, 0));
+  dx[0] = fm_broadcast(p, dy, &x.shape);
+}
+
+static double flops_reduce(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
+  (void)nin, (void)out, (void)attr;
+  return (double)fm_shape_count(&in[0].shape);
+}
+
+const fm_op fm_op_broadcast = {.name = "broadcast", .doc = "Sizes of 1 repeated to a shape.",
+  .args = "ts", .nin = 1, .flags = FM_LINEAR, .infer = infer_broadcast, .jvp = fm_jvp_linear,
+  .vjp = vjp_broadcast, .samples = {{1, {FM_SHAPE2(1, 7)}, {{2, 5, 7}, {0}}, -1, 1},
+                                    {1, {FM_SHAPE2(5, 1)}, {{2, 5, 7}, {0}}, -1, 1},
+                                    {1, {FM_SHAPE3(2, 1, 3)}, {{3, 2, 5, 3}, {0}}, -1, 1}}};
+
+const fm_op fm_op_sum_to = {.name = "sum_to", .doc = "Sums over the axes that become 1.",
+  .args = "ts", .nin = 1, .flags = FM_LINEAR, .infer = infer_reduce, .jvp = fm_jvp_linear,
+  .vjp = vjp_sum_to, .flops = flops_reduce,
+  .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 5, 3)}, {{3, 2, 1, 3}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 5, 3)}, {{3, 1, 5, 1}, {0}}, -1, 1}}};
+
+/* Where x is the maximum, shared evenly among ties. */
+static fm_val max_mask(fm_prog *p, fm_val y) {
+  fm_val x = fm_arg(p, y, 0);
+  fm_sig big = fm_prog_sig(p, x), small = fm_prog_sig(p, y);
+  fm_val hit = fm_e2(p, &fm_op_eq, x, fm_broadcast(p, y, &big.shape));
+  fm_val ties = fm_broadcast(p, fm_sum_to(p, hit, &small.shape), &big.shape);
+  return fm_e2(p, &fm_op_div, hit, ties);
+}
+
+static fm_val jvp_max_to(fm_prog *p, fm_val y, const fm_val *dx) {
+  if (dx[0] == FM_NONE) return FM_NONE;
+  fm_sig small = fm_prog_sig(p, y);
+  return fm_sum_to(p, fm_mul(p, dx[0], max_mask(p, y)), &small.shape);
+}
+
+static void vjp_max_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_sig big = fm_prog_sig(p, fm_arg(p, y, 0));
+  dx[0] = fm_mul(p, fm_broadcast(p, dy, &big.shape), max_mask(p, y));
+}
+
+const fm_op fm_op_max_to = {.name = "max_to", .doc = "The largest over the axes that become 1.",
+  .args = "ts", .nin = 1, .infer = infer_reduce, .jvp = jvp_max_to, .vjp = vjp_max_to,
+  .flops = flops_reduce, .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
+                                     {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1}}};
+
+#endif

@@ -1,0 +1,96 @@
+/* rows.c - rows of a table by number (0-based, kept as floating-point whole numbers), and the
+** transpose: adding rows into a table. A number outside the table gives a row of NaN, so that the
+** mistake is seen at once and memory is never touched. */
+#include <string.h>
+
+#include "ops.h"
+
+#ifndef FM_RULES
+
+static int64_t row_size(const fm_shape *s) {
+  int64_t n = 1;
+  for (int k = 1; k < s->nd; k++) n *= s->d[k];
+  return n;
+}
+
+FM_EXEC(gather) {
+  const T *table = e->x[0], *index = e->x[1];
+  int64_t rows = e->in[0].shape.d[0], size = row_size(&e->in[0].shape);
+  T *y = e->y;
+  for (int64_t r = 0; r < e->in[1].shape.d[0]; r++, y += size) {
+    if (index[r] >= 0 && index[r] < (T)rows)
+      memcpy(y, table + (int64_t)index[r] * size, (size_t)size * sizeof(T));
+    else
+      for (int64_t i = 0; i < size; i++) y[i] = (T)NAN;
+  }
+}
+
+FM_EXEC(scatter) {
+  const T *x = e->x[0], *index = e->x[1];
+  int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);
+  T *y = e->y;
+  memset(y, 0, (size_t)(rows * size) * sizeof(T));
+  for (int64_t r = 0; r < e->in[1].shape.d[0]; r++, x += size) {
+    if (!(index[r] >= 0 && index[r] < (T)rows)) continue;
+    T *to = y + (int64_t)index[r] * size;
+    for (int64_t i = 0; i < size; i++) to[i] += x[i];
+  }
+}
+
+#endif
+
+#ifdef FM_RULES
+
+static fm_err infer_gather(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  char a[96], b[96];
+  (void)nin, (void)attr;
+  if (in[0].shape.nd < 1 || in[1].shape.nd != 1 || in[0].dtype != in[1].dtype)
+    return fm_fail(ctx, FM_EUSAGE, "%s: a table %s and row numbers %s found, expected a table of rank "
+                   "1 or more and a list of rank 1 of the same dtype", op->name,
+                   fm_shape_text(&in[0].shape, a), fm_shape_text(&in[1].shape, b));
+  *out = in[0];
+  out->shape.d[0] = in[1].shape.d[0];
+  return FM_OK;
+}
+
+/* i[0]: rows of the table */
+static fm_err infer_scatter(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                            const fm_attr *attr, fm_sig *out) {
+  fm_err err = infer_gather(ctx, op, nin, in, attr, out);
+  if (err == FM_OK && in[0].shape.d[0] != in[1].shape.d[0])
+    return fm_fail(ctx, FM_EUSAGE, "%s: %lld rows and %lld row numbers found, expected as many",
+                   op->name, (long long)in[0].shape.d[0], (long long)in[1].shape.d[0]);
+  if (err == FM_OK) out->shape.d[0] = attr->i[0];
+  return err;
+}
+
+/* Linear in the rows for fixed row numbers. */
+static fm_val jvp_rows(fm_prog *p, fm_val y, const fm_val *dx) {
+  fm_attr a = fm_attr_of(p, y);
+  fm_val in[2] = {dx[0], fm_arg(p, y, 1)};
+  return dx[0] == FM_NONE ? FM_NONE : fm_emit(p, fm_op_of(p, y), 2, in, &a);
+}
+
+static void vjp_gather(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = {{fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[0]}, {0}};
+  fm_val in[2] = {dy, fm_arg(p, y, 1)};
+  dx[0] = fm_emit(p, &fm_op_scatter, 2, in, &a);
+  dx[1] = FM_NONE;
+}
+
+static void vjp_scatter(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_val in[2] = {dy, fm_arg(p, y, 1)};
+  dx[0] = fm_emit(p, &fm_op_gather, 2, in, NULL);
+  dx[1] = FM_NONE;
+}
+
+const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based number.",
+  .args = "tt", .nin = 2, .infer = infer_gather, .jvp = jvp_rows, .vjp = vjp_gather,
+  .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9}}};
+
+const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros.",
+  .args = "tti", .nin = 2, .infer = infer_scatter, .jvp = jvp_rows, .vjp = vjp_scatter,
+  .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9}}};
+
+#endif

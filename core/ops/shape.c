@@ -1,0 +1,263 @@
+/* shape.c - operations that move values without changing them. All are linear, and each is the
+** transpose of another one: reshape/reshape, transpose/transpose, slice/pad, concat/slice. */
+#include <string.h>
+
+#include "ops.h"
+
+#ifndef FM_RULES
+
+/* The shape as (outer, d[axis], inner). */
+static void around(const fm_shape *s, int64_t axis, int64_t *outer, int64_t *inner) {
+  *outer = *inner = 1;
+  for (int i = 0; i < s->nd; i++) {
+    if (i < axis) *outer *= s->d[i];
+    if (i > axis) *inner *= s->d[i];
+  }
+}
+
+FM_EXEC(reshape) {
+  memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+}
+
+FM_EXEC(transpose) {
+  const fm_shape *in = &e->in[0].shape;
+  int64_t stride[FM_MAX_DIMS] = {0}, at[FM_MAX_DIMS] = {0}, from = 0;
+  int nd = in->nd;
+  for (int k = 0; k < nd; k++) { /* stride in x of the k-th axis of y */
+    int64_t s = 1;
+    for (int j = (int)e->attr->i[k] + 1; j < nd; j++) s *= in->d[j];
+    stride[k] = s;
+  }
+  const T *x = e->x[0];
+  T *y = e->y;
+  int64_t n = fm_shape_count(in), inner = nd ? e->out->shape.d[nd - 1] : 1;
+  for (int64_t done = 0; done < n; done += inner) {
+    int64_t s = nd ? stride[nd - 1] : 1;
+    for (int64_t i = 0; i < inner; i++) y[done + i] = x[from + i * s];
+    for (int k = nd - 2; k >= 0; k--) { /* next row of y */
+      from += stride[k];
+      if (++at[k] < e->out->shape.d[k]) break;
+      from -= stride[k] * e->out->shape.d[k];
+      at[k] = 0;
+    }
+  }
+}
+
+FM_EXEC(slice) {
+  int64_t outer, inner, axis = e->attr->i[0];
+  around(&e->in[0].shape, axis, &outer, &inner);
+  int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
+  const T *x = (const T *)e->x[0] + e->attr->i[1] * inner;
+  for (int64_t o = 0; o < outer; o++)
+    memcpy((T *)e->y + o * to, x + o * from, (size_t)to * sizeof(T));
+}
+
+FM_EXEC(pad) {
+  int64_t outer, inner, axis = e->attr->i[0];
+  around(&e->in[0].shape, axis, &outer, &inner);
+  int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
+  memset(e->y, 0, (size_t)(outer * to) * sizeof(T));
+  T *y = (T *)e->y + e->attr->i[1] * inner;
+  for (int64_t o = 0; o < outer; o++)
+    memcpy(y + o * to, (const T *)e->x[0] + o * from, (size_t)from * sizeof(T));
+}
+
+FM_EXEC(concat) {
+  int64_t outer, inner, axis = e->attr->i[0], at = 0;
+  around(&e->out->shape, axis, &outer, &inner);
+  int64_t to = e->out->shape.d[axis] * inner;
+  for (int k = 0; k < e->nin; k++) {
+    int64_t from = e->in[k].shape.d[axis] * inner;
+    const T *x = e->x[k];
+    T *y = (T *)e->y + at;
+    for (int64_t o = 0; o < outer; o++)
+      for (int64_t i = 0; i < from; i++) y[o * to + i] = x[o * from + i];
+    at += from;
+  }
+}
+
+FM_EXEC(cast) {
+  int64_t n = fm_shape_count(&e->out->shape);
+  T *y = e->y;
+  if (e->in[0].dtype == FM_F64)
+    for (int64_t i = 0; i < n; i++) y[i] = (T)((const double *)e->x[0])[i];
+  else
+    for (int64_t i = 0; i < n; i++) y[i] = (T)((const float *)e->x[0])[i];
+}
+
+#endif
+
+#ifdef FM_RULES
+
+/* ------------------------------------------------------------------ reshape */
+
+static fm_err infer_reshape(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                            const fm_attr *attr, fm_sig *out) {
+  char a[96], b[96];
+  (void)nin;
+  *out = (fm_sig){in[0].dtype, fm_shape_of_attr(attr)};
+  if (fm_shape_count(&out->shape) == fm_shape_count(&in[0].shape)) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s does not hold as many values as %s", op->name,
+                 fm_shape_text(&out->shape, a), fm_shape_text(&in[0].shape, b));
+}
+
+static void vjp_reshape(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_sig x = fm_prog_sig(p, fm_arg(p, y, 0));
+  dx[0] = fm_reshape(p, dy, &x.shape);
+}
+
+const fm_op fm_op_reshape = {.name = "reshape", .doc = "The same values in another shape.",
+  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW, .infer = infer_reshape,
+  .jvp = fm_jvp_linear, .vjp = vjp_reshape,
+  .samples = {{1, {FM_SHAPE2(4, 6)}, {{3, 2, 3, 4}, {0}}, -1, 1}}};
+
+/* ------------------------------------------------------------------ transpose */
+
+static fm_err infer_transpose(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                              const fm_attr *attr, fm_sig *out) {
+  unsigned seen = 0;
+  (void)nin;
+  *out = in[0];
+  for (int k = 0; k < in[0].shape.nd; k++) {
+    int64_t from = attr->i[k];
+    if (from < 0 || from >= in[0].shape.nd || (seen & (1u << from)))
+      return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found at place %d, expected each axis of 1 to "
+                     "%d once", op->name, (long long)from + 1, k + 1, in[0].shape.nd);
+    seen |= 1u << from;
+    out->shape.d[k] = in[0].shape.d[from];
+  }
+  return FM_OK;
+}
+
+static void vjp_transpose(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = fm_attr_of(p, y), inverse = {{0}, {0}};
+  int nd = fm_prog_sig(p, y).shape.nd;
+  for (int k = 0; k < nd; k++) inverse.i[a.i[k]] = k;
+  dx[0] = fm_emit(p, &fm_op_transpose, 1, &dy, &inverse);
+}
+
+const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another order.", .args = "tp",
+  .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
+  .vjp = vjp_transpose, .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
+                                    {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1}}};
+
+/* ------------------------------------------------------------------ slice and pad */
+
+static fm_err bad_axis(fm_ctx *ctx, const fm_op *op, const fm_sig *in, int64_t axis) {
+  char b[96];
+  return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found, expected one of the axes of the shape %s",
+                 op->name, (long long)axis + 1, fm_shape_text(&in->shape, b));
+}
+
+/* i = {axis, start, length} */
+static fm_err infer_slice(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                          const fm_attr *attr, fm_sig *out) {
+  int64_t axis = attr->i[0], start = attr->i[1], length = attr->i[2];
+  (void)nin;
+  if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
+  *out = in[0];
+  out->shape.d[axis] = length;
+  if (start >= 0 && length >= 0 && length <= in[0].shape.d[axis] - start) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: entries %lld to %lld found, but axis %lld has %lld", op->name,
+                 (long long)start + 1, (long long)(start + length), (long long)axis + 1,
+                 (long long)in[0].shape.d[axis]);
+}
+
+/* i = {axis, start, length of the result} */
+static fm_err infer_pad(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                        const fm_attr *attr, fm_sig *out) {
+  int64_t axis = attr->i[0];
+  (void)nin;
+  if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
+  *out = in[0];
+  out->shape.d[axis] = attr->i[2];
+  if (attr->i[1] >= 0 && attr->i[1] + in[0].shape.d[axis] <= attr->i[2]) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: %lld entries from %lld on do not fit in %lld", op->name,
+                 (long long)in[0].shape.d[axis], (long long)attr->i[1] + 1,
+                 (long long)attr->i[2]);
+}
+
+static void vjp_slice(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = fm_attr_of(p, y);
+  a.i[2] = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[0]];
+  dx[0] = fm_emit(p, &fm_op_pad, 1, &dy, &a);
+}
+
+static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = fm_attr_of(p, y);
+  int64_t length = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[0]];
+  dx[0] = fm_slice(p, dy, (int)a.i[0], a.i[1], length);
+}
+
+const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
+  .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_slice, .jvp = fm_jvp_linear,
+  .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+                                {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
+
+const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
+  .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_pad, .jvp = fm_jvp_linear,
+  .vjp = vjp_pad, .samples = {{1, {FM_SHAPE3(4, 2, 3)}, {{1, 2, 5}, {0}}, -1, 1},
+                              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 6}, {0}}, -1, 1}}};
+
+/* ------------------------------------------------------------------ concat */
+
+static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  int64_t axis = attr->i[0], total = 0;
+  if (nin < 1) return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
+  if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
+  for (int k = 0; k < nin; k++) {
+    fm_shape s = in[k].shape;
+    if (s.nd == in[0].shape.nd) {
+      total += s.d[axis];
+      s.d[axis] = in[0].shape.d[axis];
+    }
+    if (!fm_shape_eq(&s, &in[0].shape) || in[k].dtype != in[0].dtype) {
+      char a[96], b[96];
+      return fm_fail(ctx, FM_EUSAGE, "%s: tensor %d has the shape %s (%s), which does not continue "
+                     "%s (%s) along axis %lld", op->name, k + 1, fm_shape_text(&in[k].shape, a),
+                     fm_dtype_name(in[k].dtype), fm_shape_text(&in[0].shape, b),
+                     fm_dtype_name(in[0].dtype), (long long)axis + 1);
+    }
+  }
+  *out = in[0];
+  out->shape.d[axis] = total;
+  return FM_OK;
+}
+
+static void vjp_concat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  int axis = (int)fm_attr_of(p, y).i[0];
+  int64_t at = 0;
+  for (int k = 0; k < fm_nargs(p, y); k++) {
+    int64_t length = fm_prog_sig(p, fm_arg(p, y, k)).shape.d[axis];
+    dx[k] = fm_slice(p, dy, axis, at, length);
+    at += length;
+  }
+}
+
+const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the other along an axis.",
+  .args = "Ta", .nin = -1, .flags = FM_LINEAR, .infer = infer_concat, .jvp = fm_jvp_linear,
+  .vjp = vjp_concat,
+  .samples = {{2, {FM_SHAPE2(4, 2), FM_SHAPE2(4, 3)}, {{1}, {0}}, -1, 1},
+              {3, {FM_SHAPE2(1, 3), FM_SHAPE2(2, 3), FM_SHAPE2(3, 3)}, {{0}, {0}}, -1, 1}}};
+
+/* ------------------------------------------------------------------ cast */
+
+/* f[1]: 0 float32, 1 float64 */
+static fm_err infer_cast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                         const fm_attr *attr, fm_sig *out) {
+  (void)ctx, (void)op, (void)nin;
+  *out = (fm_sig){attr->f[1] == 1.0 ? FM_F64 : FM_F32, in[0].shape};
+  return FM_OK;
+}
+
+static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = {{0}, {0, fm_prog_sig(p, fm_arg(p, y, 0)).dtype == FM_F64}};
+  dx[0] = fm_emit(p, &fm_op_cast, 1, &dy, &a);
+}
+
+const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
+  .args = "td", .nin = 1, .flags = FM_LINEAR, .infer = infer_cast, .jvp = fm_jvp_linear,
+  .vjp = vjp_cast, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
+
+#endif

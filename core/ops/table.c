@@ -1,0 +1,96 @@
+/*
+** table.c - the table of operations, made from ops.def: rules once, kernels once per instruction
+** set and dtype.
+*/
+#include <string.h>
+
+#include "../kernels/isa.h"
+#include "ops.h"
+
+#ifndef FM_RULES
+
+#define FM_MAPPED(name)                                                                     \
+  void FM_FN(name)(int64_t n, void *y, const void *a, const void *b, const void *c,         \
+                   const double *f);
+#define FM_OPERATION(name) void FM_FN(name)(const fm_exec *e);
+#include "../ops.def"
+#undef FM_MAPPED
+#undef FM_OPERATION
+
+extern const fm_kernel FM_FN(kernels)[];
+const fm_kernel FM_FN(kernels)[] = {
+#define FM_MAPPED(name) {FM_FN(name), NULL},
+#define FM_OPERATION(name) {NULL, FM_FN(name)},
+#include "../ops.def"
+};
+
+#else
+
+enum {
+#define FM_MAPPED(name) ID_##name,
+#define FM_OPERATION(name) ID_##name,
+#include "../ops.def"
+  COUNT
+#undef FM_MAPPED
+#undef FM_OPERATION
+};
+
+static const fm_op *const table[COUNT] = {
+#define FM_MAPPED(name) &fm_op_##name,
+#define FM_OPERATION(name) &fm_op_##name,
+#include "../ops.def"
+};
+
+extern const fm_kernel fm_kernels_f32_scalar[], fm_kernels_f64_scalar[];
+#if defined(__x86_64__)
+extern const fm_kernel fm_kernels_f32_avx2[], fm_kernels_f64_avx2[];
+extern const fm_kernel fm_kernels_f32_avx512[], fm_kernels_f64_avx512[];
+#define ROW(isa) {fm_kernels_f32_##isa, fm_kernels_f64_##isa}
+static const fm_kernel *const kernels[FM_NISA][2] = {ROW(scalar), ROW(avx2), ROW(avx512)};
+#else
+static const fm_kernel *const kernels[1][2] = {{fm_kernels_f32_scalar, fm_kernels_f64_scalar}};
+#endif
+
+int fm_op_count(void) { return COUNT; }
+
+const fm_op *fm_op_at(int k) { return table[k]; }
+
+const fm_op *fm_op_find(const char *name) {
+  for (int k = 0; k < COUNT; k++)
+    if (strcmp(table[k]->name, name) == 0) return table[k];
+  return NULL;
+}
+
+int fm_op_id(const fm_op *op) {
+  int k = 0;
+  while (table[k] != op) k++;
+  return k;
+}
+
+const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype) {
+  return &kernels[fm_isa()][dtype][fm_op_id(op)];
+}
+
+fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
+                fm_sig *out) {
+  if (op->nin >= 0 && nin != op->nin)
+    return fm_fail(ctx, FM_EUSAGE, "%s: %d operands found, expected %d", op->name, nin, op->nin);
+  if (op->infer) return op->infer(ctx, op, nin, in, attr, out);
+  for (int k = 1; k < nin; k++)
+    if (!fm_shape_eq(&in[k].shape, &in[0].shape) || in[k].dtype != in[0].dtype) {
+      char a[96], b[96];
+      return fm_fail(ctx, FM_EUSAGE, "%s: operands of the shapes %s (%s) and %s (%s) found, expected "
+                     "equal ones", op->name, fm_shape_text(&in[0].shape, a),
+                     fm_dtype_name(in[0].dtype), fm_shape_text(&in[k].shape, b),
+                     fm_dtype_name(in[k].dtype));
+    }
+  *out = in[0];
+  return FM_OK;
+}
+
+double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out,
+                const fm_attr *attr) {
+  return op->flops ? op->flops(nin, in, out, attr) : op->cost * (double)fm_shape_count(&out->shape);
+}
+
+#endif

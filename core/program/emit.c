@@ -1,0 +1,107 @@
+/* emit.c - the vocabulary of the rules: small emitters for which an absent value is zero. */
+#include "program.h"
+
+fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a) { return fm_emit(p, op, 1, &a, NULL); }
+
+fm_val fm_e2(fm_prog *p, const fm_op *op, fm_val a, fm_val b) {
+  fm_val in[2] = {a, b};
+  return fm_emit(p, op, 2, in, NULL);
+}
+
+fm_val fm_add(fm_prog *p, fm_val a, fm_val b) {
+  if (a == FM_NONE) return b;
+  return b == FM_NONE ? a : fm_e2(p, &fm_op_add, a, b);
+}
+
+fm_val fm_sub(fm_prog *p, fm_val a, fm_val b) {
+  if (b == FM_NONE) return a;
+  return a == FM_NONE ? fm_scale(p, b, -1) : fm_e2(p, &fm_op_sub, a, b);
+}
+
+fm_val fm_mul(fm_prog *p, fm_val a, fm_val b) {
+  return a == FM_NONE || b == FM_NONE ? FM_NONE : fm_e2(p, &fm_op_mul, a, b);
+}
+
+/* An affine function of an affine function is one. */
+fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift) {
+  if (a == FM_NONE) return FM_NONE;
+  fm_attr attr = {{0}, {scale, shift}};
+  if (p->err == FM_OK && p->node[a].op == &fm_op_affine) {
+    const double *f = p->node[a].attr.f;
+    attr.f[1] = scale * f[1] + shift;
+    attr.f[0] = scale * f[0];
+    a = fm_arg(p, a, 0);
+  }
+  return fm_emit(p, &fm_op_affine, 1, &a, &attr);
+}
+
+fm_val fm_scale(fm_prog *p, fm_val a, double scale) { return fm_affine(p, a, scale, 0); }
+
+fm_attr fm_attr_shape(const fm_shape *s) {
+  fm_attr a = {{s->nd}, {0}};
+  for (int k = 0; k < s->nd; k++) a.i[k + 1] = s->d[k];
+  return a;
+}
+
+fm_shape fm_shape_of_attr(const fm_attr *a) {
+  fm_shape s = {(int)a->i[0], {0}};
+  for (int k = 0; k < s.nd && k < FM_MAX_DIMS; k++) s.d[k] = a->i[k + 1];
+  return s;
+}
+
+fm_val fm_full(fm_prog *p, fm_sig sig, double value) {
+  fm_attr a = fm_attr_shape(&sig.shape);
+  a.f[0] = value;
+  a.f[1] = sig.dtype == FM_F64;
+  return fm_emit(p, &fm_op_full, 0, NULL, &a);
+}
+
+static fm_val shaped(fm_prog *p, const fm_op *op, fm_val a, const fm_shape *to) {
+  fm_attr attr = fm_attr_shape(to);
+  return a == FM_NONE ? FM_NONE : fm_emit(p, op, 1, &a, &attr);
+}
+
+fm_val fm_broadcast(fm_prog *p, fm_val a, const fm_shape *to) {
+  return shaped(p, &fm_op_broadcast, a, to);
+}
+
+fm_val fm_sum_to(fm_prog *p, fm_val a, const fm_shape *to) { return shaped(p, &fm_op_sum_to, a, to); }
+
+fm_val fm_reshape(fm_prog *p, fm_val a, const fm_shape *to) {
+  return shaped(p, &fm_op_reshape, a, to);
+}
+
+fm_val fm_slice(fm_prog *p, fm_val a, int axis, int64_t start, int64_t length) {
+  fm_attr attr = {{axis, start, length}, {0}};
+  return a == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_slice, 1, &a, &attr);
+}
+
+fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis) {
+  fm_attr attr = {{axis}, {0}};
+  return fm_emit(p, &fm_op_concat, n, in, &attr);
+}
+
+fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb) {
+  fm_val in[2] = {a, b};
+  fm_attr attr = {{ta, tb}, {0}};
+  return fm_emit(p, &fm_op_matmul, 2, in, &attr);
+}
+
+fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx) {
+  int n = fm_nargs(p, y), present = 0;
+  fm_attr attr = fm_attr_of(p, y);
+  const fm_op *op = fm_op_of(p, y);
+  for (int k = 0; k < n; k++) present += dx[k] != FM_NONE;
+  if (present == 0) return FM_NONE;
+  if (n == 1) return fm_emit(p, op, 1, dx, &attr);
+  fm_val *in = fm_alloc(p->ctx, (size_t)n * sizeof *in);
+  if (in == NULL) {
+    p->err = FM_ENOMEM;
+    return FM_NONE;
+  }
+  for (int k = 0; k < n; k++)
+    in[k] = dx[k] != FM_NONE ? dx[k] : fm_full(p, fm_prog_sig(p, fm_arg(p, y, k)), 0);
+  fm_val dy = fm_emit(p, op, n, in, &attr);
+  fm_free(p->ctx, in, (size_t)n * sizeof *in);
+  return dy;
+}

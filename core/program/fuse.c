@@ -1,0 +1,161 @@
+/*
+** fuse.c - turning each group of elementwise nodes of one stage and shape into a pass: a short list
+** of vector operations run block by block, so that intermediate values never leave the first-level
+** cache. Broadcasts and constants are read where they are used; sums close the pass.
+*/
+#include <string.h>
+
+#include "plan.h"
+
+typedef struct builder {
+  fm_plan *plan;
+  const fm_grouping *g;
+  fm_fused *f;
+  int id;        /* of the group */
+  int *slot_of;  /* per value: its slot in this pass, -1 none */
+  int *last;     /* per value: the last micro-operation (or nmicro for a sum) that reads it */
+  int freed[64]; /* scratch blocks free for another value */
+  int nfreed;
+} builder;
+
+static fm_slot *new_slot(builder *b, fm_slot_kind kind, fm_val v) {
+  fm_slot *s = &b->f->slot[b->f->nslot++];
+  *s = (fm_slot){.kind = kind, .v = v, .scratch = -1};
+  return s;
+}
+
+static int new_scratch(builder *b) {
+  return b->nfreed > 0 ? b->freed[--b->nfreed] : b->f->nscratch++;
+}
+
+/* How a smaller value is walked along the pass's shape. */
+static void set_strides(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
+  int64_t step = 1;
+  for (int k = domain->nd - 1; k >= 0; k--) {
+    s->stride[k] = small->d[k] == 1 ? 0 : step;
+    step *= small->d[k];
+  }
+  int k = domain->nd - 1;
+  while (k >= 0 && domain->d[k] == 1) k--;
+  s->varies = k >= 0 && s->stride[k] != 0;
+  s->run = 1;
+  for (; k >= 0; k--) { /* a run ends where repeating and walking alternate */
+    if (domain->d[k] != 1 && (s->stride[k] != 0) != s->varies) break;
+    s->run *= domain->d[k];
+  }
+}
+
+/* The slot from which a micro-operation reads value v. */
+static int source(builder *b, fm_val v) {
+  const fm_prog *p = b->plan->p;
+  const fm_node *n = &p->node[v];
+  if (b->slot_of[v] >= 0) return b->slot_of[v];
+  fm_slot *s;
+  if (b->g->group[v] == b->id || !b->g->virt[v]) {
+    s = new_slot(b, SLOT_FULL, v);
+  } else if (n->op == &fm_op_full) {
+    s = new_slot(b, SLOT_CONST, v);
+    s->number = n->attr.f[0];
+    s->scratch = b->f->nscratch++; /* filled once per run: not shared */
+  } else {
+    s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
+    s->scratch = b->f->nscratch++;
+    set_strides(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+  }
+  return b->slot_of[v] = (int)(s - b->f->slot);
+}
+
+static void release(builder *b, fm_val v, int at) {
+  int k = b->slot_of[v];
+  if (k < 0 || b->last[v] != at || b->f->slot[k].kind != SLOT_TEMP) return;
+  if (b->nfreed < 64) b->freed[b->nfreed++] = b->f->slot[k].scratch;
+  b->last[v] = -1; /* an operand used twice is released once */
+}
+
+static void add_micro(builder *b, fm_val v) {
+  const fm_prog *p = b->plan->p;
+  const fm_node *n = &p->node[v];
+  int at = b->f->nmicro, in[3] = {0, 0, 0};
+  bool repeat = n->op == &fm_op_broadcast; /* a broadcast that must exist in memory */
+  for (int k = 0; k < n->nin && !repeat; k++) in[k] = source(b, fm_ins(p, v)[k]);
+  if (repeat) {
+    fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
+    s->scratch = b->f->nscratch++;
+    set_strides(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+    in[0] = (int)(s - b->f->slot);
+  }
+  for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
+  fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
+  if (s->kind == SLOT_TEMP) s->scratch = new_scratch(b);
+  b->slot_of[v] = (int)(s - b->f->slot);
+  b->f->micro[b->f->nmicro++] =
+      (fm_micro){repeat ? &fm_op_copy : n->op, v, b->slot_of[v], in[0],
+                 n->nin > 1 ? in[1] : in[0], n->nin > 2 ? in[2] : in[0],
+                 {n->attr.f[0], n->attr.f[1]}};
+}
+
+static void add_reduce(builder *b, fm_val v) {
+  const fm_prog *p = b->plan->p;
+  fm_reduce *r = &b->f->reduce[b->f->nreduce++];
+  r->v = v;
+  r->src = source(b, fm_arg(p, v, 0));
+  r->target = (fm_slot){.kind = SLOT_BCAST, .v = v, .scratch = -1};
+  set_strides(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
+}
+
+/* The last reader of each value inside the pass; a value that a sum reads lives to the end. */
+static void find_last(builder *b) {
+  const fm_prog *p = b->plan->p;
+  int at = 0;
+  for (fm_val v = 0; v < p->n; v++) {
+    b->slot_of[v] = -1;
+    b->last[v] = -1;
+    if (b->g->group[v] != b->id) continue;
+    bool sum = p->node[v].op == &fm_op_sum_to;
+    for (int k = 0; k < p->node[v].nin; k++) {
+      int *last = &b->last[fm_ins(p, v)[k]];
+      *last = sum || *last == p->n ? p->n : at;
+    }
+    at += !sum;
+  }
+}
+
+static fm_err build(builder *b) {
+  const fm_prog *p = b->plan->p;
+  int micros = 0, sums = 0, operands = 0;
+  for (fm_val v = 0; v < p->n; v++) {
+    if (b->g->group[v] != b->id) continue;
+    bool sum = p->node[v].op == &fm_op_sum_to;
+    if (micros + sums == 0) b->f->domain = sum ? p->node[fm_arg(p, v, 0)].sig : p->node[v].sig;
+    micros += !sum;
+    sums += sum;
+    operands += p->node[v].nin;
+  }
+  b->f->slotcap = micros + operands, b->f->microcap = micros, b->f->reducecap = sums;
+  b->f->slot = fm_alloc(p->ctx, (size_t)b->f->slotcap * sizeof(fm_slot));
+  b->f->micro = fm_alloc(p->ctx, (size_t)micros * sizeof(fm_micro));
+  b->f->reduce = fm_alloc(p->ctx, (size_t)sums * sizeof(fm_reduce));
+  b->plan->nfused++; /* from here on freed with the plan */
+  if (!b->f->slot || !b->f->micro || !b->f->reduce) return FM_ENOMEM;
+  find_last(b);
+  for (fm_val v = 0; v < p->n; v++)
+    if (b->g->group[v] == b->id && p->node[v].op != &fm_op_sum_to) add_micro(b, v);
+  for (fm_val v = 0; v < p->n; v++)
+    if (b->g->group[v] == b->id && p->node[v].op == &fm_op_sum_to) add_reduce(b, v);
+  return FM_OK;
+}
+
+fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
+  size_t bytes = 2 * (size_t)plan->p->n * sizeof(int);
+  int *work = fm_alloc(plan->ctx, bytes);
+  fm_err err = work ? FM_OK : FM_ENOMEM;
+  for (int id = 0; id < g->ngroup && err == FM_OK; id++) {
+    builder b = {.plan = plan, .g = g, .f = &plan->fused[id], .id = id,
+                 .slot_of = work, .last = work + plan->p->n};
+    err = build(&b);
+    size_t scratch = (size_t)b.f->nscratch * FM_BLOCK * sizeof(double);
+    if (scratch > plan->scratch) plan->scratch = scratch;
+  }
+  fm_free(plan->ctx, work, bytes);
+  return err;
+}

@@ -1,0 +1,367 @@
+/*
+** plan.c - from a program to steps on planned memory: elementwise nodes are grouped into passes,
+** concatenations are made in place, slices and reshapes are views, and each value gets an offset in
+** one arena from the time it is written to the time it is last read.
+*/
+#define _POSIX_C_SOURCE 200809L
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_PASS 240 /* slots of one pass, bounded so that a pass fits its run-time tables */
+
+size_t fm_sig_bytes(const fm_sig *sig) {
+  return (size_t)fm_shape_count(&sig->shape) * fm_dtype_size(sig->dtype);
+}
+
+double fm_now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* ------------------------------------------------------------------ grouping */
+
+static bool is_view(const fm_prog *p, fm_val v) {
+  const fm_node *n = &p->node[v];
+  return n->op == &fm_op_reshape || (n->op == &fm_op_slice && n->attr.i[0] == 0);
+}
+
+static bool in_pass(const fm_op *op) { return fm_elementwise(op) || op == &fm_op_sum_to; }
+
+/* Broadcasts and fills are read where they are used; only other readers need them in memory. */
+static void find_virtual(const fm_prog *p, fm_grouping *g) {
+  for (fm_val v = 0; v < p->n; v++)
+    g->virt[v] = p->node[v].op == &fm_op_broadcast || p->node[v].op == &fm_op_full;
+  for (fm_val v = 0; v < p->n; v++)
+    for (int k = 0; g->live[v] && k < p->node[v].nin; k++)
+      if (!in_pass(p->node[v].op)) g->virt[fm_ins(p, v)[k]] = false;
+  for (int k = 0; k < p->nout; k++) g->virt[p->out[k].v] = false;
+}
+
+typedef struct group_key {
+  fm_sig domain;
+  int stage, size;
+} group_key;
+
+/* Nodes of one stage and shape share a pass, siblings included, up to a bounded size. */
+static int group_of(fm_plan *plan, fm_grouping *g, group_key *key, fm_val v, bool fuse) {
+  const fm_node *n = &plan->p->node[v];
+  bool sum = n->op == &fm_op_sum_to;
+  fm_sig domain = sum ? plan->p->node[fm_arg(plan->p, v, 0)].sig : n->sig;
+  int stage = g->stage[v] - sum, id = g->ngroup - 1;
+  for (; fuse && id >= 0; id--)
+    if (key[id].stage == stage && key[id].domain.dtype == domain.dtype &&
+        fm_shape_eq(&key[id].domain.shape, &domain.shape))
+      break;
+  if (fuse && id >= 0 && key[id].size + 1 + n->nin <= MAX_PASS) {
+    key[id].size += 1 + n->nin;
+    return id;
+  }
+  key[g->ngroup] = (group_key){domain, stage, 1 + n->nin};
+  return g->ngroup++;
+}
+
+static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key, bool fuse) {
+  const fm_prog *p = plan->p;
+  find_virtual(p, g);
+  for (fm_val v = 0; v < p->n; v++) {
+    bool repeat = p->node[v].op == &fm_op_broadcast && !g->virt[v];
+    g->group[v] = -1;
+    if (g->live[v] && (in_pass(p->node[v].op) || repeat))
+      g->group[v] = group_of(plan, g, key, v, fuse);
+  }
+  /* A value is stored when anybody outside its pass reads it. */
+  for (fm_val v = 0; v < p->n; v++) g->stored[v] = false;
+  for (fm_val v = 0; v < p->n; v++)
+    for (int k = 0; g->live[v] && k < p->node[v].nin; k++) {
+      fm_val a = fm_ins(p, v)[k];
+      if (g->group[v] != g->group[a] || g->group[v] < 0) g->stored[a] = true;
+    }
+  for (int k = 0; k < p->nout; k++) g->stored[p->out[k].v] = true;
+}
+
+/* ------------------------------------------------------------------ places */
+
+typedef struct layout {
+  fm_plan *plan;
+  const fm_grouping *g;
+  fm_val *parent;  /* a view's or part's owner, else FM_NONE */
+  size_t *offset;  /* bytes from the owner's start */
+  int *from, *to;  /* first and last step that touches an owner */
+} layout;
+
+static fm_val owner(const layout *l, fm_val v, size_t *offset) {
+  *offset = 0;
+  for (; l->parent[v] != FM_NONE; v = l->parent[v]) *offset += l->offset[v];
+  return v;
+}
+
+/* Parts of concatenations along the first axis are written in place, unless they have a place. */
+static void find_parents(layout *l) {
+  const fm_prog *p = l->plan->p;
+  for (fm_val v = 0; v < p->n; v++) l->parent[v] = FM_NONE;
+  for (fm_val v = 0; v < p->n; v++) {
+    const fm_node *n = &p->node[v];
+    if (!l->g->live[v]) continue;
+    if (is_view(p, v)) {
+      l->parent[v] = fm_arg(p, v, 0);
+      int64_t rows = n->op == &fm_op_slice ? n->attr.i[1] : 0;
+      int64_t of = p->node[l->parent[v]].sig.shape.nd ? p->node[l->parent[v]].sig.shape.d[0] : 1;
+      l->offset[v] = of ? fm_sig_bytes(&p->node[l->parent[v]].sig) / (size_t)of * (size_t)rows : 0;
+    }
+    if (n->op != &fm_op_concat || n->attr.i[0] != 0) continue;
+    size_t at = 0;
+    for (int k = 0; k < n->nin; k++) {
+      fm_val a = fm_ins(p, v)[k];
+      const fm_op *op = p->node[a].op;
+      bool made = (!(op->flags & FM_LEAF) || op == &fm_op_full) && !is_view(p, a);
+      if (made && l->parent[a] == FM_NONE) {
+        l->parent[a] = v;
+        l->offset[a] = at;
+      }
+      at += fm_sig_bytes(&p->node[a].sig);
+    }
+  }
+}
+
+/* A sum that one product alone makes is added to by the product itself. */
+static void find_locations(layout *l) {
+  const fm_prog *p = l->plan->p;
+  for (fm_val v = 0; v < p->n; v++) {
+    const fm_node *n = &p->node[v];
+    fm_loc *loc = &l->plan->loc[v];
+    *loc = (fm_loc){AT_NOWHERE, 0, 0};
+    if (!l->g->live[v] || l->g->virt[v]) continue;
+    if (n->op == &fm_op_input)
+      *loc = (fm_loc){p->in[n->attr.i[7]].role == FM_ROWS ? AT_ROWS : AT_SHARED, (int)n->attr.i[7], 0};
+    else if (n->op == &fm_op_constant)
+      *loc = (fm_loc){AT_CONST, (int)n->attr.i[7], 0};
+    else if (l->g->group[v] < 0 || l->g->stored[v])
+      loc->where = AT_ARENA;
+  }
+  for (int k = 0; k < p->nout; k++) {
+    fm_val v = p->out[k].v;
+    if (p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1)
+      l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
+  }
+}
+
+/* ------------------------------------------------------------------ schedule */
+
+static fm_step *new_step(fm_plan *plan, fm_step_kind kind, fm_val v, int64_t stage, int64_t rank,
+                         int64_t size) {
+  if (!fm_grow(plan->p, (void **)&plan->step, &plan->stepcap, plan->nstep, sizeof(fm_step)))
+    return NULL;
+  fm_step *s = &plan->step[plan->nstep++];
+  *s = (fm_step){.kind = kind, .v = v, .order = {stage, rank, size}};
+  return s;
+}
+
+/* Stage by stage: first the expensive steps, then the passes from small to large shapes (a broadcast
+** only ever leads from a smaller to a larger one). */
+static int compare_steps(const void *a, const void *b) {
+  const fm_step *x = a, *y = b;
+  for (int k = 0; k < 3; k++)
+    if (x->order[k] != y->order[k]) return x->order[k] < y->order[k] ? -1 : 1;
+  return x->v < y->v ? -1 : x->v > y->v;
+}
+
+/* The operands of a concatenation that have their place elsewhere are copied. */
+static fm_err schedule_concat(layout *l, fm_val v) {
+  const fm_prog *p = l->plan->p;
+  size_t at = 0;
+  for (int k = 0; k < p->node[v].nin; k++) {
+    fm_val a = fm_ins(p, v)[k];
+    if (l->parent[a] != v || l->offset[a] != at) {
+      fm_step *s = new_step(l->plan, STEP_COPY, a, l->g->stage[v], 0, 0);
+      if (s == NULL) return FM_ENOMEM;
+      s->into = v;
+      s->offset = at;
+    }
+    at += fm_sig_bytes(&p->node[a].sig);
+  }
+  return FM_OK;
+}
+
+static fm_err schedule(layout *l) {
+  fm_plan *plan = l->plan;
+  const fm_prog *p = plan->p;
+  bool ok = true;
+  for (fm_val v = 0; v < p->n && ok; v++) {
+    const fm_node *n = &p->node[v];
+    bool bound = n->op == &fm_op_input || n->op == &fm_op_constant;
+    if (!l->g->live[v] || l->g->virt[v] || l->g->group[v] >= 0 || is_view(p, v) || bound) continue;
+    if (n->op == &fm_op_concat && n->attr.i[0] == 0)
+      ok = schedule_concat(l, v) == FM_OK;
+    else
+      ok = new_step(plan, STEP_OP, v, l->g->stage[v], 0, 0) != NULL;
+  }
+  for (int k = 0; k < plan->nfused && ok; k++) {
+    const fm_fused *f = &plan->fused[k];
+    fm_val v = f->nmicro ? f->micro[0].v : f->reduce[0].v;
+    int64_t stage = l->g->stage[v] - (f->nmicro == 0);
+    fm_step *s = new_step(plan, STEP_FUSED, v, stage, 1, fm_shape_count(&f->domain.shape));
+    ok = s != NULL;
+    if (ok) s->index = k;
+  }
+  for (int k = 0; k < p->nout && ok; k++) {
+    if (plan->loc[p->out[k].v].where == AT_LANE) continue;
+    fm_step_kind kind = p->out[k].merge == FM_SUM ? STEP_SUM : STEP_STACK;
+    fm_step *s = new_step(plan, kind, p->out[k].v, INT32_MAX, 0, k);
+    ok = s != NULL;
+    if (ok) s->index = k;
+  }
+  if (!ok) return FM_ENOMEM;
+  if (plan->nstep > 0) qsort(plan->step, (size_t)plan->nstep, sizeof *plan->step, compare_steps);
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ liveness and the arena */
+
+static void touch(layout *l, fm_val v, int step) {
+  size_t offset;
+  fm_val o = owner(l, v, &offset);
+  if (l->from[o] < 0) l->from[o] = step;
+  l->to[o] = step;
+}
+
+static void touch_step(layout *l, const fm_step *s, int at) {
+  const fm_prog *p = l->plan->p;
+  if (s->kind == STEP_FUSED) {
+    const fm_fused *f = &l->plan->fused[s->index];
+    for (int k = 0; k < f->nslot; k++)
+      if (f->slot[k].kind == SLOT_FULL || f->slot[k].kind == SLOT_BCAST) touch(l, f->slot[k].v, at);
+    for (int k = 0; k < f->nreduce; k++) touch(l, f->reduce[k].v, at);
+    return;
+  }
+  touch(l, s->v, at);
+  if (s->kind == STEP_COPY) touch(l, s->into, at);
+  for (int k = 0; s->kind == STEP_OP && k < p->node[s->v].nin; k++)
+    touch(l, fm_ins(p, s->v)[k], at);
+}
+
+/* Largest first, each at the lowest offset where no value alive at the same time is. */
+static void place_owner(layout *l, fm_val v, const fm_val *placed, int n) {
+  fm_plan *plan = l->plan;
+  size_t bytes = (fm_sig_bytes(&plan->p->node[v].sig) + 63) / 64 * 64, at = 0;
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (int k = 0; k < n; k++) {
+      fm_val u = placed[k];
+      size_t start = plan->loc[u].offset;
+      size_t end = start + (fm_sig_bytes(&plan->p->node[u].sig) + 63) / 64 * 64;
+      bool together = l->from[u] <= l->to[v] && l->from[v] <= l->to[u];
+      if (together && start < at + bytes && at < end) {
+        at = end;
+        moved = true;
+      }
+    }
+  }
+  plan->loc[v].offset = at;
+  if (at + bytes > plan->arena) plan->arena = at + bytes;
+}
+
+static void place_all(layout *l, fm_val *list) {
+  fm_plan *plan = l->plan;
+  const fm_prog *p = plan->p;
+  int n = 0, done = 0;
+  for (fm_val v = 0; v < p->n; v++) {
+    if (plan->loc[v].where != AT_ARENA || l->parent[v] != FM_NONE || l->from[v] < 0) continue;
+    int k = n++;
+    for (; k > 0 && fm_sig_bytes(&p->node[list[k - 1]].sig) < fm_sig_bytes(&p->node[v].sig); k--)
+      list[k] = list[k - 1];
+    list[k] = v;
+  }
+  for (; done < n; done++) place_owner(l, list[done], list, done);
+  for (fm_val v = 0; v < p->n; v++) {
+    if (l->parent[v] == FM_NONE || !l->g->live[v]) continue;
+    size_t offset;
+    plan->loc[v] = plan->loc[owner(l, v, &offset)];
+    plan->loc[v].offset += offset;
+  }
+}
+
+static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
+  size_t n = (size_t)plan->p->n + 1, bytes = n * (2 * sizeof(fm_val) + sizeof(size_t) + 2 * sizeof(int));
+  size_t *work = fm_alloc(plan->ctx, bytes);
+  if (work == NULL) return FM_ENOMEM;
+  layout l = {.plan = plan, .g = g, .offset = work, .parent = (fm_val *)(work + n)};
+  l.from = l.parent + n, l.to = l.from + n;
+  for (int k = 0; k < plan->p->n; k++) l.from[k] = l.to[k] = -1;
+  find_parents(&l);
+  find_locations(&l);
+  fm_err err = schedule(&l);
+  for (int k = 0; k < plan->nstep && err == FM_OK; k++) touch_step(&l, &plan->step[k], k);
+  if (err == FM_OK) place_all(&l, l.to + n);
+  fm_free(plan->ctx, work, bytes);
+  return err;
+}
+
+/* ------------------------------------------------------------------ making a plan */
+
+static void count_uses(const fm_prog *p, fm_grouping *g) {
+  memset(g->uses, 0, (size_t)p->n * sizeof *g->uses);
+  for (fm_val v = 0; v < p->n; v++)
+    for (int k = 0; g->live[v] && k < p->node[v].nin; k++) g->uses[fm_ins(p, v)[k]]++;
+  for (int k = 0; k < p->nout; k++) g->uses[p->out[k].v]++;
+}
+
+static fm_err make(fm_plan *plan, bool fuse) {
+  size_t n = (size_t)plan->p->n + 1;
+  size_t bytes = n * (sizeof(group_key) + 3 * sizeof(int) + 3 * sizeof(bool));
+  group_key *key = fm_alloc(plan->ctx, bytes);
+  plan->loc = fm_alloc(plan->ctx, n * sizeof *plan->loc);
+  fm_err err = key && plan->loc ? FM_OK : FM_ENOMEM;
+  if (err == FM_OK) {
+    fm_grouping g = {.stage = (int *)(key + n)};
+    g.group = g.stage + n, g.uses = g.group + n;
+    g.live = (bool *)(g.uses + n), g.virt = g.live + n, g.stored = g.virt + n;
+    fm_live(plan->p, g.live);
+    fm_stages(plan->p, g.stage);
+    count_uses(plan->p, &g);
+    find_groups(plan, &g, key, fuse);
+    plan->fusedcap = g.ngroup;
+    plan->fused = fm_alloc(plan->ctx, (size_t)g.ngroup * sizeof *plan->fused);
+    if (plan->fused == NULL) err = FM_ENOMEM;
+    if (plan->fused) memset(plan->fused, 0, (size_t)g.ngroup * sizeof *plan->fused);
+    if (err == FM_OK) err = fm_fuse(plan, &g);
+    if (err == FM_OK) err = arrange(plan, &g);
+  }
+  fm_free(plan->ctx, key, bytes);
+  return err;
+}
+
+fm_plan *fm_plan_new(const fm_prog *p, int passes) {
+  fm_plan *plan = fm_alloc(p->ctx, sizeof *plan);
+  if (plan == NULL) return NULL;
+  memset(plan, 0, sizeof *plan);
+  plan->ctx = p->ctx;
+  double start = fm_now_ms();
+  plan->p = fm_optimise(p, passes);
+  plan->ms_optimise = fm_now_ms() - start;
+  if (plan->p != NULL && make(plan, passes & FM_PASS_FUSE) == FM_OK) {
+    plan->ms_plan = fm_now_ms() - start - plan->ms_optimise;
+    return plan;
+  }
+  fm_plan_free(plan);
+  return NULL;
+}
+
+void fm_plan_free(fm_plan *plan) {
+  if (plan == NULL) return;
+  size_t n = plan->p ? (size_t)plan->p->n + 1 : 0;
+  for (int k = 0; k < plan->nfused; k++) {
+    fm_fused *f = &plan->fused[k];
+    fm_free(plan->ctx, f->slot, (size_t)f->slotcap * sizeof *f->slot);
+    fm_free(plan->ctx, f->micro, (size_t)f->microcap * sizeof *f->micro);
+    fm_free(plan->ctx, f->reduce, (size_t)f->reducecap * sizeof *f->reduce);
+  }
+  fm_free(plan->ctx, plan->fused, (size_t)plan->fusedcap * sizeof *plan->fused);
+  fm_free(plan->ctx, plan->step, (size_t)plan->stepcap * sizeof *plan->step);
+  fm_free(plan->ctx, plan->loc, n * sizeof *plan->loc);
+  fm_prog_free(plan->p);
+  fm_free(plan->ctx, plan, sizeof *plan);
+}

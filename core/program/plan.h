@@ -1,0 +1,117 @@
+/*
+** plan.h - a program turned into steps on planned memory, for the files of program/ only.
+*/
+#ifndef FM_PLAN_H
+#define FM_PLAN_H
+
+#include "program.h"
+
+/* Where a value lives. */
+typedef enum fm_where { AT_NOWHERE, AT_ARENA, AT_SHARED, AT_ROWS, AT_CONST, AT_LANE } fm_where;
+
+typedef struct fm_loc {
+  fm_where where;
+  int index;     /* input, constant or output */
+  size_t offset; /* bytes from its start */
+} fm_loc;
+
+/* ------------------------------------------------------------------ fused elementwise passes */
+
+#define FM_BLOCK 512 /* values per block: a few dozen blocks fit in the first-level cache */
+
+typedef enum fm_slot_kind {
+  SLOT_TEMP,  /* a block of scratch, live inside the pass */
+  SLOT_FULL,  /* a value of the pass's shape in memory, read or written */
+  SLOT_BCAST, /* a smaller value in memory, repeated into a block of scratch */
+  SLOT_CONST  /* one number everywhere */
+} fm_slot_kind;
+
+typedef struct fm_slot {
+  fm_slot_kind kind;
+  fm_val v;                     /* FULL, BCAST: the value in memory */
+  int scratch;                  /* TEMP, BCAST, CONST: number of its block */
+  double number;                /* CONST */
+  int64_t run;                  /* BCAST: values that are contiguous (or equal) at a time */
+  bool varies;                  /* BCAST: contiguous, not equal, inside a run */
+  int64_t stride[FM_MAX_DIMS];  /* BCAST: values of the operand per index of the pass */
+} fm_slot;
+
+typedef struct fm_micro { /* one vector operation on blocks */
+  const fm_op *op;
+  fm_val v;
+  int dst, a, b, c; /* slots */
+  double f[2];
+} fm_micro;
+
+typedef struct fm_reduce { /* a sum at the end of a pass */
+  fm_val v;
+  int src;        /* slot that is summed */
+  fm_slot target; /* as a BCAST slot: where each value goes */
+} fm_reduce;
+
+typedef struct fm_fused {
+  fm_sig domain;
+  int nslot, nmicro, nreduce, nscratch;
+  int slotcap, microcap, reducecap;
+  fm_slot *slot;
+  fm_micro *micro;
+  fm_reduce *reduce;
+} fm_fused;
+
+/* Where the bytes of a value are during one run. */
+typedef struct fm_frame {
+  const struct fm_plan *plan;
+  char *arena, *scratch;
+  void *const *in;   /* per input: its first byte for this micro-batch */
+  void *const *lane; /* per output: the partial sum */
+  bool first;        /* the lane's first micro-batch: = instead of += */
+  fm_rng rng;
+  int64_t row0;
+} fm_frame;
+
+void *fm_address(const fm_frame *f, fm_val v);
+void fm_fused_run(const fm_fused *g, const fm_frame *f);
+
+/* ------------------------------------------------------------------ steps */
+
+typedef enum fm_step_kind { STEP_OP, STEP_FUSED, STEP_COPY, STEP_SUM, STEP_STACK } fm_step_kind;
+
+typedef struct fm_step {
+  fm_step_kind kind;
+  fm_val v;       /* OP: its result; COPY: the operand; SUM, STACK: the output's value */
+  int index;      /* FUSED: which pass; SUM, STACK: which output */
+  fm_val into;    /* COPY: the concatenation */
+  size_t offset;  /* COPY: bytes from its start */
+  int64_t order[3]; /* stage, kind, size: the schedule */
+} fm_step;
+
+typedef struct fm_plan {
+  fm_ctx *ctx;
+  fm_prog *p; /* the optimised program, owned */
+  int nstep, stepcap;
+  fm_step *step;
+  int nfused, fusedcap;
+  fm_fused *fused;
+  fm_loc *loc; /* per value of p */
+  size_t arena, scratch;
+  double ms_optimise, ms_plan;
+} fm_plan;
+
+fm_plan *fm_plan_new(const fm_prog *p, int passes); /* NULL on failure */
+void fm_plan_free(fm_plan *plan);
+void fm_step_run(const fm_step *s, const fm_frame *f);
+double fm_step_flops(const fm_plan *plan, const fm_step *s);
+double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
+
+/* Fusion, in fuse.c: group[v] is the pass of node v or -1; virtual nodes have no pass and no memory. */
+typedef struct fm_grouping {
+  int *stage, *group, *uses;
+  bool *live, *virt, *stored;
+  int ngroup;
+} fm_grouping;
+fm_err fm_fuse(fm_plan *plan, const fm_grouping *g); /* fills plan->fused */
+
+size_t fm_sig_bytes(const fm_sig *sig);
+double fm_now_ms(void);
+
+#endif

@@ -1,0 +1,205 @@
+/* prog.c - building a program: nodes, hash-consing, constants, inputs and outputs. */
+#include <string.h>
+
+#include "program.h"
+
+bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size) {
+  if (n < *cap) return true;
+  int to = *cap ? 2 * *cap : 64;
+  void *q = fm_resize(p->ctx, *array, (size_t)*cap * size, (size_t)to * size);
+  if (q == NULL) {
+    p->err = FM_ENOMEM;
+    return false;
+  }
+  *array = q;
+  *cap = to;
+  return true;
+}
+
+#define GROW(p, array, cap, n) fm_grow(p, (void **)&(p)->array, &(p)->cap, n, sizeof *(p)->array)
+
+fm_prog *fm_prog_new(fm_ctx *ctx) {
+  fm_prog *p = fm_alloc(ctx, sizeof *p);
+  if (p == NULL) return NULL;
+  memset(p, 0, sizeof *p);
+  p->ctx = ctx;
+  p->share = true;
+  return p;
+}
+
+void fm_prog_free(fm_prog *p) {
+  if (p == NULL) return;
+  for (int k = 0; k < p->nconst; k++) fm_tensor_drop(p->constant[k]);
+  fm_free(p->ctx, p->node, (size_t)p->cap * sizeof *p->node);
+  fm_free(p->ctx, p->args, (size_t)p->argcap * sizeof *p->args);
+  fm_free(p->ctx, p->hash, (size_t)p->hashcap * sizeof *p->hash);
+  fm_free(p->ctx, p->constant, (size_t)p->constcap * sizeof *p->constant);
+  fm_free(p->ctx, p->in, (size_t)p->incap * sizeof *p->in);
+  fm_free(p->ctx, p->out, (size_t)p->outcap * sizeof *p->out);
+  fm_free(p->ctx, p, sizeof *p);
+}
+
+/* ------------------------------------------------------------------ looking */
+
+fm_ctx *fm_prog_ctx(const fm_prog *p) { return p->ctx; }
+fm_err fm_prog_error(const fm_prog *p) { return p->err; }
+int fm_prog_count(const fm_prog *p) { return p->n; }
+fm_val fm_arg(const fm_prog *p, fm_val y, int k) { return fm_ins(p, y)[k]; }
+int fm_nargs(const fm_prog *p, fm_val y) { return p->node[y].nin; }
+fm_attr fm_attr_of(const fm_prog *p, fm_val y) { return p->node[y].attr; }
+const fm_op *fm_op_of(const fm_prog *p, fm_val y) { return p->node[y].op; }
+
+fm_sig fm_prog_sig(const fm_prog *p, fm_val v) {
+  return v == FM_NONE ? (fm_sig){FM_F32, {0, {0}}} : p->node[v].sig;
+}
+
+/* ------------------------------------------------------------------ hash-consing */
+
+static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
+  const unsigned char *b = bytes;
+  for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 1099511628211u;
+  return h;
+}
+
+static uint64_t hash_of(const fm_node *n, const fm_val *in) {
+  uint64_t h = mix(14695981039346656037u, &n->op, sizeof n->op);
+  h = mix(h, &n->attr, sizeof n->attr);
+  return mix(h, in, (size_t)n->nin * sizeof *in);
+}
+
+static bool same(const fm_prog *p, fm_val v, const fm_node *n, const fm_val *in) {
+  const fm_node *m = &p->node[v];
+  return m->op == n->op && m->nin == n->nin && memcmp(&m->attr, &n->attr, sizeof n->attr) == 0 &&
+         memcmp(fm_ins(p, v), in, (size_t)n->nin * sizeof *in) == 0;
+}
+
+/* The place of an equal node, or the free place where it would go. */
+static int place(const fm_prog *p, const fm_node *n, const fm_val *in) {
+  int k = (int)(hash_of(n, in) & (uint64_t)(p->hashcap - 1));
+  while (p->hash[k] != FM_NONE && !same(p, p->hash[k], n, in)) k = (k + 1) & (p->hashcap - 1);
+  return k;
+}
+
+static bool rehash(fm_prog *p) {
+  if (2 * (p->n + 1) <= p->hashcap) return true;
+  int cap = p->hashcap ? 2 * p->hashcap : 256;
+  fm_val *hash = fm_alloc(p->ctx, (size_t)cap * sizeof *hash);
+  if (hash == NULL) {
+    p->err = FM_ENOMEM;
+    return false;
+  }
+  fm_free(p->ctx, p->hash, (size_t)p->hashcap * sizeof *p->hash);
+  p->hash = hash;
+  p->hashcap = cap;
+  for (int k = 0; k < cap; k++) hash[k] = FM_NONE;
+  for (fm_val v = 0; v < p->n; v++) {
+    int k = place(p, &p->node[v], fm_ins(p, v));
+    if (hash[k] == FM_NONE) hash[k] = v; /* without sharing, equal nodes may exist */
+  }
+  return true;
+}
+
+/* ------------------------------------------------------------------ emission */
+
+static fm_val append(fm_prog *p, const fm_node *node, const fm_val *in) {
+  if (!GROW(p, node, cap, p->n)) return FM_NONE;
+  for (int k = 0; k < node->nin; k++) {
+    if (!GROW(p, args, argcap, p->nargs + k)) return FM_NONE;
+    p->args[p->nargs + k] = in[k];
+  }
+  p->node[p->n] = *node;
+  p->node[p->n].first = p->nargs;
+  p->nargs += node->nin;
+  return p->n++;
+}
+
+fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr) {
+  fm_node node = {op, {FM_F32, {0, {0}}}, {{0}, {0}}, nin, 0};
+  fm_sig few[4] = {{FM_F32, {0, {0}}}}, *sig = few;
+  if (p->err != FM_OK) return FM_NONE;
+  if (attr) node.attr = *attr;
+  if (nin > 4 && (sig = fm_alloc(p->ctx, (size_t)nin * sizeof *sig)) == NULL) {
+    p->err = FM_ENOMEM;
+    return FM_NONE;
+  }
+  for (int k = 0; k < nin; k++) {
+    if (in[k] == FM_NONE) p->err = fm_fail(p->ctx, FM_EUSAGE, "%s: operand %d is absent", op->name, k + 1);
+    sig[k] = fm_prog_sig(p, in[k]);
+  }
+  if (p->err == FM_OK) p->err = fm_infer(p->ctx, op, nin, sig, &node.attr, &node.sig);
+  if (sig != few) fm_free(p->ctx, sig, (size_t)nin * sizeof *sig);
+  if (p->err != FM_OK) return FM_NONE;
+  fm_val v = fm_fold(p, &node, in);
+  if (v != FM_NONE) return v;
+  if (!p->share) return append(p, &node, in);
+  if (!rehash(p)) return FM_NONE;
+  int k = place(p, &node, in);
+  if (p->hash[k] == FM_NONE) {
+    v = append(p, &node, in);
+    p->hash[k] = v;
+  }
+  return p->hash[k];
+}
+
+static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
+  fm_attr a = fm_attr_shape(&sig->shape);
+  a.i[7] = index;
+  a.f[1] = sig->dtype == FM_F64;
+  return a;
+}
+
+fm_val fm_const(fm_prog *p, fm_tensor *t) {
+  int index = 0;
+  while (index < p->nconst && p->constant[index] != t) index++;
+  if (index == p->nconst) {
+    if (p->err != FM_OK || !GROW(p, constant, constcap, p->nconst)) return FM_NONE;
+    p->constant[p->nconst++] = fm_tensor_keep(t);
+  }
+  fm_sig sig = {t->dtype, t->shape};
+  fm_attr a = attr_of_sig(&sig, index);
+  return fm_emit(p, &fm_op_constant, 0, NULL, &a);
+}
+
+fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig) {
+  if (p->err != FM_OK || !GROW(p, in, incap, p->nin)) return FM_NONE;
+  fm_attr a = attr_of_sig(sig, p->nin);
+  fm_val v = fm_emit(p, &fm_op_input, 0, NULL, &a);
+  p->in[p->nin].v = v;
+  p->in[p->nin++].role = role;
+  return v;
+}
+
+fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
+  if (p->err != FM_OK) return p->err;
+  if (v == FM_NONE)
+    return p->err = fm_fail(p->ctx, FM_EUSAGE, "program: output %d is absent", p->nout + 1);
+  if (!GROW(p, out, outcap, p->nout)) return p->err;
+  p->out[p->nout].v = v;
+  p->out[p->nout++].merge = merge;
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ copying into another program */
+
+fm_prog *fm_prog_like(const fm_prog *p, fm_val *map) {
+  fm_prog *q = fm_prog_new(p->ctx);
+  if (q == NULL) return NULL;
+  for (int k = 0; k < p->n; k++) map[k] = FM_NONE;
+  for (int k = 0; k < p->nin; k++)
+    map[p->in[k].v] = fm_input(q, p->in[k].role, &p->node[p->in[k].v].sig);
+  return q;
+}
+
+fm_val fm_prog_copy(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
+  const fm_node *n = &p->node[v];
+  fm_val few[8] = {0}, *in = few;
+  if (n->op == &fm_op_constant) return fm_const(q, p->constant[n->attr.i[7]]);
+  if (n->nin > 8 && (in = fm_alloc(q->ctx, (size_t)n->nin * sizeof *in)) == NULL) {
+    q->err = FM_ENOMEM;
+    return FM_NONE;
+  }
+  for (int k = 0; k < n->nin; k++) in[k] = map[fm_ins(p, v)[k]];
+  fm_val w = fm_emit(q, n->op, n->nin, in, &n->attr);
+  if (in != few) fm_free(q->ctx, in, (size_t)n->nin * sizeof *in);
+  return w;
+}

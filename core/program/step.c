@@ -1,0 +1,97 @@
+/* step.c - running one step of a plan, and what it costs. */
+#include <string.h>
+
+#include "plan.h"
+
+void *fm_address(const fm_frame *f, fm_val v) {
+  const fm_loc *l = &f->plan->loc[v];
+  char *base = NULL;
+  switch (l->where) {
+    case AT_ARENA: base = f->arena; break;
+    case AT_SHARED:
+    case AT_ROWS: base = f->in[l->index]; break;
+    case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
+    case AT_LANE: base = f->lane[l->index]; break;
+    case AT_NOWHERE: break;
+  }
+  return base ? base + l->offset : NULL;
+}
+
+#define MAX_OPERANDS 64
+
+static void run_op(const fm_frame *f, fm_val v) {
+  const fm_prog *p = f->plan->p;
+  const fm_node *n = &p->node[v];
+  const void *x[MAX_OPERANDS];
+  fm_sig in[MAX_OPERANDS];
+  for (int k = 0; k < n->nin; k++) {
+    x[k] = fm_address(f, fm_ins(p, v)[k]);
+    in[k] = p->node[fm_ins(p, v)[k]].sig;
+  }
+  fm_exec e = {.attr = &n->attr, .out = &n->sig, .in = in, .nin = n->nin,
+               .y = fm_address(f, v), .x = x, .rng = f->rng, .row0 = f->row0,
+               .accumulate = f->plan->loc[v].where == AT_LANE && !f->first};
+  fm_kernel_of(n->op, n->sig.dtype)->exec(&e);
+}
+
+static void run_sum(const fm_frame *f, const fm_step *s) {
+  const fm_sig *sig = &f->plan->p->node[s->v].sig;
+  void *lane = f->lane[s->index];
+  const void *x = fm_address(f, s->v);
+  if (f->first)
+    memcpy(lane, x, fm_sig_bytes(sig));
+  else
+    fm_kernel_of(&fm_op_add, sig->dtype)->map(fm_shape_count(&sig->shape), lane, lane, x, NULL, NULL);
+}
+
+void fm_step_run(const fm_step *s, const fm_frame *f) {
+  const fm_prog *p = f->plan->p;
+  switch (s->kind) {
+    case STEP_OP: run_op(f, s->v); break;
+    case STEP_FUSED: fm_fused_run(&f->plan->fused[s->index], f); break;
+    case STEP_COPY:
+      memcpy((char *)fm_address(f, s->into) + s->offset, fm_address(f, s->v),
+             fm_sig_bytes(&p->node[s->v].sig));
+      break;
+    case STEP_SUM: run_sum(f, s); break;
+    case STEP_STACK:
+      memcpy(f->lane[s->index], fm_address(f, s->v), fm_sig_bytes(&p->node[s->v].sig));
+      break;
+  }
+}
+
+static double node_flops(const fm_prog *p, fm_val v) {
+  const fm_node *n = &p->node[v];
+  fm_sig in[MAX_OPERANDS];
+  for (int k = 0; k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
+  return fm_flops(n->op, n->nin, in, &n->sig, &n->attr);
+}
+
+double fm_step_flops(const fm_plan *plan, const fm_step *s) {
+  double total = 0;
+  if (s->kind == STEP_OP) return node_flops(plan->p, s->v);
+  if (s->kind == STEP_SUM) return (double)fm_shape_count(&plan->p->node[s->v].sig.shape);
+  if (s->kind != STEP_FUSED) return 0;
+  const fm_fused *f = &plan->fused[s->index];
+  for (int k = 0; k < f->nmicro; k++) total += node_flops(plan->p, f->micro[k].v);
+  for (int k = 0; k < f->nreduce; k++) total += node_flops(plan->p, f->reduce[k].v);
+  return total;
+}
+
+double fm_step_bytes(const fm_plan *plan, const fm_step *s) {
+  const fm_prog *p = plan->p;
+  double total = (double)fm_sig_bytes(&p->node[s->v].sig);
+  if (s->kind == STEP_OP)
+    for (int k = 0; k < p->node[s->v].nin; k++)
+      total += (double)fm_sig_bytes(&p->node[fm_ins(p, s->v)[k]].sig);
+  if (s->kind == STEP_SUM) total *= 3;
+  if (s->kind == STEP_COPY || s->kind == STEP_STACK) total *= 2;
+  if (s->kind != STEP_FUSED) return total;
+  const fm_fused *f = &plan->fused[s->index];
+  total = 0;
+  for (int k = 0; k < f->nslot; k++)
+    if (f->slot[k].kind == SLOT_FULL || f->slot[k].kind == SLOT_BCAST)
+      total += (double)fm_sig_bytes(&p->node[f->slot[k].v].sig);
+  for (int k = 0; k < f->nreduce; k++) total += (double)fm_sig_bytes(&p->node[f->reduce[k].v].sig);
+  return total;
+}

@@ -1,0 +1,154 @@
+--- Derivatives of Lua functions of tensors: `fm.jvp`, `fm.grad`, `fm.value_and_grad`.
+-- Each traces the function, lets the core transform the trace, and emits into the trace that is
+-- already open (so they nest to any depth) or, at top level, runs the result once.
+-- Arguments and results may be tensors or nested tables of tensors.
+-- @module flowmap.autodiff
+
+local core = require "flowmap.core"
+require "flowmap.tensor"
+local errors = require "flowmap.errors"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local current -- the open trace, if any
+
+--- Run f with `trace` as the open one; restores the former whatever happens.
+function M.within(trace, f, ...)
+  local outer = current
+  current = trace
+  local result = table.pack(pcall(f, ...))
+  current = outer
+  if not result[1] then error(result[2], 0) end
+  return table.unpack(result, 2, result.n)
+end
+
+--- The open trace, or nil.
+function M.trace() return current end
+
+local is_tensor = core.is_tensor
+
+--- The same structure with f applied to every leaf, in the fixed order of the keys.
+local function map(f, x)
+  if type(x) ~= "table" then return f(x) end
+  local out = {}
+  for _, k in ipairs(tree.keys(x)) do out[k] = map(f, x[k]) end
+  return out
+end
+
+local function leaves(x)
+  local list = {}
+  map(function(t) list[#list + 1] = t end, x)
+  return list
+end
+M.map, M.leaves = map, leaves
+
+--- Fresh names for the leaves of x inside the trace: only what f does with its argument is
+-- differentiated, not how the argument was made.
+local function rename(trace, x)
+  return map(function(t) return core.copy(t.traced and t or trace:const(t)) end, x)
+end
+
+local function lifted(trace, list)
+  for k, t in ipairs(list) do list[k] = t.traced and t or trace:const(t) end
+  return list
+end
+
+--- Rebuild the structure of `like` from a list of leaves; absent (false) ones become zeros.
+local function rebuild(trace, like, list)
+  local k = 0
+  return map(function(t)
+    k = k + 1
+    return list[k] or trace:full(t.shape, 0, t.dtype)
+  end, like)
+end
+
+--- Do `body(trace)` in the open trace; or in a new one, and run it.
+local function traced(body)
+  if current then return body(current) end
+  local trace <close> = setmetatable({ t = core.trace() }, { __close = function(s) s.t:close() end })
+  local results = table.pack(M.within(trace.t, body, trace.t))
+  local n = 0
+  for k = 1, results.n do
+    results[k] = map(function(v)
+      trace.t:output(v, "sum")
+      n = n + 1
+      return n
+    end, results[k])
+  end
+  local exe = core.exe({ trace.t }, { 1 }, { 0, 1 })
+  local out = exe:run({}, 0, 0)
+  exe:close()
+  for k = 1, results.n do
+    results[k] = map(function(i) return out[i] end, results[k])
+  end
+  return table.unpack(results, 1, results.n)
+end
+
+local function directions(x, dx)
+  local xs, ds = leaves(x), leaves(dx)
+  if #xs ~= #ds then
+    errors.usage("jvp: %d tensors and %d directions found, expected as many", #xs, #ds)
+  end
+  return ds
+end
+
+--- Forward mode: f(x) and its derivative along dx.
+-- @tparam function f of one argument, a tensor or nested table of tensors
+-- @param x where
+-- @param dx along what; the same structure as x
+-- @return f(x), and J_f(x) dx in the same structure
+function M.jvp(f, x, dx)
+  return traced(function(trace)
+    local xs = rename(trace, x)
+    local y = f(xs)
+    local ys = lifted(trace, leaves(y))
+    local dy = trace:jvp(leaves(xs), lifted(trace, directions(x, dx)), ys)
+    return y, rebuild(trace, y, dy)
+  end)
+end
+
+--- Reverse mode: f(x) and the gradient of it.
+-- @tparam function f returns a scalar; further arguments of the result are passed on to it and are
+-- not differentiated
+-- @treturn function (x, ...) -> f(x, ...), gradient in the structure of x
+function M.value_and_grad(f)
+  return function(x, ...)
+    local rest = table.pack(...)
+    return traced(function(trace)
+      local xs = rename(trace, x)
+      local y = f(xs, table.unpack(rest, 1, rest.n))
+      if not is_tensor(y) or #y.shape > 0 then
+        errors.usage("grad: the function returned a %s, expected a scalar tensor",
+          is_tensor(y) and "tensor of rank " .. #y.shape or type(y))
+      end
+      y = y.traced and y or trace:const(y)
+      local one = trace:full({}, 1, y.dtype)
+      local g = trace:vjp({ y }, { one }, leaves(xs))
+      return y, rebuild(trace, xs, g)
+    end)
+  end
+end
+
+--- The gradient alone.
+function M.grad(f)
+  local both = M.value_and_grad(f)
+  return function(...)
+    local _, g = both(...)
+    return g
+  end
+end
+
+--- Reverse mode for any result: f(x) and J_f(x)' u.
+function M.vjp(f, x, u)
+  return traced(function(trace)
+    local xs = rename(trace, x)
+    local y = f(xs)
+    local us = lifted(trace, directions(y, u))
+    return y, rebuild(trace, xs, trace:vjp(lifted(trace, leaves(y)), us, leaves(xs)))
+  end)
+end
+
+for _, name in ipairs { "jvp", "vjp", "grad", "value_and_grad" } do core[name] = M[name] end
+
+return M

@@ -1,0 +1,84 @@
+--- Checkpoints: one safetensors file with weights, averages, optimiser state, step and settings.
+-- All randomness is keyed by the step, so nothing else is needed to continue bit for bit.
+-- @module flowmap.checkpoint
+
+local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local json = require "flowmap.json"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- Write a checkpoint; the one before it is kept as PATH.prev.
+-- @tparam string path
+-- @tparam table job see flowmap.trainer: params, opt, cfg, experiment
+-- @tparam table state { step =, wall_s = }
+function M.save(path, job, state)
+  local tensors = {}
+  tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
+  for k = 1, #job.cfg.ema do
+    tree.each(function(tensor, name)
+      tensors[("ema%d.%s"):format(k, name)] = tensor
+    end, job.opt:ema(k))
+  end
+  for name, tensor in pairs(job.opt:state()) do tensors["optimiser." .. name] = tensor end
+  fm.save_safetensors(path, tensors, {
+    format = "flowmap 1",
+    config = json.encode(job.cfg),
+    experiment = job.experiment.path,
+    step = tostring(state.step),
+    wall_s = ("%.3f"):format(state.wall_s),
+  })
+end
+
+--- Read a checkpoint.
+-- @tparam string path
+-- @treturn table { tensors =, cfg =, experiment = path, step =, wall_s = }
+function M.load(path)
+  local tensors, meta = fm.load_safetensors(path)
+  local cfg = meta.config and json.decode(meta.config)
+  if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not tonumber(meta.step) then
+    errors.data("%s is a safetensors file, but not a checkpoint of flowmap", path)
+  end
+  return {
+    path = path, tensors = tensors, cfg = cfg, experiment = meta.experiment,
+    step = math.tointeger(tonumber(meta.step)), wall_s = tonumber(meta.wall_s) or 0,
+  }
+end
+
+local function same_shape(a, b)
+  return table.concat(a.shape, ",") == table.concat(b.shape, ",")
+end
+
+--- The tensors of a checkpoint in the form of a tree.
+-- @tparam table saved what `load` returned
+-- @tparam string group "params" or "ema1", "ema2", ...
+-- @tparam table like a tree of tensors whose names and shapes are expected
+-- @treturn table
+function M.tree(saved, group, like)
+  return tree.map(function(expected, name)
+    local found = saved.tensors[group .. "." .. name]
+    if not found then
+      errors.data("%s has no tensor %s.%s; was it made with another network?", saved.path, group,
+        name)
+    elseif not same_shape(found, expected) then
+      errors.data("%s: %s.%s has shape (%s), expected (%s)", saved.path, group, name,
+        table.concat(found.shape, ", "), table.concat(expected.shape, ", "))
+    end
+    return found
+  end, like)
+end
+
+--- Put a checkpoint's optimiser state back.
+-- @tparam table saved what `load` returned
+-- @tparam table opt an optimiser of the checkpoint's parameters
+function M.restore(saved, opt)
+  for name, tensor in pairs(opt:state()) do
+    local found = saved.tensors["optimiser." .. name]
+    if not found then errors.data("%s has no tensor optimiser.%s", saved.path, name) end
+    tensor:assign(found)
+  end
+  opt.step = saved.step
+end
+
+return M

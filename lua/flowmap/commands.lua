@@ -1,0 +1,87 @@
+--- The commands: each takes the parsed arguments and returns an exit code (nil: 0).
+-- @module flowmap.commands
+
+local fm = require "flowmap"
+
+local M = {}
+
+-- Modules are loaded by the command that needs them: the prompt must come at once.
+local function use(name) return require("flowmap." .. name) end
+
+local function say(...) io.stdout:write(string.format(...), "\n") end
+
+-- The experiment and the resolved settings that run, params and explain are about.
+local function resolve(args)
+  local experiment, set = use "experiment", {}
+  for _, it in ipairs(args.set) do set[it.key] = it.value end
+  local it = experiment.load(args.experiment)
+  local cfg = experiment.resolve(it, {
+    profile = args.profile, method = args.method, seed = args.seed, set = set,
+  })
+  return it, cfg, set
+end
+
+--- Train and evaluate one run.
+function M.run(args)
+  local it, cfg, set = resolve(args)
+  local dir = args.out or use("experiment").run_dir(cfg, set)
+  if args.dry_run then return use("run").dry_run(it, cfg, dir) end
+  use("run").run(it, cfg, dir, { resume = args.resume, force = args.force })
+end
+
+--- Run and render everything.
+function M.reproduce(args) return use("reproduce").run(args) end
+
+--- An interactive prompt.
+function M.repl() use("repl").run() end
+
+--- Samples from a checkpoint.
+function M.sample(args) use("samples").write(args) end
+
+--- The parameter count alone.
+function M.params(args)
+  local it, cfg = resolve(args)
+  cfg.dataset_size = 0 -- counting needs no data
+  local job = use("trainer").parts(it, cfg)
+  local rng = function(shape) return fm.zeros(shape, cfg.dtype) end
+  say("%d", use("tree").count(job.net.init(rng)))
+end
+
+--- Derivative checks of the operations, as a table.
+function M.gradcheck(args)
+  local failed, list = 0, fm.gradcheck(args.op)
+  say("%-12s %-12s %10s %10s", "operation", "check", "error", "bound")
+  for _, it in ipairs(list) do
+    if not it.ok then failed = failed + 1 end
+    say("%-12s %-12s %10.1e %10.1e  %s", it.op, it.check, it.error, it.bound,
+      it.ok and "ok" or "FAILED")
+  end
+  say("%d checks, %d failed", #list, failed)
+  return failed == 0 and 0 or 1
+end
+
+--- What this program is and runs on.
+function M.info()
+  local info = fm.info()
+  say("version          %s", info.version)
+  say("instruction set  %s", info.isa)
+  say("BLAS kernel      %s", info.blas)
+  say("threads          %d", info.threads)
+end
+
+--- The program of a training step.
+function M.explain(args)
+  local trainer = use "trainer"
+  local it, cfg = resolve(args)
+  local job = trainer.new(it, cfg)
+  trainer.step(job)
+  io.stdout:write(job.program:explain(), "\n")
+end
+
+--- The paper's page.
+function M.paper(args) return use("weave").run(args) end
+
+--- Training speed.
+function M.bench(args) return use("bench").run(args) end
+
+return M

@@ -1,0 +1,66 @@
+--- Registry of the synthetic data sets. A data set is one file of this folder, `NAME.lua`:
+--
+--     { dim = 2,
+--       sd = ...,                                    -- standard deviation of a coordinate
+--       sample = function(b) ... end,                -- b.n samples, (n, dim), from random ops of b
+--       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
+--       inside = function(x, y) ... end }            -- whether a point is in the support
+--
+-- @module flowmap.data
+
+local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+
+local M = {}
+
+--- Names of all data sets.
+-- @tparam[opt] table own data sets defined by an experiment
+-- @treturn {string,...}
+function M.names(own)
+  local names = files.modules "flowmap.data"
+  for name in pairs(own or {}) do names[#names + 1] = name end
+  return names
+end
+
+--- Find a data set.
+-- @tparam string name
+-- @tparam[opt] table own data sets defined by an experiment, name -> data set
+-- @treturn table
+function M.find(name, own)
+  errors.choice("data set", name, M.names(own))
+  return own and own[name] or require("flowmap.data." .. name)
+end
+
+--- Draw samples at once.
+-- @tparam table set a data set
+-- @tparam integer count
+-- @tparam integer seed
+-- @tparam[opt="float32"] string dtype
+-- @treturn tensor (count, dim)
+function M.draw(set, count, seed, dtype)
+  local program = fm.program(function(_, b)
+    return { rows = { x = fm.cast(set.sample(b), dtype or "float32") } }
+  end, { shared = {}, rows = {}, micro = 8192 })
+  return program:run { shared = {}, rows = {}, batch = count, seed = seed, step = 0 }.rows.x
+end
+
+--- A name for exactly this data: the hash of its first samples.
+-- @tparam table set a data set
+-- @treturn string SHA-256 in hex
+function M.hash(set)
+  local values = M.draw(set, 1024, 0):flat()
+  for i, v in ipairs(values) do values[i] = ("%.6g"):format(v) end
+  return fm.sha256(table.concat(values, " "))
+end
+
+--- Standard deviation of all coordinates of samples, around the mean of each coordinate.
+-- @param x (n, d)
+-- @treturn number
+function M.sd(x)
+  local n = x.shape[1]
+  local mean = fm.sum(x, 1, true) / n
+  return math.sqrt(fm.mean(fm.square(x - mean)):item())
+end
+
+return M

@@ -1,0 +1,83 @@
+--- Errors as sentences. Raised values are the core's: { code, message }, shown as the message.
+-- The command line maps the code to its exit status: usage 2, data 3, numeric 4, interrupted 75.
+-- @module flowmap.errors
+
+local M = {}
+
+local mt = { __tostring = function(e) return e.message end }
+
+--- Exit status of each code.
+M.status = { check = 1, usage = 2, memory = 2, data = 3, numeric = 4, interrupted = 75 }
+
+--- An error value.
+-- @tparam string code one of the keys of `status`
+-- @tparam string message a sentence
+-- @treturn table
+function M.new(code, message)
+  return setmetatable({ code = code, message = message }, mt)
+end
+
+--- Raise an error.
+-- @tparam string code one of the keys of `status`
+-- @tparam string format a sentence, as for string.format
+-- @param ... its arguments
+function M.raise(code, format, ...)
+  local message = select("#", ...) > 0 and format:format(...) or format
+  error(M.new(code, message), 0)
+end
+
+for _, code in ipairs { "check", "usage", "data", "numeric" } do
+  M[code] = function(...) M.raise(code, ...) end
+end
+
+--- Edit distance (Levenshtein) of two short strings.
+-- @tparam string a
+-- @tparam string b
+-- @treturn integer
+function M.distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local corner = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local swap = corner + (a:byte(i) == b:byte(j) and 0 or 1)
+      corner = row[j]
+      row[j] = math.min(row[j] + 1, row[j - 1] + 1, swap)
+    end
+  end
+  return row[#b]
+end
+
+--- The end of a sentence about an unknown name: near matches, or else all names.
+-- @tparam string name what was found
+-- @tparam {string,...} known what could have been meant
+-- @treturn string e.g. "; did you mean width?"
+function M.near(name, known)
+  local best, found = math.max(1, (#name + 1) // 3), {}
+  for _, k in ipairs(known) do
+    local distance = M.distance(name, k)
+    if #name >= 3 and k:find(name, 1, true) then distance = math.min(distance, best) end
+    if distance < best then best, found = distance, {} end
+    if distance == best then found[#found + 1] = k end
+  end
+  table.sort(found)
+  if #found > 0 then return ("; did you mean %s?"):format(table.concat(found, " or ")) end
+  local all = table.move(known, 1, #known, 1, {})
+  table.sort(all)
+  return ("; known: %s"):format(table.concat(all, ", "))
+end
+
+--- A name among known ones, or a sentence.
+-- @tparam string kind what the name stands for, e.g. "method"
+-- @tparam string name
+-- @tparam {string,...} known
+-- @treturn string the name
+function M.choice(kind, name, known)
+  for _, k in ipairs(known) do
+    if k == name then return name end
+  end
+  return M.usage("unknown %s '%s'%s", kind, tostring(name), M.near(tostring(name), known))
+end
+
+return M

@@ -1,0 +1,164 @@
+--- Experiments: an ordinary Lua file that returns a table, and the runs that follow from it.
+--
+--     return {
+--       name = "checkerboard",                   -- names the results' folder
+--       methods = { "lsd", "psd-m" },            -- what `reproduce` compares
+--       settings = { data = "checkerboard" },    -- for all profiles, see flowmap.settings
+--       profiles = { laptop = { steps = 1000,    -- on top of them
+--         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
+--       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
+--       seeds = 2,                               -- optional: how many by default
+--       losses = {}, nets = {}, data = {},       -- optional: its own, by name
+--       options = {},                            -- optional: its own settings with defaults
+--     }
+--
+-- @module flowmap.experiment
+
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+local losses = require "flowmap.losses"
+local settings = require "flowmap.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- Names of the profiles, from quick to complete.
+M.profiles = { "smoke", "laptop", "long", "paper" }
+
+local FIELDS = {
+  name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
+  seeds = "number", losses = "table", nets = "table", data = "table", options = "table",
+  title = "string", render = "table",
+}
+
+--- Load an experiment.
+-- @tparam string path a Lua file
+-- @treturn table the experiment, with `path` added
+function M.load(path)
+  path = files.exists(path) and path or files.installed(path)
+  if not files.exists(path) then
+    errors.usage("there is no experiment '%s'; expected a Lua file such as "
+      .. "experiments/checkerboard.lua", path)
+  end
+  local chunk, message = loadfile(path, "t")
+  if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
+  local it = chunk()
+  if type(it) ~= "table" then
+    errors.usage("%s returns a %s; an experiment returns a table", path, type(it))
+  end
+  local known = tree.keys(FIELDS)
+  for key, value in pairs(it) do
+    if not FIELDS[key] then
+      errors.usage("%s: unknown field '%s'%s", path, tostring(key),
+        errors.near(tostring(key), known))
+    elseif type(value) ~= FIELDS[key] then
+      errors.usage("%s: the field %s must be a %s, found a %s", path, key, FIELDS[key], type(value))
+    end
+  end
+  for _, key in ipairs { "name", "profiles" } do
+    if not it[key] then errors.usage("%s: the field %s is missing", path, key) end
+  end
+  it.methods = it.methods or { "lsd" }
+  it.path = path
+  return it
+end
+
+local function apply(cfg, values, where, own)
+  for _, key in ipairs(tree.keys(values)) do
+    if key ~= "by_method" then cfg[key] = settings.check(key, values[key], where, own) end
+  end
+end
+
+local function copy(value)
+  return type(value) == "table" and table.move(value, 1, #value, 1, {}) or value
+end
+
+--- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
+-- point, then the user's.
+-- @tparam table it an experiment
+-- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
+-- @treturn table the settings, with experiment, profile, method and seed
+function M.resolve(it, want)
+  local own = it.options
+  local profile = want.profile or "laptop"
+  errors.choice("profile", profile, tree.keys(it.profiles))
+  local method = (want.method or it.methods[1]):lower()
+  local loss = losses.find(method, it.losses)
+  local cfg = {}
+  for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
+  for key, value in pairs(own or {}) do cfg[key] = copy(value) end
+  local of_profile = it.profiles[profile]
+  apply(cfg, it.settings or {}, it.path, own)
+  apply(cfg, of_profile, ("%s, profile %s"):format(it.path, profile), own)
+  apply(cfg, (of_profile.by_method or {})[method] or {}, it.path .. ", by_method", own)
+  apply(cfg, want.point or {}, it.path .. ", grid", own)
+  apply(cfg, want.set or {}, "--set", own)
+  if cfg.stop == "default" then cfg.stop = loss.stops[1] end
+  errors.choice("stop-gradient of " .. method, cfg.stop, loss.stops)
+  if cfg.eval_ema > #cfg.ema then
+    errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
+  end
+  cfg.experiment, cfg.profile, cfg.method, cfg.seed = it.name, profile, method, want.seed or 1
+  return cfg
+end
+
+-- All points of a grid { key = {values} }; "*" as values of `stop` means all of the method's.
+local function points(grid, loss)
+  local out = { {} }
+  for _, key in ipairs(tree.keys(grid or {})) do
+    local values, longer = grid[key], {}
+    if key == "stop" and values == "*" then values = loss.stops end
+    for _, point in ipairs(out) do
+      for _, value in ipairs(values) do
+        local more = {}
+        for k, v in pairs(point) do more[k] = v end
+        more[key] = value
+        longer[#longer + 1] = more
+      end
+    end
+    out = longer
+  end
+  return out
+end
+
+--- The folder of a run below results/EXPERIMENT/PROFILE.
+-- @tparam table cfg resolved settings
+-- @tparam table set what was set besides the profile's values: part of the name
+-- @treturn string
+function M.run_name(cfg, set)
+  local parts = { cfg.method }
+  for _, key in ipairs(tree.keys(set)) do
+    parts[#parts + 1] = key .. "=" .. settings.text(cfg[key]):gsub("[^%w.,+-]", "_")
+  end
+  parts[#parts + 1] = "seed" .. cfg.seed
+  return table.concat(parts, "-")
+end
+
+--- Where a run's files go by default.
+-- @tparam table cfg resolved settings
+-- @tparam table set as for `run_name`
+-- @treturn string
+function M.run_dir(cfg, set)
+  return ("results/%s/%s/%s"):format(cfg.experiment, cfg.profile, M.run_name(cfg, set))
+end
+
+--- All runs of an experiment: methods x grid x seeds.
+-- @tparam table it an experiment
+-- @tparam string profile
+-- @tparam {integer,...} seeds
+-- @treturn {table,...} runs { experiment =, cfg =, set =, dir = }
+function M.runs(it, profile, seeds)
+  local out = {}
+  for _, seed in ipairs(seeds) do
+    for _, method in ipairs(it.methods) do
+      for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+        local want = { profile = profile, method = method, seed = seed, point = point }
+        local cfg = M.resolve(it, want)
+        out[#out + 1] = { experiment = it, cfg = cfg, set = point, dir = M.run_dir(cfg, point) }
+      end
+    end
+  end
+  return out
+end
+
+return M

@@ -1,0 +1,87 @@
+--- Files and folders: what Lua's standard library lacks.
+-- @module flowmap.files
+
+local lfs = require "lfs"
+local errors = require "flowmap.errors"
+
+local M = {}
+
+--- The whole of a file.
+-- @tparam string path
+-- @treturn string contents, or nil and a message
+function M.read(path)
+  local file <close>, message = io.open(path, "rb")
+  if not file then return nil, message end
+  return file:read "a"
+end
+
+--- Whether a path exists.
+-- @tparam string path
+-- @treturn boolean
+function M.exists(path)
+  return lfs.attributes(path, "mode") ~= nil
+end
+
+--- Make a folder and those above it.
+-- @tparam string path
+function M.mkdir(path)
+  local at = path:sub(1, 1) == "/" and "/" or ""
+  for part in path:gmatch "[^/]+" do
+    at = at .. part
+    local ok, message = lfs.mkdir(at)
+    if not ok and lfs.attributes(at, "mode") ~= "directory" then
+      errors.data("cannot make the folder %s: %s", at, message)
+    end
+    at = at .. "/"
+  end
+end
+
+--- A file that came with the suite, wherever it is installed.
+-- @tparam string path relative to the project's folder, e.g. "experiments/checkerboard.lua"
+-- @treturn string
+function M.installed(path)
+  local here = package.searchpath("flowmap.files", package.path)
+  return (here:match "^(.*)/lua/flowmap/[^/]*$" or ".") .. "/" .. path
+end
+
+--- Names of the Lua modules in the folder of a module, without `init`, sorted.
+-- @tparam string module e.g. "flowmap.losses"
+-- @treturn {string,...}
+function M.modules(module)
+  local folder = package.searchpath(module .. ".init", package.path):match "^(.*)/"
+  local names = {}
+  for entry in lfs.dir(folder) do
+    local name = entry:match "^([%w_]+)%.lua$"
+    if name and name ~= "init" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Hash of what a Lua source means: comments and layout do not count, so edited prose never
+-- makes a finished run stale, while a changed constant does.
+-- @tparam string path
+-- @treturn string SHA-256 in hex
+function M.meaning(path)
+  local text, message = M.read(path)
+  if not text then errors.data("cannot read %s: %s", path, message) end
+  local chunk, wrong = load(text, "=source", "t")
+  if not chunk then errors.usage("%s is not valid Lua: %s", path, wrong) end
+  return require("flowmap.core").sha256(string.dump(chunk, true))
+end
+
+--- Hash of a module's source, see `meaning`.
+-- @tparam string module
+-- @treturn string
+function M.module_meaning(module)
+  return M.meaning(assert(package.searchpath(module, package.path)))
+end
+
+--- A word quoted for the shell.
+-- @tparam string word
+-- @treturn string
+function M.quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+return M

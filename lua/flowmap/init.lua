@@ -1,0 +1,23 @@
+--- flowmap: flow maps by self-distillation.
+-- `require "flowmap"` gives one table: the functions of the numerical core (tensors, autodiff,
+-- programs, optimisers, files) and the modules of this folder, each loaded when first named:
+-- `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, ...
+-- @module flowmap
+
+local core = require "flowmap.core"
+require "flowmap.tensor" -- each of these adds its functions to the core's table
+require "flowmap.autodiff"
+require "flowmap.program"
+require "flowmap.optimiser"
+
+local function lookup(self, key)
+  local value = core[key]
+  if value == nil and type(key) == "string"
+    and package.searchpath("flowmap." .. key, package.path) then
+    value = require("flowmap." .. key)
+  end
+  rawset(self, key, value)
+  return value
+end
+
+return setmetatable({}, { __index = lookup })

@@ -1,0 +1,48 @@
+--- Interpolants between base and data, I_t = alpha(t) x0 + beta(t) x1.
+-- An interpolant is the pair of its two coefficients; its velocity is their derivative,
+-- dI_t = alpha'(t) x0 + beta'(t) x1, so a new one is two lines.
+-- @module flowmap.interpolants
+
+local fm = require "flowmap"
+
+local M = {}
+
+--- alpha = 1 - t, beta = t.
+M.linear = {
+  alpha = function(t) return 1 - t end,
+  beta = function(t) return t end,
+}
+
+--- alpha = cos(pi t / 2), beta = sin(pi t / 2).
+M.trig = {
+  alpha = function(t) return fm.cos(t * (math.pi / 2)) end,
+  beta = function(t) return fm.sin(t * (math.pi / 2)) end,
+}
+
+--- Names of the interpolants.
+M.names = { "linear", "trig" }
+
+--- Times as a column that broadcasts against x: (n) or (n, 1) -> (n, 1, ..., 1).
+-- @param t (n) or (n, 1)
+-- @param x (n, ...)
+-- @treturn tensor
+function M.column(t, x)
+  local shape = { x.shape[1] }
+  for i = 2, #x.shape do shape[i] = 1 end
+  return fm.reshape(t, shape)
+end
+
+--- A point of the interpolant and its velocity.
+-- @tparam table interpolant one of this module
+-- @param t times, (n) or (n, 1)
+-- @param x0 base samples, (n, ...)
+-- @param x1 data samples, (n, ...)
+-- @treturn tensor I_t, (n, ...)
+-- @treturn tensor dI_t, (n, ...)
+function M.at(interpolant, t, x0, x1)
+  local function I(time) return interpolant.alpha(time) * x0 + interpolant.beta(time) * x1 end
+  local column = M.column(t, x0)
+  return fm.jvp(I, column, fm.ones(column.shape, column.dtype))
+end
+
+return M

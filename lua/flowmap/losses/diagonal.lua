@@ -1,0 +1,14 @@
+--- Flow matching, the diagonal term s = t:
+--
+--     L(t) = | v_{t,t}(I_t) - dI_t |^2
+--
+-- Boffi, Albergo, Vanden-Eijnden 2025 (arXiv 2505.18825), tangent condition.
+-- @module flowmap.losses.diagonal
+
+local losses = require "flowmap.losses"
+
+local function diagonal(a)
+  return losses.norm2(a.map:b(a.t, a.x) - a.dx)
+end
+
+return { loss = diagonal, stops = { "default" } }

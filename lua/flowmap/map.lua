@@ -1,0 +1,54 @@
+--- The flow map X_{s,t}(x) = x + (t - s) v_{s,t}(x), which is the identity at s = t.
+--
+-- A map is made from any function v(s, t, x): a network with its parameters, or a formula.
+-- Its derivatives in t, in s and along a direction of x are forward-mode derivatives of the same
+-- definition, so a loss reads like its equation.
+-- @module flowmap.map
+
+local fm = require "flowmap"
+local column = require("flowmap.interpolants").column
+
+local Map = {}
+Map.__index = Map
+
+--- A flow map from its velocity.
+-- @tparam function v v(s, t, x) -> (n, ...); s and t are (n) or (n, 1)
+-- @treturn Map
+function Map.new(v)
+  return setmetatable({ v = v }, Map)
+end
+
+--- The flow map of a network.
+-- @tparam table net see flowmap.nets
+-- @tparam table params
+-- @treturn Map
+function Map.of(net, params)
+  return Map.new(function(s, t, x) return net.v(params, s, t, x) end)
+end
+
+--- X_{s,t}(x) = x + (t - s) v_{s,t}(x)
+function Map:__call(s, t, x)
+  return x + column(t - s, x) * self.v(s, t, x)
+end
+
+--- b_t(x) = v_{t,t}(x), the velocity of the probability flow (tangent condition).
+function Map:b(t, x)
+  return self.v(t, t, x)
+end
+
+--- X_{s,t}(x) and d/dt X_{s,t}(x)
+function Map:dt(s, t, x)
+  return fm.jvp(function(time) return self(s, time, x) end, t, fm.ones(t.shape, t.dtype))
+end
+
+--- X_{s,t}(x) and d/ds X_{s,t}(x)
+function Map:ds(s, t, x)
+  return fm.jvp(function(time) return self(time, t, x) end, s, fm.ones(s.shape, s.dtype))
+end
+
+--- X_{s,t}(x) and grad X_{s,t}(x) . direction
+function Map:dx(s, t, x, direction)
+  return fm.jvp(function(point) return self(s, t, point) end, x, direction)
+end
+
+return Map

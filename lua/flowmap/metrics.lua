@@ -1,0 +1,104 @@
+--- Distances between samples and a data set whose law is known.
+--
+-- The KL estimator. The square [-1,1]^2 is cut into bins x bins cells; one more cell is "outside".
+-- The data's cell masses p are exact; the model's are estimated from n samples by
+-- q = (count + 1/2) / (n + cells / 2), and KL(data || model) = sum of p log(p / q). True samples
+-- in place of the model's do not give 0 but the estimator's floor, about cells / (2 n).
+-- @module flowmap.metrics
+
+local fm = require "flowmap"
+
+local M = {}
+
+--- Exact masses of the cells, row by row from the lower left; the last is "outside".
+-- @tparam table set a data set
+-- @tparam integer bins per axis
+-- @treturn {number,...} bins^2 + 1 values
+function M.masses(set, bins)
+  local p, rest, h = {}, 1, 2 / bins
+  for j = 0, bins - 1 do
+    for i = 0, bins - 1 do
+      local mass = set.mass(i * h - 1, (i + 1) * h - 1, j * h - 1, (j + 1) * h - 1)
+      p[#p + 1] = mass
+      rest = rest - mass
+    end
+  end
+  p[#p + 1] = math.max(0, rest)
+  return p
+end
+
+-- Call visit(x, y) for every sample; in pieces, so that Lua holds few numbers at a time.
+local function each_point(x, visit)
+  local n, piece = x.shape[1], 65536
+  for first = 1, n, piece do
+    local values = fm.slice(x, 1, first, math.min(piece, n - first + 1)):flat()
+    for k = 1, #values, 2 do visit(values[k], values[k + 1]) end
+  end
+end
+
+--- Counts of samples in the cells, in the order of `masses`.
+-- @param x samples, (n, 2)
+-- @tparam integer bins
+-- @treturn {integer,...} bins^2 + 1 values
+function M.histogram(x, bins)
+  local count, outside, floor = {}, bins * bins + 1, math.floor
+  for k = 1, outside do count[k] = 0 end
+  each_point(x, function(a, b)
+    local k = outside
+    if a >= -1 and a < 1 and b >= -1 and b < 1 then
+      k = floor((b + 1) / 2 * bins) * bins + floor((a + 1) / 2 * bins) + 1
+    end
+    count[k] = count[k] + 1
+  end)
+  return count
+end
+
+--- KL(p || q) with q the smoothed frequencies of the counts.
+-- @tparam {number,...} p exact masses
+-- @tparam {integer,...} count
+-- @treturn number
+function M.kl(p, count)
+  local n = 0
+  for _, c in ipairs(count) do n = n + c end
+  local total, sum = n + #count / 2, 0
+  for k, mass in ipairs(p) do
+    if mass > 0 then sum = sum + mass * math.log(mass * total / (count[k] + 0.5)) end
+  end
+  return sum
+end
+
+--- Fraction of samples outside the data's support.
+-- @param x samples, (n, 2)
+-- @tparam table set a data set
+-- @treturn number
+function M.outside(x, set)
+  local out, inside = 0, set.inside
+  each_point(x, function(a, b) if not inside(a, b) then out = out + 1 end end)
+  return out / x.shape[1]
+end
+
+-- Sum of |x_i - y_j| over all pairs.
+local function distances(x, y)
+  local d = x.shape[2]
+  local program = fm.program(function(shared, b)
+    local a = fm.reshape(b.rows.x, { b.n, 1, d })
+    local c = fm.reshape(shared.y, { 1, y.shape[1], d })
+    return { sum = { total = fm.sum(fm.sqrt(fm.sum(fm.square(a - c), 3))) }, rows = {} }
+  end, { shared = { y = y }, rows = { x = { d } }, micro = 64 })
+  return program:run {
+    shared = { y = y }, rows = { x = x }, batch = x.shape[1], seed = 0, step = 0,
+  }.sum.total:item()
+end
+
+--- Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely, Rizzo 2013), unbiased: 0 in the mean for
+-- equal laws, so a small value may be negative.
+-- @param x samples, (n, d)
+-- @param y samples, (m, d)
+-- @treturn number
+function M.energy(x, y)
+  local n, m = x.shape[1], y.shape[1]
+  return 2 * distances(x, y) / (n * m) - distances(x, x) / (n * (n - 1))
+    - distances(y, y) / (m * (m - 1))
+end
+
+return M

@@ -1,0 +1,70 @@
+--- Registry of the networks. A network is one file of this folder, `NAME.lua`, which returns a
+-- function from the run's settings to
+--
+--     { init = function(rng) ... end,            -- the parameters: a nested table of tensors
+--       v = function(params, s, t, x) ... end,   -- the velocity v_{s,t}(x), (n, ...)
+--       weight = function(params, s, t) ... end } -- optional: w(s,t), (n); absent means 0
+--
+-- `rng(shape, kind)` of `init` draws a tensor: kind is "lecun", "normal" or "zeros".
+-- @module flowmap.nets
+
+local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+
+local M = {}
+
+--- Names of all networks.
+-- @tparam[opt] table own networks defined by an experiment, name -> constructor
+-- @treturn {string,...}
+function M.names(own)
+  local names = files.modules "flowmap.nets"
+  for name in pairs(own or {}) do names[#names + 1] = name end
+  return names
+end
+
+--- Build a network.
+-- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.dim` and `cfg.sigma` are set
+-- @tparam[opt] table own networks defined by an experiment
+-- @treturn table the network
+function M.build(cfg, own)
+  errors.choice("net", cfg.net, M.names(own))
+  local make = own and own[cfg.net] or require("flowmap.nets." .. cfg.net)
+  return make(cfg)
+end
+
+-- The standard deviation of a normal variate truncated to [-2, 2].
+local TRUNCATED_SD = 0.87962566103423978
+
+-- Normal variates truncated to [-2, 2], by rejection: what fell outside is drawn again.
+local function truncated(shape, dtype, seed, index)
+  local x
+  for round = 0, 63 do
+    local y = fm.normal(shape, {
+      seed = seed, stream = "init", step = index, row0 = round * shape[1], dtype = dtype,
+    })
+    x = x and fm.where(fm.le(fm.abs(x), 2), x, y) or y
+    if fm.max_reduce(fm.abs(x)):item() <= 2 then return x end
+  end
+  return fm.clip(x, -2, 2)
+end
+
+--- A source of initial parameters: the k-th tensor drawn depends on the seed and k alone.
+-- "lecun": truncated normal of variance 1 / fan-in for a weight (fan-in, fan-out); "normal":
+-- N(0, 1); "zeros".
+-- @tparam integer seed
+-- @tparam string dtype
+-- @treturn function rng(shape, kind)
+function M.rng(seed, dtype)
+  local index = -1
+  return function(shape, kind)
+    index = index + 1
+    if kind == "zeros" then return fm.zeros(shape, dtype) end
+    if kind == "normal" then
+      return fm.normal(shape, { seed = seed, stream = "init", step = index, dtype = dtype })
+    end
+    return truncated(shape, dtype, seed, index) * (shape[1] ^ -0.5 / TRUNCATED_SD)
+  end
+end
+
+return M

@@ -1,0 +1,63 @@
+--- Optimisers on nested tables of parameters.
+-- @module flowmap.optimiser
+
+local core = require "flowmap.core"
+local autodiff = require "flowmap.autodiff"
+local errors = require "flowmap.errors"
+local tree = require "flowmap.tree"
+
+local Optimiser = {}
+Optimiser.__index = Optimiser
+
+--- A list in the structure of the parameters.
+function Optimiser:nested(list)
+  local k = 0
+  return autodiff.map(function()
+    k = k + 1
+    return list[k]
+  end, self.params)
+end
+
+--- One step in place: g = scale * grads, clipped by its global norm.
+-- @treturn number the norm before clipping
+function Optimiser:update(grads, lr, scale)
+  return self.core:update(autodiff.leaves(grads), lr, scale)
+end
+
+--- The k-th average of the parameters, in their structure.
+function Optimiser:ema(k) return self:nested(self.core:state(1 + k)) end
+
+--- All state by name: `m.NAME`, `v.NAME`, `ema1.NAME`, ...; the tensors are the live ones.
+function Optimiser:state()
+  local state = {}
+  for what = 0, 1 + self.averages do
+    local list, k = self.core:state(what), 0
+    tree.each(self.params, function(name)
+      k = k + 1
+      local prefix = what == 0 and "m" or what == 1 and "v" or "ema" .. what - 1
+      state[prefix .. "." .. name] = list[k]
+    end)
+  end
+  return state
+end
+
+--- The number of steps taken; settable, for resumption.
+function Optimiser:steps(n) return self.core:steps(n) end
+
+--- An optimiser.
+-- @tparam table conf { kind = "radam" or "adamw", params =, b1 =, b2 =, eps =, weight_decay =,
+-- clip = bound on the global norm (0: none), ema = list of decays }
+-- @treturn Optimiser
+local function optimiser(conf)
+  if type(conf.params) ~= "table" then
+    errors.usage("optimiser: params is a %s, expected a table of tensors", type(conf.params))
+  end
+  return setmetatable({
+    params = conf.params, averages = #(conf.ema or {}),
+    core = core.optim(conf, autodiff.leaves(conf.params)),
+  }, Optimiser)
+end
+
+core.optimiser = optimiser
+
+return { optimiser = optimiser }

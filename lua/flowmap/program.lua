@@ -1,0 +1,154 @@
+--- Programs: a Lua function of a batch, traced once per micro-batch shape and replayed by the core.
+--
+-- The batch is cut into micro-batches of at most `micro` samples. `sum` results are added over
+-- them in a fixed tree and `rows` results are stacked, so that a result depends on the batch, the
+-- seed and the step, never on threads; and memory does not grow with the batch.
+-- @module flowmap.program
+
+local core = require "flowmap.core"
+local autodiff = require "flowmap.autodiff"
+local errors = require "flowmap.errors"
+
+local map, leaves = autodiff.map, autodiff.leaves
+
+--- What a traced function knows of its micro-batch.
+local Batch = {}
+Batch.__index = Batch
+
+local function random(kind)
+  return function(self, shape, stream)
+    local s = { self.n }
+    table.move(type(shape) == "table" and shape or { shape }, 1, 8, 2, s)
+    return self.trace[kind](self.trace, s, stream)
+  end
+end
+
+--- Random numbers (n, shape...), keyed by seed, stream, step and sample: `b:uniform(2, "times")`.
+Batch.uniform, Batch.normal = random "uniform", random "normal"
+
+local function diagonal_rows(eta, batch, first, last)
+  local total = math.max(1, math.floor(eta * batch + 1e-9))
+  return last * total // batch - first * total // batch
+end
+
+--- The number of diagonal samples among the n rows, which come first; over the whole batch they
+-- are max(1, floor(eta B)).
+function Batch:split(eta)
+  local nd = diagonal_rows(eta, self.batch, self.first, self.last)
+  self.splits[#self.splits + 1] = { eta, nd }
+  return nd
+end
+
+local Program = {}
+Program.__index = Program
+
+--- A program.
+-- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
+-- b.rows.NAME the cut inputs, b:uniform, b:normal, b:split
+-- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
+-- passes = number: which transformations (tests) }
+-- @treturn Program
+local function program(f, spec)
+  return setmetatable({
+    f = f, spec = spec, micro = spec.micro or 512, compiled = {},
+    names = require("flowmap.tree").keys(spec.rows or {}),
+  }, Program)
+end
+
+--- Trace f for rows [first, last) of the batch; the outputs' structure is kept for `run`.
+function Program:trace(batch, first, last)
+  local trace = core.trace()
+  local b = setmetatable({ n = last - first, batch = batch, first = first, last = last,
+    splits = {}, rows = {}, trace = trace }, Batch)
+  local shared = map(function(t) return trace:input("shared", t.shape, t.dtype) end,
+    self.spec.shared or {})
+  for _, name in ipairs(self.names) do
+    local shape = table.move(self.spec.rows[name], 1, 8, 2, { b.n })
+    b.rows[name] = trace:input("rows", shape, self.spec.rows[name].dtype)
+  end
+  local out = autodiff.within(trace, self.f, shared, b)
+  local structure, k = {}, 0
+  for _, role in ipairs { "sum", "rows" } do
+    structure[role] = map(function(v)
+      trace:output(v, role)
+      k = k + 1
+      return k
+    end, out[role] or {})
+  end
+  return { trace = trace, n = b.n, splits = b.splits, structure = structure }
+end
+
+local function fits(traced, batch, first, last)
+  if traced.n ~= last - first then return false end
+  for _, split in ipairs(traced.splits) do
+    if diagonal_rows(split[1], batch, first, last) ~= split[2] then return false end
+  end
+  return true
+end
+
+--- Cut a batch into equal micro-batches (sizes differ by one at most) and trace each shape once.
+function Program:compile(batch)
+  local count = math.max(1, (batch + self.micro - 1) // self.micro)
+  local traces, which, row0 = {}, {}, { 0 }
+  for k = 1, count do
+    local first, last = row0[k], k * batch // count
+    row0[k + 1] = last
+    for i, traced in ipairs(traces) do
+      if fits(traced, batch, first, last) then which[k] = i end
+    end
+    if not which[k] then
+      traces[#traces + 1] = self:trace(batch, first, last)
+      which[k] = #traces
+    end
+  end
+  local list = {}
+  for k, traced in ipairs(traces) do list[k] = traced.trace end
+  local exe = core.exe(list, which, row0, self.spec.passes)
+  for _, trace in ipairs(list) do trace:close() end
+  return { exe = exe, structure = traces[1].structure, micro = count }
+end
+
+function Program:prepared(batch)
+  if math.type(batch) ~= "integer" or batch < 1 then
+    errors.usage("program: batch %s found, expected a whole number from 1 on", tostring(batch))
+  end
+  self.compiled[batch] = self.compiled[batch] or self:compile(batch)
+  return self.compiled[batch]
+end
+
+function Program:inputs(job)
+  local list = leaves(job.shared or self.spec.shared or {})
+  for _, name in ipairs(self.names) do
+    list[#list + 1] = job.rows and job.rows[name]
+      or errors.usage("program: the rows input '%s' is absent", name)
+  end
+  return list
+end
+
+--- Run the program on a batch.
+-- @tparam table job { shared =, rows =, batch =, seed =, step =, reuse = overwrite the tensors of
+-- the last run instead of making new ones }
+-- @treturn table { sum =, rows = } in the structure that f returned
+function Program:run(job)
+  local it = self:prepared(job.batch)
+  local out = it.exe:run(self:inputs(job), job.seed or 0, job.step or 0, job.reuse and it.out)
+  if job.reuse then it.out = out end
+  local function pick(k) return out[k] end
+  return { sum = map(pick, it.structure.sum), rows = map(pick, it.structure.rows) }
+end
+
+--- A table of the steps with FLOPs, bytes and measured time, for the job of a run.
+function Program:explain(job)
+  return self:prepared(job.batch).exe:explain(self:inputs(job), job.seed or 0, job.step or 0)
+end
+
+--- Counts for a batch: traced, executed (steps), flops, moved (bytes), arena and lanes (bytes), ...
+function Program:stats(batch)
+  local stats = self:prepared(batch).exe:stats()
+  stats.micro = self.compiled[batch].micro
+  return stats
+end
+
+core.program = program
+
+return { program = program, Program = Program }

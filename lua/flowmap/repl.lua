@@ -1,0 +1,75 @@
+--- The prompt: Lua with `fm` at hand; an expression prints its value.
+-- @module flowmap.repl
+
+local M = {}
+
+-- readline where Debian's lua-readline is there, else plain lines.
+local function reader()
+  local ok, readline = pcall(require, "readline")
+  if ok and require("flowmap.core").isatty() then
+    return function(prompt)
+      local line = readline.readline(prompt)
+      if line and #line > 0 then readline.add_history(line) end
+      return line
+    end
+  end
+  return function(prompt)
+    io.stdout:write(prompt)
+    io.stdout:flush()
+    return io.read "l"
+  end
+end
+
+local function compile(text, env)
+  return load("return " .. text, "=prompt", "t", env) or load(text, "=prompt", "t", env)
+end
+
+-- Lua says "<eof>" at the end of the message when more lines could complete the chunk.
+local function incomplete(text, env)
+  local chunk, message = load(text, "=prompt", "t", env)
+  return not chunk and message:find "<eof>$" ~= nil
+end
+
+local function show(ok, ...)
+  if not ok then
+    io.stdout:write("error: ", tostring((...)), "\n")
+    return
+  end
+  local count = select("#", ...)
+  if count > 0 then
+    local texts = {}
+    for i = 1, count do texts[i] = tostring((select(i, ...))) end
+    io.stdout:write(table.concat(texts, "\t"), "\n")
+  end
+end
+
+--- Evaluate one piece of text as the prompt does.
+-- @tparam string text
+-- @tparam table env
+-- @return success, then values or the error
+function M.evaluate(text, env)
+  local chunk, message = compile(text, env)
+  if not chunk then return false, message end
+  return pcall(chunk)
+end
+
+--- Read and evaluate lines until the end of the input.
+function M.run()
+  local env = setmetatable({ fm = require "flowmap" }, { __index = _G })
+  local read = reader()
+  io.stdout:write("flowmap ", env.fm.info().version,
+    "; fm is the library, for instance fm.grad(fm.tanh)(fm.tensor(1)); Ctrl-D ends\n")
+  while true do
+    local text = read "> "
+    if not text then break end
+    while incomplete(text, env) and not compile(text, env) do
+      local more = read ">> "
+      if not more then break end
+      text = text .. "\n" .. more
+    end
+    if text:find "%S" then show(M.evaluate(text, env)) end
+  end
+  io.stdout:write "\n"
+end
+
+return M

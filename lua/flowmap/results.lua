@@ -1,0 +1,381 @@
+--- Run folders read back: the one way by which tables, figures and prose reach numbers.
+--
+-- A run is a folder with config.json, manifest.json, eval.json, metrics.jsonl and samples; a set
+-- is all runs below one folder (results/EXPERIMENT/PROFILE) or a selection of them. Whatever is
+-- missing is an error whose sentence names file and field: nothing is filled in.
+-- @module flowmap.results
+
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local lfs = require "lfs"
+local stats = require "flowmap.stats"
+local tree = require "flowmap.tree"
+
+local fail = errors.data
+
+local results = {}
+
+--- The order in which methods are listed, as in the paper's tables; others follow by name.
+results.methods = { "LSD", "ESD", "PSD-M", "PSD-U" }
+
+-- ------------------------------------------------------------------ files
+
+--- The bytes of a file, or an error.
+-- @tparam string path
+-- @treturn string
+function results.read_file(path)
+  local bytes, why = files.read(path)
+  if not bytes then fail("cannot read %s", why or path) end
+  return bytes
+end
+
+--- Write a file whole or not at all (a temporary beside it, then a rename); makes its folder.
+-- @tparam string path
+-- @tparam string text
+function results.write_file(path, text)
+  files.mkdir(path:match "^(.*)/" or ".")
+  local temporary = path .. ".tmp"
+  local f, why = io.open(temporary, "wb")
+  if not f then fail("cannot write %s", why) end
+  local ok
+  ok, why = f:write(text)
+  if ok then ok, why = f:close() else f:close() end
+  if ok then ok, why = os.rename(temporary, path) end
+  if not ok then
+    os.remove(temporary)
+    fail("cannot write %s: %s", path, why)
+  end
+end
+
+local function read_json(path)
+  local value, why = json.decode(results.read_file(path))
+  if type(value) ~= "table" then
+    fail("%s is not a JSON object: %s", path, why or "found a " .. type(value))
+  end
+  return value
+end
+
+-- Follow "a.b.c" into nested tables; nil when some part is missing.
+local function follow(t, path)
+  for key in path:gmatch("[^.]+") do
+    if type(t) ~= "table" then return nil end
+    t = t[key]
+  end
+  return t
+end
+
+--- Read a .npy file of little-endian float32, C order (what our runs write).
+-- Pure Lua, so that rendering needs no numerical core; 200,000 numbers take about 20 ms.
+-- @tparam string path
+-- @treturn {number,...} flat values
+-- @treturn {integer,...} shape
+function results.load_npy(path)
+  local bytes = results.read_file(path)
+  local header, at
+  if #bytes >= 10 and bytes:sub(1, 8) == "\x93NUMPY\1\0" then
+    local length = string.unpack("<I2", bytes, 9)
+    at = 11 + length
+    header = bytes:sub(11, at - 1)
+  end
+  if not header or not header:find("'descr': *'<f4'") or not header:find("'fortran_order': *False")
+  then
+    fail("%s is not a .npy file (version 1.0, '<f4', C order)", path)
+  end
+  local shape, count = {}, 1
+  for n in (header:match("'shape': *%(([^)]*)%)") or ""):gmatch("%d+") do
+    shape[#shape + 1] = math.tointeger(tonumber(n))
+    count = count * shape[#shape]
+  end
+  if #bytes - at + 1 ~= 4 * count then
+    fail("%s holds %d bytes of values, but its shape (%s) needs %d", path, #bytes - at + 1,
+      table.concat(shape, ", "), 4 * count)
+  end
+  local values, chunk = {}, 128
+  local format = "<" .. ("f"):rep(chunk)
+  for i = 1, count - chunk + 1, chunk do
+    table.move({ string.unpack(format, bytes, at) }, 1, chunk, i, values)
+    at = at + 4 * chunk
+  end
+  for i = #values + 1, count do values[i], at = string.unpack("<f", bytes, at) end
+  return values, shape
+end
+
+-- ------------------------------------------------------------------ one run
+
+local Run = {}
+Run.__index = Run
+
+--- Read a finished run's folder.
+-- @tparam string dir
+-- @treturn Run {dir=, config=, manifest=, eval=}
+function results.run(dir)
+  return setmetatable({ dir = dir, config = read_json(dir .. "/config.json"),
+    manifest = read_json(dir .. "/manifest.json"), eval = read_json(dir .. "/eval.json") }, Run)
+end
+
+--- A field of one of the run's JSON files, "a.b" for nested ones.
+-- @tparam string file "config", "manifest" or "eval"
+-- @tparam string path
+-- @return value
+function Run:field(file, path)
+  local value = follow(self[file], path)
+  if value == nil then
+    fail("%s/%s.json has no field '%s'%s", self.dir, file, path,
+      errors.near(path, tree.keys(self[file])))
+  end
+  return value
+end
+
+--- The method's name as we print it: upper case.
+function Run:method() return tostring(self:field("config", "method")):upper() end
+
+--- One measured value, at N steps.
+-- @tparam string metric a column of eval.json's rows, such as "kl"
+-- @tparam integer N
+-- @treturn number
+function Run:value(metric, N)
+  for _, row in ipairs(self:field("eval", "rows")) do
+    if row.N == N then
+      local value = follow(row, metric)
+      if type(value) ~= "number" then
+        fail("%s/eval.json has no number '%s' at N = %d; it has %s", self.dir, metric, N,
+          table.concat(tree.keys(row), ", "))
+      end
+      return value
+    end
+  end
+  fail("%s/eval.json has no row for N = %d", self.dir, N)
+end
+
+--- The training trace: one table per line of metrics.jsonl. A last line without its newline is
+-- an interrupted write and is left out.
+-- @treturn {table,...}
+function Run:metrics()
+  local path, lines = self.dir .. "/metrics.jsonl", {}
+  for line in results.read_file(path):gmatch("([^\n]*)\n") do
+    local value, why = json.decode(line)
+    if type(value) ~= "table" then
+      fail("%s, line %d is not a JSON object: %s", path, #lines + 1, why or line)
+    end
+    lines[#lines + 1] = value
+  end
+  return lines
+end
+
+-- ------------------------------------------------------------------ a set of runs
+
+local Set = {}
+Set.__index = Set
+
+local function new_set(root, runs, unfinished)
+  return setmetatable({ root = root, runs = runs, unfinished = unfinished }, Set)
+end
+
+--- All runs below a folder, sorted by name. Runs without eval.json and manifest.json (interrupted
+-- or diverged) are listed by name in `unfinished` and never enter a number.
+-- @tparam string root results/EXPERIMENT/PROFILE
+-- @treturn Set {root=, runs={Run,...}, unfinished={string,...}}
+function results.open(root)
+  if lfs.attributes(root, "mode") ~= "directory" then
+    fail("there are no results at %s: run the experiment first", root)
+  end
+  local names = {}
+  for name in lfs.dir(root) do
+    if name ~= "." and name ~= ".." and files.exists(root .. "/" .. name .. "/config.json") then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  local runs, unfinished = {}, {}
+  for _, name in ipairs(names) do
+    local dir = root .. "/" .. name
+    if files.exists(dir .. "/eval.json") and files.exists(dir .. "/manifest.json") then
+      runs[#runs + 1] = results.run(dir)
+    else
+      unfinished[#unfinished + 1] = name
+    end
+  end
+  if #runs == 0 then
+    fail("there is no finished run at %s (one with eval.json and manifest.json)", root)
+  end
+  return new_set(root, runs, unfinished)
+end
+
+-- "1" selects 1: selectors typed in prose are text.
+local function same(a, b)
+  return a == b or tostring(a) == tostring(b) or tonumber(a) ~= nil and tonumber(a) == tonumber(b)
+end
+
+local function matches(run, where)
+  for key, wanted in pairs(where) do
+    if key == "method" then
+      if run:method() ~= tostring(wanted):upper() then return false end
+    elseif not same(run:field("config", key), wanted) then
+      return false
+    end
+  end
+  return true
+end
+
+--- The runs whose config has the given values; an empty selection is an error.
+-- @tparam table where config field -> value; `method` compares without case
+-- @treturn Set
+function Set:select(where)
+  local runs = {}
+  for _, run in ipairs(self.runs) do
+    if matches(run, where) then runs[#runs + 1] = run end
+  end
+  if #runs == 0 then
+    local wanted = {}
+    for _, key in ipairs(tree.keys(where)) do
+      wanted[#wanted + 1] = ("%s = %s"):format(key, tostring(where[key]))
+    end
+    fail("%s has no finished run with %s", self.root, table.concat(wanted, ", "))
+  end
+  return new_set(self.root, runs, self.unfinished)
+end
+
+--- The run with the lowest seed.
+-- @treturn Run
+function Set:first()
+  local first = self.runs[1]
+  for _, run in ipairs(self.runs) do
+    if run:field("config", "seed") < first:field("config", "seed") then first = run end
+  end
+  return first
+end
+
+--- The distinct values of a config field over the runs, sorted.
+-- @tparam string key
+-- @treturn {value,...}
+function Set:distinct(key)
+  local seen = {}
+  for _, run in ipairs(self.runs) do seen[run:field("config", key)] = true end
+  return tree.keys(seen)
+end
+
+--- The numbers of steps that every run was evaluated at.
+-- @treturn {integer,...}
+function Set:steps()
+  local count, steps = {}, {}
+  for _, run in ipairs(self.runs) do
+    for _, row in ipairs(run:field("eval", "rows")) do count[row.N] = (count[row.N] or 0) + 1 end
+  end
+  for _, N in ipairs(tree.keys(count)) do
+    if count[N] == #self.runs then steps[#steps + 1] = N end
+  end
+  return steps
+end
+
+--- The methods present, in the order of `results.methods`.
+-- @treturn {string,...}
+function Set:methods()
+  local seen, list = {}, {}
+  for _, run in ipairs(self.runs) do seen[run:method()] = true end
+  for _, name in ipairs(results.methods) do
+    if seen[name] then list[#list + 1], seen[name] = name, nil end
+  end
+  return table.move(tree.keys(seen), 1, #tree.keys(seen), #list + 1, list)
+end
+
+--- Mean and interval over seeds of one metric. All runs must be of one configuration: two runs
+-- with the same seed are an error, for they would count one seed twice.
+-- @tparam string metric
+-- @tparam integer N
+-- @treturn table: see stats.summary
+function Set:summary(metric, N)
+  local values, of = {}, {}
+  for _, run in ipairs(self.runs) do
+    local seed = run:field("config", "seed")
+    if of[seed] then
+      fail("%s and %s have the same seed %s: select one of them by its settings", of[seed],
+        run.dir, tostring(seed))
+    end
+    of[seed] = run.dir
+    values[#values + 1] = run:value(metric, N)
+  end
+  return stats.summary(values)
+end
+
+-- A value that all runs of the set share.
+local function common(set, file, path)
+  local first = set.runs[1]:field(file, path)
+  for _, run in ipairs(set.runs) do
+    local other = run:field(file, path)
+    if other ~= first then
+      fail("'%s' is %s in %s/%s.json but %s in %s/%s.json: it has no single value", path,
+        tostring(first), set.runs[1].dir, file, tostring(other), run.dir, file)
+    end
+  end
+  return first
+end
+
+--- A value by its name in prose: "METRIC.METHOD.N<steps>[.STATISTIC]" with STATISTIC one of
+-- mean (default), half, sd, min, max, n; or "config.METHOD.FIELD", "manifest.METHOD.FIELD".
+-- @tparam string name such as "kl.LSD.N1" or "manifest.LSD.samples_seen"
+-- @tparam ?table where further selection by config fields, such as {eta = 0.75}
+-- @treturn number or string, and for a mean its summary table
+function Set:lookup(name, where)
+  local head, method, rest = name:match("^([%w_]+)%.([%w-]+)%.(.+)$")
+  if not head then
+    fail("'%s' is no name of a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1", name)
+  end
+  local set = self:select { method = method }
+  if where and next(where) then set = set:select(where) end
+  if head == "config" or head == "manifest" then return common(set, head, rest) end
+  local N, statistic = rest:match("^N(%d+)%.?([%a]*)$")
+  if not N then
+    fail("'%s' names no number of steps; expected %s.%s.N<steps>", name, head, method)
+  end
+  local summary = set:summary(head, math.tointeger(tonumber(N)))
+  if statistic == "" then return summary.mean, summary end
+  local value = summary[statistic]
+  if type(value) ~= "number" then
+    fail("'%s' has no value '%s' over %d seed(s); known: mean, half, sd, min, max, n", name,
+      statistic, summary.n)
+  end
+  return value
+end
+
+-- ------------------------------------------------------------------ provenance
+
+local function number_text(v)
+  if type(v) == "table" then return table.concat(v, ", ") end
+  if type(v) ~= "number" then return tostring(v) end
+  if v == math.floor(v) and math.abs(v) < 1e15 then
+    return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
+  end
+  return ("%.4g"):format(v)
+end
+
+-- The distinct values of a field, as text.
+local function listed(set, path)
+  local seen = {}
+  for _, run in ipairs(set.runs) do seen[run:field("manifest", path)] = true end
+  local texts = tree.keys(seen)
+  for i, v in ipairs(texts) do texts[i] = number_text(v) end
+  return table.concat(texts, " or ")
+end
+
+--- Where the set's numbers come from, in one sentence; every part is required.
+-- @treturn string
+function Set:provenance()
+  local wall = 0
+  for _, run in ipairs(self.runs) do wall = wall + run:field("manifest", "wall_s") end
+  local parts = {
+    "profile " .. listed(self, "profile"),
+    "seeds " .. listed(self, "seed"):gsub(" or ", ", "),
+    listed(self, "samples_seen") .. " samples seen",
+    "checkpoint rule: " .. listed(self, "checkpoint_rule"),
+    "EMA " .. listed(self, "ema"),
+    ("data %s (%s)"):format(listed(self, "dataset.name"),
+      listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
+    "instruction set " .. listed(self, "isa"),
+    "revision " .. listed(self, "revision"),
+    ("%d runs, %.0f minutes in all"):format(#self.runs, wall / 60),
+  }
+  return table.concat(parts, "; ")
+end
+
+return results

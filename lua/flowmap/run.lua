@@ -1,0 +1,145 @@
+--- One run from settings to files: train, evaluate, record where every number comes from.
+-- @module flowmap.run
+
+local fm = require "flowmap"
+local cache = require "flowmap.cache"
+local checkpoint = require "flowmap.checkpoint"
+local data = require "flowmap.data"
+local errors = require "flowmap.errors"
+local evaluate = require "flowmap.evaluate"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local trainer = require "flowmap.trainer"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local function say(...) io.stdout:write(string.format(...), "\n") end
+
+local function now() return os.date "!%Y-%m-%dT%H:%M:%SZ" end
+
+-- The project's revision, or "unknown" outside a working copy.
+local function revision()
+  local folder = package.searchpath("flowmap.run", package.path):match "^(.*)/" or "."
+  local command = ("git -C %s describe --always --dirty --abbrev=12 2>/dev/null"):format(
+    files.quote(folder))
+  local pipe <close> = assert(io.popen(command))
+  return pipe:read "l" or "unknown"
+end
+
+local function manifest(job, inputs, started, result)
+  local cfg, info = job.cfg, fm.info()
+  return {
+    experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
+    steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
+    dataset = { name = cfg.data, hash = data.hash(job.set), size = cfg.dataset_size },
+    revision = revision(), version = info.version, isa = info.isa, blas = info.blas,
+    threads = info.threads, params = tree.count(job.params), inputs_hash = cache.hash(inputs),
+    checkpoint_rule = result.rule, ema = result.ema, started = started, finished = now(),
+    peak_bytes = info.peak,
+  }
+end
+
+-- Results of an earlier run must not outlive the inputs they were made from.
+local function clear(dir)
+  for _, name in ipairs { "eval.json", "manifest.json", "metrics.jsonl", "inputs.json",
+    "diverged.json", "checkpoint.safetensors", "checkpoint.safetensors.prev" } do
+    os.remove(dir .. "/" .. name)
+  end
+end
+
+local function load_saved(dir)
+  local saved = checkpoint.load(dir .. "/checkpoint.safetensors")
+  say("resuming after step %d", saved.step)
+  return saved
+end
+
+local function execute(experiment, cfg, dir, inputs, resume)
+  local started = now()
+  local job = trainer.new(experiment, cfg, resume and load_saved(dir) or nil)
+  if not resume then
+    files.mkdir(dir)
+    clear(dir)
+    fm.write_file(dir .. "/config.json", json.encode(job.cfg, "") .. "\n")
+    cache.record(dir, inputs)
+  end
+  local ok, err = pcall(trainer.train, job, dir)
+  if not ok then
+    -- Everything is deterministic: the same run would diverge again, so that is its result.
+    if type(err) == "table" and err.code == "numeric" then
+      fm.write_file(dir .. "/diverged.json",
+        json.encode({ step = job.done + 1, message = err.message }, "") .. "\n")
+    end
+    error(err, 0)
+  end
+  local before = fm.clock()
+  local result = evaluate.run(job, dir)
+  job.wall_s = job.wall_s + fm.clock() - before
+  fm.write_file(dir .. "/manifest.json",
+    json.encode(manifest(job, inputs, started, result), "") .. "\n")
+  return result
+end
+
+local function report(result, dir)
+  say("%5s  %9s  %9s  %9s  %10s", "N", "KL", "floor", "outside", "energy")
+  for _, row in ipairs(result.rows) do
+    say("%5d  %9.4f  %9.4f  %9.4f  %10.2e", row.N, row.kl, row.kl_floor, row.outside, row.energy)
+  end
+  say("written to %s", dir)
+end
+
+--- Make a run unless a current result is there.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir
+-- @tparam[opt] table how { resume = boolean, force = boolean }
+function M.run(experiment, cfg, dir, how)
+  how = how or {}
+  local inputs = cache.inputs(experiment, cfg)
+  local action, why = cache.decide(dir, inputs)
+  if how.force and action ~= "run" then action, why = "run", "--force" end
+  if how.resume and action == "run" and files.exists(dir .. "/checkpoint.safetensors") then
+    errors.usage("cannot resume %s: %s; run it without --resume to start anew", dir, why)
+  end
+  if action == "resume" and not how.resume then
+    action, why = "run", "an interrupted one is there, but --resume was not given"
+  end
+  local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
+  say("%s %s: %s", dir, words[action], why)
+  if action == "diverged" then
+    errors.numeric("%s", why)
+  elseif action == "reuse" then
+    report(json.read(dir .. "/eval.json"), dir)
+  else
+    report(execute(experiment, cfg, dir, inputs, action == "resume"), dir)
+  end
+end
+
+--- Tell memory and time of a run without making it: a few steps are timed.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir where the run would go
+function M.dry_run(experiment, cfg, dir)
+  local job = trainer.new(experiment, cfg)
+  local start, count = fm.clock(), 0
+  trainer.step(job) -- the first step also traces and plans
+  local first = fm.clock() - start
+  local limit = math.min(20, cfg.steps - 1)
+  start = fm.clock()
+  while count < limit and fm.clock() - start < 2 do
+    trainer.step(job)
+    count = count + 1
+  end
+  local per_step = count > 0 and (fm.clock() - start) / count or first
+  local info, duration = fm.info(), require("flowmap.progress").duration
+  say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
+    cfg.seed)
+  say("folder       %s", dir)
+  say("parameters   %d", tree.count(job.params))
+  say("memory       %.0f MiB with %d threads", info.peak / 2^20, info.threads)
+  say("step         %.2f ms, %.0f samples/s", 1e3 * per_step, cfg.batch / per_step)
+  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch,
+    duration(per_step * cfg.steps))
+end
+
+return M

@@ -1,0 +1,28 @@
+--- Learning rate schedules: the rate of update `step` (counted from 0) as a fraction of `lr`.
+-- @module flowmap.schedule
+
+local M = {}
+
+--- The shapes: functions of the step and the settings.
+M.shapes = {
+  constant = function() return 1 end,
+  -- 1 until `decay_start`, then falling like 1 / sqrt(step)
+  sqrt = function(step, cfg) return 1 / math.sqrt(math.max(step / cfg.decay_start, 1)) end,
+  linear = function(step, cfg) return 1 - step / cfg.steps end,
+  cosine = function(step, cfg) return (1 + math.cos(math.pi * step / cfg.steps)) / 2 end,
+}
+
+--- Names of the schedules.
+M.names = { "constant", "sqrt", "linear", "cosine" }
+
+--- The learning rate of a step, after a linear warm-up of `warmup` steps.
+-- @tparam integer step counted from 0
+-- @tparam table cfg settings lr, schedule, warmup, decay_start, steps
+-- @treturn number
+function M.rate(step, cfg)
+  local rate = cfg.lr * M.shapes[cfg.schedule](step, cfg)
+  if step < cfg.warmup then rate = rate * (step + 1) / cfg.warmup end
+  return rate
+end
+
+return M

@@ -1,0 +1,107 @@
+--- One training step as a traced program: draw a micro-batch, sum its losses, differentiate.
+-- @module flowmap.step
+
+local fm = require "flowmap"
+local interpolants = require "flowmap.interpolants"
+local losses = require "flowmap.losses"
+local Map = require "flowmap.map"
+local times = require "flowmap.times"
+
+local M = {}
+
+local function draw_data(job, shared, b)
+  if not shared.data then return job.set.sample(b) end
+  local index = fm.floor(job.cfg.dataset_size * b:uniform({ 1 }, "index"))
+  return fm.gather(shared.data, fm.reshape(index, { b.n }))
+end
+
+-- Everything random of a micro-batch; a and c are two columns of U[0,1].
+local function draw(job, shared, b)
+  local cfg = job.cfg
+  local function typed(x) return fm.cast(x, cfg.dtype) end
+  local uniform = typed(b:uniform({ 2 }, "times"))
+  local it = {
+    x1 = typed(draw_data(job, shared, b)),
+    x0 = cfg.sigma * typed(b:normal({ cfg.dim }, "base")),
+    a = fm.slice(uniform, 2, 1, 1),
+    c = fm.slice(uniform, 2, 2, 1),
+  }
+  it.teacher = shared.teacher and Map.of(job.teacher_net, shared.teacher)
+  for name, value in pairs(job.loss.args) do
+    it[name] = value == "uniform" and typed(b:uniform({ 1 }, "loss " .. name)) or value
+  end
+  return it
+end
+
+-- Rows first .. first + count - 1 of every tensor of a table.
+local function rows(it, first, count)
+  local out = {}
+  for name, value in pairs(it) do
+    out[name] = type(value) == "userdata" and fm.slice(value, 1, first, count) or value
+  end
+  return out
+end
+
+-- The per-sample losses of one term, (n): exp(-w) L + w with the network's weight w(s,t), if any.
+local function term(job, params, loss, it, stop)
+  local I = interpolants[job.cfg.interpolant]
+  it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
+  it.map, it.stop = Map.of(job.net, params), stop
+  local L = loss(it)
+  if not job.net.weight then return L end
+  local w = job.net.weight(params, it.s, it.t)
+  return fm.exp(-w) * L + w
+end
+
+--- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
+-- @tparam table job see flowmap.trainer
+-- @param params the network's parameters
+-- @tparam table it what `draw` drew
+-- @tparam integer nd
+-- @tparam integer n
+-- @return diagonal losses (nd) or nil, off-diagonal losses (n - nd) or nil
+function M.losses(job, params, it, nd, n)
+  local diagonal, off
+  if nd > 0 then
+    local part = rows(it, 1, nd)
+    part.s, part.t = part.a, part.a
+    diagonal = term(job, params, losses.diagonal, part, "default")
+  end
+  if nd < n then
+    local part = rows(it, nd + 1, n - nd)
+    part.s, part.t = times[job.cfg.times](part.a, part.c)
+    off = term(job, params, job.loss.loss, part, job.cfg.stop)
+  end
+  return diagonal, off
+end
+
+local function total(x)
+  return x and fm.sum(x)
+end
+
+--- The program of a step. Outputs, summed over the batch: `grads`, `diagonal`, `off`; per row:
+-- `loss`, which tells where a number stopped being finite.
+-- @tparam table job see flowmap.trainer
+-- @tparam table shared { params =, data = optional }
+-- @treturn program
+function M.program(job, shared)
+  return fm.program(function(input, b)
+    local nd, n = b:split(job.cfg.eta), b.n
+    local it = draw(job, input, b)
+    local diagonal, off
+    local function objective(params)
+      diagonal, off = M.losses(job, params, it, nd, n)
+      if not (diagonal and off) then return fm.sum(diagonal or off) end
+      return fm.sum(diagonal) + fm.sum(off)
+    end
+    local _, grads = fm.value_and_grad(objective)(input.params)
+    local zero = fm.zeros({}, job.cfg.dtype)
+    local all = diagonal and off and fm.concat({ diagonal, off }, 1) or diagonal or off
+    return {
+      sum = { grads = grads, diagonal = total(diagonal) or zero, off = total(off) or zero },
+      rows = { loss = all },
+    }
+  end, { shared = shared, rows = {}, micro = job.cfg.micro })
+end
+
+return M

@@ -1,0 +1,265 @@
+--- Tables: one description, written as CSV, Markdown and LaTeX.
+--
+--     { title = "KL on the checkerboard",     -- caption
+--       heads = { "method", "source" },       -- names of the leading text columns
+--       columns = { "N = 1", "N = 2" },       -- names of the value columns
+--       format = "%.4f",                      -- of every value
+--       rows = { { heads = { "LSD", "ours" }, cells = { summary, summary } },
+--                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
+--       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
+--
+-- A cell is a stats.summary (mean and 95 % interval), a plain number, or nil. `theirs` marks
+-- published rows, set in italics.
+-- @module flowmap.table
+
+local errors = require "flowmap.errors"
+local results = require "flowmap.results"
+
+local M = {}
+
+-- ------------------------------------------------------------------ descriptions
+
+-- Our rows carry their provenance with them: no number without it.
+local function provenance_notes(set)
+  local notes = { "Ours: " .. set:provenance() .. "." }
+  if #set.unfinished > 0 then
+    notes[2] = "Not counted, for they did not finish: " .. table.concat(set.unfinished, ", ") .. "."
+  end
+  return notes
+end
+
+local function summaries(set, metric, steps)
+  local cells = {}
+  for i, N in ipairs(steps) do cells[i] = set:summary(metric, N) end
+  return cells
+end
+
+-- The floor comes from the same true samples in every run: a number, not a mean over seeds.
+local function floors(set, metric, steps)
+  local cells = summaries(set, metric, steps)
+  for i, cell in ipairs(cells) do
+    if cell.min == cell.max then cells[i] = cell.mean end
+  end
+  return cells
+end
+
+-- The published values of one method at the given steps, nil where the paper has none.
+local function their_cells(values, steps)
+  local cells = {}
+  for i, N in ipairs(steps) do cells[i] = values[N] end
+  return cells
+end
+
+--- One metric against the number of steps, every method's values beside the published ones.
+-- @tparam Set set runs of one configuration per method
+-- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
+--   then N; optional), source= (how the published rows are called), floor= (optional metric that
+--   does not depend on the model, such as "kl_floor"), notes= (optional further lines)}
+-- @treturn table a description
+function M.compare(set, spec)
+  local steps = spec.steps or set:steps()
+  local t = { title = spec.title, heads = { "method", "source" }, columns = {}, rows = {},
+    format = spec.format or "%.4f", notes = provenance_notes(set) }
+  for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
+  for _, method in ipairs(set:methods()) do
+    local ours = set:select { method = method }
+    t.rows[#t.rows + 1] = { heads = { method, "ours" },
+      cells = summaries(ours, spec.metric, steps) }
+    local theirs = spec.published and spec.published[method]
+    if theirs then
+      t.rows[#t.rows + 1] = { heads = { method, spec.source or "published" },
+        cells = their_cells(theirs, steps), theirs = true }
+    end
+  end
+  if spec.floor then
+    local first = set:select { method = set:methods()[1] }
+    t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
+      cells = floors(first, spec.floor, steps) }
+  end
+  if spec.published then
+    t.notes[#t.notes + 1] = "Published values were trained and measured by the paper's authors, "
+      .. "with the paper's settings and checkpoint rule; they are quoted, not reproduced, here."
+  end
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
+-- The rows of a grid: every combination of the row fields that has runs, in order.
+local function each_combination(set, fields, depth, heads, visit)
+  local field = fields[depth]
+  if not field then return visit(set, heads) end
+  for _, value in ipairs(field == "method" and set:methods() or set:distinct(field)) do
+    local deeper = table.move(heads, 1, #heads, 1, {})
+    deeper[depth] = tostring(value)
+    each_combination(set:select { [field] = value }, fields, depth + 1, deeper, visit)
+  end
+end
+
+--- One metric at one number of steps over a grid of settings (an ablation).
+-- @tparam Set set
+-- @tparam table spec {metric=, N=, rows= config fields down the side, such as
+--   {"method", "stop"}, column= config field across, such as "eta", title=, format=, notes=}
+-- @treturn table a description; combinations that were not run stay empty
+function M.grid(set, spec)
+  local across = set:distinct(spec.column)
+  local t = { title = spec.title, heads = spec.rows, columns = {}, rows = {},
+    format = spec.format or "%.4f", notes = provenance_notes(set) }
+  for i, value in ipairs(across) do t.columns[i] = ("%s = %s"):format(spec.column, value) end
+  each_combination(set, spec.rows, 1, {}, function(part, heads)
+    local cells, present = {}, {}
+    for _, value in ipairs(part:distinct(spec.column)) do present[value] = true end
+    for i, value in ipairs(across) do
+      if present[value] then
+        cells[i] = part:select({ [spec.column] = value }):summary(spec.metric, spec.N)
+      end
+    end
+    t.rows[#t.rows + 1] = { heads = heads, cells = cells }
+  end)
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
+-- ------------------------------------------------------------------ formats
+
+-- A cell as text: "0.0712 +- 0.0031" with the format's own plus-minus sign.
+local function cell_text(t, cell, plus_minus)
+  if cell == nil then return nil end
+  if type(cell) == "number" then return t.format:format(cell) end
+  if type(cell) ~= "table" or type(cell.mean) ~= "number" then
+    errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
+  end
+  local mean = t.format:format(cell.mean)
+  if not cell.half then return mean .. " (n = 1)" end
+  return mean .. plus_minus .. t.format:format(cell.half)
+end
+
+-- Heads and cells of every row as texts, through `wrap(row, text)`; repeated heads are blanked.
+local function text_rows(t, plus_minus, empty, wrap)
+  local out, above = {}, {}
+  for i, row in ipairs(t.rows) do
+    local line, fresh = {}, false
+    for j, head in ipairs(row.heads) do
+      fresh = fresh or above[j] ~= head or j == #row.heads
+      line[j] = fresh and wrap(row, head) or ""
+      above[j] = head
+    end
+    for j = 1, #t.columns do
+      local text = cell_text(t, row.cells[j], plus_minus)
+      line[#row.heads + j] = text and wrap(row, text) or empty
+    end
+    out[i] = line
+  end
+  return out
+end
+
+--- A Markdown pipe table with caption and notes.
+-- @tparam table t a description
+-- @treturn string
+function M.markdown(t)
+  local heads = table.move(t.columns, 1, #t.columns, #t.heads + 1, { table.unpack(t.heads) })
+  local rules = {}
+  for i = 1, #heads do rules[i] = i <= #t.heads and ":--" or "--:" end
+  local lines = { "| " .. table.concat(heads, " | ") .. " |",
+    "|" .. table.concat(rules, "|") .. "|" }
+  local function wrap(row, text) return row.theirs and "*" .. text .. "*" or text end
+  -- No-break spaces: a value and its interval stay on one line.
+  for _, row in ipairs(text_rows(t, "\u{a0}±\u{a0}", "–", wrap)) do
+    lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  lines[#lines + 1] = "\n: " .. t.title .. M.interval_note(t) .. "\n"
+  lines[#lines + 1] = "::: provenance"
+  lines[#lines + 1] = table.concat(t.notes, "\n\n") .. "\n:::\n"
+  return table.concat(lines, "\n")
+end
+
+--- What the plus-minus in the table means, from the numbers of values in it.
+-- @tparam table t a description
+-- @treturn string for the end of the caption, "" when no cell has an interval
+function M.interval_note(t)
+  local low, high
+  for _, row in ipairs(t.rows) do
+    for _, cell in pairs(row.cells) do
+      if type(cell) == "table" and cell.half then
+        low, high = math.min(low or cell.n, cell.n), math.max(high or cell.n, cell.n)
+      end
+    end
+  end
+  if not low then return "" end
+  local n = low == high and tostring(low) or low .. " to " .. high
+  return (" (mean ± half of the 95 %% Student-t interval over n = %s seeds)"):format(n)
+end
+
+local tex_special = { ["\\"] = "\\textbackslash{}", ["~"] = "\\textasciitilde{}",
+  ["^"] = "\\textasciicircum{}" }
+
+-- One pass over the special characters, so that no replacement is replaced again.
+local function tex(text)
+  text = text:gsub("[\\~^#$%%&_{}]", function(c) return tex_special[c] or "\\" .. c end)
+  return (text:gsub("±", "$\\pm$"):gsub("–", "--"))
+end
+
+--- A LaTeX table environment (package booktabs).
+-- @tparam table t a description
+-- @treturn string
+function M.latex(t)
+  local heads = {}
+  for _, head in ipairs(t.heads) do heads[#heads + 1] = tex(head) end
+  for _, head in ipairs(t.columns) do heads[#heads + 1] = tex(head) end
+  local lines = { "\\begin{table}", "\\centering",
+    "\\caption{" .. tex(t.title .. M.interval_note(t)) .. "}",
+    "\\begin{tabular}{" .. ("l"):rep(#t.heads) .. ("r"):rep(#t.columns) .. "}", "\\toprule",
+    table.concat(heads, " & ") .. " \\\\", "\\midrule" }
+  local function wrap(row, text)
+    return row.theirs and "\\textit{" .. tex(text) .. "}" or tex(text)
+  end
+  for _, row in ipairs(text_rows(t, " ± ", "--", wrap)) do
+    lines[#lines + 1] = table.concat(row, " & ") .. " \\\\"
+  end
+  lines[#lines + 1] = "\\bottomrule\n\\end{tabular}"
+  for _, note in ipairs(t.notes) do lines[#lines + 1] = "\\par\\footnotesize " .. tex(note) end
+  lines[#lines + 1] = "\\end{table}\n"
+  return table.concat(lines, "\n")
+end
+
+local function csv_field(text)
+  return text:find('[",\n]') and '"' .. text:gsub('"', '""') .. '"' or text
+end
+
+--- The tidy form: one value per line (heads, column, value, half of the interval, n), full
+-- precision; notes as leading lines with `#`.
+-- @tparam table t a description
+-- @treturn string
+function M.csv(t)
+  local lines = {}
+  for _, note in ipairs(t.notes) do lines[#lines + 1] = "# " .. note end
+  lines[#lines + 1] = table.concat(t.heads, ",") .. ",column,value,half95,n"
+  for _, row in ipairs(t.rows) do
+    local heads = {}
+    for i, head in ipairs(row.heads) do heads[i] = csv_field(head) end
+    for i, column in ipairs(t.columns) do
+      local cell = row.cells[i]
+      if type(cell) == "number" then cell = { mean = cell, n = "" } end
+      if cell then
+        lines[#lines + 1] = ("%s,%s,%.9g,%s,%s"):format(table.concat(heads, ","),
+          csv_field(column), cell.mean, cell.half and ("%.9g"):format(cell.half) or "", cell.n)
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- Write DIR/NAME.csv, .md and .tex.
+-- @tparam string dir made when missing
+-- @tparam string name
+-- @tparam table t a description
+-- @treturn {string,...} the paths
+function M.write(dir, name, t)
+  local paths = {}
+  for i, kind in ipairs { { "csv", M.csv }, { "md", M.markdown }, { "tex", M.latex } } do
+    paths[i] = ("%s/%s.%s"):format(dir, name, kind[1])
+    results.write_file(paths[i], kind[2](t))
+  end
+  return paths
+end
+
+return M

@@ -1,0 +1,201 @@
+--- Training: a job (network, data, loss, optimiser) and the loop over its steps.
+-- @module flowmap.trainer
+
+local fm = require "flowmap"
+local Progress = require "flowmap.progress"
+local checkpoint = require "flowmap.checkpoint"
+local data = require "flowmap.data"
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local losses = require "flowmap.losses"
+local nets = require "flowmap.nets"
+local schedule = require "flowmap.schedule"
+local step_program = require "flowmap.step"
+
+local M = {}
+
+--- The parts that a run's settings name, without parameters or optimiser.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @treturn table job { experiment =, cfg = with dim and sigma, set =, loss =, net =,
+--   data = the drawn data set or nil }
+function M.parts(experiment, cfg)
+  local job = { experiment = experiment, cfg = {} }
+  for key, value in pairs(cfg) do job.cfg[key] = value end
+  job.set = data.find(cfg.data, experiment.data)
+  job.loss = losses.find(cfg.method, experiment.losses)
+  -- A drawn data set is the same for every seed of the training.
+  if cfg.dataset_size > 0 then job.data = data.draw(job.set, cfg.dataset_size, 0, cfg.dtype) end
+  if cfg.sigma == 0 then job.cfg.sigma = job.data and data.sd(job.data) or job.set.sd end
+  job.cfg.dim = job.set.dim
+  job.net = nets.build(job.cfg, experiment.nets)
+  return job
+end
+
+-- The experiment of a checkpoint matters only for networks and data of its own.
+local function experiment_of(saved)
+  if saved.experiment and files.exists(saved.experiment) then
+    return require("flowmap.experiment").load(saved.experiment)
+  end
+  return { path = saved.experiment }
+end
+
+--- Load the weights of a checkpoint.
+-- @tparam string path
+-- @tparam[opt] integer average which average, from 1; 0: the weights; nil: as evaluated
+-- @treturn table job { cfg =, net = }
+-- @treturn table params
+function M.load(path, average)
+  if not files.exists(path) then errors.data("there is no checkpoint %s", path) end
+  local saved = checkpoint.load(path)
+  saved.cfg.dataset_size = 0 -- sampling needs no data
+  local job = M.parts(experiment_of(saved), saved.cfg)
+  local k = average or saved.cfg.eval_ema
+  if k > #saved.cfg.ema then
+    errors.usage("there is no average %d in %s; it keeps %d", k, path, #saved.cfg.ema)
+  end
+  local like = job.net.init(nets.rng(saved.cfg.seed, saved.cfg.dtype))
+  return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, like)
+end
+
+--- A job ready to train.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam[opt] table saved a loaded checkpoint to continue
+-- @treturn table job with params, opt, program, shared, done = steps taken, wall_s
+function M.new(experiment, cfg, saved)
+  local job = M.parts(experiment, cfg)
+  job.params = job.net.init(nets.rng(cfg.seed, cfg.dtype))
+  if saved then job.params = checkpoint.tree(saved, "params", job.params) end
+  job.opt = fm.optimiser {
+    kind = cfg.optimiser, params = job.params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,
+    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema,
+  }
+  if saved then checkpoint.restore(saved, job.opt) end
+  job.shared = { params = job.params, data = job.data }
+  if cfg.teacher ~= "" then
+    local of, params = M.load(cfg.teacher)
+    job.teacher_net, job.shared.teacher = of.net, params
+  end
+  job.program = step_program.program(job, job.shared)
+  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
+  return job
+end
+
+--- Number of diagonal samples in a batch: at least one.
+-- @tparam table cfg
+-- @treturn integer
+function M.diagonal_count(cfg)
+  return math.max(1, math.floor(cfg.eta * cfg.batch))
+end
+
+local function finite(x) return x - x == 0 end
+
+-- The first and last sample whose loss is not finite.
+local function bad_rows(loss)
+  local first, last
+  for i, value in ipairs(loss:flat()) do
+    if not finite(value) then first, last = first or i, i end
+  end
+  return first, last
+end
+
+-- Raise the sentence for numbers that are no longer finite; `cause` is the optimiser's error.
+local function diverged(job, out, cause)
+  local where = {}
+  if not finite(out.sum.diagonal:item()) then where[1] = "the diagonal term" end
+  if not finite(out.sum.off:item()) then where[#where + 1] = "the " .. job.cfg.method .. " term" end
+  local first, last = bad_rows(out.rows.loss)
+  if first then
+    errors.numeric("step %d: the loss is not finite in %s, samples %d to %d of %d; nothing was "
+      .. "updated", job.done + 1, table.concat(where, " and "), first, last, job.cfg.batch)
+  end
+  errors.numeric("step %d: the losses are finite but the gradient is not: %s", job.done + 1,
+    tostring(cause))
+end
+
+--- One step: losses, gradient, update.
+-- @tparam table job
+-- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
+function M.step(job)
+  local cfg = job.cfg
+  local out = job.program:run {
+    shared = job.shared, rows = {}, batch = cfg.batch, seed = cfg.seed, step = job.done,
+  }
+  local lr = schedule.rate(job.done, cfg)
+  local diagonal, off = out.sum.diagonal:item(), out.sum.off:item()
+  if not finite(diagonal + off) then diverged(job, out) end
+  local ok, norm = pcall(job.opt.update, job.opt, out.sum.grads, lr, 1 / cfg.batch)
+  if not ok then
+    if type(norm) == "table" and norm.code == "numeric" then diverged(job, out, norm) end
+    error(norm, 0)
+  end
+  job.done = job.done + 1
+  return { diagonal = diagonal, off = off, norm = norm, lr = lr }
+end
+
+-- Means of the steps since the last line.
+local function log_line(job, sums, time)
+  local cfg, n = job.cfg, sums.count
+  local nd = M.diagonal_count(cfg)
+  return json.encode {
+    step = job.done, samples = job.done * cfg.batch, lr = sums.lr, time = time,
+    loss = (sums.diagonal + sums.off) / (n * cfg.batch), diag = sums.diagonal / (n * nd),
+    off = cfg.batch > nd and sums.off / (n * (cfg.batch - nd)) or nil, grad_norm = sums.norm / n,
+  } .. "\n"
+end
+
+local function new_sums() return { diagonal = 0, off = 0, norm = 0, count = 0 } end
+
+local function add(sums, it)
+  sums.diagonal, sums.off = sums.diagonal + it.diagonal, sums.off + it.off
+  sums.norm, sums.count, sums.lr = sums.norm + it.norm, sums.count + 1, it.lr
+end
+
+-- Lines of an earlier part of the run that the checkpoint continues: those up to its step.
+local function open_metrics(path, done)
+  local kept = {}
+  for line in (done > 0 and files.read(path) or ""):gmatch "([^\n]*)\n" do
+    local it = json.decode(line)
+    if it and it.step and it.step <= done then kept[#kept + 1] = line .. "\n" end
+  end
+  local file, message = io.open(path, "w")
+  if not file then errors.data("cannot write %s", message) end
+  file:write(table.concat(kept))
+  return file
+end
+
+--- Train until the last step, or until an interrupt: then save and raise "interrupted".
+-- @tparam table job
+-- @tparam string dir where metrics.jsonl and checkpoint.safetensors go
+function M.train(job, dir)
+  local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
+  local metrics <close> = open_metrics(dir .. "/metrics.jsonl", job.done)
+  local bar <close> = Progress.new("training", cfg.steps, job.done)
+  local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
+  local sums = new_sums()
+  while job.done < cfg.steps do
+    add(sums, M.step(job))
+    local now = fm.clock()
+    job.wall_s = before + now - start
+    if job.done % cfg.log_every == 0 or job.done == cfg.steps then
+      metrics:write(log_line(job, sums, job.wall_s))
+      metrics:flush()
+      local mean = (sums.diagonal + sums.off) / (sums.count * cfg.batch)
+      bar:update(job.done, ("loss %.4f"):format(mean))
+      sums = new_sums()
+    end
+    local stop = fm.interrupted()
+    if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then
+      checkpoint.save(path, job, { step = job.done, wall_s = job.wall_s })
+      saved_at = fm.clock()
+    end
+    if stop and job.done < cfg.steps then
+      errors.raise("interrupted", "interrupted after step %d of %d; saved to %s, and --resume "
+        .. "continues", job.done, cfg.steps, path)
+    end
+  end
+end
+
+return M

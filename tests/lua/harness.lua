@@ -1,0 +1,86 @@
+--- A small test harness: local t = require "harness"; t.test(name, fn) ...; t.done().
+-- @module harness
+
+local M = {}
+
+local passed, failed = 0, 0
+
+--- Run one test; an error in it is its failure.
+-- @tparam string name
+-- @tparam function fn
+function M.test(name, fn)
+  local ok, message = xpcall(fn, function(err)
+    return type(err) == "table" and tostring(err) or debug.traceback(tostring(err), 2)
+  end)
+  if ok then
+    passed = passed + 1
+  else
+    failed = failed + 1
+    io.stderr:write("FAILED ", name, ": ", tostring(message), "\n")
+  end
+end
+
+local function show(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local keys, parts = {}, {}
+  for k in pairs(value) do keys[#keys + 1] = k end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for i, k in ipairs(keys) do parts[i] = tostring(k) .. " = " .. show(value[k]) end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+local function equal(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for k, v in pairs(a) do
+    if not equal(v, b[k]) then return false end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return false end
+  end
+  return true
+end
+
+--- Equality, of tables by their contents.
+-- @param found
+-- @param expected
+-- @tparam[opt] string what for the message
+function M.eq(found, expected, what)
+  if not equal(found, expected) then
+    error(("%sexpected %s, found %s"):format(what and what .. ": " or "", show(expected),
+      show(found)), 2)
+  end
+end
+
+--- Nearness of two numbers.
+-- @tparam number found
+-- @tparam number expected
+-- @tparam number bound on the absolute difference
+-- @tparam[opt] string what for the message
+function M.near(found, expected, bound, what)
+  local off = math.abs(found - expected)
+  if off > bound or off ~= off then
+    error(("%sexpected %.12g within %g, found %.12g"):format(what and what .. ": " or "", expected,
+      bound, found), 2)
+  end
+end
+
+--- That a function fails with a message that matches.
+-- @tparam function fn
+-- @tparam string pattern a Lua pattern
+-- @return the error
+function M.raises(fn, pattern)
+  local ok, err = pcall(fn)
+  if ok then error("expected an error that matches " .. pattern .. ", found none", 2) end
+  if not tostring(err):find(pattern) then
+    error(("expected an error that matches '%s', found '%s'"):format(pattern, tostring(err)), 2)
+  end
+  return err
+end
+
+--- Report, and end with exit code 1 if a test failed.
+function M.done()
+  print(("%d passed, %d failed"):format(passed, failed))
+  os.exit(failed == 0 and 0 or 1, true)
+end
+
+return M

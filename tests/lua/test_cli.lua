@@ -1,0 +1,183 @@
+-- The program as its users see it: exit codes, sentences, files, interruption.
+
+local t = require "harness"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+-- Run the program; returns exit code, standard output, standard error.
+local function flowmap(arguments, before)
+  local out, err = os.tmpname(), os.tmpname()
+  local _, _, code = os.execute(("%s %s %s >%s 2>%s"):format(before or "", program, arguments, out,
+    err))
+  local stdout, stderr = files.read(out), files.read(err)
+  os.remove(out)
+  os.remove(err)
+  return code, stdout, stderr
+end
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+local SMALL = "run experiments/checkerboard.lua --profile smoke --set width=16 --set steps=20 "
+  .. "--set eval_samples=2000 --set nfe=1,2 --set batch=32 "
+
+-- That a command line ends with this code and one sentence that matches.
+local function fails(arguments, expected, pattern)
+  local code, _, stderr = flowmap(arguments)
+  t.eq(code, expected, arguments)
+  t.eq(stderr:find(pattern) ~= nil, true, arguments .. ": " .. stderr)
+  t.eq(select(2, stderr:gsub("\n", "")), 1, "one line: " .. stderr)
+  t.eq(stderr:find "traceback", nil)
+end
+
+t.test("help and version everywhere", function()
+  for _, command in ipairs { "", "run", "reproduce", "repl", "sample", "params", "gradcheck",
+    "info", "explain", "bench", "paper" } do
+    local code, out = flowmap(command .. " --help")
+    t.eq(code, 0)
+    t.eq(out:find "Usage: flowmap" ~= nil, true, command)
+    code, out = flowmap(command .. " --version")
+    t.eq(code, 0)
+    t.eq(out:find "^flowmap %d+%.%d+%.%d+\n$" ~= nil, true, command)
+  end
+end)
+
+t.test("wrong use is exit code 2 and a sentence", function()
+  fails("frobnicate", 2, "unknown command 'frobnicate'")
+  fails("run", 2, "missing argument 'experiment'")
+  fails("run experiments/none.lua", 2, "no experiment")
+  fails("run experiments/checkerboard.lua --profile labtop", 2, "did you mean laptop")
+  fails("run experiments/checkerboard.lua --method lds", 2, "unknown method 'lds'")
+  fails("run experiments/checkerboard.lua --seed x", 2, "%-%-seed: expected a whole number")
+  fails("run experiments/checkerboard.lua --set widht=3", 2, "did you mean width")
+  fails("run experiments/checkerboard.lua --set width", 2, "expected key=value")
+  fails("sample x --out a.jpg", 2, "%.png, %.npy or %.csv")
+end)
+
+t.test("missing and damaged files are exit code 3", function()
+  fails("sample none.safetensors --out a.npy", 3, "no checkpoint none.safetensors")
+  local path = work .. "/bad.safetensors"
+  local file = assert(io.open(path, "w"))
+  file:write "not a checkpoint"
+  file:close()
+  fails("sample " .. path .. " --out a.npy", 3, "bad.safetensors")
+end)
+
+t.test("params prints the number alone", function()
+  local code, out = flowmap "params experiments/checkerboard.lua --profile paper"
+  t.eq(code, 0)
+  t.eq(out, "1054210\n")
+end)
+
+t.test("a run writes its files, is reused, and runs again when an input changes", function()
+  local dir = work .. "/run"
+  local code, out, err = flowmap(SMALL .. "--out " .. dir)
+  t.eq(code, 0, err)
+  t.eq(out:find "runs: there is no result yet" ~= nil, true, out)
+  for _, name in ipairs { "config.json", "manifest.json", "metrics.jsonl", "eval.json", "data.npy",
+    "samples-N1.npy", "samples-N2.npy", "density-N1.npy", "checkpoint.safetensors" } do
+    t.eq(files.exists(dir .. "/" .. name), true, name)
+  end
+  local manifest = json.read(dir .. "/manifest.json")
+  t.eq(manifest.samples_seen, 640)
+  t.eq(manifest.checkpoint_rule, "last")
+  t.eq(json.read(dir .. "/eval.json").rows[2].N, 2)
+  code, out = flowmap(SMALL .. "--out " .. dir)
+  t.eq(code, 0)
+  t.eq(out:find "reused: nothing changed since" ~= nil, true, out)
+  code, out = flowmap(SMALL .. "--set lr=1e-3 --out " .. dir)
+  t.eq(code, 0)
+  t.eq(out:find "runs: lr changed from 0.002 to 0.001" ~= nil, true, out)
+end)
+
+t.test("the weights do not depend on the number of threads", function()
+  local function weights(dir, options)
+    local code, _, err = flowmap(SMALL .. options .. " --out " .. dir)
+    t.eq(code, 0, err)
+    local fm = require "flowmap.core"
+    return fm.load_safetensors(dir .. "/checkpoint.safetensors")["params.1.w"]:flat()
+  end
+  local one = weights(work .. "/one", "--threads 1")
+  t.eq(weights(work .. "/two", "--threads 2"), one)
+end)
+
+t.test("samples from a checkpoint", function()
+  local path = work .. "/run/checkpoint.safetensors"
+  for _, kind in ipairs { "npy", "csv" } do
+    local file = ("%s/samples.%s"):format(work, kind)
+    local code, _, err = flowmap(("sample %s --steps 2 --count 50 --out %s"):format(path, file))
+    t.eq(code, 0, err)
+    t.eq(files.exists(file), true)
+  end
+  local lines = select(2, files.read(work .. "/samples.csv"):gsub("\n", ""))
+  t.eq(lines, 51)
+end)
+
+t.test("--dry-run tells memory and time and writes nothing", function()
+  local code, out, err = flowmap(SMALL .. "--dry-run --out " .. work .. "/dry")
+  t.eq(code, 0, err)
+  t.eq(out:find "memory" ~= nil and out:find "training" ~= nil, true, out)
+  t.eq(files.exists(work .. "/dry"), false)
+end)
+
+t.test("SIGINT saves, exit code 75; --resume ends as if nothing had happened", function()
+  local long = SMALL:gsub("steps=20", "steps=20000") .. "--set eval_samples=500 "
+  local dir = work .. "/interrupted"
+  local code, _, err = flowmap(long .. "--out " .. dir, "timeout --signal=INT 1")
+  t.eq(code == 75 or code == 124, true, "exit code " .. code .. ": " .. err)
+  t.eq(err:find "interrupted after step %d+ of 20000" ~= nil, true, err)
+  -- the rest of a run is long: what counts here is that it takes up the thread
+  local _, out = flowmap(long .. "--resume --out " .. dir, "timeout --signal=TERM 1")
+  t.eq(out:find "resumes: it was interrupted" ~= nil, true, out)
+  t.eq(out:find "resuming after step %d+" ~= nil, true, out)
+end)
+
+t.test("an own loss that diverges is exit code 4", function()
+  local path = work .. "/own.lua"
+  local file = assert(io.open(path, "w"))
+  file:write [[
+    local fm = require "flowmap"
+    return { name = "own", methods = { "wrong" }, profiles = { smoke = { steps = 5, width = 8,
+      batch = 32, eval_samples = 100 } },
+      losses = { wrong = function(a) return fm.losses.norm2(fm.log(a.map.v(a.s, a.t, a.x))) end } }
+  ]]
+  file:close()
+  fails(("run %s --profile smoke --out %s/own"):format(path, work), 4,
+    "step %d: the loss is not finite in the wrong term")
+  fails(("run %s --profile smoke --out %s/own"):format(path, work), 4, "not finite")
+end)
+
+t.test("reproduce makes, reuses and renders; it says why", function()
+  local path = work .. "/mini.lua"
+  local file = assert(io.open(path, "w"))
+  file:write [[
+    return { name = "mini", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = 5,
+      width = 8, batch = 32, log_every = 1, eval_samples = 500, nfe = { 1, 2 } } } }
+  ]]
+  file:close()
+  local here = "cd " .. work .. " && "
+  local code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2 -j 2", here)
+  t.eq(code, 0, out .. err)
+  t.eq(select(2, out:gsub("runs: there is no result yet", "")), 4)
+  t.eq(out:find "4 runs, 4 of them to make, 2 at a time" ~= nil, true, out)
+  t.eq(out:find "mini/lsd%-seed2 runs" ~= nil, true, out)
+  t.eq(files.exists(work .. "/results/mini/smoke/tables/kl.csv"), true)
+  t.eq(files.exists(work .. "/results/mini/smoke/figures/kl.svg"), true)
+  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2", here)
+  t.eq(code, 0, err)
+  t.eq(select(2, out:gsub("reused: nothing changed since", "")), 4)
+  t.eq(out:find "4 runs, 0 of them to make" ~= nil, true, out)
+end)
+
+t.test("the prompt evaluates expressions and survives errors", function()
+  local code, out = flowmap("repl", "printf '1 + 1\\nerror(\"x\")\\nfm.tensor(2) * 3\\n' |")
+  t.eq(code, 0)
+  t.eq(out:find "2\n" ~= nil, true, out)
+  t.eq(out:find "error: .-x\n" ~= nil, true, out)
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()

@@ -1,0 +1,94 @@
+-- Data sets against their exact laws, and the metrics against closed forms.
+
+local t = require "harness"
+local fm = require "flowmap"
+
+local metrics, data = fm.metrics, fm.data
+local board, gaussians = data.find "checkerboard", data.find "gaussians"
+
+t.test("exact masses add up to 1", function()
+  for _, set in ipairs { board, gaussians } do
+    local sum = 0
+    for _, p in ipairs(metrics.masses(set, 64)) do sum = sum + p end
+    t.near(sum, 1, 1e-12)
+  end
+  local p = metrics.masses(board, 64)
+  t.near(p[1], 1 / 2048, 1e-15, "lower left cell: filled")
+  t.near(p[17], 0, 1e-15, "one square to the right: empty")
+  t.near(p[4097], 0, 1e-12, "outside")
+end)
+
+t.test("the normal distribution function", function()
+  local normal = require "flowmap.normal"
+  t.near(normal.between(-1.959963984540054, 1.959963984540054), 0.95, 1e-14)
+  t.near(normal.between(-math.huge, 0), 0.5, 1e-15)
+  t.near(normal.between(6, math.huge) / 9.865876450376981e-10, 1, 1e-10)
+  t.near(normal.between(2, 4), normal.between(-4, -2), 1e-16)
+  t.near(normal.between(2.999999, 3.000001), 2e-6 * math.exp(-4.5) / math.sqrt(2 * math.pi), 1e-14)
+end)
+
+t.test("draws are on the support, and have the stated standard deviation", function()
+  local x = data.draw(board, 100000, 5)
+  t.eq(metrics.outside(x, board), 0.0)
+  t.near(data.sd(x), board.sd, 3e-3)
+  x = data.draw(gaussians, 100000, 5)
+  t.near(data.sd(x), gaussians.sd, 3e-3)
+  t.near(metrics.outside(x, gaussians), math.exp(-8), 2e-4)
+end)
+
+t.test("draws fill the cells as the masses say (chi-square)", function()
+  for _, set in ipairs { board, gaussians } do
+    local n, chi, cells = 200000, 0, 0
+    local count = metrics.histogram(data.draw(set, n, 9), 8)
+    for k, p in ipairs(metrics.masses(set, 8)) do
+      if p * n > 5 then
+        chi, cells = chi + (count[k] - n * p) ^ 2 / (n * p), cells + 1
+      elseif p == 0 then
+        t.eq(count[k], 0)
+      end
+    end
+    -- mean cells - 1, sd sqrt(2 (cells - 1))
+    t.near(chi, cells - 1, 5 * math.sqrt(2 * cells))
+  end
+end)
+
+t.test("KL against its definition, in numbers that can be done by hand", function()
+  -- p = (1/2, 1/2, 0), counts (3, 0, 1): q = (3.5, 0.5, 1.5) / 5.5
+  local expected = 0.5 * math.log(0.5 * 5.5 / 3.5) + 0.5 * math.log(0.5 * 5.5 / 0.5)
+  t.near(metrics.kl({ 0.5, 0.5, 0 }, { 3, 0, 1 }), expected, 1e-15)
+end)
+
+t.test("KL of uniform samples on the square is log 2", function()
+  -- a jittered grid: the same number of samples in every cell
+  local values, bins, each = {}, 16, 100
+  for i = 0, bins - 1 do
+    for j = 0, bins - 1 do
+      for _ = 1, each do
+        values[#values + 1] = { (i + 0.5) / bins * 2 - 1, (j + 0.5) / bins * 2 - 1 }
+      end
+    end
+  end
+  local count = metrics.histogram(fm.tensor(values), bins)
+  t.eq(count[1], each)
+  t.eq(count[bins * bins + 1], 0)
+  local n, cells = #values, bins * bins + 1
+  local q = (each + 0.5) / (n + cells / 2)
+  t.near(metrics.kl(metrics.masses(board, bins), count), math.log(2 / bins ^ 2 / q), 1e-12)
+end)
+
+t.test("the estimator's floor is about (cells - 1) / (2 n)", function()
+  local n = 400000
+  local count = metrics.histogram(data.draw(board, n, 11), 64)
+  t.near(metrics.kl(metrics.masses(board, 64), count), 4096 / (2 * n), 6e-4)
+end)
+
+t.test("energy distance of shifted points", function()
+  local x, y = fm.tensor { { 0, 0 }, { 1, 0 } }, fm.tensor { { 0, 2 }, { 1, 2 } }
+  -- E|X-Y| = (2 + 2 + 2 sqrt 5) / 4, E|X-X'| = E|Y-Y'| = 1
+  t.near(metrics.energy(x, y), 2 * (4 + 2 * math.sqrt(5)) / 4 - 2, 1e-6)
+  local one, two = data.draw(board, 4096, 1), data.draw(board, 4096, 2)
+  t.near(metrics.energy(one, two), 0, 1e-3)
+  t.eq(metrics.energy(one, data.draw(gaussians, 4096, 2)) > 0.01, true)
+end)
+
+t.done()

@@ -1,0 +1,262 @@
+-- Results, statistics, tables, figures and weaving, on small made-up run folders.
+
+local t = require "harness"
+local figure = require "flowmap.figure"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local render = require "flowmap.render"
+local results = require "flowmap.results"
+local stats = require "flowmap.stats"
+local tables = require "flowmap.table"
+local weave = require "flowmap.weave"
+
+local root = os.tmpname()
+os.remove(root)
+
+local function put(path, text) results.write_file(root .. "/" .. path, text) end
+
+local function has(program)
+  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
+end
+
+-- ------------------------------------------------------------------ made-up results
+
+local function npy(values, shape)
+  local header = ("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }"):format(
+    table.concat(shape, ", "))
+  header = header .. (" "):rep(-(#header + 11) % 64) .. "\n"
+  local parts = { "\x93NUMPY\1\0", string.pack("<s2", header) }
+  for i, v in ipairs(values) do parts[i + 2] = string.pack("<f", v) end
+  return table.concat(parts)
+end
+
+-- 200 points on a lattice: the same number in every other cell of a 20 x 20 grid.
+local function lattice()
+  local values = {}
+  for i = 0, 19 do
+    for j = i % 2, 19, 2 do
+      values[#values + 1] = -0.95 + 0.1 * i
+      values[#values + 1] = -0.95 + 0.1 * j
+    end
+  end
+  return values, { #values // 2, 2 }
+end
+
+local function fake_run(experiment, name, config, kl)
+  local dir = ("results/%s/smoke/%s"):format(experiment, name)
+  put(dir .. "/config.json", json.encode(config))
+  put(dir .. "/manifest.json", json.encode { profile = "smoke", method = config.method,
+    seed = config.seed, samples_seen = 1234567, checkpoint_rule = "last", ema = 0.999,
+    dataset = { name = "board", hash = "0123456789abcdef" }, isa = "scalar", revision = "abc",
+    wall_s = 90 })
+  put(dir .. "/eval.json", json.encode { rule = "last", rows = {
+    { N = 1, kl = kl, kl_floor = 0.002 }, { N = 4, kl = kl / 2, kl_floor = 0.002 } } })
+  local lines = {}
+  for i = 1, 40 do
+    lines[i] = json.encode { step = i, samples = 100 * i, loss = 1 + 1 / i, off = 1 / i,
+      grad_norm = 2 / i }
+  end
+  put(dir .. "/metrics.jsonl", table.concat(lines, "\n") .. "\n{\"step\":41,\"lo")
+  put(dir .. "/data.npy", npy(lattice()))
+  put(dir .. "/samples-N1.npy", npy(lattice()))
+  put(dir .. "/samples-N4.npy", npy(lattice()))
+end
+
+for seed, kl in ipairs { 0.10, 0.14 } do
+  for _, method in ipairs { "lsd", "psd-m" } do
+    fake_run("board", method .. "-seed" .. seed, { method = method, seed = seed, batch = 64 }, kl)
+    for _, eta in ipairs { 0.25, 0.75 } do
+      for _, stop in ipairs { "convex", "none" } do
+        fake_run("grid", ("%s-eta=%g-stop=%s-seed%d"):format(method, eta, stop, seed),
+          { method = method, seed = seed, eta = eta, stop = stop }, kl * (1 + eta))
+      end
+    end
+  end
+end
+put("results/board/smoke/esd-seed1/config.json", json.encode { method = "esd", seed = 1 })
+
+local board = results.open(root .. "/results/board/smoke")
+local grid = results.open(root .. "/results/grid/smoke")
+
+-- ------------------------------------------------------------------ statistics
+
+t.test("Student's t quantiles agree with published tables", function()
+  for df, expected in pairs { [1] = 12.7062, [2] = 4.3027, [3] = 3.1824, [4] = 2.7764,
+    [5] = 2.5706, [10] = 2.2281, [30] = 2.0423, [100] = 1.9840 } do
+    t.near(stats.t_quantile(df), expected, 5e-5, "df = " .. df)
+  end
+  t.near(stats.t_quantile(4, 0.99), 4.6041, 5e-5)
+end)
+
+t.test("a summary has mean and interval; one value has no interval", function()
+  local s = stats.summary { 1, 2, 3 }
+  t.near(s.mean, 2, 1e-15)
+  t.near(s.half, 4.30265273 * 1 / math.sqrt(3), 1e-7)
+  t.eq(stats.summary({ 5 }).half, nil)
+  t.near(stats.quantile({ 4, 1, 3, 2 }, 0.5), 2.5, 1e-15)
+end)
+
+-- ------------------------------------------------------------------ results
+
+t.test("runs are read, unfinished ones kept apart", function()
+  t.eq(board:methods(), { "LSD", "PSD-M" })
+  t.eq(board:steps(), { 1, 4 })
+  t.eq(board.unfinished, { "esd-seed1" })
+  t.near(board:select({ method = "lsd" }):summary("kl", 1).mean, 0.12, 1e-12)
+  t.eq(#board.runs[1]:metrics(), 40, "the torn last line is left out")
+end)
+
+t.test("what is missing is named", function()
+  t.raises(function() results.open(root .. "/nowhere") end, "no results at .*nowhere")
+  t.raises(function() board:select { batch = 7 } end, "no finished run with batch = 7")
+  t.raises(function() board.runs[1]:value("fid", 1) end, "eval.json has no number 'fid' at N = 1")
+  t.raises(function() board.runs[1]:value("kl", 3) end, "no row for N = 3")
+  t.raises(function() board.runs[1]:field("manifest", "isaa") end, "did you mean isa")
+  t.raises(function() grid:lookup("kl.LSD.N1") end, "same seed 1: select one")
+  t.raises(function() board:lookup("config.LSD.seed") end, "no single value")
+end)
+
+t.test("npy files are read and damaged ones refused", function()
+  local values, shape = results.load_npy(board.runs[1].dir .. "/data.npy")
+  t.eq(shape, { 200, 2 })
+  t.near(values[1], -0.95, 1e-7)
+  t.near(values[400], 0.95, 1e-6)
+  local whole = npy({ 1, 2, 3, 4 }, { 2, 2 })
+  for _, bytes in ipairs { whole:sub(1, -2), whole:sub(1, 40), "", whole .. "x" } do
+    put("bad.npy", bytes)
+    t.raises(function() results.load_npy(root .. "/bad.npy") end, "bad.npy")
+  end
+end)
+
+-- ------------------------------------------------------------------ tables
+
+local kl_spec = { metric = "kl", title = "KL, 100 % & more", floor = "kl_floor",
+  published = { LSD = { [1] = 0.0864, [4] = 0.0708 } }, source = "published (them)" }
+
+t.test("ours and published stand in different rows, with provenance", function()
+  local text = tables.markdown(tables.compare(board, kl_spec)):gsub("\u{a0}", " ")
+  t.eq(text:find("| LSD | ours | 0.1200 ± 0.2541 | 0.0600", 1, true) ~= nil, true)
+  t.eq(text:find("|  | *published (them)* | *0.0864* | *0.0708* |", 1, true) ~= nil, true)
+  t.eq(text:find("| PSD-M | ours |", 1, true) ~= nil, true)
+  t.eq(text:find("| true samples | estimator's floor | 0.0020 | 0.0020 |", 1, true) ~= nil, true)
+  for _, part in ipairs { "profile smoke", "seeds 1, 2", "1,234,567 samples seen", "rule: last",
+    "EMA 0.999", "board (0123456789ab)", "set scalar", "revision abc", "esd-seed1" } do
+    t.eq(text:find(part, 1, true) ~= nil, true, part)
+  end
+end)
+
+t.test("LaTeX escapes, CSV is tidy", function()
+  local spec = tables.compare(board, kl_spec)
+  local tex = tables.latex(spec)
+  t.eq(tex:find("KL, 100 \\% \\& more", 1, true) ~= nil, true)
+  t.eq(tex:find("LSD & ours & 0.1200 $\\pm$ 0.2541 &", 1, true) ~= nil, true)
+  t.eq(tables.csv(spec):find("\nLSD,published (them),N = 1,0.0864,,\n", 1, true) ~= nil, true)
+  t.eq(tables.csv(spec):find("\nLSD,ours,N = 1,0.12,0.254124%d*,2\n") ~= nil, true)
+end)
+
+t.test("a grid has a row per combination and refuses to pool settings", function()
+  local spec = tables.grid(grid, { metric = "kl", N = 1, rows = { "method", "stop" },
+    column = "eta", title = "ablation" })
+  t.eq(#spec.rows, 4)
+  t.eq(spec.columns, { "eta = 0.25", "eta = 0.75" })
+  t.near(spec.rows[4].cells[2].mean, 0.12 * 1.75, 1e-12)
+  t.raises(function()
+    tables.grid(grid, { metric = "kl", N = 1, rows = { "method" }, column = "eta", title = "x" })
+  end, "same seed")
+end)
+
+-- ------------------------------------------------------------------ figures
+
+t.test("every figure is drawn, twice with the same bytes", function()
+  if not has "gnuplot" then return print "gnuplot is not installed: figures are not tested" end
+  local it = { name = "board", render = {
+    { kind = "compare", name = "kl", metric = "kl", title = "KL" },
+    { kind = "against_steps", name = "kl", metric = "kl", label = "KL" },
+    { kind = "traces", name = "traces" },
+    { kind = "triangle", name = "triangle", eta = 0.75 },
+    { kind = "density", name = "density", range = { -1, 1 }, bins = 20, metric = "kl",
+      label = "KL" } } }
+  local first = {}
+  for _, path in ipairs(render.experiment(it, "smoke", root .. "/results")) do
+    first[path] = results.read_file(path)
+  end
+  for _, path in ipairs(render.experiment(it, "smoke", root .. "/results")) do
+    t.eq(first[path] == results.read_file(path), true, path)
+  end
+  local paths = figure.against_setting(root .. "/results/grid/smoke/figures", "eta", grid,
+    { metric = "kl", N = 1, label = "KL", x = "eta", series = "stop" })
+  t.eq(files.exists(paths[2]), true)
+end)
+
+t.test("a density counts points where they are", function()
+  local data = files.read(root .. "/results/board/smoke/figures/density.dat")
+  if not data then return end
+  local row = ("1 0 "):rep(10):sub(1, -2)
+  t.eq(data:sub(1, 7 + #row), "# data\n" .. row)
+end)
+
+t.test("unknown render kinds are named", function()
+  t.raises(function() render.entry({ name = "board" }, { kind = "densty" }, board) end,
+    "unknown render kind 'densty'; did you mean density")
+end)
+
+-- ------------------------------------------------------------------ weaving
+
+t.test("comments between blank lines are prose, all else is code", function()
+  local blocks = weave.split(table.concat({ "-- # Title", "--", "-- Text $x$.", "", "-- with code",
+    "local x = 1", "", "", "local y = 2", "  -- inside", "", "-- luacheck: ignore", "-- End." },
+    "\n"))
+  t.eq(blocks, {
+    { kind = "prose", first = 1, "# Title", "", "Text $x$." },
+    { kind = "code", first = 5, "-- with code", "local x = 1", "", "", "local y = 2",
+      "  -- inside" },
+    { kind = "prose", first = 12, "", "End." },
+  })
+end)
+
+local how = { profile = "smoke", results = root .. "/results" }
+
+local function woven(text)
+  put("board.lua", text)
+  return weave.chapter(root .. "/board.lua", how)
+end
+
+t.test("numbers in prose come from results", function()
+  t.eq(woven "-- KL {{kl.LSD.N1 %.3f}} of {{kl.LSD.N1 pm %.2f}}, n = {{kl.LSD.N1.n %d}}.",
+    "KL 0.120 of 0.12 ± 0.25, n = 2.\n\n")
+  t.eq(woven "-- {{grid/kl.PSD-M.N4 eta=0.75 stop=none %.4f}} {{config.LSD.batch}}",
+    "0.1050 64\n\n")
+  t.eq(woven "-- {{checkerboard/published.kl.LSD.N1 %.4f}}", "0.0864\n\n")
+end)
+
+t.test("a missing number names file, line and field", function()
+  t.raises(function() woven "local x = 1\n\n-- a\n-- {{klx.LSD.N1 %.3f}}" end,
+    "board.lua:4: {{klx.LSD.N1 %%.3f}}: .*eval.json has no number 'klx'")
+  t.raises(function() woven "-- {{kl.LSD.N1 %q}}" end, "no format such as")
+  t.raises(function() woven "-- {{kl.ESD.N1}}" end, "no finished run with method = ESD")
+  t.raises(function() woven "-- ![x](figure:none)" end, "board.lua:1: figure:none")
+  t.raises(function() woven "-- {{table none}}" end, "board.lua:1: {{table none}}")
+  t.raises(function() woven "-- {{code flod}}" end, "board.lua:1: code mode 'flod'; known: fold")
+end)
+
+t.test("a book becomes one page that needs no network", function()
+  if not (has "pandoc" and has "gnuplot") then
+    return print "pandoc or gnuplot is not installed: the page is not tested"
+  end
+  put("board.lua", "-- # Board\n--\n-- $$\\int x\\,dx = {{kl.LSD.N1 %.2f}}$$\n--\n-- {{table kl}}\n"
+    .. "--\n-- ![Curves.](figure:kl)\n--\n-- {{code fold}}\n\nlocal x = 1\n")
+  put("style.css", "body { color: #123456; }")
+  put("references.json", "[]")
+  local page = weave.book({ title = "T", subtitle = "%s", chapters = { root .. "/board.lua" },
+    bibliography = root .. "/references.json", style = root .. "/style.css",
+    output = root .. "/build" }, how)
+  local html = results.read_file(page)
+  for _, part in ipairs { "<math", "<mn>0.12</mn>", "data:image/svg+xml", "#123456", "<details",
+    "</table>" } do
+    t.eq(html:find(part, 1, true) ~= nil, true, part)
+  end
+  t.eq(html:find('src="http') or html:find('href="http'), nil)
+end)
+
+os.execute("rm -rf " .. files.quote(root))
+t.done()

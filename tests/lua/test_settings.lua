@@ -1,0 +1,152 @@
+-- Settings, experiments, schedules, JSON, the cache's reasons: everything that is not numerics.
+
+local t = require "harness"
+local experiment = require "flowmap.experiment"
+local errors = require "flowmap.errors"
+local json = require "flowmap.json"
+local settings = require "flowmap.settings"
+local schedule = require "flowmap.schedule"
+
+local board = experiment.load "experiments/checkerboard.lua"
+
+local function resolve(want) return experiment.resolve(board, want) end
+
+t.test("the paper profile is the reference configuration", function()
+  local cfg = resolve { profile = "paper", method = "LSD" }
+  local reference = { batch = 100000, steps = 250000, eta = 0.75, lr = 1e-3, schedule = "sqrt",
+    decay_start = 35000, clip = 10.0, ema = { 0.999, 0.9999 }, optimiser = "radam", b1 = 0.9,
+    b2 = 0.999, eps = 1e-8, width = 512, depth = 5, features = 0, dataset_size = 10000000,
+    interpolant = "linear", net = "mlp", stop = "convex", times = "uniform", warmup = 0 }
+  for key, value in pairs(reference) do t.eq(cfg[key], value, key) end
+  t.eq(resolve({ profile = "paper", method = "esd" }).stop, "full")
+end)
+
+t.test("every profile of every experiment resolves, for every method", function()
+  for _, name in ipairs { "checkerboard", "ablations", "template" } do
+    local it = experiment.load("experiments/" .. name .. ".lua")
+    for profile in pairs(it.profiles) do
+      t.eq(#experiment.runs(it, profile, { 1 }) > 0, true, name .. " " .. profile)
+    end
+  end
+end)
+
+t.test("ablations: methods x stops x fractions x data", function()
+  local it = experiment.load "experiments/ablations.lua"
+  local runs, dirs = experiment.runs(it, "laptop", { 1, 2 }), {}
+  t.eq(#runs, 2 * (2 + 3 + 2 + 2) * 4 * 2)
+  for _, run in ipairs(runs) do dirs[run.dir] = true end
+  local count = 0
+  for _ in pairs(dirs) do count = count + 1 end
+  t.eq(count, #runs, "distinct folders")
+end)
+
+t.test("--set is typed", function()
+  t.eq(settings.parse "0.5", 0.5)
+  t.eq(settings.parse "12", 12)
+  t.eq(settings.parse "0.999,0.9999", { 0.999, 0.9999 })
+  t.eq(settings.parse "cosine", "cosine")
+  local cfg = resolve { set = { ema = 0.9, lr = 1, width = 64.0 } }
+  t.eq(cfg.ema, { 0.9 })
+  t.eq(math.type(cfg.lr), "float")
+  t.eq(math.type(cfg.width), "integer")
+end)
+
+t.test("bad settings are sentences", function()
+  local function set(key, value) return function() resolve { set = { [key] = value } } end end
+  t.raises(set("widht", 3), "%-%-set: unknown setting 'widht'; did you mean width%?")
+  t.raises(set("width", 2.5), "width must be a whole number such as 512, found 2.5")
+  t.raises(set("width", "big"), "width must be a whole number such as 512, found big")
+  t.raises(set("lr", -1), "lr must be more than 0, found %-1")
+  t.raises(set("eta", 2), "eta must be between 0 and 1, found 2")
+  t.raises(set("schedule", "step"), "schedule must be one of constant, sqrt, linear, cosine")
+  t.raises(set("stop", "full"), "unknown stop%-gradient of lsd 'full'")
+  t.raises(set("ema", { 0.9, 2 }), "ema must be a list of numbers, each at least 0 and below 1")
+  t.raises(set("eval_ema", 4), "eval_ema is 4, but there are 1 averages")
+  t.raises(set("nfe", { 1, 2.5 }), "nfe must be a list of numbers")
+  t.raises(function() resolve { profile = "labtop" } end, "did you mean laptop%?")
+  t.raises(function() resolve { method = "sld" } end, "unknown method 'sld'")
+  t.eq(t.raises(set("widht", 3), "widht").code, "usage")
+end)
+
+t.test("bad experiments are sentences", function()
+  t.raises(function() experiment.load "experiments/nothing.lua" end, "there is no experiment")
+  local path = os.tmpname()
+  local function write(text)
+    local file <close> = assert(io.open(path, "w"))
+    file:write(text)
+  end
+  local function load() experiment.load(path) end
+  write "return {"
+  t.raises(load, "is not valid Lua")
+  write "return 3"
+  t.raises(load, "returns a number; an experiment returns a table")
+  write "return { name = 'x', profiles = {}, setings = {} }"
+  t.raises(load, "unknown field 'setings'; did you mean settings%?")
+  write "return { name = 'x' }"
+  t.raises(load, "the field profiles is missing")
+  write "return { name = 'x', profiles = { laptop = { stepz = 3 } } }"
+  t.raises(function() experiment.resolve(experiment.load(path), {}) end,
+    "profile laptop: unknown setting 'stepz'; did you mean steps%?")
+  os.remove(path)
+end)
+
+t.test("schedules", function()
+  local cfg = { lr = 2, steps = 100, decay_start = 25, warmup = 0, schedule = "constant" }
+  t.eq(schedule.rate(99, cfg), 2)
+  cfg.schedule = "sqrt"
+  t.eq(schedule.rate(25, cfg), 2.0)
+  t.near(schedule.rate(100, cfg), 1, 1e-15)
+  cfg.schedule = "linear"
+  t.eq(schedule.rate(0, cfg), 2.0)
+  t.near(schedule.rate(75, cfg), 0.5, 1e-15)
+  cfg.schedule = "cosine"
+  t.near(schedule.rate(50, cfg), 1, 1e-15)
+  cfg.warmup, cfg.schedule = 10, "constant"
+  t.near(schedule.rate(4, cfg), 1, 1e-15)
+end)
+
+t.test("JSON: sorted, exact, one line or many", function()
+  local value = { b = { 1, 2.5, 0.1 }, a = "x\n\"y\"", c = { d = true } }
+  t.eq(json.encode(value), [[{"a": "x\n\"y\"", "b": [1, 2.5, 0.1], "c": {"d": true}}]])
+  t.eq(json.decode(json.encode(value, "")), value)
+  t.eq(json.decode(json.encode { x = 1 / 3 }).x, 1 / 3)
+  t.eq(json.encode { x = 0 / 0 }, [[{"x": null}]])
+  t.eq((json.decode "{"), nil)
+end)
+
+t.test("edit distance", function()
+  t.eq(errors.distance("kitten", "sitting"), 3)
+  t.eq(errors.distance("", "abc"), 3)
+end)
+
+t.test("the cache says why", function()
+  local cache = require "flowmap.cache"
+  local cfg = resolve { profile = "smoke" }
+  local was = cache.inputs(board, cfg)
+  t.eq(cache.differences(was, was), {})
+  local other = cache.inputs(board, resolve { profile = "smoke", set = { lr = 0.5 } })
+  t.eq(cache.differences(was, other), { "lr changed from 0.002 to 0.5" })
+  local saved = cache.inputs(board, resolve { profile = "smoke", set = { save_every = 1 } })
+  t.eq(cache.hash(saved), cache.hash(was))
+  other = cache.inputs(board, cfg)
+  other["source flowmap.losses.lsd"] = "changed"
+  t.eq(cache.differences(was, other), { "flowmap.losses.lsd changed" })
+  t.eq(cache.decide("/nonexistent", was), "run")
+end)
+
+t.test("comments do not change what a source means, constants do", function()
+  local files = require "flowmap.files"
+  local path = os.tmpname()
+  local function meaning(text)
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+    return files.meaning(path)
+  end
+  local first = meaning "local x = 3\nreturn x"
+  t.eq(meaning "-- prose\nlocal x = 3 -- more\n\n\nreturn x", first)
+  t.eq(meaning "local x = 4\nreturn x" == first, false)
+  os.remove(path)
+end)
+
+t.done()

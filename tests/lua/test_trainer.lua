@@ -1,0 +1,174 @@
+-- Training: parameters, initial weights, determinism, resumption, divergence, samples.
+
+local t = require "harness"
+local fm = require "flowmap"
+
+local experiment, trainer, files = fm.experiment, fm.trainer, fm.files
+
+local board = experiment.load "experiments/checkerboard.lua"
+
+local function resolve(set, method)
+  return experiment.resolve(board, { profile = "smoke", method = method, set = set })
+end
+
+local tiny = { width = 16, depth = 2, batch = 96, micro = 16, steps = 6 }
+
+local function with(more)
+  local set = {}
+  for k, v in pairs(tiny) do set[k] = v end
+  for k, v in pairs(more or {}) do set[k] = v end
+  return set
+end
+
+-- The bits of a job's weights, averages and moments.
+local function bits(job)
+  local parts = {}
+  local function add(tensor, name) parts[#parts + 1] = name .. fm.bytes(tensor) end
+  fm.tree.each(add, job.params)
+  for k = 1, #job.cfg.ema do fm.tree.each(add, job.opt:ema(k)) end
+  fm.tree.each(add, job.opt:state())
+  return fm.sha256(table.concat(parts))
+end
+
+local function folder()
+  local dir = os.tmpname()
+  os.remove(dir)
+  files.mkdir(dir)
+  return dir
+end
+
+t.test("the paper's network has 1,054,210 parameters", function()
+  local cfg = experiment.resolve(board, { profile = "paper", set = { dataset_size = 0 } })
+  local job = trainer.parts(board, cfg)
+  t.eq(fm.tree.count(job.net.init(function(shape) return fm.zeros(shape) end)), 1054210)
+end)
+
+t.test("initial weights: variance 1 / fan-in, truncated at two sd", function()
+  local w = fm.nets.rng(4, "float32")({ 256, 512 }, "lecun")
+  local sd = math.sqrt(fm.mean(fm.square(w)):item())
+  t.near(sd * 16, 1, 5e-3)
+  local bound = 2 / 16 / 0.87962566103423978
+  t.eq(fm.max_reduce(fm.abs(w)):item() <= bound * (1 + 1e-6), true)
+  t.near(fm.mean(w):item() * 16, 0, 0.02)
+  local again, other = fm.nets.rng(4, "float32"), fm.nets.rng(5, "float32")
+  t.eq(again({ 4, 4 }, "lecun"):flat(), fm.nets.rng(4, "float32")({ 4, 4 }, "lecun"):flat())
+  t.eq(again({ 4, 4 }, "lecun"):get(1, 1) == other({ 4, 4 }, "lecun"):get(1, 1), false)
+end)
+
+t.test("the network is sigma times its last layer", function()
+  local cfg = { net = "mlp", dim = 2, sigma = 0.5, width = 4, depth = 1, features = 0 }
+  local net = fm.nets.build(cfg)
+  local params = net.init(function(shape) return fm.ones(shape, "float64") end)
+  local one = fm.full({ 1, 1 }, 0.25, "float64")
+  local v = net.v(params, one, one * 2, fm.tensor({ { 0.1, -0.2 } }, "float64"))
+  local u = 0.25 + 0.5 + 0.2 - 0.4 + 1
+  local tanh = function(z) return 1 - 2 / (math.exp(2 * z) + 1) end
+  local gelu = u / 2 * (1 + tanh(math.sqrt(2 / math.pi) * (u + 0.044715 * u ^ 3)))
+  t.near(v:get(1, 1), 0.5 * (4 * gelu + 1), 1e-12)
+end)
+
+t.test("the diagonal takes round-down(eta B) samples, at least one", function()
+  t.eq(trainer.diagonal_count { eta = 0.75, batch = 10 }, 7)
+  t.eq(trainer.diagonal_count { eta = 0, batch = 10 }, 1)
+end)
+
+for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
+  t.test(method .. ": 1, 2 and 4 threads give the same bits", function()
+    local found = {}
+    for _, threads in ipairs { 1, 2, 4 } do
+      fm.set_threads(threads)
+      local job = trainer.new(board, resolve(with(), method))
+      for _ = 1, 4 do trainer.step(job) end
+      found[#found + 1] = bits(job)
+    end
+    t.eq(found[2], found[1])
+    t.eq(found[3], found[1])
+  end)
+end
+
+t.test("a resumed run ends bit-identical", function()
+  local dir, whole = folder(), folder()
+  local cfg = resolve(with { save_every = 0 })
+  local job = trainer.new(board, cfg)
+  trainer.train(job, whole)
+  -- the first three steps, then what a killed process leaves: the checkpoint
+  local part = trainer.new(board, cfg)
+  for _ = 1, 3 do trainer.step(part) end
+  local path = dir .. "/checkpoint.safetensors"
+  fm.checkpoint.save(path, part, { step = 3, wall_s = 1.5 })
+  local resumed = trainer.new(board, cfg, fm.checkpoint.load(path))
+  t.eq(resumed.done, 3)
+  t.eq(resumed.wall_s, 1.5)
+  trainer.train(resumed, dir)
+  t.eq(bits(resumed), bits(job))
+  t.eq(files.exists(path .. ".prev"), true)
+end)
+
+t.test("the loss falls", function()
+  local job = trainer.new(board, resolve { steps = 300, width = 32, batch = 128 })
+  local first, last = 0, 0
+  for k = 1, 300 do
+    local it = trainer.step(job)
+    if k <= 20 then first = first + it.diagonal end
+    if k > 280 then last = last + it.diagonal end
+  end
+  t.eq(last < 0.9 * first, true, ("from %g to %g"):format(first, last))
+end)
+
+t.test("a loss that is not finite stops the step and names term, step and samples", function()
+  local own = { name = "bad", path = "experiments/checkerboard.lua", methods = { "broken" },
+    profiles = board.profiles, settings = board.settings, losses = {} }
+  -- the logarithm of a negative number, but only late in the triangle
+  function own.losses.broken(a)
+    return fm.losses.norm2(fm.log(0.9 - a.t) * a.map.v(a.s, a.t, a.x))
+  end
+  local job = trainer.new(own, experiment.resolve(own, { profile = "smoke", set = with() }))
+  local before = bits(job)
+  local err = t.raises(function() for _ = 1, 50 do trainer.step(job) end end,
+    "^step %d+: the loss is not finite in the broken term, samples %d+ to %d+ of 96")
+  t.eq(err.code, "numeric")
+  t.eq(job.done, 0)
+  t.eq(bits(job), before)
+end)
+
+t.test("a checkpoint of another network is refused", function()
+  local path = folder() .. "/checkpoint.safetensors"
+  local job = trainer.new(board, resolve(with()))
+  fm.checkpoint.save(path, job, { step = 0, wall_s = 0 })
+  t.raises(function()
+    trainer.new(board, resolve(with { width = 8 }), fm.checkpoint.load(path))
+  end, "has shape %(4, 16%), expected %(4, 8%)")
+end)
+
+t.test("a drawn data set is gathered by index", function()
+  local job = trainer.new(board, resolve(with { dataset_size = 1000 }))
+  t.eq(job.data.shape, { 1000, 2 })
+  t.near(job.cfg.sigma, board and job.set.sd, 0.03)
+  trainer.step(job)
+end)
+
+t.test("every time distribution has 0 <= s <= t <= 1", function()
+  local u = fm.uniform({ 4096, 2 }, { seed = 1, stream = "times" })
+  local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
+  for _, name in ipairs(fm.times.names) do
+    local s, time = fm.times[name](a, c)
+    local bad = fm.sum(fm.lt(time, s)) + fm.sum(fm.lt(s, 0)) + fm.sum(fm.lt(1, time))
+    t.eq(bad:item(), 0.0, name)
+  end
+end)
+
+t.test("samplers: N steps of an exact map are exact, Heun converges", function()
+  -- x0 ~ N(0, 1) to x1 ~ N(0, c^2): X_{s,t}(x) = x sd_t / sd_s
+  local c = 0.5
+  local function sd(time) return fm.sqrt(fm.square(1 - time) + fm.square(c * time)) end
+  local X = fm.map.new(function(s, time, x)
+    return (c * c * (time + s) - (2 - time - s)) / (sd(s) * (sd(time) + sd(s))) * x
+  end)
+  local x = fm.tensor({ { 1.0, -2.0 } }, "float64")
+  for _, N in ipairs { 1, 3, 8 } do t.near(fm.sampler.steps(X, x, N):get(1, 2), -1, 1e-12) end
+  local coarse = math.abs(fm.sampler.ode(X, x, 20):get(1, 1) - 0.5)
+  local fine = math.abs(fm.sampler.ode(X, x, 40):get(1, 1) - 0.5)
+  t.near(coarse / fine, 4, 0.5, "second order")
+end)
+
+t.done()

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Run test programs and add up what they report.
+#
+#   tests/run.sh COMMAND...      each argument is one command line, for instance 'lua5.4 a.lua'
+#
+# A program reports in TAP, as cmocka does ("1..3", "ok 1 - name", "not ok 2 - name",
+# "ok 3 # SKIP"), or, without TAP, by lines "3 passed, 0 failed". A program that fails to report
+# fails: a bad exit code, a crash, a plan not carried out, no test at all, or more than
+# FM_TEST_TIMEOUT seconds. The last line is "N passed, N failed"; the exit code is 1 if any failed.
+set -u
+export CMOCKA_MESSAGE_OUTPUT=TAP
+limit=${FM_TEST_TIMEOUT:-300}
+out=$(mktemp) || exit 1
+pid=
+trap 'rm -f "$out"' EXIT
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; exit 130' INT TERM HUP
+
+# Prints "passed failed remark" for the output in $out and the exit code $1.
+count() {
+  awk -v code="$1" -v limit="$limit" '
+    /^(not )?ok [0-9].*# *[Ss][Kk][Ii][Pp]/ { skipped++; next }
+    /^ok [0-9]/     { passed++ }
+    /^not ok [0-9]/ { failed++ }
+    /^1\.\.[0-9]+/  { planned += substr($1, 4) }
+    /^[0-9]+ passed, [0-9]+ failed$/ { sum_passed += $1; sum_failed += $3 }
+    END {
+      seen = passed + failed + skipped
+      if (seen == 0) { passed = sum_passed; failed = sum_failed }
+      if (skipped) remark = skipped " skipped"
+      if (code == 124 || code == 137) remark = "killed after " limit " s"
+      else if (code > 128) remark = "killed by signal " code - 128
+      else if (passed + failed + skipped == 0) remark = "ran no tests, exit code " code
+      else if (planned > seen) remark = planned - seen " of " planned " tests never reported"
+      else if (code != 0 && !failed) remark = "exit code " code
+      if (planned > seen) failed += planned - seen
+      if (!failed && (code != 0 || passed + skipped == 0)) failed = 1
+      print passed + 0, failed + 0, remark
+    }' "$out"
+}
+
+total_passed=0 total_failed=0
+for command in "$@"; do
+  start=$(date +%s)
+  # In the background so that an interrupt reaches us, and through us the test; a shell makes its
+  # background commands ignore SIGINT, which tests of interruption must not inherit.
+  env --default-signal=INT,QUIT timeout -k 5 "$limit" $command >"$out" 2>&1 </dev/null &
+  pid=$!
+  wait "$pid"
+  code=$?
+  pid=
+  read -r passed failed remark <<EOF
+$(count "$code")
+EOF
+  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
+  verdict=ok
+  if [ "$failed" -gt 0 ]; then
+    verdict=FAIL
+    grep -av '^ok [0-9]' "$out"
+  fi
+  printf '%-4s %-44s %4d passed %3d failed %4d s  %s\n' \
+    "$verdict" "$command" "$passed" "$failed" $(($(date +%s) - start)) "$remark"
+done
+
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" -eq 0 ] && [ "$total_passed" -gt 0 ]
