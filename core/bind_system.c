@@ -10,6 +10,7 @@
 #include "blas.h"
 #include "io.h"
 #include "kernels/isa.h"
+#include "kernels/peak.h"
 
 #define FM_OPTIM "flowmap.optim"
 
@@ -287,6 +288,33 @@ static int info(lua_State *L) {
   return 1;
 }
 
+typedef struct peak_job {
+  int64_t rounds;
+  double flops[256];
+} peak_job;
+
+static void peak_task(void *arg, int task) {
+  peak_job *job = arg;
+  job->flops[task] = fm_peak_flops(job->rounds);
+}
+
+/* peak([threads]) -> float32 multiply-add FLOP/s of that many threads; about 20 ms of work each */
+static int peak(lua_State *L) {
+  fm_ctx *ctx = bind_ctx(L);
+  int n = (int)luaL_optinteger(L, 1, fm_threads(ctx));
+  if (n < 1 || n > fm_threads(ctx))
+    bind_fail(L, FM_EUSAGE, "peak: %d threads found, expected 1 to %d", n, fm_threads(ctx));
+  peak_job job = {.rounds = 10000000};
+  struct timespec a, b;
+  double flops = 0;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  fm_parallel(ctx, n, peak_task, &job);
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  for (int k = 0; k < n; k++) flops += job.flops[k];
+  lua_pushnumber(L, flops / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9));
+  return 1;
+}
+
 static int pid(lua_State *L) {
   lua_pushinteger(L, getpid());
   return 1;
@@ -296,6 +324,6 @@ void bind_open_system(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"info", info},         {"set_threads", set_threads}, {"clock", clock_now},
       {"isatty", is_tty},     {"interrupted", interrupted}, {"watch_signals", watch_signals},
-      {"set_isa", set_isa},   {"pid", pid},                 {NULL, NULL}};
+      {"set_isa", set_isa},   {"pid", pid},   {"peak", peak},                 {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -142,8 +142,10 @@ fm_err fm_out_open(fm_out *o, fm_ctx *ctx, const char *path) {
     snprintf(suffix, sizeof suffix, ".tmp.%ld.%d", (long)getpid(), k);
     if (!join(part, o->path, suffix)) break;
     o->fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (o->fd >= 0) join(o->part, part, ""); /* ours from here on, to be removed on failure */
-    else if (errno != EEXIST) break;
+    if (o->fd >= 0)
+      join(o->part, part, ""); /* ours from here on, to be removed on failure */
+    else if (errno != EEXIST)
+      break;
   }
   return err ? err : o->fd < 0 ? give_up(o) : FM_OK;
 }

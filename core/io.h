@@ -33,10 +33,10 @@ void fm_in_close(fm_in *in);
 
 typedef struct fm_out {
   fm_ctx *ctx;
-  const char *name;     /* the path as given; borrowed, for sentences */
-  int fd;               /* of the temporary; -1: none */
-  char path[PATH_MAX];  /* where the file will appear, links resolved */
-  char part[PATH_MAX];  /* the temporary beside it */
+  const char *name;    /* the path as given; borrowed, for sentences */
+  int fd;              /* of the temporary; -1: none */
+  char path[PATH_MAX]; /* where the file will appear, links resolved */
+  char part[PATH_MAX]; /* the temporary beside it */
 } fm_out;
 
 /* Nothing at `path` changes before fm_out_commit. A call that fails removes the temporary. */
@@ -61,10 +61,10 @@ typedef struct fm_scan {
 /* text: the n bytes just read from `in`, with room for a NUL behind them. */
 void fm_scan_start(fm_scan *s, const fm_in *in, char *text, size_t n);
 
-bool fm_scan_bad(fm_scan *s, const char *expected);   /* the sentence; always false */
-bool fm_scan_accept(fm_scan *s, const char *word);    /* skips blanks; takes `word` if it is next */
+bool fm_scan_bad(fm_scan *s, const char *expected); /* the sentence; always false */
+bool fm_scan_accept(fm_scan *s, const char *word);  /* skips blanks; takes `word` if it is next */
 bool fm_scan_expect(fm_scan *s, const char *word);
-bool fm_scan_natural(fm_scan *s, int64_t *value);     /* 0 .. INT64_MAX, no sign, no leading 0 */
+bool fm_scan_natural(fm_scan *s, int64_t *value); /* 0 .. INT64_MAX, no sign, no leading 0 */
 bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close); /* "2, 3" up to `close` */
 char *fm_scan_string(fm_scan *s); /* a JSON string, decoded in place; valid UTF-8, no NUL inside */
 bool fm_scan_end(fm_scan *s);     /* nothing but blanks is left */

@@ -87,7 +87,7 @@ static fm_err read_header(fm_in *in, fm_dtype *dtype, fm_shape *shape) {
   if (err) return err;
   fm_scan s;
   fm_scan_start(&s, in, text, n);
-  return parse(&s, dtype, shape) ? FM_OK : s.err;
+  return parse(&s, dtype, shape) ? FM_OK : FM_EDATA;
 }
 
 fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out) {
@@ -104,14 +104,17 @@ fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out) {
     int64_t need = fm_shape_bytes(&shape, dtype, have);
     if (need < 0 || (uint64_t)need != have) {
       char text[96];
-      err = fm_fail(ctx, FM_EDATA, "'%s' has %llu bytes of data, not those of a %s array of "
+      err = fm_fail(ctx, FM_EDATA,
+                    "'%s' has %llu bytes of data, not those of a %s array of "
                     "shape %s",
                     path, (unsigned long long)have, fm_dtype_name(dtype),
                     fm_shape_text(&shape, text));
     }
   }
-  if (!err && !(t = fm_tensor_new(ctx, dtype, &shape))) err = fm_error_code(ctx);
-  if (!err) err = fm_in_read(&in, t->data, t->bytes);
+  if (!err) {
+    t = fm_tensor_new(ctx, dtype, &shape);
+    err = t ? fm_in_read(&in, t->data, t->bytes) : fm_error_code(ctx);
+  }
   fm_in_close(&in);
   if (err) {
     fm_tensor_drop(t);

@@ -119,7 +119,8 @@ static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *ten
                      fm_shown(tensors[i].name, shown), fault);
     }
     if (!fm_tensor_finite(t, &where)) {
-      return fm_fail(ctx, FM_ENUMERIC, "save '%s': tensor '%s' has %g at position %lld, expected "
+      return fm_fail(ctx, FM_ENUMERIC,
+                     "save '%s': tensor '%s' has %g at position %lld, expected "
                      "finite numbers; nothing is written",
                      path, fm_shown(tensors[i].name, shown), fm_tensor_get(t, where),
                      (long long)where);

@@ -23,9 +23,9 @@ typedef struct head {
   fm_scan scan;
   char *text; /* decoded in place by the scanner; names and metadata point into it */
   size_t size;
-  int64_t data_size;  /* bytes of the file behind the header */
-  bool ours;          /* begins with MARK: there is a checksum */
-  bool marked;        /* has a reserved key: there must be one */
+  int64_t data_size; /* bytes of the file behind the header */
+  bool ours;         /* begins with MARK: there is a checksum */
+  bool marked;       /* has a reserved key: there must be one */
   bool has_meta;
   char recorded[CRC_DIGITS + 1];
   uLong crc;
@@ -98,8 +98,8 @@ static bool parse_tensor(head *h, const char *name) {
     bool ok = which == 1   ? parse_dtype(s, &e.dtype)
               : which == 2 ? fm_scan_expect(s, "[") && fm_scan_shape(s, &e.shape, "]")
                            : fm_scan_expect(s, "[") && fm_scan_natural(s, &e.begin) &&
-                               fm_scan_expect(s, ",") && fm_scan_natural(s, &e.end) &&
-                               fm_scan_expect(s, "]");
+                                 fm_scan_expect(s, ",") && fm_scan_natural(s, &e.end) &&
+                                 fm_scan_expect(s, "]");
     if (!ok) return false;
   } while (fm_scan_accept(s, ","));
   if (seen != 7) return fm_scan_bad(s, "dtype, shape and data_offsets");

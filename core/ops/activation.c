@@ -10,29 +10,29 @@
 
 #ifndef FM_RULES
 
-/* gelu(x) = x (1 + tanh u)/2 with u = c (x + a x^3); s = 1 - tanh^2 u. */
+/*
+** gelu(x) = x (1 + tanh u)/2 = x s(w) with w = 2u = 2c (x + a x^3) and the logistic function s, whose
+** derivatives are s' = s (1 - s) w' and so on: one exponential and one division for any order.
+*/
 #define K(x) vset((T)(x))
 #define ONE K(1)
-#define U(x2) vfma(K(GELU_C * GELU_A), x2, K(GELU_C))          /* u / x */
-#define U1(x2) vfma(K(3 * GELU_C * GELU_A), x2, K(GELU_C))     /* u' */
-
-static inline V gelu_0(V x) {
-  V h = x * K(0.5);
-  return vfma(h, vtanh(x * U(x * x)), h);
-}
-
-static inline V gelu_1(V x) {
-  V x2 = x * x, t = vtanh(x * U(x2)), s = ONE - t * t;
-  return K(0.5) * vfma(x * s, U1(x2), ONE + t);
-}
-
-static inline V gelu_2(V x) { /* s (u' + x u''/2 - x tanh(u) u'^2) */
-  V x2 = x * x, t = vtanh(x * U(x2)), s = ONE - t * t, u1 = U1(x2);
-  V u = vfma(K(3 * GELU_C * GELU_A), x2, u1);
-  return s * (u - x * t * u1 * u1);
-}
+#define W(x2) vfma(K(2 * GELU_C * GELU_A), x2, K(2 * GELU_C))  /* w / x */
+#define W1(x2) vfma(K(6 * GELU_C * GELU_A), x2, K(2 * GELU_C)) /* w' */
 
 static inline V sigmoid(V x) { return ONE / (ONE + vexp(-x)); }
+
+static inline V gelu_0(V x) { return x * sigmoid(x * W(x * x)); }
+
+static inline V gelu_1(V x) { /* s (1 + x (1 - s) w') */
+  V x2 = x * x, s = sigmoid(x * W(x2));
+  return s * vfma(x * (ONE - s), W1(x2), ONE);
+}
+
+static inline V gelu_2(V x) { /* s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2) */
+  V x2 = x * x, s = sigmoid(x * W(x2)), w1 = W1(x2);
+  V w = vfma(K(12 * GELU_C * GELU_A), x2, K(2) * w1);
+  return s * (ONE - s) * vfma(x * vfma(K(-2), s, ONE), w1 * w1, w);
+}
 
 static inline V silu_0(V x) { return x * sigmoid(x); }
 

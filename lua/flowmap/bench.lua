@@ -54,7 +54,7 @@ local function measure(board, method, batch, repeats)
   local F, nd = forward_cost(cfg, 2), trainer.diagonal_count(cfg)
   local work = nd * 3 * F + (batch - nd) * M.off_diagonal_cost(method, F)
   return { rate = batch / seconds, gflops = work / seconds / 1e9, start = first - seconds,
-    stats = job.program:stats() }
+    stats = job.program:stats(batch) }
 end
 
 --- The command `bench`.

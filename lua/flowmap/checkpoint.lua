@@ -1,4 +1,5 @@
---- Checkpoints: one safetensors file with weights, averages, optimiser state, step and settings.
+--- Checkpoints: one safetensors file with the weights (params.NAME), moments (m.NAME, v.NAME) and
+-- averages (ema1.NAME, ...), and in its metadata the step and the settings.
 -- All randomness is keyed by the step, so nothing else is needed to continue bit for bit.
 -- @module flowmap.checkpoint
 
@@ -16,12 +17,7 @@ local M = {}
 function M.save(path, job, state)
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
-  for k = 1, #job.cfg.ema do
-    tree.each(function(tensor, name)
-      tensors[("ema%d.%s"):format(k, name)] = tensor
-    end, job.opt:ema(k))
-  end
-  for name, tensor in pairs(job.opt:state()) do tensors["optimiser." .. name] = tensor end
+  for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
   fm.save_safetensors(path, tensors, {
     format = "flowmap 1",
     config = json.encode(job.cfg),
@@ -74,11 +70,11 @@ end
 -- @tparam table opt an optimiser of the checkpoint's parameters
 function M.restore(saved, opt)
   for name, tensor in pairs(opt:state()) do
-    local found = saved.tensors["optimiser." .. name]
-    if not found then errors.data("%s has no tensor optimiser.%s", saved.path, name) end
-    tensor:assign(found)
+    local found = saved.tensors[name]
+    if not found then errors.data("%s has no tensor %s", saved.path, name) end
+    tensor:copy_from(found)
   end
-  opt.step = saved.step
+  opt:steps(saved.step)
 end
 
 return M

@@ -74,8 +74,8 @@ function M.explain(args)
   local trainer = use "trainer"
   local it, cfg = resolve(args)
   local job = trainer.new(it, cfg)
-  trainer.step(job)
-  io.stdout:write(job.program:explain(), "\n")
+  io.stdout:write(job.program:explain { shared = job.shared, batch = cfg.batch, seed = cfg.seed },
+    "\n")
 end
 
 --- The paper's page.

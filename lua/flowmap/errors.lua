@@ -57,7 +57,7 @@ function M.near(name, known)
   local best, found = math.max(1, (#name + 1) // 3), {}
   for _, k in ipairs(known) do
     local distance = M.distance(name, k)
-    if #name >= 3 and k:find(name, 1, true) then distance = math.min(distance, best) end
+    if #name >= 3 and k:find(name, 1, true) then distance = 0.5 end
     if distance < best then best, found = distance, {} end
     if distance == best then found[#found + 1] = k end
   end

@@ -45,7 +45,7 @@ local function measure(x, set, p, reference, bins)
 end
 
 local function check_finite(x, N)
-  if x:isfinite() then return end
+  if x:finite() then return end
   errors.numeric("the samples at N = %d are not finite: training diverged", N)
 end
 

@@ -32,11 +32,11 @@ function Optimiser:state()
   local state = {}
   for what = 0, 1 + self.averages do
     local list, k = self.core:state(what), 0
-    tree.each(self.params, function(name)
+    tree.each(function(_, name)
       k = k + 1
       local prefix = what == 0 and "m" or what == 1 and "v" or "ema" .. what - 1
       state[prefix .. "." .. name] = list[k]
-    end)
+    end, self.params)
   end
   return state
 end

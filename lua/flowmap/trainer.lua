@@ -120,8 +120,8 @@ end
 -- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
-  local out = job.program:run {
-    shared = job.shared, rows = {}, batch = cfg.batch, seed = cfg.seed, step = job.done,
+  local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
+    shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }
   local lr = schedule.rate(job.done, cfg)
   local diagonal, off = out.sum.diagonal:item(), out.sum.off:item()

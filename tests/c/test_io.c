@@ -24,7 +24,8 @@
 /* ------------------------------------------------------------------ faults to order */
 
 static struct {
-  int calls;     /* made so far */
+  int calls;     /* made so far ... */
+  int syncs;     /* ... of them fsync() */
   int fail_at;   /* this one fails, 0: none ... */
   int error;     /* ... with this errno; 0: read() finds the end of the file */
   bool linking;  /* the one that failed was link(), which is no failure: there is another way */
@@ -54,7 +55,10 @@ ssize_t write(int fd, const void *p, size_t n) {
   return interrupted() ? -1 : syscall(SYS_write, fd, p, os.stutter && n > 7 ? 7 : n);
 }
 
-int fsync(int fd) { return fault() ? -1 : (int)syscall(SYS_fsync, fd); }
+int fsync(int fd) {
+  os.syncs++;
+  return fault() ? -1 : (int)syscall(SYS_fsync, fd);
+}
 
 int rename(const char *from, const char *to) {
   return fault() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
@@ -100,6 +104,7 @@ static void test_write_and_keep(void **state) {
   const char *path = in_folder("a"), *prev = in_folder("a.prev");
   put(path, "one", true);
   assert_int_equal(list(false), 1); /* nothing to keep yet */
+  assert_int_equal(os.syncs, 2);    /* the file, then its folder */
   put(path, "two", true);
   assert_content(prev, "one");
   put(path, "three", true);
@@ -363,10 +368,17 @@ static void test_sha256(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_write_and_keep), TEST(test_every_call_fails), TEST(test_write_after_failed_rename),
-      TEST(test_stutter),        TEST(test_full_disk),        TEST(test_no_rights),
-      TEST(test_odd_targets),    TEST(test_kill),             TEST(test_read_refused),
-      TEST(test_every_read_fails), TEST(test_sha256),
+      TEST(test_write_and_keep),
+      TEST(test_every_call_fails),
+      TEST(test_write_after_failed_rename),
+      TEST(test_stutter),
+      TEST(test_full_disk),
+      TEST(test_no_rights),
+      TEST(test_odd_targets),
+      TEST(test_kill),
+      TEST(test_read_refused),
+      TEST(test_every_read_fails),
+      TEST(test_sha256),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,7 +75,7 @@ static void test_round_trip(void **state) {
   drop(t);
   fm_tensor *kept = fm_tensor_keep(c.tensors[0].tensor);
   fm_ckpt_free(&c);
-  fm_ckpt_free(&c); /* harmless */
+  fm_ckpt_free(&c);                          /* harmless */
   assert_true(fm_tensor_finite(kept, NULL)); /* survives the file it came from */
   fm_tensor_drop(kept);
 }
@@ -341,6 +341,8 @@ static void test_not_finite(void **state) {
   }
 }
 
+#define LONG "0123456789abcdef0123456789abcdef0123456789abcdef01234567" /* as much as is shown */
+
 static void test_bad_names(void **state) {
   (void)state;
   static const struct {
@@ -350,6 +352,7 @@ static void test_bad_names(void **state) {
       {{"a", "__metadata__"}, {"k", "l"}, "", "'__metadata__' is reserved"},
       {{"a", "\xff\n"}, {"k", "l"}, "", "tensor name '?\?' is not UTF-8"},
       {{"a", "b"}, {"k", "k"}, "", "metadata key 'k' is given twice"},
+      {{LONG "1", LONG "1"}, {"k", "l"}, "", "name '" LONG "...' is given twice"},
       {{"a", "b"}, {"k", "flowmap.crc32"}, "", "'flowmap.crc32' is reserved"},
       {{"a", "b"}, {"flowmap.format", "k"}, "", "'flowmap.format' is reserved"},
       {{"a", "b"}, {"k", "\xe2\x82"}, "", "'?\?' is not UTF-8"},
@@ -398,9 +401,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_round_trip),    TEST(test_ranks),      TEST(test_bytes),     TEST(test_truncations),
-      TEST(test_flipped_bytes), TEST(test_foreign),    TEST(test_absurd_lengths),
-      TEST(test_mutations),     TEST(test_not_finite), TEST(test_bad_names), TEST(test_no_memory),
+      TEST(test_round_trip),     TEST(test_ranks),         TEST(test_bytes),
+      TEST(test_truncations),    TEST(test_flipped_bytes), TEST(test_foreign),
+      TEST(test_absurd_lengths), TEST(test_mutations),     TEST(test_not_finite),
+      TEST(test_bad_names),      TEST(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
