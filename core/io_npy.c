@@ -92,8 +92,8 @@ static fm_err read_header(fm_in *in, fm_dtype *dtype, fm_shape *shape) {
 
 fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out) {
   fm_in in;
-  fm_dtype dtype;
-  fm_shape shape;
+  fm_dtype dtype = FM_F32;
+  fm_shape shape = {0};
   fm_tensor *t = NULL;
   *out = NULL;
   fm_err err = fm_in_open(&in, ctx, path);

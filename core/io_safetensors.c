@@ -48,7 +48,7 @@ static void put_tensor(text_out *t, const fm_named *x, uint64_t begin) {
     put(t, number);
   }
   snprintf(number, sizeof number, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
-           (unsigned long long)(begin + x->tensor->bytes));
+           (unsigned long long)begin + x->tensor->bytes);
   put(t, number);
 }
 

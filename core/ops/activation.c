@@ -19,31 +19,45 @@
 #define W(x2) vfma(K(2 * GELU_C * GELU_A), x2, K(2 * GELU_C))  /* w / x */
 #define W1(x2) vfma(K(6 * GELU_C * GELU_A), x2, K(2 * GELU_C)) /* w' */
 
-static inline V sigmoid(V x) { return ONE / (ONE + vexp(-x)); }
+/*
+** s(w) and 1 - s(w), the latter without cancellation. Below -80 s is 0 to any purpose, and the bound
+** keeps e^-w finite.
+*/
+static inline V sigmoid(V w, V *rest) {
+  V e = vexp(-vmax(w, K(-80))), s = ONE / (ONE + e);
+  *rest = e * s;
+  return s;
+}
 
-static inline V gelu_0(V x) { return x * sigmoid(x * W(x * x)); }
+static inline V gelu_0(V x) {
+  V r;
+  return x * sigmoid(x * W(x * x), &r);
+}
 
 static inline V gelu_1(V x) { /* s (1 + x (1 - s) w') */
-  V x2 = x * x, s = sigmoid(x * W(x2));
-  return s * vfma(x * (ONE - s), W1(x2), ONE);
+  V x2 = x * x, r, s = sigmoid(x * W(x2), &r);
+  return s * vfma(x * r, W1(x2), ONE);
 }
 
 static inline V gelu_2(V x) { /* s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2) */
-  V x2 = x * x, s = sigmoid(x * W(x2)), w1 = W1(x2);
+  V x2 = x * x, r, s = sigmoid(x * W(x2), &r), w1 = W1(x2);
   V w = vfma(K(12 * GELU_C * GELU_A), x2, K(2) * w1);
-  return s * (ONE - s) * vfma(x * vfma(K(-2), s, ONE), w1 * w1, w);
+  return s * r * vfma(x * (r - s), w1 * w1, w);
 }
 
-static inline V silu_0(V x) { return x * sigmoid(x); }
+static inline V silu_0(V x) {
+  V r;
+  return x * sigmoid(x, &r);
+}
 
 static inline V silu_1(V x) {
-  V s = sigmoid(x);
-  return s * vfma(x, ONE - s, ONE);
+  V r, s = sigmoid(x, &r);
+  return s * vfma(x, r, ONE);
 }
 
 static inline V silu_2(V x) {
-  V s = sigmoid(x);
-  return s * (ONE - s) * vfma(x, ONE - K(2) * s, K(2));
+  V r, s = sigmoid(x, &r);
+  return s * r * vfma(x, r - s, K(2));
 }
 
 FM_MAP1(gelu_0, gelu_0(A))

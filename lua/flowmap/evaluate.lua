@@ -12,7 +12,6 @@ local sampler = require "flowmap.sampler"
 local M = {}
 
 local KEPT = 100000       -- samples kept in a file
-local ENERGY = 4096       -- samples of the energy distance: its cost is quadratic
 local DATA_SEED = 7919    -- of the true samples, the same for all runs
 local SAMPLE_SEED = 104729
 
@@ -36,11 +35,21 @@ local function save_density(path, count, bins, n)
   fm.save_npy(path, fm.reshape(fm.tensor(density), { bins, bins }))
 end
 
-local function measure(x, set, p, reference, bins)
-  local count = metrics.histogram(x, bins)
+-- What samples are compared with: exact masses, and true samples. These are few, for the cost of
+-- the energy distance is quadratic.
+local function target_of(set, cfg)
+  local few = math.max(1024, math.min(8192, cfg.eval_samples // 64))
+  local reference = data.draw(set, few, DATA_SEED + 1)
+  return { set = set, bins = cfg.bins, masses = metrics.masses(set, cfg.bins), few = few,
+    reference = reference, within = metrics.mean_distance(reference) }
+end
+
+local function measure(x, target)
+  local count = metrics.histogram(x, target.bins)
   return {
-    kl = metrics.kl(p, count), outside = metrics.outside(x, set), samples = x.shape[1],
-    energy = metrics.energy(first_rows(x, ENERGY), reference),
+    kl = metrics.kl(target.masses, count), outside = metrics.outside(x, target.set),
+    energy = metrics.energy(first_rows(x, target.few), target.reference, target.within),
+    samples = x.shape[1],
   }, count
 end
 
@@ -56,17 +65,16 @@ end
 function M.run(job, dir)
   local cfg, set = job.cfg, job.set
   local params, decay = M.weights(job)
-  local p = metrics.masses(set, cfg.bins)
-  local reference = data.draw(set, ENERGY, DATA_SEED + 1)
+  local target = target_of(set, cfg)
   local truth = data.draw(set, cfg.eval_samples, DATA_SEED)
   fm.save_npy(dir .. "/data.npy", first_rows(truth, KEPT))
-  local floor = measure(truth, set, p, reference, cfg.bins)
+  local floor = measure(truth, target)
   local bar <close> = Progress.new("evaluating", #cfg.nfe)
   local rows = {}
   for i, N in ipairs(cfg.nfe) do
     local x = fm.cast(sampler.generator(job, params, N)(cfg.eval_samples, SAMPLE_SEED), "float32")
     check_finite(x, N)
-    local row, count = measure(x, set, p, reference, cfg.bins)
+    local row, count = measure(x, target)
     row.N, row.kl_floor, row.energy_floor = N, floor.kl, floor.energy
     rows[i] = row
     fm.save_npy(("%s/samples-N%d.npy"):format(dir, N), first_rows(x, KEPT))

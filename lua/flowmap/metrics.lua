@@ -77,28 +77,33 @@ function M.outside(x, set)
   return out / x.shape[1]
 end
 
--- Sum of |x_i - y_j| over all pairs.
-local function distances(x, y)
-  local d = x.shape[2]
-  local program = fm.program(function(shared, b)
-    local a = fm.reshape(b.rows.x, { b.n, 1, d })
-    local c = fm.reshape(shared.y, { 1, y.shape[1], d })
-    return { sum = { total = fm.sum(fm.sqrt(fm.sum(fm.square(a - c), 3))) }, rows = {} }
-  end, { shared = { y = y }, rows = { x = { d } }, micro = 64 })
-  return program:run {
-    shared = { y = y }, rows = { x = x }, batch = x.shape[1], seed = 0, step = 0,
-  }.sum.total:item()
+--- Mean of |x_i - y_j| over all pairs; without y, over the pairs of different rows of x.
+-- @param x samples, (n, d)
+-- @param[opt] y samples, (m, d)
+-- @treturn number
+function M.mean_distance(x, y)
+  local shared, n, d = { y = y or x }, x.shape[1], x.shape[2]
+  local m = shared.y.shape[1]
+  local program = fm.program(function(input, b)
+    local sum = 0
+    for k = 1, d do -- coordinate by coordinate: (b.n, 1) - (1, m)
+      local column = fm.reshape(fm.slice(input.y, 2, k, 1), { 1, m })
+      sum = sum + fm.square(fm.slice(b.rows.x, 2, k, 1) - column)
+    end
+    return { sum = { total = fm.sum(fm.sqrt(sum)) } }
+  end, { shared = shared, rows = { x = { d } }, micro = 64 })
+  local total = program:run { shared = shared, rows = { x = x }, batch = n }.sum.total:item()
+  return total / (y and n * m or n * (n - 1))
 end
 
 --- Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely, Rizzo 2013), unbiased: 0 in the mean for
 -- equal laws, so a small value may be negative.
 -- @param x samples, (n, d)
 -- @param y samples, (m, d)
+-- @tparam[opt] number within E|Y-Y'|, when known
 -- @treturn number
-function M.energy(x, y)
-  local n, m = x.shape[1], y.shape[1]
-  return 2 * distances(x, y) / (n * m) - distances(x, x) / (n * (n - 1))
-    - distances(y, y) / (m * (m - 1))
+function M.energy(x, y, within)
+  return 2 * M.mean_distance(x, y) - M.mean_distance(x) - (within or M.mean_distance(y))
 end
 
 return M

@@ -24,15 +24,15 @@ end
 function Progress.new(label, total, done)
   local bar = setmetatable({
     label = label, total = total, first = done or 0, start = fm.clock(),
-    terminal = fm.isatty(), last = nil,
+    terminal = fm.isatty(1), last = nil,
   }, Progress)
   return bar
 end
 
--- On a terminal every 0.1 s, else every 15 s and at the end.
+-- On a terminal every 0.1 s, else every 15 s; then the end, too, is told.
 local function due(self, now, done)
-  local pause = self.terminal and 0.1 or 15
-  return done == self.total or now - (self.last or (self.terminal and 0 or self.start)) >= pause
+  if done == self.total and (self.terminal or self.last) then return true end
+  return now - (self.last or self.start) >= (self.terminal and 0.1 or 15)
 end
 
 --- Tell how far the loop is.

@@ -116,6 +116,7 @@ end
 
 -- Make runs, `jobs` at a time; returns how many failed.
 local function execute(runs, jobs)
+  fm.watch_signals()
   local list, stop = os.tmpname(), os.tmpname()
   os.remove(stop)
   local file <close> = assert(io.open(list, "w"))

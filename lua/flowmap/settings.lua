@@ -46,6 +46,7 @@ M.list = {
   { "interpolant", "linear", names_of "interpolants", "linear or trig" },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's" },
   { "eta", 0.75, fraction, "diagonal fraction of a batch" },
+  { "off_weight", 1.0, positive, "weight of the off-diagonal term in the objective" },
   { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self" },
   { "times", "uniform", names_of "times", "distribution of the off-diagonal (s, t)" },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },

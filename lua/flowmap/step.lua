@@ -91,8 +91,9 @@ function M.program(job, shared)
     local diagonal, off
     local function objective(params)
       diagonal, off = M.losses(job, params, it, nd, n)
-      if not (diagonal and off) then return fm.sum(diagonal or off) end
-      return fm.sum(diagonal) + fm.sum(off)
+      if not off then return fm.sum(diagonal) end
+      local weighted = job.cfg.off_weight * fm.sum(off)
+      return diagonal and fm.sum(diagonal) + weighted or weighted
     end
     local _, grads = fm.value_and_grad(objective)(input.params)
     local zero = fm.zeros({}, job.cfg.dtype)

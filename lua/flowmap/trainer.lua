@@ -171,6 +171,7 @@ end
 -- @tparam string dir where metrics.jsonl and checkpoint.safetensors go
 function M.train(job, dir)
   local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
+  fm.watch_signals()
   local metrics <close> = open_metrics(dir .. "/metrics.jsonl", job.done)
   local bar <close> = Progress.new("training", cfg.steps, job.done)
   local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
