@@ -169,8 +169,8 @@ fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, con
               fm_val *dx);
 
 /* Passes; each can be switched off, and every combination gives the same values. */
-enum { FM_PASS_REASSOCIATE = 1, FM_PASS_STACK = 2, FM_PASS_FUSE = 4, FM_PASS_REUSE = 8,
-       FM_PASS_CSE = 16, FM_PASS_ALL = 31 };
+enum { FM_PASS_REASSOCIATE = 1, FM_PASS_STACK = 2, FM_PASS_FUSE = 4, FM_PASS_CSE = 8,
+       FM_PASS_ALL = 15 };
 
 /* ------------------------------------------------------------------ execution */
 

@@ -82,6 +82,7 @@ static fm_val jvp_pow(fm_prog *p, fm_val y, const fm_val *dx) { /* e x^(e-1) dx 
   fm_attr a = fm_attr_of(p, y);
   double e = a.f[0];
   fm_val x = fm_arg(p, y, 0);
+  if (e == 0) return FM_NONE; /* not 0 x^-1, which is NaN at 0 */
   a.f[0] = e - 1;
   return fm_scale(p, fm_mul(p, dx[0], fm_emit(p, &fm_op_pow, 1, &x, &a)), e);
 }

@@ -49,17 +49,26 @@ FM_EXEC(broadcast) {
       for (int64_t i = 0; i < w.inner; i++) y[i] = x[w.at];
 }
 
+/* The rows of `big` along the axes that `small` keeps, or else along those that are summed. */
+static walk walk_along(const fm_shape *big, const fm_shape *small, bool kept) {
+  walk w = {.nd = big->nd, .rows = 1, .inner = 1};
+  int64_t step = 1;
+  for (int k = big->nd - 1; k >= 0; k--) {
+    w.d[k] = (small->d[k] == big->d[k]) == kept ? big->d[k] : 1;
+    w.stride[k] = step;
+    step *= big->d[k];
+    if (k < big->nd - 1) w.rows *= w.d[k];
+  }
+  return w;
+}
+
 #define TILE 256
 
-/* The last axis is kept: one tile of it at a time, all rows added in double. */
-static void sum_columns(const fm_exec *e, int64_t from, int64_t n, int64_t at) {
+/* The last axis is kept: n <= TILE columns of all rows of the walk. */
+static void sum_columns(T *y, const T *x, int64_t n, walk w) {
   double acc[TILE] = {0};
-  walk w = walk_start(&e->in[0].shape, &e->out->shape);
-  const T *x = e->x[0];
-  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
-    if (w.at == at)
-      for (int64_t i = 0; i < n; i++) acc[i] += (double)x[from + i];
-  T *y = (T *)e->y + at + from;
+  for (int64_t r = 0; r < w.rows; r++, walk_next(&w))
+    for (int64_t i = 0; i < n; i++) acc[i] += (double)x[w.at + i];
   for (int64_t i = 0; i < n; i++) y[i] = (T)acc[i];
 }
 
@@ -72,35 +81,27 @@ static double sum_row(const T *x, int64_t n) {
   return ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7]));
 }
 
-/* Rows that share their place in y need not be neighbours: double accumulation would need a second
-** buffer, so rows are summed in double and added up in T, in order. */
-static void sum_rows(const fm_exec *e) {
-  walk w = walk_start(&e->in[0].shape, &e->out->shape);
-  const T *x = e->x[0];
-  T *y = e->y;
-  int64_t n = fm_shape_count(&e->out->shape);
-  memset(y, 0, (size_t)n * sizeof(T));
-  if (n == 1) {
-    double total = 0;
-    for (int64_t r = 0; r < w.rows; r++, x += w.inner) total += sum_row(x, w.inner);
-    y[0] = (T)total;
-    return;
-  }
-  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
-    y[w.at] += (T)sum_row(x, w.inner);
+static void sum_rows(T *y, const T *x, int64_t n, walk w) {
+  double total = 0;
+  for (int64_t r = 0; r < w.rows; r++, walk_next(&w)) total += sum_row(x + w.at, n);
+  *y = (T)total;
 }
 
 FM_EXEC(sum_to) {
-  walk w = walk_start(&e->in[0].shape, &e->out->shape);
-  int64_t n = fm_shape_count(&e->out->shape);
-  if (fm_shape_count(&e->in[0].shape) == 0) {
-    memset(e->y, 0, (size_t)n * sizeof(T));
-  } else if (!w.wide || w.inner == 1) {
-    sum_rows(e);
-  } else {
-    for (int64_t at = 0; at < n; at += w.inner)
-      for (int64_t i = 0; i < w.inner; i += TILE)
-        sum_columns(e, i, w.inner - i < TILE ? w.inner - i : TILE, at);
+  const fm_shape *big = &e->in[0].shape, *small = &e->out->shape;
+  walk kept = walk_along(big, small, true), gone = walk_along(big, small, false);
+  int64_t inner = big->nd > 0 ? big->d[big->nd - 1] : 1;
+  bool wide = inner > 1 && small->d[big->nd - 1] == inner;
+  T *y = e->y;
+  if (fm_shape_count(big) == 0) {
+    memset(y, 0, (size_t)fm_shape_count(small) * sizeof(T));
+    return;
+  }
+  for (int64_t r = 0; r < kept.rows; r++, y += wide ? inner : 1, walk_next(&kept)) {
+    const T *x = (const T *)e->x[0] + kept.at;
+    if (!wide) sum_rows(y, x, inner, gone);
+    for (int64_t i = 0; wide && i < inner; i += TILE)
+      sum_columns(y + i, x + i, inner - i < TILE ? inner - i : TILE, gone);
   }
 }
 
@@ -113,7 +114,7 @@ FM_EXEC(max_to) {
   for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
     for (int64_t i = 0; i < w.inner; i++) {
       T *to = y + w.at + (w.wide ? i : 0);
-      if (!(x[i] <= *to)) *to = x[i]; /* a NaN gets through */
+      if (x[i] > *to || x[i] != x[i]) *to = x[i]; /* a NaN gets through, and stays */
     }
 }
 

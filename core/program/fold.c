@@ -4,9 +4,10 @@
 */
 #include "program.h"
 
+/* Not `copy`: it makes a variable, whose value happens to be known but which must not be folded. */
 static bool moves_only(const fm_op *op) {
   return op == &fm_op_broadcast || op == &fm_op_reshape || op == &fm_op_slice ||
-         op == &fm_op_transpose || op == &fm_op_copy || op == &fm_op_stop || op == &fm_op_max_to;
+         op == &fm_op_transpose || op == &fm_op_stop || op == &fm_op_max_to;
 }
 
 static bool known(const fm_prog *p, fm_val v, double *value) {

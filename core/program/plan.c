@@ -85,22 +85,8 @@ static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key, bool fuse
 
 /* ------------------------------------------------------------------ places */
 
-typedef struct layout {
-  fm_plan *plan;
-  const fm_grouping *g;
-  fm_val *parent;  /* a view's or part's owner, else FM_NONE */
-  size_t *offset;  /* bytes from the owner's start */
-  int *from, *to;  /* first and last step that touches an owner */
-} layout;
-
-static fm_val owner(const layout *l, fm_val v, size_t *offset) {
-  *offset = 0;
-  for (; l->parent[v] != FM_NONE; v = l->parent[v]) *offset += l->offset[v];
-  return v;
-}
-
 /* Parts of concatenations along the first axis are written in place, unless they have a place. */
-static void find_parents(layout *l) {
+static void find_parents(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) l->parent[v] = FM_NONE;
   for (fm_val v = 0; v < p->n; v++) {
@@ -128,7 +114,7 @@ static void find_parents(layout *l) {
 }
 
 /* A sum that one product alone makes is added to by the product itself. */
-static void find_locations(layout *l) {
+static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
     const fm_node *n = &p->node[v];
@@ -170,7 +156,7 @@ static int compare_steps(const void *a, const void *b) {
 }
 
 /* The operands of a concatenation that have their place elsewhere are copied. */
-static fm_err schedule_concat(layout *l, fm_val v) {
+static fm_err schedule_concat(fm_layout *l, fm_val v) {
   const fm_prog *p = l->plan->p;
   size_t at = 0;
   for (int k = 0; k < p->node[v].nin; k++) {
@@ -186,7 +172,7 @@ static fm_err schedule_concat(layout *l, fm_val v) {
   return FM_OK;
 }
 
-static fm_err schedule(layout *l) {
+static fm_err schedule(fm_layout *l) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
   bool ok = true;
@@ -219,88 +205,22 @@ static fm_err schedule(layout *l) {
   return FM_OK;
 }
 
-/* ------------------------------------------------------------------ liveness and the arena */
-
-static void touch(layout *l, fm_val v, int step) {
-  size_t offset;
-  fm_val o = owner(l, v, &offset);
-  if (l->from[o] < 0) l->from[o] = step;
-  l->to[o] = step;
-}
-
-static void touch_step(layout *l, const fm_step *s, int at) {
-  const fm_prog *p = l->plan->p;
-  if (s->kind == STEP_FUSED) {
-    const fm_fused *f = &l->plan->fused[s->index];
-    for (int k = 0; k < f->nslot; k++)
-      if (f->slot[k].kind == SLOT_FULL || f->slot[k].kind == SLOT_BCAST) touch(l, f->slot[k].v, at);
-    for (int k = 0; k < f->nreduce; k++) touch(l, f->reduce[k].v, at);
-    return;
-  }
-  touch(l, s->v, at);
-  if (s->kind == STEP_COPY) touch(l, s->into, at);
-  for (int k = 0; s->kind == STEP_OP && k < p->node[s->v].nin; k++)
-    touch(l, fm_ins(p, s->v)[k], at);
-}
-
-/* Largest first, each at the lowest offset where no value alive at the same time is. */
-static void place_owner(layout *l, fm_val v, const fm_val *placed, int n) {
-  fm_plan *plan = l->plan;
-  size_t bytes = (fm_sig_bytes(&plan->p->node[v].sig) + 63) / 64 * 64, at = 0;
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (int k = 0; k < n; k++) {
-      fm_val u = placed[k];
-      size_t start = plan->loc[u].offset;
-      size_t end = start + (fm_sig_bytes(&plan->p->node[u].sig) + 63) / 64 * 64;
-      bool together = l->from[u] <= l->to[v] && l->from[v] <= l->to[u];
-      if (together && start < at + bytes && at < end) {
-        at = end;
-        moved = true;
-      }
-    }
-  }
-  plan->loc[v].offset = at;
-  if (at + bytes > plan->arena) plan->arena = at + bytes;
-}
-
-static void place_all(layout *l, fm_val *list) {
-  fm_plan *plan = l->plan;
-  const fm_prog *p = plan->p;
-  int n = 0, done = 0;
-  for (fm_val v = 0; v < p->n; v++) {
-    if (plan->loc[v].where != AT_ARENA || l->parent[v] != FM_NONE || l->from[v] < 0) continue;
-    int k = n++;
-    for (; k > 0 && fm_sig_bytes(&p->node[list[k - 1]].sig) < fm_sig_bytes(&p->node[v].sig); k--)
-      list[k] = list[k - 1];
-    list[k] = v;
-  }
-  for (; done < n; done++) place_owner(l, list[done], list, done);
-  for (fm_val v = 0; v < p->n; v++) {
-    if (l->parent[v] == FM_NONE || !l->g->live[v]) continue;
-    size_t offset;
-    plan->loc[v] = plan->loc[owner(l, v, &offset)];
-    plan->loc[v].offset += offset;
-  }
-}
+/* ------------------------------------------------------------------ making a plan */
 
 static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
   size_t n = (size_t)plan->p->n + 1, bytes = n * (2 * sizeof(fm_val) + sizeof(size_t) + 2 * sizeof(int));
   size_t *work = fm_alloc(plan->ctx, bytes);
   if (work == NULL) return FM_ENOMEM;
-  layout l = {.plan = plan, .g = g, .offset = work, .parent = (fm_val *)(work + n)};
+  fm_layout l = {.plan = plan, .g = g, .offset = work, .parent = (fm_val *)(work + n)};
   l.from = l.parent + n, l.to = l.from + n;
   for (int k = 0; k < plan->p->n; k++) l.from[k] = l.to[k] = -1;
   find_parents(&l);
   find_locations(&l);
   fm_err err = schedule(&l);
-  for (int k = 0; k < plan->nstep && err == FM_OK; k++) touch_step(&l, &plan->step[k], k);
-  if (err == FM_OK) place_all(&l, l.to + n);
+  if (err == FM_OK) fm_place(&l, l.to + n);
   fm_free(plan->ctx, work, bytes);
   return err;
 }
-
-/* ------------------------------------------------------------------ making a plan */
 
 static void count_uses(const fm_prog *p, fm_grouping *g) {
   memset(g->uses, 0, (size_t)p->n * sizeof *g->uses);
@@ -309,7 +229,7 @@ static void count_uses(const fm_prog *p, fm_grouping *g) {
   for (int k = 0; k < p->nout; k++) g->uses[p->out[k].v]++;
 }
 
-static fm_err make(fm_plan *plan, bool fuse) {
+static fm_err make(fm_plan *plan, int passes) {
   size_t n = (size_t)plan->p->n + 1;
   size_t bytes = n * (sizeof(group_key) + 3 * sizeof(int) + 3 * sizeof(bool));
   group_key *key = fm_alloc(plan->ctx, bytes);
@@ -322,7 +242,7 @@ static fm_err make(fm_plan *plan, bool fuse) {
     fm_live(plan->p, g.live);
     fm_stages(plan->p, g.stage);
     count_uses(plan->p, &g);
-    find_groups(plan, &g, key, fuse);
+    find_groups(plan, &g, key, passes & FM_PASS_FUSE);
     plan->fusedcap = g.ngroup;
     plan->fused = fm_alloc(plan->ctx, (size_t)g.ngroup * sizeof *plan->fused);
     if (plan->fused == NULL) err = FM_ENOMEM;
@@ -342,7 +262,7 @@ fm_plan *fm_plan_new(const fm_prog *p, int passes) {
   double start = fm_now_ms();
   plan->p = fm_optimise(p, passes);
   plan->ms_optimise = fm_now_ms() - start;
-  if (plan->p != NULL && make(plan, passes & FM_PASS_FUSE) == FM_OK) {
+  if (plan->p != NULL && make(plan, passes) == FM_OK) {
     plan->ms_plan = fm_now_ms() - start - plan->ms_optimise;
     return plan;
   }

@@ -111,6 +111,17 @@ typedef struct fm_grouping {
 } fm_grouping;
 fm_err fm_fuse(fm_plan *plan, const fm_grouping *g); /* fills plan->fused */
 
+/* Places while they are being decided. */
+typedef struct fm_layout {
+  fm_plan *plan;
+  const fm_grouping *g;
+  fm_val *parent;  /* a view's or part's owner, else FM_NONE */
+  size_t *offset;  /* bytes from the owner's start */
+  int *from, *to;  /* first and last step that touches an owner */
+} fm_layout;
+/* Offsets of all values in the arena, in arena.c; list: scratch for as many values as there are. */
+void fm_place(fm_layout *l, fm_val *list);
+
 size_t fm_sig_bytes(const fm_sig *sig);
 double fm_now_ms(void);
 

@@ -131,7 +131,8 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
   if (p->err != FM_OK) return FM_NONE;
   fm_val v = fm_fold(p, &node, in);
   if (v != FM_NONE) return v;
-  if (!p->share) return append(p, &node, in);
+  /* A copy names a variable of differentiation: variables of equal value stay different ones. */
+  if (!p->share || op == &fm_op_copy) return append(p, &node, in);
   if (!rehash(p)) return FM_NONE;
   int k = place(p, &node, in);
   if (p->hash[k] == FM_NONE) {

@@ -143,10 +143,11 @@ local function fail(err, traceback)
 end
 
 --- Run a command line.
--- @tparam {string,...} argv arguments without the program's name
+-- @tparam {string,...} argv arguments; argv[0] is the program, which `reproduce` runs again
 -- @treturn integer exit code
 function M.main(argv)
   local ok, args = M.parser():pparse(argv)
+  if ok then args.program = argv[0] end
   if not ok then
     io.stderr:write("flowmap: ", tostring(args), "; flowmap --help lists commands and options\n")
     return errors.status.usage

@@ -58,6 +58,22 @@ local function check_finite(x, N)
   errors.numeric("the samples at N = %d are not finite: training diverged", N)
 end
 
+local function stop_if_interrupted()
+  if fm.interrupted() then
+    errors.raise("interrupted", "interrupted during the evaluation; --resume repeats it")
+  end
+end
+
+--- Evaluations of the map for one sample of every N, times the number of samples.
+-- @tparam table cfg
+-- @treturn integer
+local function evaluations(cfg)
+  local sum = 0
+  for _, N in ipairs(cfg.nfe) do sum = sum + N * cfg.eval_samples end
+  return sum
+end
+M.evaluations = evaluations
+
 --- Sample, measure and write eval.json, samples, densities and true samples.
 -- @tparam table job a trained job
 -- @tparam string dir
@@ -69,20 +85,21 @@ function M.run(job, dir)
   local truth = data.draw(set, cfg.eval_samples, DATA_SEED)
   fm.save_npy(dir .. "/data.npy", first_rows(truth, KEPT))
   local floor = measure(truth, target)
-  local bar <close> = Progress.new("evaluating", #cfg.nfe)
+  local bar <close>, before = Progress.new("evaluating", evaluations(cfg)), 0
   local rows = {}
   for i, N in ipairs(cfg.nfe) do
-    local x = fm.cast(sampler.generator(job, params, N)(cfg.eval_samples, SAMPLE_SEED), "float32")
+    local draw = sampler.generator(job, params, N)
+    local x = fm.cast(draw(cfg.eval_samples, SAMPLE_SEED, function(done)
+      bar:update(before + N * done, ("N = %d"):format(N))
+      stop_if_interrupted()
+    end), "float32")
+    before = before + N * cfg.eval_samples
     check_finite(x, N)
     local row, count = measure(x, target)
     row.N, row.kl_floor, row.energy_floor = N, floor.kl, floor.energy
     rows[i] = row
     fm.save_npy(("%s/samples-N%d.npy"):format(dir, N), first_rows(x, KEPT))
     save_density(("%s/density-N%d.npy"):format(dir, N), count, cfg.bins, x.shape[1])
-    bar:update(i, ("N = %d: KL %.4f"):format(N, row.kl))
-    if fm.interrupted() then
-      errors.raise("interrupted", "interrupted during the evaluation; --resume repeats it")
-    end
   end
   local result = { rule = "last", ema = decay, rows = rows, bins = cfg.bins, data_kl = floor.kl,
     data_energy = floor.energy, data_outside = floor.outside }

@@ -134,12 +134,22 @@ function M.run_name(cfg, set)
   return table.concat(parts, "-")
 end
 
---- Where a run's files go by default.
+--- The folder of the runs that an experiment's tables and figures are made from.
+-- @tparam string name of the experiment
+-- @tparam string profile
+-- @treturn string
+function M.root(name, profile)
+  return ("results/%s/%s"):format(name, profile)
+end
+
+--- Where the files of a run go by default. One with settings of the user's own has its place apart
+-- from the experiment's, so that it enters no table.
 -- @tparam table cfg resolved settings
--- @tparam table set as for `run_name`
+-- @tparam table set what the user set
 -- @treturn string
 function M.run_dir(cfg, set)
-  return ("results/%s/%s/%s"):format(cfg.experiment, cfg.profile, M.run_name(cfg, set))
+  local profile = next(set) and cfg.profile .. "-own" or cfg.profile
+  return M.root(cfg.experiment, profile) .. "/" .. M.run_name(cfg, set)
 end
 
 --- All runs of an experiment: methods x grid x seeds.
@@ -154,7 +164,8 @@ function M.runs(it, profile, seeds)
       for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
         local want = { profile = profile, method = method, seed = seed, point = point }
         local cfg = M.resolve(it, want)
-        out[#out + 1] = { experiment = it, cfg = cfg, set = point, dir = M.run_dir(cfg, point) }
+        out[#out + 1] = { experiment = it, cfg = cfg, set = point,
+          dir = M.root(it.name, profile) .. "/" .. M.run_name(cfg, point) }
       end
     end
   end

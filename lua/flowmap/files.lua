@@ -77,6 +77,21 @@ function M.module_meaning(module)
   return M.meaning(assert(package.searchpath(module, package.path)))
 end
 
+--- Names of the folders in a folder, sorted; none if it does not exist.
+-- @tparam string path
+-- @treturn {string,...}
+function M.folders(path)
+  local names = {}
+  if lfs.attributes(path, "mode") ~= "directory" then return names end
+  for name in lfs.dir(path) do
+    if not name:find "^%." and lfs.attributes(path .. "/" .. name, "mode") == "directory" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
 --- A word quoted for the shell.
 -- @tparam string word
 -- @treturn string

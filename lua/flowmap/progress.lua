@@ -6,12 +6,13 @@ local fm = require "flowmap"
 local Progress = {}
 Progress.__index = Progress
 
---- A duration for people: "3:05", "1:02:03".
+--- A duration for people: "3:05", "1:02:03", "59 days".
 -- @tparam number seconds
 -- @treturn string
 function Progress.duration(seconds)
   local s = math.floor(math.max(0, seconds) + 0.5)
   local h, m = s // 3600, s // 60 % 60
+  if h > 72 then return ("%.0f days"):format(h / 24) end
   if h > 0 then return ("%d:%02d:%02d"):format(h, m, s % 60) end
   return ("%d:%02d"):format(m, s % 60)
 end

@@ -21,7 +21,9 @@ local function reader()
 end
 
 local function compile(text, env)
-  return load("return " .. text, "=prompt", "t", env) or load(text, "=prompt", "t", env)
+  local chunk = load("return " .. text, "=prompt", "t", env)
+  if chunk then return chunk end
+  return load(text, "=prompt", "t", env)
 end
 
 -- Lua says "<eof>" at the end of the message when more lines could complete the chunk.

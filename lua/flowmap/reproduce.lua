@@ -50,9 +50,43 @@ local function announce(runs)
   end
 end
 
+-- The values that a recorded run has in the experiment's grid.
+local function point_of(it, config)
+  local point = {}
+  for key in pairs(it.grid or {}) do point[key] = config[key] end
+  return point
+end
+
+-- Whether the run in a folder is one of the experiment as it is now; if not, why.
+local function outdated(it, dir)
+  local config = json.read(dir .. "/config.json")
+  if type(config) ~= "table" then return "it has no settings" end
+  local ok, cfg = pcall(experiment.resolve, it, { profile = config.profile,
+    method = config.method, seed = config.seed, point = point_of(it, config) })
+  if not ok then return tostring(cfg) end
+  local action, why = cache.decide(dir, cache.inputs(it, cfg))
+  return action == "run" and why
+end
+
+-- Results that a table must not mix with the present ones (seeds or methods that are not made again
+-- now, from other settings) are put aside, not deleted.
+local function put_aside(it, profile, runs)
+  local root, planned = experiment.root(it.name, profile), {}
+  for _, run in ipairs(runs) do planned[run.dir] = true end
+  for _, name in ipairs(files.folders(root)) do
+    local dir = root .. "/" .. name
+    local why = not planned[dir] and files.exists(dir .. "/config.json") and outdated(it, dir)
+    if why then
+      local to = ("%s-outdated/%s-%s"):format(root, name, os.date "!%Y%m%dT%H%M%SZ")
+      files.mkdir(root .. "-outdated")
+      if os.rename(dir, to) then say("%s/%s put aside in %s: %s", it.name, name, to, why) end
+    end
+  end
+end
+
 -- The command line of a run, for the shell.
-local function command(run, threads)
-  local words = { os.getenv "FLOWMAP" or arg[0], "run", run.experiment.path, "--profile",
+local function command(program, run, threads)
+  local words = { program, "run", run.experiment.path, "--profile",
     run.cfg.profile, "--method", run.cfg.method, "--seed", tostring(run.cfg.seed), "--out",
     run.dir, "--threads", tostring(threads) }
   for _, key in ipairs(tree.keys(run.set)) do
@@ -74,10 +108,11 @@ local function wrapped(index, text)
 end
 
 local DIVERGED = errors.status.numeric
+local ENDS = { [DIVERGED] = "diverged", [errors.status.interrupted] = "stopped" }
 
 local function finished(run, count, total, code, clock)
   if code ~= 0 then
-    local word = code == DIVERGED and "diverged" or "failed with exit code " .. code
+    local word = ENDS[code] or "failed with exit code " .. code
     return say("[%d/%d] %s %s: %s", count, total, run.name, word, run.last or "")
   end
   local result, parts = json.read(run.dir .. "/eval.json"), {}
@@ -90,7 +125,7 @@ end
 local function heard(runs, state, line)
   local index, text = line:match "^(%d+) (.*)$"
   local run = runs[tonumber(index)]
-  if not run then return say("%s", line) end
+  if not run then return line:find "^xargs:" or say("%s", line) end
   local pid, code = text:match "^pid (%d+)$", text:match "^exit (%d+)$"
   if pid then
     run.pid, run.started = pid, fm.clock()
@@ -99,7 +134,7 @@ local function heard(runs, state, line)
     state.count = state.count + 1
     finished(run, state.count, #runs, run.code, fm.clock())
   else
-    run.last = text
+    run.last = text:gsub("^flowmap: ", "")
     if text:find "^training" then say("  %s %s", run.name, text) end
   end
 end
@@ -115,13 +150,13 @@ local function pass_on_interrupt(runs, state)
 end
 
 -- Make runs, `jobs` at a time; returns how many failed.
-local function execute(runs, jobs)
+local function execute(program, runs, jobs)
   fm.watch_signals()
   local list, stop = os.tmpname(), os.tmpname()
   os.remove(stop)
   local file <close> = assert(io.open(list, "w"))
   local threads = math.max(1, fm.info().threads // jobs)
-  for i, run in ipairs(runs) do file:write(wrapped(i, command(run, threads)), "\0") end
+  for i, run in ipairs(runs) do file:write(wrapped(i, command(program, run, threads)), "\0") end
   file:flush()
   local pipe <close> = assert(io.popen(("trap '' INT TERM; FLOWMAP_STOP=%s xargs -0 -a %s -P %d "
     .. "-n 1 sh -c 2>&1"):format(stop, list, jobs)))
@@ -170,13 +205,14 @@ function M.run(args)
   local paths = #args.experiments > 0 and args.experiments or M.experiments
   for i, path in ipairs(paths) do list[i] = experiment.load(path) end
   local runs, due = plan(list, args), {}
+  for _, it in ipairs(list) do put_aside(it, args.profile, runs) end
   announce(runs)
   for _, run in ipairs(runs) do
     if run.action == "run" or run.action == "resume" then due[#due + 1] = run end
   end
   local jobs = args.jobs or fm.info().threads
   say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
-  local failed = #due > 0 and execute(due, jobs) or 0
+  local failed = #due > 0 and execute(args.program, due, jobs) or 0
   if failed > 0 then
     errors.check("%d of %d runs failed; the same command tries them again", failed, #due)
   end

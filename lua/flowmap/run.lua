@@ -9,6 +9,7 @@ local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
@@ -63,18 +64,21 @@ local function execute(experiment, cfg, dir, inputs, resume)
     fm.write_file(dir .. "/config.json", json.encode(job.cfg, "") .. "\n")
     cache.record(dir, inputs)
   end
-  local ok, err = pcall(trainer.train, job, dir)
+  local ok, result = pcall(function()
+    trainer.train(job, dir)
+    local before = fm.clock()
+    local it = evaluate.run(job, dir)
+    job.wall_s = job.wall_s + fm.clock() - before
+    return it
+  end)
   if not ok then
     -- Everything is deterministic: the same run would diverge again, so that is its result.
-    if type(err) == "table" and err.code == "numeric" then
+    if type(result) == "table" and result.code == "numeric" then
       fm.write_file(dir .. "/diverged.json",
-        json.encode({ step = job.done + 1, message = err.message }, "") .. "\n")
+        json.encode({ step = job.done + 1, message = result.message }, "") .. "\n")
     end
-    error(err, 0)
+    error(result, 0)
   end
-  local before = fm.clock()
-  local result = evaluate.run(job, dir)
-  job.wall_s = job.wall_s + fm.clock() - before
   fm.write_file(dir .. "/manifest.json",
     json.encode(manifest(job, inputs, started, result), "") .. "\n")
   return result
@@ -115,31 +119,45 @@ function M.run(experiment, cfg, dir, how)
   end
 end
 
---- Tell memory and time of a run without making it: a few steps are timed.
+-- Seconds per training sample and per evaluation of the map for a sample, from a small batch.
+local function pace(experiment, cfg)
+  local small = {}
+  for key, value in pairs(cfg) do small[key] = value end
+  small.batch = math.min(cfg.batch, 2048)
+  local job = trainer.new(experiment, small)
+  trainer.step(job) -- the first step also traces and plans
+  local start, steps = fm.clock(), 0
+  repeat
+    trainer.step(job)
+    steps = steps + 1
+  until steps == 20 or fm.clock() - start > 1
+  local train = (fm.clock() - start) / (steps * small.batch)
+  local draw = sampler.generator(job, job.params, 1)
+  draw(2048, 0)
+  start = fm.clock()
+  draw(2048, 1)
+  return job, train, (fm.clock() - start) / 2048
+end
+
+--- Tell memory and time of a run without making it: a few small steps are timed. Micro-batches are
+-- those of the run, so that the memory is, too.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
 function M.dry_run(experiment, cfg, dir)
-  local job = trainer.new(experiment, cfg)
-  local start, count = fm.clock(), 0
-  trainer.step(job) -- the first step also traces and plans
-  local first = fm.clock() - start
-  local limit = math.min(20, cfg.steps - 1)
-  start = fm.clock()
-  while count < limit and fm.clock() - start < 2 do
-    trainer.step(job)
-    count = count + 1
-  end
-  local per_step = count > 0 and (fm.clock() - start) / count or first
+  local job, train, map = pace(experiment, cfg)
   local info, duration = fm.info(), require("flowmap.progress").duration
+  local evaluations = evaluate.evaluations(cfg)
   say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
     cfg.seed)
   say("folder       %s", dir)
   say("parameters   %d", tree.count(job.params))
   say("memory       %.0f MiB with %d threads", info.peak / 2^20, info.threads)
-  say("step         %.2f ms, %.0f samples/s", 1e3 * per_step, cfg.batch / per_step)
+  say("step         %.2f ms, %.0f samples/s", 1e3 * train * cfg.batch, 1 / train)
   say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch,
-    duration(per_step * cfg.steps))
+    duration(train * cfg.batch * cfg.steps))
+  say("evaluation   %d evaluations of the map, about %s", evaluations,
+    duration(map * evaluations))
 end
 
 return M

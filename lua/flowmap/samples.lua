@@ -60,7 +60,7 @@ function M.write(args)
   local job, params = trainer.load(args.checkpoint, args.ema)
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
   writers[kind](args.out, fm.cast(x, "float32"))
-  io.stdout:write(("%d samples in %d steps written to %s\n"):format(args.count, args.steps,
+  io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,
     args.out))
 end
 

@@ -153,17 +153,23 @@ local function add(sums, it)
   sums.norm, sums.count, sums.lr = sums.norm + it.norm, sums.count + 1, it.lr
 end
 
--- Lines of an earlier part of the run that the checkpoint continues: those up to its step.
+-- The file of metrics, with the lines of the part that the checkpoint continues: up to its step.
 local function open_metrics(path, done)
   local kept = {}
   for line in (done > 0 and files.read(path) or ""):gmatch "([^\n]*)\n" do
     local it = json.decode(line)
     if it and it.step and it.step <= done then kept[#kept + 1] = line .. "\n" end
   end
-  local file, message = io.open(path, "w")
+  fm.write_file(path, table.concat(kept)) -- at once: a killed process must not lose them
+  local file, message = io.open(path, "a")
   if not file then errors.data("cannot write %s", message) end
-  file:write(table.concat(kept))
   return file
+end
+
+local function write_line(file, line)
+  local ok, message = file:write(line)
+  if ok then ok, message = file:flush() end
+  if not ok then errors.data("cannot write metrics.jsonl: %s", message) end
 end
 
 --- Train until the last step, or until an interrupt: then save and raise "interrupted".
@@ -180,11 +186,10 @@ function M.train(job, dir)
     add(sums, M.step(job))
     local now = fm.clock()
     job.wall_s = before + now - start
+    local mean = (sums.diagonal + sums.off) / (sums.count * cfg.batch)
+    bar:update(job.done, ("loss %.4f"):format(mean))
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
-      metrics:write(log_line(job, sums, job.wall_s))
-      metrics:flush()
-      local mean = (sums.diagonal + sums.off) / (sums.count * cfg.batch)
-      bar:update(job.done, ("loss %.4f"):format(mean))
+      write_line(metrics, log_line(job, sums, job.wall_s))
       sums = new_sums()
     end
     local stop = fm.interrupted()

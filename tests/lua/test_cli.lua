@@ -135,6 +135,37 @@ t.test("SIGINT saves, exit code 75; --resume ends as if nothing had happened", f
   t.eq(out:find "resuming after step %d+" ~= nil, true, out)
 end)
 
+t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed run", function()
+  local run = SMALL:gsub("steps=20", "steps=400") .. "--set log_every=50 --out "
+  local whole, killed = work .. "/whole", work .. "/killed"
+  t.eq(flowmap(run .. whole), 0)
+  run = run:gsub("%-%-out", "--set save_every=0.01 --out")
+  flowmap(run .. killed, "timeout --signal=KILL 0.15")
+  for k = 2, 10 do
+    local start = files.exists(killed .. "/checkpoint.safetensors") and " --resume" or ""
+    flowmap(run .. killed .. start, ("timeout --signal=KILL %.2f"):format(0.05 + k * 7 % 10 / 50))
+  end
+  local code, _, err = flowmap(run .. killed .. " --resume")
+  t.eq(code, 0, err)
+  for _, name in ipairs { "eval.json", "samples-N1.npy", "samples-N2.npy" } do
+    t.eq(files.read(killed .. "/" .. name) == files.read(whole .. "/" .. name), true, name)
+  end
+  local function tensors(dir)
+    local out, fm = {}, require "flowmap"
+    for name, tensor in pairs((fm.load_safetensors(dir .. "/checkpoint.safetensors"))) do
+      out[name] = fm.sha256(fm.bytes(tensor))
+    end
+    return out
+  end
+  t.eq(tensors(killed), tensors(whole))
+  local lines = 0
+  for line in files.read(killed .. "/metrics.jsonl"):gmatch "[^\n]+" do
+    lines = lines + 1
+    t.eq(json.decode(line).step, lines * 50)
+  end
+  t.eq(lines, 8)
+end)
+
 t.test("an own loss that diverges is exit code 4", function()
   local path = work .. "/own.lua"
   local file = assert(io.open(path, "w"))
@@ -170,6 +201,22 @@ t.test("reproduce makes, reuses and renders; it says why", function()
   t.eq(code, 0, err)
   t.eq(select(2, out:gsub("reused: nothing changed since", "")), 4)
   t.eq(out:find "4 runs, 0 of them to make" ~= nil, true, out)
+  -- a seed that is not made again must not stay among runs of other settings
+  local text = files.read(path)
+  file = assert(io.open(path, "w"))
+  file:write((text:gsub("width = 8", "width = 9")))
+  file:close()
+  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 1", here)
+  t.eq(code, 0, err)
+  t.eq(out:find "lsd%-seed1 runs: width changed from 8 to 9" ~= nil, true, out)
+  t.eq(out:find "lsd%-seed2 put aside in .-: width changed from 8 to 9" ~= nil, true, out)
+end)
+
+t.test("the template runs, with its own loss, network and data", function()
+  local code, _, err = flowmap("run experiments/template.lua --profile smoke --out "
+    .. work .. "/t")
+  t.eq(code, 0, err)
+  t.eq(json.read(work .. "/t/config.json").waves, 8)
 end)
 
 t.test("the prompt evaluates expressions and survives errors", function()

@@ -86,6 +86,39 @@ for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
   end)
 end
 
+t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", function()
+  local job = trainer.parts(board, resolve(with { dtype = "float64" }))
+  local params = job.net.init(fm.nets.rng(1, "float64"))
+  local function draw(stream, columns)
+    return fm.uniform({ 8, columns }, { seed = 1, stream = stream, dtype = "float64" })
+  end
+  local it = { x0 = draw("x0", 2), x1 = draw("x1", 2), a = draw("a", 1), c = draw("c", 1) }
+  local seen = {}
+  local v = job.net.v
+  function job.net.v(p, s, time, x)
+    seen[#seen + 1] = { n = x.shape[1], gap = fm.sum(fm.lt(time, s)) + 0 }
+    return v(p, s, time, x)
+  end
+  local diagonal, off = fm.step.losses(job, params, it, 6, 8)
+  t.eq({ diagonal.shape, off.shape }, { { 6 }, { 2 } })
+  t.eq(seen[1].n, 6)
+  local w = 0.3
+  function job.net.weight(_, s) return fm.reshape(s * 0 + w, { s.shape[1] }) end
+  local weighted = fm.step.losses(job, params, it, 6, 8)
+  for k = 1, 6 do
+    t.near(weighted:get(k), math.exp(-w) * diagonal:get(k) + w, 1e-14)
+  end
+  -- by hand: | v_{t,t}(I_t) - (x1 - x0) |^2 in the first row
+  local time = it.a:get(1, 1)
+  local row = {}
+  for j = 1, 2 do row[j] = (1 - time) * it.x0:get(1, j) + time * it.x1:get(1, j) end
+  local at = fm.full({ 1, 1 }, time, "float64")
+  local b = v(params, at, at, fm.tensor({ row }, "float64"))
+  local sum = 0
+  for j = 1, 2 do sum = sum + (b:get(1, j) - it.x1:get(1, j) + it.x0:get(1, j)) ^ 2 end
+  t.near(diagonal:get(1), sum, 1e-12)
+end)
+
 t.test("a resumed run ends bit-identical", function()
   local dir, whole = folder(), folder()
   local cfg = resolve(with { save_every = 0 })

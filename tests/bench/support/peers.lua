@@ -1,0 +1,153 @@
+--- The same training step in PyTorch, where there is one, in turns with ours.
+--
+-- FLOWMAP_PEERS names the Pythons to ask, separated by blanks; by default python3 and Debian's.
+-- FLOWMAP_PEER_LIBS is a folder of libraries for Debian's PyTorch to find first.
+-- @module peers
+
+local fm = require "flowmap"
+local json = require "flowmap.json"
+local measure = require "measure"
+local trainer = require "flowmap.trainer"
+
+local M = {}
+local say = measure.say
+local ROUNDS = 7
+local METHOD, BATCH = "lsd", 4096
+
+-- Debian's PyTorch uses whichever OpenBLAS the system has. Its threads are OpenMP's, and only the
+-- OpenMP build shares them; we point this process alone at it.
+local openmp_folders = { "/usr/lib/x86_64-linux-gnu/openblas-openmp",
+  "/usr/lib/aarch64-linux-gnu/openblas-openmp" }
+
+local function exists(path)
+  local file <close> = io.open(path)
+  return file ~= nil
+end
+
+local function openmp_blas()
+  local own = os.getenv "FLOWMAP_PEER_LIBS"
+  if own then return own end
+  for _, folder in ipairs(openmp_folders) do
+    if exists(folder .. "/libblas.so.3") then return folder end
+  end
+end
+
+local function quoted(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+local Peer = {}
+Peer.__index = Peer
+
+function Peer:__close()
+  self.requests:write "quit\n"
+  self.requests:close()
+  self.replies:close()
+  os.remove(self.fifo)
+end
+
+--- Ask for one line of JSON; nil when the process has ended.
+function Peer:ask(...)
+  self.requests:write(table.concat({ ... }, " "), "\n")
+  self.requests:flush()
+  return self:reply()
+end
+
+function Peer:reply()
+  local line = self.replies:read "l"
+  return line and json.decode(line)
+end
+
+--- A Python that serves requests, or nil when it is not there or has no torch. Lua has pipes in one
+-- direction only; the other is a fifo, opened for both so that a dead reader is no signal for us.
+local function start(python)
+  local fifo, libs = os.tmpname(), openmp_blas()
+  os.remove(fifo)
+  if not os.execute("mkfifo -m 600 " .. quoted(fifo)) then return nil end
+  local requests = io.open(fifo, "r+")
+  local folder = arg[0]:match "^(.*/)" or "./"
+  local replies = io.popen(("exec env OMP_WAIT_POLICY=PASSIVE %s FLOWMAP_THREADS=%d %s -B %s --serve "
+    .. "< %s 2> /dev/null"):format(libs and "LD_LIBRARY_PATH=" .. quoted(libs) or "",
+    fm.info().threads, quoted(python), quoted(folder .. "peer_torch.py"), quoted(fifo)))
+  local peer = setmetatable({ fifo = fifo, requests = requests, replies = replies }, Peer)
+  peer.about = peer:reply()
+  if peer.about then return peer end
+  peer:__close()
+end
+
+local function pythons()
+  local names = os.getenv "FLOWMAP_PEERS"
+  local list, seen = {}, {}
+  for name in (names or "python3 /usr/bin/python3"):gmatch "%S+" do
+    local pipe <close> = io.popen("command -v " .. quoted(name))
+    local path = pipe:read "l"
+    if path and not seen[path] then list[#list + 1] = path end
+    seen[path or name] = true
+  end
+  return list
+end
+
+-- The variants of a peer that work, each with a list for its timings.
+local function contenders(peer)
+  local list = {}
+  for _, variant in ipairs(peer.about.variants) do
+    local it = peer:ask(variant, METHOD, BATCH, 1)
+    if it and it.seconds then
+      list[#list + 1] = { variant = variant, times = measure.times() }
+    else
+      say("%-10s does not run: %s", variant, it and it.error or "its process ended")
+      if not it then break end
+    end
+  end
+  return list
+end
+
+local function report(name, times, ours, work, peak)
+  local it, us = times:rates(work), ours:rates(work)
+  say("%-15s %11.0f %6.0f %s %7.2f %6.2f %5.2f", name, it.best / work * BATCH,
+    it.median / work * BATCH, measure.percent(it, peak), us.best / it.best, us.median / it.median,
+    us.cpu / it.cpu)
+end
+
+-- Ours and each variant in turns, two steps each.
+local function compare(peer)
+  local job, list = measure.job(METHOD, BATCH), contenders(peer)
+  if #list == 0 then return end
+  local sample, peak = measure.peak(fm.info().threads)
+  local ours = measure.times()
+  trainer.step(job)
+  for _ = 1, ROUNDS do
+    for _, it in ipairs(list) do
+      sample()
+      for _ = 1, 2 do ours:add(measure.seconds(trainer.step, job)) end
+      local reply = peer:ask(it.variant, METHOD, BATCH, 2)
+      for k = 1, 2 do it.times:add(reply.seconds[k], reply.cpu[k]) end
+    end
+  end
+  peak = peak()
+  say("%-15s %18s %19s %20s", "", "samples/s", "% of peak", "ours / theirs")
+  say("%-15s %18s %19s %20s", "", "best median", "best median   cpu", "best median   cpu")
+  local work = measure.work(job)
+  report("flowmap", ours, ours, work, peak)
+  for _, it in ipairs(list) do report("torch " .. it.variant, it.times, ours, work, peak) end
+end
+
+--- The section of the table; it says plainly when there is nobody to compare with.
+function M.run()
+  say("## PyTorch, the same step (%s, batch %d), in turns with ours", METHOD, BATCH)
+  local found = false
+  for _, python in ipairs(pythons()) do
+    local peer <close> = start(python)
+    if peer then
+      found = true
+      say("PyTorch %s (%s), %d threads", peer.about.torch, python, peer.about.threads)
+      compare(peer)
+    end
+  end
+  if not found then
+    say("no Python with torch was found; FLOWMAP_PEERS='python3 /path/to/python' names some, and "
+      .. "Debian's is the package python3-torch (with libopenblas0-openmp)")
+  end
+end
+
+return M

@@ -1,0 +1,313 @@
+/*
+** test_micro.c - a training step run in micro-batches: the gradient of Lagrangian self-distillation
+** through a small MLP against central differences under every combination of passes, independence
+** of the cut and of the number of threads, stacked rows, random numbers, traces that differ.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "numeric.h"
+
+enum { D = 2, H = 6, NPARAM = 6, NROWS = 4, NIN = NPARAM + NROWS, BATCH = 23 };
+
+/* Two hidden layers from (x, s, t) to the velocity; then x0, x1, s, t, one row per sample. */
+static const fm_shape param_shapes[NPARAM] = {{2, {D + 2, H}}, {2, {1, H}}, {2, {H, H}},
+                                              {2, {1, H}},     {2, {H, D}}, {2, {1, D}}};
+static const int64_t widths[NROWS] = {D, D, 1, 1};
+
+enum { LOSS, GRADS, MAPPED = GRADS + NPARAM, NOISE, NOUT };
+
+/* ------------------------------------------------------------------ the step */
+
+static fm_val layer(fm_prog *p, fm_val x, fm_val w, fm_val b) {
+  fm_val y = fm_matmul(p, x, w, false, false);
+  fm_sig sig = fm_prog_sig(p, y);
+  return fm_add(p, y, fm_broadcast(p, b, &sig.shape));
+}
+
+static fm_val across(fm_prog *p, fm_val column) { /* (n, 1) -> (n, D) */
+  fm_shape to = fm_prog_sig(p, column).shape;
+  to.d[1] = D;
+  return fm_broadcast(p, column, &to);
+}
+
+static fm_val velocity(fm_prog *p, const fm_val *w, fm_val x, fm_val s, fm_val t) {
+  fm_val z = fm_concat(p, 3, (fm_val[]){x, s, t}, 1);
+  z = fm_e1(p, &fm_op_gelu, layer(p, z, w[0], w[1]));
+  z = fm_e1(p, &fm_op_gelu, layer(p, z, w[2], w[3]));
+  return layer(p, z, w[4], w[5]);
+}
+
+/* X_{s,t}(x) = x + (t - s) v_{s,t}(x) */
+static fm_val flow_map(fm_prog *p, const fm_val *w, fm_val x, fm_val s, fm_val t) {
+  fm_val dt = across(p, fm_sub(p, t, s));
+  return fm_add(p, x, fm_mul(p, dt, velocity(p, w, x, s, t)));
+}
+
+/* sum |a - b|^2 / 2 */
+static fm_val distance(fm_prog *p, fm_val a, fm_val b) {
+  fm_val sum = fm_sum_to(p, fm_e1(p, &fm_op_square, fm_sub(p, a, b)), SHAPE(2, 1, 1));
+  return fm_scale(p, sum, 0.5);
+}
+
+/*
+** The loss |v_{s,s}(I_s) - I'_s|^2 + |d/dt X_{s,t}(I_s) - v_{t,t}(X_{s,t}(I_s))|^2 of n rows,
+** without the paper's stop-gradient, so that differences of the loss are its gradient.
+*/
+static fm_val loss_of(fm_prog *p, const fm_val *w, const fm_val *r, fm_val *mapped) {
+  fm_val x0 = r[0], x1 = r[1], s = r[2], t = fm_e1(p, &fm_op_copy, r[3]), dxdt;
+  fm_val is = fm_add(p, x0, fm_mul(p, across(p, s), fm_sub(p, x1, x0)));
+  fm_val diag = distance(p, velocity(p, w, is, s, s), fm_sub(p, x1, x0));
+  fm_val one = fm_full(p, fm_prog_sig(p, t), 1);
+  *mapped = flow_map(p, w, is, s, t);
+  fm_jvp(p, 1, &t, &one, 1, mapped, &dxdt);
+  return fm_add(p, diag, distance(p, dxdt, velocity(p, w, *mapped, t, t)));
+}
+
+static fm_prog *trace(int64_t n, bool gradient) {
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val in[NIN], g[NPARAM], mapped;
+  for (int k = 0; k < NPARAM; k++)
+    in[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, param_shapes[k]});
+  for (int k = 0; k < NROWS; k++) in[NPARAM + k] = fm_input(p, FM_ROWS, SIG(2, n, widths[k]));
+  fm_val loss = loss_of(p, in, in + NPARAM, &mapped), one = fm_full(p, fm_prog_sig(p, loss), 1);
+  fm_output(p, loss, FM_SUM);
+  if (!gradient) return p;
+  fm_vjp(p, 1, &loss, &one, NPARAM, in, g);
+  for (int k = 0; k < NPARAM; k++) fm_output(p, g[k], FM_SUM);
+  fm_output(p, mapped, FM_STACK);
+  fm_attr a = fm_attr_shape(SHAPE(2, n, 3));
+  a.i[7] = 5, a.f[1] = 1;
+  fm_output(p, fm_emit(p, &fm_op_normal, 0, NULL, &a), FM_STACK);
+  if (fm_prog_error(p) != FM_OK) fail_msg("%s", fm_error(ctx));
+  return p;
+}
+
+static void make_inputs(fm_tensor **in) {
+  for (int k = 0; k < NPARAM; k++)
+    in[k] = random_tensor(FM_F64, &param_shapes[k], -1, 1, (uint64_t)k);
+  for (int k = 0; k < NROWS; k++)
+    in[NPARAM + k] = random_tensor(FM_F64, SHAPE(2, BATCH, widths[k]), 0, 1, 50 + (uint64_t)k);
+}
+
+/* ------------------------------------------------------------------ cuts */
+
+/* Micro-batches of at most `most` rows, all as equal as can be; two traces where sizes differ. */
+static fm_exe *cut_into(int micros, int passes, bool gradient) {
+  int which[BATCH];
+  int64_t row0[BATCH + 1], small = BATCH / micros;
+  for (int k = 0; k <= micros; k++) row0[k] = (int64_t)k * BATCH / micros;
+  for (int k = 0; k < micros; k++) which[k] = row0[k + 1] - row0[k] > small;
+  fm_prog *p[2] = {trace(small, gradient), trace(small + 1, gradient)};
+  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){micros, which, row0}, passes);
+  if (e == NULL) fail_msg("%s", fm_error(ctx));
+  fm_prog_free(p[0]);
+  fm_prog_free(p[1]);
+  return e;
+}
+
+static void run_cut(int micros, int passes, fm_tensor *const *in, fm_tensor **out) {
+  fm_exe *e = cut_into(micros, passes, true);
+  run_exe(e, in, out);
+  fm_exe_free(e);
+}
+
+/* Central differences of fourth order, per parameter. */
+static void test_gradient(void **state) {
+  (void)state;
+  static const double weight[] = {8. / 12, -1. / 12};
+  const double h = 2e-3;
+  fm_tensor *in[NIN], *out[NOUT], *loss = zeros(FM_F64, SHAPE(2, 1, 1)), *want[NPARAM];
+  make_inputs(in);
+  fm_exe *e = cut_into(1, 0, false);
+  fm_job job = {7, 3, in, &loss};
+  for (int k = 0; k < NPARAM; k++) {
+    want[k] = zeros(FM_F64, &param_shapes[k]);
+    for (int64_t i = 0; i < fm_shape_count(&param_shapes[k]); i++) {
+      double at = fm_tensor_get(in[k], i), slope = 0;
+      for (int j = -2; j <= 2; j++) {
+        if (j == 0) continue;
+        fm_tensor_set(in[k], i, at + j * h);
+        assert_int_equal(fm_exe_run(e, &job), FM_OK);
+        slope += (j > 0 ? 1 : -1) * weight[j * j > 1] * fm_tensor_get(loss, 0) / h;
+      }
+      fm_tensor_set(in[k], i, at);
+      fm_tensor_set(want[k], i, slope);
+    }
+  }
+  for (int passes = 0; passes <= FM_PASS_ALL; passes++) {
+    run_cut(5, passes, in, out);
+    for (int k = 0; k < NPARAM; k++)
+      assert_within(worst(out[GRADS + k], want[k], 1), 1e-9, "gradient", passes);
+    drop_all(NOUT, out);
+  }
+  fm_exe_free(e);
+  fm_tensor_drop(loss);
+  drop_all(NPARAM, want);
+  drop_all(NIN, in);
+}
+
+static void test_cuts(void **state) {
+  (void)state;
+  fm_tensor *in[NIN], *whole[NOUT], *out[NOUT];
+  make_inputs(in);
+  run_cut(1, FM_PASS_ALL, in, whole);
+  assert_true(fm_shape_eq(&whole[MAPPED]->shape, SHAPE(2, BATCH, D)));
+  for (int micros = 2; micros <= BATCH; micros++)
+    for (int off = 0; off < 2; off++) {
+      run_cut(micros, off ? 0 : FM_PASS_ALL, in, out);
+      for (int k = 0; k < NOISE; k++) assert_within(worst(out[k], whole[k], 1), 1e-12, "cut", micros);
+      assert_memory_equal(out[NOISE]->data, whole[NOISE]->data, whole[NOISE]->bytes);
+      drop_all(NOUT, out);
+    }
+  drop_all(NOUT, whole);
+  drop_all(NIN, in);
+}
+
+/* 1 to 4 threads, the same executable or a new one: the same bits. */
+static void test_threads(void **state) {
+  (void)state;
+  fm_tensor *in[NIN], *first[NOUT], *out[NOUT];
+  make_inputs(in);
+  for (int micros = 1; micros <= 11; micros += 2) {
+    fm_exe *e = cut_into(micros, FM_PASS_ALL, true);
+    run_exe(e, in, first);
+    for (int round = 0; round < 40; round++) {
+      assert_int_equal(fm_set_threads(ctx, 1 + round % 4), FM_OK);
+      run_exe(e, in, out);
+      for (int k = 0; k < NOUT; k++) assert_memory_equal(out[k]->data, first[k]->data, out[k]->bytes);
+      drop_all(NOUT, out);
+    }
+    fm_exe_free(e);
+    drop_all(NOUT, first);
+  }
+  drop_all(NIN, in);
+}
+
+/* ------------------------------------------------------------------ random numbers, other traces */
+
+/* Keyed by seed, stream, step and sample: each changes the numbers, the cut does not. */
+static void test_random(void **state) {
+  (void)state;
+  fm_prog *p = fm_prog_new(ctx);
+  for (int stream = 0; stream < 2; stream++) {
+    fm_attr a = fm_attr_shape(SHAPE(2, 4, 3));
+    a.i[7] = stream, a.f[1] = 1;
+    fm_output(p, fm_emit(p, &fm_op_uniform, 0, NULL, &a), FM_STACK);
+  }
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){3, (int[]){0, 0, 0}, (int64_t[]){8, 12, 16, 20}}, 0);
+  static const fm_job jobs[] = {{1, 1, NULL, NULL}, {2, 1, NULL, NULL}, {1, 2, NULL, NULL}};
+  fm_tensor *out[3][2];
+  for (int k = 0; k < 3; k++) {
+    fm_job job = jobs[k];
+    make_outputs(e, job.out = out[k]);
+    assert_int_equal(fm_exe_run(e, &job), FM_OK);
+    for (uint32_t stream = 0; stream < 2; stream++) {
+      double want[36];
+      fm_rng_uniform(&(fm_rng){job.seed, stream, job.step}, FM_F64, 8, 12, 3, want);
+      assert_memory_equal(out[k][stream]->data, want, sizeof want);
+    }
+  }
+  assert_true(worst(out[0][0], out[0][1], 1) > 0.1 && worst(out[0][0], out[1][0], 1) > 0.1 &&
+              worst(out[0][0], out[2][0], 1) > 0.1);
+  for (int k = 0; k < 3; k++) drop_all(2, out[k]);
+  fm_exe_free(e);
+  fm_prog_free(p);
+}
+
+/* (sum factor x, factor x) of n rows of 2, the sum as a product so that it is made in the lane. */
+static fm_prog *scaling(int64_t n, double factor) {
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val x = fm_input(p, FM_ROWS, SIG(2, n, 2)), y = fm_scale(p, x, factor);
+  fm_val ones = fm_full(p, *SIG(2, n, 1), 1);
+  fm_output(p, fm_matmul(p, ones, y, true, false), FM_SUM);
+  fm_output(p, y, FM_STACK);
+  return p;
+}
+
+/* Three traces of other sizes and other contents in one batch, one of them of no rows. */
+static void test_different_traces(void **state) {
+  (void)state;
+  static const double factor[] = {1, -2, 7};
+  static const int which[] = {1, 0, 2, 0, 1, 1, 0, 1};
+  static const int64_t size[] = {2, 3, 0};
+  int64_t row0[9] = {0};
+  for (int k = 0; k < 8; k++) row0[k + 1] = row0[k] + size[which[k]];
+  fm_prog *p[3];
+  for (int k = 0; k < 3; k++) p[k] = scaling(size[k], factor[k]);
+  fm_exe *e = fm_exe_new(ctx, 3, p, &(fm_cut){8, which, row0}, FM_PASS_ALL);
+  fm_tensor *in = random_tensor(FM_F64, SHAPE(2, row0[8], 2), -1, 1, 1), *out[2];
+  run_exe(e, &in, out);
+  double want[2] = {0, 0};
+  for (int k = 0; k < 8; k++)
+    for (int64_t i = 2 * row0[k]; i < 2 * row0[k + 1]; i++) {
+      double value = factor[which[k]] * fm_tensor_get(in, i);
+      assert_true(fm_tensor_get(out[1], i) == value);
+      want[i % 2] += value;
+    }
+  for (int i = 0; i < 2; i++) assert_within(fabs(fm_tensor_get(out[0], i) - want[i]), 1e-14, "sum", i);
+  fm_exe_free(e);
+  for (int k = 0; k < 3; k++) fm_prog_free(p[k]);
+  drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
+}
+
+/* Float32 sums inside a step: a micro-batch is small, so partial sums in float32 lose little. */
+static void test_sums_in_a_step(void **state) {
+  (void)state;
+  static const fm_shape to[] = {{2, {1, 512}}, {2, {2048, 1}}, {2, {1, 1}}};
+  fm_tensor *x = random_tensor(FM_F32, SHAPE(2, 2048, 512), 0, 1, 5), *out[3];
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val in = fm_input(p, FM_SHARED, &(fm_sig){FM_F32, x->shape});
+  for (int k = 0; k < 3; k++) fm_output(p, fm_sum_to(p, in, &to[k]), FM_SUM);
+  run_once(p, FM_PASS_ALL, 1, &x, out);
+  for (int k = 0; k < 3; k++) {
+    fm_tensor *want = apply("sum_to", 1, &x, fm_attr_shape(&to[k]));
+    assert_within(worst(out[k], want, 1), 1e-5, "float32 sum", k);
+    fm_tensor_drop(want);
+  }
+  fm_prog_free(p);
+  drop_all(3, out);
+  fm_tensor_drop(x);
+}
+
+/* ------------------------------------------------------------------ refusals */
+
+static void test_bad_jobs(void **state) {
+  (void)state;
+  fm_tensor *in = zeros(FM_F64, SHAPE(2, 5, 2)), *out[2];
+  fm_prog *p[2] = {scaling(5, 1), fm_prog_new(ctx)};
+  fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 5}};
+  assert_null(fm_exe_new(ctx, 2, p, &cut, 0));
+  assert_sentence(FM_EUSAGE, "1 and 0 inputs");
+  assert_null(fm_exe_new(ctx, 1, p, &(fm_cut){0, NULL, NULL}, 0));
+  assert_sentence(FM_EUSAGE, "no micro-batch");
+  fm_exe *e = fm_exe_new(ctx, 1, p, &cut, 0);
+  make_outputs(e, out);
+  fm_tensor *wrong[] = {NULL, zeros(FM_F64, SHAPE(2, 4, 2)), zeros(FM_F32, SHAPE(2, 5, 2))};
+  static const char *const part[] = {"absent", "(4, 2)", "float32"};
+  for (int k = 0; k < 3; k++) {
+    assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &wrong[k], out}), FM_EUSAGE);
+    assert_sentence(FM_EUSAGE, part[k]);
+    assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, (fm_tensor *[]){out[0], wrong[k]}}), FM_EUSAGE);
+    assert_sentence(FM_EUSAGE, part[k]);
+  }
+  assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, out}), FM_OK);
+  fm_output(p[1], FM_NONE, FM_SUM);
+  assert_sentence(FM_EUSAGE, "output 1 is absent");
+  assert_null(fm_exe_new(ctx, 1, &p[1], &cut, 0));
+  fm_exe_free(e);
+  for (int k = 0; k < 2; k++) fm_prog_free(p[k]);
+  drop_all(3, wrong);
+  drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {TEST(test_gradient), TEST(test_cuts), TEST(test_threads),
+                                     TEST(test_random), TEST(test_different_traces),
+                                     TEST(test_sums_in_a_step), TEST(test_bad_jobs)};
+  return cmocka_run_group_tests_name("micro", tests, NULL, NULL);
+}

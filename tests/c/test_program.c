@@ -1,0 +1,296 @@
+/*
+** test_program.c - random programs and their derivatives under every combination of passes against
+** eager execution, operation by operation, in float64.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "numeric.h"
+#include "program/program.h" /* an eager run of a trace looks at its nodes */
+
+enum { PROGRAMS = 60, INPUTS = 4, STEPS = 40, MOST = 256, LARGEST = 3000 };
+
+/* ------------------------------------------------------------------ growing a random program */
+
+/* Values so far, traced and computed at once; inputs come first. */
+typedef struct growth {
+  fm_prog *p;
+  fm_val v[MOST];
+  fm_tensor *t[MOST];
+  int n;
+  uint64_t seed;
+  uint32_t draws;
+} growth;
+
+static int64_t pick(growth *g, int64_t n) { /* 0 .. n-1 */
+  double u;
+  fm_rng_uniform(&(fm_rng){g->seed, 1, g->draws++}, FM_F64, 0, 1, 1, &u);
+  return (int64_t)(u * (double)n);
+}
+
+/* Any earlier value, recent ones more often. */
+static int any(growth *g) { return g->n - 1 - (int)(pick(g, g->n) * pick(g, g->n) / g->n); }
+
+static int step(growth *g, const char *name, int nin, const int *in, fm_attr attr) {
+  fm_val v[8];
+  fm_tensor *t[8];
+  for (int k = 0; k < nin; k++) v[k] = g->v[in[k]], t[k] = g->t[in[k]];
+  g->v[g->n] = fm_emit(g->p, fm_op_find(name), nin, v, &attr);
+  g->t[g->n] = apply(name, nin, t, attr);
+  return g->n++;
+}
+
+static int scaled(growth *g, int a, double by) {
+  return step(g, "affine", 1, &a, (fm_attr){{0}, {by, 0.01}});
+}
+
+/* An earlier value of the same shape as a, a itself perhaps. */
+static int partner(growth *g, int a) {
+  int from = (int)pick(g, g->n);
+  while (!fm_shape_eq(&g->t[from]->shape, &g->t[a]->shape)) from = (from + 1) % g->n;
+  return from;
+}
+
+static void grow_unary(growth *g) {
+  static const char *const names[] = {"tanh", "sin", "cos", "sigmoid", "gelu", "silu", "affine"};
+  int k = (int)pick(g, 7), a = any(g);
+  step(g, names[k], 1, &a, k == 6 ? (fm_attr){{0}, {-0.7, 0.3}} : (fm_attr){{0}, {0}});
+}
+
+static void grow_binary(growth *g) {
+  static const char *const names[] = {"add", "sub", "mul", "mul", "maximum", "minimum"};
+  int a = any(g), in[3] = {a, partner(g, a), a};
+  if (pick(g, 7) == 0) {
+    in[2] = partner(g, a);
+    in[0] = step(g, "lt", 2, (int[]){in[1], in[2]}, (fm_attr){{0}, {0}});
+    step(g, "where", 3, in, (fm_attr){{0}, {0}});
+  } else {
+    scaled(g, step(g, names[pick(g, 6)], 2, in, (fm_attr){{0}, {0}}), 0.6);
+  }
+}
+
+static void grow_broadcast(growth *g) {
+  int a = any(g);
+  fm_shape to = g->t[a]->shape;
+  for (int k = 0; k < to.nd; k++)
+    if (to.d[k] == 1) to.d[k] = 1 + pick(g, 4);
+  if (fm_shape_count(&to) <= LARGEST) step(g, "broadcast", 1, &a, fm_attr_shape(&to));
+}
+
+static void grow_sum(growth *g) {
+  int a = any(g);
+  fm_shape to = g->t[a]->shape;
+  for (int k = 0; k < to.nd; k++)
+    if (pick(g, 2)) to.d[k] = 1;
+  double many = (double)fm_shape_count(&g->t[a]->shape) / (double)fm_shape_count(&to);
+  scaled(g, step(g, "sum_to", 1, &a, fm_attr_shape(&to)), 1 / many);
+}
+
+/* The product of the first pair that fits, from a random place on. */
+static void grow_matmul(growth *g) {
+  int a = any(g), from = (int)pick(g, g->n), ta = (int)pick(g, 2), tb = (int)pick(g, 2);
+  if (g->t[a]->shape.nd != 2) return;
+  int64_t inner = g->t[a]->shape.d[ta ? 0 : 1];
+  for (int k = 0; k < g->n; k++) {
+    int b = (from + k) % g->n;
+    if (g->t[b]->shape.nd != 2 || g->t[b]->shape.d[tb ? 1 : 0] != inner) continue;
+    int y = step(g, "matmul", 2, (int[]){a, b}, (fm_attr){{ta, tb}, {0}});
+    scaled(g, y, 1 / (double)inner);
+    return;
+  }
+}
+
+static void grow_slice(growth *g) {
+  int a = any(g);
+  const fm_shape *s = &g->t[a]->shape;
+  if (s->nd == 0) return;
+  int64_t axis = pick(g, s->nd), start = pick(g, s->d[axis]);
+  int64_t length = 1 + pick(g, s->d[axis] - start);
+  step(g, "slice", 1, &a, (fm_attr){{axis, start, length}, {0}});
+}
+
+static void grow_concat(growth *g) {
+  int a = any(g), in[3] = {a, partner(g, a), partner(g, a)}, n = 2 + (int)pick(g, 2);
+  const fm_shape *s = &g->t[a]->shape;
+  if (s->nd > 0 && n * fm_shape_count(s) <= LARGEST)
+    step(g, "concat", n, in, (fm_attr){{pick(g, s->nd)}, {0}});
+}
+
+static void grow_reshape(growth *g) {
+  int a = any(g);
+  fm_shape s = g->t[a]->shape, to = {2, {fm_shape_count(&s), 1}};
+  if (s.nd >= 2 && pick(g, 2)) {
+    to = (fm_shape){2, {fm_shape_count(&s) / s.d[0], s.d[0]}};
+  } else if (pick(g, 2)) {
+    to = (fm_shape){1, {fm_shape_count(&s)}};
+  } else if (s.nd < 4) {
+    to = s;
+    to.d[to.nd++] = 1;
+  }
+  step(g, "reshape", 1, &a, fm_attr_shape(&to));
+}
+
+static void grow_transpose(growth *g) {
+  int a = any(g), nd = g->t[a]->shape.nd;
+  fm_attr perm = {{0, 1, 2, 3, 4, 5}, {0}};
+  for (int k = 0; k < nd; k++) {
+    int j = (int)pick(g, nd);
+    int64_t was = perm.i[k];
+    perm.i[k] = perm.i[j], perm.i[j] = was;
+  }
+  for (int k = nd; k < 6; k++) perm.i[k] = 0;
+  step(g, "transpose", 1, &a, perm);
+}
+
+static void grow(growth *g) {
+  static void (*const kinds[])(growth *) = {
+      grow_unary, grow_unary, grow_binary,  grow_binary,  grow_broadcast, grow_sum,
+      grow_matmul, grow_matmul, grow_slice, grow_concat, grow_reshape,   grow_transpose};
+  for (int k = 0; k < STEPS; k++) kinds[pick(g, sizeof kinds / sizeof *kinds)](g);
+}
+
+/* Two matrices of the batch, two of weights, and a known number. */
+static void start(growth *g, uint64_t seed) {
+  *g = (growth){.p = fm_prog_new(ctx), .seed = seed};
+  int64_t n = 1 + pick(g, 6), m = 1 + pick(g, 6), k = 1 + pick(g, 6);
+  const fm_shape shapes[INPUTS] = {{2, {n, m}}, {2, {m, k}}, {2, {1, m}}, {2, {n, m}}};
+  for (; g->n < INPUTS; g->n++) {
+    g->v[g->n] = fm_input(g->p, FM_SHARED, &(fm_sig){FM_F64, shapes[g->n]});
+    g->t[g->n] = random_tensor(FM_F64, &shapes[g->n], -1, 1, seed * 31 + (uint64_t)g->n);
+  }
+  fm_attr known = fm_attr_shape(&shapes[0]);
+  known.f[0] = 0.5, known.f[1] = 1;
+  step(g, "full", 0, NULL, known);
+}
+
+static void finish(growth *g) {
+  drop_all(g->n, g->t);
+  fm_prog_free(g->p);
+}
+
+/* ------------------------------------------------------------------ every combination of passes */
+
+static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *const *want,
+                         const char *what, int which) {
+  fm_tensor *out[MOST];
+  for (int passes = 0; passes <= FM_PASS_ALL; passes++)
+    for (int times = 1; times <= 5; times += 4) { /* the fifth micro-batch adds to a lane */
+      run_once(p, passes, times, in, out);
+      for (int k = 0; k < n; k++) {
+        double error = worst(out[k], want[k], times);
+        if (!(error <= 1e-12))
+          fail_msg("%s %d, passes %d, output %d: error %g", what, which, passes, k, error);
+      }
+      drop_all(n, out);
+    }
+}
+
+static void test_values(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= PROGRAMS; seed++) {
+    growth g;
+    start(&g, seed);
+    grow(&g);
+    fm_tensor *want[MOST];
+    int n = 0;
+    for (int k = INPUTS; k < g.n; k++)
+      if (k == g.n - 1 || pick(&g, 4) == 0) {
+        fm_output(g.p, g.v[k], FM_SUM);
+        want[n++] = g.t[k];
+      }
+    check_passes(g.p, g.t, n, want, "program", (int)seed);
+    finish(&g);
+  }
+}
+
+/* ------------------------------------------------------------------ and of their derivatives */
+
+/* Every node of a trace at once, by eager operations. */
+static void interpret(const fm_prog *p, fm_tensor *const *in, fm_tensor **t) {
+  for (fm_val v = 0; v < p->n; v++) {
+    const fm_node *n = &p->node[v];
+    fm_tensor *x[64];
+    assert_true(n->nin <= 64);
+    for (int k = 0; k < n->nin; k++) x[k] = t[fm_ins(p, v)[k]];
+    if (n->op == &fm_op_input)
+      t[v] = fm_tensor_keep(in[n->attr.i[7]]);
+    else
+      t[v] = apply(n->op->name, n->nin, x, n->attr);
+  }
+}
+
+/* The sum over all values of a tensor, of rank 0. */
+static fm_val total(fm_prog *p, fm_val v) {
+  fm_sig sig = fm_prog_sig(p, v);
+  fm_val flat = fm_reshape(p, v, SHAPE(1, fm_shape_count(&sig.shape)));
+  return fm_reshape(p, fm_sum_to(p, flat, SHAPE(1, 1)), SHAPE(0, 0));
+}
+
+/* A loss of the last values, its gradient, and the gradient of its derivative along a direction. */
+static void differentiate(growth *g) {
+  fm_prog *p = g->p;
+  fm_val loss = FM_NONE, one = fm_full(p, *SIG(0, 0), 1), along[INPUTS], slope, grad[INPUTS];
+  for (int k = g->n - 1; k >= INPUTS && k > g->n - 5; k--)
+    loss = fm_add(p, loss, total(p, fm_e1(p, &fm_op_sin, g->v[k])));
+  fm_output(p, loss, FM_SUM);
+  fm_vjp(p, 1, &loss, &one, INPUTS, g->v, grad);
+  for (int k = 0; k < INPUTS; k++)
+    if (grad[k] != FM_NONE) fm_output(p, grad[k], FM_SUM);
+  for (int k = 0; k < INPUTS; k++) along[k] = k == 2 ? FM_NONE : fm_e1(p, &fm_op_cos, g->v[k]);
+  fm_jvp(p, INPUTS, g->v, along, 1, &loss, &slope);
+  if (slope == FM_NONE) return;
+  fm_output(p, slope, FM_SUM);
+  fm_vjp(p, 1, &slope, &one, INPUTS, g->v, grad);
+  for (int k = 0; k < INPUTS; k++)
+    if (grad[k] != FM_NONE) fm_output(p, grad[k], FM_SUM);
+}
+
+static void test_derivatives(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= PROGRAMS; seed++) {
+    growth g;
+    start(&g, 1000 + seed);
+    grow(&g);
+    differentiate(&g);
+    if (fm_prog_error(g.p) != FM_OK) fail_msg("program %d: %s", (int)seed, fm_error(ctx));
+    int n = g.p->n;
+    fm_tensor **all = calloc((size_t)n, sizeof *all), *want[MOST];
+    interpret(g.p, g.t, all);
+    for (int k = 0; k < g.p->nout; k++) want[k] = all[g.p->out[k].v];
+    check_passes(g.p, g.t, g.p->nout, want, "derivative", (int)seed);
+    drop_all(n, all);
+    free(all);
+    finish(&g);
+  }
+}
+
+/* The passes do what they are for: fewer steps, less memory. */
+static void test_passes_help(void **state) {
+  (void)state;
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val x = fm_input(p, FM_SHARED, SIG(2, 64, 32)), w = fm_input(p, FM_SHARED, SIG(2, 32, 32));
+  fm_val one = fm_full(p, *SIG(2, 1, 1), 1), y = x, dy, g;
+  for (int k = 0; k < 3; k++) y = fm_e1(p, &fm_op_gelu, fm_matmul(p, y, w, false, false));
+  fm_jvp(p, 1, &x, &x, 1, &y, &dy);
+  fm_val loss = fm_sum_to(p, fm_e1(p, &fm_op_square, fm_add(p, y, dy)), SHAPE(2, 1, 1));
+  fm_vjp(p, 1, &loss, &one, 1, &w, &g);
+  fm_output(p, g, FM_SUM);
+  fm_exe *none = prepare(p, 0, 1), *all = prepare(p, FM_PASS_ALL, 1);
+  fm_stats a = fm_exe_stats(none), b = fm_exe_stats(all);
+  assert_true(2 * b.executed < a.executed && b.flops <= a.flops && b.moved < a.moved);
+  assert_true(b.arena < a.arena);
+  fm_exe_free(none);
+  fm_exe_free(all);
+  fm_prog_free(p);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {TEST(test_values), TEST(test_derivatives),
+                                     TEST(test_passes_help)};
+  return cmocka_run_group_tests_name("program", tests, NULL, NULL);
+}
