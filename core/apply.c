@@ -1,15 +1,13 @@
 /* apply.c - eager execution: one operation on tensors, now. */
 #include "op.h"
 
-#define MAX_OPERANDS 64
-
 fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a) {
-  const void *x[MAX_OPERANDS] = {0};
-  fm_sig sig[MAX_OPERANDS], out;
+  const void *x[FM_MAX_OPERANDS] = {0};
+  fm_sig sig[FM_MAX_OPERANDS], out;
   fm_attr attr = a ? *a : (fm_attr){{0}, {0}};
-  if (nin > MAX_OPERANDS) {
+  if (nin > FM_MAX_OPERANDS) {
     fm_fail(ctx, FM_EUSAGE, "%s: %d operands found, expected at most %d", op->name, nin,
-            MAX_OPERANDS);
+            FM_MAX_OPERANDS);
     return NULL;
   }
   for (int k = 0; k < nin; k++) {

@@ -49,6 +49,7 @@ typedef struct fm_sample {
 } fm_sample;
 
 #define FM_MAX_SAMPLES 4
+#define FM_MAX_OPERANDS 64 /* of an operation that runs; a concatenation of rows is no such one */
 
 struct fm_op {
   const char *name;

@@ -206,6 +206,9 @@ static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   int64_t axis = attr->i[0], total = 0;
   if (nin < 1) return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
+  if (axis > 0 && nin > FM_MAX_OPERANDS) /* along the first axis, programs copy part by part */
+    return fm_fail(ctx, FM_EUSAGE, "%s: %d tensors found, expected at most %d along axis %lld",
+                   op->name, nin, FM_MAX_OPERANDS, (long long)axis + 1);
   for (int k = 0; k < nin; k++) {
     fm_shape s = in[k].shape;
     if (s.nd == in[0].shape.nd) {

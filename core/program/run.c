@@ -13,8 +13,8 @@
 
 struct fm_exe {
   fm_ctx *ctx;
-  int nplan, nmicro, nlane, nout, nworker;
-  fm_plan **plan;
+  int nprog, nplan, nmicro, nlane, nout, nworker;
+  fm_plan **plan; /* room for nprog, nplan made */
   int *which;
   int64_t *row0;
   int traced;
@@ -39,6 +39,7 @@ static fm_err copy_cut(fm_exe *e, const fm_cut *cut) {
 static fm_err make_plans(fm_exe *e, fm_prog *const *progs, int nprogs, int passes) {
   e->plan = fm_alloc(e->ctx, (size_t)nprogs * sizeof *e->plan);
   if (e->plan == NULL) return FM_ENOMEM;
+  e->nprog = nprogs;
   for (int k = 0; k < nprogs; k++) {
     if (progs[k]->err != FM_OK) return progs[k]->err;
     if (progs[k]->nout != progs[0]->nout || progs[k]->nin != progs[0]->nin)
@@ -55,6 +56,35 @@ static fm_err make_plans(fm_exe *e, fm_prog *const *progs, int nprogs, int passe
   e->memory_size = e->arena + e->scratch + (size_t)(progs[0]->nin + e->nout) * sizeof(void *);
   e->traced = progs[0]->n;
   return FM_OK;
+}
+
+/* Input or output k: as in the first trace, but for the rows of what is cut. */
+static fm_err check_value(fm_exe *e, const char *what, int k, bool cut, int64_t rows, fm_sig sig,
+                          fm_sig want) {
+  char a[96], b[96];
+  if (cut) want.shape.d[0] = rows;
+  if ((!cut || sig.shape.nd > 0) && sig.dtype == want.dtype && fm_shape_eq(&sig.shape, &want.shape))
+    return FM_OK;
+  return fm_fail(e->ctx, FM_EUSAGE, "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
+                 "%s %s", what, k + 1, fm_dtype_name(sig.dtype), fm_shape_text(&sig.shape, a),
+                 (long long)rows, fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
+}
+
+/* Every trace fits the rows of its micro-batches. */
+static fm_err check_cut(fm_exe *e) {
+  const fm_prog *first = e->plan[0]->p;
+  fm_err err = FM_OK;
+  for (int m = 0; m < e->nmicro && err == FM_OK; m++) {
+    const fm_prog *p = e->plan[e->which[m]]->p;
+    int64_t rows = e->row0[m + 1] - e->row0[m];
+    for (int k = 0; k < p->nin && err == FM_OK; k++)
+      err = check_value(e, "input", k, first->in[k].role == FM_ROWS, rows, p->node[p->in[k].v].sig,
+                        first->node[first->in[k].v].sig);
+    for (int k = 0; k < p->nout && err == FM_OK; k++)
+      err = check_value(e, "output", k, first->out[k].merge == FM_STACK, rows,
+                        p->node[p->out[k].v].sig, first->node[first->out[k].v].sig);
+  }
+  return err;
 }
 
 static fm_err make_lanes(fm_exe *e) {
@@ -82,7 +112,7 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   memset(e, 0, sizeof *e);
   e->ctx = ctx;
   if (copy_cut(e, cut) == FM_OK && make_plans(e, progs, nprogs, passes) == FM_OK &&
-      make_lanes(e) == FM_OK)
+      check_cut(e) == FM_OK && make_lanes(e) == FM_OK)
     return e;
   fm_exe_free(e);
   return NULL;
@@ -104,7 +134,7 @@ void fm_exe_free(fm_exe *e) {
   }
   fm_free(e->ctx, e->lane, (size_t)(e->nlane * e->nout) * sizeof *e->lane);
   for (int k = 0; k < e->nplan; k++) fm_plan_free(e->plan[k]);
-  fm_free(e->ctx, e->plan, (size_t)e->nplan * sizeof *e->plan);
+  fm_free(e->ctx, e->plan, (size_t)e->nprog * sizeof *e->plan);
   fm_free(e->ctx, e->which, (size_t)e->nmicro * sizeof *e->which);
   fm_free(e->ctx, e->row0, (size_t)(e->nmicro + 1) * sizeof *e->row0);
   fm_free(e->ctx, e, sizeof *e);
@@ -119,7 +149,10 @@ static fm_err make_memory(fm_exe *e, int n) {
   memset(e->memory, 0, (size_t)n * sizeof *e->memory);
   e->nworker = n;
   for (int k = 0; k < n; k++)
-    if ((e->memory[k] = fm_alloc(e->ctx, e->memory_size)) == NULL) return FM_ENOMEM;
+    if ((e->memory[k] = fm_alloc(e->ctx, e->memory_size)) == NULL) {
+      free_memory(e); /* a later run starts anew */
+      return FM_ENOMEM;
+    }
   return FM_OK;
 }
 

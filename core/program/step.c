@@ -17,13 +17,11 @@ void *fm_address(const fm_frame *f, fm_val v) {
   return base ? base + l->offset : NULL;
 }
 
-#define MAX_OPERANDS 64
-
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;
   const fm_node *n = &p->node[v];
-  const void *x[MAX_OPERANDS];
-  fm_sig in[MAX_OPERANDS];
+  const void *x[FM_MAX_OPERANDS];
+  fm_sig in[FM_MAX_OPERANDS];
   for (int k = 0; k < n->nin; k++) {
     x[k] = fm_address(f, fm_ins(p, v)[k]);
     in[k] = p->node[fm_ins(p, v)[k]].sig;
@@ -62,7 +60,7 @@ void fm_step_run(const fm_step *s, const fm_frame *f) {
 
 static double node_flops(const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
-  fm_sig in[MAX_OPERANDS];
+  fm_sig in[FM_MAX_OPERANDS];
   for (int k = 0; k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
   return fm_flops(n->op, n->nin, in, &n->sig, &n->attr);
 }

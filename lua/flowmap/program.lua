@@ -26,6 +26,8 @@ end
 --- Random numbers (n, shape...), keyed by seed, stream, step and sample: `b:uniform(2, "times")`.
 Batch.uniform, Batch.normal = random "uniform", random "normal"
 
+-- Diagonal samples among the samples first .. last - 1 of a batch (1e-9: eta B may be whole but
+-- for rounding).
 local function diagonal_rows(eta, batch, first, last)
   local total = math.max(1, math.floor(eta * batch + 1e-9))
   return last * total // batch - first * total // batch
@@ -151,4 +153,4 @@ end
 
 core.program = program
 
-return { program = program, Program = Program }
+return { program = program, Program = Program, diagonal_rows = diagonal_rows }

@@ -2,6 +2,7 @@
 -- @module flowmap.step
 
 local fm = require "flowmap"
+local errors = require "flowmap.errors"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
 local Map = require "flowmap.map"
@@ -50,6 +51,10 @@ local function term(job, params, loss, it, stop)
   local L = loss(it)
   if not job.net.weight then return L end
   local w = job.net.weight(params, it.s, it.t)
+  if #w.shape ~= 1 or w.shape[1] ~= L.shape[1] then
+    errors.usage("the network's weight has the shape (%s), expected one value per sample, (%d)",
+      table.concat(w.shape, ", "), L.shape[1])
+  end
   return fm.exp(-w) * L + w
 end
 

@@ -11,6 +11,7 @@ local json = require "flowmap.json"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local schedule = require "flowmap.schedule"
+local program = require "flowmap.program"
 local step_program = require "flowmap.step"
 
 local M = {}
@@ -87,7 +88,7 @@ end
 -- @tparam table cfg
 -- @treturn integer
 function M.diagonal_count(cfg)
-  return math.max(1, math.floor(cfg.eta * cfg.batch))
+  return program.diagonal_rows(cfg.eta, cfg.batch, 0, cfg.batch)
 end
 
 local function finite(x) return x - x == 0 end

@@ -376,10 +376,29 @@ static void test_many_operands(void **state) {
   drop_all(40, out);
 }
 
+/* Beyond the most that an operation takes: rows are copied part by part, columns are refused. */
+static void test_too_many_operands(void **state) {
+  (void)state;
+  for (int axis = 0; axis < 2; axis++) {
+    fm_prog *p = fm_prog_new(ctx);
+    fm_val x[FM_MAX_OPERANDS + 1], y;
+    for (int k = 0; k <= FM_MAX_OPERANDS; k++)
+      x[k] = fm_scale(p, fm_e1(p, &fm_op_copy, fm_full(p, *SIG(2, 1, 1), 1)), k);
+    y = fm_concat(p, FM_MAX_OPERANDS + 1, x, axis);
+    if (axis == 1) {
+      assert_int_equal(y, FM_NONE);
+      assert_sentence(FM_EUSAGE, "65 tensors found, expected at most 64 along axis 2");
+      fm_prog_free(p);
+    } else {
+      assert_true(finish(p, fm_slice(p, y, 0, FM_MAX_OPERANDS, 1)) == FM_MAX_OPERANDS);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_closed_forms), TEST(test_activations), TEST(test_hessian),
       TEST(test_perturbation_confusion), TEST(test_known_point), TEST(test_stop_and_absent),
-      TEST(test_absent_tangents), TEST(test_many_operands)};
+      TEST(test_absent_tangents), TEST(test_many_operands), TEST(test_too_many_operands)};
   return cmocka_run_group_tests_name("derive", tests, NULL, NULL);
 }

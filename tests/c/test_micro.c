@@ -285,6 +285,9 @@ static void test_bad_jobs(void **state) {
   assert_sentence(FM_EUSAGE, "1 and 0 inputs");
   assert_null(fm_exe_new(ctx, 1, p, &(fm_cut){0, NULL, NULL}, 0));
   assert_sentence(FM_EUSAGE, "no micro-batch");
+  fm_cut other = {2, (int[]){0, 0}, (int64_t[]){0, 5, 9}};
+  assert_null(fm_exe_new(ctx, 1, p, &other, 0)); /* would read beyond the last row */
+  assert_sentence(FM_EUSAGE, "input 1 is float64 (5, 2) in a micro-batch of 4 rows");
   fm_exe *e = fm_exe_new(ctx, 1, p, &cut, 0);
   make_outputs(e, out);
   fm_tensor *wrong[] = {NULL, zeros(FM_F64, SHAPE(2, 4, 2)), zeros(FM_F32, SHAPE(2, 5, 2))};
@@ -305,9 +308,27 @@ static void test_bad_jobs(void **state) {
   drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
 }
 
+/* Stacked results have a row per sample, not more (or memory would be overwritten), nor none. */
+static void test_bad_rows(void **state) {
+  (void)state;
+  const fm_cut cut = {2, (int[]){0, 0}, (int64_t[]){0, 3, 6}};
+  for (int k = 0; k < 3; k++) {
+    fm_prog *p = fm_prog_new(ctx);
+    fm_val x = fm_input(p, FM_ROWS, SIG(2, 3, 2));
+    fm_val y[] = {fm_concat(p, 2, (fm_val[]){x, x}, 0), fm_slice(p, x, 0, 0, 2),
+                  fm_full(p, *SIG(0, 0), 1)};
+    static const char *const part[] = {"(6, 2)", "(2, 2)", "()"};
+    fm_output(p, y[k], FM_STACK);
+    assert_null(fm_exe_new(ctx, 1, &p, &cut, FM_PASS_ALL));
+    assert_sentence(FM_EUSAGE, part[k]);
+    fm_prog_free(p);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_gradient), TEST(test_cuts), TEST(test_threads),
                                      TEST(test_random), TEST(test_different_traces),
-                                     TEST(test_sums_in_a_step), TEST(test_bad_jobs)};
+                                     TEST(test_sums_in_a_step), TEST(test_bad_jobs),
+                                     TEST(test_bad_rows)};
   return cmocka_run_group_tests_name("micro", tests, NULL, NULL);
 }

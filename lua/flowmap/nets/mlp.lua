@@ -3,7 +3,7 @@
 --     v_{s,t}(x) = sigma * Dense(h_depth),  h_k = gelu(Dense(h_{k-1})),  h_0 = (s, t, x / sigma)
 --
 -- GELU is the tanh approximation, weights start LeCun-normal (truncated), biases 0; width 512 and
--- depth 5 in two dimensions make 1,054,210 parameters. There is no learned weight: w(s,t) = 0.
+-- depth 5 in two dimensions make 1,054,210 parameters. There is no learned weight: w(s,t) = 1, which scales the gradient by 1/e.
 --
 -- `features` = F > 0 appends sin and cos of (pi/2) k x, k = 1..F, to h_0: a network of limited
 -- width then finds edges sooner. The period of k = 1 is 4, twice the side of [-1,1]^2.
@@ -11,9 +11,15 @@
 
 local fm = require "flowmap"
 
+-- The times enter as they are, or standardised as U[0,1] would be: (t - 1/2) sqrt(12).
+local function time(t, n, cfg)
+  t = fm.reshape(t, { n, 1 })
+  return cfg.time_input == "standard" and (t - 0.5) * math.sqrt(12) or t
+end
+
 local function input(s, t, x, cfg)
-  local column = { x.shape[1], 1 }
-  local parts = { fm.reshape(s, column), fm.reshape(t, column), x / cfg.sigma }
+  local n = x.shape[1]
+  local parts = { time(s, n, cfg), time(t, n, cfg), x / cfg.sigma }
   for k = 1, cfg.features do
     local phase = x * (math.pi / 2 * k)
     parts[#parts + 1] = fm.sin(phase)
@@ -44,6 +50,10 @@ return function(cfg)
     local h = input(s, t, x, cfg)
     for k = 1, cfg.depth do h = fm.gelu(dense(params[k], h)) end
     return dense(params[cfg.depth + 1], h) * cfg.sigma
+  end
+
+  function net.weight(_, s, _)
+    return fm.ones({ s.shape[1] }, s.dtype)
   end
 
   return net

@@ -13,14 +13,15 @@ function M.say(...)
   io.stdout:flush()
 end
 
---- A job with the paper's settings, except that fresh data replace the drawn data set.
+--- A job with the paper's settings, except for the batch and the drawn data set.
 -- @tparam string method
 -- @tparam integer batch
+-- @tparam[opt=0] integer dataset_size 0: fresh data for each step
 -- @treturn table job see flowmap.trainer
-function M.job(method, batch)
+function M.job(method, batch, dataset_size)
   local board = experiment.load "experiments/checkerboard.lua"
   local cfg = experiment.resolve(board, {
-    profile = "paper", method = method, set = { dataset_size = 0, batch = batch },
+    profile = "paper", method = method, set = { dataset_size = dataset_size or 0, batch = batch },
   })
   return trainer.new(board, cfg)
 end

@@ -90,8 +90,9 @@ local function shell(command)
 end
 
 --- Run in a process of its own: a few steps, then this process's peak memory in bytes.
-function M.memory_child()
-  local job = measure.job("lsd", 16384)
+-- @tparam string dataset_size
+function M.memory_child(dataset_size)
+  local job = measure.job("lsd", 16384, math.tointeger(tonumber(dataset_size)))
   for _ = 1, 3 do trainer.step(job) end
   io.stdout:write(string.format("%d\n", measure.peak_memory() or 0))
 end
@@ -99,8 +100,11 @@ end
 --- Peak memory, start-up time, time to trace and plan.
 function M.footprint()
   say("## Footprint")
-  local bytes = tonumber(shell(("%s %s memory-child"):format(arg[-1], arg[0]))) or 0
-  say("peak memory of a process, lsd, batch 16384   %6.0f MiB", bytes / 2 ^ 20)
+  for _, size in ipairs { 0, 10000000 } do
+    local bytes = tonumber(shell(("%s %s memory-child %d"):format(arg[-1], arg[0], size))) or 0
+    say("peak memory of a process, lsd, batch 16384   %6.0f MiB, %s", bytes / 2 ^ 20,
+      size == 0 and "fresh data" or "the paper's 10^7 drawn points")
+  end
   local program = os.getenv "FLOWMAP" or "./flowmap"
   for _, what in ipairs { "--version", "repl < /dev/null" } do
     local times = {}
