@@ -35,9 +35,14 @@ typedef struct fm_exec {
 
 typedef void (*fm_exec_fn)(const fm_exec *e);
 
+/* Several orders of a family at once: y[k] takes the k-th derivative, NULL where it is not wanted. */
+#define FM_ORDERS 3
+typedef void (*fm_family)(int64_t n, void *const y[FM_ORDERS], const void *x);
+
 typedef struct fm_kernel {
-  fm_map map;      /* elementwise operations */
-  fm_exec_fn exec; /* all others */
+  fm_map map;       /* elementwise operations */
+  fm_exec_fn exec;  /* all others */
+  fm_family family; /* elementwise operations whose order is f[0] */
 } fm_kernel;
 
 /* Operands, attributes and value range on which the tests try an operation. */
@@ -109,9 +114,11 @@ fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
 
 #define X(name) extern const fm_op fm_op_##name;
 #define FM_MAPPED(name) X(name)
+#define FM_FAMILY(name) X(name)
 #define FM_OPERATION(name) X(name)
 #include "ops.def"
 #undef FM_MAPPED
+#undef FM_FAMILY
 #undef FM_OPERATION
 #undef X
 

@@ -29,54 +29,70 @@ static inline V sigmoid(V w, V *rest) {
   return s;
 }
 
-static inline V gelu_0(V x) {
-  V r;
-  return x * sigmoid(x * W(x * x), &r);
-}
-
-static inline V gelu_1(V x) { /* s (1 + x (1 - s) w') */
-  V x2 = x * x, r, s = sigmoid(x * W(x2), &r);
-  return s * vfma(x * r, W1(x2), ONE);
-}
-
-static inline V gelu_2(V x) { /* s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2) */
+/* Orders 0, 1 and 2 of gelu, each if it is wanted:
+** x s, s (1 + x (1 - s) w'), s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2). */
+static inline void gelu_orders(V x, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
   V x2 = x * x, r, s = sigmoid(x * W(x2), &r), w1 = W1(x2);
-  V w = vfma(K(12 * GELU_C * GELU_A), x2, K(2) * w1);
-  return s * r * vfma(x * (r - s), w1 * w1, w);
-}
-
-static inline V silu_0(V x) {
-  V r;
-  return x * sigmoid(x, &r);
-}
-
-static inline V silu_1(V x) {
-  V r, s = sigmoid(x, &r);
-  return s * vfma(x, r, ONE);
-}
-
-static inline V silu_2(V x) {
-  V r, s = sigmoid(x, &r);
-  return s * r * vfma(x, r - s, K(2));
-}
-
-FM_MAP1(gelu_0, gelu_0(A))
-FM_MAP1(gelu_1, gelu_1(A))
-FM_MAP1(gelu_2, gelu_2(A))
-FM_MAP1(silu_0, silu_0(A))
-FM_MAP1(silu_1, silu_1(A))
-FM_MAP1(silu_2, silu_2(A))
-
-/* The map of a family picks the kernel of the order. */
-#define ARGS int64_t n, void *y, const void *a, const void *b, const void *c, const double *f
-#define FAMILY(name)                                                 \
-  void FM_FN(name)(ARGS);                                            \
-  void FM_FN(name)(ARGS) {                                           \
-    fm_map map = f[0] < 0.5   ? FM_FN(name##_0)                      \
-                 : f[0] < 1.5 ? FM_FN(name##_1)                      \
-                              : FM_FN(name##_2);                     \
-    map(n, y, a, b, c, f);                                           \
+  if (want[0]) y[0] = x * s;
+  if (want[1]) y[1] = s * vfma(x * r, w1, ONE);
+  if (want[2]) {
+    V w = vfma(K(12 * GELU_C * GELU_A), x2, K(2) * w1);
+    y[2] = s * r * vfma(x * (r - s), w1 * w1, w);
   }
+}
+
+/* x s, s (1 + x (1 - s)), s (1 - s) (2 + x (1 - 2 s)) with s = s(x) */
+static inline void silu_orders(V x, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
+  V r, s = sigmoid(x, &r);
+  if (want[0]) y[0] = x * s;
+  if (want[1]) y[1] = s * vfma(x, r, ONE);
+  if (want[2]) y[2] = s * r * vfma(x, r - s, K(2));
+}
+
+/*
+** A family's kernels: all wanted orders in one sweep, specialised for the sets that occur (a loop
+** with constant `want` has no branches), and the map, which is the sweep for one order.
+*/
+#define SWEEP(name, w0, w1, w2)                                                        \
+  do {                                                                                 \
+    static const bool want[FM_ORDERS] = {w0, w1, w2};                                  \
+    for (int64_t i = 0; i < n; i += VN) {                                              \
+      int64_t left = n - i;                                                            \
+      V v[FM_ORDERS];                                                                  \
+      name##_orders(left >= VN ? vload(x + i) : vloadn(x + i, left), v, want);         \
+      for (int k = 0; k < FM_ORDERS; k++) {                                            \
+        if (!want[k]) continue;                                                        \
+        if (left >= VN)                                                                \
+          vstore((T *)y[k] + i, v[k]);                                                 \
+        else                                                                           \
+          vstoren((T *)y[k] + i, v[k], left);                                          \
+      }                                                                                \
+    }                                                                                  \
+  } while (0)
+
+#define FAMILY(name)                                                                   \
+  void FM_FN(name##_family)(int64_t n, void *const y[FM_ORDERS], const void *from);    \
+  void FM_FN(name##_family)(int64_t n, void *const y[FM_ORDERS], const void *from) {   \
+    const T *x = from;                                                                 \
+    switch ((y[0] != NULL) + 2 * (y[1] != NULL) + 4 * (y[2] != NULL)) {                \
+      case 1: SWEEP(name, 1, 0, 0); break;                                             \
+      case 2: SWEEP(name, 0, 1, 0); break;                                             \
+      case 3: SWEEP(name, 1, 1, 0); break;                                             \
+      case 4: SWEEP(name, 0, 0, 1); break;                                             \
+      case 5: SWEEP(name, 1, 0, 1); break;                                             \
+      case 6: SWEEP(name, 0, 1, 1); break;                                             \
+      case 7: SWEEP(name, 1, 1, 1); break;                                             \
+      default: break;                                                                  \
+    }                                                                                  \
+  }                                                                                    \
+  void FM_FN(name)(ARGS);                                                              \
+  void FM_FN(name)(ARGS) {                                                             \
+    void *one[FM_ORDERS] = {NULL, NULL, NULL};                                         \
+    (void)b, (void)c;                                                                  \
+    one[f[0] < 0.5 ? 0 : f[0] < 1.5 ? 1 : 2] = y;                                      \
+    FM_FN(name##_family)(n, one, a);                                                   \
+  }
+#define ARGS int64_t n, void *y, const void *a, const void *b, const void *c, const double *f
 FAMILY(gelu)
 FAMILY(silu)
 

@@ -12,15 +12,20 @@
 #define FM_MAPPED(name)                                                                     \
   void FM_FN(name)(int64_t n, void *y, const void *a, const void *b, const void *c,         \
                    const double *f);
+#define FM_FAMILY(name) \
+  FM_MAPPED(name)       \
+  void FM_FN(name##_family)(int64_t n, void *const y[FM_ORDERS], const void *x);
 #define FM_OPERATION(name) void FM_FN(name)(const fm_exec *e);
 #include "../ops.def"
 #undef FM_MAPPED
+#undef FM_FAMILY
 #undef FM_OPERATION
 
 extern const fm_kernel FM_FN(kernels)[];
 const fm_kernel FM_FN(kernels)[] = {
-#define FM_MAPPED(name) {FM_FN(name), NULL},
-#define FM_OPERATION(name) {NULL, FM_FN(name)},
+#define FM_MAPPED(name) {FM_FN(name), NULL, NULL},
+#define FM_FAMILY(name) {FM_FN(name), NULL, FM_FN(name##_family)},
+#define FM_OPERATION(name) {NULL, FM_FN(name), NULL},
 #include "../ops.def"
 };
 
@@ -28,15 +33,18 @@ const fm_kernel FM_FN(kernels)[] = {
 
 enum {
 #define FM_MAPPED(name) ID_##name,
+#define FM_FAMILY(name) ID_##name,
 #define FM_OPERATION(name) ID_##name,
 #include "../ops.def"
   COUNT
 #undef FM_MAPPED
+#undef FM_FAMILY
 #undef FM_OPERATION
 };
 
 static const fm_op *const table[COUNT] = {
 #define FM_MAPPED(name) &fm_op_##name,
+#define FM_FAMILY(name) &fm_op_##name,
 #define FM_OPERATION(name) &fm_op_##name,
 #include "../ops.def"
 };

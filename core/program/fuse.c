@@ -13,9 +13,10 @@ typedef struct builder {
   fm_fused *f;
   int id;        /* of the group */
   int *slot_of;  /* per value: its slot in this pass, -1 none */
-  int *last;     /* per value: the last micro-operation (or nmicro for a sum) that reads it */
+  int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
   int freed[64]; /* scratch blocks free for another value */
   int nfreed;
+  int at;        /* number of the node being built */
 } builder;
 
 static fm_slot *new_slot(builder *b, fm_slot_kind kind, fm_val v) {
@@ -72,11 +73,30 @@ static void release(builder *b, fm_val v, int at) {
   b->last[v] = -1; /* an operand used twice is released once */
 }
 
+/* The slot that takes value v. */
+static int target(builder *b, fm_val v) {
+  fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
+  if (s->kind == SLOT_TEMP) s->scratch = new_scratch(b);
+  return b->slot_of[v] = (int)(s - b->f->slot);
+}
+
+/* Further orders of the same function of the same operand ride along with the first one. */
+static void add_orders(builder *b, fm_micro *m, fm_val v) {
+  const fm_prog *p = b->plan->p;
+  m->family = true;
+  for (int k = 0; k < FM_ORDERS; k++) m->order[k] = -1;
+  m->order[(int)m->f[0]] = m->dst;
+  for (fm_val u = v + 1; u < p->n; u++)
+    if (b->g->group[u] == b->id && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0))
+      m->order[(int)p->node[u].attr.f[0]] = target(b, u);
+}
+
 static void add_micro(builder *b, fm_val v) {
   const fm_prog *p = b->plan->p;
   const fm_node *n = &p->node[v];
-  int at = b->f->nmicro, in[3] = {0, 0, 0};
+  int at = b->at++, in[3] = {0, 0, 0};
   bool repeat = n->op == &fm_op_broadcast; /* a broadcast that must exist in memory */
+  bool done = b->slot_of[v] >= 0;          /* made with an earlier order */
   for (int k = 0; k < n->nin && !repeat; k++) in[k] = source(b, fm_ins(p, v)[k]);
   if (repeat) {
     fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
@@ -84,14 +104,17 @@ static void add_micro(builder *b, fm_val v) {
     set_strides(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
     in[0] = (int)(s - b->f->slot);
   }
-  for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
-  fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
-  if (s->kind == SLOT_TEMP) s->scratch = new_scratch(b);
-  b->slot_of[v] = (int)(s - b->f->slot);
-  b->f->micro[b->f->nmicro++] =
-      (fm_micro){repeat ? &fm_op_copy : n->op, v, b->slot_of[v], in[0],
-                 n->nin > 1 ? in[1] : in[0], n->nin > 2 ? in[2] : in[0],
-                 {n->attr.f[0], n->attr.f[1]}};
+  bool family = fm_kernel_of(n->op, n->sig.dtype)->family != NULL;
+  if (!done && !family) /* orders are written one after the other: not over their operand */
+    for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
+  if (!done) {
+    fm_micro *m = &b->f->micro[b->f->nmicro++];
+    *m = (fm_micro){repeat ? &fm_op_copy : n->op, v, target(b, v), in[0],
+                    n->nin > 1 ? in[1] : in[0], n->nin > 2 ? in[2] : in[0],
+                    {0}, false, {n->attr.f[0], n->attr.f[1]}};
+    if (family) add_orders(b, m, v);
+  }
+  if (done || family) release(b, fm_arg(p, v, 0), at);
 }
 
 static void add_reduce(builder *b, fm_val v) {

@@ -115,6 +115,12 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
     memset(fm_address(f, g->reduce[k].v), 0, fm_sig_bytes(&f->plan->p->node[g->reduce[k].v].sig));
 }
 
+static void run_family(const pass *s, const fm_micro *m, int64_t n) {
+  void *y[FM_ORDERS];
+  for (int k = 0; k < FM_ORDERS; k++) y[k] = m->order[k] < 0 ? NULL : s->now[m->order[k]];
+  fm_kernel_of(m->op, s->g->domain.dtype)->family(n, y, s->now[m->a]);
+}
+
 void fm_fused_run(const fm_fused *g, const fm_frame *f) {
   pass s;
   size_t size = fm_dtype_size(g->domain.dtype);
@@ -131,6 +137,10 @@ void fm_fused_run(const fm_fused *g, const fm_frame *f) {
     }
     for (int k = 0; k < g->nmicro; k++) {
       const fm_micro *m = &g->micro[k];
+      if (m->family) {
+        run_family(&s, m, n);
+        continue;
+      }
       s.map[k](n, s.now[m->dst], s.now[m->a], s.now[m->b], s.now[m->c], m->f);
     }
     for (int k = 0; k < g->nreduce; k++)

@@ -40,6 +40,8 @@ typedef struct fm_micro { /* one vector operation on blocks */
   const fm_op *op;
   fm_val v;
   int dst, a, b, c; /* slots */
+  int order[FM_ORDERS]; /* of a family: the slot of each order, -1 if not wanted */
+  bool family;
   double f[2];
 } fm_micro;
 

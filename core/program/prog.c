@@ -70,7 +70,7 @@ static uint64_t hash_of(const fm_node *n, const fm_val *in) {
 static bool same(const fm_prog *p, fm_val v, const fm_node *n, const fm_val *in) {
   const fm_node *m = &p->node[v];
   return m->op == n->op && m->nin == n->nin && memcmp(&m->attr, &n->attr, sizeof n->attr) == 0 &&
-         memcmp(fm_ins(p, v), in, (size_t)n->nin * sizeof *in) == 0;
+         (n->nin == 0 || memcmp(fm_ins(p, v), in, (size_t)n->nin * sizeof *in) == 0);
 }
 
 /* The place of an equal node, or the free place where it would go. */

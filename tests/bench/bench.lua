@@ -34,8 +34,8 @@ end
 local info, ok = fm.info(), true
 measure.say("flowmap %s, %s, %d threads, BLAS %s", info.version, info.isa, info.threads, info.blas)
 measure.say([[
-best, median: by the clock. cpu: median of what a second of processor time does, on one thread; other
-programs on the machine hardly change it. %% of peak compares best with best, and so on.
+best, median: by the clock. cpu: median of what a second of processor time does, on one thread;
+other programs on the machine hardly change it. %% of peak compares best with best, and so on.
 ]])
 for _, name in ipairs(chosen) do ok = sections[name]() ~= false and ok end
 os.exit(ok and 0 or 1, true)

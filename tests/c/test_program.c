@@ -45,8 +45,16 @@ static int step(growth *g, const char *name, int nin, const int *in, fm_attr att
   return g->n++;
 }
 
-static int scaled(growth *g, int a, double by) {
-  return step(g, "affine", 1, &a, (fm_attr){{0}, {by, 0.01}});
+static void scaled(growth *g, int a, double by) {
+  step(g, "affine", 1, &a, (fm_attr){{0}, {by, 0.01}});
+}
+
+/* So that rounding errors are not magnified: the sine of a large number is anything. */
+static void bounded(growth *g, int a) {
+  double most = 0;
+  for (int64_t i = 0; i < fm_shape_count(&g->t[a]->shape); i++)
+    most = fmax(most, fabs(fm_tensor_get(g->t[a], i)));
+  if (most > 4) step(g, "tanh", 1, &a, (fm_attr){{0}, {0}});
 }
 
 /* An earlier value of the same shape as a, a itself perhaps. */
@@ -70,7 +78,7 @@ static void grow_binary(growth *g) {
     in[0] = step(g, "lt", 2, (int[]){in[1], in[2]}, (fm_attr){{0}, {0}});
     step(g, "where", 3, in, (fm_attr){{0}, {0}});
   } else {
-    scaled(g, step(g, names[pick(g, 6)], 2, in, (fm_attr){{0}, {0}}), 0.6);
+    bounded(g, step(g, names[pick(g, 6)], 2, in, (fm_attr){{0}, {0}}));
   }
 }
 

@@ -58,9 +58,16 @@ end
 -- @param x (n, d)
 -- @treturn number
 function M.sd(x)
-  local n = x.shape[1]
-  local mean = fm.sum(x, 1, true) / n
-  return math.sqrt(fm.mean(fm.square(x - mean)):item())
+  local n, d = x.shape[1], x.shape[2]
+  local function sums(f, centre) -- block by block: no second copy of the data
+    local program = fm.program(function(c, b)
+      return { sum = fm.cast(fm.sum(f(b.rows.x - c), 1, true), "float64") }
+    end, { shared = centre, rows = { x = { d, dtype = x.dtype } }, micro = 8192 })
+    return program:run { shared = centre, rows = { x = x }, batch = n }.sum
+  end
+  local mean = sums(function(r) return r end, fm.zeros({ 1, d }, x.dtype)) / n
+  local squares = sums(fm.square, fm.cast(mean, x.dtype))
+  return math.sqrt(fm.mean(squares):item() / n)
 end
 
 return M

@@ -144,13 +144,14 @@ function M.run()
     local peer <close> = start(python)
     if peer then
       found = true
-      say("PyTorch %s (%s), %d threads, OMP_WAIT_POLICY=PASSIVE", peer.about.torch, python, peer.about.threads)
+      say("PyTorch %s (%s), %d threads, OMP_WAIT_POLICY=PASSIVE", peer.about.torch, python,
+        peer.about.threads)
       compare(peer)
     end
   end
   if not found then
-    say("no Python with torch was found; FLOWMAP_PEERS='python3 /path/to/python' names some, and "
-      .. "Debian's is the package python3-torch (with libopenblas0-openmp)")
+    say("no Python with torch was found; FLOWMAP_PEERS names some, separated by blanks, "
+      .. "and\nDebian's is the package python3-torch (with libopenblas0-openmp)")
   end
 end
 
