@@ -27,7 +27,7 @@ ablations.grid = {
 }
 
 ablations.settings = {
-  net = "mlp", width = 128, depth = 4,
+  net = "mlp", width = 128, depth = 4, time_input = "standard",
   optimiser = "radam", schedule = "linear", clip = 10,
   nfe = { 1, 2, 4 },
 }
@@ -43,13 +43,13 @@ ablations.profiles = {
     ema = { 0.9 }, eval_samples = 5000,
   },
   laptop = {
-    batch = 256, micro = 256, steps = 1500, lr = 3e-3, ema = { 0.99 }, eval_samples = 100000,
+    batch = 256, micro = 256, steps = 1500, lr = 2e-3, ema = { 0.99 }, eval_samples = 100000,
   },
   long = {
-    batch = 256, micro = 256, steps = 10000, lr = 2e-3, ema = { 0.999 },
+    batch = 256, micro = 256, steps = 5000, lr = 2e-3, ema = { 0.999 }, eval_samples = 200000,
   },
   paper = {
-    width = 512, depth = 5, batch = 100000, micro = 512, steps = 50000, lr = 1e-3,
+    width = 512, depth = 5, time_input = "raw", batch = 100000, micro = 512, steps = 50000, lr = 1e-3,
     schedule = "sqrt", ema = { 0.999, 0.9999 },
   },
 }

@@ -1,7 +1,7 @@
 /*
-** test_derive.c - nested derivatives against closed forms: every sequence of forward and reverse mode
-** up to third order, Hessians, activations to fourth order, and what makes nesting hard: variables
-** of equal value, stopped values, functions that do not depend on their argument.
+** test_derive.c - nested derivatives against closed forms: every sequence of forward and reverse
+** mode up to third order, Hessians, activations to fourth order, and what makes nesting hard:
+** variables of equal value, stopped values, functions that do not depend on their argument.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -88,8 +88,12 @@ static void d_pow(double x, double d[4]) { d_power(x, d, 2.5); }
 static void d_log(double x, double d[4]) {
   d[0] = log(x), d[1] = 1 / x, d[2] = -1 / (x * x), d[3] = 2 / (x * x * x);
 }
-static void d_sin(double x, double d[4]) { d[0] = sin(x), d[1] = cos(x), d[2] = -d[0], d[3] = -d[1]; }
-static void d_cos(double x, double d[4]) { d[0] = cos(x), d[1] = -sin(x), d[2] = -d[0], d[3] = -d[1]; }
+static void d_sin(double x, double d[4]) {
+  d[0] = sin(x), d[1] = cos(x), d[2] = -d[0], d[3] = -d[1];
+}
+static void d_cos(double x, double d[4]) {
+  d[0] = cos(x), d[1] = -sin(x), d[2] = -d[0], d[3] = -d[1];
+}
 static void d_xsin(double x, double d[4]) {
   d[0] = x * sin(x), d[1] = sin(x) + x * cos(x), d[2] = 2 * cos(x) - x * sin(x);
   d[3] = -3 * sin(x) - x * cos(x);
@@ -126,8 +130,8 @@ static void test_closed_forms(void **state) {
       double d[4];
       table[k].d(fm_tensor_get(x, i), d);
       for (int j = 0; j < NORDERS; j++) {
-        double want = d[strlen(orders[j])];
-        assert_within(fabs(fm_tensor_get(y[j], i) - want) / (1 + fabs(want)), 1e-12, table[k].name, j);
+        double want = d[strlen(orders[j])], error = fabs(fm_tensor_get(y[j], i) - want);
+        assert_within(error / (1 + fabs(want)), 1e-12, table[k].name, j);
       }
     }
     drop_all(NORDERS, y);
@@ -205,7 +209,8 @@ static fm_val hessian_times(fm_prog *p, fm_val a, fm_val x, fm_val v, const char
 static void test_hessian(void **state) {
   (void)state;
   fm_tensor *in[3] = {random_tensor(FM_F64, SHAPE(2, M, N), -1, 1, 1),
-                      random_tensor(FM_F64, SHAPE(2, N, 1), -1, 1, 2), zeros(FM_F64, SHAPE(2, N, 1))};
+                      random_tensor(FM_F64, SHAPE(2, N, 1), -1, 1, 2),
+                      zeros(FM_F64, SHAPE(2, N, 1))};
   fm_prog *p = fm_prog_new(ctx);
   fm_val a = fm_input(p, FM_SHARED, SIG(2, M, N)), x = fm_input(p, FM_SHARED, SIG(2, N, 1));
   fm_val v = fm_input(p, FM_SHARED, SIG(2, N, 1));
@@ -271,8 +276,8 @@ static fm_val point(fm_prog *p, bool known) {
 }
 
 /*
-** d/dx (x d/dy (x + y)) at x = y = 1 is 1 (Siskind and Pearlmutter's example); d/dx (x d/dy (x y)) is
-** 2 x. The variables have one value but must stay two.
+** d/dx (x d/dy (x + y)) at x = y = 1 is 1 (Siskind and Pearlmutter's example); d/dx (x d/dy (x y))
+** is 2 x. The variables have one value but must stay two.
 */
 static void test_perturbation_confusion(void **state) {
   (void)state;
@@ -370,7 +375,8 @@ static void test_many_operands(void **state) {
   run_once(p, FM_PASS_ALL, 1, in, out);
   for (int k = 0; k < 40; k++)
     for (int i = 0; i < 2; i++)
-      assert_within(fabs(fm_tensor_get(out[k], i) - sin(fm_tensor_get(in[k], i))), 1e-15, "part", k);
+      assert_within(fabs(fm_tensor_get(out[k], i) - sin(fm_tensor_get(in[k], i))), 1e-15, "part",
+                    k);
   fm_prog_free(p);
   drop_all(40, in);
   drop_all(40, out);

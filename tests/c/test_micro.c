@@ -96,7 +96,7 @@ static void make_inputs(fm_tensor **in) {
 
 /* ------------------------------------------------------------------ cuts */
 
-/* Micro-batches of at most `most` rows, all as equal as can be; two traces where sizes differ. */
+/* So many micro-batches, as equal as can be; two traces where sizes differ. */
 static fm_exe *cut_into(int micros, int passes, bool gradient) {
   int which[BATCH];
   int64_t row0[BATCH + 1], small = BATCH / micros;
@@ -160,7 +160,8 @@ static void test_cuts(void **state) {
   for (int micros = 2; micros <= BATCH; micros++)
     for (int off = 0; off < 2; off++) {
       run_cut(micros, off ? 0 : FM_PASS_ALL, in, out);
-      for (int k = 0; k < NOISE; k++) assert_within(worst(out[k], whole[k], 1), 1e-12, "cut", micros);
+      for (int k = 0; k < NOISE; k++)
+        assert_within(worst(out[k], whole[k], 1), 1e-12, "cut", micros);
       assert_memory_equal(out[NOISE]->data, whole[NOISE]->data, whole[NOISE]->bytes);
       drop_all(NOUT, out);
     }
@@ -179,7 +180,8 @@ static void test_threads(void **state) {
     for (int round = 0; round < 40; round++) {
       assert_int_equal(fm_set_threads(ctx, 1 + round % 4), FM_OK);
       run_exe(e, in, out);
-      for (int k = 0; k < NOUT; k++) assert_memory_equal(out[k]->data, first[k]->data, out[k]->bytes);
+      for (int k = 0; k < NOUT; k++)
+        assert_memory_equal(out[k]->data, first[k]->data, out[k]->bytes);
       drop_all(NOUT, out);
     }
     fm_exe_free(e);
@@ -188,7 +190,7 @@ static void test_threads(void **state) {
   drop_all(NIN, in);
 }
 
-/* ------------------------------------------------------------------ random numbers, other traces */
+/* ------------------------------------------------------------------ random, other traces */
 
 /* Keyed by seed, stream, step and sample: each changes the numbers, the cut does not. */
 static void test_random(void **state) {
@@ -199,7 +201,8 @@ static void test_random(void **state) {
     a.i[7] = stream, a.f[1] = 1;
     fm_output(p, fm_emit(p, &fm_op_uniform, 0, NULL, &a), FM_STACK);
   }
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){3, (int[]){0, 0, 0}, (int64_t[]){8, 12, 16, 20}}, 0);
+  fm_cut cut = {3, (int[]){0, 0, 0}, (int64_t[]){8, 12, 16, 20}};
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &cut, 0);
   static const fm_job jobs[] = {{1, 1, NULL, NULL}, {2, 1, NULL, NULL}, {1, 2, NULL, NULL}};
   fm_tensor *out[3][2];
   for (int k = 0; k < 3; k++) {
@@ -249,7 +252,8 @@ static void test_different_traces(void **state) {
       assert_true(fm_tensor_get(out[1], i) == value);
       want[i % 2] += value;
     }
-  for (int i = 0; i < 2; i++) assert_within(fabs(fm_tensor_get(out[0], i) - want[i]), 1e-14, "sum", i);
+  for (int i = 0; i < 2; i++)
+    assert_within(fabs(fm_tensor_get(out[0], i) - want[i]), 1e-14, "sum", i);
   fm_exe_free(e);
   for (int k = 0; k < 3; k++) fm_prog_free(p[k]);
   drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
@@ -295,7 +299,8 @@ static void test_bad_jobs(void **state) {
   for (int k = 0; k < 3; k++) {
     assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &wrong[k], out}), FM_EUSAGE);
     assert_sentence(FM_EUSAGE, part[k]);
-    assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, (fm_tensor *[]){out[0], wrong[k]}}), FM_EUSAGE);
+    fm_tensor *bad[2] = {out[0], wrong[k]};
+    assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, bad}), FM_EUSAGE);
     assert_sentence(FM_EUSAGE, part[k]);
   }
   assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, out}), FM_OK);

@@ -104,7 +104,8 @@ static void test_binary(void **state) {
       }
       fm_tensor *y = apply("where", 3, x, (fm_attr){{0}, {0}});
       for (int i = 0; i < 35; i++)
-        assert_true(fm_tensor_get(y, i) == fm_tensor_get(x[fm_tensor_get(x[0], i) != 0 ? 1 : 2], i));
+        assert_true(fm_tensor_get(y, i) ==
+                    fm_tensor_get(x[fm_tensor_get(x[0], i) != 0 ? 1 : 2], i));
       fm_tensor_drop(y);
       drop_all(3, x);
     }
@@ -278,9 +279,10 @@ static void test_softmax(void **state) {
       double top = -INFINITY, total = 0;
       for (int64_t i = 0; i < n; i++) top = fmax(top, fm_tensor_get(x, r * n + i));
       for (int64_t i = 0; i < n; i++) total += exp(fm_tensor_get(x, r * n + i) - top);
-      for (int64_t i = 0; i < n; i++)
-        assert_within(fabs(fm_tensor_get(y, r * n + i) -
-                           exp(fm_tensor_get(x, r * n + i) - top) / total), 1e-6, "softmax", (int)n);
+      for (int64_t i = 0; i < n; i++) {
+        double want = exp(fm_tensor_get(x, r * n + i) - top) / total;
+        assert_within(fabs(fm_tensor_get(y, r * n + i) - want), 1e-6, "softmax", (int)n);
+      }
     }
     drop_all(2, (fm_tensor *[]){x, y});
   }
