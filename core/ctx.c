@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "blas.h"
 #include "fm.h"
 #include "kernels/isa.h"
 
@@ -190,6 +191,7 @@ fm_ctx *fm_ctx_new(int threads) {
   pthread_cond_init(&ctx->done, NULL);
   ctx->threads = threads > 0 && threads <= MAX_THREADS ? threads : default_threads();
   fm_isa(); /* decide before threads ask */
+  fm_blas_init();
   return ctx;
 }
 

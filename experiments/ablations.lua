@@ -49,8 +49,8 @@ ablations.profiles = {
     batch = 256, micro = 256, steps = 5000, lr = 2e-3, ema = { 0.999 }, eval_samples = 200000,
   },
   paper = {
-    width = 512, depth = 5, time_input = "raw", batch = 100000, micro = 512, steps = 50000, lr = 1e-3,
-    schedule = "sqrt", ema = { 0.999, 0.9999 },
+    width = 512, depth = 5, time_input = "raw", batch = 100000, micro = 512, steps = 50000,
+    lr = 1e-3, schedule = "sqrt", ema = { 0.999, 0.9999 },
   },
 }
 

@@ -33,10 +33,10 @@ local checkerboard = {
 
 -- ## The network and what all profiles share
 --
--- A multilayer perceptron with GELU takes $(s, t, x/\sigma)$; the reference has five hidden layers of
--- width 512. The optimiser is RAdam with the gradient's norm clipped. Averages of the weights are
--- kept, and the first of them is evaluated, always at the last step: no checkpoint is chosen by its
--- result.
+-- A multilayer perceptron with GELU takes $(s, t, x/\sigma)$; the reference has five hidden layers
+-- of width 512. The optimiser is RAdam with the gradient's norm clipped. Averages of the weights
+-- are kept, and the first of them is evaluated, always at the last step: no checkpoint is chosen by
+-- its result.
 
 checkerboard.settings = {
   data = "checkerboard",
@@ -53,9 +53,9 @@ checkerboard.settings = {
 -- weeks on a laptop's processor. `laptop` and `long` ask what can be had in minutes. What we learnt
 -- on the way, each from pairs of short LSD runs at equal cost (`paper/exploration.csv` has them):
 --
--- - The number of updates counts most, then depth; width hardly matters at this size. A network of
---   eight layers of width 128 costs an eighth of the reference per sample, and its evaluation, which
---   would else take longer than the training, as well.
+-- - The number of updates counts most, then depth; width hardly matters at this size. A network
+--   of eight layers of width 128 costs a ninth of the reference per sample, and so does its
+--   evaluation, which would else take longer than the training.
 -- - Small batches, fresh draws in place of a stored data set, and a learning rate that falls
 --   linearly to zero. Rates above $3 \cdot 10^{-3}$, or a heavy off-diagonal term, may diverge: the
 --   target of self-distillation moves with the network.

@@ -66,7 +66,8 @@ end
 --- Do `body(trace)` in the open trace; or in a new one, and run it.
 local function traced(body)
   if current then return body(current) end
-  local trace <close> = setmetatable({ t = core.trace() }, { __close = function(s) s.t:close() end })
+  local close = { __close = function(self) self.t:close() end }
+  local trace <close> = setmetatable({ t = core.trace() }, close)
   local results = table.pack(M.within(trace.t, body, trace.t))
   local n = 0
   for k = 1, results.n do

@@ -52,7 +52,7 @@ M.list = {
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "width", 512, positive, "width of the hidden layers" },
   { "depth", 5, positive, "number of hidden layers" },
-  { "time_input", "raw", one_of("raw", "standard"), "s and t as they are, or with mean 0, variance 1" },
+  { "time_input", "raw", one_of("raw", "standard"), "s, t as they are, or with mean 0, sd 1" },
   { "features", 0, at_least_0, "pairs of sines and cosines of each coordinate" },
   { "dtype", "float32", one_of("float32", "float64"), "number format of training" },
   { "batch", 256, positive, "samples per step" },

@@ -292,7 +292,7 @@ static void test_perturbation_confusion(void **state) {
   }
 }
 
-/* A variable whose value happens to be a known number is a variable still: (x^2 + 3 x)' = 5 at 1. */
+/* A variable whose value is a known number is a variable still: (x^2 + 3 x)' = 5 at 1. */
 static void test_known_point(void **state) {
   (void)state;
   for (int k = 0; k < 4; k++) {
