@@ -57,19 +57,19 @@ checkerboard.settings = {
 --   of eight layers of width 128 costs a ninth of the reference per sample, and so does its
 --   evaluation, which would else take longer than the training.
 -- - Small batches, fresh draws in place of a stored data set, and a learning rate that falls
---   linearly to zero. Rates above $3 \cdot 10^{-3}$, or a heavy off-diagonal term, may diverge: the
---   target of self-distillation moves with the network.
+--   linearly to zero.
 -- - The times enter with mean 0 and variance 1 rather than as they are: better at every $N$.
 -- - A weight above 1 on the off-diagonal term helps few steps and, in short runs, costs some at
---   many steps; so does a smaller diagonal fraction.
+--   many steps; so does a smaller diagonal fraction. A heavy one diverges, for the target of
+--   self-distillation moves with the network.
 -- - Fourier features of $x$, and more times $(s,t)$ on the sampler's own grid, did not help.
 --
 -- The progressive losses, small because they compare velocities and not derivatives, bear a larger
--- weight. ESD with the paper's stop-gradient, `full`, diverged in this setting after 25,000 updates
--- (and after 14,000 at half the rate): $\nabla X \cdot v$ then is a target that the network moves but
--- does not feel. With `convex`, which stops the gradient at $v_{s,s}$ alone, it trains well, so the
--- two profiles use that; the [ablations](#ablations) compare both. `smoke` only shows that
--- everything works.
+-- weight. ESD with the paper's stop-gradient, `full`, diverged in this setting, and at half its
+-- rate as well: $\nabla X \cdot v$ then is a target that the network moves but does not feel. With
+-- `convex`, which stops the gradient at $v_{s,s}$ alone, it trains well, so **the laptop and long
+-- profiles train ESD with `convex`, not with the paper's `full`**; the [ablations](#ablations)
+-- compare both. `smoke` only shows that everything works.
 
 local OWN = {
   ["psd-m"] = { off_weight = 10 }, ["psd-u"] = { off_weight = 10 }, esd = { stop = "convex" },

@@ -15,8 +15,9 @@ local tree = require "flowmap.tree"
 local M = {}
 
 -- The modules of every run, besides its loss, net and data set.
-local MODULES = { "evaluate", "interpolants", "losses.diagonal", "losses.init", "map", "metrics",
-  "nets.init", "sampler", "schedule", "step", "times", "trainer" }
+local MODULES = { "autodiff", "evaluate", "interpolants", "losses.diagonal", "losses.init", "map",
+  "metrics", "nets.init", "optimiser", "program", "sampler", "schedule", "step", "tensor", "times",
+  "trainer" }
 
 -- When to save and to print does not change a result.
 local IGNORED = { save_every = true }

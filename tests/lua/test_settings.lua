@@ -146,6 +146,12 @@ t.test("comments do not change what a source means, constants do", function()
   local first = meaning "local x = 3\nreturn x"
   t.eq(meaning "-- prose\nlocal x = 3 -- more\n\n\nreturn x", first)
   t.eq(meaning "local x = 4\nreturn x" == first, false)
+  -- a line more moves functions, but changes nothing; text in strings is no comment
+  local f = meaning "return function() return 'a -- b', [[c\n-- d]] end"
+  local same = "-- title\n\nreturn function() -- f\n  return 'a -- b', [[c\n-- d]]\nend --[[ x\n]]"
+  t.eq(meaning(same), f)
+  t.eq(meaning "return function() return 'a -- c', [[c\n-- d]] end" == f, false)
+  t.eq(meaning "return function() return 'a -- b', [[c\n-- e]] end" == f, false)
   os.remove(path)
 end)
 

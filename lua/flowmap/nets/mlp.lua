@@ -3,7 +3,7 @@
 --     v_{s,t}(x) = sigma * Dense(h_depth),  h_k = gelu(Dense(h_{k-1})),  h_0 = (s, t, x / sigma)
 --
 -- GELU is the tanh approximation, weights start LeCun-normal (truncated), biases 0; width 512 and
--- depth 5 in two dimensions make 1,054,210 parameters. There is no learned weight: w(s,t) = 1, which
+-- depth 5 in two dimensions make 1,054,210 parameters. There is no learned weight: w(s,t) = 1 only
 -- scales the gradient by 1/e.
 --
 -- `features` = F > 0 appends sin and cos of (pi/2) k x, k = 1..F, to h_0: a network of limited
