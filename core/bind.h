@@ -29,14 +29,15 @@ fm_ctx *bind_ctx(lua_State *L);
 int bind_raise(lua_State *L);
 int bind_fail(lua_State *L, fm_err code, const char *format, ...);
 
-value *bind_value(lua_State *L, int arg);         /* raises a sentence if it is none, or stale */
-value *bind_test(lua_State *L, int arg);          /* NULL if it is none */
+value *bind_value(lua_State *L, int arg); /* raises a sentence if it is none, or stale */
+value *bind_test(lua_State *L, int arg);  /* NULL if it is none */
 fm_sig bind_sig(lua_State *L, const value *x);
-void bind_push_tensor(lua_State *L, fm_tensor *t); /* takes the reference; NULL raises */
-fm_tensor *bind_tensor(lua_State *L, int arg);     /* an eager one, or raises */
+void bind_push_tensor(lua_State *L, fm_tensor *t);        /* takes the reference; NULL raises */
+fm_tensor *bind_tensor(lua_State *L, int arg);            /* an eager one, or raises */
 void bind_push_traced(lua_State *L, int trace, fm_val v); /* trace: stack index of its userdata */
 trace_box *bind_trace(lua_State *L, int arg);
-fm_val bind_lift(lua_State *L, trace_box *tr, value *x); /* a value of the trace; constants lifted */
+fm_val bind_lift(lua_State *L, trace_box *tr,
+                 value *x); /* a value of the trace; constants lifted */
 
 void bind_shape(lua_State *L, int arg, fm_shape *s); /* a table of sizes, or one number */
 void bind_push_shape(lua_State *L, const fm_shape *s);

@@ -107,7 +107,8 @@ static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
   int64_t a = luaL_checkinteger(L, arg);
   int64_t axis = a < 0 ? nd + a : a - 1;
   if (a == 0 || axis < 0 || axis >= nd)
-    bind_fail(L, FM_EUSAGE, "%s: axis %d found, expected 1 to %d or -1 to -%d", op->name, (int)a, nd, nd);
+    bind_fail(L, FM_EUSAGE, "%s: axis %d found, expected 1 to %d or -1 to -%d", op->name, (int)a,
+              nd, nd);
   return axis;
 }
 
@@ -138,25 +139,25 @@ static void read_list(lua_State *L, reader *r) {
 static void read_arg(lua_State *L, reader *r, char kind) {
   fm_shape s;
   switch (kind) {
-    case 't': add_operand(L, r, r->arg); break;
-    case 'T': read_list(L, r); break;
-    case 'n': r->attr.f[r->nf++] = luaL_checknumber(L, r->arg); break;
-    case 'i': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg); break;
-    case 'o': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg) - 1; break;
-    case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
-    case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
-    case 'd': r->attr.f[1] = bind_dtype(L, r->arg, FM_F32) == FM_F64; break;
-    case 's':
-      bind_shape(L, r->arg, &s);
-      r->attr = fm_attr_shape(&s);
-      break;
-    case 'p':
-      bind_shape(L, r->arg, &s);
-      if (s.nd != r->nd)
-        bind_fail(L, FM_EUSAGE, "%s: %d axes found, expected all %d", r->op->name, s.nd, r->nd);
-      for (int k = 0; k < s.nd; k++) r->attr.i[k] = s.d[k] - 1;
-      break;
-    default: break;
+  case 't': add_operand(L, r, r->arg); break;
+  case 'T': read_list(L, r); break;
+  case 'n': r->attr.f[r->nf++] = luaL_checknumber(L, r->arg); break;
+  case 'i': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg); break;
+  case 'o': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg) - 1; break;
+  case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
+  case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
+  case 'd': r->attr.f[1] = bind_dtype(L, r->arg, FM_F32) == FM_F64; break;
+  case 's':
+    bind_shape(L, r->arg, &s);
+    r->attr = fm_attr_shape(&s);
+    break;
+  case 'p':
+    bind_shape(L, r->arg, &s);
+    if (s.nd != r->nd)
+      bind_fail(L, FM_EUSAGE, "%s: %d axes found, expected all %d", r->op->name, s.nd, r->nd);
+    for (int k = 0; k < s.nd; k++) r->attr.i[k] = s.d[k] - 1;
+    break;
+  default: break;
   }
   r->arg++;
 }

@@ -239,9 +239,14 @@ static int exe_stats(lua_State *L) {
   const struct {
     const char *name;
     double value;
-  } field[] = {{"traced", s.traced}, {"executed", s.executed}, {"flops", s.flops},
-               {"moved", s.moved}, {"arena", (double)s.arena}, {"lanes", (double)s.lanes},
-               {"ms_optimise", s.ms_optimise}, {"ms_plan", s.ms_plan}};
+  } field[] = {{"traced", s.traced},
+               {"executed", s.executed},
+               {"flops", s.flops},
+               {"moved", s.moved},
+               {"arena", (double)s.arena},
+               {"lanes", (double)s.lanes},
+               {"ms_optimise", s.ms_optimise},
+               {"ms_plan", s.ms_plan}};
   lua_newtable(L);
   for (size_t k = 0; k < sizeof field / sizeof *field; k++) {
     lua_pushnumber(L, field[k].value);
@@ -270,12 +275,18 @@ static void variants(lua_State *L, lua_CFunction f, const char *off, const char 
 }
 
 void bind_open_prog(lua_State *L) {
-  static const luaL_Reg trace[] = {{"close", trace_close},   {"input", trace_input},
-                                   {"const", trace_const},   {"full", trace_full},
-                                   {"output", trace_output}, {"count", trace_count},
+  static const luaL_Reg trace[] = {{"close", trace_close},
+                                   {"input", trace_input},
+                                   {"const", trace_const},
+                                   {"full", trace_full},
+                                   {"output", trace_output},
+                                   {"count", trace_count},
                                    {NULL, NULL}};
-  static const luaL_Reg exe[] = {{"run", exe_run}, {"explain", exe_explain}, {"stats", exe_stats},
-                                 {"close", exe_close}, {NULL, NULL}};
+  static const luaL_Reg exe[] = {{"run", exe_run},
+                                 {"explain", exe_explain},
+                                 {"stats", exe_stats},
+                                 {"close", exe_close},
+                                 {NULL, NULL}};
   new_type(L, FM_TRACE, trace, trace_close);
   variants(L, trace_random, "uniform", "normal");
   variants(L, trace_derive, "jvp", "vjp");

@@ -58,7 +58,8 @@ static int optim_new(lua_State *L) { /* core.optim({conf}, {params}) */
   lua_getfield(L, 1, "ema");
   lua_Integer nema = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
   if (nema > FM_MAX_EMA)
-    bind_fail(L, FM_EUSAGE, "optimiser: %d averages found, expected at most %d", (int)nema, FM_MAX_EMA);
+    bind_fail(L, FM_EUSAGE, "optimiser: %d averages found, expected at most %d", (int)nema,
+              FM_MAX_EMA);
   c.nema = (int)nema;
   for (int k = 0; k < c.nema; k++) {
     lua_geti(L, -1, k + 1);
@@ -88,8 +89,7 @@ static int optim_update(lua_State *L) { /* o:update({grads}, lr, scale) -> norm 
   int n;
   double norm, lr = luaL_checknumber(L, 3), scale = luaL_optnumber(L, 4, 1);
   fm_tensor **grads = read_tensors(L, 2, &n);
-  if (n != b->n)
-    bind_fail(L, FM_EUSAGE, "optimiser: %d gradients found, expected %d", n, b->n);
+  if (n != b->n) bind_fail(L, FM_EUSAGE, "optimiser: %d gradients found, expected %d", n, b->n);
   if (fm_optim_update(b->o, grads, lr, scale, &norm) != FM_OK) bind_raise(L);
   lua_pushnumber(L, norm);
   return 1;
@@ -116,8 +116,11 @@ static int optim_steps(lua_State *L) { /* o:steps([set]) */
 }
 
 void bind_open_optim(lua_State *L) {
-  static const luaL_Reg methods[] = {{"update", optim_update}, {"state", optim_state},
-                                     {"steps", optim_steps}, {"__gc", optim_free}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"update", optim_update},
+                                     {"state", optim_state},
+                                     {"steps", optim_steps},
+                                     {"__gc", optim_free},
+                                     {NULL, NULL}};
   luaL_newmetatable(L, FM_OPTIM);
   luaL_setfuncs(L, methods, 0);
   lua_pushvalue(L, -1);
@@ -267,7 +270,8 @@ static int set_isa(lua_State *L) { /* set_isa(name) -> the name in use; for test
       lua_pushstring(L, fm_isa_name(fm_set_isa(k)));
       return 1;
     }
-  return bind_fail(L, FM_EUSAGE, "instruction set '%s' found, expected scalar, avx2 or avx512", name);
+  return bind_fail(L, FM_EUSAGE, "instruction set '%s' found, expected scalar, avx2 or avx512",
+                   name);
 }
 
 static int info(lua_State *L) {
@@ -311,7 +315,8 @@ static int peak(lua_State *L) {
   fm_parallel(ctx, n, peak_task, &job);
   clock_gettime(CLOCK_MONOTONIC, &b);
   for (int k = 0; k < n; k++) flops += job.flops[k];
-  lua_pushnumber(L, flops / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9));
+  lua_pushnumber(L,
+                 flops / ((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9));
   return 1;
 }
 
@@ -321,9 +326,15 @@ static int pid(lua_State *L) {
 }
 
 void bind_open_system(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"info", info},         {"set_threads", set_threads}, {"clock", clock_now},
-      {"isatty", is_tty},     {"interrupted", interrupted}, {"watch_signals", watch_signals},
-      {"set_isa", set_isa},   {"pid", pid},   {"peak", peak},                 {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"info", info},
+                                       {"set_threads", set_threads},
+                                       {"clock", clock_now},
+                                       {"isatty", is_tty},
+                                       {"interrupted", interrupted},
+                                       {"watch_signals", watch_signals},
+                                       {"set_isa", set_isa},
+                                       {"pid", pid},
+                                       {"peak", peak},
+                                       {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

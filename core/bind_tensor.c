@@ -35,25 +35,29 @@ value *bind_test(lua_State *L, int arg) { return luaL_testudata(L, arg, FM_TENSO
 
 value *bind_value(lua_State *L, int arg) {
   value *x = bind_test(L, arg);
-  if (x == NULL) bind_fail(L, FM_EUSAGE, "argument %d is a %s, expected a tensor", arg, luaL_typename(L, arg));
+  if (x == NULL)
+    bind_fail(L, FM_EUSAGE, "argument %d is a %s, expected a tensor", arg, luaL_typename(L, arg));
   if (x->t == NULL && (x->trace == NULL || x->trace->p == NULL))
-    bind_fail(L, FM_EUSAGE, "argument %d is a value of a trace that has ended; only numbers that the "
-              "traced function returns outlive it", arg);
+    bind_fail(L, FM_EUSAGE,
+              "argument %d is a value of a trace that has ended; only numbers that the "
+              "traced function returns outlive it",
+              arg);
   return x;
 }
 
 fm_tensor *bind_tensor(lua_State *L, int arg) {
   value *x = bind_value(L, arg);
   if (x->t == NULL)
-    bind_fail(L, FM_EUSAGE, "argument %d is being traced and has no numbers yet; compute with it "
-              "instead of looking into it", arg);
+    bind_fail(L, FM_EUSAGE,
+              "argument %d is being traced and has no numbers yet; compute with it "
+              "instead of looking into it",
+              arg);
   return x->t;
 }
 
 trace_box *bind_trace(lua_State *L, int arg) {
   trace_box *tr = luaL_testudata(L, arg, FM_TRACE);
-  if (tr == NULL || tr->p == NULL)
-    bind_fail(L, FM_EUSAGE, "argument %d is not an open trace", arg);
+  if (tr == NULL || tr->p == NULL) bind_fail(L, FM_EUSAGE, "argument %d is not an open trace", arg);
   return tr;
 }
 
@@ -149,15 +153,16 @@ static void fill_from(lua_State *L, fm_tensor *t, int depth, int64_t *at) {
   if (depth == t->shape.nd) {
     int isnum;
     double x = lua_tonumberx(L, -1, &isnum);
-    if (!isnum) bind_fail(L, FM_EUSAGE, "tensor: value %d is a %s, expected a number", (int)*at + 1,
-                          luaL_typename(L, -1));
+    if (!isnum)
+      bind_fail(L, FM_EUSAGE, "tensor: value %d is a %s, expected a number", (int)*at + 1,
+                luaL_typename(L, -1));
     fm_tensor_set(t, (*at)++, x);
     return;
   }
   int64_t n = lua_istable(L, -1) ? (int64_t)luaL_len(L, -1) : -1;
   if (n != t->shape.d[depth])
-    bind_fail(L, FM_EUSAGE, "tensor: ragged table: %d entries found at depth %d, expected %d", (int)n,
-              depth + 1, (int)t->shape.d[depth]);
+    bind_fail(L, FM_EUSAGE, "tensor: ragged table: %d entries found at depth %d, expected %d",
+              (int)n, depth + 1, (int)t->shape.d[depth]);
   for (int64_t k = 1; k <= n; k++) {
     lua_geti(L, -1, k);
     fill_from(L, t, depth + 1, at);
@@ -360,12 +365,19 @@ static int is_tensor(lua_State *L) {
 }
 
 void bind_open_tensor(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"tensor", make_tensor},     {"full", make_full},         {"arange", make_arange},
-      {"get", tensor_get},         {"item", tensor_item},       {"totable", tensor_totable},
-      {"flat", tensor_flat},       {"copy_from", tensor_copy_from}, {"bytes", tensor_bytes},
-      {"finite", tensor_finite},   {"is_tensor", is_tensor},    {"tostring", tensor_text},
-      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tensor", make_tensor},
+                                       {"full", make_full},
+                                       {"arange", make_arange},
+                                       {"get", tensor_get},
+                                       {"item", tensor_item},
+                                       {"totable", tensor_totable},
+                                       {"flat", tensor_flat},
+                                       {"copy_from", tensor_copy_from},
+                                       {"bytes", tensor_bytes},
+                                       {"finite", tensor_finite},
+                                       {"is_tensor", is_tensor},
+                                       {"tostring", tensor_text},
+                                       {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   for (int normal = 0; normal < 2; normal++) {
     lua_pushboolean(L, normal);

@@ -26,7 +26,8 @@ static void report(trial *t, const char *check, double error, double bound) {
 
 static double dot(const fm_tensor *a, const fm_tensor *b) {
   double sum = 0;
-  for (int64_t i = 0; i < fm_shape_count(&a->shape); i++) sum += fm_tensor_get(a, i) * fm_tensor_get(b, i);
+  for (int64_t i = 0; i < fm_shape_count(&a->shape); i++)
+    sum += fm_tensor_get(a, i) * fm_tensor_get(b, i);
   return sum;
 }
 
@@ -127,7 +128,8 @@ static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u,
   for (int j = 0; j < 4 && err == FM_OK; j++) {
     for (int k = 0; k < t->s->nin; k++)
       for (int64_t i = 0; i < fm_shape_count(&t->s->in[k]); i++)
-        fm_tensor_set(moved[k], i, fm_tensor_get(t->x[k], i) + step[j] * h * fm_tensor_get(dir[k], i));
+        fm_tensor_set(moved[k], i,
+                      fm_tensor_get(t->x[k], i) + step[j] * h * fm_tensor_get(dir[k], i));
     err = run(t, d, moved, u, &y);
     for (int64_t i = 0; err == FM_OK && i < fm_shape_count(&y->shape); i++)
       fm_tensor_set(out, i, fm_tensor_get(out, i) + weight[j] / h * fm_tensor_get(y, i));
@@ -138,8 +140,8 @@ static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u,
 }
 
 /* J (or the derivative of J dx) against differences and against its transpose. */
-static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value, fm_tensor *const *dir,
-                          fm_tensor *u, const char *names[2]) {
+static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value,
+                          fm_tensor *const *dir, fm_tensor *u, const char *names[2]) {
   fm_tensor *jv = fm_tensor_new(t->ctx, u->dtype, &u->shape), *fd = NULL, *g[MAX_IN] = {0};
   fm_err err = jv && (fd = fm_tensor_new(t->ctx, u->dtype, &u->shape)) ? FM_OK : FM_ENOMEM;
   for (int k = 0; k < t->s->nin && err == FM_OK; k++)

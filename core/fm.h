@@ -5,9 +5,9 @@
 **
 ** Ownership in one sentence per type:
 **   fm_ctx     owns the error sentence, the thread pool and the memory account; free it last.
-**   fm_tensor  is reference counted: fm_tensor_new returns one reference, fm_tensor_drop gives it up.
+**   fm_tensor  is reference counted: fm_tensor_new returns one reference, fm_tensor_drop drops it.
 **   fm_prog    owns its nodes and one reference to each constant tensor it mentions.
-**   fm_plan    owns its schedule and its arenas, and borrows nothing: it copies what it needs.
+**   fm_exe     owns its schedules, arenas and partial sums; its programs may be freed before it.
 **   fm_ckpt    (a file being read) owns the bytes of the file; the tensors it hands out are copies.
 **
 ** Every function that can fail returns fm_err (or NULL / -1) and leaves ONE sentence in the
@@ -21,8 +21,8 @@
 #include <stdint.h>
 
 #define FM_VERSION "0.1.0"
-#define FM_MAX_DIMS 6   /* largest tensor rank */
-#define FM_MAX_LANES 4  /* gradient partial sums; fixed, so bits do not depend on threads */
+#define FM_MAX_DIMS 6  /* largest tensor rank */
+#define FM_MAX_LANES 4 /* gradient partial sums; fixed, so bits do not depend on threads */
 
 /* ------------------------------------------------------------------ context and errors */
 
@@ -36,7 +36,9 @@ typedef enum fm_err {
 
 typedef struct fm_ctx fm_ctx;
 
-/* A context with `threads` worker threads (0: one per processor, or FM_THREADS); NULL on failure. */
+/*
+** A context with `threads` worker threads (0: one per processor, or FM_THREADS); NULL on failure.
+*/
 fm_ctx *fm_ctx_new(int threads);
 void fm_ctx_free(fm_ctx *ctx);
 
@@ -44,7 +46,8 @@ void fm_ctx_free(fm_ctx *ctx);
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-fm_err fm_fail(fm_ctx *ctx, fm_err err, const char *format, ...);
+fm_err
+fm_fail(fm_ctx *ctx, fm_err err, const char *format, ...);
 const char *fm_error(const fm_ctx *ctx); /* the sentence, "" if none */
 fm_err fm_error_code(const fm_ctx *ctx);
 void fm_error_clear(fm_ctx *ctx);
@@ -67,8 +70,8 @@ void fm_fail_alloc(fm_ctx *ctx, long k); /* tests: the k-th allocation from now 
 typedef enum fm_dtype { FM_F32 = 0, FM_F64 = 1 } fm_dtype;
 
 typedef struct fm_shape {
-  int nd;                  /* rank, 0 (a scalar) .. FM_MAX_DIMS */
-  int64_t d[FM_MAX_DIMS];  /* sizes, outermost first; unused entries are 0 */
+  int nd;                 /* rank, 0 (a scalar) .. FM_MAX_DIMS */
+  int64_t d[FM_MAX_DIMS]; /* sizes, outermost first; unused entries are 0 */
 } fm_shape;
 
 /* Row-major, contiguous, 64-byte aligned values. `data` may be written by its owner only. */
@@ -82,14 +85,14 @@ typedef struct fm_tensor {
 } fm_tensor;
 
 size_t fm_dtype_size(fm_dtype dtype);
-const char *fm_dtype_name(fm_dtype dtype);    /* "float32", "float64" */
-int64_t fm_shape_count(const fm_shape *s);    /* number of values; 1 for a scalar */
+const char *fm_dtype_name(fm_dtype dtype); /* "float32", "float64" */
+int64_t fm_shape_count(const fm_shape *s); /* number of values; 1 for a scalar */
 bool fm_shape_eq(const fm_shape *a, const fm_shape *b);
 const char *fm_shape_text(const fm_shape *s, char buf[96]); /* "(2, 3)"; returns buf */
 
 fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape); /* zeros */
 fm_tensor *fm_tensor_keep(fm_tensor *t);
-void fm_tensor_drop(fm_tensor *t); /* NULL is allowed */
+void fm_tensor_drop(fm_tensor *t);                   /* NULL is allowed */
 double fm_tensor_get(const fm_tensor *t, int64_t i); /* flat index, as double */
 void fm_tensor_set(fm_tensor *t, int64_t i, double value);
 bool fm_tensor_finite(const fm_tensor *t, int64_t *where); /* flat index of the first NaN/inf */
@@ -119,8 +122,8 @@ void fm_rng_normal(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int6
 ** by tracing and then only transformed (jvp, vjp, optimise) or executed.
 */
 typedef struct fm_prog fm_prog;
-typedef struct fm_op fm_op; /* see op.h; the table of all operations is ops.def */
-typedef int32_t fm_val;     /* a value: the index of the node that makes it */
+typedef struct fm_op fm_op;  /* see op.h; the table of all operations is ops.def */
+typedef int32_t fm_val;      /* a value: the index of the node that makes it */
 #define FM_NONE ((fm_val)-1) /* no value: an absent tangent or cotangent means zero */
 
 typedef struct fm_attr { /* what an operation needs beside its operands; unused entries are 0 */
@@ -159,8 +162,8 @@ typedef enum fm_merge { FM_SUM, FM_STACK } fm_merge;
 fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge);
 
 /*
-** Forward mode: tangents dy[] of y[] when x[] moves along dx[] (FM_NONE: not at all). Emits into the
-** same program and shares its values. dy[k] may be FM_NONE (zero).
+** Forward mode: tangents dy[] of y[] when x[] moves along dx[] (FM_NONE: not at all). Emits into
+** the same program and shares its values. dy[k] may be FM_NONE (zero).
 */
 fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, const fm_val *y,
               fm_val *dy);
@@ -169,24 +172,32 @@ fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, con
               fm_val *dx);
 
 /* Passes; each can be switched off, and every combination gives the same values. */
-enum { FM_PASS_REASSOCIATE = 1, FM_PASS_STACK = 2, FM_PASS_FUSE = 4, FM_PASS_CSE = 8,
-       FM_PASS_ALL = 15 };
+enum {
+  FM_PASS_REASSOCIATE = 1,
+  FM_PASS_STACK = 2,
+  FM_PASS_FUSE = 4,
+  FM_PASS_CSE = 8,
+  FM_PASS_ALL = 15
+};
 
 /* ------------------------------------------------------------------ execution */
 
 /*
-** An executable: programs traced for the micro-batch shapes of one batch, planned, with an arena per
-** worker and FM_MAX_LANES partial sums. Micro-batch k runs program `which[k]` on rows row0[k]...
+** An executable: programs traced for the micro-batch shapes of one batch, planned, with an arena
+** per worker and FM_MAX_LANES partial sums. Micro-batch k runs program `which[k]` on rows
+** row0[k]...
 */
 typedef struct fm_exe fm_exe;
 
 typedef struct fm_cut {
   int nmicro;
-  const int *which;     /* program of micro-batch k */
-  const int64_t *row0;  /* its first sample; row0[nmicro] is the batch size */
+  const int *which;    /* program of micro-batch k */
+  const int64_t *row0; /* its first sample; row0[nmicro] is the batch size */
 } fm_cut;
 
-/* Takes over nothing: programs may be freed afterwards. All must have the same inputs and outputs. */
+/*
+** Takes over nothing: programs may be freed afterwards. All must have the same inputs and outputs.
+*/
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes);
 void fm_exe_free(fm_exe *e);
 
@@ -211,12 +222,18 @@ typedef struct fm_stats {
   double ms_optimise, ms_plan; /* time spent preparing */
 } fm_stats;
 fm_stats fm_exe_stats(const fm_exe *e);
-/* Measured once per step: a table of ops with FLOPs, bytes, microseconds; malloc'ed text, free() it. */
+/*
+** Measured once per step: a table of ops with FLOPs, bytes, microseconds; malloc'ed text, free()
+** it.
+*/
 char *fm_exe_explain(fm_exe *e, const fm_job *job);
 
 /* ------------------------------------------------------------------ threads */
 
-/* Run fn(arg, 0) .. fn(arg, n-1) on the context's workers, in any order; returns when all are done. */
+/*
+** Run fn(arg, 0) .. fn(arg, n-1) on the context's workers, in any order; returns when all are
+** done.
+*/
 void fm_parallel(fm_ctx *ctx, int n, void (*fn)(void *arg, int task), void *arg);
 
 /* ------------------------------------------------------------------ optimisers */
@@ -234,9 +251,13 @@ typedef struct fm_optim_conf {
   double ema[FM_MAX_EMA]; /* their decays: ema <- decay ema + (1 - decay) w, starting at w */
 } fm_optim_conf;
 
-typedef struct fm_optim fm_optim; /* owns its moments and averages; keeps a reference to each parameter */
+typedef struct fm_optim
+    fm_optim; /* owns its moments and averages; keeps a reference to each parameter */
 
-/* RAdam (Liu et al. 2020; the form of optax.radam, threshold 5) and AdamW (Loshchilov, Hutter 2019). */
+/*
+** RAdam (Liu et al. 2020; the form of optax.radam, threshold 5) and AdamW (Loshchilov, Hutter
+** 2019).
+*/
 fm_optim *fm_optim_new(fm_ctx *ctx, const fm_optim_conf *conf, int n, fm_tensor *const *params);
 void fm_optim_free(fm_optim *o);
 /*
@@ -245,7 +266,10 @@ void fm_optim_free(fm_optim *o);
 ** A non-finite norm changes nothing and returns FM_ENUMERIC naming the first bad parameter's index.
 */
 fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double scale, double *norm);
-/* State tensors, shared with the optimiser: what = 0 first moment, 1 second moment, 2 + k: average k. */
+/*
+** State tensors, shared with the optimiser: what = 0 first moment, 1 second moment, 2 + k: average
+** k.
+*/
 fm_tensor *fm_optim_state(fm_optim *o, int what, int i);
 int64_t fm_optim_steps(const fm_optim *o);
 void fm_optim_set_steps(fm_optim *o, int64_t steps);
@@ -262,16 +286,18 @@ typedef struct fm_pair {
 } fm_pair;
 
 /*
-** Write `bytes` to `path` so that a reader sees the old file or the whole new one: temporary name in
-** the same folder, fsync, rename, fsync of the folder. With `keep`, the old file stays as path.prev.
+** Write `bytes` to `path` so that a reader sees the old file or the whole new one: temporary name
+** in the same folder, fsync, rename, fsync of the folder. With `keep`, the old file stays as
+** path.prev.
 */
 fm_err fm_write_file(fm_ctx *ctx, const char *path, const void *bytes, size_t n, bool keep);
 /* Whole file into fm_alloc'ed memory (one more byte, a 0, is appended). */
 fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n);
 
 /*
-** safetensors, float32 and float64, with string metadata and a CRC-32 over the whole file in it, so that every
-** truncation and every flipped byte is found on reading. Non-finite tensors are refused (FM_ENUMERIC).
+** safetensors, float32 and float64, with string metadata and a CRC-32 over the whole file in it,
+** so that every truncation and every flipped byte is found on reading. Non-finite tensors are
+** refused (FM_ENUMERIC).
 */
 fm_err fm_save_safetensors(fm_ctx *ctx, const char *path, int n, const fm_named *tensors, int nmeta,
                            const fm_pair *meta, bool keep);

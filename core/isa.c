@@ -35,6 +35,4 @@ int fm_isa(void) {
   return chosen;
 }
 
-const char *fm_isa_name(int isa) {
-  return isa >= 0 && isa < FM_NISA ? names[isa] : "unknown";
-}
+const char *fm_isa_name(int isa) { return isa >= 0 && isa < FM_NISA ? names[isa] : "unknown"; }

@@ -28,14 +28,14 @@ typedef struct fm_exec {
   int nin;
   void *y;
   const void *const *x;
-  bool accumulate;  /* y += instead of y =; only where the op's `accumulates` says so */
-  fm_rng rng;       /* seed and step of this run; row0 its first sample */
+  bool accumulate; /* y += instead of y =; only where the op's `accumulates` says so */
+  fm_rng rng;      /* seed and step of this run; row0 its first sample */
   int64_t row0;
 } fm_exec;
 
 typedef void (*fm_exec_fn)(const fm_exec *e);
 
-/* Several orders of a family at once: y[k] takes the k-th derivative, NULL where it is not wanted. */
+/* Several orders of a family at once: y[k] takes the k-th derivative, NULL: it is not wanted. */
 #define FM_ORDERS 3
 typedef void (*fm_family)(int64_t n, void *const y[FM_ORDERS], const void *x);
 
@@ -65,7 +65,7 @@ struct fm_op {
   unsigned flags;
   fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                   fm_sig *out); /* NULL: all operands alike, the result as they */
-  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx); /* tangent of y; NULL: zero */
+  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* tangent of y; NULL: zero */
   void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* adds nothing: fills dx[] */
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
@@ -73,7 +73,7 @@ struct fm_op {
   fm_sample samples[FM_MAX_SAMPLES];
 };
 
-int fm_op_id(const fm_op *op); /* position in ops.def */
+int fm_op_id(const fm_op *op);                                  /* position in ops.def */
 const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instruction set in use */
 
 /* The shape rule with its error sentence. */
@@ -95,7 +95,7 @@ fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a);
 fm_val fm_e2(fm_prog *p, const fm_op *op, fm_val a, fm_val b);
 fm_val fm_add(fm_prog *p, fm_val a, fm_val b); /* an absent operand is zero */
 fm_val fm_sub(fm_prog *p, fm_val a, fm_val b);
-fm_val fm_mul(fm_prog *p, fm_val a, fm_val b); /* absent when one operand is */
+fm_val fm_mul(fm_prog *p, fm_val a, fm_val b);                      /* absent when one operand is */
 fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift); /* scale a + shift */
 fm_val fm_scale(fm_prog *p, fm_val a, double scale);
 fm_val fm_full(fm_prog *p, fm_sig sig, double value);

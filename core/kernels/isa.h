@@ -9,7 +9,7 @@ enum { FM_SCALAR, FM_AVX2, FM_AVX512, FM_NISA };
 
 /* The instruction set in use; FM_ISA=scalar|avx2|avx512 can only lower it. */
 int fm_isa(void);
-/* Use another one (tests, gradcheck); returns the one really set: never better than the processor. */
+/* Use another one (tests, gradcheck); returns the one set: never better than the processor's. */
 int fm_set_isa(int isa);
 const char *fm_isa_name(int isa);
 

@@ -65,7 +65,9 @@ fm_val fm_broadcast(fm_prog *p, fm_val a, const fm_shape *to) {
   return shaped(p, &fm_op_broadcast, a, to);
 }
 
-fm_val fm_sum_to(fm_prog *p, fm_val a, const fm_shape *to) { return shaped(p, &fm_op_sum_to, a, to); }
+fm_val fm_sum_to(fm_prog *p, fm_val a, const fm_shape *to) {
+  return shaped(p, &fm_op_sum_to, a, to);
+}
 
 fm_val fm_reshape(fm_prog *p, fm_val a, const fm_shape *to) {
   return shaped(p, &fm_op_reshape, a, to);

@@ -16,7 +16,7 @@ typedef struct builder {
   int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
   int freed[64]; /* scratch blocks free for another value */
   int nfreed;
-  int at;        /* number of the node being built */
+  int at; /* number of the node being built */
 } builder;
 
 static fm_slot *new_slot(builder *b, fm_slot_kind kind, fm_val v) {
@@ -109,9 +109,15 @@ static void add_micro(builder *b, fm_val v) {
     for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
   if (!done) {
     fm_micro *m = &b->f->micro[b->f->nmicro++];
-    *m = (fm_micro){repeat ? &fm_op_copy : n->op, v, target(b, v), in[0],
-                    n->nin > 1 ? in[1] : in[0], n->nin > 2 ? in[2] : in[0],
-                    {0}, false, {n->attr.f[0], n->attr.f[1]}};
+    *m = (fm_micro){repeat ? &fm_op_copy : n->op,
+                    v,
+                    target(b, v),
+                    in[0],
+                    n->nin > 1 ? in[1] : in[0],
+                    n->nin > 2 ? in[2] : in[0],
+                    {0},
+                    false,
+                    {n->attr.f[0], n->attr.f[1]}};
     if (family) add_orders(b, m, v);
   }
   if (done || family) release(b, fm_arg(p, v, 0), at);
@@ -173,8 +179,12 @@ fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
   int *work = fm_alloc(plan->ctx, bytes);
   fm_err err = work ? FM_OK : FM_ENOMEM;
   for (int id = 0; id < g->ngroup && err == FM_OK; id++) {
-    builder b = {.plan = plan, .g = g, .f = &plan->fused[id], .id = id,
-                 .slot_of = work, .last = work + plan->p->n};
+    builder b = {.plan = plan,
+                 .g = g,
+                 .f = &plan->fused[id],
+                 .id = id,
+                 .slot_of = work,
+                 .last = work + plan->p->n};
     err = build(&b);
     size_t scratch = (size_t)b.f->nscratch * FM_BLOCK * sizeof(double);
     if (scratch > plan->scratch) plan->scratch = scratch;

@@ -89,10 +89,10 @@ static int64_t block_size(const fm_shape *domain) {
 
 typedef struct pass {
   const fm_fused *g;
-  char *base[MAX_SLOTS];   /* FULL, BCAST: first byte in memory */
-  char *block[MAX_SLOTS];  /* scratch block */
-  void *now[MAX_SLOTS];    /* where the current block of the slot is */
-  fm_map map[MAX_SLOTS];   /* per micro-operation */
+  char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory */
+  char *block[MAX_SLOTS]; /* scratch block */
+  void *now[MAX_SLOTS];   /* where the current block of the slot is */
+  fm_map map[MAX_SLOTS];  /* per micro-operation */
 } pass;
 
 static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {

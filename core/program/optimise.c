@@ -85,7 +85,10 @@ static fm_prog *rewritten(const fm_prog *p, int passes) {
   size_t n = (size_t)p->n, bytes = n * (sizeof(fm_val) + 2 * sizeof(int) + sizeof(bool)) + 1;
   fm_val *map = fm_alloc(p->ctx, bytes);
   if (map == NULL) return NULL;
-  rewrite r = {.p = p, .map = map, .stage = (int *)(map + n), .uses = (int *)(map + n) + n,
+  rewrite r = {.p = p,
+               .map = map,
+               .stage = (int *)(map + n),
+               .uses = (int *)(map + n) + n,
                .live = (bool *)((int *)(map + n) + 2 * n)};
   r.q = fm_prog_like(p, map);
   if (r.q != NULL) rewrite_all(&r, passes);

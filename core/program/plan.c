@@ -122,7 +122,8 @@ static void find_locations(fm_layout *l) {
     *loc = (fm_loc){AT_NOWHERE, 0, 0};
     if (!l->g->live[v] || l->g->virt[v]) continue;
     if (n->op == &fm_op_input)
-      *loc = (fm_loc){p->in[n->attr.i[7]].role == FM_ROWS ? AT_ROWS : AT_SHARED, (int)n->attr.i[7], 0};
+      *loc =
+          (fm_loc){p->in[n->attr.i[7]].role == FM_ROWS ? AT_ROWS : AT_SHARED, (int)n->attr.i[7], 0};
     else if (n->op == &fm_op_constant)
       *loc = (fm_loc){AT_CONST, (int)n->attr.i[7], 0};
     else if (l->g->group[v] < 0 || l->g->stored[v])
@@ -208,7 +209,8 @@ static fm_err schedule(fm_layout *l) {
 /* ------------------------------------------------------------------ making a plan */
 
 static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
-  size_t n = (size_t)plan->p->n + 1, bytes = n * (2 * sizeof(fm_val) + sizeof(size_t) + 2 * sizeof(int));
+  size_t n = (size_t)plan->p->n + 1,
+         bytes = n * (2 * sizeof(fm_val) + sizeof(size_t) + 2 * sizeof(int));
   size_t *work = fm_alloc(plan->ctx, bytes);
   if (work == NULL) return FM_ENOMEM;
   fm_layout l = {.plan = plan, .g = g, .offset = work, .parent = (fm_val *)(work + n)};

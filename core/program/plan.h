@@ -28,18 +28,18 @@ typedef enum fm_slot_kind {
 
 typedef struct fm_slot {
   fm_slot_kind kind;
-  fm_val v;                     /* FULL, BCAST: the value in memory */
-  int scratch;                  /* TEMP, BCAST, CONST: number of its block */
-  double number;                /* CONST */
-  int64_t run;                  /* BCAST: values that are contiguous (or equal) at a time */
-  bool varies;                  /* BCAST: contiguous, not equal, inside a run */
-  int64_t stride[FM_MAX_DIMS];  /* BCAST: values of the operand per index of the pass */
+  fm_val v;                    /* FULL, BCAST: the value in memory */
+  int scratch;                 /* TEMP, BCAST, CONST: number of its block */
+  double number;               /* CONST */
+  int64_t run;                 /* BCAST: values that are contiguous (or equal) at a time */
+  bool varies;                 /* BCAST: contiguous, not equal, inside a run */
+  int64_t stride[FM_MAX_DIMS]; /* BCAST: values of the operand per index of the pass */
 } fm_slot;
 
 typedef struct fm_micro { /* one vector operation on blocks */
   const fm_op *op;
   fm_val v;
-  int dst, a, b, c; /* slots */
+  int dst, a, b, c;     /* slots */
   int order[FM_ORDERS]; /* of a family: the slot of each order, -1 if not wanted */
   bool family;
   double f[2];
@@ -80,10 +80,10 @@ typedef enum fm_step_kind { STEP_OP, STEP_FUSED, STEP_COPY, STEP_SUM, STEP_STACK
 
 typedef struct fm_step {
   fm_step_kind kind;
-  fm_val v;       /* OP: its result; COPY: the operand; SUM, STACK: the output's value */
-  int index;      /* FUSED: which pass; SUM, STACK: which output */
-  fm_val into;    /* COPY: the concatenation */
-  size_t offset;  /* COPY: bytes from its start */
+  fm_val v;         /* OP: its result; COPY: the operand; SUM, STACK: the output's value */
+  int index;        /* FUSED: which pass; SUM, STACK: which output */
+  fm_val into;      /* COPY: the concatenation */
+  size_t offset;    /* COPY: bytes from its start */
   int64_t order[3]; /* stage, kind, size: the schedule */
 } fm_step;
 
@@ -105,7 +105,7 @@ void fm_step_run(const fm_step *s, const fm_frame *f);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
 double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
 
-/* Fusion, in fuse.c: group[v] is the pass of node v or -1; virtual nodes have no pass and no memory. */
+/* Fusion, in fuse.c: group[v] is the pass of node v or -1; virtual nodes have neither. */
 typedef struct fm_grouping {
   int *stage, *group, *uses;
   bool *live, *virt, *stored;
@@ -117,9 +117,9 @@ fm_err fm_fuse(fm_plan *plan, const fm_grouping *g); /* fills plan->fused */
 typedef struct fm_layout {
   fm_plan *plan;
   const fm_grouping *g;
-  fm_val *parent;  /* a view's or part's owner, else FM_NONE */
-  size_t *offset;  /* bytes from the owner's start */
-  int *from, *to;  /* first and last step that touches an owner */
+  fm_val *parent; /* a view's or part's owner, else FM_NONE */
+  size_t *offset; /* bytes from the owner's start */
+  int *from, *to; /* first and last step that touches an owner */
 } fm_layout;
 /* Offsets of all values in the arena, in arena.c; list: scratch for as many values as there are. */
 void fm_place(fm_layout *l, fm_val *list);

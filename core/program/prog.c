@@ -123,7 +123,8 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
     return FM_NONE;
   }
   for (int k = 0; k < nin; k++) {
-    if (in[k] == FM_NONE) p->err = fm_fail(p->ctx, FM_EUSAGE, "%s: operand %d is absent", op->name, k + 1);
+    if (in[k] == FM_NONE)
+      p->err = fm_fail(p->ctx, FM_EUSAGE, "%s: operand %d is absent", op->name, k + 1);
     sig[k] = fm_prog_sig(p, in[k]);
   }
   if (p->err == FM_OK) p->err = fm_infer(p->ctx, op, nin, sig, &node.attr, &node.sig);

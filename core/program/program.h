@@ -30,12 +30,12 @@ struct fm_prog {
   struct fm_in {
     fm_val v;
     fm_role role;
-  } *in;
+  } * in;
   int nout, outcap;
   struct fm_out {
     fm_val v;
     fm_merge merge;
-  } *out;
+  } * out;
 };
 
 static inline const fm_val *fm_ins(const fm_prog *p, fm_val v) {

@@ -19,8 +19,8 @@ struct fm_exe {
   int64_t *row0;
   int traced;
   size_t arena, scratch, memory_size; /* per worker; behind both, pointers to inputs and outputs */
-  char **memory;         /* per worker, nworker of them */
-  void **lane;           /* nlane x nout; lane 0 is the caller's tensors */
+  char **memory;                      /* per worker, nworker of them */
+  void **lane;                        /* nlane x nout; lane 0 is the caller's tensors */
 };
 
 /* ------------------------------------------------------------------ making */
@@ -43,9 +43,10 @@ static fm_err make_plans(fm_exe *e, fm_prog *const *progs, int nprogs, int passe
   for (int k = 0; k < nprogs; k++) {
     if (progs[k]->err != FM_OK) return progs[k]->err;
     if (progs[k]->nout != progs[0]->nout || progs[k]->nin != progs[0]->nin)
-      return fm_fail(e->ctx, FM_EUSAGE, "program: traces of different micro-batches have %d and %d "
-                     "inputs, %d and %d outputs; expected equal numbers", progs[0]->nin,
-                     progs[k]->nin, progs[0]->nout, progs[k]->nout);
+      return fm_fail(e->ctx, FM_EUSAGE,
+                     "program: traces of different micro-batches have %d and %d "
+                     "inputs, %d and %d outputs; expected equal numbers",
+                     progs[0]->nin, progs[k]->nin, progs[0]->nout, progs[k]->nout);
     e->plan[k] = fm_plan_new(progs[k], passes);
     if (e->plan[k] == NULL) return fm_error_code(e->ctx);
     e->nplan++;
@@ -65,8 +66,10 @@ static fm_err check_value(fm_exe *e, const char *what, int k, bool cut, int64_t 
   if (cut) want.shape.d[0] = rows;
   if ((!cut || sig.shape.nd > 0) && sig.dtype == want.dtype && fm_shape_eq(&sig.shape, &want.shape))
     return FM_OK;
-  return fm_fail(e->ctx, FM_EUSAGE, "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
-                 "%s %s", what, k + 1, fm_dtype_name(sig.dtype), fm_shape_text(&sig.shape, a),
+  return fm_fail(e->ctx, FM_EUSAGE,
+                 "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
+                 "%s %s",
+                 what, k + 1, fm_dtype_name(sig.dtype), fm_shape_text(&sig.shape, a),
                  (long long)rows, fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
 }
 
@@ -199,7 +202,7 @@ typedef struct race { /* what the workers of one run share */
   fm_exe *e;
   const fm_job *job;
   pthread_mutex_t lock;
-  pthread_cond_t freed; /* a lane may be taken again */
+  pthread_cond_t freed;   /* a lane may be taken again */
   int next[FM_MAX_LANES]; /* next micro-batch of each lane */
   bool busy[FM_MAX_LANES];
   double *ms; /* explain: time per step, or NULL */
@@ -225,8 +228,13 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
     else
       out[k] = lane == 0 ? t->data : e->lane[lane * e->nout + k];
   }
-  fm_frame f = {.plan = plan, .arena = memory, .scratch = memory + e->arena, .in = in, .lane = out,
-                .first = micro < e->nlane, .row0 = e->row0[micro],
+  fm_frame f = {.plan = plan,
+                .arena = memory,
+                .scratch = memory + e->arena,
+                .in = in,
+                .lane = out,
+                .first = micro < e->nlane,
+                .row0 = e->row0[micro],
                 .rng = {.seed = r->job->seed, .step = r->job->step}};
   for (int k = 0; k < plan->nstep; k++) {
     bool timed = r->ms && e->which[micro] == 0;
@@ -354,7 +362,8 @@ static const char *step_name(const fm_plan *plan, const fm_step *s, char text[64
 
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
   const fm_plan *plan = e->plan[e->which[0]];
-  size_t cap = 256 * (size_t)(plan->nstep + 4), n = 0, bytes = (size_t)(plan->nstep + 1) * sizeof(double);
+  size_t cap = 256 * (size_t)(plan->nstep + 4), n = 0,
+         bytes = (size_t)(plan->nstep + 1) * sizeof(double);
   char *text = malloc(cap);
   double *ms = fm_alloc(e->ctx, bytes), total = 0;
   int micro = 0;

@@ -16,7 +16,7 @@ typedef struct stack {
   int *next;  /* the following member, or -1 */
   int *key;   /* order inside a group: consistent between forward and backward products */
   int *uses;
-  int *mark;  /* visit stamps for path searches */
+  int *mark; /* visit stamps for path searches */
   int stamp;
   fm_val *todo; /* stack of the path searches and of the emission */
 } stack;
@@ -88,7 +88,8 @@ static void find_keys(stack *s) {
   for (fm_val t = 0; t < p->n; t++) {
     if (!is_product(p, t, true)) continue;
     for (fm_val v = 0; v < p->n; v++)
-      if (is_product(p, v, false) && fm_arg(p, v, 0) == fm_arg(p, t, 1)) s->key[v] = fm_arg(p, t, 0);
+      if (is_product(p, v, false) && fm_arg(p, v, 0) == fm_arg(p, t, 1))
+        s->key[v] = fm_arg(p, t, 0);
   }
 }
 
@@ -122,7 +123,8 @@ static void emit_group(stack *s, fm_val first) {
 /* The group of the forward product that reads `a`; -1 if none does. */
 static int forward_group(const stack *s, fm_val a) {
   for (fm_val v = 0; v < s->p->n; v++)
-    if (is_product(s->p, v, false) && fm_arg(s->p, v, 0) == a && s->group[v] >= 0) return s->group[v];
+    if (is_product(s->p, v, false) && fm_arg(s->p, v, 0) == a && s->group[v] >= 0)
+      return s->group[v];
   return -1;
 }
 

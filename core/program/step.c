@@ -7,12 +7,12 @@ void *fm_address(const fm_frame *f, fm_val v) {
   const fm_loc *l = &f->plan->loc[v];
   char *base = NULL;
   switch (l->where) {
-    case AT_ARENA: base = f->arena; break;
-    case AT_SHARED:
-    case AT_ROWS: base = f->in[l->index]; break;
-    case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
-    case AT_LANE: base = f->lane[l->index]; break;
-    case AT_NOWHERE: break;
+  case AT_ARENA: base = f->arena; break;
+  case AT_SHARED:
+  case AT_ROWS: base = f->in[l->index]; break;
+  case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
+  case AT_LANE: base = f->lane[l->index]; break;
+  case AT_NOWHERE: break;
   }
   return base ? base + l->offset : NULL;
 }
@@ -26,8 +26,14 @@ static void run_op(const fm_frame *f, fm_val v) {
     x[k] = fm_address(f, fm_ins(p, v)[k]);
     in[k] = p->node[fm_ins(p, v)[k]].sig;
   }
-  fm_exec e = {.attr = &n->attr, .out = &n->sig, .in = in, .nin = n->nin,
-               .y = fm_address(f, v), .x = x, .rng = f->rng, .row0 = f->row0,
+  fm_exec e = {.attr = &n->attr,
+               .out = &n->sig,
+               .in = in,
+               .nin = n->nin,
+               .y = fm_address(f, v),
+               .x = x,
+               .rng = f->rng,
+               .row0 = f->row0,
                .accumulate = f->plan->loc[v].where == AT_LANE && !f->first};
   fm_kernel_of(n->op, n->sig.dtype)->exec(&e);
 }
@@ -39,22 +45,23 @@ static void run_sum(const fm_frame *f, const fm_step *s) {
   if (f->first)
     memcpy(lane, x, fm_sig_bytes(sig));
   else
-    fm_kernel_of(&fm_op_add, sig->dtype)->map(fm_shape_count(&sig->shape), lane, lane, x, NULL, NULL);
+    fm_kernel_of(&fm_op_add, sig->dtype)
+        ->map(fm_shape_count(&sig->shape), lane, lane, x, NULL, NULL);
 }
 
 void fm_step_run(const fm_step *s, const fm_frame *f) {
   const fm_prog *p = f->plan->p;
   switch (s->kind) {
-    case STEP_OP: run_op(f, s->v); break;
-    case STEP_FUSED: fm_fused_run(&f->plan->fused[s->index], f); break;
-    case STEP_COPY:
-      memcpy((char *)fm_address(f, s->into) + s->offset, fm_address(f, s->v),
-             fm_sig_bytes(&p->node[s->v].sig));
-      break;
-    case STEP_SUM: run_sum(f, s); break;
-    case STEP_STACK:
-      memcpy(f->lane[s->index], fm_address(f, s->v), fm_sig_bytes(&p->node[s->v].sig));
-      break;
+  case STEP_OP: run_op(f, s->v); break;
+  case STEP_FUSED: fm_fused_run(&f->plan->fused[s->index], f); break;
+  case STEP_COPY:
+    memcpy((char *)fm_address(f, s->into) + s->offset, fm_address(f, s->v),
+           fm_sig_bytes(&p->node[s->v].sig));
+    break;
+  case STEP_SUM: run_sum(f, s); break;
+  case STEP_STACK:
+    memcpy(f->lane[s->index], fm_address(f, s->v), fm_sig_bytes(&p->node[s->v].sig));
+    break;
   }
 }
 
