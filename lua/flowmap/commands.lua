@@ -56,7 +56,7 @@ function M.gradcheck(args)
     say("%-12s %-12s %10.1e %10.1e  %s", it.op, it.check, it.error, it.bound,
       it.ok and "ok" or "FAILED")
   end
-  say("%d checks, %d failed", #list, failed)
+  say("%d passed, %d failed", #list - failed, failed)
   return failed == 0 and 0 or 1
 end
 

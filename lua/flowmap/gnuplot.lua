@@ -58,7 +58,9 @@ function M.render(dir, name, spec)
     results.write_file(stem .. ".dat", spec.data)
     paths[4] = stem .. ".dat"
   end
-  local command = ("cd %s && gnuplot %s 2>&1"):format(files.quote(dir), files.quote(name .. ".gp"))
+  -- The scripts are UTF-8, whatever the caller's locale says.
+  local command = ("cd %s && LC_ALL=C.UTF-8 gnuplot %s 2>&1"):format(files.quote(dir),
+    files.quote(name .. ".gp"))
   local pipe <close> = io.popen(command)
   local said = pipe:read("a")
   -- gnuplot's warnings are our mistakes (an empty range, a missing column): none is let through.

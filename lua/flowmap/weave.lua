@@ -231,7 +231,7 @@ end
 
 -- pandoc renamed the option that embeds images and style.
 local function embed_option()
-  local pipe <close> = assert(io.popen("pandoc --version 2>&1"))
+  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 pandoc --version 2>&1"))
   local major, minor = pipe:read("a"):match("^pandoc%S* (%d+)%.(%d+)")
   if not major then errors.data("pandoc is not installed; it weaves the page") end
   local version = tonumber(major) * 1000 + tonumber(minor)
@@ -252,7 +252,7 @@ function M.pandoc(markdown, html, book)
     "--metadata=subtitle=" .. book.subtitle, "--metadata=link-citations=true",
     "--output=" .. temporary, markdown }
   for i, word in ipairs(words) do words[i] = files.quote(word) end
-  local pipe <close> = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
+  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1"))
   local said = pipe:read("a")
   if not pipe:close() then
     os.remove(temporary)
