@@ -43,19 +43,20 @@ local function rows(it, first, count)
   return out
 end
 
--- The per-sample losses of one term, (n): exp(-w) L + w with the network's weight w(s,t), if any.
+-- The per-sample losses of one term, (n): exp(-w) L + w with the network's weight w(s,t), if any;
+-- and L alone, which is what a reader follows.
 local function term(job, params, loss, it, stop)
   local I = interpolants[job.cfg.interpolant]
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
   it.map, it.stop = Map.of(job.net, params), stop
   local L = loss(it)
-  if not job.net.weight then return L end
+  if not job.net.weight then return L, L end
   local w = job.net.weight(params, it.s, it.t)
   if #w.shape ~= 1 or w.shape[1] ~= L.shape[1] then
     errors.usage("the network's weight has the shape (%s), expected one value per sample, (%d)",
       table.concat(w.shape, ", "), L.shape[1])
   end
-  return fm.exp(-w) * L + w
+  return fm.exp(-w) * L + w, L
 end
 
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
@@ -65,27 +66,29 @@ end
 -- @tparam integer nd
 -- @tparam integer n
 -- @return diagonal losses (nd) or nil, off-diagonal losses (n - nd) or nil
+-- @treturn table the same two without their weights: diagonal =, off =
 function M.losses(job, params, it, nd, n)
   local diagonal, off
+  local bare = {}
   if nd > 0 then
     local part = rows(it, 1, nd)
     part.s, part.t = part.a, part.a
-    diagonal = term(job, params, losses.diagonal, part, "default")
+    diagonal, bare.diagonal = term(job, params, losses.diagonal, part, "default")
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
     part.s, part.t = times[job.cfg.times](part.a, part.c)
-    off = term(job, params, job.loss.loss, part, job.cfg.stop)
+    off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
   end
-  return diagonal, off
+  return diagonal, off, bare
 end
 
 local function total(x)
   return x and fm.sum(x)
 end
 
---- The program of a step. Outputs, summed over the batch: `grads`, `diagonal`, `off`; per row:
--- `loss`, which tells where a number stopped being finite.
+--- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their
+-- weights, `diagonal` and `off`; per row: `loss`, which tells where a number stopped being finite.
 -- @tparam table job see flowmap.trainer
 -- @tparam table shared { params =, data = optional }
 -- @treturn program
@@ -93,9 +96,9 @@ function M.program(job, shared)
   return fm.program(function(input, b)
     local nd, n = b:split(job.cfg.eta), b.n
     local it = draw(job, input, b)
-    local diagonal, off
+    local diagonal, off, bare
     local function objective(params)
-      diagonal, off = M.losses(job, params, it, nd, n)
+      diagonal, off, bare = M.losses(job, params, it, nd, n)
       if not off then return fm.sum(diagonal) end
       local weighted = job.cfg.off_weight * fm.sum(off)
       return diagonal and fm.sum(diagonal) + weighted or weighted
@@ -104,7 +107,9 @@ function M.program(job, shared)
     local zero = fm.zeros({}, job.cfg.dtype)
     local all = diagonal and off and fm.concat({ diagonal, off }, 1) or diagonal or off
     return {
-      sum = { grads = grads, diagonal = total(diagonal) or zero, off = total(off) or zero },
+      sum = {
+        grads = grads, diagonal = total(bare.diagonal) or zero, off = total(bare.off) or zero,
+      },
       rows = { loss = all },
     }
   end, { shared = shared, rows = {}, micro = job.cfg.micro })
