@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "blas.h"
 
 static const char ctx_key = 0; /* registry: the context, in a userdata that frees it */
 
@@ -78,7 +77,6 @@ int luaopen_flowmap_core(lua_State *L);
 __attribute__((visibility("default")))
 #endif
 int luaopen_flowmap_core(lua_State *L) {
-  fm_blas_init();
   luaL_newmetatable(L, "flowmap.error");
   lua_pushcfunction(L, error_text);
   lua_setfield(L, -2, "__tostring");

@@ -51,7 +51,7 @@ checkerboard.settings = {
 --
 -- `paper` is the reference configuration to the letter: $2.5 \cdot 10^{10}$ samples, which take
 -- weeks on a laptop's processor. `laptop` and `long` ask what can be had in minutes. What we learnt
--- on the way, each from pairs of short LSD runs at equal cost (`paper/exploration.csv` has them):
+-- on the way, from short runs of one seed each (`paper/exploration.csv`; hints, not proofs):
 --
 -- - The number of updates counts most, then depth; width hardly matters at this size. A network
 --   of eight layers of width 128 costs a ninth of the reference per sample, and so does its
@@ -60,16 +60,16 @@ checkerboard.settings = {
 --   linearly to zero.
 -- - The times enter with mean 0 and variance 1 rather than as they are: better at every $N$.
 -- - A weight above 1 on the off-diagonal term helps few steps and, in short runs, costs some at
---   many steps; so does a smaller diagonal fraction. A heavy one diverges, for the target of
---   self-distillation moves with the network.
--- - Fourier features of $x$, and more times $(s,t)$ on the sampler's own grid, did not help.
+--   many steps. A heavy one diverges, for the target of self-distillation moves with the network.
+-- - Fourier features of $x$ were a little worse at $N = 1$ and $4$, a little better at $N = 2$ and
+--   $16$; more times $(s,t)$ on the sampler's own grid did not help.
 --
 -- The progressive losses, small because they compare velocities and not derivatives, bear a larger
--- weight. ESD with the paper's stop-gradient, `full`, diverged in this setting, and at half its
--- rate as well: $\nabla X \cdot v$ then is a target that the network moves but does not feel. With
--- `convex`, which stops the gradient at $v_{s,s}$ alone, it trains well, so **the laptop and long
--- profiles train ESD with `convex`, not with the paper's `full`**; the [ablations](#ablations)
--- compare both. `smoke` only shows that everything works.
+-- weight. ESD with the paper's stop-gradient, `full`, diverged in this setting, and grew unstable
+-- at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a target that the
+-- network moves but does not feel. With `convex`, which stops the gradient at $v_{s,s}$ alone, it
+-- trains well, so **the laptop and long profiles train ESD with `convex`, not with the paper's
+-- `full`**; the [ablations](#ablations) compare both. `smoke` only shows that everything works.
 
 local OWN = {
   ["psd-m"] = { off_weight = 10 }, ["psd-u"] = { off_weight = 10 }, esd = { stop = "convex" },
