@@ -1,14 +1,17 @@
-/* blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b) + beta y. */
+/* blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b), or y += ... with
+** `accumulate`. Serves shapes that the core's own kernel (kernels/gemm.c) is not made for. */
 #ifndef FM_BLAS_H
 #define FM_BLAS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-void fm_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
-                 const float *b, int64_t ldb, float beta, float *y, int64_t ldy);
-void fm_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a, int64_t lda,
-                 const double *b, int64_t ldb, double beta, double *y, int64_t ldy);
+void fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
+                      int64_t lda, const float *b, int64_t ldb, bool accumulate, float *y,
+                      int64_t ldy);
+void fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
+                      int64_t lda, const double *b, int64_t ldb, bool accumulate, double *y,
+                      int64_t ldy);
 /* One thread per call from now on (the core's own workers run side by side). */
 void fm_blas_init(void);
 /* The kernel family that the library chose for this processor, e.g. "Cooperlake". */

@@ -179,6 +179,35 @@ static inline T vmaxall(V v) {
   return x[0];
 }
 
+/* Transpose VN vectors of VN values in place: log2 VN rounds, each of which zips the first half
+   with the second. */
+#if VN == 4
+#define FM_ZIP(a, b, h) __builtin_shufflevector(a, b, 2 * h, 4 + 2 * h, 2 * h + 1, 5 + 2 * h)
+#elif VN == 8
+#define FM_ZIP(a, b, h)                                                                         \
+  __builtin_shufflevector(a, b, 4 * h, 8 + 4 * h, 4 * h + 1, 9 + 4 * h, 4 * h + 2, 10 + 4 * h,  \
+                          4 * h + 3, 11 + 4 * h)
+#elif VN == 16
+#define FM_ZIP(a, b, h)                                                                         \
+  __builtin_shufflevector(a, b, 8 * h, 16 + 8 * h, 8 * h + 1, 17 + 8 * h, 8 * h + 2, 18 + 8 * h, \
+                          8 * h + 3, 19 + 8 * h, 8 * h + 4, 20 + 8 * h, 8 * h + 5, 21 + 8 * h,   \
+                          8 * h + 6, 22 + 8 * h, 8 * h + 7, 23 + 8 * h)
+#endif
+static inline void vtranspose(V x[VN]) {
+#if VN > 1
+  V y[VN];
+  for (int round = 1; round < VN; round *= 2) {
+    for (int i = 0; i < VN / 2; i++) {
+      y[2 * i] = FM_ZIP(x[i], x[i + VN / 2], 0);
+      y[2 * i + 1] = FM_ZIP(x[i], x[i + VN / 2], 1);
+    }
+    for (int i = 0; i < VN; i++) x[i] = y[i];
+  }
+#else
+  (void)x;
+#endif
+}
+
 #include "simd_math.h"
 
 /*

@@ -1,15 +1,13 @@
 /* matmul.c - (batched) matrix products. y = op(a) op(b), with op the transpose where asked; leading
-** axes are equal. OpenBLAS works on one thread: the workers run side by side. */
-#include "../blas.h"
+** axes are equal. One thread each: the workers run side by side. */
 #include "ops.h"
 
 #ifndef FM_RULES
 
-#if FM_BITS == 64
-#define GEMM fm_gemm_f64
-#else
-#define GEMM fm_gemm_f32
-#endif
+#include "../blas.h"
+#include "../kernels/gemm.h"
+
+#define NARROW 8 /* columns of y below which a tile of our kernel is mostly empty: OpenBLAS */
 
 FM_EXEC(matmul) {
   const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
@@ -19,8 +17,9 @@ FM_EXEC(matmul) {
   for (int i = 0; i < nd - 2; i++) count *= y->d[i];
   int64_t lda = a->d[nd - 1], ldb = b->d[nd - 1];
   for (int64_t i = 0; i < count; i++)
-    GEMM(ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,
-         e->accumulate ? 1 : 0, (T *)e->y + i * m * n, n);
+    (n < NARROW ? FM_GLUE(fm_blas_gemm_, FM_T) : FM_FN(gemm))(
+      ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,
+      e->accumulate, (T *)e->y + i * m * n, n);
 }
 
 #endif
