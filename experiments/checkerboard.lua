@@ -66,15 +66,16 @@ checkerboard.settings = {
 --
 -- The progressive losses, small because they compare velocities and not derivatives, bear a larger
 -- weight, and so does ESD: 10 rather than 2 was better for it at few steps and no worse at many; 30
--- and more cost every method at many steps, so that only the progressive losses of the long profile,
--- which has the time to make up for it, go to 20. ESD with the paper's stop-gradient, `full`, diverged in this setting, and grew unstable
+-- and more cost every method at many steps, so that only the progressive losses of the long
+-- profile, which has the time to make up for it, go to 20. ESD with the paper's stop-gradient, `full`, diverged in this setting, and grew unstable
 -- at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a target that the
 -- network moves but does not feel. With `convex`, which stops the gradient at $v_{s,s}$ alone, it
 -- trains well, so **the laptop and long profiles train ESD with `convex`, not with the paper's
 -- `full`**; the [ablations](#ablations) compare both. `smoke` only shows that everything works.
 
 local OWN = {
-  ["psd-m"] = { off_weight = 10 }, ["psd-u"] = { off_weight = 10 }, esd = { stop = "convex", off_weight = 10 },
+  ["psd-m"] = { off_weight = 10 }, ["psd-u"] = { off_weight = 10 },
+  esd = { stop = "convex", off_weight = 10 },
 }
 
 local LONG = {
