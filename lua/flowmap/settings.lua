@@ -72,6 +72,7 @@ M.list = {
   { "eval_ema", 1, at_least_0, "which average is evaluated, from 1; 0: the weights themselves" },
   { "nfe", { 1, 2, 4, 8, 16 }, each(positive, 1), "numbers of steps N evaluated" },
   { "eval_samples", 1000000, positive, "samples per N in the evaluation" },
+  { "checkpoints", 1, positive, "checkpoints evaluated, equally spaced; the last is the result" },
   { "bins", 64, positive, "bins per axis of the histogram" },
   { "log_every", 100, positive, "steps per line of metrics.jsonl" },
   { "save_every", 60.0, at_least_0, "seconds between checkpoints; 0: every step" },
