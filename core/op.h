@@ -13,7 +13,9 @@ enum {
   FM_LEAF = 2,        /* no operands: input, constant, random numbers */
   FM_IDENTITY = 4,    /* y = x: removed after differentiation */
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
-  FM_LINEAR = 16      /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
+  FM_STACKS_SUMS = 64 /* y(a, d): a sum over axis 0 of both: summands can be one call */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
@@ -70,6 +72,8 @@ struct fm_op {
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
+  /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
+  unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 
