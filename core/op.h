@@ -72,6 +72,8 @@ struct fm_op {
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
+  /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
+  unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 
