@@ -192,6 +192,9 @@ enum {
   FM_PASS_CSE = 8,
   FM_PASS_ALL = 15
 };
+/* Goes with the passes, but does change values: wide matrix products of float32 round their operands
+   to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
+enum { FM_BF16 = 256 };
 
 /* ------------------------------------------------------------------ execution */
 

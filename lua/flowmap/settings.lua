@@ -55,6 +55,7 @@ M.list = {
   { "time_input", "raw", one_of("raw", "standard"), "s, t as they are, or with mean 0, sd 1" },
   { "features", 0, at_least_0, "pairs of sines and cosines of each coordinate" },
   { "dtype", "float32", one_of("float32", "float64"), "number format of training" },
+  { "precision", "float32", one_of("float32", "bfloat16"), "of wide matrix products in training" },
   { "batch", 256, positive, "samples per step" },
   { "micro", 128, positive, "rows a worker takes at a time; part of the result's bits" },
   { "steps", 17000, positive, "training steps" },
