@@ -119,20 +119,12 @@ FM_EXEC(normalize_dd) {
 
 static fm_err infer_normalize(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                               const fm_attr *attr, fm_sig *out) {
-  char a[96], b[96];
-  *out = in[0];
   if (in[0].shape.nd == 0)
     return fm_fail(ctx, FM_EUSAGE, "%s: a scalar found, expected rank 1 or more", op->name);
   if (!(attr->f[0] >= 0))
     return fm_fail(ctx, FM_EUSAGE, "%s: the offset %g found, expected a positive number", op->name,
                    attr->f[0]);
-  for (int k = 1; k < nin; k++)
-    if (!fm_shape_eq(&in[k].shape, &in[0].shape) || in[k].dtype != in[0].dtype)
-      return fm_fail(ctx, FM_EUSAGE, "%s: operands of the shapes %s (%s) and %s (%s) found, "
-                     "expected equal ones", op->name, fm_shape_text(&in[0].shape, a),
-                     fm_dtype_name(in[0].dtype), fm_shape_text(&in[k].shape, b),
-                     fm_dtype_name(in[k].dtype));
-  return FM_OK;
+  return fm_infer_alike(ctx, op, nin, in, out);
 }
 
 /* J(x) d and dJ(x)[e] d; absent where d or e is. */
