@@ -13,6 +13,14 @@
 #define FM_MAP3(name, expr)
 #else
 #include "../kernels/simd.h"
+/* VN values, or the first `left` < VN of them: for loops over rows of any length. */
+static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
+static inline void vgive(T *p, V v, int64_t left) {
+  if (left >= VN)
+    vstore(p, v);
+  else
+    vstoren(p, v, left);
+}
 #define FM_EXEC(name)                     \
   void FM_FN(name)(const fm_exec *e);     \
   void FM_FN(name)(const fm_exec *e)
