@@ -72,8 +72,8 @@ static void test_independence(void **state) {
   (void)state;
   const int64_t rows = 64, n = 1500;
   fm_tensor *y[4] = {
-    mask(FM_F32, rows, n, 0.5, 3, 1, 7, 64), mask(FM_F32, rows, n, 0.5, 4, 1, 7, 64),
-    mask(FM_F32, rows, n, 0.5, 3, 2, 7, 64), mask(FM_F32, rows, n, 0.5, 3, 1, 8, 64)};
+      mask(FM_F32, rows, n, 0.5, 3, 1, 7, 64), mask(FM_F32, rows, n, 0.5, 4, 1, 7, 64),
+      mask(FM_F32, rows, n, 0.5, 3, 2, 7, 64), mask(FM_F32, rows, n, 0.5, 3, 1, 8, 64)};
   for (int i = 0; i < 4; i++)
     for (int j = 0; j < i; j++) assert_within(correlation(y[i], y[j], 0), 5, "masks", 4 * i + j);
   /* neighbours, halves of a word, words of a block, blocks, groups, samples */

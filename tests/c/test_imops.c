@@ -89,7 +89,8 @@ static void test_normalize_at_zero(void **state) {
   for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
     fm_sig sig = {FM_F32, {2, {2, 5}}};
     fm_tensor *in[2] = {random_tensor(FM_F32, &sig.shape, -sizes[k], sizes[k], 1),
-                        random_tensor(FM_F32, &sig.shape, -1, 1, 2)}, *out[5];
+                        random_tensor(FM_F32, &sig.shape, -1, 1, 2)},
+              *out[5];
     fm_prog *p = fm_prog_new(ctx);
     fm_val x = fm_input(p, FM_SHARED, &sig), d = fm_input(p, FM_SHARED, &sig), v[4], g;
     v[0] = fm_e1(p, &fm_op_normalize, x);
@@ -321,7 +322,7 @@ static void test_resize(void **state) {
 static void check_softmax(fm_dtype dtype) {
   for (int64_t n = 1; n < 40; n++) {
     fm_tensor *x = random_tensor(dtype, SHAPE(2, 19, n), -3, 3, (uint64_t)n), *y;
-    for (int64_t i = 0; i < 3 * n; i++) fm_tensor_set(x, i, AT(x, i) - 1000); /* far below zero */
+    for (int64_t i = 0; i < 3 * n; i++) fm_tensor_set(x, i, AT(x, i) - 1000);   /* far below zero */
     for (int64_t r = 4; r < 19; r++) fm_tensor_set(x, r * n + 7 * r % n, 1000); /* and far above */
     y = apply("softmax", 1, &x, (fm_attr){{0}, {0}});
     for (int64_t r = 0; r < 19; r++) {
@@ -355,15 +356,15 @@ static void check_rows(fm_dtype dtype) {
 
 /* All orders of four axes; some tiles are whole, some cut, some axes of size 1. */
 static void check_transpose(fm_dtype dtype) {
-  static const fm_shape shapes[] = {{4, {2, 17, 3, 18}}, {4, {1, 34, 1, 20}}, {4, {3, 1, 16, 2}},
-                                    {4, {2, 0, 3, 4}}};
+  static const fm_shape shapes[] = {
+      {4, {2, 17, 3, 18}}, {4, {1, 34, 1, 20}}, {4, {3, 1, 16, 2}}, {4, {2, 0, 3, 4}}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     for (int k = 0; k < 256; k++) {
       const int order[4] = {k & 3, k >> 2 & 3, k >> 4 & 3, k >> 6};
       if ((1 << order[0] | 1 << order[1] | 1 << order[2] | 1 << order[3]) != 15) continue;
       fm_tensor *x = random_tensor(dtype, &shapes[s], -1, 1, 1);
-      fm_tensor *y = apply("transpose", 1, &x,
-                           (fm_attr){{order[0], order[1], order[2], order[3]}, {0}});
+      fm_tensor *y =
+          apply("transpose", 1, &x, (fm_attr){{order[0], order[1], order[2], order[3]}, {0}});
       for (int64_t i = 0; i < fm_shape_count(&y->shape); i++) {
         int64_t at[4] = {0}, rest = i;
         for (int j = 3; j >= 0; j--) at[order[j]] = rest % y->shape.d[j], rest /= y->shape.d[j];
@@ -410,9 +411,13 @@ static void test_cotangents_of_slices(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-    TEST(test_normalize), TEST(test_normalize_at_zero), TEST(test_resample_and_mix),
-    TEST(test_clip),      TEST(test_pool),              TEST(test_resize),
-    TEST(test_rows),      TEST(test_cotangents_of_slices)};
+  const struct CMUnitTest tests[] = {TEST(test_normalize),
+                                     TEST(test_normalize_at_zero),
+                                     TEST(test_resample_and_mix),
+                                     TEST(test_clip),
+                                     TEST(test_pool),
+                                     TEST(test_resize),
+                                     TEST(test_rows),
+                                     TEST(test_cotangents_of_slices)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
