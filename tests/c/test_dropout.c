@@ -76,8 +76,8 @@ static void test_independence(void **state) {
       mask(FM_F32, rows, n, 0.5, 3, 2, 7, 64), mask(FM_F32, rows, n, 0.5, 3, 1, 8, 64)};
   for (int i = 0; i < 4; i++)
     for (int j = 0; j < i; j++) assert_within(correlation(y[i], y[j], 0), 5, "masks", 4 * i + j);
-  /* neighbours, halves of a word, words of a block, blocks, groups, samples */
-  static const int64_t shifts[] = {1, 2, 16, 32, 64, 96, 128, 1500, 3000};
+  /* halves of a word, blocks, words of a block, groups, samples */
+  static const int64_t shifts[] = {1, 2, 4, 64, 128, 192, 256, 1500, 3000};
   for (size_t k = 0; k < sizeof shifts / sizeof *shifts; k++)
     assert_within(correlation(y[0], y[0], shifts[k]), 5, "places", (int)shifts[k]);
   drop_all(4, y);
@@ -85,12 +85,13 @@ static void test_independence(void **state) {
 
 /* The 16 bits of value i of a sample, from the definition in dropout.c. */
 static uint32_t bits(uint64_t seed, uint32_t step, uint32_t stream, int64_t row, int64_t i) {
-  const uint32_t group = (uint32_t)(i / 128), at = (uint32_t)(i % 128);
-  const uint32_t counter[4] = {group * 16 + at % 16, (uint32_t)row, step, stream};
+  const uint32_t group = (uint32_t)(i / 256), word = (uint32_t)(i % 256 / 64);
+  const uint32_t block = (uint32_t)(i % 64 / 2), low_first = (uint32_t)(i % 2);
+  const uint32_t counter[4] = {group * 32 + block, (uint32_t)row, step, stream};
   const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
   uint32_t out[4];
   fm_philox(counter, key, out);
-  return out[at / 32] >> (at % 32 / 16 * 16) & 0xFFFF;
+  return out[word] >> 16 * low_first & 0xFFFF;
 }
 
 static void test_bits(void **state) {
@@ -112,7 +113,7 @@ static void test_bits(void **state) {
 /* The same mask however the batch is cut, and a shorter row is the beginning of a longer one. */
 static void test_cuts(void **state) {
   (void)state;
-  static const int64_t widths[] = {1, 127, 128, 129, 300};
+  static const int64_t widths[] = {1, 255, 256, 257, 300};
   fm_tensor *longest = mask(FM_F32, 23, 300, 0.3, 3, 1, 7, 23);
   for (int w = 0; w < 5; w++)
     for (int64_t micro = 1; micro <= 24; micro += 5) {
