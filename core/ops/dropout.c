@@ -58,7 +58,7 @@ static void draw(T y[VALUES], const fm_rng *r, int64_t row, int64_t at, uint32_t
   for (uint32_t i = 0; i < GROUP; i++) first[i] = ((uint32_t)at * GROUP + i) ^ high;
   memcpy(c[0], first, sizeof first);
   for (int i = 0; i < GROUP / WN; i++) {
-    const W zero = c[0][i] ^ c[0][i];
+    const W zero = {0};
     c[1][i] = zero + (uint64_t)(uint32_t)row;
     c[2][i] = zero + (uint64_t)r->step;
     c[3][i] = zero + (uint64_t)r->stream;
