@@ -1,0 +1,73 @@
+--- A small convolutional network for images, (n, 32, 32, 3) in [-1, 1]: a classifier of CIFAR-10
+-- whose last layer but one, 128 values, serves as features of a Frechet distance, FD-cnn.
+--
+--     layer_k(x) = silu(g x' + b),  x' = conv(x) / rms of its channels, pixel by pixel
+--
+--     4 x 4 stride 2: 3 -> 32 | 3 x 3: 32 -> 64, mean 2 x 2 | 64 -> 96, + 96 -> 96, mean 2 x 2 |
+--     96 -> 128, + 128 -> 128, mean of all pixels | 128 -> 10
+--
+-- where + stands for x + layer(x). Without a batch norm an image's features are its own affair.
+-- @module flowmap.features.cnn
+
+local fm = require "flowmap"
+
+local M = {}
+
+M.dim = 128
+
+-- { name, kernel, inputs, outputs }
+local LAYERS = {
+  { "stem", 4, 3, 32 }, { "a", 3, 32, 64 }, { "b1", 3, 64, 96 }, { "b2", 3, 96, 96 },
+  { "c1", 3, 96, 128 }, { "c2", 3, 128, 128 },
+}
+
+--- Parameters: kernels of variance 2 / fan-in, gains 1, all else 0.
+-- @tparam function rng see flowmap.nets
+-- @treturn table
+function M.init(rng)
+  local params = {}
+  for _, it in ipairs(LAYERS) do
+    local name, k, from, to = table.unpack(it)
+    params[name] = {
+      w = rng({ to, k, k, from }, "normal") * math.sqrt(2 / (k * k * from)),
+      gain = rng({ to }, "zeros") + 1, shift = rng({ to }, "zeros"),
+    }
+  end
+  params.head = { w = rng({ M.dim, 10 }, "lecun"), b = rng({ 10 }, "zeros") }
+  return params
+end
+
+local function layer(p, x, stride, padding)
+  local y = fm.conv(x, p.w, stride, padding, padding)
+  y = y * fm.rsqrt(fm.mean(fm.square(y), -1, true) + 1e-4)
+  return fm.silu(y * p.gain + p.shift)
+end
+
+local function halved(x)
+  local n, h, w, c = table.unpack(x.shape)
+  return fm.mean(fm.reshape(x, { n, h // 2, 2, w // 2, 2, c }), { 3, 5 })
+end
+
+--- Features of images.
+-- @tparam table p parameters
+-- @tparam tensor x (n, 32, 32, 3)
+-- @treturn tensor (n, 128)
+function M.features(p, x)
+  x = layer(p.stem, x, 2, 1)
+  x = halved(layer(p.a, x))
+  x = layer(p.b1, x)
+  x = halved(x + layer(p.b2, x))
+  x = layer(p.c1, x)
+  x = x + layer(p.c2, x)
+  return fm.mean(x, { 2, 3 })
+end
+
+--- Logits of the ten classes.
+-- @tparam table p parameters
+-- @tparam tensor x (n, 32, 32, 3)
+-- @treturn tensor (n, 10)
+function M.logits(p, x)
+  return fm.matmul(M.features(p, x), p.head.w) + p.head.b
+end
+
+return M
