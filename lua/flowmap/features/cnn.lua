@@ -1,5 +1,7 @@
 --- A small convolutional network for images, (n, 32, 32, 3) in [-1, 1]: a classifier of CIFAR-10
 -- whose last layer but one, 128 values, serves as features of a Frechet distance, FD-cnn.
+-- experiments/classifier.lua trains it; its weights lie beside this file. Distances in its features
+-- compare models with each other; they are no FID and are never called so.
 --
 --     layer_k(x) = silu(g x' + b),  x' = conv(x) / rms of its channels, pixel by pixel
 --
@@ -10,10 +12,16 @@
 -- @module flowmap.features.cnn
 
 local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local features = require "flowmap.features"
+local tree = require "flowmap.tree"
 
 local M = {}
 
 M.dim = 128
+M.protocols = { "cnn" } -- samples clipped to [-1, 1], larger images averaged down to 32 x 32
+
+local SIDE, MICRO = 32, 32
 
 -- { name, kernel, inputs, outputs }
 local LAYERS = {
@@ -68,6 +76,58 @@ end
 -- @treturn tensor (n, 10)
 function M.logits(p, x)
   return fm.matmul(M.features(p, x), p.head.w) + p.head.b
+end
+
+-- ------------------------------------------------------------------ trained weights
+
+--- Where the trained weights lie.
+-- @treturn string
+function M.path()
+  return package.searchpath("flowmap.features.cnn", package.path):gsub("cnn%.lua$", "")
+    .. "cifar10-cnn.safetensors"
+end
+
+--- Read trained weights.
+-- @tparam string path
+-- @treturn table parameters
+-- @treturn table what is recorded of their training: texts by name
+function M.load(path)
+  local tensors, record = fm.load_safetensors(path)
+  local like = M.init(function(shape) return fm.zeros(shape) end)
+  return tree.map(function(expected, name)
+    local found = tensors[name]
+    local shape = found and table.concat(found.shape, ", ") or "absent"
+    if shape ~= table.concat(expected.shape, ", ") then
+      errors.data("%s: the tensor %s is (%s), expected (%s)", path, name, shape,
+        table.concat(expected.shape, ", "))
+    end
+    return found
+  end, like), record
+end
+
+-- Images averaged down to 32 x 32.
+local function small(x)
+  local h, w = x.shape[2], x.shape[3]
+  if h % SIDE ~= 0 or h ~= w then
+    errors.usage("features: images of %d x %d pixels found, expected squares of 32, 64, 96, ...",
+      h, w)
+  end
+  if h == SIDE then return x end
+  local k = h // SIDE
+  return fm.mean(fm.reshape(x, { x.shape[1], SIDE, k, SIDE, k, 3 }), { 3, 5 })
+end
+
+--- See flowmap.features.
+function M.open(protocol, options)
+  local path = options.path or M.path()
+  local params = M.load(path)
+  return {
+    label = "FD-cnn", kernel = "KID-cnn", dim = M.dim, protocol = protocol, offset = 0,
+    hash = fm.sha256_file(path),
+    extract = features.extractor(function(x)
+      return M.features(params, small(fm.clip(x, -1, 1)))
+    end, MICRO),
+  }
 end
 
 return M

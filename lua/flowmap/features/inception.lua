@@ -12,20 +12,22 @@
 --
 -- - `paper`: samples as floating-point numbers, clipped to [-1, 1]; bilinear resize to 299 x 299
 --   with pixels as areas (half-pixel centres); 1e-6 on both diagonals under the Frechet root.
--- - `legacy`: samples rounded to 8 bits; the resize of TensorFlow 1, which puts pixel k at k and not
---   at k + 1/2; then (x - 128) / 128, as in the first graph; no offset.
+-- - `legacy`: samples rounded to 8 bits; the resize of TensorFlow 1, where pixel k lies at k and
+--   not at k + 1/2; then (x - 128) / 128, as in the first graph; no offset.
 -- @module flowmap.features.inception
 
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
+local features = require "flowmap.features"
+local files = require "flowmap.files"
 
 local M = {}
 
 M.dim = 2048
 M.protocols = { "paper", "legacy" }
-M.offset = { paper = 1e-6, legacy = 0 } -- under the Frechet root
 
-local SIDE = 299
+local OFFSET = { paper = 1e-6, legacy = 0 } -- under the Frechet root
+local SIDE, MICRO = 299, 4
 local EPS = 1e-3 -- of the batch norm
 
 -- ------------------------------------------------------------------ graph
@@ -114,8 +116,8 @@ end
 local function fold(tensors, name, path)
   local function get(part)
     local key = name .. "." .. part
-    return tensors[key] or errors.data("%s has no tensor %s; expected the FID weights of Inception-v3 "
-      .. "(see lua/flowmap/features/inception.lua)", path, key)
+    return tensors[key] or errors.data("%s has no tensor %s; expected the FID weights of "
+      .. "Inception-v3 (see lua/flowmap/features/inception.lua)", path, key)
   end
   local w = get "conv.weight" -- (outputs, inputs, rows, columns)
   if #w.shape ~= 4 then
@@ -184,5 +186,21 @@ M.prepare = {
     return (resized(bytes, false) - 128) / 128
   end,
 }
+
+--- See flowmap.features; `options.path` stands in for FLOWMAP_INCEPTION.
+function M.open(protocol, options)
+  local path = options.path or os.getenv "FLOWMAP_INCEPTION"
+  if not path or not files.exists(path) then
+    errors.data("%s; the features `inception` need the FID weights of Inception-v3 as a "
+      .. "safetensors file named by FLOWMAP_INCEPTION (see lua/flowmap/features/inception.lua)",
+      path and "there is no file " .. path or "FLOWMAP_INCEPTION is not set")
+  end
+  local network = M.network(fm.load_safetensors(path), path)
+  return {
+    label = "FID", kernel = "KID", dim = M.dim, protocol = protocol, offset = OFFSET[protocol],
+    hash = fm.sha256_file(path),
+    extract = features.extractor(function(x) return network(M.prepare[protocol](x)) end, MICRO),
+  }
+end
 
 return M
