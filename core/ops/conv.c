@@ -278,8 +278,8 @@ const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H
               {2, {SHAPE4(1, 2, 9, 2), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
               {2, {SHAPE4(3, 2, 3, 5), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
 
-const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: (N, H', W', O) "
-  "and w to (N, H, W, I); transposed convolution.",
+const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: "
+  "(N, H', W', O) and w to (N, H, W, I); transposed convolution.",
   .args = "tt|iiiii", .nin = 2, .flags = FM_STACKS_ROWS,
   .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x,
   .flops = flops_conv_x, .accumulates = true,
