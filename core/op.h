@@ -81,6 +81,8 @@ const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instr
 /* The shape rule with its error sentence. */
 fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                 fm_sig *out);
+/* The rule of operations whose operands are all alike, and the result as they. */
+fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
 
 /* ------------------------------------------------------------------ looking at nodes */

@@ -13,6 +13,14 @@
 #define FM_MAP3(name, expr)
 #else
 #include "../kernels/simd.h"
+/* VN values, or the first `left` < VN of them: for loops over rows of any length. */
+static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
+static inline void vgive(T *p, V v, int64_t left) {
+  if (left >= VN)
+    vstore(p, v);
+  else
+    vstoren(p, v, left);
+}
 #define FM_EXEC(name)                     \
   void FM_FN(name)(const fm_exec *e);     \
   void FM_FN(name)(const fm_exec *e)
@@ -22,6 +30,7 @@
 #define FM_SHAPE1(a) {1, {a}}
 #define FM_SHAPE2(a, b) {2, {a, b}}
 #define FM_SHAPE3(a, b, c) {3, {a, b, c}}
+#define FM_SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 #define FM_UNARY_SAMPLES(lo, hi) {{1, {FM_SHAPE2(3, 7)}, {{0}, {0}}, lo, hi}}
 #define FM_BINARY_SAMPLES(lo, hi) {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0}}, lo, hi}}
 

@@ -19,28 +19,84 @@ FM_EXEC(reshape) {
   memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
 }
 
-FM_EXEC(transpose) {
-  const fm_shape *in = &e->in[0].shape;
-  int64_t stride[FM_MAX_DIMS] = {0}, at[FM_MAX_DIMS] = {0}, from = 0;
-  int nd = in->nd;
-  for (int k = 0; k < nd; k++) { /* stride in x of the k-th axis of y */
-    int64_t s = 1;
-    for (int j = (int)e->attr->i[k] + 1; j < nd; j++) s *= in->d[j];
-    stride[k] = s;
+/* The axes of y without those of size 1, and with neighbours of x kept together as one. */
+typedef struct axes {
+  int n;
+  int64_t d[FM_MAX_DIMS], from[FM_MAX_DIMS], to[FM_MAX_DIMS]; /* sizes; strides in x and in y */
+} axes;
+
+static axes merged(const fm_shape *in, const int64_t *order) {
+  axes a = {0};
+  int64_t stride[FM_MAX_DIMS] = {0}, step = 1;
+  for (int k = in->nd - 1; k >= 0; k--) stride[k] = step, step *= in->d[k];
+  for (int k = 0; k < in->nd; k++) {
+    const int64_t d = in->d[order[k]], s = stride[order[k]];
+    if (d == 1) continue;
+    if (a.n > 0 && a.from[a.n - 1] == d * s) {
+      a.d[a.n - 1] *= d;
+      a.from[a.n - 1] = s;
+    } else {
+      a.d[a.n] = d;
+      a.from[a.n++] = s;
+    }
   }
+  step = 1;
+  for (int k = a.n - 1; k >= 0; k--) a.to[k] = step, step *= a.d[k];
+  return a;
+}
+
+/* A plane: y[i t + j] = x[j s + i], i < m, j < n; in tiles of VN x VN through registers. */
+static void turn(T *y, int64_t t, int64_t m, const T *x, int64_t s, int64_t n) {
+  int64_t i = 0;
+  for (; i + VN <= m; i += VN) {
+    int64_t j = 0;
+    for (; j + VN <= n; j += VN) {
+      V tile[VN];
+      for (int k = 0; k < VN; k++) tile[k] = vload(x + (j + k) * s + i);
+      vtranspose(tile);
+      for (int k = 0; k < VN; k++) vstore(y + (i + k) * t + j, tile[k]);
+    }
+    for (; j < n; j++)
+      for (int k = 0; k < VN; k++) y[(i + k) * t + j] = x[j * s + i + k];
+  }
+  for (int64_t j = 0; i < m && j < n; j++)
+    for (int64_t k = i; k < m; k++) y[k * t + j] = x[j * s + k];
+}
+
+/* Planes of the fastest axes of x and y (rows, where they are the same) for all other indices. */
+FM_EXEC(transpose) {
+  const axes a = merged(&e->in[0].shape, e->attr->i);
+  const int last = a.n - 1;
+  int64_t at[FM_MAX_DIMS] = {0}, planes = 1;
+  int fast = last; /* the axis of y along which x is contiguous */
+  while (fast > 0 && a.from[fast] != 1) fast--;
+  for (int k = 0; k < last; k++) planes *= k == fast ? 1 : a.d[k];
   const T *x = e->x[0];
   T *y = e->y;
-  int64_t n = fm_shape_count(in), inner = nd ? e->out->shape.d[nd - 1] : 1;
-  for (int64_t done = 0; done < n; done += inner) {
-    int64_t s = nd ? stride[nd - 1] : 1;
-    for (int64_t i = 0; i < inner; i++) y[done + i] = x[from + i * s];
-    for (int k = nd - 2; k >= 0; k--) { /* next row of y */
-      from += stride[k];
-      if (++at[k] < e->out->shape.d[k]) break;
-      from -= stride[k] * e->out->shape.d[k];
+  if (fm_shape_count(&e->out->shape) == 0) return;
+  if (a.n == 0) *y = *x;
+  for (int64_t p = 0; a.n > 0 && p < planes; p++) {
+    if (fast == last)
+      memcpy(y, x, (size_t)a.d[last] * sizeof(T));
+    else
+      turn(y, a.to[fast], a.d[fast], x, a.from[last], a.d[last]);
+    for (int k = last - 1; k >= 0; k--) { /* the next plane */
+      if (k == fast) continue;
+      x += a.from[k], y += a.to[k];
+      if (++at[k] < a.d[k]) break;
+      x -= a.from[k] * a.d[k], y -= a.to[k] * a.d[k];
       at[k] = 0;
     }
   }
+}
+
+/* memcpy, without a call for the short rows of images with few channels. */
+static inline void move(T *y, const T *x, int64_t n) {
+  if (n > 32 * VN) {
+    memcpy(y, x, (size_t)n * sizeof(T));
+    return;
+  }
+  for (int64_t i = 0; i < n; i += VN) vgive(y + i, vtake(x + i, n - i), n - i);
 }
 
 FM_EXEC(slice) {
@@ -48,18 +104,21 @@ FM_EXEC(slice) {
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
   const T *x = (const T *)e->x[0] + e->attr->i[1] * inner;
-  for (int64_t o = 0; o < outer; o++)
-    memcpy((T *)e->y + o * to, x + o * from, (size_t)to * sizeof(T));
+  for (int64_t o = 0; o < outer; o++) move((T *)e->y + o * to, x + o * from, to);
 }
 
 FM_EXEC(pad) {
   int64_t outer, inner, axis = e->attr->i[0];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  memset(e->y, 0, (size_t)(outer * to) * sizeof(T));
-  T *y = (T *)e->y + e->attr->i[1] * inner;
-  for (int64_t o = 0; o < outer; o++)
-    memcpy(y + o * to, (const T *)e->x[0] + o * from, (size_t)from * sizeof(T));
+  const int64_t before = e->attr->i[1] * inner, after = to - before - from;
+  const T *x = e->x[0];
+  T *y = e->y;
+  for (int64_t o = 0; o < outer; o++, x += from, y += to) {
+    memset(y, 0, (size_t)before * sizeof(T));
+    move(y + before, x, from);
+    memset(y + before + from, 0, (size_t)after * sizeof(T));
+  }
 }
 
 FM_EXEC(concat) {
@@ -68,10 +127,8 @@ FM_EXEC(concat) {
   int64_t to = e->out->shape.d[axis] * inner;
   for (int k = 0; k < e->nin; k++) {
     int64_t from = e->in[k].shape.d[axis] * inner;
-    const T *x = e->x[k];
-    T *y = (T *)e->y + at;
     for (int64_t o = 0; o < outer; o++)
-      for (int64_t i = 0; i < from; i++) y[o * to + i] = x[o * from + i];
+      move((T *)e->y + o * to + at, (const T *)e->x[k] + o * from, from);
     at += from;
   }
 }
@@ -138,8 +195,11 @@ static void vjp_transpose(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another order.", .args = "tp",
   .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
-  .vjp = vjp_transpose, .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1}}};
+  .vjp = vjp_transpose,
+  .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
+              {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ slice and pad */
 
