@@ -13,35 +13,36 @@ local SIDE, CLASSES = 32, 10
 
 -- ------------------------------------------------------------------ augmentation
 
--- The matrices (n, SIDE, SIDE) that pick row from[i] of an image as row i; a row beyond the border
+-- The matrices (n, size, SIDE) that pick row from[i] of an image as row i; a row beyond the border
 -- is zero.
 local function pick(from)
-  local n = from.shape[1]
-  local column = fm.reshape(fm.arange(SIDE), { 1, 1, SIDE })
-  return fm.eq(fm.broadcast(from, { n, SIDE, SIDE }), fm.broadcast(column, { n, SIDE, SIDE }))
+  local shape = { from.shape[1], from.shape[2], SIDE }
+  local row = fm.reshape(fm.arange(SIDE), { 1, 1, SIDE })
+  return fm.eq(fm.broadcast(from, shape), fm.broadcast(row, shape))
 end
 
-local function swap_axes(x) return fm.transpose(x, { 1, 3, 2, 4 }) end
-
-local function pick_rows(matrix, x)
-  local shape = x.shape
-  return fm.reshape(fm.matmul(matrix, fm.reshape(x, { shape[1], SIDE, SIDE * 3 })), shape)
+-- Apply (n, size, SIDE) to the rows of images (n, SIDE, w, 3), and swap the image's axes.
+local function along_rows(matrix, x)
+  local n, size, w = matrix.shape[1], matrix.shape[2], x.shape[3]
+  local y = fm.matmul(matrix, fm.reshape(x, { n, SIDE, w * 3 }))
+  return fm.transpose(fm.reshape(y, { n, size, w, 3 }), { 1, 3, 2, 4 })
 end
 
---- Every image shifted by up to `shift` pixels either way, the border filled with 0, and half of
--- them mirrored: a product with matrices of zeros and ones from the left and from the right.
+--- A window of every image at a random place, up to `shift` pixels beyond the border, where it is
+-- filled with 0; half of them mirrored. Both are products with matrices of zeros and ones.
 -- @tparam tensor x (n, 32, 32, 3)
 -- @tparam tensor u uniform numbers, (n, 3)
+-- @tparam integer size of the window
 -- @tparam integer shift
--- @treturn tensor (n, 32, 32, 3)
-function M.augment(x, u, shift)
+-- @treturn tensor (n, size, size, 3)
+function M.augment(x, u, size, shift)
   local function column(k) return fm.reshape(fm.slice(u, 2, k, 1), { x.shape[1], 1, 1 }) end
-  local function offset(k) return fm.floor(column(k) * (2 * shift + 1)) - shift end
-  local i = fm.reshape(fm.arange(SIDE), { 1, SIDE, 1 })
+  local places = SIDE - size + 2 * shift + 1
+  local i = fm.reshape(fm.arange(size), { 1, size, 1 })
   local mirrored = fm.lt(column(3), 0.5)
-  local across = i + mirrored * (SIDE - 1 - 2 * i) + offset(2) -- i or 31 - i, shifted
-  local y = pick_rows(pick(i + offset(1)), x)
-  return swap_axes(pick_rows(pick(across), swap_axes(y)))
+  local down = i + fm.floor(column(1) * places) - shift
+  local across = i + mirrored * (size - 1 - 2 * i) + fm.floor(column(2) * places) - shift
+  return along_rows(pick(across), along_rows(pick(down), x))
 end
 
 -- ------------------------------------------------------------------ loss
@@ -74,12 +75,14 @@ end
 --- The program of a training step, with the outputs that flowmap.trainer expects.
 -- @tparam table cfg settings
 -- @tparam table shared { params =, set = { images =, labels = (N) } }
+-- @tparam integer size of the windows that the network sees
 -- @treturn program
-function M.step(cfg, shared)
+function M.step(cfg, shared, size)
   local count = shared.set.labels.shape[1]
   return fm.program(function(input, b)
     local index = fm.reshape(fm.floor(b:uniform({ 1 }, "index") * count), { b.n })
-    local x = M.augment(images(input.set, index), b:uniform({ 3 }, "augment"), cfg.shift)
+    local shift = size < SIDE and 0 or cfg.shift
+    local x = M.augment(images(input.set, index), b:uniform({ 3 }, "augment"), size, shift)
     local label, loss = fm.gather(input.set.labels, index), nil
     local _, grads = fm.value_and_grad(function(params)
       loss = M.cross_entropy(cnn.logits(params, x), label, cfg.label_smoothing)
@@ -88,6 +91,14 @@ function M.step(cfg, shared)
     return { sum = { grads = grads, diagonal = fm.sum(loss), off = fm.zeros {} },
       rows = { loss = loss } }
   end, { shared = shared, rows = {}, micro = cfg.micro })
+end
+
+-- Windows at first, which cost less; whole images from step `whole_from` on.
+local function two_phases(cfg, shared)
+  local windows, whole = M.step(cfg, shared, cfg.window), M.step(cfg, shared, SIDE)
+  return { run = function(_, job)
+    return (job.step < cfg.whole_from and windows or whole):run(job)
+  end }
 end
 
 --- A job for flowmap.trainer.
@@ -103,7 +114,7 @@ function M.job(experiment, cfg, set, saved)
   local shared = { params = params, set = set }
   local job = {
     experiment = experiment, cfg = cfg, params = params, shared = shared,
-    program = M.step(cfg, shared), done = saved and saved.step or 0,
+    program = two_phases(cfg, shared), done = saved and saved.step or 0,
     wall_s = saved and saved.wall_s or 0,
     opt = fm.optimiser { kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2,
       eps = cfg.eps, weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema },

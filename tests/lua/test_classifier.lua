@@ -14,21 +14,26 @@ end
 
 t.test("augmentation moves and mirrors pixels, and fills with 0", function()
   local x = uniform({ 5, 32, 32, 3 }, "augment")
-  -- shift 2: u in fifths means -2 .. 2; the third number below 1/2 mirrors
-  local u = fm.tensor { { 0.5, 0.5, 0.9 }, { 0.99, 0.5, 0.9 }, { 0.5, 0, 0.9 }, { 0.5, 0.5, 0.1 },
-    { 0.3, 0.7, 0.4 } }
-  local moved = { { 0, 0 }, { 2, 0 }, { 0, -2 }, { 0, 0, true }, { -1, 1, true } }
-  local y = classifier.augment(x, u, 2):totable()
   local from = x:totable()
-  for k, m in ipairs(moved) do
-    for i = 1, 32 do
-      for j = 1, 32 do
-        local row, column = i + m[1], (m[3] and 33 - j or j) + m[2]
-        local expected = from[k][row] and from[k][row][column] or { 0, 0, 0 }
-        t.eq(y[k][i][j], expected, ("image %d, pixel %d %d"):format(k, i, j))
+  local function check(u, size, shift, moved)
+    local y = classifier.augment(x, fm.tensor(u), size, shift):totable()
+    for k, m in ipairs(moved) do
+      t.eq({ #y[k], #y[k][1] }, { size, size })
+      for i = 1, size do
+        for j = 1, size do
+          local row, column = i + m[1], (m[3] and size + 1 - j or j) + m[2]
+          local expected = from[k][row] and from[k][row][column] or { 0, 0, 0 }
+          t.eq(y[k][i][j], expected, ("image %d, pixel %d %d"):format(k, i, j))
+        end
       end
     end
   end
+  -- shift 2: u in fifths means -2 .. 2; the third number below 1/2 mirrors
+  check({ { 0.5, 0.5, 0.9 }, { 0.99, 0.5, 0.9 }, { 0.5, 0, 0.9 }, { 0.5, 0.5, 0.1 },
+    { 0.3, 0.7, 0.4 } }, 32, 2, { { 0, 0 }, { 2, 0 }, { 0, -2 }, { 0, 0, true }, { -1, 1, true } })
+  -- a window of 24 has nine places
+  check({ { 0, 0, 0.9 }, { 0.99, 0.99, 0.9 }, { 0.5, 0.12, 0.1 }, { 0.2, 0, 0.1 },
+    { 0.99, 0.5, 0.6 } }, 24, 0, { { 0, 0 }, { 8, 8 }, { 4, 1, true }, { 1, 0, true }, { 8, 4 } })
 end)
 
 t.test("cross-entropy against its definition", function()
@@ -71,7 +76,7 @@ local function settings()
   local cfg = {}
   for _, s in ipairs(fm.settings.list) do cfg[s[1]] = s[2] end
   for key, value in pairs { optimiser = "adamw", batch = 16, micro = 8, lr = 2e-3, clip = 1.0,
-    schedule = "constant", steps = 12, eta = 1.0, shift = 2, label_smoothing = 0.1, seed = 1,
+    schedule = "constant", steps = 12, window = 24, whole_from = 8, eta = 1.0, shift = 2, label_smoothing = 0.1, seed = 1,
     method = "cross-entropy", ema = { 0.5 } } do cfg[key] = value end
   return cfg
 end

@@ -46,25 +46,19 @@ function M.init(rng)
 end
 
 local function layer(p, x, stride, padding)
-  local y = fm.conv(x, p.w, stride, padding, padding)
-  y = y * fm.rsqrt(fm.mean(fm.square(y), -1, true) + 1e-4)
+  local y = fm.normalize(fm.conv(x, p.w, stride, padding, padding))
   return fm.silu(y * p.gain + p.shift)
-end
-
-local function halved(x)
-  local n, h, w, c = table.unpack(x.shape)
-  return fm.mean(fm.reshape(x, { n, h // 2, 2, w // 2, 2, c }), { 3, 5 })
 end
 
 --- Features of images.
 -- @tparam table p parameters
--- @tparam tensor x (n, 32, 32, 3)
+-- @tparam tensor x (n, 32, 32, 3), or of another size divisible by 8
 -- @treturn tensor (n, 128)
 function M.features(p, x)
   x = layer(p.stem, x, 2, 1)
-  x = halved(layer(p.a, x))
+  x = fm.downsample(layer(p.a, x))
   x = layer(p.b1, x)
-  x = halved(x + layer(p.b2, x))
+  x = fm.downsample(x + layer(p.b2, x))
   x = layer(p.c1, x)
   x = x + layer(p.c2, x)
   return fm.mean(x, { 2, 3 })
