@@ -13,7 +13,8 @@ enum {
   FM_LEAF = 2,        /* no operands: input, constant, random numbers */
   FM_IDENTITY = 4,    /* y = x: removed after differentiation */
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
-  FM_LINEAR = 16      /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_BYTES = 32       /* operands may be uint8; all other operations refuse them */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
@@ -50,7 +51,9 @@ typedef struct fm_sample {
   int nin;
   fm_shape in[3];
   fm_attr attr;
-  double lo, hi; /* operands are uniform on [lo, hi) */
+  double lo, hi;  /* operands are uniform on [lo, hi) */
+  unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
+  unsigned bytes; /* bit k: and those are uint8 */
 } fm_sample;
 
 #define FM_MAX_SAMPLES 4
