@@ -130,8 +130,8 @@ static inline __attribute__((always_inline)) void pack(bool transposed, int64_t 
       for (int64_t p = 0; p < depth; p += VN) {
         V square[VN];
         for (int64_t i = 0; i < VN; i++)
-          square[i] = j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP)
-                                    : vset(0);
+          square[i] =
+              j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP) : vset(0);
         vtranspose(square);
         for (int64_t i = 0; i < VN && i < depth - p; i++)
           packed_store(out + (p + i) * stride + v, square[i]);
@@ -162,7 +162,8 @@ static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T 
   static _Thread_local _Alignas(64) P a_block[M_BLOCK / MR * (SLIVER * K_BLOCK + 64)];
   static _Thread_local _Alignas(64) P b_block[N_BLOCK / NR * (NR * K_BLOCK + 64)];
   const bool packs = PACKS;
-  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2, most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
+  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
+                most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
   if (k == 0 && !accumulate)
     for (int64_t i = 0; i < m; i++) memset(y + i * ldy, 0, (size_t)n * sizeof(T));
   for (int64_t j = 0; j < n; j += columns) {

@@ -192,8 +192,8 @@ static void test_rows_alone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_integers), cmocka_unit_test(test_products),
-      cmocka_unit_test(test_rounding), cmocka_unit_test(test_nan),
+      cmocka_unit_test(test_integers),   cmocka_unit_test(test_products),
+      cmocka_unit_test(test_rounding),   cmocka_unit_test(test_nan),
       cmocka_unit_test(test_rows_alone),
   };
   return cmocka_run_group_tests_name("gemm_bf16", tests, NULL, NULL);
