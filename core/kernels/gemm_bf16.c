@@ -1,7 +1,8 @@
 /*
-** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor multiplies
-** pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are packed as pairs
-** of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies, neighbours swapped.
+** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor
+** multiplies pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are
+** packed as pairs of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies,
+** neighbours swapped.
 */
 #ifdef FM_RULES
 
@@ -63,8 +64,8 @@ static inline T round_bf16(T x) {
   return x;
 }
 
-/* out: (m, n) <- x rounded, with the first two rows (`down`) or columns swapped, the next two, and so
-   on; a last one without a neighbour has 0 as such. */
+/* out: (m, n) <- x rounded, with the first two rows (`down`) or columns swapped, the next two, and
+   so on; a last one without a neighbour has 0 as such. */
 static void copy_rounded(bool down, int64_t m, int64_t n, const T *x, int64_t ldx, T *out,
                          int64_t ld) {
   if (down && m % 2) memset(out + (m - 1) * ld, 0, (size_t)n * sizeof(T));
