@@ -178,6 +178,18 @@ t.test("clip's derivative is 1 on the limits and 0 beyond", function()
   t.eq(g:flat(), { 0.0, 1.0, 1.0, 1.0, 0.0 })
 end)
 
+t.test("a number beside a traced tensor takes no memory", function()
+  local function moved(f)
+    local p = fm.program(function(_, b) return { rows = { y = f(b.rows.x) } } end,
+      { rows = { x = { 100 } } })
+    return p:stats(8).moved
+  end
+  local one = moved(function(x) return x * 2 end)
+  t.eq(moved(function(x) return fm.maximum(x, 0) end), one)
+  t.eq(moved(function(x) return fm.where(x, 1, fm.minimum(2, x)) end), one)
+  t.eq(fm.maximum(fm.tensor { { -1, 3 } }, 0):flat(), { 0.0, 3.0 })
+end)
+
 -- Dropout in two layers of a program of 30 samples; the second layer sees the first `few` alone.
 local function dropped(micro, few)
   return fm.program(function(_, b)
