@@ -393,6 +393,7 @@ static void test_cotangents_of_slices(void **state) {
   for (int k = 0; k < 3; k++) u[k] = fm_scale(p, y[2 - k], k + 2);
   fm_vjp(p, 3, y, u, 1, &x, &g);
   assert_ptr_equal(fm_op_of(p, g), &fm_op_concat);
+  assert_int_equal(fm_nargs(p, g), 3);
   fm_val part[2] = {y[0], y[2]}, apart; /* a gap between the two stays one */
   fm_vjp(p, 2, part, u, 1, &x, &apart);
   assert_ptr_equal(fm_op_of(p, apart), &fm_op_add);
