@@ -168,7 +168,9 @@ local BOUND = { [F64] = 1e-10, [F32] = 1e-4 }
 
 local function rows_of(G, dtype)
   local it = {}
-  for _, key in ipairs { "x0", "x1", "a", "c", "label", "dx" } do it[key] = fm.cast(G[key], dtype) end
+  for _, key in ipairs { "x0", "x1", "a", "c", "label", "dx" } do
+    it[key] = fm.cast(G[key], dtype)
+  end
   it.s, it.t = fm.minimum(it.a, it.c), fm.maximum(it.a, it.c)
   return it
 end
@@ -259,8 +261,8 @@ function stripes.sample(b)
   return fm.sin(fm.broadcast(across + phase, { n, 8, 8, 3 }) + colour) * 0.7, labels
 end
 
-local painting = { name = "painting", path = "tests", methods = { "lsd" }, profiles = { smoke = {} },
-  data = { stripes = stripes } }
+local painting = { name = "painting", path = "tests", methods = { "lsd" },
+  profiles = { smoke = {} }, data = { stripes = stripes } }
 
 local function resolve(set, method)
   local all = { data = "stripes", net = "edm2", model_channels = 8, mult = { 1, 2 }, num_blocks = 1,
