@@ -351,6 +351,40 @@ t.test("labels matter, unless they are dropped", function()
   t.eq(losses_with({ label_dropout = 0 }, function(labels) return labels * 0 - 1 end), dropped)
 end)
 
+t.test("a table of bytes: images and their labels are gathered together, as numbers in [-1, 1]",
+  function()
+    local bytes, of = {}, {}
+    for k = 0, 4 do -- image k has the value 50 k everywhere, its label is 2 for odd k
+      for i = 1, 192 do bytes[192 * k + i] = 50 * k end
+      of[k + 1] = k % 2 * 2
+    end
+    local set = { shape = square(8), sd = 0.5, classes = 3, count = 5,
+      table = fm.reshape(fm.tensor(bytes, "uint8"), { 5, 8, 8, 3 }), labels = fm.tensor(of) }
+    local own = { name = "bytes", path = "tests", methods = { "probe" }, profiles = { smoke = {} },
+      data = { stripes = set }, losses = {} }
+    local cfg = resolve { eta = 0, batch = 64, micro = 64, label_dropout = 0, dropout = 0 }
+    cfg.method = "probe"
+    local function run(size)
+      cfg.dataset_size = size
+      function own.losses.probe(a) -- image number + label / 10, by sample
+        return fm.reshape(fm.slice(fm.reshape(a.x1, { a.x1.shape[1], 192 }), 2, 7, 1),
+          { a.x1.shape[1] }) * 127.5 + 127.5 + a.labels / 10
+      end
+      local job = trainer.parts(own, cfg)
+      job.net.weight = nil
+      local shared = { params = awake(job), data = job.data, labels = job.labels }
+      local loss = step.program(job, shared):run { shared = shared, batch = 64, seed = 3 }.rows.loss
+      local seen = {}
+      for i, value in ipairs(loss:flat()) do
+        if i > 1 then seen[("%.1f"):format(value)] = true end -- the first is diagonal
+      end
+      return seen
+    end
+    t.eq(run(0), { ["0.0"] = true, ["50.2"] = true, ["100.0"] = true, ["150.2"] = true,
+      ["200.0"] = true })
+    t.eq(run(2), { ["0.0"] = true, ["50.2"] = true })
+  end)
+
 t.test("classes that the data do not have are refused", function()
   t.raises(function() trainer.parts(painting, resolve { classes = 4 }) end,
     "classes is 4, but the data set 'stripes' has 3 classes")
