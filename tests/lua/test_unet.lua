@@ -307,6 +307,12 @@ t.test("a resumed image run ends bit-identical", function()
   os.remove(path)
 end)
 
+t.test("a checkpoint made before a setting existed has its default", function()
+  local cfg = resolve { classes = 0 }
+  cfg.classes, cfg.guidance = nil, nil
+  t.eq(trainer.parts(painting, cfg).cfg.classes, 0)
+end)
+
 t.test("a step leaves the weights renewed", function()
   local job = trainer.new(painting, resolve { optimiser = "adamw", lr = 0.3 })
   trainer.step(job) -- each weight moves by 0.3
