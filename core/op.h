@@ -16,7 +16,7 @@ enum {
   FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
   FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
   FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
-  FM_LOWERED = 128     /* made by optimisation alone, after differentiation: no rules, no Lua name */
+  FM_LOWERED = 128     /* made by optimisation alone, after differentiation: without rules */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */

@@ -2,8 +2,8 @@
 ** gemm.c - the matrix product, after Goto and van de Geijn (2008). Blocks of a and b are packed:
 ** b into slivers of NR columns, each of which stays in the first cache, a into slivers of MR rows
 ** that stream past it from the second. A tile of MR x NR sums lives in registers. Where packing a
-** costs more than it gains (measured: its rows are contiguous, or y has few columns), a is read where
-** it lies.
+** costs more than it gains (measured: its rows are contiguous, or y has few columns), a is read
+** where it lies.
 */
 #ifdef FM_RULES
 
@@ -13,8 +13,8 @@ typedef int fm_no_rules; /* a kernel alone; C wants something in every file */
 
 #include "gemm.h"
 
-/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are twice
-   as deep and half as wide, so that sums go back to memory less often. */
+/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are
+   twice as deep and half as wide, so that sums go back to memory less often. */
 #define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
@@ -93,8 +93,8 @@ static inline V load_some(const T *p, int64_t n) {
    slivers does not fall into one set of the cache. */
 static inline int64_t sliver_step(int64_t stride, int64_t depth) { return stride * depth + 64; }
 
-/* Slivers of `unit` columns of x, one after the other, each as `depth` rows of `stride` values, whole
-   vectors, of which the first `unit` count. x: (depth, n), or its transpose (n, depth), which is
+/* Slivers of `unit` columns of x, one after the other, each as `depth` rows of `stride` values,
+   whole vectors, of which the first `unit` count. x: (depth, n), or its transpose (n, depth), which is
    turned over in squares of VN x VN. */
 static inline __attribute__((always_inline)) void pack(bool transposed, int64_t n,
                                                        const int64_t unit, const int64_t stride,

@@ -1,7 +1,7 @@
 /*
 ** winograd.h - the transforms of Winograd's convolution F(4x4, 3x3): a 4x4 tile of the result of a
 ** 3x3 convolution from 36 products instead of 144 (Winograd 1980; Lavin and Gray 2016):
-**   Y = A' [ (G w G') * (B' d B) ] A     w: 3x3 kernel, d: 6x6 tile of the images, *: value by value
+**   Y = A' [ (G w G') * (B' d B) ] A   w: 3x3 kernel, d: 6x6 tile of the images, *: by value
 ** and, transposed, the kernel's gradient from D = A dY A' (6x6 from a 4x4 tile):
 **   dW = G' [ sum over tiles of D * (B' d B) ] G
 ** A polynomial product, evaluated at 0, P, -P, Q, -Q and infinity. P = 5/8, Q = 8/5 lose fewest
@@ -22,7 +22,7 @@
 #define WINO_QQ ((T)2.56)
 #define WINO_P3 ((T)0.244140625)
 #define WINO_Q3 ((T)4.096)
-/* What evaluation at P, Q is divided by: the product of the distances to the other finite points. */
+/* What evaluation at P, Q is divided by: the product of distances to the other finite points. */
 #define WINO_FP ((T)(2 * 0.390625 * (0.390625 - 2.56)))
 #define WINO_FQ ((T)(2 * 2.56 * (2.56 - 0.390625)))
 

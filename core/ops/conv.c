@@ -116,17 +116,15 @@ _Thread_local _Alignas(64) char fm_conv_scratch[FM_CONV_SCRATCH];
 
 #define LARGEST 32768 /* stride, padding and sizes given as numbers, so that no sum overflows */
 
-/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where the result needs them. */
-static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
-  static const char *const names[2][5] = {
-      {"stride", "vertical padding", "horizontal padding", "height", "width"},
-      {"stride", "vertical padding", "horizontal padding", "kernel height", "kernel width"}};
-  for (int k = 0; k < (op == &fm_op_conv ? 3 : 5); k++) {
+/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where they have names. */
+static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const char *size0,
+                         const char *size1) {
+  const char *names[] = {"stride", "vertical padding", "horizontal padding", size0, size1};
+  for (int k = 0; k < 5 && names[k]; k++) {
     int64_t least = k == 1 || k == 2 ? 0 : 1;
     if (attr->i[k] < least || attr->i[k] > LARGEST)
-      return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name,
-                     names[op == &fm_op_conv_w][k], (long long)attr->i[k], (long long)least,
-                     LARGEST);
+      return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name, names[k],
+                     (long long)attr->i[k], (long long)least, LARGEST);
   }
   return FM_OK;
 }
@@ -162,7 +160,7 @@ static fm_err infer_conv(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
                          const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 3, 3, "x: (N, H, W, I) and w: (O, kh, kw, I)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, NULL, NULL);
   if (err != FM_OK) return err;
   *out = in[0];
   out->shape.d[3] = in[1].shape.d[0];
@@ -187,7 +185,7 @@ static fm_err infer_conv_x(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                            const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 3, 0, "dy: (N, H', W', O) and w: (O, kh, kw, I)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, "height", "width");
   if (err != FM_OK) return err;
   const fm_shape *dy = &in[0].shape, *w = &in[1].shape;
   *out = (fm_sig){in[0].dtype, {4, {dy->d[0], attr->i[3], attr->i[4], w->d[3]}}};
@@ -198,7 +196,7 @@ static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                            const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 0, 0, "x: (N, H, W, I) and dy: (N, H', W', O)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, "kernel height", "kernel width");
   if (err != FM_OK) return err;
   const fm_shape *x = &in[0].shape, *dy = &in[1].shape;
   *out = (fm_sig){in[0].dtype, {4, {dy->d[3], attr->i[3], attr->i[4], x->d[3]}}};

@@ -8,10 +8,11 @@
 ** gradient is not: done on chunks of 64 x 64 channels whose sums stay in the second cache, it costs
 ** little, and 36 values in place of 9 never go to memory.
 **
-** Images are cut into tiles of 4x4 (at the lower and right rims, parts of them), numbered through all
-** images. A block of tiles is transformed, multiplied and transformed back while it stays in the second
-** cache. Each value of a product is one chain of multiply-adds over the channels: an image of the
-** result of `winograd` depends, bit for bit, on no other image of the call, nor on their number. */
+** Images are cut into tiles of 4x4 (at the lower and right rims, parts of them), numbered through
+** all images. A block of tiles is transformed, multiplied and transformed back while it stays in
+** the second cache. Each value of a product is one chain of multiply-adds over the channels: an
+** image of the result of `winograd` depends, bit for bit, on no other image of the call, nor on
+** their number. */
 #include "ops.h"
 
 #define SLIVER 32 /* columns of the weights side by side: whole tiles of the product in every set */
@@ -74,8 +75,8 @@ static void window(const tiling *t, const T *x, int64_t k, int64_t channel, int 
 
 static inline V load_some(const T *p, int64_t n) { return n >= VN ? vload(p) : vloadn(p, n); }
 
-/* One pair of rows of B' d B (spread: of A y A'), for the channels from c on, n of them or a vector:
-   out[12], `step` apart. */
+/* One pair of rows of B' d B (spread: of A y A'), for the channels from c on, n of them or a
+   vector: out[12], `step` apart. */
 static inline __attribute__((always_inline)) void
 transform_pair(const bool spread, const int pair, const T *const *at, int64_t c, int64_t n, T *out,
                int64_t step) {
@@ -348,8 +349,8 @@ FM_EXEC(winograd_w) {
 
 /* ------------------------------------------------------------------ shapes */
 
-/* The attributes and shapes that conv.c's rules would accept; these operations are made by rewriting
-   such nodes, but whoever calls them directly gets a sentence as well. */
+/* These operations are made by rewriting nodes whose shapes fit; whoever calls them directly gets
+   a sentence as well. */
 static fm_err infer_weights(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
   char a[96];

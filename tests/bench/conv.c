@@ -1,8 +1,8 @@
 /*
 ** conv.c - speed of the 3x3 convolutions, forward and both backwards, on two threads that each work
-** through micro-batches of their own, as training does. GF/s counts the direct method's multiply-adds
-** as two operations, whichever method runs, per second of processor time (other programs hardly change
-** it), in the best of several runs, times two.
+** through micro-batches of their own, as training does. GF/s counts the direct method's
+** multiply-adds as two operations, whichever method runs, per second of processor time (which other
+** programs hardly change), in the best of several runs, times two.
 **
 **   conv [images per micro-batch] [only this many channels]
 */
