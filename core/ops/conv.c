@@ -10,7 +10,6 @@
 #ifndef FM_RULES
 
 #include "../kernels/gemm.h"
-#include "conv.h"
 
 #define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* values gathered at a time: in the second cache */
 #define DEEP 2048                               /* of them per pixel, unless one tap has more */
@@ -37,6 +36,7 @@ static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool
 
 /* The `n` channels from c on that pixels first .. first + count - 1 of the grids of all images meet
    at `taps` taps from the given one on: out (count, taps, n). */
+_Static_assert(PIECE * sizeof(T) <= FM_CONV_ROOM, "a piece");
 static void gather(const meeting *m, const T *x, int64_t first, int64_t count, int64_t tap,
                    int64_t taps, int64_t c, int64_t n, T *out) {
   int64_t j = first % m->gw, i = first / m->gw % m->gh, image = first / (m->gw * m->gh);
@@ -94,8 +94,8 @@ static void convolve(const fm_exec *e, int kind) {
       for (int64_t c = 0; c < m.c; c += chunk) {
         int64_t count = pixels - p < rows ? pixels - p : rows;
         int64_t some = taps - t < group ? taps - t : group, n = m.c - c < chunk ? m.c - c : chunk;
-        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_scratch);
-        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_scratch;
+        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_room);
+        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_room;
         multiply(e, kind, p, count, cols, some * n, t * m.c + c, t, c);
       }
 }
@@ -107,10 +107,6 @@ FM_EXEC(conv_w) { convolve(e, CONV_W); }
 #endif
 
 #ifdef FM_RULES
-
-#include "conv.h"
-
-_Thread_local _Alignas(64) char fm_conv_scratch[FM_CONV_SCRATCH];
 
 /* ------------------------------------------------------------------ shapes */
 

@@ -21,7 +21,6 @@
 
 #include "../kernels/gemm.h"
 #include "../kernels/winograd.h"
-#include "conv.h"
 
 #define DEEPEST (1024 / (int64_t)sizeof(T)) /* channels of the images transformed at a time */
 #define CHUNK (256 / (int64_t)sizeof(T))    /* of either side, of a gradient's sums */
@@ -31,6 +30,10 @@
 #define LINE (64 / (int64_t)sizeof(T))      /* odd lines between rows spread them over the cache */
 #define MR FM_TILE_ROWS
 #define NR FM_TILE_COLUMNS
+
+_Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_ROOM, "a block and its products");
+_Static_assert((36 * CHUNK * CHUNK + 24 * TILES * (CHUNK + LINE)) * sizeof(T) <= FM_CONV_ROOM,
+               "sums of a chunk and a block");
 
 static const T zeros[DEEPEST]; /* read in place of what is outside the images */
 
@@ -250,7 +253,7 @@ FM_EXEC(winograd) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->out->shape);
   const int64_t part = least(in.c, DEEPEST), width = in.c <= DEEPEST ? SLIVER : DEEPEST;
   block b = {.ld = up_to(part, LINE) + LINE, .width = width};
-  b.d = (T *)fm_conv_scratch, b.m = b.d + DATA;
+  b.d = (T *)fm_conv_room, b.m = b.d + DATA;
   const int64_t room = least(DATA / (36 * b.ld), SUMS / (36 * width + LINE)) / MR * MR;
   const int64_t most = even_part(in.count, room);
   for (int64_t first = 0; first < in.count; first += most) {
@@ -330,7 +333,7 @@ static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
 
 FM_EXEC(winograd_w) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->in[1].shape);
-  chunk c = {.s = (T *)fm_conv_scratch};
+  chunk c = {.s = (T *)fm_conv_room};
   if (in.count == 0 && !e->accumulate)
     memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
   if (in.count == 0) return;
