@@ -15,7 +15,8 @@
 ** their number. */
 #include "ops.h"
 
-#define SLIVER 32 /* columns of the weights side by side: whole tiles of the product in every set */
+#define SLIVER 32 /* columns of the weights side by side: whole tiles in every instruction set */
+#define ROWS(n) ((n) | 1) /* of a sliver: odd, so that its 36 values are spread over the cache */
 
 #ifndef FM_RULES
 
@@ -24,6 +25,7 @@
 
 #define DEEPEST (1024 / (int64_t)sizeof(T)) /* channels of the images transformed at a time */
 #define CHUNK (256 / (int64_t)sizeof(T))    /* of either side, of a gradient's sums */
+#define STEP (CHUNK * CHUNK + LINE)
 #define TILES 56                            /* of a block, for a gradient */
 #define DATA (36 * 14 * (DEEPEST + LINE))   /* values of a block transformed, and multiplied */
 #define SUMS (36 * (14 * DEEPEST + LINE))
@@ -32,7 +34,7 @@
 #define NR FM_TILE_COLUMNS
 
 _Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_ROOM, "a block and its products");
-_Static_assert((36 * CHUNK * CHUNK + 24 * TILES * (CHUNK + LINE)) * sizeof(T) <= FM_CONV_ROOM,
+_Static_assert((36 * STEP + 24 * TILES * (CHUNK + LINE)) * sizeof(T) <= FM_CONV_ROOM,
                "sums of a chunk and a block");
 
 static const T zeros[DEEPEST]; /* read in place of what is outside the images */
@@ -151,7 +153,7 @@ static void weights_square(const T *w, int64_t O, int64_t I, int64_t o, int64_t 
   for (int64_t v = 0; v < VN && v < I - i; v++, u += SLIVER) {
     V one[9];
     for (int k = 0; k < 9; k++) one[k] = tap[k][v];
-    transform_kernel(one, u, I * SLIVER);
+    transform_kernel(one, u, ROWS(I) * SLIVER);
   }
 }
 
@@ -160,16 +162,16 @@ static void weights_turned(const T *w, int64_t O, int64_t I, int64_t o, int64_t 
   V one[9];
   for (int k = 0; k < 9; k++)
     one[8 - k] = i < I ? load_some(w + (o * 9 + k) * I + i, I - i) : vset(0);
-  transform_kernel(one, u, O * SLIVER);
+  transform_kernel(one, u, ROWS(O) * SLIVER);
 }
 
-/* u: (slivers of outputs, 36, inputs, SLIVER) */
+/* u: (slivers of outputs, 36, ROWS(inputs), SLIVER) */
 FM_EXEC(winograd_weights) {
   const fm_shape *w = &e->in[0].shape;
   const int64_t O = w->d[0], I = w->d[3], slivers = e->out->shape.d[0];
   const bool turned = e->attr->i[0] != 0;
   T *u = e->y;
-  for (int64_t s = 0; s < slivers; s++, u += 36 * (turned ? O : I) * SLIVER)
+  for (int64_t s = 0; s < slivers; s++, u += 36 * e->out->shape.d[2] * SLIVER)
     for (int64_t v = 0; v < SLIVER; v += VN) {
       int64_t column = s * SLIVER + v;
       if (turned)
@@ -194,7 +196,7 @@ static void multiply(const block *b, const T *u, int64_t inputs, int64_t s, int6
                      int64_t depth, T *m) {
   const int64_t rows = even_part(b->count, MR);
   for (int e = 0; e < 36; e++) {
-    const T *from = u + ((s * 36 + e) * inputs + k) * SLIVER;
+    const T *from = u + ((s * 36 + e) * ROWS(inputs) + k) * SLIVER;
     for (int64_t j = 0; j < SLIVER; j += NR)
       for (int64_t r = 0; r < b->count; r += rows)
         FM_FN(gemm_tile)((int)least(rows, b->count - r), false, NR, depth,
@@ -252,6 +254,8 @@ static void block_in(const block *b, const tiling *t, int64_t first, int64_t k, 
 FM_EXEC(winograd) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->out->shape);
   const int64_t part = least(in.c, DEEPEST), width = in.c <= DEEPEST ? SLIVER : DEEPEST;
+  if (in.c == 0) memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+  if (in.c == 0) return;
   block b = {.ld = up_to(part, LINE) + LINE, .width = width};
   b.d = (T *)fm_conv_room, b.m = b.d + DATA;
   const int64_t room = least(DATA / (36 * b.ld), SUMS / (36 * width + LINE)) / MR * MR;
@@ -273,7 +277,7 @@ FM_EXEC(winograd) {
 
 /* ------------------------------------------------------------------ the weights' gradient */
 
-/* Sums of one chunk, outputs [o, o + oc) by inputs [i, i + ic): s (36, oc, CHUNK). */
+/* Sums of one chunk, outputs [o, o + oc) by inputs [i, i + ic): s (36, oc, CHUNK), STEP apart. */
 typedef struct chunk {
   int64_t o, oc, i, ic;
   T *s;
@@ -294,7 +298,7 @@ static void sum_pair(const chunk *c, int pair, const tiling *in, const tiling *o
       transform(true, pair, at, c->oc, g + k * ld, step);
     }
     for (int e = 0; e < 12; e++) {
-      T *s = c->s + (12 * pair + e) * c->oc * CHUNK;
+      T *s = c->s + (12 * pair + e) * STEP;
       for (int64_t j = 0; j < c->ic; j += NR)
         for (int64_t r = 0; r < c->oc; r += rows)
           FM_FN(gemm_tile)((int)least(rows, c->oc - r), true, least(NR, CHUNK - j), count,
@@ -306,7 +310,6 @@ static void sum_pair(const chunk *c, int pair, const tiling *in, const tiling *o
 
 /* dW = G' s G, into or onto y: (O, 3, 3, I). */
 static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
-  const int64_t step = c->oc * CHUNK;
   for (int64_t o = 0; o < c->oc; o++)
     for (int64_t i = 0; i < c->ic; i += VN) {
       V half[6][3], row[3];
@@ -314,7 +317,7 @@ static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
       int64_t n = c->ic - i;
       for (int j = 0; j < 6; j++) {
         V u[6];
-        for (int k = 0; k < 6; k++) u[k] = vload(c->s + (6 * k + j) * step + o * CHUNK + i);
+        for (int k = 0; k < 6; k++) u[k] = vload(c->s + (6 * k + j) * STEP + o * CHUNK + i);
         wino_gather(u, 1, half[j]);
       }
       for (int k = 0; k < 3; k++) {
@@ -341,7 +344,7 @@ FM_EXEC(winograd_w) {
     for (c.i = 0; c.i < in.c; c.i += CHUNK) {
       c.oc = least(CHUNK, out.c - c.o), c.ic = least(CHUNK, in.c - c.i);
       for (int pair = 0; pair < 3; pair++)
-        sum_pair(&c, pair, &in, &out, e->x[0], e->x[1], c.s + 36 * CHUNK * CHUNK);
+        sum_pair(&c, pair, &in, &out, e->x[0], e->x[1], c.s + 36 * STEP);
       chunk_back(&c, in.c, e->accumulate, e->y);
     }
 }
@@ -363,7 +366,7 @@ static fm_err infer_weights(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig 
     return fm_fail(ctx, FM_EUSAGE, "%s: weights %s found, expected (O, 3, 3, I)", op->name,
                    fm_shape_text(w, a));
   int64_t from = attr->i[0] ? w->d[0] : w->d[3], to = attr->i[0] ? w->d[3] : w->d[0];
-  *out = (fm_sig){in[0].dtype, {4, {(to + SLIVER - 1) / SLIVER, 36, from, SLIVER}}};
+  *out = (fm_sig){in[0].dtype, {4, {(to + SLIVER - 1) / SLIVER, 36, ROWS(from), SLIVER}}};
   return FM_OK;
 }
 
@@ -374,7 +377,7 @@ static fm_err infer_winograd(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig
   const fm_shape *x = &in[0].shape, *u = &in[1].shape;
   (void)nin;
   bool ok = x->nd == 4 && u->nd == 4 && in[0].dtype == in[1].dtype && u->d[1] == 36 &&
-            u->d[2] == x->d[3] && u->d[3] == SLIVER && attr->i[0] <= u->d[0] * SLIVER &&
+            u->d[2] == ROWS(x->d[3]) && u->d[3] == SLIVER && attr->i[0] <= u->d[0] * SLIVER &&
             attr->i[0] > (u->d[0] - 1) * SLIVER;
   if (!ok)
     return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s for %lld outputs found, expected images "
@@ -424,7 +427,7 @@ const fm_op fm_op_winograd = {.name = "winograd", .doc = "3x3 convolution of ima
   "from winograd_weights.", .args = "tti", .nin = 2, .flags = FM_STACKS_ROWS | FM_LOWERED,
   .infer = infer_winograd, .flops = flops_winograd,
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(1, 36, 3, 32)}, {{5}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 4, 9, 18), SHAPE4(2, 36, 18, 32)}, {{40}, {0}}, -1, 1}}};
+              {2, {SHAPE4(1, 4, 9, 18), SHAPE4(2, 36, 19, 32)}, {{40}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd_w = {.name = "winograd_w", .doc = "Adjoint of a 3x3 convolution in its "
   "kernels.", .args = "tt", .nin = 2, .flags = FM_STACKS_SUMS | FM_LOWERED, .accumulates = true,

@@ -1,8 +1,8 @@
 /*
-** lower.c - choosing the method of a convolution, by its shape alone (never by the number of images,
-** so that results do not depend on how a batch is cut): Winograd's for 3x3 kernels where it is
+** lower.c - choosing the method of a convolution, by its shape alone (never by the number of
+** images, so that results do not depend on how a batch is cut): Winograd's for 3x3 kernels where it is
 ** faster, a matrix product for 1x1, else as ops/conv.c does it. Runs last: it sees calls that are
-** stacked already. Weight transforms become nodes of their own, which depend on shared inputs alone.
+** stacked already. Weight transforms become nodes of their own, which depend on weights alone.
 */
 #include <string.h>
 
@@ -13,13 +13,13 @@ static bool plain(const fm_attr *a, int64_t pad) {
 }
 
 /*
-** Measured for images of 4x4 to 32x32 pixels and 1 to 512 channels (tests/bench/conv.c): whatever
-** rims leave of the tiles, Winograd's 2.25 products per pixel are the fewer for a 3x3 kernel unless a
-** side is shorter than 2 pixels.
+** Winograd's 36 products of a 4x4 tile against the direct method's 144, or as many as a tile at a rim
+** has pixels inside. Measured (tests/bench/conv.c; from 3 to 512 channels, images of 4x4 and more):
+** with a quarter more for the transforms, the counts decide.
 */
-static bool pays(int64_t h, int64_t w, int64_t in, int64_t out) {
-  (void)in, (void)out;
-  return h > 1 && w > 1;
+static bool pays(const fm_shape *x, const fm_shape *w) {
+  int64_t tiles = (x->d[1] + 3) / 4 * ((x->d[2] + 3) / 4);
+  return 5 * tiles <= x->d[1] * x->d[2] && w->d[0] > 0 && w->d[3] > 0;
 }
 
 /* Of conv, conv_x or conv_w: node v in q by Winograd's method. */
@@ -34,7 +34,8 @@ static fm_val winograd(fm_prog *q, const fm_prog *p, fm_val v, fm_val a, fm_val 
 /* A 1x1 convolution: all pixels are the rows of one product. */
 static fm_val product(fm_prog *q, const fm_prog *p, fm_val v, fm_val a, fm_val b) {
   const fm_op *op = p->node[v].op;
-  const fm_shape *x = &p->node[fm_arg(p, v, 0)].sig.shape, *w = &p->node[fm_arg(p, v, 1)].sig.shape;
+  const fm_shape *x = &p->node[fm_arg(p, v, 0)].sig.shape;
+  const fm_shape *w = &p->node[fm_arg(p, v, 1)].sig.shape;
   fm_shape rows = {2, {x->d[0] * x->d[1] * x->d[2], x->d[3]}}, other = {2, {w->d[0], w->d[3]}};
   if (op == &fm_op_conv_w) other.d[0] = rows.d[0];
   a = fm_reshape(q, a, &rows), b = fm_reshape(q, b, &other);
@@ -50,7 +51,7 @@ static fm_val lower(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   fm_val a = map[fm_arg(p, v, 0)], b = map[fm_arg(p, v, 1)];
   const fm_shape *x = &p->node[fm_arg(p, v, 0)].sig.shape;
   const fm_shape *w = n->op == &fm_op_conv_w ? &n->sig.shape : &p->node[fm_arg(p, v, 1)].sig.shape;
-  if (w->d[1] == 3 && w->d[2] == 3 && plain(&n->attr, 1) && pays(x->d[1], x->d[2], w->d[3], w->d[0]))
+  if (w->d[1] == 3 && w->d[2] == 3 && plain(&n->attr, 1) && pays(x, w))
     return winograd(q, p, v, a, b);
   if (w->d[1] == 1 && w->d[2] == 1 && plain(&n->attr, 0)) return product(q, p, v, a, b);
   return FM_NONE;

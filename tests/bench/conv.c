@@ -20,9 +20,13 @@
 #define THREADS 2
 #define SECONDS 0.25 /* spent on each figure at least */
 
-static const int64_t shapes[][3] = {{32, 32, 0},  {32, 16, 0},  {64, 32, 0},  {64, 16, 0},
-                                    {64, 8, 0},   {128, 32, 0}, {128, 16, 0}, {128, 8, 0},
-                                    {256, 32, 0}, {256, 16, 0}, {256, 8, 0},  {512, 8, 0}};
+/* Channels in and out, rows and columns. */
+static const int64_t shapes[][3] = {{32, 32, 32},   {32, 32, 16},   {64, 64, 32},   {64, 64, 16},
+                                    {64, 64, 8},    {128, 128, 32}, {128, 128, 16}, {128, 128, 8},
+                                    {256, 256, 32}, {256, 256, 16}, {256, 256, 8},  {512, 512, 8},
+                                    {4, 64, 32},    {64, 3, 32},    {128, 64, 16}};
+
+static int micro = 4; /* images per micro-batch */
 
 static double clock_of(clockid_t id) {
   struct timespec t;
@@ -32,7 +36,7 @@ static double clock_of(clockid_t id) {
 static double now(void) { return clock_of(CLOCK_MONOTONIC); }
 static double used(void) { return clock_of(CLOCK_THREAD_CPUTIME_ID); }
 
-/* A call per micro-batch on rows of `row` values; the weights' transform may come first. */
+/* An operation on one micro-batch after the other. */
 typedef struct work {
   const fm_op *op;
   fm_attr attr;
@@ -90,103 +94,80 @@ static fm_tensor *images(fm_ctx *ctx, int64_t n, int64_t size, int64_t c, uint32
   return t;
 }
 
-/* x, dy: the batch; y: as large; w (C, 3, 3, C), u: its transform; g: a gradient per thread. */
-static void measure(fm_ctx *ctx, int64_t c, int64_t size, int micro, double top) {
-  const fm_attr same = {{1, 1, 1, 3, 3}, {0}}, back = {{1, 1, 1, size, size}, {0}};
-  fm_tensor *x = images(ctx, IMAGES, size, c, 0), *dy = images(ctx, IMAGES, size, c, 1);
-  fm_tensor *y = images(ctx, IMAGES, size, c, 2), *w = images(ctx, c, 3, c, 3);
-  fm_tensor *g = images(ctx, THREADS * c, 3, c, 4);
-  fm_attr turned = {{1}, {0}};
-  double t0 = used();
-  fm_tensor *u = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, NULL);
-  double t1 = used();
-  fm_tensor *v = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, &turned);
-  double t2 = used();
-  fm_sig batch = {FM_F32, {4, {micro, size, size, c}}}, kernel = {FM_F32, w->shape};
-  fm_sig uu = {FM_F32, u->shape};
-  size_t step = (size_t)(micro * size * size * c) * sizeof(float);
-  int count = IMAGES / micro / THREADS;
-  work list[] = {{&fm_op_winograd,
-                  {{c}, {0}},
-                  {batch, uu},
-                  batch,
-                  {x->data, u->data},
-                  y->data,
-                  {step, 0, step},
-                  0,
-                  count,
-                  {0}},
-                 {&fm_op_winograd,
-                  {{c}, {0}},
-                  {batch, uu},
-                  batch,
-                  {dy->data, v->data},
-                  y->data,
-                  {step, 0, step},
-                  0,
-                  count,
-                  {0}},
-                 {&fm_op_winograd_w,
-                  same,
-                  {batch, batch},
-                  kernel,
-                  {x->data, dy->data},
-                  g->data,
-                  {step, step, 0},
-                  w->bytes,
-                  count,
-                  {0}},
-                 {&fm_op_conv,
-                  same,
-                  {batch, kernel},
-                  batch,
-                  {x->data, w->data},
-                  y->data,
-                  {step, 0, step},
-                  0,
-                  count,
-                  {0}},
-                 {&fm_op_conv_x,
-                  back,
-                  {batch, kernel},
-                  batch,
-                  {dy->data, w->data},
-                  y->data,
-                  {step, 0, step},
-                  0,
-                  count,
-                  {0}},
-                 {&fm_op_conv_w,
-                  same,
-                  {batch, batch},
-                  kernel,
-                  {x->data, dy->data},
-                  g->data,
-                  {step, step, 0},
-                  w->bytes,
-                  count,
-                  {0}}};
-  double flops = 18.0 * IMAGES * (double)(size * size * c * c);
-  printf("%4d, %2dx%2d  ", (int)c, (int)size, (int)size);
-  for (int k = 0; k < 6; k++) {
-    double t = seconds(ctx, &list[k]);
-    printf("%s %4.0f", k % 3 ? " /" : k ? "    " : "", flops / t / 1e9);
+/* An operation on micro-batches: tensors of all images are cut, others are whole or, if the result,
+   one per thread. */
+static work work_of(const fm_op *op, fm_attr attr, fm_tensor *a, fm_tensor *b, fm_tensor *y,
+                    int64_t size) {
+  work w = {.op = op, .attr = attr, .count = IMAGES / micro / THREADS};
+  fm_tensor *t[3] = {a, b, y};
+  fm_sig sig[3];
+  for (int k = 0; k < 3; k++) {
+    sig[k] = (fm_sig){FM_F32, t[k]->shape};
+    if (t[k]->shape.d[1] != size) continue;
+    sig[k].shape.d[0] = micro;
+    w.step[k] = t[k]->bytes / IMAGES * (size_t)micro;
   }
-  printf("   %4.0f   weights %.0f, %.0f us\n", top / 1e9, 1e6 * (t1 - t0), 1e6 * (t2 - t1));
+  if (w.step[2] == 0) {
+    w.own = y->bytes / THREADS;
+    sig[2].shape.d[0] /= THREADS;
+  }
+  w.in[0] = sig[0], w.in[1] = sig[1], w.out = sig[2];
+  w.x[0] = a->data, w.x[1] = b->data, w.y = y->data;
+  return w;
+}
+
+/* The transform of kernels w to u, on one thread. */
+static double weights_seconds(const fm_tensor *w, fm_tensor *u, fm_attr attr) {
+  fm_sig in = {FM_F32, w->shape}, out = {FM_F32, u->shape};
+  const void *x = w->data;
+  fm_exec e = {.attr = &attr, .in = &in, .out = &out, .nin = 1, .x = &x, .y = u->data};
+  double least = 1e9;
+  for (int k = 0; k < 9; k++) {
+    double start = used();
+    fm_kernel_of(&fm_op_winograd_weights, FM_F32)->exec(&e);
+    least = used() - start < least ? used() - start : least;
+  }
+  return least;
+}
+
+/* x, dx; dy, y: the batch; w and its transforms u, v; g: a gradient per thread. */
+static void measure(fm_ctx *ctx, int64_t in, int64_t out, int64_t size) {
+  const fm_attr same = {{1, 1, 1, 3, 3}, {0}}, back = {{1, 1, 1, size, size}, {0}};
+  const fm_attr straight = {{0}, {0}}, turned = {{1}, {0}}, outputs = {{out}, {0}},
+                inputs = {{in}, {0}};
+  fm_tensor *x = images(ctx, IMAGES, size, in, 0), *dy = images(ctx, IMAGES, size, out, 1);
+  fm_tensor *y = images(ctx, IMAGES, size, out, 2), *dx = images(ctx, IMAGES, size, in, 3);
+  fm_tensor *w = images(ctx, out, 3, in, 4), *g = images(ctx, THREADS * out, 3, in, 5);
+  fm_tensor *u = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, NULL);
+  fm_tensor *v = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, &turned);
+  double top = peak(ctx);
+  work list[] = {work_of(&fm_op_winograd, outputs, x, u, y, size),
+                 work_of(&fm_op_winograd, inputs, dy, v, dx, size),
+                 work_of(&fm_op_winograd_w, same, x, dy, g, size),
+                 work_of(&fm_op_conv, same, x, w, y, size),
+                 work_of(&fm_op_conv_x, back, dy, w, dx, size),
+                 work_of(&fm_op_conv_w, same, x, dy, g, size)};
+  double flops = 18.0 * IMAGES * (double)(size * size * in * out);
+  printf("%3d -> %3d, %2dx%2d ", (int)in, (int)out, (int)size, (int)size);
+  for (int k = 0; k < 6; k++)
+    printf("%s %4.0f", k % 3 ? " /" : k ? "    " : "", flops / seconds(ctx, &list[k]) / 1e9);
+  printf("   %4.0f   %.0f / %.0f us\n", top / 1e9, 1e6 * weights_seconds(w, u, straight),
+         1e6 * weights_seconds(w, v, turned));
   fflush(stdout);
-  fm_tensor *all[] = {x, dy, y, w, g, u, v};
-  for (int k = 0; k < 7; k++) fm_tensor_drop(all[k]);
+  fm_tensor *all[] = {x, dy, y, dx, w, g, u, v};
+  for (int k = 0; k < 8; k++) fm_tensor_drop(all[k]);
 }
 
 int main(int argc, char **argv) {
-  int micro = argc > 1 ? atoi(argv[1]) : 4, only = argc > 2 ? atoi(argv[2]) : 0;
+  int only = argc > 2 ? atoi(argv[2]) : 0;
   fm_ctx *ctx = fm_ctx_new(THREADS);
+  if (argc > 1) micro = atoi(argv[1]);
   if (ctx == NULL || micro < 1 || IMAGES % (micro * THREADS)) return 2;
   printf("%s, %d images in micro-batches of %d, %d threads; GF/s\n", fm_isa_name(fm_isa()), IMAGES,
          micro, THREADS);
-  printf("C, size      Winograd fwd / bwd-d / bwd-w   direct              peak\n");
+  printf("channels, size     Winograd fwd / bwd-d / bwd-w   direct              peak   weights\n");
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
-    if (!only || only == shapes[k][0]) measure(ctx, shapes[k][0], shapes[k][1], micro, peak(ctx));
+    if (!only || only == shapes[k][0]) measure(ctx, shapes[k][0], shapes[k][1], shapes[k][2]);
   fm_ctx_free(ctx);
   return 0;
 }
