@@ -1,8 +1,8 @@
 /*
 ** lower.c - choosing the method of a convolution, by its shape alone (never by the number of
-** images, so that results do not depend on how a batch is cut): Winograd's for 3x3 kernels where it is
-** faster, a matrix product for 1x1, else as ops/conv.c does it. Runs last: it sees calls that are
-** stacked already. Weight transforms become nodes of their own, which depend on weights alone.
+** images, so that results do not depend on how a batch is cut): Winograd's for 3x3 kernels where it
+** is faster, a matrix product for 1x1, else as ops/conv.c does it. It runs last and sees calls that
+** are stacked already. Weight transforms become nodes of their own, which depend on weights alone.
 */
 #include <string.h>
 
@@ -13,9 +13,9 @@ static bool plain(const fm_attr *a, int64_t pad) {
 }
 
 /*
-** Winograd's 36 products of a 4x4 tile against the direct method's 144, or as many as a tile at a rim
-** has pixels inside. Measured (tests/bench/conv.c; from 3 to 512 channels, images of 4x4 and more):
-** with a quarter more for the transforms, the counts decide.
+** Winograd's 36 products of a tile against the direct method's 9 for each of its up to 16 pixels
+** inside the image. Measured (tests/bench/conv.c; from 3 to 512 channels, images of 8x8 and more):
+** the counts decide, with a quarter more for the transforms.
 */
 static bool pays(const fm_shape *x, const fm_shape *w) {
   int64_t tiles = (x->d[1] + 3) / 4 * ((x->d[2] + 3) / 4);

@@ -1,7 +1,7 @@
 /*
 ** optimise.c - rewriting a program into a cheaper one with the same outputs: dead nodes and
-** identities go, equal nodes become one, products are reassociated, calls are stacked, the methods of
-** convolutions are chosen.
+** identities go, equal nodes become one, products are reassociated, calls are stacked, the methods
+** of convolutions are chosen.
 */
 #include <string.h>
 

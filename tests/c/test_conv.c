@@ -288,7 +288,7 @@ static void test_adjoints(void **state) {
 
 /* ------------------------------------------------------------------ images alone */
 
-/* Results of the batch cut into two micro-batches of `g->n` images each and the rest, one by one. */
+/* Results of the batch cut into two micro-batches of `g->n` images each, the rest one by one. */
 static void run_cut(const geometry *g, int64_t batch, fm_tensor *const *in, fm_tensor **out) {
   geometry one = *g;
   one.n = 1;
