@@ -59,6 +59,18 @@ static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), 
   return 1;
 }
 
+static int trace_dropout(lua_State *L) { /* trace:dropout(shape, rate, stream, dtype) */
+  trace_box *tr = bind_trace(L, 1);
+  fm_shape s;
+  bind_shape(L, 2, &s);
+  fm_attr a = fm_attr_shape(&s);
+  a.f[0] = luaL_checknumber(L, 3);
+  a.i[7] = bind_stream(L, 4);
+  a.f[1] = bind_dtype(L, 5, FM_F32) == FM_F64;
+  bind_push_traced(L, 1, fm_emit(tr->p, &fm_op_dropout, 0, NULL, &a));
+  return 1;
+}
+
 static int trace_full(lua_State *L) { /* trace:full(shape, number, dtype) */
   trace_box *tr = bind_trace(L, 1);
   fm_sig sig;
@@ -143,10 +155,10 @@ static exe_box *check_exe(lua_State *L) {
   return b;
 }
 
-/* core.exe({traces}, which, row0, passes): which[k] 1-based, row0 has one more entry */
+/* core.exe({traces}, which, row0, passes, bf16): which[k] 1-based, row0 has one more entry */
 static int exe_new(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
-  lua_settop(L, 4);
+  lua_settop(L, 5);
   int nprogs = (int)luaL_len(L, 1), n = (int)luaL_len(L, 2);
   fm_prog **progs = lua_newuserdatauv(L, (size_t)(nprogs + 1) * sizeof *progs, 0);
   int *which = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *which, 0);
@@ -172,7 +184,8 @@ static int exe_new(lua_State *L) {
   b->e = NULL;
   luaL_setmetatable(L, FM_EXE);
   fm_cut cut = {n, which, row0};
-  b->e = fm_exe_new(ctx, nprogs, progs, &cut, (int)luaL_optinteger(L, 4, FM_PASS_ALL));
+  int passes = (int)luaL_optinteger(L, 4, FM_PASS_ALL) | (lua_toboolean(L, 5) ? FM_BF16 : 0);
+  b->e = fm_exe_new(ctx, nprogs, progs, &cut, passes);
   if (b->e == NULL) bind_raise(L);
   return 1;
 }
@@ -279,6 +292,7 @@ void bind_open_prog(lua_State *L) {
                                    {"input", trace_input},
                                    {"const", trace_const},
                                    {"full", trace_full},
+                                   {"dropout", trace_dropout},
                                    {"output", trace_output},
                                    {"count", trace_count},
                                    {NULL, NULL}};
