@@ -143,10 +143,10 @@ static exe_box *check_exe(lua_State *L) {
   return b;
 }
 
-/* core.exe({traces}, which, row0, passes): which[k] 1-based, row0 has one more entry */
+/* core.exe({traces}, which, row0, passes, bf16): which[k] 1-based, row0 has one more entry */
 static int exe_new(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
-  lua_settop(L, 4);
+  lua_settop(L, 5);
   int nprogs = (int)luaL_len(L, 1), n = (int)luaL_len(L, 2);
   fm_prog **progs = lua_newuserdatauv(L, (size_t)(nprogs + 1) * sizeof *progs, 0);
   int *which = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *which, 0);
@@ -172,7 +172,8 @@ static int exe_new(lua_State *L) {
   b->e = NULL;
   luaL_setmetatable(L, FM_EXE);
   fm_cut cut = {n, which, row0};
-  b->e = fm_exe_new(ctx, nprogs, progs, &cut, (int)luaL_optinteger(L, 4, FM_PASS_ALL));
+  int passes = (int)luaL_optinteger(L, 4, FM_PASS_ALL) | (lua_toboolean(L, 5) ? FM_BF16 : 0);
+  b->e = fm_exe_new(ctx, nprogs, progs, &cut, passes);
   if (b->e == NULL) bind_raise(L);
   return 1;
 }

@@ -97,6 +97,19 @@ double fm_tensor_get(const fm_tensor *t, int64_t i); /* flat index, as double */
 void fm_tensor_set(fm_tensor *t, int64_t i, double value);
 bool fm_tensor_finite(const fm_tensor *t, int64_t *where); /* flat index of the first NaN/inf */
 
+/* ------------------------------------------------------------------ linear algebra, sorting */
+
+/*
+** Eigenvalues and vectors of a symmetric float64 matrix a: (n, n), by divide and conquer:
+** a = v' diag(w) v with w: (n) ascending and row k of v: (n, n) the unit vector of w[k].
+** FM_EUSAGE: no square float64 matrix, or one that is not symmetric to 1e-8 of its largest value;
+** FM_ENUMERIC: not finite. The caller drops *w and *v.
+*/
+fm_err fm_eigh(fm_ctx *ctx, const fm_tensor *a, fm_tensor **w, fm_tensor **v);
+
+/* A new tensor: x with every row (all axes but the last) in ascending order; NaN is refused. */
+fm_tensor *fm_sort_rows(fm_ctx *ctx, const fm_tensor *x);
+
 /* ------------------------------------------------------------------ random numbers */
 
 /*
@@ -179,6 +192,9 @@ enum {
   FM_PASS_CSE = 8,
   FM_PASS_ALL = 15
 };
+/* Goes with the passes, but does change values: wide matrix products of float32 round their operands
+   to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
+enum { FM_BF16 = 256 };
 
 /* ------------------------------------------------------------------ execution */
 

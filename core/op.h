@@ -31,6 +31,7 @@ typedef struct fm_exec {
   void *y;
   const void *const *x;
   bool accumulate; /* y += instead of y =; only where the op's `accumulates` says so */
+  bool bf16;       /* products may round their operands to bfloat16 */
   fm_rng rng;      /* seed and step of this run; row0 its first sample */
   int64_t row0;
 } fm_exec;

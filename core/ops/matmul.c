@@ -6,8 +6,13 @@
 
 #include "../blas.h"
 #include "../kernels/gemm.h"
+#include "../kernels/gemm_bf16.h"
+#include "../kernels/isa.h"
 
-#define NARROW 8 /* columns of y below which a tile of our kernel is mostly empty: OpenBLAS */
+/* Columns of y below which a tile of our kernel is mostly empty: OpenBLAS. Products in bfloat16 are
+   those of which neither a, b nor y has shorter rows: inputs and outputs of a few coordinates keep
+   their accuracy, which costs next to nothing. The number of rows, a micro-batch's, decides nothing. */
+#define NARROW 8
 
 FM_EXEC(matmul) {
   const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
@@ -16,6 +21,15 @@ FM_EXEC(matmul) {
   int64_t m = y->d[nd - 2], n = y->d[nd - 1], k = a->d[ta ? nd - 2 : nd - 1], count = 1;
   for (int i = 0; i < nd - 2; i++) count *= y->d[i];
   int64_t lda = a->d[nd - 1], ldb = b->d[nd - 1];
+#if FM_BITS == 32
+  if (e->bf16 && n >= NARROW && lda >= NARROW && ldb >= NARROW) {
+    for (int64_t i = 0; i < count; i++)
+      FM_FN(gemm_bf16)(fm_bf16_native(), ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda,
+                       (const T *)e->x[1] + i * k * n, ldb, e->accumulate, (T *)e->y + i * m * n,
+                       n);
+    return;
+  }
+#endif
   for (int64_t i = 0; i < count; i++)
     (n < NARROW ? FM_GLUE(fm_blas_gemm_, FM_T) : FM_FN(gemm))(
       ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,

@@ -22,6 +22,7 @@
 #define FM_SHAPE1(a) {1, {a}}
 #define FM_SHAPE2(a, b) {2, {a, b}}
 #define FM_SHAPE3(a, b, c) {3, {a, b, c}}
+#define FM_SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 #define FM_UNARY_SAMPLES(lo, hi) {{1, {FM_SHAPE2(3, 7)}, {{0}, {0}}, lo, hi}}
 #define FM_BINARY_SAMPLES(lo, hi) {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0}}, lo, hi}}
 

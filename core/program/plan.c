@@ -273,6 +273,7 @@ fm_plan *fm_plan_new(const fm_prog *p, int passes) {
   if (plan == NULL) return NULL;
   memset(plan, 0, sizeof *plan);
   plan->ctx = p->ctx;
+  plan->bf16 = (passes & FM_BF16) != 0;
   double start = fm_now_ms();
   plan->p = fm_optimise(p, passes);
   plan->ms_optimise = fm_now_ms() - start;

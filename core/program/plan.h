@@ -98,6 +98,7 @@ typedef struct fm_plan {
   fm_loc *loc; /* per value of p */
   size_t arena, scratch;
   double ms_optimise, ms_plan;
+  bool bf16; /* see FM_BF16 */
 } fm_plan;
 
 fm_plan *fm_plan_new(const fm_prog *p, int passes); /* NULL on failure */

@@ -65,6 +65,7 @@ function M.info()
   local info = fm.info()
   say("version          %s", info.version)
   say("instruction set  %s", info.isa)
+  say("bfloat16         %s", info.bfloat16)
   say("BLAS kernel      %s", info.blas)
   say("threads          %d", info.threads)
 end
@@ -80,8 +81,5 @@ end
 
 --- The paper's page.
 function M.paper(args) return use("weave").run(args) end
-
---- Training speed.
-function M.bench(args) return use("bench").run(args) end
 
 return M

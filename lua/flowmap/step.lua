@@ -112,7 +112,7 @@ function M.program(job, shared)
       },
       rows = { loss = all },
     }
-  end, { shared = shared, rows = {}, micro = job.cfg.micro })
+  end, { shared = shared, rows = {}, micro = job.cfg.micro, precision = job.cfg.precision })
 end
 
 return M

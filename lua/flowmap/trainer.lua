@@ -6,6 +6,7 @@ local Progress = require "flowmap.progress"
 local checkpoint = require "flowmap.checkpoint"
 local data = require "flowmap.data"
 local errors = require "flowmap.errors"
+local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
 local losses = require "flowmap.losses"
@@ -182,7 +183,7 @@ function M.train(job, dir)
   local metrics <close> = open_metrics(dir .. "/metrics.jsonl", job.done)
   local bar <close> = Progress.new("training", cfg.steps, job.done)
   local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
-  local sums = new_sums()
+  local sums, keep = new_sums(), evaluate.kept_weights(cfg, dir)
   while job.done < cfg.steps do
     add(sums, M.step(job))
     local now = fm.clock()
@@ -192,6 +193,9 @@ function M.train(job, dir)
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
       write_line(metrics, log_line(job, sums, job.wall_s))
       sums = new_sums()
+    end
+    if keep[job.done] then
+      checkpoint.save_weights(keep[job.done], job, evaluate.weights(job), job.done)
     end
     local stop = fm.interrupted()
     if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then
