@@ -190,7 +190,8 @@ enum {
   FM_PASS_STACK = 2,
   FM_PASS_FUSE = 4,
   FM_PASS_CSE = 8,
-  FM_PASS_ALL = 15
+  FM_PASS_HOIST = 16, /* once per run what does not depend on the micro-batch: a prologue, an epilogue */
+  FM_PASS_ALL = 31
 };
 /* Goes with the passes, but does change values: wide matrix products of float32 round their operands
    to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
@@ -235,6 +236,7 @@ typedef struct fm_stats {
   double moved;                /* bytes read and written by the steps, per batch */
   size_t arena;                /* bytes per worker */
   size_t lanes;                /* bytes of partial sums */
+  size_t once;                 /* bytes of the prologue's and epilogue's values and memory */
   double ms_optimise, ms_plan; /* time spent preparing */
 } fm_stats;
 fm_stats fm_exe_stats(const fm_exe *e);

@@ -22,6 +22,12 @@ double fm_now_ms(void) {
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
+double fm_cpu_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
 /* ------------------------------------------------------------------ grouping */
 
 static bool is_view(const fm_prog *p, fm_val v) {
@@ -125,7 +131,8 @@ static void find_parents(fm_layout *l) {
   }
 }
 
-/* A sum that one product alone makes is added to by the product itself. */
+/* A sum that one product alone makes is added to by the product itself; an output may be made where it
+** is wanted. */
 static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -143,8 +150,10 @@ static void find_locations(fm_layout *l) {
   }
   for (int k = 0; k < p->nout; k++) {
     fm_val v = p->out[k].v;
-    if (p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1)
-      l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
+    bool added = p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1;
+    bool placed = l->plan->in_place && l->plan->loc[v].where == AT_ARENA && !is_view(p, v) &&
+                  l->parent[v] == FM_NONE;
+    if (added || placed) l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
   }
 }
 
@@ -207,7 +216,8 @@ static fm_err schedule(fm_layout *l) {
     if (ok) s->index = k;
   }
   for (int k = 0; k < p->nout && ok; k++) {
-    if (plan->loc[p->out[k].v].where == AT_LANE) continue;
+    const fm_loc *loc = &plan->loc[p->out[k].v];
+    if (loc->where == AT_LANE && loc->index == k) continue;
     fm_step_kind kind = p->out[k].merge == FM_SUM ? STEP_SUM : STEP_STACK;
     fm_step *s = new_step(plan, kind, p->out[k].v, INT32_MAX, 0, k);
     ok = s != NULL;
@@ -268,17 +278,17 @@ static fm_err make(fm_plan *plan, int passes) {
   return err;
 }
 
-fm_plan *fm_plan_new(const fm_prog *p, int passes) {
-  fm_plan *plan = fm_alloc(p->ctx, sizeof *plan);
-  if (plan == NULL) return NULL;
-  memset(plan, 0, sizeof *plan);
-  plan->ctx = p->ctx;
-  plan->bf16 = (passes & FM_BF16) != 0;
+fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place) {
   double start = fm_now_ms();
-  plan->p = fm_optimise(p, passes);
-  plan->ms_optimise = fm_now_ms() - start;
-  if (plan->p != NULL && make(plan, passes) == FM_OK) {
-    plan->ms_plan = fm_now_ms() - start - plan->ms_optimise;
+  fm_plan *plan = fm_alloc(p->ctx, sizeof *plan);
+  if (plan == NULL) {
+    fm_prog_free(p);
+    return NULL;
+  }
+  *plan = (fm_plan){.ctx = p->ctx, .p = p, .in_place = in_place};
+  plan->bf16 = (passes & FM_BF16) != 0;
+  if (make(plan, passes) == FM_OK) {
+    plan->ms_plan = fm_now_ms() - start;
     return plan;
   }
   fm_plan_free(plan);
