@@ -137,12 +137,12 @@ function M.up(x) return fm.upsample(x) end
 -- random stream of its own, keyed by seed, step and sample as all random numbers are.
 -- @tparam Batch b what a traced program knows of its micro-batch (flowmap.program)
 -- @tparam[opt="dropout"] string name of the streams: "NAME 1", "NAME 2", ...
--- @treturn function (shape of one sample, rate, dtype) -> (b.n, shape...) of 0 and 1/(1 - rate)
+-- @treturn function (x, rate) -> a mask of x's shape with values 0 and 1/(1 - rate)
 function M.masks(b, name)
   local count = 0
-  return function(shape, rate, dtype)
+  return function(x, rate)
     count = count + 1
-    return b:dropout(shape, rate, (name or "dropout") .. " " .. count, dtype)
+    return b:dropout(x, rate, (name or "dropout") .. " " .. count)
   end
 end
 
@@ -152,7 +152,7 @@ end
 -- @tparam[opt] function mask of `masks`; absent: no dropout, x itself
 function M.dropout(x, rate, mask)
   if not mask or rate == 0 then return x end
-  return x * mask(table.move(x.shape, 2, #x.shape, 1, {}), rate, x.dtype)
+  return x * mask(x, rate)
 end
 
 return M

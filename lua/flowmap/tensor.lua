@@ -1,6 +1,6 @@
 --- Composite tensor functions: what reads better as Lua than as one more operation of the core.
 -- They work on eager and traced tensors alike, and are added to the core's table, so that each is
--- also a method: `x:sum(-1)`, `x:mean()`, `x:clip(-1, 1)`.
+-- also a method: `x:sum(-1)`, `x:mean()`.
 -- @module flowmap.tensor
 
 local core = require "flowmap.core"
@@ -71,9 +71,6 @@ function M.broadcast(x, shape)
   end
   return broadcast(x, shape)
 end
-
---- x limited to [lo, hi].
-function M.clip(x, lo, hi) return core.minimum(core.maximum(x, lo), hi) end
 
 --- Zeros, ones: `fm.zeros({2, 3})`, `fm.ones({2}, "float64")`.
 function M.zeros(shape, dtype) return core.full(shape, 0, dtype) end

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Golden values of the EDM2 flow-map U-Net, in JAX, in float64, on the CPU.
+"""Golden values of the EDM2 flow-map U-Net, in PyTorch, in float64, on the CPU.
 
     python make_unet.py [FOLDER]      writes FOLDER/unet-*.safetensors (default: this folder)
 
-Written from the network's description alone, one image at a time in channels-first order (jax.vmap
-makes the batch), with convolutions as sums over shifted images, so that it shares nothing with the
-Lua that it checks. README.md tells versions and what the files hold.
+Written from the network's description alone, one image at a time in channels-first order, with
+convolutions as sums over shifted images, so that it shares nothing with the Lua that it checks. README.md tells versions and what the files hold.
 
 Weights, masks and projections are no part of the files: both sides make them from the tensor's
 name and the value's place by `numbers`, in operations that IEEE arithmetic fixes to the last bit.
@@ -14,15 +13,13 @@ name and the value's place by `numbers`, in operations that IEEE arithmetic fixe
 import os
 import sys
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.lax import stop_gradient as sg
+import torch
 from safetensors.numpy import save_file
+from torch.func import jvp
 
-jax.config.update("jax_enable_x64", True)
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
 
 SIGMA, B, ETA, DROPOUT = 0.5, 5, 0.6, 0.3
 PHI = 0.6180339887498949
@@ -58,7 +55,7 @@ def parameters(shapes):
 
 def normalize(x, axes):
     n = np.prod([x.shape[a] for a in axes])
-    return x / (1e-4 + jnp.sqrt(jnp.sum(x * x, axis=axes, keepdims=True)) / np.sqrt(n))
+    return x / (1e-4 + torch.sqrt(torch.sum(x * x, dim=axes, keepdim=True)) / np.sqrt(n))
 
 
 def mp_sum(a, b, r):
@@ -68,11 +65,11 @@ def mp_sum(a, b, r):
 def mp_cat(a, b):
     na, nb, r = a.shape[0], b.shape[0], 0.5
     c = np.sqrt((na + nb) / ((1 - r) ** 2 + r ** 2))
-    return jnp.concatenate([a * (c / np.sqrt(na) * (1 - r)), b * (c / np.sqrt(nb) * r)])
+    return torch.cat([a * (c / np.sqrt(na) * (1 - r)), b * (c / np.sqrt(nb) * r)])
 
 
 def mp_silu(x):
-    return x / (1 + jnp.exp(-x)) / 0.596
+    return x / (1 + torch.exp(-x)) / 0.596
 
 
 def mp_conv(w, x, gain=1.0):
@@ -82,14 +79,14 @@ def mp_conv(w, x, gain=1.0):
     if w.ndim == 2:
         return w @ x
     (_, kh, kw, _), (_, H, W) = w.shape, x.shape
-    padded = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2)))
-    return sum(jnp.tensordot(w[:, i, j], padded[:, i:i + H, j:j + W], 1)
+    padded = torch.nn.functional.pad(x, (kw // 2, kw // 2, kh // 2, kh // 2))
+    return sum(torch.tensordot(w[:, i, j], padded[:, i:i + H, j:j + W], 1)
                for i in range(kh) for j in range(kw))
 
 
 def time_code(a, dim):
-    f = np.exp(-np.log(10000) * np.arange(dim // 2) / (dim // 2))
-    return np.sqrt(2) * jnp.concatenate([jnp.cos(a * f), jnp.sin(a * f)])
+    f = torch.exp(-np.log(10000) * torch.arange(dim // 2) / (dim // 2))
+    return np.sqrt(2) * torch.cat([torch.cos(a * f), torch.sin(a * f)])
 
 
 def attention(p, at, x):
@@ -97,9 +94,9 @@ def attention(p, at, x):
     heads = max(1, c // 64)
     y = mp_conv(p[at + ".attn_qkv"], x).reshape(heads, c // heads, 3, H * W)
     q, k, v = (normalize(y[:, :, i], (1,)) for i in range(3))
-    score = jnp.einsum("hcq,hck->hqk", q, k) / np.sqrt(c // heads)
-    a = jax.nn.softmax(score, axis=-1)
-    y = jnp.einsum("hqk,hck->hcq", a, v).reshape(c, H, W)
+    score = torch.einsum("hcq,hck->hqk", q, k) / np.sqrt(c // heads)
+    a = torch.softmax(score, dim=-1)
+    y = torch.einsum("hqk,hck->hcq", a, v).reshape(c, H, W)
     return mp_sum(x, mp_conv(p[at + ".attn_proj"], y), 0.3)
 
 
@@ -111,7 +108,7 @@ def resample(x, mode):
     if mode == "down":
         return x.reshape(c, H // 2, 2, W // 2, 2).mean((2, 4))
     if mode == "up":
-        return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+        return x.repeat_interleave(2, 1).repeat_interleave(2, 2)
     return x
 
 
@@ -130,12 +127,12 @@ class Net:
         self.shapes["weight"] = (1, 128)
         self.shapes["out_conv"] = (3, 3, 3, self.channels[0])
         self.shapes["out_gain"] = ()
-        jax.eval_shape(lambda: self.walk(None, jnp.zeros(self.emb), jnp.zeros((4, res, res)), None))
+        self.walk(None, torch.zeros(self.emb), torch.zeros(4, res, res), None)
 
     def conv(self, p, name, shape, x, gain=1.0):
         if p is None:
             self.shapes[name] = shape
-            return jnp.zeros(shape[:1] + x.shape[1:])
+            return torch.zeros(shape[:1] + tuple(x.shape[1:]))
         assert self.shapes[name] == shape
         return mp_conv(p[name], x, gain)
 
@@ -151,7 +148,7 @@ class Net:
         c = self.conv(p, at + ".emb_linear", (out, self.emb), emb, p and p[at + ".emb_gain"])
         y = mp_silu(y * (1 + c[:, None, None]))
         if masks is not None:
-            y = y * masks[at].transpose(2, 0, 1)
+            y = y * masks[at].permute(2, 0, 1)
         y = self.conv(p, at + ".conv_res1", (out, 3, 3, out), y)
         x = mp_sum(skip(x) if dec else x, y, 0.3)
         if attn and p is None:
@@ -159,7 +156,7 @@ class Net:
             self.shapes[at + ".attn_proj"] = (out, 1, 1, out)
         elif attn:
             x = attention(p, at, x)
-        return jnp.clip(x, -256, 256)
+        return torch.clip(x, -256, 256)
 
     def walk(self, p, emb, x, masks):
         skips, last = [], len(self.channels) - 1
@@ -195,11 +192,11 @@ class Net:
         emb = mp_sum(mp_conv(p["emb_s"], time_code(s, d)),
                      mp_conv(p["emb_dt"], time_code(t - s, d)), 0.5)
         if self.classes:
-            one_hot = (jnp.arange(self.classes) == label) * 1.0
+            one_hot = (torch.arange(self.classes) == label) * 1.0
             emb = mp_sum(emb, mp_conv(p["emb_label"], one_hot * np.sqrt(self.classes)), 0.5)
-        image = jnp.concatenate([x.transpose(2, 0, 1) / SIGMA, jnp.ones((1, self.res, self.res))])
+        image = torch.cat([x.permute(2, 0, 1) / SIGMA, torch.ones(1, self.res, self.res)])
         y = self.walk(p, mp_silu(emb), image, masks)
-        return SIGMA * mp_conv(p["out_conv"], y, p["out_gain"]).transpose(1, 2, 0)
+        return SIGMA * mp_conv(p["out_conv"], y, p["out_gain"]).permute(1, 2, 0)
 
     def w(self, p, s, t):
         """The learned weight w(s,t)."""
@@ -213,41 +210,44 @@ def X(v, s, t, x):
     return x + (t - s) * v(s, t, x)
 
 
+def along(f, x, dx):
+    """d/dh f(x + h dx) at h = 0, and f(x)."""
+    value, tangent = jvp(f, (x,), (dx,))
+    return tangent, value
+
+
 def lsd(v, s, t, x):
-    moved, d = jax.jvp(lambda r: X(v, s, r, x), (t,), (1.0,))
-    return jnp.sum((d - sg(v(t, t, moved))) ** 2)
+    d, moved = along(lambda r: X(v, s, r, x), t, torch.ones_like(t))
+    return torch.sum((d - v(t, t, moved).detach()) ** 2)
 
 
 def esd(v, s, t, x):
-    d = jax.jvp(lambda r: X(v, r, t, x), (s,), (1.0,))[1]
-    along = jax.jvp(lambda y: X(v, s, t, y), (x,), (v(s, s, x),))[1]
-    return jnp.sum((d + sg(along)) ** 2)
+    d = along(lambda r: X(v, r, t, x), s, torch.ones_like(s))[0]
+    advection = along(lambda y: X(v, s, t, y), x, v(s, s, x))[0]
+    return torch.sum((d + advection.detach()) ** 2)
 
 
 def psd_m(v, s, t, x):
     u = (s + t) / 2
     mean = (v(s, u, x) + v(u, t, X(v, s, u, x))) / 2
-    return jnp.sum((v(s, t, x) - sg(mean)) ** 2)
+    return torch.sum((v(s, t, x) - mean.detach()) ** 2)
 
 
-def objective(net, loss, p, data, masks):
-    """Mean over the batch of exp(-w) L + w; the first rows are diagonal, with dropout."""
-    nd = int(ETA * B)
-
-    def diagonal(a, x0, x1, label, mask):
-        v = net.v(p, a, a, (1 - a) * x0 + a * x1, label, mask)
-        return jnp.sum((v - (x1 - x0)) ** 2), net.w(p, a, a)
-
-    def off(a, c, x0, x1, label):
-        s, t = jnp.minimum(a, c), jnp.maximum(a, c)
-        v = lambda s, t, x: net.v(p, s, t, x, label)
-        return loss(v, s, t, (1 - s) * x0 + s * x1), net.w(p, s, t)
-
-    on, won = jax.vmap(diagonal)(*(data[k][:nd] for k in ("a", "x0", "x1", "label")), masks)
-    L, wL = jax.vmap(off)(*(data[k][nd:] for k in ("a", "c", "x0", "x1", "label")))
-    L, w = jnp.concatenate([on, L]), jnp.concatenate([won, wL])
-    losses = jnp.exp(-w) * L + w
-    return jnp.mean(losses), losses
+def losses(net, loss, p, data, masks):
+    """exp(-w) L + w of every row; the first rows are diagonal, with dropout."""
+    nd, out = int(ETA * B), []
+    for k in range(B):
+        a, c, x0, x1, label = (data[key][k] for key in ("a", "c", "x0", "x1", "label"))
+        s, t = (a, a) if k < nd else (torch.minimum(a, c), torch.maximum(a, c))
+        x = (1 - s) * x0 + s * x1
+        if k < nd:
+            mask = {at: m[k] for at, m in masks.items()}
+            L = torch.sum((net.v(p, s, s, x, label, mask) - (x1 - x0)) ** 2)
+        else:
+            L = loss(lambda s, t, x: net.v(p, s, t, x, label), s, t, x)
+        w = net.w(p, s, t)
+        out.append(torch.exp(-w) * L + w)
+    return torch.stack(out)
 
 
 # ------------------------------------------------------------------ files
@@ -257,7 +257,7 @@ def project(grads):
     """Per tensor, in the order of the names' parts: three projections and the norm."""
     rows = []
     for name in sorted(grads, key=lambda n: n.split(".")):
-        g = np.asarray(grads[name])
+        g = grads[name]
         rows.append([np.sum(g * (numbers(f"{name} {k}", g.shape) - 0.5)) for k in (1, 2, 3)]
                     + [np.sqrt(np.sum(g * g))])
     return np.array(rows)
@@ -270,36 +270,40 @@ def masks_of(net, rows):
     out = {}
     for at, c in blocks.items():
         r = int(at.split(".")[1].split("x")[0])
-        out[at] = (numbers("mask " + at, (rows, r, r, c)) >= DROPOUT) / (1 - DROPOUT)
+        kept = numbers("mask " + at, (rows, r, r, c)) >= DROPOUT
+        out[at] = torch.tensor(kept / (1 - DROPOUT))
     return out
 
 
 def golden(net, seed):
     rng = np.random.default_rng(seed)
     image = (B, net.res, net.res, 3)
-    data = {"x0": SIGMA * rng.normal(size=image), "x1": rng.uniform(-1, 1, size=image),
-            "a": rng.uniform(size=B), "c": rng.uniform(size=B),
-            "label": (np.arange(B) % (net.classes + 1) - 1).astype(np.float64)}
-    out = dict(data, dx=rng.normal(size=image))
-    s, t, x = np.minimum(data["a"], data["c"]), np.maximum(data["a"], data["c"]), data["x0"]
-    p = parameters(net.shapes)
-    rows = lambda f: jax.vmap(f)
-    v = lambda s, t, x, label: net.v(p, s, t, x, label)
-    out["v"] = rows(v)(s, t, x, data["label"])
-    out["w"] = rows(lambda s, t: net.w(p, s, t))(s, t)
-    along = lambda f, at, d: jax.jvp(f, (at,), (d,))[1]
-    out["ds"] = rows(lambda s, t, x, l: along(lambda r: v(r, t, x, l), s, 1.0))(
-        s, t, x, data["label"])
-    out["dt"] = rows(lambda s, t, x, l: along(lambda r: v(s, r, x, l), t, 1.0))(
-        s, t, x, data["label"])
-    out["dv"] = rows(lambda s, t, x, l, d: along(lambda y: v(s, t, y, l), x, d))(
-        s, t, x, data["label"], out["dx"])
+    out = {"x0": SIGMA * rng.normal(size=image), "x1": rng.uniform(-1, 1, size=image),
+           "a": rng.uniform(size=B), "c": rng.uniform(size=B), "dx": rng.normal(size=image),
+           "label": (np.arange(B) % (net.classes + 1) - 1).astype(np.float64)}
+    data = {name: torch.tensor(x) for name, x in out.items()}
+    s, t = torch.minimum(data["a"], data["c"]), torch.maximum(data["a"], data["c"])
+    p = {name: torch.tensor(w) for name, w in parameters(net.shapes).items()}
+
+    def put(name, f):
+        out[name] = torch.stack([f(*row) for row in zip(
+            s, t, data["x0"], data["label"], data["dx"])]).numpy()
+
+    one = torch.ones(())
+    put("v", lambda s, t, x, l, d: net.v(p, s, t, x, l))
+    put("w", lambda s, t, x, l, d: net.w(p, s, t))
+    put("ds", lambda s, t, x, l, d: along(lambda r: net.v(p, r, t, x, l), s, one)[0])
+    put("dt", lambda s, t, x, l, d: along(lambda r: net.v(p, s, r, x, l), t, one)[0])
+    put("dv", lambda s, t, x, l, d: along(lambda y: net.v(p, s, t, y, l), x, d)[0])
     masks = masks_of(net, int(ETA * B))
+    for w in p.values():
+        w.requires_grad_()
     for name, loss in (("lsd", lsd), ("esd", esd), ("psd-m", psd_m)):
-        f = lambda p: objective(net, loss, p, data, masks)
-        (_, losses), grads = jax.value_and_grad(f, has_aux=True)(p)
-        out[name + ".loss"], out[name + ".grad"] = losses, project(grads)
-    return {k: np.ascontiguousarray(np.asarray(x, dtype=np.float64)) for k, x in out.items()}
+        each = losses(net, loss, p, data, masks)
+        grads = torch.autograd.grad(each.mean(), list(p.values()))
+        out[name + ".loss"] = each.detach().numpy()
+        out[name + ".grad"] = project({n: g.numpy() for n, g in zip(p, grads)})
+    return {k: np.ascontiguousarray(x, dtype=np.float64) for k, x in out.items()}
 
 
 def main(folder):
@@ -307,7 +311,7 @@ def main(folder):
         net = Net(*spec)
         out = golden(net, seed)
         assert all(np.isfinite(x).all() for x in out.values())
-        meta = {"jax": jax.__version__, "numpy": np.__version__}
+        meta = {"torch": torch.__version__, "numpy": np.__version__}
         for key, x in zip(("resolution", "model_channels", "mult", "num_blocks", "attention",
                            "classes"), spec):
             meta[key] = ",".join(map(str, x)) if isinstance(x, tuple) else str(x)
