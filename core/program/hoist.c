@@ -4,9 +4,10 @@
 ** and what it does once after them (linear functions of sums: see linear.c). Programs of several
 ** micro-batch shapes share one prologue and one epilogue, as far as these agree.
 */
-#include "hoist.h"
-
 #include <string.h>
+
+#include "hoist.h"
+#include "plan.h"
 
 /* What becomes of a node of a program in its body. */
 typedef enum fate { DEAD, KEPT, READ } fate;
@@ -53,20 +54,37 @@ static bool repeated(const fm_op *op) {
   return (op->flags & FM_LEAF) || op == &fm_op_broadcast || op == &fm_op_reshape;
 }
 
+static size_t bytes_of(const fm_prog *p, fm_val v) { return fm_sig_bytes(&p->node[v].sig); }
+
+/* Larger than what it is made of, as Winograd's transform of a weight is. */
+static bool grows(const fm_prog *p, fm_val v) {
+  size_t operands = 0;
+  for (int k = 0; k < p->node[v].nin; k++) operands += bytes_of(p, fm_ins(p, v)[k]);
+  return bytes_of(p, v) > operands;
+}
+
 /*
 ** What the body and the epilogue read: backwards from what they make. A shared value is READ from the
-** prologue, or KEPT if it is only repeated or a view.
+** prologue, or KEPT if it is only repeated or a view, or if it is to be made anew because it grows.
+** Returns the bytes that are READ.
 */
-static void find_fates(source *s) {
+static size_t find_fates(source *s, bool growing) {
   const fm_prog *p = s->p;
+  size_t total = 0;
   for (fm_val v = 0; v < p->n; v++) s->fate[v] = DEAD;
   for (int k = 0; k < p->nout; k++) s->fate[p->out[k].v] = KEPT;
   for (fm_val v = p->n - 1; v >= 0; v--) {
     if (s->fate[v] == DEAD) continue;
-    s->fate[v] = s->shared[v] && !repeated(p->node[v].op) ? READ : KEPT;
-    for (int k = 0; s->fate[v] == KEPT && k < p->node[v].nin; k++) s->fate[fm_ins(p, v)[k]] = KEPT;
+    bool read = s->shared[v] && !repeated(p->node[v].op) && (growing || !grows(p, v));
+    s->fate[v] = read ? READ : KEPT;
+    total += read ? bytes_of(p, v) : 0;
+    for (int k = 0; !read && k < p->node[v].nin; k++) s->fate[fm_ins(p, v)[k]] = KEPT;
   }
+  return total;
 }
+
+/* Values of the prologue beyond which those that grow are made for every micro-batch instead. */
+#define VALUE_BYTES ((size_t)512 << 20)
 
 static fm_err open_source(source *s) {
   size_t n = (size_t)s->p->n + 1;
@@ -80,7 +98,7 @@ static fm_err open_source(source *s) {
   for (fm_val v = 0; v < s->p->n; v++) s->number[v] = -1;
   fm_live(s->p, s->live);
   find_shared(s);
-  find_fates(s);
+  if (find_fates(s, true) > VALUE_BYTES) find_fates(s, false);
   return fm_linear_regions(s->p, s->live, s->shared, s->region);
 }
 

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "plan.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -228,6 +229,30 @@ static fm_err schedule(fm_layout *l) {
   return FM_OK;
 }
 
+/* What is made from inputs and constants alone is made just before it is first read: transforms of
+** weights, for example, would otherwise all be alive from the start. */
+static void delay(const fm_prog *p, fm_grouping *g, int *first) {
+  for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
+  for (fm_val u = 0; u < p->n; u++) {
+    const fm_op *op = p->node[u].op;
+    int stage = g->stage[u] - (op == &fm_op_sum_to);
+    if (is_view(p, u) || op == &fm_op_concat || g->virt[u]) stage = 0; /* not a reader itself */
+    for (int k = 0; g->live[u] && k < p->node[u].nin; k++) {
+      fm_val v = fm_ins(p, u)[k];
+      first[v] = stage < first[v] ? stage : first[v];
+    }
+  }
+  for (int k = 0; k < p->nout; k++) first[p->out[k].v] = 0;
+  for (fm_val v = 0; v < p->n; v++) {
+    bool early = p->node[v].nin > 0 && g->group[v] < 0 && !is_view(p, v);
+    for (int k = 0; k < p->node[v].nin; k++) {
+      const fm_op *op = p->node[fm_ins(p, v)[k]].op;
+      early = early && (op == &fm_op_input || op == &fm_op_constant);
+    }
+    if (early && first[v] != INT_MAX && first[v] > g->stage[v]) g->stage[v] = first[v];
+  }
+}
+
 /* ------------------------------------------------------------------ making a plan */
 
 static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
@@ -267,6 +292,7 @@ static fm_err make(fm_plan *plan, int passes) {
     fm_stages(plan->p, g.stage);
     count_uses(plan->p, &g);
     find_groups(plan, &g, key);
+    delay(plan->p, &g, (int *)key); /* the keys have done their work */
     plan->fusedcap = g.ngroup;
     plan->fused = fm_alloc(plan->ctx, (size_t)g.ngroup * sizeof *plan->fused);
     if (plan->fused == NULL) err = FM_ENOMEM;
