@@ -112,6 +112,8 @@ $B/%.$1.$2.o: %.c $B/flags.list
 	$$Q$$(CC) $$(FLAGS) $$(FLAGS_$1) -DFM_ISA=$1 -DFM_T=$2 -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(foreach t,$(DTYPES),$(eval $(call variant,$(isa),$t))))
+# One kernel has a way of its own for processors with bfloat16 products, and asks for it as it runs.
+$B/core/kernels/gemm_bf16.avx512.f32.o: private FLAGS_avx512 += -mavx512bf16
 
 $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)

@@ -53,7 +53,7 @@ static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), 
   bind_shape(L, 2, &sig.shape);
   fm_attr a = fm_attr_shape(&sig.shape);
   a.i[7] = bind_stream(L, 3);
-  a.f[1] = bind_dtype(L, 4, FM_F32) == FM_F64;
+  a.f[1] = (double)bind_dtype(L, 4, FM_F32);
   const fm_op *op = lua_toboolean(L, lua_upvalueindex(1)) ? &fm_op_normal : &fm_op_uniform;
   bind_push_traced(L, 1, fm_emit(tr->p, op, 0, NULL, &a));
   return 1;
@@ -155,10 +155,10 @@ static exe_box *check_exe(lua_State *L) {
   return b;
 }
 
-/* core.exe({traces}, which, row0, passes): which[k] 1-based, row0 has one more entry */
+/* core.exe({traces}, which, row0, passes, bf16): which[k] 1-based, row0 has one more entry */
 static int exe_new(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
-  lua_settop(L, 4);
+  lua_settop(L, 5);
   int nprogs = (int)luaL_len(L, 1), n = (int)luaL_len(L, 2);
   fm_prog **progs = lua_newuserdatauv(L, (size_t)(nprogs + 1) * sizeof *progs, 0);
   int *which = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *which, 0);
@@ -184,7 +184,8 @@ static int exe_new(lua_State *L) {
   b->e = NULL;
   luaL_setmetatable(L, FM_EXE);
   fm_cut cut = {n, which, row0};
-  b->e = fm_exe_new(ctx, nprogs, progs, &cut, (int)luaL_optinteger(L, 4, FM_PASS_ALL));
+  int passes = (int)luaL_optinteger(L, 4, FM_PASS_ALL) | (lua_toboolean(L, 5) ? FM_BF16 : 0);
+  b->e = fm_exe_new(ctx, nprogs, progs, &cut, passes);
   if (b->e == NULL) bind_raise(L);
   return 1;
 }

@@ -35,4 +35,12 @@ int fm_isa(void) {
   return chosen;
 }
 
+bool fm_bf16_native(void) {
+#if defined(__x86_64__)
+  return fm_isa() == FM_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 const char *fm_isa_name(int isa) { return isa >= 0 && isa < FM_NISA ? names[isa] : "unknown"; }

@@ -15,7 +15,8 @@ enum {
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
   FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
   FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
-  FM_STACKS_SUMS = 64 /* y(a, d): a sum over axis 0 of both: summands can be one call */
+  FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
+  FM_BYTES = 128       /* operands may be uint8; all other operations refuse them */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
@@ -31,6 +32,7 @@ typedef struct fm_exec {
   void *y;
   const void *const *x;
   bool accumulate; /* y += instead of y =; only where the op's `accumulates` says so */
+  bool bf16;       /* products may round their operands to bfloat16 */
   fm_rng rng;      /* seed and step of this run; row0 its first sample */
   int64_t row0;
 } fm_exec;
@@ -52,7 +54,9 @@ typedef struct fm_sample {
   int nin;
   fm_shape in[3];
   fm_attr attr;
-  double lo, hi; /* operands are uniform on [lo, hi) */
+  double lo, hi;  /* operands are uniform on [lo, hi) */
+  unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
+  unsigned bytes; /* bit k: and those are uint8 */
 } fm_sample;
 
 #define FM_MAX_SAMPLES 4
@@ -72,6 +76,8 @@ struct fm_op {
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
+  /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
+  unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 

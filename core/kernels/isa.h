@@ -5,6 +5,8 @@
 #ifndef FM_ISA_H
 #define FM_ISA_H
 
+#include <stdbool.h>
+
 enum { FM_SCALAR, FM_AVX2, FM_AVX512, FM_NISA };
 
 /* The instruction set in use; FM_ISA=scalar|avx2|avx512 can only lower it. */
@@ -12,5 +14,7 @@ int fm_isa(void);
 /* Use another one (tests, gradcheck); returns the one set: never better than the processor's. */
 int fm_set_isa(int isa);
 const char *fm_isa_name(int isa);
+/* Does the instruction set in use come with the processor's bfloat16 products (AVX512_BF16)? */
+bool fm_bf16_native(void);
 
 #endif

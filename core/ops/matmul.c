@@ -6,8 +6,13 @@
 
 #include "../blas.h"
 #include "../kernels/gemm.h"
+#include "../kernels/gemm_bf16.h"
+#include "../kernels/isa.h"
 
-#define NARROW 8 /* columns of y below which a tile of our kernel is mostly empty: OpenBLAS */
+/* Columns of y below which a tile of our kernel is mostly empty: OpenBLAS. Products in bfloat16 are
+   those of which neither a, b nor y has shorter rows: inputs and outputs of a few coordinates keep
+   their accuracy, which costs next to nothing. The number of rows decides nothing. */
+#define NARROW 8
 
 FM_EXEC(matmul) {
   const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
@@ -16,6 +21,15 @@ FM_EXEC(matmul) {
   int64_t m = y->d[nd - 2], n = y->d[nd - 1], k = a->d[ta ? nd - 2 : nd - 1], count = 1;
   for (int i = 0; i < nd - 2; i++) count *= y->d[i];
   int64_t lda = a->d[nd - 1], ldb = b->d[nd - 1];
+#if FM_BITS == 32
+  if (e->bf16 && n >= NARROW && lda >= NARROW && ldb >= NARROW) {
+    for (int64_t i = 0; i < count; i++)
+      FM_FN(gemm_bf16)(fm_bf16_native(), ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda,
+                       (const T *)e->x[1] + i * k * n, ldb, e->accumulate, (T *)e->y + i * m * n,
+                       n);
+    return;
+  }
+#endif
   for (int64_t i = 0; i < count; i++)
     (n < NARROW ? FM_GLUE(fm_blas_gemm_, FM_T) : FM_FN(gemm))(
       ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,
@@ -70,9 +84,17 @@ static double flops_matmul(int nin, const fm_sig *in, const fm_sig *out, const f
          (double)in[0].shape.d[attr->i[0] ? nd - 2 : nd - 1];
 }
 
+/* Rows of a matrix that is not transposed; sums over the rows of two matrices. */
+static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
+  if (in[0].shape.nd != 2) return 0;
+  if (!attr->i[0]) return FM_STACKS_ROWS;
+  return attr->i[1] ? 0 : FM_STACKS_SUMS;
+}
+
 const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "
   "where asked; leading axes are equal.", .args = "tt|bb", .nin = 2, .infer = infer_matmul,
   .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul, .accumulates = true,
+  .flags = FM_STACKS_ROWS | FM_STACKS_SUMS, .stacks = stacks_matmul,
   .samples = {{2, {FM_SHAPE2(5, 4), FM_SHAPE2(4, 3)}, {{0, 0}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(3, 4)}, {{1, 1}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},

@@ -16,7 +16,7 @@ static void around(const fm_shape *s, int64_t axis, int64_t *outer, int64_t *inn
 }
 
 FM_EXEC(reshape) {
-  memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+  memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * fm_dtype_size(e->out->dtype));
 }
 
 /* The axes of y without those of size 1, and with neighbours of x kept together as one. */
@@ -103,8 +103,12 @@ FM_EXEC(slice) {
   int64_t outer, inner, axis = e->attr->i[0];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  const T *x = (const T *)e->x[0] + e->attr->i[1] * inner;
-  for (int64_t o = 0; o < outer; o++) move((T *)e->y + o * to, x + o * from, to);
+  int64_t start = e->attr->i[1] * inner;
+  for (int64_t o = 0; o < outer; o++, start += from)
+    if (e->out->dtype == FM_U8)
+      memcpy((uint8_t *)e->y + o * to, (const uint8_t *)e->x[0] + start, (size_t)to);
+    else
+      move((T *)e->y + o * to, (const T *)e->x[0] + start, to);
 }
 
 FM_EXEC(pad) {
@@ -136,7 +140,9 @@ FM_EXEC(concat) {
 FM_EXEC(cast) {
   int64_t n = fm_shape_count(&e->out->shape);
   T *y = e->y;
-  if (e->in[0].dtype == FM_F64)
+  if (e->in[0].dtype == FM_U8)
+    for (int64_t i = 0; i < n; i++) y[i] = (T)((const uint8_t *)e->x[0])[i];
+  else if (e->in[0].dtype == FM_F64)
     for (int64_t i = 0; i < n; i++) y[i] = (T)((const double *)e->x[0])[i];
   else
     for (int64_t i = 0; i < n; i++) y[i] = (T)((const float *)e->x[0])[i];
@@ -164,7 +170,7 @@ static void vjp_reshape(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_reshape = {.name = "reshape", .doc = "The same values in another shape.",
-  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW, .infer = infer_reshape,
+  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW | FM_BYTES, .infer = infer_reshape,
   .jvp = fm_jvp_linear, .vjp = vjp_reshape,
   .samples = {{1, {FM_SHAPE2(4, 6)}, {{3, 2, 3, 4}, {0}}, -1, 1}}};
 
@@ -250,8 +256,8 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
-  .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_slice, .jvp = fm_jvp_linear,
-  .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+  .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_slice,
+  .jvp = fm_jvp_linear, .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
                                 {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
@@ -306,21 +312,23 @@ const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the othe
 
 /* ------------------------------------------------------------------ cast */
 
-/* f[1]: 0 float32, 1 float64 */
+/* f[1]: the dtype of the result */
 static fm_err infer_cast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
-  (void)ctx, (void)op, (void)nin;
-  *out = (fm_sig){attr->f[1] == 1.0 ? FM_F64 : FM_F32, in[0].shape};
-  return FM_OK;
+  (void)nin;
+  *out = (fm_sig){(fm_dtype)attr->f[1], in[0].shape};
+  if (out->dtype != FM_U8) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: to uint8 found, expected float32 or float64", op->name);
 }
 
 static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
-  fm_attr a = {{0}, {0, fm_prog_sig(p, fm_arg(p, y, 0)).dtype == FM_F64}};
-  dx[0] = fm_emit(p, &fm_op_cast, 1, &dy, &a);
+  fm_dtype from = fm_prog_sig(p, fm_arg(p, y, 0)).dtype;
+  fm_attr a = {{0}, {0, (double)from}};
+  dx[0] = from == FM_U8 ? FM_NONE : fm_emit(p, &fm_op_cast, 1, &dy, &a);
 }
 
 const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
-  .args = "td", .nin = 1, .flags = FM_LINEAR, .infer = infer_cast, .jvp = fm_jvp_linear,
+  .args = "td", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_cast, .jvp = fm_jvp_linear,
   .vjp = vjp_cast, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
 
 #endif

@@ -6,42 +6,48 @@
 
 #ifndef FM_RULES
 
-static T largest(const T *x, int64_t n) {
-  V top = vset(-(T)INFINITY);
-  int64_t i = 0;
-  for (; i + VN <= n; i += VN) top = vmax0(vload(x + i), top);
-  T most = vmaxall(top);
-  for (; i < n; i++) most = x[i] > most ? x[i] : most;
-  return most;
+/* A vector whose largest lane is the largest of the row. */
+static V top_of(const T *x, int64_t n) {
+  V top = vset(x[0]);
+  for (int64_t i = 1; i < n && n < VN; i++) top = vmax0(vset(x[i]), top);
+  if (n < VN) return top;
+  for (int64_t i = VN; i + VN <= n; i += VN) top = vmax0(vload(x + i), top);
+  return vmax0(vmax0(vload(x), top), vload(x + n - VN)); /* the end, which may be met twice */
+}
+
+/* VN rows at a time: the reductions over their lanes share their steps. */
+static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
+  V part[VN];
+  T top[VN], scale[VN];
+  for (int64_t r = 0; r < VN; r++) part[r] = vset(0);
+  for (int64_t r = 0; r < rows; r++) part[r] = top_of(x + r * n, n);
+  vstore(top, vtops(part));
+  for (int64_t r = 0; r < VN; r++) part[r] = vset(0);
+  for (int64_t r = 0; r < rows; r++) {
+    V sum = vset(0);
+    for (int64_t i = 0; i < n; i += VN) {
+      V z = vexp(vtake(x + r * n + i, n - i) - vset(top[r]));
+      vgive(y + r * n + i, z, n - i);
+      sum = sum + (n - i >= VN ? z : vtake(y + r * n + i, n - i)); /* without the lanes beyond */
+    }
+    part[r] = sum;
+  }
+  vstore(scale, vset(1) / vsums(part));
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < n; i += VN)
+      vgive(y + r * n + i, vset(scale[r]) * vtake(y + r * n + i, n - i), n - i);
 }
 
 FM_EXEC(softmax) {
-  int64_t n = e->out->shape.d[e->out->shape.nd - 1];
-  int64_t rows = n ? fm_shape_count(&e->out->shape) / n : 0;
-  const T *x = e->x[0];
-  T *y = e->y;
-  for (int64_t r = 0; r < rows; r++, x += n, y += n) {
-    const V top = vset(largest(x, n));
-    V sum = vset(0);
-    int64_t i = 0;
-    for (; i + VN <= n; i += VN) {
-      V z = vexp(vload(x + i) - top);
-      vstore(y + i, z);
-      sum = sum + z;
-    }
-    T total = vsum(sum);
-    if (i < n) {
-      vstoren(y + i, vexp(vloadn(x + i, n - i) - top), n - i);
-      for (int64_t k = i; k < n; k++) total += y[k];
-    }
-    const V scale = vset((T)1 / total);
-    for (i = 0; i < n; i += VN) vgive(y + i, scale * vtake(y + i, n - i), n - i);
-  }
+  const int64_t n = e->out->shape.d[e->out->shape.nd - 1];
+  const int64_t rows = n ? fm_shape_count(&e->out->shape) / n : 0;
+  for (int64_t r = 0; r < rows; r += VN)
+    softmax_rows((T *)e->y + r * n, (const T *)e->x[0] + r * n, n, rows - r < VN ? rows - r : VN);
 }
 
 FM_EXEC(softmax_d) {
-  int64_t n = e->out->shape.d[e->out->shape.nd - 1];
-  int64_t rows = n ? fm_shape_count(&e->out->shape) / n : 0;
+  const int64_t n = e->out->shape.d[e->out->shape.nd - 1];
+  const int64_t rows = n ? fm_shape_count(&e->out->shape) / n : 0;
   const T *p = e->x[0], *d = e->x[1];
   T *y = e->y;
   for (int64_t r = 0; r < rows; r++, p += n, d += n, y += n) {

@@ -65,6 +65,7 @@ function M.info()
   local info = fm.info()
   say("version          %s", info.version)
   say("instruction set  %s", info.isa)
+  say("bfloat16         %s", info.bfloat16)
   say("BLAS kernel      %s", info.blas)
   say("threads          %d", info.threads)
 end

@@ -98,6 +98,9 @@ function M.resolve(it, want)
   if cfg.eval_ema > #cfg.ema then
     errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
   end
+  if cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then
+    errors.usage("precision bfloat16 needs dtype float32, found %s", cfg.dtype)
+  end
   cfg.experiment, cfg.profile, cfg.method, cfg.seed = it.name, profile, method, want.seed or 1
   return cfg
 end

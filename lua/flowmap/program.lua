@@ -61,7 +61,8 @@ Program.__index = Program
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
 -- b.rows.NAME the cut inputs, b:uniform, b:normal, b:split
 -- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
--- passes = number: which transformations (tests) }
+-- passes = number: which transformations (tests); precision = "bfloat16": wide matrix products
+-- round their operands to it }
 -- @treturn Program
 local function program(f, spec)
   return setmetatable({
@@ -118,7 +119,8 @@ function Program:compile(batch)
   end
   local list = {}
   for k, traced in ipairs(traces) do list[k] = traced.trace end
-  local exe = core.exe(list, which, row0, self.spec.passes)
+  local exe = core.exe(list, which, row0, self.spec.passes,
+    self.spec.precision == "bfloat16")
   for _, trace in ipairs(list) do trace:close() end
   return { exe = exe, structure = traces[1].structure, micro = count }
 end

@@ -9,6 +9,7 @@ local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local lfs = require "lfs"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -35,6 +36,7 @@ local function manifest(job, inputs, started, result)
     steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
     dataset = { name = cfg.data, hash = data.hash(job.set), size = cfg.dataset_size },
     revision = revision(), version = info.version, isa = info.isa, blas = info.blas,
+    precision = cfg.precision, bfloat16 = cfg.precision == "bfloat16" and info.bfloat16 or nil,
     threads = info.threads, params = tree.count(job.params), inputs_hash = cache.hash(inputs),
     checkpoint_rule = result.rule, ema = result.ema, started = started, finished = now(),
     peak_bytes = info.peak,
@@ -47,6 +49,9 @@ local function clear(dir)
     "diverged.json", "checkpoint.safetensors", "checkpoint.safetensors.prev" } do
     os.remove(dir .. "/" .. name)
   end
+  for name in lfs.dir(dir) do
+    if name:find "^weights%-%d+%.safetensors" then os.remove(dir .. "/" .. name) end
+  end
 end
 
 local function load_saved(dir)
@@ -55,8 +60,17 @@ local function load_saved(dir)
   return saved
 end
 
+-- Without the processor's own products the numbers are the same, but the speed is not.
+local function note_precision(cfg)
+  if cfg.precision == "bfloat16" and fm.info().bfloat16 == "emulated" then
+    say("note: bfloat16 products without AVX512_BF16 are made of float32 ones and slower than "
+      .. "those; precision = float32 is faster here")
+  end
+end
+
 local function execute(experiment, cfg, dir, inputs, resume)
   local started = now()
+  note_precision(cfg)
   local job = trainer.new(experiment, cfg, resume and load_saved(dir) or nil)
   if not resume then
     files.mkdir(dir)
@@ -84,10 +98,17 @@ local function execute(experiment, cfg, dir, inputs, resume)
   return result
 end
 
+-- A line per N with the judge's columns.
 local function report(result, dir)
-  say("%5s  %9s  %9s  %9s  %10s", "N", "KL", "floor", "outside", "energy")
+  local head = { ("%5s"):format "N" }
+  for _, column in ipairs(result.columns) do head[#head + 1] = ("%10s"):format(column[2]) end
+  say("%s", table.concat(head, "  "))
   for _, row in ipairs(result.rows) do
-    say("%5d  %9.4f  %9.4f  %9.4f  %10.2e", row.N, row.kl, row.kl_floor, row.outside, row.energy)
+    local line = { ("%5d"):format(row.N) }
+    for _, column in ipairs(result.columns) do
+      line[#line + 1] = ("%10s"):format(column[3]:format(row[column[1]]))
+    end
+    say("%s", table.concat(line, "  "))
   end
   say("written to %s", dir)
 end

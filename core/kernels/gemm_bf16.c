@@ -1,0 +1,116 @@
+/*
+** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor
+** multiplies pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are
+** packed as pairs of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies,
+** neighbours swapped.
+*/
+#ifdef FM_RULES
+
+typedef int fm_no_rules; /* a kernel alone; C wants something in every file */
+
+#else
+
+#include "gemm_bf16.h"
+
+#if FM_BITS == 32
+
+#include "gemm.h"
+
+/* ------------------------------------------------------------------ the processor's instruction */
+#ifdef __AVX512BF16__
+
+typedef uint32_t P; /* two neighbours, the first in the lower half */
+#define STEP 2
+#define PACKS true
+#include "gemm_blocks.h"
+
+static inline V multiply_add(const P *a, V b, V sum) {
+  return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)*a), (__m512bh)b);
+}
+
+/* VN values of each, rounded; those of a come first. */
+static inline __m512i rounded(V a, V b) {
+  return (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+}
+
+static inline V load_along(const T *x, int64_t k) {
+  return (V)rounded(load_some(x, k), load_some(x + VN, k - VN));
+}
+
+static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k) {
+  static const uint16_t zip[2 * VN] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i both = rounded(load_some(x, n), k > 1 ? load_some(x + ldx, n) : vset(0));
+  return (V)_mm512_permutexvar_epi16(_mm512_loadu_si512(zip), both);
+}
+
+#endif
+/* ------------------------------------------------------------------ by float32 */
+
+/* The cut of k that the instruction's kernel makes too; for COLUMNS or less, gemm() makes none. */
+#define DEPTH 512
+#define ROWS 128
+#define COLUMNS 256
+
+/* To bfloat16, to nearest even, as the instruction vcvtne2ps2bf16 does: below 2^-126 to 0. */
+static inline T round_bf16(T x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  u = (u & 0x7F800000) == 0 ? u & 0x80000000 : u;
+  u = (u & 0x7FFFFFFF) > 0x7F800000 ? u | 0x400000 : u + 0x7FFF + (u >> 16 & 1);
+  u &= 0xFFFF0000;
+  memcpy(&x, &u, sizeof x);
+  return x;
+}
+
+/* out: (m, n) <- x rounded, with the first two rows (`down`) or columns swapped, the next two, and
+   so on; a last one without a neighbour has 0 as such. */
+static void copy_rounded(bool down, int64_t m, int64_t n, const T *x, int64_t ldx, T *out,
+                         int64_t ld) {
+  if (down && m % 2) memset(out + (m - 1) * ld, 0, (size_t)n * sizeof(T));
+  for (int64_t i = 0; i < m; i++, x += ldx) {
+    T *to = out + (down ? i ^ 1 : i) * ld;
+    if (down)
+      for (int64_t j = 0; j < n; j++) to[j] = round_bf16(x[j]);
+    else
+      for (int64_t j = 0; j < n; j += 2)
+        to[j] = j + 1 < n ? round_bf16(x[j + 1]) : 0, to[j + 1] = round_bf16(x[j]);
+  }
+}
+
+static void emulated(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
+                     const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
+  static _Thread_local T a_block[ROWS * DEPTH], b_block[DEPTH * COLUMNS];
+  if (k == 0) FM_FN(gemm)(ta, tb, m, n, k, a, lda, b, ldb, accumulate, y, ldy);
+  for (int64_t p = 0; p < k; p += DEPTH)
+    for (int64_t j = 0; j < n; j += COLUMNS) {
+      int64_t part = k - p < DEPTH ? k - p : DEPTH, depth = part + part % 2;
+      int64_t width = n - j < COLUMNS ? n - j : COLUMNS, ldb_block = tb ? depth : width;
+      copy_rounded(!tb, tb ? width : part, tb ? part : width, b + (tb ? j * ldb + p : p * ldb + j),
+                   ldb, b_block, ldb_block);
+      for (int64_t i = 0; i < m; i += ROWS) {
+        int64_t rows = m - i < ROWS ? m - i : ROWS, lda_block = ta ? rows : depth;
+        copy_rounded(ta, ta ? part : rows, ta ? rows : part, a + (ta ? p * lda + i : i * lda + p),
+                     lda, a_block, lda_block);
+        FM_FN(gemm)
+        (ta, tb, rows, width, depth, a_block, lda_block, b_block, ldb_block, accumulate || p > 0,
+         y + i * ldy + j, ldy);
+      }
+    }
+}
+
+void FM_FN(gemm_bf16)(bool native, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a,
+                      int64_t lda, const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
+#ifdef __AVX512BF16__
+  if (native) {
+    products(ta, tb, m, n, k, a, lda, b, ldb, accumulate, y, ldy);
+    return;
+  }
+#endif
+  (void)native;
+  emulated(ta, tb, m, n, k, a, lda, b, ldb, accumulate, y, ldy);
+}
+
+#endif
+#endif
