@@ -143,7 +143,7 @@ check: ## run all tests, after installing missing packages
 run-tests: all $(C_TESTS)
 	@$(LUA_ENV) tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck' $(LUA_TESTS:%='lua5.4 %')
 
-bench: all $(C_BENCHES) ## measure speed and memory (flowmap bench, tests/bench)
+bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)
 	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \
 	  echo "== $$b"; env $(LUA_ENV) $$b; done
 

@@ -53,9 +53,21 @@ static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), 
   bind_shape(L, 2, &sig.shape);
   fm_attr a = fm_attr_shape(&sig.shape);
   a.i[7] = bind_stream(L, 3);
-  a.f[1] = bind_dtype(L, 4, FM_F32) == FM_F64;
+  a.f[1] = (double)bind_dtype(L, 4, FM_F32);
   const fm_op *op = lua_toboolean(L, lua_upvalueindex(1)) ? &fm_op_normal : &fm_op_uniform;
   bind_push_traced(L, 1, fm_emit(tr->p, op, 0, NULL, &a));
+  return 1;
+}
+
+static int trace_dropout(lua_State *L) { /* trace:dropout(shape, rate, stream, dtype) */
+  trace_box *tr = bind_trace(L, 1);
+  fm_shape s;
+  bind_shape(L, 2, &s);
+  fm_attr a = fm_attr_shape(&s);
+  a.f[0] = luaL_checknumber(L, 3);
+  a.i[7] = bind_stream(L, 4);
+  a.f[1] = bind_dtype(L, 5, FM_F32) == FM_F64;
+  bind_push_traced(L, 1, fm_emit(tr->p, &fm_op_dropout, 0, NULL, &a));
   return 1;
 }
 
@@ -280,6 +292,7 @@ void bind_open_prog(lua_State *L) {
                                    {"input", trace_input},
                                    {"const", trace_const},
                                    {"full", trace_full},
+                                   {"dropout", trace_dropout},
                                    {"output", trace_output},
                                    {"count", trace_count},
                                    {NULL, NULL}};

@@ -1,4 +1,4 @@
-/* blas.c - OpenBLAS behind two functions. */
+/* blas.c - OpenBLAS behind three functions. */
 #include "blas.h"
 
 #include <cblas.h>
@@ -28,6 +28,19 @@ void fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const d
   cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
               (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda, b, (blasint)ldb, accumulate,
               y, (blasint)ldy);
+}
+
+/* Fortran's: every argument by address, and at the end the lengths of the two texts. LAPACKE, which
+** would declare it, is not in the library; LAPACK itself is. */
+void dsyevd_(const char *jobz, const char *uplo, const blasint *n, double *a, const blasint *lda,
+             double *w, double *work, const blasint *lwork, blasint *iwork, const blasint *liwork,
+             blasint *info, size_t, size_t);
+
+int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, int *iwork,
+                 int64_t niwork) {
+  blasint size = (blasint)n, lwork = (blasint)nwork, liwork = (blasint)niwork, info = 0;
+  if (n > 0) dsyevd_("V", "U", &size, a, &size, w, work, &lwork, iwork, &liwork, &info, 1, 1);
+  return (int)info;
 }
 
 void fm_blas_init(void) { openblas_set_num_threads(1); }

@@ -12,6 +12,13 @@ void fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const f
 void fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
                       int64_t lda, const double *b, int64_t ldb, bool accumulate, double *y,
                       int64_t ldy);
+/*
+** a = v' diag(w) v for a symmetric a (n, n): w ascending, row k of v (which replaces a) the vector
+** of w[k]. Scratch: nwork >= 1 + 6n + 2n^2 doubles, niwork >= 3 + 5n ints (LAPACK, dsyevd).
+** Returns 0, or LAPACK's code of a failure to converge.
+*/
+int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, int *iwork,
+                 int64_t niwork);
 /* One thread per call from now on (the core's own workers run side by side). */
 void fm_blas_init(void);
 /* The kernel family that the library chose for this processor, e.g. "Cooperlake". */

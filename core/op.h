@@ -13,7 +13,10 @@ enum {
   FM_LEAF = 2,        /* no operands: input, constant, random numbers */
   FM_IDENTITY = 4,    /* y = x: removed after differentiation */
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
-  FM_LINEAR = 16      /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
+  FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
+  FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
+  FM_BYTES = 128       /* operands may be uint8; all other operations refuse them */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
@@ -51,7 +54,9 @@ typedef struct fm_sample {
   int nin;
   fm_shape in[3];
   fm_attr attr;
-  double lo, hi; /* operands are uniform on [lo, hi) */
+  double lo, hi;  /* operands are uniform on [lo, hi) */
+  unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
+  unsigned bytes; /* bit k: and those are uint8 */
 } fm_sample;
 
 #define FM_MAX_SAMPLES 4
@@ -71,6 +76,8 @@ struct fm_op {
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
+  /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
+  unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 
@@ -80,6 +87,8 @@ const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instr
 /* The shape rule with its error sentence. */
 fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                 fm_sig *out);
+/* The rule of operations whose operands are all alike, and the result as they. */
+fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
 
 /* ------------------------------------------------------------------ looking at nodes */

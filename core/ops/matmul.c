@@ -84,9 +84,17 @@ static double flops_matmul(int nin, const fm_sig *in, const fm_sig *out, const f
          (double)in[0].shape.d[attr->i[0] ? nd - 2 : nd - 1];
 }
 
+/* Rows of a matrix that is not transposed; sums over the rows of two matrices. */
+static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
+  if (in[0].shape.nd != 2) return 0;
+  if (!attr->i[0]) return FM_STACKS_ROWS;
+  return attr->i[1] ? 0 : FM_STACKS_SUMS;
+}
+
 const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "
   "where asked; leading axes are equal.", .args = "tt|bb", .nin = 2, .infer = infer_matmul,
   .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul, .accumulates = true,
+  .flags = FM_STACKS_ROWS | FM_STACKS_SUMS, .stacks = stacks_matmul,
   .samples = {{2, {FM_SHAPE2(5, 4), FM_SHAPE2(4, 3)}, {{0, 0}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(3, 4)}, {{1, 1}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},

@@ -4,6 +4,8 @@
 ** that dies in the same pass was tried: it saves nothing here, where most operands are parts of
 ** stacked products.)
 */
+#include <stdlib.h>
+
 #include "plan.h"
 
 static fm_val owner(const fm_layout *l, fm_val v, size_t *offset) {
@@ -38,33 +40,47 @@ static size_t room(const fm_layout *l, fm_val v) {
   return (fm_sig_bytes(&l->plan->p->node[v].sig) + 63) / 64 * 64;
 }
 
-/* The end of a placed value that v at offset `at` would disturb; 0 if there is none. */
-static size_t conflict(const fm_layout *l, fm_val v, size_t at, const fm_val *placed, int n) {
-  for (int k = 0; k < n; k++) {
-    fm_val u = placed[k];
-    size_t start = l->plan->loc[u].offset, end = start + room(l, u);
-    bool together = l->from[u] <= l->to[v] && l->from[v] <= l->to[u];
-    if (together && start < at + room(l, v) && at < end) return end;
-  }
-  return 0;
+static int by_room(const void *a, const void *b) { /* largest first */
+  const fm_block *x = a, *y = b;
+  if (x->size != y->size) return x->size > y->size ? -1 : 1;
+  return x->v < y->v ? -1 : x->v > y->v;
 }
 
-void fm_place(fm_layout *l, fm_val *list) {
+static int by_offset(const void *a, const void *b) {
+  const fm_block *x = a, *y = b;
+  if (x->at != y->at) return x->at < y->at ? -1 : 1;
+  return x->v < y->v ? -1 : x->v > y->v;
+}
+
+/* The lowest offset at which block b disturbs none of the placed ones; busy: scratch. */
+static size_t lowest(const fm_layout *l, const fm_block *b, const fm_block *placed, int n,
+                     fm_block *busy) {
+  size_t at = 0;
+  int many = 0;
+  for (int k = 0; k < n; k++) {
+    fm_val u = placed[k].v;
+    if (l->from[u] <= l->to[b->v] && l->from[b->v] <= l->to[u]) busy[many++] = placed[k];
+  }
+  if (many > 0) qsort(busy, (size_t)many, sizeof *busy, by_offset);
+  for (int k = 0; k < many && busy[k].at < at + b->size; k++)
+    if (busy[k].at + busy[k].size > at) at = busy[k].at + busy[k].size;
+  return at;
+}
+
+void fm_place(fm_layout *l, fm_block *list) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
   int n = 0;
   for (int k = 0; k < plan->nstep; k++) touch_step(l, &plan->step[k], k);
-  for (fm_val v = 0; v < p->n; v++) { /* largest first */
-    if (plan->loc[v].where != AT_ARENA || l->parent[v] != FM_NONE || l->from[v] < 0) continue;
-    int k = n++;
-    for (; k > 0 && room(l, list[k - 1]) < room(l, v); k--) list[k] = list[k - 1];
-    list[k] = v;
-  }
+  for (fm_val v = 0; v < p->n; v++)
+    if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->from[v] >= 0)
+      list[n++] = (fm_block){room(l, v), 0, v};
+  if (n > 0) qsort(list, (size_t)n, sizeof *list, by_room);
   for (int k = 0; k < n; k++) {
-    size_t at = 0; /* the lowest offset that disturbs nothing */
-    for (size_t end; (end = conflict(l, list[k], at, list, k)) != 0;) at = end;
-    plan->loc[list[k]].offset = at;
-    if (at + room(l, list[k]) > plan->arena) plan->arena = at + room(l, list[k]);
+    fm_block *b = &list[k];
+    b->at = lowest(l, b, list, k, list + n);
+    plan->loc[b->v].offset = b->at;
+    if (b->at + b->size > plan->arena) plan->arena = b->at + b->size;
   }
   for (fm_val v = 0; v < p->n; v++) { /* parts and views follow their owners */
     if (l->parent[v] == FM_NONE || !l->g->live[v]) continue;

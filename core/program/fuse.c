@@ -11,7 +11,8 @@ typedef struct builder {
   fm_plan *plan;
   const fm_grouping *g;
   fm_fused *f;
-  int id;        /* of the group */
+  int id, n;     /* the group and its size */
+  const fm_val *member;
   int *slot_of;  /* per value: its slot in this pass, -1 none */
   int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
   int freed[64]; /* scratch blocks free for another value */
@@ -30,20 +31,22 @@ static int new_scratch(builder *b) {
 }
 
 /* How a smaller value is walked along the pass's shape. */
-static void set_strides(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
+static void set_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
   int64_t step = 1;
+  int n = 0;
   for (int k = domain->nd - 1; k >= 0; k--) {
-    s->stride[k] = small->d[k] == 1 ? 0 : step;
+    int64_t stride = small->d[k] == 1 ? 0 : step;
     step *= small->d[k];
+    if (domain->d[k] == 1) continue;
+    if (n > 0 && stride == s->stride[n - 1] * s->size[n - 1]) {
+      s->size[n - 1] *= domain->d[k];
+    } else {
+      s->size[n] = domain->d[k];
+      s->stride[n++] = stride;
+    }
   }
-  int k = domain->nd - 1;
-  while (k >= 0 && domain->d[k] == 1) k--;
-  s->varies = k >= 0 && s->stride[k] != 0;
-  s->run = 1;
-  for (; k >= 0; k--) { /* a run ends where repeating and walking alternate */
-    if (domain->d[k] != 1 && (s->stride[k] != 0) != s->varies) break;
-    s->run *= domain->d[k];
-  }
+  if (n == 0) s->size[n] = 1, s->stride[n++] = 0;
+  s->naxes = n;
 }
 
 /* The slot from which a micro-operation reads value v. */
@@ -61,7 +64,7 @@ static int source(builder *b, fm_val v) {
   } else {
     s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
     s->scratch = b->f->nscratch++;
-    set_strides(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
   }
   return b->slot_of[v] = (int)(s - b->f->slot);
 }
@@ -86,9 +89,11 @@ static void add_orders(builder *b, fm_micro *m, fm_val v) {
   m->family = true;
   for (int k = 0; k < FM_ORDERS; k++) m->order[k] = -1;
   m->order[(int)m->f[0]] = m->dst;
-  for (fm_val u = v + 1; u < p->n; u++)
-    if (b->g->group[u] == b->id && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0))
+  for (int k = b->at; k < b->n; k++) {
+    fm_val u = b->member[k];
+    if (u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0))
       m->order[(int)p->node[u].attr.f[0]] = target(b, u);
+  }
 }
 
 static void add_micro(builder *b, fm_val v) {
@@ -101,7 +106,7 @@ static void add_micro(builder *b, fm_val v) {
   if (repeat) {
     fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
     s->scratch = b->f->nscratch++;
-    set_strides(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
     in[0] = (int)(s - b->f->slot);
   }
   bool family = fm_kernel_of(n->op, n->sig.dtype)->family != NULL;
@@ -129,37 +134,46 @@ static void add_reduce(builder *b, fm_val v) {
   r->v = v;
   r->src = source(b, fm_arg(p, v, 0));
   r->target = (fm_slot){.kind = SLOT_BCAST, .v = v, .scratch = -1};
-  set_strides(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
+  set_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
 }
+
+static bool is_sum(const builder *b, fm_val v) { return b->plan->p->node[v].op == &fm_op_sum_to; }
 
 /* The last reader of each value inside the pass; a value that a sum reads lives to the end. */
 static void find_last(builder *b) {
   const fm_prog *p = b->plan->p;
   int at = 0;
-  for (fm_val v = 0; v < p->n; v++) {
-    b->slot_of[v] = -1;
-    b->last[v] = -1;
-    if (b->g->group[v] != b->id) continue;
-    bool sum = p->node[v].op == &fm_op_sum_to;
+  for (int m = 0; m < b->n; m++) {
+    fm_val v = b->member[m];
     for (int k = 0; k < p->node[v].nin; k++) {
       int *last = &b->last[fm_ins(p, v)[k]];
-      *last = sum || *last == p->n ? p->n : at;
+      *last = is_sum(b, v) || *last == p->n ? p->n : at;
     }
-    at += !sum;
+    at += !is_sum(b, v);
+  }
+}
+
+/* The tables of values are clean again for the next pass. */
+static void forget(builder *b) {
+  const fm_prog *p = b->plan->p;
+  for (int m = 0; m < b->n; m++) {
+    fm_val v = b->member[m];
+    b->slot_of[v] = b->last[v] = -1;
+    for (int k = 0; k < p->node[v].nin; k++)
+      b->slot_of[fm_ins(p, v)[k]] = b->last[fm_ins(p, v)[k]] = -1;
   }
 }
 
 static fm_err build(builder *b) {
   const fm_prog *p = b->plan->p;
-  int micros = 0, sums = 0, operands = 0;
-  for (fm_val v = 0; v < p->n; v++) {
-    if (b->g->group[v] != b->id) continue;
-    bool sum = p->node[v].op == &fm_op_sum_to;
-    if (micros + sums == 0) b->f->domain = sum ? p->node[fm_arg(p, v, 0)].sig : p->node[v].sig;
-    micros += !sum;
-    sums += sum;
-    operands += p->node[v].nin;
+  int sums = 0, operands = 0;
+  fm_val v0 = b->member[0];
+  b->f->domain = p->node[is_sum(b, v0) ? fm_arg(p, v0, 0) : v0].sig;
+  for (int m = 0; m < b->n; m++) {
+    sums += is_sum(b, b->member[m]);
+    operands += p->node[b->member[m]].nin;
   }
+  int micros = b->n - sums;
   b->f->slotcap = micros + operands, b->f->microcap = micros, b->f->reducecap = sums;
   b->f->slot = fm_alloc(p->ctx, (size_t)b->f->slotcap * sizeof(fm_slot));
   b->f->micro = fm_alloc(p->ctx, (size_t)micros * sizeof(fm_micro));
@@ -167,10 +181,11 @@ static fm_err build(builder *b) {
   b->plan->nfused++; /* from here on freed with the plan */
   if (!b->f->slot || !b->f->micro || !b->f->reduce) return FM_ENOMEM;
   find_last(b);
-  for (fm_val v = 0; v < p->n; v++)
-    if (b->g->group[v] == b->id && p->node[v].op != &fm_op_sum_to) add_micro(b, v);
-  for (fm_val v = 0; v < p->n; v++)
-    if (b->g->group[v] == b->id && p->node[v].op == &fm_op_sum_to) add_reduce(b, v);
+  for (int m = 0; m < b->n; m++)
+    if (!is_sum(b, b->member[m])) add_micro(b, b->member[m]);
+  for (int m = 0; m < b->n; m++)
+    if (is_sum(b, b->member[m])) add_reduce(b, b->member[m]);
+  forget(b);
   return FM_OK;
 }
 
@@ -178,11 +193,14 @@ fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
   size_t bytes = 2 * (size_t)plan->p->n * sizeof(int);
   int *work = fm_alloc(plan->ctx, bytes);
   fm_err err = work ? FM_OK : FM_ENOMEM;
+  if (work) memset(work, -1, bytes);
   for (int id = 0; id < g->ngroup && err == FM_OK; id++) {
     builder b = {.plan = plan,
                  .g = g,
                  .f = &plan->fused[id],
                  .id = id,
+                 .n = g->from[id + 1] - g->from[id],
+                 .member = g->member + g->from[id],
                  .slot_of = work,
                  .last = work + plan->p->n};
     err = build(&b);

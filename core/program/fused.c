@@ -1,81 +1,116 @@
 /* fused.c - running a fused pass: blocks of values flow through the micro-operations. */
 #include <string.h>
 
+#include "../kernels/isa.h"
+#include "../kernels/rows.h"
 #include "plan.h"
 
 #define MAX_SLOTS 256
 
-/* Offset, in values, of the operand's element at flat index `at` of the domain. */
-static int64_t operand_at(const fm_slot *s, const fm_shape *domain, int64_t at) {
-  int64_t offset = 0;
-  for (int k = domain->nd - 1; k >= 0; k--) {
-    offset += at % domain->d[k] * s->stride[k];
-    at /= domain->d[k];
+#define DECLARE(isa) extern const fm_rows fm_rows_f32_##isa, fm_rows_f64_##isa;
+#define ROWS(isa)                                                                                  \
+  { &fm_rows_f32_##isa, &fm_rows_f64_##isa }
+DECLARE(scalar)
+#if defined(__x86_64__)
+DECLARE(avx2)
+DECLARE(avx512)
+static const fm_rows *const row_kernels[FM_NISA][2] = {ROWS(scalar), ROWS(avx2), ROWS(avx512)};
+#else
+static const fm_rows *const row_kernels[1][2] = {ROWS(scalar)};
+#endif
+
+/* ------------------------------------------------------------------ walking smaller values */
+
+/* Where a walk along a smaller value is. A row is its first axis: values that follow each other, or
+** one value that stays. */
+typedef struct cursor {
+  int64_t at;                  /* the row's first value */
+  int64_t in;                  /* position in the row */
+  int64_t index[FM_MAX_DIMS];  /* along the other axes */
+  int64_t held, nheld;         /* the slot's block already has nheld values from offset held on */
+} cursor;
+
+/* Go on by whole rows: no more than there are left along the second axis. */
+static void step_rows(cursor *c, const fm_slot *s, int64_t rows) {
+  for (int k = 1; k < s->naxes; k++) {
+    c->index[k] += rows;
+    c->at += rows * s->stride[k];
+    if (c->index[k] < s->size[k]) return;
+    c->at -= s->size[k] * s->stride[k];
+    c->index[k] = 0;
+    rows = 1;
   }
-  return offset;
 }
 
-static void fill(char *to, const char *from, int64_t n, size_t size) {
-  if (size == sizeof(float))
-    for (int64_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)from;
-  else
-    for (int64_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)from;
+static int64_t rows_left(const cursor *c, const fm_slot *s) {
+  return s->naxes > 1 ? s->size[1] - c->index[1] : 1;
 }
 
-/* The operand's values for the block [at, at + n): in place where they are contiguous, else copied. */
-static void *repeated(const fm_slot *s, const fm_sig *domain, char *base, char *block, int64_t at,
-                      int64_t n) {
-  size_t size = fm_dtype_size(domain->dtype);
-  for (int64_t i = 0; i < n;) {
-    int64_t in_run = (at + i) % s->run, len = s->run - in_run;
-    if (len > n - i) len = n - i;
-    char *from = base + (size_t)operand_at(s, &domain->shape, at + i) * size;
-    if (s->varies && len == n) return from;
-    if (s->varies)
-      memcpy(block + (size_t)i * size, from, (size_t)len * size);
-    else
-      fill(block + (size_t)i * size, from, len, size);
-    i += len;
+/* The next part of at most n values that the row kernels can do in one call: rows x run values. */
+static void next_part(const cursor *c, const fm_slot *s, int64_t n, int64_t *rows, int64_t *run) {
+  int64_t left = rows_left(c, s);
+  *run = s->size[0];
+  *rows = 1;
+  if (c->in > 0 || n < *run)
+    *run = *run - c->in < n ? *run - c->in : n;
+  else if (left > 1)
+    *rows = n / *run < left ? n / *run : left;
+}
+
+static void go_on(cursor *c, const fm_slot *s, int64_t rows, int64_t run) {
+  c->in += run;
+  if (c->in < s->size[0]) return;
+  c->in = 0;
+  step_rows(c, s, rows);
+}
+
+/* The operand's next n values: in place where they are contiguous, else repeated in the block. */
+static void *repeated(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t size, char *base,
+                      char *block, int64_t n) {
+  bool varies = s->stride[0] != 0;
+  int64_t run, rows, first = c->at, i = 0;
+  if (varies && c->in + n <= s->size[0]) {
+    char *from = base + (size_t)(c->at + c->in) * size;
+    go_on(c, s, 1, n);
+    return from;
   }
+  bool held = c->held == first && c->nheld >= n && (!varies || c->in == 0);
+  bool same = !varies || c->in == 0; /* will the block hold one row's value or values? */
+  while (i < n) {
+    next_part(c, s, n - i, &rows, &run);
+    const char *from = base + (size_t)(c->at + (varies ? c->in : 0)) * size;
+    if (i > 0 && c->at != first) same = false;
+    if (!varies && rows > 1) same = false;
+    if (held && same && i + rows * run >= n) { /* nothing to do */
+    } else if (varies) {
+      kernel->tile(rows, run, from, block + (size_t)i * size);
+    } else {
+      kernel->spread(rows, run, from, s->stride[1], block + (size_t)i * size);
+    }
+    i += rows * run;
+    go_on(c, s, rows, run);
+  }
+  c->held = same ? first : -1;
+  c->nheld = n;
   return block;
 }
 
-static double sum_f32(const float *x, int64_t n) {
-  float acc[16] = {0};
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int k = 0; k < 16; k++) acc[k] += x[i + k];
-  double total = 0;
-  for (int k = 0; k < 16; k++) total += (double)acc[k];
-  for (; i < n; i++) total += (double)x[i];
-  return total;
-}
-
-static double sum_f64(const double *x, int64_t n) {
-  double total = 0;
-  for (int64_t i = 0; i < n; i++) total += x[i];
-  return total;
-}
-
-/* Add a block into the (smaller) target of a sum. */
-static void reduce(const fm_reduce *r, const fm_sig *domain, char *base, const char *x, int64_t at,
-                   int64_t n, fm_map add) {
-  const fm_slot *s = &r->target;
-  size_t size = fm_dtype_size(domain->dtype);
-  for (int64_t i = 0; i < n;) {
-    int64_t in_run = (at + i) % s->run, len = s->run - in_run;
-    if (len > n - i) len = n - i;
-    char *to = base + (size_t)operand_at(s, &domain->shape, at + i) * size;
-    const char *from = x + (size_t)i * size;
-    if (s->varies)
-      add(len, to, to, from, NULL, NULL);
-    else if (size == sizeof(float))
-      *(float *)to += (float)sum_f32((const float *)from, len);
+/* Add n values into the (smaller) target of a sum. */
+static void reduce(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t size, char *base,
+                   const char *x, int64_t n) {
+  bool varies = s->stride[0] != 0;
+  for (int64_t i = 0, rows, run; i < n; i += rows * run) {
+    next_part(c, s, n - i, &rows, &run);
+    char *to = base + (size_t)(c->at + (varies ? c->in : 0)) * size;
+    if (varies)
+      kernel->sum_columns(rows, run, x + (size_t)i * size, to);
     else
-      *(double *)to += sum_f64((const double *)from, len);
-    i += len;
+      kernel->sum_rows(rows, run, x + (size_t)i * size, to, s->stride[1]);
+    go_on(c, s, rows, run);
   }
 }
+
+/* ------------------------------------------------------------------ passes */
 
 /* Blocks hold whole rows, or equal parts of one row, so that most operands need no copy. */
 static int64_t block_size(const fm_shape *domain) {
@@ -89,30 +124,39 @@ static int64_t block_size(const fm_shape *domain) {
 
 typedef struct pass {
   const fm_fused *g;
-  char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory */
+  const fm_rows *rows;
+  size_t size;
+  char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory; then the targets of the sums */
   char *block[MAX_SLOTS]; /* scratch block */
   void *now[MAX_SLOTS];   /* where the current block of the slot is */
-  fm_map map[MAX_SLOTS];  /* per micro-operation */
+  cursor walk[MAX_SLOTS]; /* BCAST; then the targets of the sums */
+  fm_map map[MAX_SLOTS];  /* per micro-operation; NULL: a family */
 } pass;
 
 static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
   size_t size = fm_dtype_size(g->domain.dtype);
-  s->g = g;
+  s->g = g, s->size = size;
+  s->rows = row_kernels[fm_isa()][g->domain.dtype];
   for (int k = 0; k < g->nslot; k++) {
     const fm_slot *slot = &g->slot[k];
     if (slot->kind == SLOT_FULL || slot->kind == SLOT_BCAST) s->base[k] = fm_address(f, slot->v);
+    if (slot->kind == SLOT_BCAST) s->walk[k] = (cursor){.held = -1};
     if (slot->scratch >= 0) s->block[k] = f->scratch + (size_t)slot->scratch * FM_BLOCK * size;
     s->now[k] = s->block[k];
     if (slot->kind == SLOT_CONST) {
       float narrow = (float)slot->number;
       const void *one = size == sizeof(float) ? (const void *)&narrow : &slot->number;
-      fill(s->block[k], one, FM_BLOCK, size);
+      s->rows->spread(1, FM_BLOCK, one, 0, s->block[k]);
     }
   }
   for (int k = 0; k < g->nmicro; k++)
-    s->map[k] = fm_kernel_of(g->micro[k].op, g->domain.dtype)->map;
-  for (int k = 0; k < g->nreduce; k++)
-    memset(fm_address(f, g->reduce[k].v), 0, fm_sig_bytes(&f->plan->p->node[g->reduce[k].v].sig));
+    s->map[k] = g->micro[k].family ? NULL : fm_kernel_of(g->micro[k].op, g->domain.dtype)->map;
+  for (int k = 0, at = g->nslot; k < g->nreduce; k++, at++) {
+    fm_val v = g->reduce[k].v;
+    s->base[at] = fm_address(f, v);
+    s->walk[at] = (cursor){.held = -1};
+    memset(s->base[at], 0, fm_sig_bytes(&f->plan->p->node[v].sig));
+  }
 }
 
 static void run_family(const pass *s, const fm_micro *m, int64_t n) {
@@ -121,30 +165,30 @@ static void run_family(const pass *s, const fm_micro *m, int64_t n) {
   fm_kernel_of(m->op, s->g->domain.dtype)->family(n, y, s->now[m->a]);
 }
 
+static void run_block(pass *s, int64_t at, int64_t n) {
+  const fm_fused *g = s->g;
+  for (int k = 0; k < g->nslot; k++) {
+    const fm_slot *slot = &g->slot[k];
+    if (slot->kind == SLOT_FULL) s->now[k] = s->base[k] + (size_t)at * s->size;
+    if (slot->kind == SLOT_BCAST)
+      s->now[k] = repeated(slot, &s->walk[k], s->rows, s->size, s->base[k], s->block[k], n);
+  }
+  for (int k = 0; k < g->nmicro; k++) {
+    const fm_micro *m = &g->micro[k];
+    if (s->map[k] == NULL)
+      run_family(s, m, n);
+    else
+      s->map[k](n, s->now[m->dst], s->now[m->a], s->now[m->b], s->now[m->c], m->f);
+  }
+  for (int k = 0, to = g->nslot; k < g->nreduce; k++, to++)
+    reduce(&g->reduce[k].target, &s->walk[to], s->rows, s->size, s->base[to],
+           s->now[g->reduce[k].src], n);
+}
+
 void fm_fused_run(const fm_fused *g, const fm_frame *f) {
   pass s;
-  size_t size = fm_dtype_size(g->domain.dtype);
   int64_t total = fm_shape_count(&g->domain.shape), block = block_size(&g->domain.shape);
   open_pass(&s, g, f);
-  fm_map add = fm_kernel_of(&fm_op_add, g->domain.dtype)->map;
-  for (int64_t at = 0; at < total; at += block) {
-    int64_t n = total - at < block ? total - at : block;
-    for (int k = 0; k < g->nslot; k++) {
-      const fm_slot *slot = &g->slot[k];
-      if (slot->kind == SLOT_FULL) s.now[k] = s.base[k] + (size_t)at * size;
-      if (slot->kind == SLOT_BCAST)
-        s.now[k] = repeated(slot, &g->domain, s.base[k], s.block[k], at, n);
-    }
-    for (int k = 0; k < g->nmicro; k++) {
-      const fm_micro *m = &g->micro[k];
-      if (m->family) {
-        run_family(&s, m, n);
-        continue;
-      }
-      s.map[k](n, s.now[m->dst], s.now[m->a], s.now[m->b], s.now[m->c], m->f);
-    }
-    for (int k = 0; k < g->nreduce; k++)
-      reduce(&g->reduce[k], &g->domain, fm_address(f, g->reduce[k].v), s.now[g->reduce[k].src], at,
-             n, add);
-  }
+  for (int64_t at = 0; at < total; at += block)
+    run_block(&s, at, total - at < block ? total - at : block);
 }

@@ -43,36 +43,48 @@ static void find_virtual(const fm_prog *p, fm_grouping *g) {
 
 typedef struct group_key {
   fm_sig domain;
-  int stage, size;
+  int size, members;
+  int before; /* the group made before it in the same stage, or -1 */
 } group_key;
 
 /* Nodes of one stage and shape share a pass, siblings included, up to a bounded size. */
-static int group_of(fm_plan *plan, fm_grouping *g, group_key *key, fm_val v, bool fuse) {
+static int group_of(fm_plan *plan, fm_grouping *g, group_key *key, int *newest, fm_val v) {
   const fm_node *n = &plan->p->node[v];
   bool sum = n->op == &fm_op_sum_to;
   fm_sig domain = sum ? plan->p->node[fm_arg(plan->p, v, 0)].sig : n->sig;
-  int stage = g->stage[v] - sum, id = g->ngroup - 1;
-  for (; fuse && id >= 0; id--)
-    if (key[id].stage == stage && key[id].domain.dtype == domain.dtype &&
-        fm_shape_eq(&key[id].domain.shape, &domain.shape))
-      break;
-  if (fuse && id >= 0 && key[id].size + 1 + n->nin <= MAX_PASS) {
+  int stage = g->stage[v] - sum, id = newest[stage];
+  while (id >= 0 && (key[id].domain.dtype != domain.dtype ||
+                     !fm_shape_eq(&key[id].domain.shape, &domain.shape)))
+    id = key[id].before;
+  if (g->fuse && id >= 0 && key[id].size + 1 + n->nin <= MAX_PASS) {
     key[id].size += 1 + n->nin;
+    key[id].members++;
     return id;
   }
-  key[g->ngroup] = (group_key){domain, stage, 1 + n->nin};
-  return g->ngroup++;
+  key[g->ngroup] = (group_key){domain, 1 + n->nin, 1, newest[stage]};
+  return newest[stage] = g->ngroup++;
 }
 
-static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key, bool fuse) {
+static void list_members(const fm_prog *p, fm_grouping *g, const group_key *key) {
+  g->from[0] = 0;
+  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + key[id].members;
+  for (fm_val v = p->n - 1; v >= 0; v--)
+    if (g->group[v] >= 0) g->member[--g->from[g->group[v] + 1]] = v;
+  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + key[id].members;
+}
+
+static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key) {
   const fm_prog *p = plan->p;
+  int *newest = g->from; /* per stage; free until the members are listed */
   find_virtual(p, g);
+  for (fm_val v = 0; v <= p->n; v++) newest[v] = -1;
   for (fm_val v = 0; v < p->n; v++) {
     bool repeat = p->node[v].op == &fm_op_broadcast && !g->virt[v];
     g->group[v] = -1;
     if (g->live[v] && (in_pass(p->node[v].op) || repeat))
-      g->group[v] = group_of(plan, g, key, v, fuse);
+      g->group[v] = group_of(plan, g, key, newest, v);
   }
+  list_members(p, g, key);
   /* A value is stored when anybody outside its pass reads it. */
   for (fm_val v = 0; v < p->n; v++) g->stored[v] = false;
   for (fm_val v = 0; v < p->n; v++)
@@ -210,17 +222,17 @@ static fm_err schedule(fm_layout *l) {
 
 static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
   size_t n = (size_t)plan->p->n + 1,
-         bytes = n * (2 * sizeof(fm_val) + sizeof(size_t) + 2 * sizeof(int));
-  size_t *work = fm_alloc(plan->ctx, bytes);
-  if (work == NULL) return FM_ENOMEM;
-  fm_layout l = {.plan = plan, .g = g, .offset = work, .parent = (fm_val *)(work + n)};
-  l.from = l.parent + n, l.to = l.from + n;
+         bytes = n * (2 * sizeof(fm_block) + sizeof(size_t) + sizeof(fm_val) + 2 * sizeof(int));
+  fm_block *list = fm_alloc(plan->ctx, bytes);
+  if (list == NULL) return FM_ENOMEM;
+  fm_layout l = {.plan = plan, .g = g, .offset = (size_t *)(list + 2 * n)};
+  l.parent = (fm_val *)(l.offset + n), l.from = l.parent + n, l.to = l.from + n;
   for (int k = 0; k < plan->p->n; k++) l.from[k] = l.to[k] = -1;
   find_parents(&l);
   find_locations(&l);
   fm_err err = schedule(&l);
-  if (err == FM_OK) fm_place(&l, l.to + n);
-  fm_free(plan->ctx, work, bytes);
+  if (err == FM_OK) fm_place(&l, list);
+  fm_free(plan->ctx, list, bytes);
   return err;
 }
 
@@ -233,18 +245,18 @@ static void count_uses(const fm_prog *p, fm_grouping *g) {
 
 static fm_err make(fm_plan *plan, int passes) {
   size_t n = (size_t)plan->p->n + 1;
-  size_t bytes = n * (sizeof(group_key) + 3 * sizeof(int) + 3 * sizeof(bool));
+  size_t bytes = n * (sizeof(group_key) + 5 * sizeof(int) + 3 * sizeof(bool));
   group_key *key = fm_alloc(plan->ctx, bytes);
   plan->loc = fm_alloc(plan->ctx, n * sizeof *plan->loc);
   fm_err err = key && plan->loc ? FM_OK : FM_ENOMEM;
   if (err == FM_OK) {
-    fm_grouping g = {.stage = (int *)(key + n)};
-    g.group = g.stage + n, g.uses = g.group + n;
-    g.live = (bool *)(g.uses + n), g.virt = g.live + n, g.stored = g.virt + n;
+    fm_grouping g = {.stage = (int *)(key + n), .fuse = passes & FM_PASS_FUSE};
+    g.group = g.stage + n, g.uses = g.group + n, g.member = g.uses + n, g.from = g.member + n;
+    g.live = (bool *)(g.from + n), g.virt = g.live + n, g.stored = g.virt + n;
     fm_live(plan->p, g.live);
     fm_stages(plan->p, g.stage);
     count_uses(plan->p, &g);
-    find_groups(plan, &g, key, passes & FM_PASS_FUSE);
+    find_groups(plan, &g, key);
     plan->fusedcap = g.ngroup;
     plan->fused = fm_alloc(plan->ctx, (size_t)g.ngroup * sizeof *plan->fused);
     if (plan->fused == NULL) err = FM_ENOMEM;

@@ -31,9 +31,10 @@ typedef struct fm_slot {
   fm_val v;                    /* FULL, BCAST: the value in memory */
   int scratch;                 /* TEMP, BCAST, CONST: number of its block */
   double number;               /* CONST */
-  int64_t run;                 /* BCAST: values that are contiguous (or equal) at a time */
-  bool varies;                 /* BCAST: contiguous, not equal, inside a run */
-  int64_t stride[FM_MAX_DIMS]; /* BCAST: values of the operand per index of the pass */
+  /* BCAST: the axes of the pass, innermost first, joined where the operand's values follow each
+     other or are the same; its values per step along each: 0 or 1 for the first, which is a row. */
+  int naxes;
+  int64_t size[FM_MAX_DIMS], stride[FM_MAX_DIMS];
 } fm_slot;
 
 typedef struct fm_micro { /* one vector operation on blocks */
@@ -110,7 +111,10 @@ double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written
 typedef struct fm_grouping {
   int *stage, *group, *uses;
   bool *live, *virt, *stored;
+  bool fuse;
   int ngroup;
+  fm_val *member; /* of group k: member[from[k]] .. member[from[k + 1] - 1], in order */
+  int *from;
 } fm_grouping;
 fm_err fm_fuse(fm_plan *plan, const fm_grouping *g); /* fills plan->fused */
 
@@ -122,8 +126,12 @@ typedef struct fm_layout {
   size_t *offset; /* bytes from the owner's start */
   int *from, *to; /* first and last step that touches an owner */
 } fm_layout;
-/* Offsets of all values in the arena, in arena.c; list: scratch for as many values as there are. */
-void fm_place(fm_layout *l, fm_val *list);
+typedef struct fm_block { /* the memory of an owner */
+  size_t size, at;
+  fm_val v;
+} fm_block;
+/* Offsets of all values in the arena, in arena.c; list: scratch for twice as many as values. */
+void fm_place(fm_layout *l, fm_block *list);
 
 size_t fm_sig_bytes(const fm_sig *sig);
 double fm_now_ms(void);

@@ -15,7 +15,7 @@ local tree = require "flowmap.tree"
 local M = {}
 
 -- The modules of every run, besides its loss, net and data set.
-local MODULES = { "autodiff", "evaluate", "interpolants", "losses.diagonal", "losses.init", "map",
+local MODULES = { "autodiff", "evaluate", "interpolants", "judges.plane", "losses.diagonal", "losses.init", "map",
   "metrics", "nets.init", "optimiser", "program", "sampler", "schedule", "step", "tensor", "times",
   "trainer" }
 

@@ -27,6 +27,20 @@ function M.save(path, job, state)
   })
 end
 
+--- Write weights alone, as a checkpoint that can be sampled from but not continued.
+-- @tparam string path
+-- @tparam table job see flowmap.trainer
+-- @tparam table params the weights, or an average of them
+-- @tparam integer step
+function M.save_weights(path, job, params, step)
+  local tensors, cfg = {}, {}
+  tree.each(function(tensor, name) tensors["params." .. name] = tensor end, params)
+  for key, value in pairs(job.cfg) do cfg[key] = value end
+  cfg.eval_ema = 0
+  fm.save_safetensors(path, tensors, { format = "flowmap 1", config = json.encode(cfg),
+    experiment = job.experiment.path, step = tostring(step) })
+end
+
 --- Read a checkpoint.
 -- @tparam string path
 -- @treturn table { tensors =, cfg =, experiment = path, step =, wall_s = }

@@ -17,7 +17,6 @@ local DOC = {
   info = "Print version, instruction set, BLAS kernel and threads.",
   paper = "Weave experiments and results into one HTML page.",
   explain = "Print the program of a training step with FLOPs, bytes and time per operation.",
-  bench = "Measure training speed against the machine's peak.",
 }
 
 local EPILOG = [[
@@ -122,7 +121,6 @@ function M.parser()
   parser:command("info", DOC.info)
   parser:command("paper", DOC.paper):option("--profile", "Whose results to weave."):default "laptop"
   add_choice(parser:command("explain", DOC.explain))
-  parser:command("bench", DOC.bench):flag("--quick", "Fewer repetitions.")
   add_version(parser)
   for _, command in ipairs(parser._commands) do add_version(command) end
   return parser

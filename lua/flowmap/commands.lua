@@ -82,7 +82,4 @@ end
 --- The paper's page.
 function M.paper(args) return use("weave").run(args) end
 
---- Training speed.
-function M.bench(args) return use("bench").run(args) end
-
 return M

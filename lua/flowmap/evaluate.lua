@@ -1,18 +1,17 @@
---- Evaluation of trained weights: samples for every N, their metrics, and the files of both.
+--- Evaluation of a trained run: samples for every N, what a judge says of them, and the files of
+-- both. Points of the plane and images have each a judge of their own, see flowmap.judges.
 -- @module flowmap.evaluate
 
 local fm = require "flowmap"
 local Progress = require "flowmap.progress"
-local data = require "flowmap.data"
+local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.errors"
 local json = require "flowmap.json"
-local metrics = require "flowmap.metrics"
 local sampler = require "flowmap.sampler"
+local tree = require "flowmap.tree"
 
 local M = {}
 
-local KEPT = 100000       -- samples kept in a file
-local DATA_SEED = 7919    -- of the true samples, the same for all runs
 local SAMPLE_SEED = 104729
 
 --- The weights that are evaluated, by the setting `eval_ema`.
@@ -25,32 +24,24 @@ function M.weights(job)
   return job.opt:ema(k), job.cfg.ema[k]
 end
 
-local function first_rows(x, count)
-  return fm.slice(x, 1, 1, math.min(count, x.shape[1]))
+--- The name of the judge of a data set: images are its own rows, points have a law.
+-- @tparam table set a data set
+-- @treturn string module flowmap.judges.NAME
+function M.judge(set)
+  return set.shape and "images" or "plane"
 end
 
-local function save_density(path, count, bins, n)
-  local density = {}
-  for k = 1, bins * bins do density[k] = count[k] / n end
-  fm.save_npy(path, fm.reshape(fm.tensor(density), { bins, bins }))
-end
-
--- What samples are compared with: exact masses, and true samples. These are few, for the cost of
--- the energy distance is quadratic.
-local function target_of(set, cfg)
-  local few = math.max(1024, math.min(8192, cfg.eval_samples // 64))
-  local reference = data.draw(set, few, DATA_SEED + 1)
-  return { set = set, bins = cfg.bins, masses = metrics.masses(set, cfg.bins), few = few,
-    reference = reference, within = metrics.mean_distance(reference) }
-end
-
-local function measure(x, target)
-  local count = metrics.histogram(x, target.bins)
-  return {
-    kl = metrics.kl(target.masses, count), outside = metrics.outside(x, target.set),
-    energy = metrics.energy(first_rows(x, target.few), target.reference, target.within),
-    samples = x.shape[1],
-  }, count
+--- The steps, besides the last one, after which weights are kept to be evaluated, and where.
+-- @tparam table cfg
+-- @tparam string dir
+-- @treturn table step -> path
+function M.kept_weights(cfg, dir)
+  local path = {}
+  for k = 1, cfg.checkpoints - 1 do
+    local step = k * cfg.steps // cfg.checkpoints
+    path[step] = ("%s/weights-%d.safetensors"):format(dir, step)
+  end
+  return path
 end
 
 local function check_finite(x, N)
@@ -64,47 +55,72 @@ local function stop_if_interrupted()
   end
 end
 
---- Evaluations of the map for one sample of every N, times the number of samples.
+--- Evaluations of the map for one sample of every N, times the number of samples and checkpoints.
 -- @tparam table cfg
 -- @treturn integer
-local function evaluations(cfg)
+function M.evaluations(cfg)
   local sum = 0
   for _, N in ipairs(cfg.nfe) do sum = sum + N * cfg.eval_samples end
-  return sum
+  return sum * cfg.checkpoints
 end
-M.evaluations = evaluations
 
---- Sample, measure and write eval.json, samples, densities and true samples.
+-- The rows of one checkpoint; `keep` is called with the samples of each N.
+local function rows_of(job, params, judge, bar, keep)
+  local cfg, rows = job.cfg, {}
+  for i, N in ipairs(cfg.nfe) do
+    local before = bar.count or 0
+    local draw = sampler.generator(job, params, N)
+    local x = fm.cast(draw(cfg.eval_samples, SAMPLE_SEED, function(done)
+      bar.count = before + N * done
+      bar:update(bar.count, ("N = %d"):format(N))
+      stop_if_interrupted()
+    end), "float32")
+    check_finite(x, N)
+    rows[i] = judge:measure(x)
+    rows[i].N = N
+    if keep then keep(N, x) end
+  end
+  return rows
+end
+
+-- Beside each value of the last checkpoint the best of all, FIELD_best, and its step: the rule by
+-- which the paper's own numbers were chosen, separately for each N.
+local function add_best(rows, earlier, fields, last)
+  for i, row in ipairs(rows) do
+    for _, field in ipairs(fields) do
+      row[field .. "_best"], row[field .. "_best_step"] = row[field], last
+      for _, it in ipairs(earlier) do
+        if it.rows[i][field] < row[field .. "_best"] then
+          row[field .. "_best"], row[field .. "_best_step"] = it.rows[i][field], it.step
+        end
+      end
+    end
+  end
+end
+
+--- Sample, measure and write eval.json and what figures need.
 -- @tparam table job a trained job
 -- @tparam string dir
 -- @treturn table what eval.json holds
 function M.run(job, dir)
-  local cfg, set = job.cfg, job.set
+  local cfg = job.cfg
   local params, decay = M.weights(job)
-  local target = target_of(set, cfg)
-  local truth = data.draw(set, cfg.eval_samples, DATA_SEED)
-  fm.save_npy(dir .. "/data.npy", first_rows(truth, KEPT))
-  local floor = measure(truth, target)
-  local bar <close>, before = Progress.new("evaluating", evaluations(cfg)), 0
-  local rows = {}
-  for i, N in ipairs(cfg.nfe) do
-    local draw = sampler.generator(job, params, N)
-    local x = fm.cast(draw(cfg.eval_samples, SAMPLE_SEED, function(done)
-      bar:update(before + N * done, ("N = %d"):format(N))
-      stop_if_interrupted()
-    end), "float32")
-    before = before + N * cfg.eval_samples
-    check_finite(x, N)
-    local row, count = measure(x, target)
-    row.N, row.kl_floor, row.energy_floor = N, floor.kl, floor.energy
-    rows[i] = row
-    fm.save_npy(("%s/samples-N%d.npy"):format(dir, N), first_rows(x, KEPT))
-    save_density(("%s/density-N%d.npy"):format(dir, N), count, cfg.bins, x.shape[1])
+  local judge = require("flowmap.judges." .. M.judge(job.set))(job, dir)
+  local bar <close> = Progress.new("evaluating", M.evaluations(cfg))
+  local earlier = {}
+  local kept = M.kept_weights(cfg, dir)
+  for k, step in ipairs(tree.keys(kept)) do
+    local weights = checkpoint.tree(checkpoint.load(kept[step]), "params", params)
+    earlier[k] = { step = step, rows = rows_of(job, weights, judge, bar) }
   end
-  local result = { rule = "last", ema = decay, rows = rows, bins = cfg.bins, data_kl = floor.kl,
-    data_energy = floor.energy, data_outside = floor.outside }
+  local result = judge:summary()
+  result.rows = rows_of(job, params, judge, bar, function(N, x) judge:keep(dir, N, x) end)
+  result.rule, result.ema, result.columns = "last", decay, judge.columns
+  result.checkpoints = #earlier > 0 and earlier or nil
+  if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end
   fm.write_file(dir .. "/eval.json", json.encode(result, "") .. "\n")
   return result
 end
+
 
 return M

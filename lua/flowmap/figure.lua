@@ -184,6 +184,27 @@ local function log_range(series)
   return low > 0 and { low / 1.2, high * 1.2 } or nil
 end
 
+-- One run's curves, one per panel; a cross ends those of a run that diverged.
+local function add_traces(panels, run, style, points)
+  local lines, method = run:metrics(), run:method()
+  for i, of in ipairs(trace_panels) do
+    local rows, series = binned(lines, of.field, points), panels[i].series
+    local label = ("%s seed %s %s"):format(method, run:field("config", "seed"), of.field)
+    if #rows == 0 and not run.diverged then
+      errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
+    end
+    if #rows > 0 then
+      series[#series + 1] = { kind = "line", width = 1.2, rows = rows, key = method, label = label,
+        colour = style.colour }
+    end
+    if #rows > 0 and run.diverged then
+      series[#series + 1] = { kind = "points", rows = { rows[#rows] }, key = method .. " diverged",
+        label = label .. ": the last mean before the numbers stopped being finite", point = 2,
+        size = 1.4, width = 2, colour = style.colour }
+    end
+  end
+end
+
 --- Training traces: loss, off-diagonal term and gradient norm (before clipping) against samples
 -- seen, one colour per method, one line per seed.
 -- @tparam string dir
@@ -196,17 +217,11 @@ function M.traces(dir, name, set, spec)
   for i, of in ipairs(trace_panels) do
     panels[i] = { title = of.label, xlabel = "samples seen (millions)", series = {} }
   end
-  for k, method in ipairs(set:methods()) do
-    for _, run in ipairs(set:select({ method = method }).runs) do
-      local lines = run:metrics()
-      for i, of in ipairs(trace_panels) do
-        local rows = binned(lines, of.field, spec and spec.points or 300)
-        if #rows == 0 then
-          errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
-        end
-        table.insert(panels[i].series, { kind = "line", width = 1.2, rows = rows, key = method,
-          label = ("%s seed %s %s"):format(method, run:field("config", "seed"), of.field),
-          colour = style_of(method, k).colour })
+  local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
+  for k, method in ipairs(set:traced_methods()) do
+    for _, run in ipairs(runs) do
+      if run:method() == method then
+        add_traces(panels, run, style_of(method, k), spec and spec.points or 300)
       end
     end
   end

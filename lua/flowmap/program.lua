@@ -26,6 +26,19 @@ end
 --- Random numbers (n, shape...), keyed by seed, stream, step and sample: `b:uniform(2, "times")`.
 Batch.uniform, Batch.normal = random "uniform", random "normal"
 
+--- A mask of dropout for x, whose rows are the first samples of the micro-batch: 0 with probability
+-- `rate`, else 1/(1 - rate); keyed as above.
+-- @param x (m, ...), m <= n
+-- @tparam number rate 0 <= rate < 1
+-- @tparam string stream
+-- @return the shape of x
+function Batch:dropout(x, rate, stream)
+  if x.shape[1] > self.n then
+    errors.usage("dropout: %d rows found, but the micro-batch has %d", x.shape[1], self.n)
+  end
+  return self.trace:dropout(x.shape, rate, stream, x.dtype)
+end
+
 -- Diagonal samples among the samples first .. last - 1 of a batch (1e-9: eta B may be whole but
 -- for rounding).
 local function diagonal_rows(eta, batch, first, last)

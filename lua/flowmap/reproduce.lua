@@ -116,9 +116,12 @@ local function finished(run, count, total, code, clock)
     return say("[%d/%d] %s %s: %s", count, total, run.name, word, run.last or "")
   end
   local result, parts = json.read(run.dir .. "/eval.json"), {}
-  for i, row in ipairs(result.rows) do parts[i] = ("N=%d %.4f"):format(row.N, row.kl) end
-  say("[%d/%d] %s done in %s, KL: %s", count, total, run.name,
-    progress.duration(clock - run.started), table.concat(parts, ", "))
+  local field, head, format = table.unpack(result.columns[1])
+  for i, row in ipairs(result.rows) do
+    parts[i] = ("N=%d %s"):format(row.N, format:format(row[field]))
+  end
+  say("[%d/%d] %s done in %s, %s: %s", count, total, run.name,
+    progress.duration(clock - run.started), head, table.concat(parts, ", "))
 end
 
 -- One line of a run's output.

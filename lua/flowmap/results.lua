@@ -168,14 +168,22 @@ end
 local Set = {}
 Set.__index = Set
 
-local function new_set(root, runs, unfinished)
-  return setmetatable({ root = root, runs = runs, unfinished = unfinished }, Set)
+local function new_set(root, runs, unfinished, diverged)
+  return setmetatable({ root = root, runs = runs, unfinished = unfinished, diverged = diverged },
+    Set)
+end
+
+-- A run that ended where its numbers stopped being finite: settings, trace and that step.
+local function diverged_run(dir)
+  return setmetatable({ dir = dir, config = read_json(dir .. "/config.json"),
+    diverged = read_json(dir .. "/diverged.json") }, Run)
 end
 
 --- All runs below a folder, sorted by name. Runs without eval.json and manifest.json (interrupted
--- or diverged) are listed by name in `unfinished` and never enter a number.
+-- or diverged) are listed by name in `unfinished` and never enter a number; those that diverged
+-- are in `diverged`, too, for their traces.
 -- @tparam string root results/EXPERIMENT/PROFILE
--- @treturn Set {root=, runs={Run,...}, unfinished={string,...}}
+-- @treturn Set {root=, runs={Run,...}, unfinished={string,...}, diverged={Run,...}}
 function results.open(root)
   if lfs.attributes(root, "mode") ~= "directory" then
     fail("there are no results at %s: run the experiment first", root)
@@ -187,19 +195,20 @@ function results.open(root)
     end
   end
   table.sort(names)
-  local runs, unfinished = {}, {}
+  local runs, unfinished, diverged = {}, {}, {}
   for _, name in ipairs(names) do
     local dir = root .. "/" .. name
     if files.exists(dir .. "/eval.json") and files.exists(dir .. "/manifest.json") then
       runs[#runs + 1] = results.run(dir)
     else
       unfinished[#unfinished + 1] = name
+      if files.exists(dir .. "/diverged.json") then diverged[#diverged + 1] = diverged_run(dir) end
     end
   end
   if #runs == 0 then
     fail("there is no finished run at %s (one with eval.json and manifest.json)", root)
   end
-  return new_set(root, runs, unfinished)
+  return new_set(root, runs, unfinished, diverged)
 end
 
 -- "1" selects 1: selectors typed in prose are text.
@@ -218,14 +227,19 @@ local function matches(run, where)
   return true
 end
 
+local function chosen(runs, where)
+  local out = {}
+  for _, run in ipairs(runs) do
+    if matches(run, where) then out[#out + 1] = run end
+  end
+  return out
+end
+
 --- The runs whose config has the given values; an empty selection is an error.
 -- @tparam table where config field -> value; `method` compares without case
 -- @treturn Set
 function Set:select(where)
-  local runs = {}
-  for _, run in ipairs(self.runs) do
-    if matches(run, where) then runs[#runs + 1] = run end
-  end
+  local runs = chosen(self.runs, where)
   if #runs == 0 then
     local wanted = {}
     for _, key in ipairs(tree.keys(where)) do
@@ -233,7 +247,7 @@ function Set:select(where)
     end
     fail("%s has no finished run with %s", self.root, table.concat(wanted, ", "))
   end
-  return new_set(self.root, runs, self.unfinished)
+  return new_set(self.root, runs, self.unfinished, chosen(self.diverged, where))
 end
 
 --- The run with the lowest seed.
@@ -268,17 +282,29 @@ function Set:steps()
   return steps
 end
 
---- The methods present, in the order of `results.methods`.
--- @treturn {string,...}
-function Set:methods()
+-- The methods of lists of runs, in the order of `results.methods`.
+local function ordered(...)
   local seen, list = {}, {}
-  for _, run in ipairs(self.runs) do seen[run:method()] = true end
+  for _, runs in ipairs { ... } do
+    for _, run in ipairs(runs) do seen[run:method()] = true end
+  end
   for _, name in ipairs(results.methods) do
     if seen[name] then list[#list + 1], seen[name] = name, nil end
   end
   return table.move(tree.keys(seen), 1, #tree.keys(seen), #list + 1, list)
 end
 
+--- The methods present, in the order of `results.methods`.
+-- @treturn {string,...}
+function Set:methods()
+  return ordered(self.runs)
+end
+
+--- The same with those that have a training trace but no result, for they diverged.
+-- @treturn {string,...}
+function Set:traced_methods()
+  return ordered(self.runs, self.diverged)
+end
 --- Mean and interval over seeds of one metric. All runs must be of one configuration: two runs
 -- with the same seed are an error, for they would count one seed twice.
 -- @tparam string metric

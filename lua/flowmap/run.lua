@@ -9,6 +9,7 @@ local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local lfs = require "lfs"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -47,6 +48,9 @@ local function clear(dir)
   for _, name in ipairs { "eval.json", "manifest.json", "metrics.jsonl", "inputs.json",
     "diverged.json", "checkpoint.safetensors", "checkpoint.safetensors.prev" } do
     os.remove(dir .. "/" .. name)
+  end
+  for name in lfs.dir(dir) do
+    if name:find "^weights%-%d+%.safetensors" then os.remove(dir .. "/" .. name) end
   end
 end
 
@@ -94,10 +98,17 @@ local function execute(experiment, cfg, dir, inputs, resume)
   return result
 end
 
+-- A line per N with the judge's columns.
 local function report(result, dir)
-  say("%5s  %9s  %9s  %9s  %10s", "N", "KL", "floor", "outside", "energy")
+  local head = { ("%5s"):format "N" }
+  for _, column in ipairs(result.columns) do head[#head + 1] = ("%10s"):format(column[2]) end
+  say("%s", table.concat(head, "  "))
   for _, row in ipairs(result.rows) do
-    say("%5d  %9.4f  %9.4f  %9.4f  %10.2e", row.N, row.kl, row.kl_floor, row.outside, row.energy)
+    local line = { ("%5d"):format(row.N) }
+    for _, column in ipairs(result.columns) do
+      line[#line + 1] = ("%10s"):format(column[3]:format(row[column[1]]))
+    end
+    say("%s", table.concat(line, "  "))
   end
   say("written to %s", dir)
 end

@@ -25,6 +25,10 @@ local function provenance_notes(set)
   if #set.unfinished > 0 then
     notes[2] = "Not counted, for they did not finish: " .. table.concat(set.unfinished, ", ") .. "."
   end
+  for _, run in ipairs(set.diverged) do
+    notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
+      run:field("config", "seed"), run.diverged.step, run:field("config", "steps"))
+  end
   return notes
 end
 

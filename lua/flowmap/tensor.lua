@@ -1,6 +1,6 @@
 --- Composite tensor functions: what reads better as Lua than as one more operation of the core.
 -- They work on eager and traced tensors alike, and are added to the core's table, so that each is
--- also a method: `x:sum(-1)`, `x:mean()`, `x:clip(-1, 1)`.
+-- also a method: `x:sum(-1)`, `x:mean()`.
 -- @module flowmap.tensor
 
 local core = require "flowmap.core"
@@ -72,9 +72,6 @@ function M.broadcast(x, shape)
   return broadcast(x, shape)
 end
 
---- x limited to [lo, hi].
-function M.clip(x, lo, hi) return core.minimum(core.maximum(x, lo), hi) end
-
 --- Zeros, ones: `fm.zeros({2, 3})`, `fm.ones({2}, "float64")`.
 function M.zeros(shape, dtype) return core.full(shape, 0, dtype) end
 function M.ones(shape, dtype) return core.full(shape, 1, dtype) end
@@ -83,6 +80,49 @@ local matmul = core.matmul
 
 --- Matrix product; with a transposed where `ta`, b where `tb`.
 function M.matmul(a, b, ta, tb) return matmul(a, b, ta or false, tb or false) end
+
+local conv, conv_x, conv_w = core.conv, core.conv_x, core.conv_w
+
+-- Padding that leaves the size as it is, where none is given.
+local function same(name, k, pad)
+  if pad == nil and k % 2 == 0 then
+    errors.usage("%s: an even kernel size %d and no padding found, expected a padding", name, k)
+  end
+  return pad or (k - 1) // 2
+end
+
+-- The sizes of a tensor that must be of rank 4; anything else is left to the operation's own words.
+local function four(x)
+  local s = x.shape
+  return #s == 4 and s or { 1, 1, 1, 1 }
+end
+
+--- Convolution of x: (N, H, W, I) with kernels w: (O, kh, kw, I), zeros around: (N, H', W', O).
+-- @tparam tensor x
+-- @tparam tensor w
+-- @tparam[opt=1] integer stride
+-- @tparam[opt] integer ph padding above and below; (kh - 1) / 2 if not given: the same size
+-- @tparam[opt] integer pw padding left and right; (kw - 1) / 2
+-- @treturn tensor
+function M.conv(x, w, stride, ph, pw)
+  local k = four(w)
+  return conv(x, w, stride or 1, same("conv", k[2], ph), same("conv", k[3], pw))
+end
+
+--- Adjoint of conv in x, the transposed convolution: dy (N, H', W', O), w -> (N, H, W, I).
+-- H and W, the size of x, are H' stride and W' stride if not given.
+function M.conv_x(dy, w, stride, ph, pw, H, W)
+  local s, k = four(dy), four(w)
+  stride = stride or 1
+  return conv_x(dy, w, stride, same("conv_x", k[2], ph), same("conv_x", k[3], pw),
+    H or s[2] * stride, W or s[3] * stride)
+end
+
+--- Adjoint of conv in w: x (N, H, W, I), dy (N, H', W', O) -> (O, kh, kw, I); 3 x 3 if not given.
+function M.conv_w(x, dy, stride, ph, pw, kh, kw)
+  kh, kw = kh or 3, kw or kh or 3
+  return conv_w(x, dy, stride or 1, same("conv_w", kh, ph), same("conv_w", kw, pw), kh, kw)
+end
 
 local concat = core.concat
 

@@ -35,7 +35,7 @@ end
 
 t.test("help and version everywhere", function()
   for _, command in ipairs { "", "run", "reproduce", "repl", "sample", "params", "gradcheck",
-    "info", "explain", "bench", "paper" } do
+    "info", "explain", "paper" } do
     local code, out = flowmap(command .. " --help")
     t.eq(code, 0)
     t.eq(out:find "Usage: flowmap" ~= nil, true, command)

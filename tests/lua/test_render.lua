@@ -73,7 +73,10 @@ for seed, kl in ipairs { 0.10, 0.14 } do
     end
   end
 end
-put("results/board/smoke/esd-seed1/config.json", json.encode { method = "esd", seed = 1 })
+local esd = "results/board/smoke/esd-seed1/"
+put(esd .. "config.json", json.encode { method = "esd", seed = 1, steps = 99 })
+put(esd .. "diverged.json", json.encode { step = 51, message = "step 51: not finite" })
+put(esd .. "metrics.jsonl", '{"step":50,"samples":50,"loss":2,"off":3,"grad_norm":1e9}\n')
 
 local board = results.open(root .. "/results/board/smoke")
 local grid = results.open(root .. "/results/grid/smoke")
@@ -104,6 +107,16 @@ t.test("runs are read, unfinished ones kept apart", function()
   t.eq(board.unfinished, { "esd-seed1" })
   t.near(board:select({ method = "lsd" }):summary("kl", 1).mean, 0.12, 1e-12)
   t.eq(#board.runs[1]:metrics(), 40, "the torn last line is left out")
+end)
+
+t.test("a run that diverged enters no number, but its trace and the step are shown", function()
+  t.eq(board:traced_methods(), { "LSD", "ESD", "PSD-M" })
+  t.eq(#board:select({ method = "lsd" }).diverged, 0)
+  local notes = table.concat(tables.compare(board, { metric = "kl", title = "KL" }).notes, " ")
+  t.eq(notes:match "Diverged: [^.]*", "Diverged: ESD, seed 1, at step 51 of 99")
+  if not has "gnuplot" then return end
+  local data = results.read_file(figure.traces(root .. "/diverged", "traces", board)[4])
+  t.eq(data:match "grad_norm: the last mean before[^\n]*\n([^\n]*)", "5e-05 1e+09")
 end)
 
 t.test("what is missing is named", function()

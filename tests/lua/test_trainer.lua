@@ -86,6 +86,25 @@ for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
   end)
 end
 
+t.test("checkpoints on the way are kept and judged; the best is told beside the last", function()
+  local dir, cfg = folder(), resolve(with { checkpoints = 3, eval_samples = 2000, nfe = { 1, 2 } })
+  fm.run.run(board, cfg, dir)
+  local eval = fm.json.read(dir .. "/eval.json")
+  t.eq({ eval.checkpoints[1].step, eval.checkpoints[2].step }, { 2, 4 })
+  for i, row in ipairs(eval.rows) do
+    local early, late = eval.checkpoints[1].rows[i].kl, eval.checkpoints[2].rows[i].kl
+    t.eq(row.kl_best, math.min(early, late, row.kl))
+    local step = row.kl_best == row.kl and 6 or row.kl_best == late and 4 or 2
+    t.eq(row.kl_best_step, step)
+  end
+  -- What was kept after 4 steps are the weights of a run of 4 steps (the rate falls with all 6).
+  local job = trainer.new(board, cfg)
+  for _ = 1, 4 do trainer.step(job) end
+  local expected = fm.evaluate.weights(job)
+  local _, params = trainer.load(dir .. "/weights-4.safetensors")
+  t.eq(fm.bytes(params[1].w), fm.bytes(expected[1].w))
+end)
+
 t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", function()
   local job = trainer.parts(board, resolve(with { dtype = "float64" }))
   local params = job.net.init(fm.nets.rng(1, "float64"))

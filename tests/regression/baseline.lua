@@ -9,7 +9,9 @@
 
 local fm = require "flowmap"
 
-local M = { path = "tests/regression/checkerboard.json", methods = { "lsd", "esd", "psd-m", "psd-u" } }
+local M = {
+  path = "tests/regression/checkerboard.json", methods = { "lsd", "esd", "psd-m", "psd-u" },
+}
 
 local SAMPLES = 50000
 local STEPS = { 1, 4 }
@@ -55,8 +57,9 @@ function M.measure()
     end
     out[method] = {}
     for N, list in pairs(lists) do
-      out[method][N] = spread(list)
-      print(("%-6s %-3s KL %.4f, sd %.4f"):format(method, N, out[method][N].mean, out[method][N].sd))
+      local it = spread(list)
+      out[method][N] = it
+      print(("%-6s %-3s KL %.4f, sd %.4f"):format(method, N, it.mean, it.sd))
     end
   end
   return out

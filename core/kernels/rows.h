@@ -1,0 +1,21 @@
+/*
+** rows.h - what fused passes do to the rows of a block beside elementwise operations: repeat smaller
+** operands and add up. A block is `rows` rows of `run` values. Compiled per instruction set and dtype.
+*/
+#ifndef FM_KERNELS_ROWS_H
+#define FM_KERNELS_ROWS_H
+
+#include <stdint.h>
+
+typedef struct fm_rows {
+  /* y[r][i] = x[i] */
+  void (*tile)(int64_t rows, int64_t run, const void *x, void *y);
+  /* y[r][i] = x[r stride] */
+  void (*spread)(int64_t rows, int64_t run, const void *x, int64_t stride, void *y);
+  /* y[i] += sum over r of x[r][i] */
+  void (*sum_columns)(int64_t rows, int64_t run, const void *x, void *y);
+  /* y[r stride] += sum over i of x[r][i], in a fixed tree */
+  void (*sum_rows)(int64_t rows, int64_t run, const void *x, void *y, int64_t stride);
+} fm_rows;
+
+#endif

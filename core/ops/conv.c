@@ -1,0 +1,304 @@
+/* conv.c - convolution of images, channels last, and its two adjoints. With y the result of
+** conv(x, w), zero outside x,
+**   conv    y[n,i,j,o]  = sum w[o,a,b,c] x[n, i stride - ph + a, j stride - pw + b, c]
+**   conv_x  x[n,h,v,c]  = sum w[o,a,b,c] y[n,i,j,o]   over all i stride - ph + a = h, same for j
+**   conv_w  w[o,a,b,c]  = sum x[n, i stride - ph + a, ...] y[n,i,j,o]
+** All three are bilinear, and each one's derivatives are the other two. An image of the result of
+** conv and conv_x depends, bit for bit, on no other image of the call, nor on their number. */
+#include "ops.h"
+
+#ifndef FM_RULES
+
+#include "../kernels/gemm.h"
+#include "conv.h"
+
+#define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* values gathered at a time: in the second cache */
+#define DEEP 2048                               /* of them per pixel, unless one tap has more */
+
+enum { CONV, CONV_X, CONV_W };
+
+/* How pixels of a grid meet, tap by tap, pixels of images. */
+typedef struct meeting {
+  int64_t h, w, c;   /* image: rows, columns, channels */
+  int64_t gh, gw;    /* grid */
+  int64_t kh, kw;    /* taps */
+  int64_t s, ph, pw; /* stride and padding */
+  bool back;         /* from the result's pixels (images) to the operand's (grid): conv_x */
+} meeting;
+
+/* The image's row (or column) that meets the grid's i-th at tap a; -1: none does. */
+static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool back,
+                              int64_t limit) {
+  int64_t at = back ? i + pad - a : i * s - pad + a;
+  if (at < 0 || (back && at % s != 0)) return -1;
+  at = back ? at / s : at;
+  return at < limit ? at : -1;
+}
+
+/* The `n` channels from c on that pixels first .. first + count - 1 of the grids of all images meet
+   at `taps` taps from the given one on: out (count, taps, n). */
+static void gather(const meeting *m, const T *x, int64_t first, int64_t count, int64_t tap,
+                   int64_t taps, int64_t c, int64_t n, T *out) {
+  int64_t j = first % m->gw, i = first / m->gw % m->gh, image = first / (m->gw * m->gh);
+  for (int64_t p = 0; p < count; p++) {
+    const T *from = x + image * m->h * m->w * m->c + c;
+    int64_t a = tap / m->kw, b = tap % m->kw;
+    for (int64_t t = 0; t < taps; t++, out += n) {
+      int64_t row = partner(i, a, m->ph, m->s, m->back, m->h);
+      int64_t column = partner(j, b, m->pw, m->s, m->back, m->w);
+      if (row >= 0 && column >= 0)
+        memcpy(out, from + (row * m->w + column) * m->c, (size_t)n * sizeof(T));
+      else
+        memset(out, 0, (size_t)n * sizeof(T));
+      if (++b == m->kw) b = 0, a++;
+    }
+    if (++j < m->gw) continue;
+    j = 0;
+    if (++i == m->gh) i = 0, image++;
+  }
+}
+
+/* Products of the gathered values `cols`: (count, n) of the pixels from p on, for the n pairs (tap,
+   channel) from k on. */
+static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const T *cols, int64_t n,
+                     int64_t k, int64_t tap, int64_t c) {
+  const fm_shape *w = kind == CONV_W ? &e->out->shape : &e->in[1].shape;
+  const int64_t O = w->d[0], I = w->d[3], K = w->d[1] * w->d[2] * I;
+  const T *b = e->x[1];
+  T *y = e->y;
+  if (kind == CONV)
+    FM_FN(gemm)(false, true, count, O, n, cols, n, b + k, K, e->accumulate || k > 0, y + p * O, O);
+  else if (kind == CONV_X)
+    FM_FN(gemm)(false, false, count, I, n, cols, n, b + c * K + tap * I, K, e->accumulate || k > 0,
+                y + p * I, I);
+  else
+    FM_FN(gemm)(true, false, O, n, count, b + p * O, O, cols, n, e->accumulate || p > 0, y + k, K);
+}
+
+static void convolve(const fm_exec *e, int kind) {
+  const fm_shape *x = &e->in[0].shape, *w = kind == CONV_W ? &e->out->shape : &e->in[1].shape;
+  const fm_shape *grid = kind == CONV_W ? &e->in[1].shape : &e->out->shape;
+  const int64_t *a = e->attr->i;
+  const meeting m = {x->d[1], x->d[2], x->d[3], grid->d[1], grid->d[2], w->d[1],
+                     w->d[2], a[0],    a[1],    a[2],       kind == CONV_X};
+  const int64_t pixels = x->d[0] * m.gh * m.gw, taps = m.kh * m.kw;
+  const bool in_place = taps == 1 && m.s == 1 && m.ph == 0 && m.pw == 0;
+  int64_t chunk = m.c < DEEP || in_place ? m.c : DEEP; /* channels and taps at a time */
+  int64_t group = kind == CONV_X || chunk == 0 || chunk < m.c ? 1 : DEEP / chunk;
+  group = group < 1 ? 1 : group > taps ? taps : group;
+  int64_t rows = in_place || chunk == 0 ? pixels : PIECE / (group * chunk);
+  if ((pixels == 0 || m.c == 0) && !e->accumulate)
+    memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+  for (int64_t p = 0; p < pixels; p += rows)
+    for (int64_t t = 0; t < taps; t += group)
+      for (int64_t c = 0; c < m.c; c += chunk) {
+        int64_t count = pixels - p < rows ? pixels - p : rows;
+        int64_t some = taps - t < group ? taps - t : group, n = m.c - c < chunk ? m.c - c : chunk;
+        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_scratch);
+        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_scratch;
+        multiply(e, kind, p, count, cols, some * n, t * m.c + c, t, c);
+      }
+}
+
+FM_EXEC(conv) { convolve(e, CONV); }
+FM_EXEC(conv_x) { convolve(e, CONV_X); }
+FM_EXEC(conv_w) { convolve(e, CONV_W); }
+
+#endif
+
+#ifdef FM_RULES
+
+#include "conv.h"
+
+_Thread_local _Alignas(64) char fm_conv_scratch[FM_CONV_SCRATCH];
+
+/* ------------------------------------------------------------------ shapes */
+
+#define LARGEST 32768 /* stride, padding and sizes given as numbers, so that no sum overflows */
+
+/* A copy of an entry, as tests make, is that operation too. */
+static bool same(const fm_op *a, const fm_op *b) { return fm_op_id(a) == fm_op_id(b); }
+
+/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where the result needs them. */
+static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
+  static const char *const names[2][5] = {
+      {"stride", "vertical padding", "horizontal padding", "height", "width"},
+      {"stride", "vertical padding", "horizontal padding", "kernel height", "kernel width"}};
+  for (int k = 0; k < (same(op, &fm_op_conv) ? 3 : 5); k++) {
+    int64_t least = k == 1 || k == 2 ? 0 : 1;
+    if (attr->i[k] < least || attr->i[k] > LARGEST)
+      return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name,
+                     names[same(op, &fm_op_conv_w)][k], (long long)attr->i[k], (long long)least,
+                     LARGEST);
+  }
+  return FM_OK;
+}
+
+/* Operands of rank 4 and one type, axis `ax` of the first as long as axis `bx` of the second. */
+static fm_err check_pair(fm_ctx *ctx, const fm_op *op, const fm_sig *in, int ax, int bx,
+                         const char *expected) {
+  char a[96], b[96];
+  const fm_shape *x = &in[0].shape, *w = &in[1].shape;
+  if (x->nd == 4 && w->nd == 4 && in[0].dtype == in[1].dtype && x->d[ax] == w->d[bx]) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: operands %s (%s) and %s (%s) found, expected %s of one type",
+                 op->name, fm_shape_text(x, a), fm_dtype_name(in[0].dtype), fm_shape_text(w, b),
+                 fm_dtype_name(in[1].dtype), expected);
+}
+
+/* The size (height, width) of the result of conv on (h, w) for a kernel (kh, kw). */
+static fm_err result_size(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const int64_t x[2],
+                          const int64_t k[2], int64_t y[2]) {
+  const int64_t *a = attr->i;
+  for (int j = 0; j < 2; j++) {
+    if (k[j] < 1 || x[j] + 2 * a[1 + j] < k[j])
+      return fm_fail(ctx, FM_EUSAGE,
+                     "%s: a kernel of %lld x %lld found, expected one that fits into images of "
+                     "%lld x %lld padded by %lld, %lld", op->name, (long long)k[0],
+                     (long long)k[1], (long long)x[0], (long long)x[1], (long long)a[1],
+                     (long long)a[2]);
+    y[j] = (x[j] + 2 * a[1 + j] - k[j]) / a[0] + 1;
+  }
+  return FM_OK;
+}
+
+static fm_err infer_conv(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                         const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  fm_err err = check_pair(ctx, op, in, 3, 3, "x: (N, H, W, I) and w: (O, kh, kw, I)");
+  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err != FM_OK) return err;
+  *out = in[0];
+  out->shape.d[3] = in[1].shape.d[0];
+  return result_size(ctx, op, attr, in[0].shape.d + 1, in[1].shape.d + 1, out->shape.d + 1);
+}
+
+/* dy is what conv makes of a kernel k on images x. */
+static fm_err check_dy(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const int64_t *x,
+                       const int64_t *k, const int64_t *dy) {
+  int64_t y[2] = {0};
+  fm_err err = result_size(ctx, op, attr, x, k, y);
+  if (err != FM_OK || (y[0] == dy[0] && y[1] == dy[1])) return err;
+  return fm_fail(ctx, FM_EUSAGE,
+                 "%s: dy of %lld x %lld found, expected %lld x %lld, as a kernel of %lld x %lld at "
+                 "stride %lld makes of images of %lld x %lld padded by %lld, %lld", op->name,
+                 (long long)dy[0], (long long)dy[1], (long long)y[0], (long long)y[1],
+                 (long long)k[0], (long long)k[1], (long long)attr->i[0], (long long)x[0],
+                 (long long)x[1], (long long)attr->i[1], (long long)attr->i[2]);
+}
+
+static fm_err infer_conv_x(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  fm_err err = check_pair(ctx, op, in, 3, 0, "dy: (N, H', W', O) and w: (O, kh, kw, I)");
+  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err != FM_OK) return err;
+  const fm_shape *dy = &in[0].shape, *w = &in[1].shape;
+  *out = (fm_sig){in[0].dtype, {4, {dy->d[0], attr->i[3], attr->i[4], w->d[3]}}};
+  return check_dy(ctx, op, attr, attr->i + 3, w->d + 1, dy->d + 1);
+}
+
+static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  (void)nin;
+  fm_err err = check_pair(ctx, op, in, 0, 0, "x: (N, H, W, I) and dy: (N, H', W', O)");
+  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err != FM_OK) return err;
+  const fm_shape *x = &in[0].shape, *dy = &in[1].shape;
+  *out = (fm_sig){in[0].dtype, {4, {dy->d[3], attr->i[3], attr->i[4], x->d[3]}}};
+  return check_dy(ctx, op, attr, x->d + 1, attr->i + 3, dy->d + 1);
+}
+
+/* ------------------------------------------------------------------ derivatives */
+
+/* One of the three, with stride and padding of node y; sizes: of the images or the kernel. */
+static fm_val emit(fm_prog *p, const fm_op *op, fm_val a, fm_val b, fm_val y,
+                   const int64_t *sizes) {
+  fm_attr attr = fm_attr_of(p, y);
+  fm_val in[2] = {a, b};
+  attr.i[3] = sizes ? sizes[0] : 0, attr.i[4] = sizes ? sizes[1] : 0;
+  return fm_emit(p, op, 2, in, &attr);
+}
+
+/* The same with operands replaced: sizes as they are. */
+static fm_val jvp_conv(fm_prog *p, fm_val y, const fm_val *dx) {
+  fm_attr attr = fm_attr_of(p, y);
+  fm_val first[2] = {dx[0], fm_arg(p, y, 1)}, second[2] = {fm_arg(p, y, 0), dx[1]};
+  fm_val da = dx[0] == FM_NONE ? FM_NONE : fm_emit(p, fm_op_of(p, y), 2, first, &attr);
+  fm_val db = dx[1] == FM_NONE ? FM_NONE : fm_emit(p, fm_op_of(p, y), 2, second, &attr);
+  return fm_add(p, da, db);
+}
+
+static void vjp_conv(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_val x = fm_arg(p, y, 0), w = fm_arg(p, y, 1);
+  fm_shape xs = fm_prog_sig(p, x).shape, ws = fm_prog_sig(p, w).shape;
+  dx[0] = emit(p, &fm_op_conv_x, dy, w, y, xs.d + 1);
+  dx[1] = emit(p, &fm_op_conv_w, x, dy, y, ws.d + 1);
+}
+
+static void vjp_conv_x(fm_prog *p, fm_val y, fm_val u, fm_val *dx) {
+  fm_val dy = fm_arg(p, y, 0), w = fm_arg(p, y, 1);
+  fm_shape ws = fm_prog_sig(p, w).shape;
+  dx[0] = emit(p, &fm_op_conv, u, w, y, NULL);
+  dx[1] = emit(p, &fm_op_conv_w, u, dy, y, ws.d + 1);
+}
+
+static void vjp_conv_w(fm_prog *p, fm_val y, fm_val v, fm_val *dx) {
+  fm_val x = fm_arg(p, y, 0), dy = fm_arg(p, y, 1);
+  fm_shape xs = fm_prog_sig(p, x).shape;
+  dx[0] = emit(p, &fm_op_conv_x, dy, v, y, xs.d + 1);
+  dx[1] = emit(p, &fm_op_conv, x, v, y, NULL);
+}
+
+/* ------------------------------------------------------------------ the table */
+
+/* A multiply-add per pixel of the result, tap and pair of channels, borders included. */
+static double flops_conv(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
+  (void)nin, (void)attr;
+  return 2 * (double)fm_shape_count(&out->shape) * (double)fm_shape_count(&in[1].shape) /
+         (double)(in[1].shape.d[0] ? in[1].shape.d[0] : 1);
+}
+static double flops_conv_x(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
+  (void)nin, (void)attr, (void)out;
+  return 2 * (double)fm_shape_count(&in[0].shape) * (double)fm_shape_count(&in[1].shape) /
+         (double)(in[1].shape.d[0] ? in[1].shape.d[0] : 1);
+}
+static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
+  (void)nin, (void)attr;
+  return 2 * (double)fm_shape_count(&in[1].shape) * (double)fm_shape_count(&out->shape) /
+         (double)(out->shape.d[0] ? out->shape.d[0] : 1);
+}
+
+#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
+
+/* Samples: 3x3 on an odd size; 5x5 at stride 2, rows left over; 1x7 without padding; 1x1. */
+const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H, W, I) with "
+  "kernels w: (O, kh, kw, I), zero padding; stride 1 and the same size if not given.",
+  .args = "tt|iii", .nin = 2, .flags = FM_STACKS_ROWS,
+  .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv,
+  .flops = flops_conv, .accumulates = true,
+  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
+              {2, {SHAPE4(2, 8, 5, 2), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2}, {0}}, -1, 1},
+              {2, {SHAPE4(1, 2, 9, 2), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
+              {2, {SHAPE4(3, 2, 3, 5), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
+
+const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: "
+  "(N, H', W', O) and w to (N, H, W, I); transposed convolution.",
+  .args = "tt|iiiii", .nin = 2, .flags = FM_STACKS_ROWS,
+  .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x,
+  .flops = flops_conv_x, .accumulates = true,
+  .samples = {{2, {SHAPE4(2, 5, 7, 4), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1, 5, 7}, {0}}, -1, 1},
+              {2, {SHAPE4(2, 4, 3, 3), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2, 8, 5}, {0}}, -1, 1},
+              {2, {SHAPE4(1, 2, 3, 3), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0, 2, 9}, {0}}, -1, 1},
+              {2, {SHAPE4(3, 2, 3, 2), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0, 2, 3}, {0}}, -1, 1}}};
+
+const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from x and dy to "
+  "(O, kh, kw, I), summed over images and pixels.",
+  .args = "tt|iiiii", .nin = 2, .flags = FM_STACKS_SUMS,
+  .infer = infer_conv_w, .jvp = jvp_conv, .vjp = vjp_conv_w,
+  .flops = flops_conv_w, .accumulates = true,
+  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(2, 5, 7, 4)}, {{1, 1, 1, 3, 3}, {0}}, -1, 1},
+              {2, {SHAPE4(2, 8, 5, 2), SHAPE4(2, 4, 3, 3)}, {{2, 2, 2, 5, 5}, {0}}, -1, 1},
+              {2, {SHAPE4(1, 2, 9, 2), SHAPE4(1, 2, 3, 3)}, {{1, 0, 0, 1, 7}, {0}}, -1, 1},
+              {2, {SHAPE4(3, 2, 3, 5), SHAPE4(3, 2, 3, 2)}, {{1, 0, 0, 1, 1}, {0}}, -1, 1}}};
+
+#endif
