@@ -264,7 +264,7 @@ void bind_open_ops(lua_State *L) {
                                        {NULL, NULL}};
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
-    if (op->flags & FM_LEAF) continue;
+    if (op->flags & (FM_LEAF | FM_LOWERED)) continue;
     lua_pushlightuserdata(L, (void *)(uintptr_t)op);
     lua_pushcclosure(L, call_op, 1);
     lua_setfield(L, -2, op->name);

@@ -258,6 +258,7 @@ static int exe_stats(lua_State *L) {
                {"moved", s.moved},
                {"arena", (double)s.arena},
                {"lanes", (double)s.lanes},
+               {"once", (double)s.once},
                {"ms_optimise", s.ms_optimise},
                {"ms_plan", s.ms_plan}};
   lua_newtable(L);
