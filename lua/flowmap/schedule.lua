@@ -17,7 +17,7 @@ M.shapes = {
 }
 
 --- Names of the schedules.
-M.names = { "constant", "sqrt", "late", "linear", "cosine" }
+M.names = { "constant", "sqrt", "linear", "cosine", "late" }
 
 --- The learning rate of a step, after a linear warm-up of `warmup` steps.
 -- @tparam integer step counted from 0

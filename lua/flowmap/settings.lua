@@ -69,7 +69,7 @@ M.list = {
   { "steps", 17000, positive, "training steps" },
   { "optimiser", "radam", one_of("radam", "adamw"), "radam or adamw" },
   { "lr", 1.5e-3, positive, "learning rate" },
-  { "schedule", "linear", names_of "schedule", "constant, sqrt, late, linear or cosine" },
+  { "schedule", "linear", names_of "schedule", "constant, sqrt, linear, cosine or late" },
   { "decay_start", 35000, positive, "first step of the sqrt or late decay" },
   { "warmup", 0, at_least_0, "steps of linear warm-up" },
   { "b1", 0.9, below_1, "decay of the first moment" },

@@ -163,8 +163,9 @@ local function near(found, expected, bound, what)
   t.near(difference(found, expected), 0, bound, what)
 end
 
--- float64: both sides err by rounding alone. float32: see golden/README.md.
-local BOUND = { [F64] = 1e-10, [F32] = 1e-4 }
+-- float64: both sides err by rounding alone. float32: see golden/README.md, and a
+-- gain's gradient is a sum of terms of either sign that cancel to a hundredth.
+local BOUND = { [F64] = 1e-10, [F32] = 3e-4 }
 
 local function rows_of(G, dtype)
   local it = {}

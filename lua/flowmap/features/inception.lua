@@ -147,36 +147,7 @@ end
 
 -- ------------------------------------------------------------------ protocols
 
--- The weights of bilinear interpolation from n to m pixels, (m, n): pixel i lies at (i + 1/2) n/m
--- - 1/2 with half-pixel centres, else at i n/m; what lies beyond the border is the border.
-local function interpolation(m, n, half)
-  local rows = {}
-  for i = 0, m - 1 do
-    local at = half and (i + 0.5) * n / m - 0.5 or i * n / m
-    at = math.min(math.max(at, 0), n - 1)
-    local low = math.floor(at)
-    local row = {}
-    for k = 1, n do row[k] = 0 end
-    row[low + 1] = 1 - (at - low)
-    if low + 1 < n then row[low + 2] = at - low end
-    rows[i + 1] = row
-  end
-  return fm.tensor(rows)
-end
-
--- Apply a matrix (m, h) to the rows of images (n, h, w, 3), and hand them back transposed.
-local function along_rows(matrix, x)
-  local n, h, w = x.shape[1], x.shape[2], x.shape[3]
-  local m = matrix.shape[1]
-  local all = fm.broadcast(fm.reshape(matrix, { 1, m, h }), { n, m, h })
-  local y = fm.matmul(all, fm.reshape(x, { n, h, w * 3 }))
-  return fm.transpose(fm.reshape(y, { n, m, w, 3 }), { 1, 3, 2, 4 })
-end
-
-local function resized(x, half)
-  local y = along_rows(interpolation(SIDE, x.shape[2], half), x)
-  return along_rows(interpolation(SIDE, x.shape[3], half), y)
-end
+local function resized(x, half) return fm.resize_bilinear(x, SIDE, SIDE, half) end
 
 -- What the network sees of samples in [-1, 1].
 M.prepare = {
