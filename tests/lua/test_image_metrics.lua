@@ -158,5 +158,20 @@ t.test("weights of another network are refused", function()
   os.remove(path)
 end)
 
+t.test("the trained weights: small, and with the record of their training", function()
+  local _, record = cnn.load(cnn.path())
+  t.eq(lfs.attributes(cnn.path(), "size") < 2 * 2^20, true)
+  t.eq(tonumber(record.accuracy) >= 0.8, true)
+  t.eq(#record.data, 64)
+  t.eq(tonumber(record.samples), 768000)
+  local trained = fm.features.open "cnn"
+  t.eq(trained.hash, fm.sha256_file(cnn.path()))
+  -- They tell a change that raw weights hardly see: half the contrast against a like sample.
+  local metrics = image_metrics.new(reference(), { metrics = { trained } })
+  local like = metrics:measure(images(200, "fake"))[1].value
+  local other = metrics:measure(images(200, "fake") * 0.7)[1].value
+  t.eq(like < other, true)
+end)
+
 os.remove(weights)
 t.done()
