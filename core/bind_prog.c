@@ -289,14 +289,10 @@ static void variants(lua_State *L, lua_CFunction f, const char *off, const char 
 }
 
 void bind_open_prog(lua_State *L) {
-  static const luaL_Reg trace[] = {{"close", trace_close},
-                                   {"input", trace_input},
-                                   {"const", trace_const},
-                                   {"full", trace_full},
-                                   {"dropout", trace_dropout},
-                                   {"output", trace_output},
-                                   {"count", trace_count},
-                                   {NULL, NULL}};
+  static const luaL_Reg trace[] = {{"close", trace_close},     {"input", trace_input},
+                                   {"const", trace_const},     {"full", trace_full},
+                                   {"dropout", trace_dropout}, {"output", trace_output},
+                                   {"count", trace_count},     {NULL, NULL}};
   static const luaL_Reg exe[] = {{"run", exe_run},
                                  {"explain", exe_explain},
                                  {"stats", exe_stats},
