@@ -1,35 +1,30 @@
 /*
-** gemm_blocks.h - the loops of a matrix product, after Goto and van de Geijn (2008). Blocks of a and
-** b are packed: b into slivers of NR columns, each of which stays in the first cache, a into slivers
-** of MR rows that stream past it from the second. A tile of MR x NR sums lives in registers.
-** The includer says what is packed, and how it is multiplied:
+** gemm_blocks.h - the loops of a matrix product, after Goto and van de Geijn (2008). Blocks of a
+** and b are packed: b into slivers of NR columns, each of which stays in the first cache, a into
+** slivers of MR rows that stream past it from the second. A tile of MR x NR sums lives in
+** registers. The includer says what is packed, and how it is multiplied:
 **   P      a packed value, as large as a T: STEP neighbours along the inner dimension k
 **   PACKS  an expression in ta and n: is a packed? Where not, it is read where it lies, P being T
-** and defines
-**   V multiply_add(const P *a, V b, V sum)             sum + *a times each of the VN packed values b
-**   V load_along(const T *x, int64_t k)                VN packed values of a row of x, k of its T left
+** and defines, absent values being 0,
+**   V multiply_add(const P *a, V b, V sum)
+**                     sum + *a times each of the VN packed values b
+**   V load_along(const T *x, int64_t k)
+**                     VN packed values of a row of x, of which k T are left
 **   V load_across(const T *x, int64_t ldx, int64_t n, int64_t k)
-**                                                      the first STEP rows of x: (k, n), one packed
-**                                                      value of each of VN columns; absent ones are 0
+**                     the first STEP rows of x: (k, n), as a packed value of each of VN columns
 ** and gets products().
 */
 #ifndef FM_GEMM_BLOCKS_H
 #define FM_GEMM_BLOCKS_H
 
-/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are twice
-   as deep and half as wide, so that sums go back to memory less often. */
+/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are
+   twice as deep and half as wide, so that sums go back to memory less often. */
 #define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
-#define NV 2         /* vectors across a tile */
-#define NR (NV * VN) /* columns of a tile */
-#if FM_WIDTH == 512
-#define MR 14 /* rows of a tile: MR NV sums, NV vectors of b, one of a: 31 of 32 registers */
-#elif FM_WIDTH == 256
-#define MR 6 /* 15 of 16 */
-#else
-#define MR 4
-#endif
+#define NV (NR / VN) /* vectors across a tile */
+#define MR FM_TILE_ROWS
+#define NR FM_TILE_COLUMNS
 #define SLIVER ((MR + VN - 1) / VN * VN) /* rows of a tile, in whole vectors */
 
 static inline V packed_load(const P *p) { return vload((const T *)(const void *)p); }
@@ -44,16 +39,19 @@ static inline V multiply_add(const P *a, V b, V sum);
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
 
-/* y: (rows, n <= NR) of one tile over `depth` packed values; b: a sliver. The rows of a run across it,
-   value (i, p) at a[i + p lda], or along it, at a[i lda + p]. `rows` and `across` are constant where
-   this is inlined: the loops over rows unroll and the sums stay in registers. */
+/* fm_gemm_tile (gemm.h) on packed values. `rows` and `across` are constant where this is inlined:
+   the loops over rows unroll and the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int rows, const bool across, int64_t n,
                                                        int64_t depth, const P *a, int64_t lda,
-                                                       const P *b, bool add, T *y, int64_t ldy) {
+                                                       const P *b, int64_t ldb, bool add, T *y,
+                                                       int64_t ldy) {
   V sum[MR][NV];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < NV; j++) sum[i][j] = vset(0);
-  for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += NR) {
+  if (add) /* what is added to is on its way while the sums are made */
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < NV; j++) __builtin_prefetch(y + i * ldy + j * VN, 1);
+  for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += ldb) {
     V bv[NV];
     for (int j = 0; j < NV; j++) bv[j] = packed_load(b + j * VN);
     for (int i = 0; i < rows; i++)
@@ -74,13 +72,13 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
 
 /* The switch makes the number of rows a constant. */
 static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a, int64_t lda,
-                    const P *b, bool add, T *y, int64_t ldy) {
+                    const P *b, int64_t ldb, bool add, T *y, int64_t ldy) {
 #define CASE(r)                                                                                    \
   case r:                                                                                          \
     if (across)                                                                                    \
-      tile(r, true, n, depth, a, lda, b, add, y, ldy);                                             \
+      tile(r, true, n, depth, a, lda, b, ldb, add, y, ldy);                                        \
     else                                                                                           \
-      tile(r, false, n, depth, a, lda, b, add, y, ldy);                                            \
+      tile(r, false, n, depth, a, lda, b, ldb, add, y, ldy);                                       \
     break;
   switch (rows) {
     CASE(1)
@@ -109,9 +107,9 @@ static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a,
    slivers does not fall into one set of the cache. */
 static inline int64_t sliver_step(int64_t stride, int64_t depth) { return stride * depth + 64; }
 
-/* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values, whole
-   vectors, of which the first `unit` count. x: (k, n), or its transpose (n, k), which is turned over
-   in squares of VN x VN. */
+/* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values,
+   whole vectors, of which the first `unit` count. x: (k, n), or its transpose (n, k), which is
+   turned over in squares of VN x VN. */
 static inline __attribute__((always_inline)) void pack(bool transposed, int64_t n,
                                                        const int64_t unit, const int64_t stride,
                                                        int64_t k, const T *x, int64_t ldx, P *out) {
@@ -130,8 +128,8 @@ static inline __attribute__((always_inline)) void pack(bool transposed, int64_t 
       for (int64_t p = 0; p < depth; p += VN) {
         V square[VN];
         for (int64_t i = 0; i < VN; i++)
-          square[i] = j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP)
-                                    : vset(0);
+          square[i] =
+              j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP) : vset(0);
         vtranspose(square);
         for (int64_t i = 0; i < VN && i < depth - p; i++)
           packed_store(out + (p + i) * stride + v, square[i]);
@@ -152,17 +150,20 @@ static void block(bool packed, bool ta, int64_t m, int64_t n, int64_t depth, con
   for (int64_t j = 0; j < n; j += NR, b += sliver_step(NR, depth)) {
     const P *rows = a;
     for (int64_t i = 0; i < m; i += MR, rows += step)
-      tile_of(m - i < MR ? (int)(m - i) : MR, packed || ta, n - j, depth, rows, ld, b, add,
+      tile_of(m - i < MR ? (int)(m - i) : MR, packed || ta, n - j, depth, rows, ld, b, NR, add,
               y + i * ldy + j, ldy);
   }
 }
 
 static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
                      const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
-  static _Thread_local _Alignas(64) P a_block[M_BLOCK / MR * (SLIVER * K_BLOCK + 64)];
-  static _Thread_local _Alignas(64) P b_block[N_BLOCK / NR * (NR * K_BLOCK + 64)];
+  enum { A_BLOCK = M_BLOCK / MR * (SLIVER * K_BLOCK + 64) };
+  enum { B_BLOCK = N_BLOCK / NR * (NR * K_BLOCK + 64) };
+  _Static_assert((A_BLOCK + B_BLOCK) * sizeof(P) <= FM_GEMM_ROOM, "packed blocks of a product");
+  P *const a_block = (P *)(void *)fm_gemm_room, *const b_block = a_block + A_BLOCK;
   const bool packs = PACKS;
-  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2, most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
+  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
+                most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
   if (k == 0 && !accumulate)
     for (int64_t i = 0; i < m; i++) memset(y + i * ldy, 0, (size_t)n * sizeof(T));
   for (int64_t j = 0; j < n; j += columns) {

@@ -35,9 +35,8 @@ local function manifest(job, inputs, started, result)
     experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
     steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
     dataset = { name = cfg.data, hash = data.hash(job.set), size = cfg.dataset_size },
-    revision = revision(), version = info.version, isa = info.isa,
+    revision = revision(), version = info.version, isa = info.isa, blas = info.blas,
     precision = cfg.precision, bfloat16 = cfg.precision == "bfloat16" and info.bfloat16 or nil,
-    blas = info.blas,
     threads = info.threads, params = tree.count(job.params), inputs_hash = cache.hash(inputs),
     checkpoint_rule = result.rule, ema = result.ema, started = started, finished = now(),
     peak_bytes = info.peak,
@@ -61,8 +60,17 @@ local function load_saved(dir)
   return saved
 end
 
+-- Without the processor's own products the numbers are the same, but the speed is not.
+local function note_precision(cfg)
+  if cfg.precision == "bfloat16" and fm.info().bfloat16 == "emulated" then
+    say("note: bfloat16 products without AVX512_BF16 are made of float32 ones and slower than "
+      .. "those; precision = float32 is faster here")
+  end
+end
+
 local function execute(experiment, cfg, dir, inputs, resume)
   local started = now()
+  note_precision(cfg)
   local job = trainer.new(experiment, cfg, resume and load_saved(dir) or nil)
   if not resume then
     files.mkdir(dir)
@@ -112,6 +120,7 @@ end
 -- @tparam[opt] table how { resume = boolean, force = boolean }
 function M.run(experiment, cfg, dir, how)
   how = how or {}
+  if experiment.run then return experiment.run(cfg, dir, how) end
   local inputs = cache.inputs(experiment, cfg)
   local action, why = cache.decide(dir, inputs)
   if how.force and action ~= "run" then action, why = "run", "--force" end
@@ -158,6 +167,9 @@ end
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
 function M.dry_run(experiment, cfg, dir)
+  if experiment.run then
+    errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
+  end
   local job, train, map = pace(experiment, cfg)
   local info, duration = fm.info(), require("flowmap.progress").duration
   local evaluations = evaluate.evaluations(cfg)
