@@ -43,10 +43,10 @@ ablations.profiles = {
     ema = { 0.9 }, eval_samples = 5000,
   },
   laptop = {
-    batch = 256, micro = 256, steps = 1500, lr = 2e-3, ema = { 0.99 }, eval_samples = 100000,
+    batch = 256, micro = 256, steps = 5000, lr = 2e-3, ema = { 0.99 }, eval_samples = 100000,
   },
   long = {
-    batch = 256, micro = 256, steps = 5000, lr = 2e-3, ema = { 0.999 }, eval_samples = 200000,
+    batch = 256, micro = 256, steps = 15000, lr = 2e-3, ema = { 0.999 }, eval_samples = 200000,
   },
   paper = {
     width = 512, depth = 5, time_input = "raw", batch = 100000, micro = 512, steps = 50000,

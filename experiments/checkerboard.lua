@@ -63,7 +63,7 @@ checkerboard.settings = {
 --   many steps. A heavy one diverges, for the target of self-distillation moves with the network.
 -- - Fourier features of $x$ were a little worse at $N = 1$ and $4$, a little better at $N = 2$ and
 --   $16$. An input three times as large changed nothing; times that run faster towards $t = 1$,
---   beside the others, made most of PSD-M and LSD worse. Twice the rate was worse for PSD-M and ESD.
+--   beside the others, made most of PSD-M and LSD worse. Twice the rate was worse with PSD-M, ESD.
 -- - The one-step map needs $v_{0,1}$, in a corner of the triangle that uniform times rarely visit.
 --   For PSD-M it helped most of all to draw half of the times from the sampler's own steps
 --   (`times = "half_steps"`): much better at $N = 1$ to $4$, about the same at many steps. Drawing
