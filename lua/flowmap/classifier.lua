@@ -159,6 +159,9 @@ local function sets(cfg)
   local it = data.find(cfg.data)
   if not (it.labels and it.test) then
     errors.usage("the data set %s has no labels or no test images", cfg.data)
+  elseif it.standin then
+    errors.data("the classifier is trained on %s itself, but only a %s is there", cfg.data,
+      it.standin)
   end
   return { images = it.table, labels = it.labels },
     { images = it.test.table, labels = it.test.labels }, it.hash
