@@ -73,7 +73,9 @@ classifier.profiles = {
 -- ## A run
 --
 -- Training by the trainer of the flow maps; then the accuracy on the test images, which served for
--- nothing else, goes into the file with the weights.
+-- nothing else, goes into the file with the weights. `calibration.csv` says what the new features
+-- make of those images as they are (the floor of each measure), with noise, blurred and tinted:
+-- `flowmap.calibration`.
 
 function classifier.run(cfg, dir, how)
   return fm.classifier.run(classifier, cfg, dir, how)
