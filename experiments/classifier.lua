@@ -57,6 +57,7 @@ classifier.options = {
   window = 24,           -- pixels, in the first phase
   whole_from = 1000,     -- first step of the second phase
   shift = 2,             -- pixels, in the second phase
+  calibrated = true,     -- whether calibration.csv is wanted, which takes a minute
 }
 
 classifier.settings = {
@@ -66,7 +67,8 @@ classifier.settings = {
 }
 
 classifier.profiles = {
-  smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5 },
+  smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5,
+    calibrated = false },
   laptop = { steps = 12000, decay_start = 9000, whole_from = 9000 },
 }
 

@@ -199,7 +199,7 @@ function M.run(experiment, cfg, dir, how)
     samples = tostring(cfg.steps * cfg.batch), wall_s = ("%.0f"):format(job.wall_s),
     config = json.encode(cfg), version = info.version, isa = info.isa,
   })
-  calibrate(dir, target, train, test, it)
+  if cfg.calibrated then calibrate(dir, target, train, test, it) end
   io.stdout:write(("accuracy on the test images %.4f; weights in %s\n"):format(accuracy, target))
 end
 
