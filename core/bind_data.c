@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "io_archive.h"
+#include "io_fetch.h"
 #include "io_image.h"
 #include "io_standin.h"
 
@@ -268,12 +269,38 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
   return 1;
 }
 
+/* ------------------------------------------------------------------ downloads */
+
+/* Calls the function at index 3; an error in it, or false from it, stops the download. */
+static bool tell(void *arg, double now, double total) {
+  lua_State *L = arg;
+  if (lua_isnoneornil(L, 3)) return true;
+  lua_pushvalue(L, 3);
+  lua_pushnumber(L, now);
+  lua_pushnumber(L, total);
+  const bool ok = lua_pcall(L, 2, 1, 0) == LUA_OK && (lua_isnil(L, -1) || lua_toboolean(L, -1));
+  lua_pop(L, 1);
+  return ok;
+}
+
+static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total)) */
+  const char *url = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
+  if (fm_fetch(bind_ctx(L), url, path, tell, L) != FM_OK) bind_raise(L);
+  return 0;
+}
+
 void bind_open_data(lua_State *L) {
-  static const luaL_Reg functions[] = {{"pack", pack_new},         {"pack_look", pack_look},
-                                       {"pack_map", pack_map},     {"standin", standin},
-                                       {"source", source_new},     {"pack_verify", pack_verify},
-                                       {"save_png", save_png},     {"load_image", load_image},
-                                       {"from_bytes", from_bytes}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"pack", pack_new},
+                                       {"pack_look", pack_look},
+                                       {"pack_map", pack_map},
+                                       {"standin", standin},
+                                       {"source", source_new},
+                                       {"pack_verify", pack_verify},
+                                       {"save_png", save_png},
+                                       {"load_image", load_image},
+                                       {"from_bytes", from_bytes},
+                                       {"fetch", fetch},
+                                       {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"put", pack_put},     {"take", pack_take},  {"draw", pack_draw},     {"finish", pack_finish},
       {"close", pack_close}, {"__gc", pack_close}, {"__close", pack_close}, {NULL, NULL}};
