@@ -57,7 +57,7 @@ classifier.options = {
   window = 24,           -- pixels, in the first phase
   whole_from = 1000,     -- first step of the second phase
   shift = 2,             -- pixels, in the second phase
-  calibrated = true,     -- whether calibration.csv is wanted, which takes a minute
+  calibration = 10000,   -- test images for calibration.csv; 0: no such file
 }
 
 classifier.settings = {
@@ -68,7 +68,7 @@ classifier.settings = {
 
 classifier.profiles = {
   smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5,
-    calibrated = false },
+    calibration = 0 },
   laptop = { steps = 12000, decay_start = 9000, whole_from = 9000 },
 }
 

@@ -169,12 +169,12 @@ local function sets(cfg)
 end
 
 -- What the new features say of test images, changed and unchanged, against the training's.
-local function calibrate(dir, weights, train, test, it)
+local function calibrate(dir, weights, train, test, it, count)
   local reference = { name = it.name, split = "train", hash = it.hash, n = it.count,
     images = function(index) return images(train, index) end }
   local kinds = { fm.features.open("cnn", nil, { path = weights }), "sliced" }
   local rows = calibration.rows(reference, function(index) return images(test, index) end,
-    it.test.count, { metrics = kinds })
+    math.min(count, it.test.count), { metrics = kinds })
   fm.write_file(dir .. "/calibration.csv", calibration.csv(rows))
 end
 
@@ -199,7 +199,7 @@ function M.run(experiment, cfg, dir, how)
     samples = tostring(cfg.steps * cfg.batch), wall_s = ("%.0f"):format(job.wall_s),
     config = json.encode(cfg), version = info.version, isa = info.isa,
   })
-  if cfg.calibrated then calibrate(dir, target, train, test, it) end
+  if cfg.calibration > 0 then calibrate(dir, target, train, test, it, cfg.calibration) end
   io.stdout:write(("accuracy on the test images %.4f; weights in %s\n"):format(accuracy, target))
 end
 
