@@ -6,6 +6,7 @@
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
 --       inside = function(x, y) ... end }            -- whether a point is in the support
 --
+-- Data sets of images are described in flowmap.data.images.
 -- @module flowmap.data
 
 local fm = require "flowmap"
@@ -49,9 +50,25 @@ end
 -- @tparam table set a data set
 -- @treturn string SHA-256 in hex
 function M.hash(set)
+  if set.shape then return set.hash end
   local values = M.draw(set, 1024, 0):flat()
   for i, v in ipairs(values) do values[i] = ("%.6g"):format(v) end
   return fm.sha256(table.concat(values, " "))
+end
+
+--- Images of a data set by number.
+-- @tparam table set a data set of images
+-- @tparam tensor pixels its table, or that of its test part
+-- @tparam tensor index (n), 0-based
+-- @treturn tensor (n, H, W, 3) in [-1, 1]
+function M.images(_, pixels, index) return fm.pixels(pixels, index) end
+
+--- The folder of what can be made again: packed files, statistics of data sets.
+-- @treturn string
+function M.cache_folder()
+  local folder = require("flowmap.data.images.places").cache()
+  files.mkdir(folder)
+  return folder
 end
 
 --- Standard deviation of all coordinates of samples, around the mean of each coordinate.
