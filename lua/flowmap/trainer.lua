@@ -12,6 +12,7 @@ local json = require "flowmap.json"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local schedule = require "flowmap.schedule"
+local settings = require "flowmap.settings"
 local program = require "flowmap.program"
 local step_program = require "flowmap.step"
 
@@ -32,9 +33,11 @@ end
 --   data = a table of samples or nil, count = its length, labels = theirs or nil }
 function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
+  for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
   local set = data.find(cfg.data, experiment.data)
   job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
+  cfg = job.cfg
   check_classes(cfg, set)
   if set.table then -- images: as bytes, all or the first of them
     job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
@@ -83,6 +86,14 @@ function M.load(path, average)
   return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, shapes(job))
 end
 
+-- A weight that changes from step to step is an input of the step's program.
+local function set_off_weight(job)
+  local cfg = job.cfg
+  if (cfg.off_weight_end or 0) > 0 then
+    job.shared.off_weight = fm.full({}, schedule.off_weight(job.done, cfg), cfg.dtype)
+  end
+end
+
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
@@ -90,6 +101,7 @@ end
 -- @treturn table job with params, opt, program, shared, done = steps taken, wall_s
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
+  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
     or job.net.init(nets.rng(cfg.seed, cfg.dtype))
   if not saved and job.net.renew then job.net.renew(job.params) end
@@ -103,8 +115,8 @@ function M.new(experiment, cfg, saved)
     local of, params = M.load(cfg.teacher)
     job.teacher_net, job.shared.teacher = of.net, params
   end
+  set_off_weight(job)
   job.program = step_program.program(job, job.shared)
-  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   return job
 end
 
@@ -155,6 +167,7 @@ end
 -- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
+  set_off_weight(job)
   local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }
