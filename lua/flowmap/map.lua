@@ -21,9 +21,28 @@ end
 --- The flow map of a network.
 -- @tparam table net see flowmap.nets
 -- @tparam table params
+-- @tparam[opt] table extra what else the network reads: labels, dropout
 -- @treturn Map
-function Map.of(net, params)
-  return Map.new(function(s, t, x) return net.v(params, s, t, x) end)
+function Map.of(net, params, extra)
+  return Map.new(function(s, t, x) return net.v(params, s, t, x, extra) end)
+end
+
+--- The flow map of a network that has learnt classes and the null class, guided towards the former:
+--     v = v_null + scale (v_label - v_null)
+-- (classifier-free guidance; Ho, Salimans 2022). Scale 1 is the class alone, 0 the null class.
+-- @tparam table net
+-- @tparam table params
+-- @param labels (n)
+-- @tparam number scale
+-- @treturn Map
+function Map.guided(net, params, labels, scale)
+  local of_class = Map.of(net, params, { labels = labels })
+  local null = Map.of(net, params, { labels = fm.full(labels.shape, -1, labels.dtype) })
+  if scale == 1 or scale == 0 then return scale == 1 and of_class or null end
+  return Map.new(function(s, t, x)
+    local base = null.v(s, t, x)
+    return base + scale * (of_class.v(s, t, x) - base)
+  end)
 end
 
 --- X_{s,t}(x) = x + (t - s) v_{s,t}(x)

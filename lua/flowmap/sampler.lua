@@ -10,7 +10,7 @@ local function times(x, value)
   return fm.full({ x.shape[1], 1 }, value, x.dtype)
 end
 
-local PIECE = 32768
+local PIECE = 32768 -- samples at a time, at most
 
 -- Pieces one after the other; the core's concatenation takes 64 at a time.
 local function joined(pieces)
@@ -51,31 +51,50 @@ function M.ode(X, x, N)
   return x
 end
 
+-- Samples of a piece, by the size of one: pieces of some megabytes.
+local function piece_size(cfg)
+  return math.max(64, math.min(PIECE, 2 ^ 20 // cfg.dim))
+end
+
+-- Labels of `count` samples from number `first` on: the class of sample k is k mod classes.
+local function labels_of(cfg, first, count)
+  local k = fm.arange(count, "float64") + first
+  return fm.cast(k - cfg.classes * fm.floor((k + 0.5) / cfg.classes), cfg.dtype)
+end
+
 --- A source of samples: base noise through the map, in pieces, so that a long draw can tell how far
--- it is and be interrupted. Sample k depends on the seed and k alone.
+-- it is and be interrupted. Sample k depends on the seed and k alone; of a network with classes it
+-- is of class k mod classes, guided by the setting `guidance`.
 -- @tparam table job see flowmap.trainer: cfg, net
 -- @tparam table params
 -- @tparam integer N
 -- @tparam[opt=M.steps] function method
--- @treturn function draw(count, seed, tick) -> (count, dim); tick(done) is called after each piece
+-- @treturn function draw(count, seed, tick, use) -> (count, ...); tick(done) is called after each
+-- piece. With `use`, use(x, first) takes each piece (first: the number of its first sample, from 0)
+-- and nothing is returned: so that a long draw needs no memory
 function M.generator(job, params, N, method)
   local cfg, shared = job.cfg, { params = params }
+  local conditional = cfg.classes > 0
   local program = fm.program(function(input, b)
-    local X = Map.of(job.net, input.params)
-    local x0 = cfg.sigma * fm.cast(b:normal({ cfg.dim }, "sample"), cfg.dtype)
+    local X = conditional and Map.guided(job.net, input.params, b.rows.labels, cfg.guidance)
+      or Map.of(job.net, input.params)
+    local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
     return { rows = { x = (method or M.steps)(X, x0, N) } }
-  end, { shared = shared, micro = 512 })
-  return function(count, seed, tick)
-    local pieces, done = {}, 0
+  end, { shared = shared, micro = #cfg.shape > 1 and cfg.micro or 512,
+    rows = conditional and { labels = { dtype = cfg.dtype } } or nil })
+  return function(count, seed, tick, use)
+    local pieces, done, size, number = {}, 0, piece_size(cfg), 0
     while done < count do
-      local batch = math.min(PIECE, count - done)
-      pieces[#pieces + 1] = program:run {
-        shared = shared, batch = batch, seed = seed, step = #pieces,
+      local batch = math.min(size, count - done)
+      local x = program:run {
+        shared = shared, batch = batch, seed = seed, step = number,
+        rows = conditional and { labels = labels_of(cfg, done, batch) } or nil,
       }.rows.x
-      done = done + batch
+      if use then use(x, done) else pieces[#pieces + 1] = x end
+      done, number = done + batch, number + 1
       if tick then tick(done) end
     end
-    return joined(pieces)
+    if not use then return joined(pieces) end
   end
 end
 

@@ -5,15 +5,32 @@ local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
+local nn = require "flowmap.nn"
 local Map = require "flowmap.map"
 local times = require "flowmap.times"
 
 local M = {}
 
+-- Data of a micro-batch, (n, ...), and their labels (n) where there are any.
 local function draw_data(job, shared, b)
   if not shared.data then return job.set.sample(b) end
-  local index = fm.floor(job.cfg.dataset_size * b:uniform({ 1 }, "index"))
-  return fm.gather(shared.data, fm.reshape(index, { b.n }))
+  local index = fm.reshape(fm.floor(job.count * b:uniform({ 1 }, "index")), { b.n })
+  local labels = shared.labels and fm.gather(shared.labels, index)
+  if job.set.table then return fm.pixels(shared.data, index), labels end
+  return fm.gather(shared.data, fm.cast(index, shared.data.dtype)), labels
+end
+
+-- Labels of which a part becomes -1, the null class.
+local function with_null(labels, part, b)
+  if part == 0 then return labels end
+  local u = fm.reshape(b:uniform({ 1 }, "null class"), { b.n })
+  return fm.where(fm.lt(u, part), -1, labels)
+end
+
+-- Dropout as networks take it: its random numbers depend on the layer's name.
+local function dropout(rate, b)
+  if rate == 0 then return nil end
+  return function(x, layer) return nn.dropout(x, rate, b, "dropout " .. layer) end
 end
 
 -- Everything random of a micro-batch; a and c are two columns of U[0,1].
@@ -21,13 +38,15 @@ local function draw(job, shared, b)
   local cfg = job.cfg
   local function typed(x) return fm.cast(x, cfg.dtype) end
   local uniform = typed(b:uniform({ 2 }, "times"))
+  local x1, labels = draw_data(job, shared, b)
   local it = {
-    x1 = typed(draw_data(job, shared, b)),
-    x0 = cfg.sigma * typed(b:normal({ cfg.dim }, "base")),
+    x1 = typed(x1),
+    x0 = cfg.sigma * typed(b:normal(cfg.shape, "base")),
     a = fm.slice(uniform, 2, 1, 1),
     c = fm.slice(uniform, 2, 2, 1),
+    labels = cfg.classes > 0 and typed(with_null(labels, cfg.label_dropout, b)) or nil,
+    dropout = dropout(cfg.dropout, b), teacher_params = shared.teacher,
   }
-  it.teacher = shared.teacher and Map.of(job.teacher_net, shared.teacher)
   for name, value in pairs(job.loss.args) do
     it[name] = value == "uniform" and typed(b:uniform({ 1 }, "loss " .. name)) or value
   end
@@ -46,9 +65,10 @@ end
 -- The per-sample losses of one term, (n): exp(-w) L + w with the network's weight w(s,t), if any;
 -- and L alone, which is what a reader follows.
 local function term(job, params, loss, it, stop)
-  local I = interpolants[job.cfg.interpolant]
+  local I, extra = interpolants[job.cfg.interpolant], { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
-  it.map, it.stop = Map.of(job.net, params), stop
+  it.map, it.stop = Map.of(job.net, params, extra), stop
+  it.teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
   local L = loss(it)
   if not job.net.weight then return L, L end
   local w = job.net.weight(params, it.s, it.t)
@@ -78,6 +98,7 @@ function M.losses(job, params, it, nd, n)
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
     part.s, part.t = times[job.cfg.times](part.a, part.c)
+    part.dropout = nil -- the diagonal term's alone
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
   end
   return diagonal, off, bare
@@ -90,7 +111,7 @@ end
 --- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their
 -- weights, `diagonal` and `off`; per row: `loss`, which tells where a number stopped being finite.
 -- @tparam table job see flowmap.trainer
--- @tparam table shared { params =, data = optional }
+-- @tparam table shared { params =; optional: data =, labels =, teacher = }
 -- @treturn program
 function M.program(job, shared)
   return fm.program(function(input, b)

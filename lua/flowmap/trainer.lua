@@ -17,20 +17,37 @@ local step_program = require "flowmap.step"
 
 local M = {}
 
+-- A network with classes needs data with as many.
+local function check_classes(cfg, set)
+  if cfg.classes > 0 and cfg.classes ~= (set.classes or 0) then
+    errors.usage("classes is %d, but the data set '%s' has %s", cfg.classes, cfg.data,
+      set.classes and set.classes .. " classes" or "no labels")
+  end
+end
+
 --- The parts that a run's settings name, without parameters or optimiser.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
--- @treturn table job { experiment =, cfg = with dim and sigma, set =, loss =, net =,
---   data = the drawn data set or nil }
+-- @treturn table job { experiment =, cfg = with shape, dim and sigma, set =, loss =, net =,
+--   data = a table of samples or nil, count = its length, labels = theirs or nil }
 function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
   for key, value in pairs(cfg) do job.cfg[key] = value end
-  job.set = data.find(cfg.data, experiment.data)
-  job.loss = losses.find(cfg.method, experiment.losses)
-  -- A drawn data set is the same for every seed of the training.
-  if cfg.dataset_size > 0 then job.data = data.draw(job.set, cfg.dataset_size, 0, cfg.dtype) end
-  if cfg.sigma == 0 then job.cfg.sigma = job.data and data.sd(job.data) or job.set.sd end
-  job.cfg.dim = job.set.dim
+  local set = data.find(cfg.data, experiment.data)
+  job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
+  check_classes(cfg, set)
+  if set.table then -- images: as bytes, all or the first of them
+    job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
+    job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
+  elseif cfg.dataset_size > 0 then -- the same draw for every seed of the training
+    job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
+  end
+  if cfg.sigma == 0 then
+    job.cfg.sigma = job.data and not set.table and data.sd(job.data) or set.sd
+  end
+  job.cfg.shape = set.shape or { set.dim } -- of a sample
+  job.cfg.dim = 1                          -- the number of its values
+  for _, n in ipairs(job.cfg.shape) do job.cfg.dim = job.cfg.dim * n end
   job.net = nets.build(job.cfg, experiment.nets)
   return job
 end
@@ -41,6 +58,12 @@ local function experiment_of(saved)
     return require("flowmap.experiment").load(saved.experiment)
   end
   return { path = saved.experiment }
+end
+
+-- The parameters' shapes, as values that take no memory.
+local function shapes(job)
+  local trace = fm.trace()
+  return job.net.init(function(shape) return trace:full(shape, 0, job.cfg.dtype) end)
 end
 
 --- Load the weights of a checkpoint.
@@ -57,8 +80,7 @@ function M.load(path, average)
   if k > #saved.cfg.ema then
     errors.usage("there is no average %d in %s; it keeps %d", k, path, #saved.cfg.ema)
   end
-  local like = job.net.init(nets.rng(saved.cfg.seed, saved.cfg.dtype))
-  return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, like)
+  return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, shapes(job))
 end
 
 --- A job ready to train.
@@ -68,14 +90,15 @@ end
 -- @treturn table job with params, opt, program, shared, done = steps taken, wall_s
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
-  job.params = job.net.init(nets.rng(cfg.seed, cfg.dtype))
-  if saved then job.params = checkpoint.tree(saved, "params", job.params) end
+  job.params = saved and checkpoint.tree(saved, "params", shapes(job))
+    or job.net.init(nets.rng(cfg.seed, cfg.dtype))
+  if not saved and job.net.renew then job.net.renew(job.params) end
   job.opt = fm.optimiser {
     kind = cfg.optimiser, params = job.params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,
     weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema,
   }
   if saved then checkpoint.restore(saved, job.opt) end
-  job.shared = { params = job.params, data = job.data }
+  job.shared = { params = job.params, data = job.data, labels = job.labels }
   if cfg.teacher ~= "" then
     local of, params = M.load(cfg.teacher)
     job.teacher_net, job.shared.teacher = of.net, params
@@ -117,7 +140,17 @@ local function diverged(job, out, cause)
     tostring(cause))
 end
 
---- One step: losses, gradient, update.
+-- Weights back on their sphere, if the network asks for it, and the averages with them.
+local function renew(job)
+  if not job.net.renew then return end
+  local averages = {}
+  for k, decay in ipairs(job.cfg.ema) do
+    averages[k] = { decay = decay, params = job.opt:ema(k) }
+  end
+  job.net.renew(job.params, averages)
+end
+
+--- One step: losses, gradient, update, renewal.
 -- @tparam table job
 -- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
 function M.step(job)
@@ -133,6 +166,7 @@ function M.step(job)
     if type(norm) == "table" and norm.code == "numeric" then diverged(job, out, norm) end
     error(norm, 0)
   end
+  renew(job)
   job.done = job.done + 1
   return { diagonal = diagonal, off = off, norm = norm, lr = lr }
 end

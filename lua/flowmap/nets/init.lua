@@ -2,8 +2,16 @@
 -- function from the run's settings to
 --
 --     { init = function(rng) ... end,            -- the parameters: a nested table of tensors
---       v = function(params, s, t, x) ... end,   -- the velocity v_{s,t}(x), (n, ...)
---       weight = function(params, s, t) ... end } -- optional: w(s,t), (n); absent means 0
+--       v = function(params, s, t, x, extra) ... end,  -- the velocity v_{s,t}(x), (n, ...)
+--       weight = function(params, s, t) ... end, -- optional: w(s,t), (n); absent means 0
+--       renew = function(params, averages) ... end } -- optional, see flowmap.renew: what is done
+--                                   -- to the weights, in place, at the start and after each step
+--
+-- s and t are (n) or (n, 1). `extra` is nil or a table of
+--
+--     labels   (n): classes 0, 1, ... of the samples, -1 for none; if the network has classes
+--     dropout  function(x, layer) -> x with a part of its values dropped; absent: no dropout.
+--              `layer` names the place: each has random numbers of its own
 --
 -- `rng(shape, kind)` of `init` draws a tensor: kind is "lecun", "normal" or "zeros".
 -- @module flowmap.nets
@@ -24,7 +32,8 @@ function M.names(own)
 end
 
 --- Build a network.
--- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.dim` and `cfg.sigma` are set
+-- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.shape` and
+-- `cfg.dim` (of a sample: its shape, its number of values) and `cfg.sigma` are set
 -- @tparam[opt] table own networks defined by an experiment
 -- @treturn table the network
 function M.build(cfg, own)

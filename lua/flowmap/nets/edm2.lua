@@ -1,0 +1,191 @@
+--- The EDM2 flow-map U-Net for images: the U-Net of Karras et al. 2024 ("Analyzing and improving the
+-- training dynamics of diffusion models", configuration G) with two times and their positional
+-- codes, as used by Boffi, Albergo, Vanden-Eijnden 2025 (arXiv 2505.18825).
+--
+-- Every layer keeps the magnitude of what passes through it: weights are normalised where they are
+-- used, sums and concatenations are rescaled, there are no biases. The network reads s and t - s;
+-- at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its loss.
+--
+-- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of a
+-- level, `attention` the resolutions that have it, `classes` the labels (0: none).
+-- @module flowmap.nets.edm2
+
+local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local nn = require "flowmap.nn"
+local renew = require "flowmap.renew"
+
+local BALANCE = 0.3    -- of a residual branch and of attention in their sums
+local CLIP = 256       -- bound on the activations
+local WEIGHT_CODE = 128 -- length of the time codes that w(s,t) is made from
+
+-- ---------------------------------------------------------------------- the plan of the network
+
+-- Encoder and decoder as lists of blocks, { name =, inputs =, outputs = channels, ... }, in the order
+-- in which they run; every encoder block's result is a skip, taken up again in reverse.
+local function plan(cfg, resolution)
+  local encoder, decoder, levels = {}, {}, #cfg.mult
+  local channels, attends = {}, {}
+  for level, factor in ipairs(cfg.mult) do channels[level] = cfg.model_channels * factor end
+  for _, r in ipairs(cfg.attention) do attends[r] = true end
+  local now = cfg.channels + 1 -- one more, of ones
+  local skips = {}
+
+  local function add(list, level, name, outputs, block)
+    local r = resolution >> (level - 1)
+    block.name = ("%dx%d_%s"):format(r, r, name)
+    block.layer = (list == encoder and "enc." or "dec.") .. block.name
+    block.inputs, block.outputs = now + (block.skip or 0), outputs
+    block.attention = block.attention or (block.repeated and attends[r])
+    list[#list + 1], now = block, outputs
+  end
+
+  for level = 1, levels do
+    if level == 1 then
+      add(encoder, 1, "conv", channels[1], {})
+    else
+      add(encoder, level, "down", now, { resample = nn.down })
+    end
+    skips[#skips + 1] = now
+    for k = 1, cfg.num_blocks do
+      add(encoder, level, "block" .. k - 1, channels[level], { repeated = true })
+      skips[#skips + 1] = now
+    end
+  end
+  for level = levels, 1, -1 do
+    if level == levels then
+      add(decoder, level, "in0", now, { attention = true })
+      add(decoder, level, "in1", now, {})
+    else
+      add(decoder, level, "up", now, { resample = nn.up })
+    end
+    for k = 1, cfg.num_blocks + 1 do
+      add(decoder, level, "block" .. k - 1, channels[level],
+        { repeated = true, skip = table.remove(skips) })
+    end
+  end
+  return encoder, decoder, channels
+end
+
+-- ---------------------------------------------------------------------- blocks
+
+-- The weights of a block; the first convolution of a decoder block also mixes the skip in.
+local function block_weights(rng, b, decoder, embedding)
+  local i, o = b.inputs, b.outputs
+  return {
+    emb_gain = rng({}, "zeros"),
+    emb_linear = rng({ o, embedding }, "normal"),
+    conv_res0 = rng({ o, 3, 3, decoder and i or o }, "normal"),
+    conv_res1 = rng({ o, 3, 3, o }, "normal"),
+    conv_skip = i ~= o and rng({ o, 1, 1, i }, "normal") or nil,
+    attn_qkv = b.attention and rng({ 3 * o, 1, 1, o }, "normal") or nil,
+    attn_proj = b.attention and rng({ o, 1, 1, o }, "normal") or nil,
+  }
+end
+
+-- x (n, h, w, inputs) -> (n, h', w', outputs), modulated by the embedding of the times (n, e).
+local function run_block(b, p, x, embedding, decoder, dropout)
+  local function skip(h) return p.conv_skip and nn.mp_conv(h, p.conv_skip) or h end
+  if b.resample then x = b.resample(x) end
+  if not decoder then x = nn.normalize(skip(x), 4) end -- over each pixel's channels
+  local y = nn.mp_conv(nn.mp_silu(x), p.conv_res0)
+  local modulation = nn.mp_conv(embedding, p.emb_linear, p.emb_gain) + 1
+  y = nn.mp_silu(y * fm.reshape(modulation, { x.shape[1], 1, 1, b.outputs }))
+  if dropout then y = dropout(y, b.layer) end
+  y = nn.mp_conv(y, p.conv_res1)
+  x = nn.mp_sum(decoder and skip(x) or x, y, BALANCE)
+  if b.attention then x = nn.mp_sum(x, nn.attention(x, p.attn_qkv, p.attn_proj), BALANCE) end
+  return fm.clip(x, -CLIP, CLIP)
+end
+
+-- ---------------------------------------------------------------------- times and classes
+
+-- Classes as sqrt(#classes) one-hot rows (n, classes); a label that is none of 0 .. classes - 1, such
+-- as -1, gives a row of zeros: the null class.
+local function one_hot(labels, classes, dtype)
+  local n = labels.shape[1]
+  local number = fm.broadcast(fm.reshape(fm.arange(classes, dtype), { 1, classes }), { n, classes })
+  return fm.eq(number, fm.broadcast(fm.reshape(labels, { n, 1 }), { n, classes }))
+    * math.sqrt(classes)
+end
+
+local function embed(p, s, t, labels, cfg)
+  local dim = cfg.model_channels * cfg.mult[1]
+  local e = nn.mp_sum(nn.mp_conv(nn.time_code(s, dim), p.emb_s),
+    nn.mp_conv(nn.time_code(t - s, dim), p.emb_dt), 0.5)
+  if cfg.classes > 0 then
+    if not labels then
+      errors.usage("the network has %d classes, but no labels were given", cfg.classes)
+    end
+    e = nn.mp_sum(e, nn.mp_conv(one_hot(labels, cfg.classes, s.dtype), p.emb_label), 0.5)
+  end
+  return nn.mp_silu(e)
+end
+
+local function check(cfg)
+  local shape, factor = cfg.shape, 2 ^ (#cfg.mult - 1)
+  if #shape ~= 3 or shape[1] ~= shape[2] or shape[1] % factor ~= 0 then
+    errors.usage("the net edm2 is for square images whose side is a multiple of %d (%d levels); "
+      .. "these data have the shape (%s)", factor, #cfg.mult, table.concat(shape, ", "))
+  elseif cfg.model_channels * cfg.mult[1] % 2 ~= 0 then
+    errors.usage("the net edm2: an even number of channels is expected at the first level, found %d",
+      cfg.model_channels * cfg.mult[1])
+  end
+end
+
+-- ---------------------------------------------------------------------- the network
+
+return function(cfg)
+  check(cfg)
+  local resolution, colours = cfg.shape[1], cfg.shape[3]
+  local encoder, decoder, channels = plan({ channels = colours, model_channels = cfg.model_channels,
+    mult = cfg.mult, num_blocks = cfg.num_blocks, attention = cfg.attention }, resolution)
+  local width, embedding = channels[1], math.max(table.unpack(channels))
+  local net = {}
+
+  function net.init(rng)
+    local p = {
+      emb_s = rng({ embedding, width }, "normal"),
+      emb_dt = rng({ embedding, width }, "normal"),
+      emb_label = cfg.classes > 0 and rng({ embedding, cfg.classes }, "normal") or nil,
+      weight = rng({ 1, WEIGHT_CODE }, "normal"),
+      out_conv = rng({ colours, 3, 3, width }, "normal"),
+      out_gain = rng({}, "zeros"),
+      enc = {}, dec = {},
+    }
+    for k, b in ipairs(encoder) do
+      p.enc[b.name] = k == 1 and rng({ width, 3, 3, b.inputs }, "normal")
+        or block_weights(rng, b, false, embedding)
+    end
+    for _, b in ipairs(decoder) do p.dec[b.name] = block_weights(rng, b, true, embedding) end
+    return p
+  end
+
+  -- Forced weight normalisation, of all but the gains.
+  net.renew = renew.of(function(w) return nn.normalize(w, renew.inner(w)) end)
+
+  function net.v(p, s, t, x, extra)
+    local labels, dropout = extra and extra.labels, extra and extra.dropout
+    local e = embed(p, s, t, labels, cfg)
+    local n = x.shape[1]
+    local h = fm.concat({ x / cfg.sigma, fm.ones({ n, resolution, resolution, 1 }, x.dtype) }, 4)
+    local skips = {}
+    for k, b in ipairs(encoder) do
+      h = k == 1 and nn.mp_conv(h, p.enc[b.name])
+        or run_block(b, p.enc[b.name], h, e, false, dropout)
+      skips[k] = h
+    end
+    for _, b in ipairs(decoder) do
+      if b.skip then h = nn.mp_cat(h, table.remove(skips)) end
+      h = run_block(b, p.dec[b.name], h, e, true, dropout)
+    end
+    return nn.mp_conv(h, p.out_conv, p.out_gain) * cfg.sigma
+  end
+
+  function net.weight(p, s, t)
+    local code = nn.mp_sum(nn.time_code(s, WEIGHT_CODE), nn.time_code(t, WEIGHT_CODE), 0.5)
+    return fm.reshape(nn.mp_conv(code, p.weight), { s.shape[1] })
+  end
+
+  return net
+end

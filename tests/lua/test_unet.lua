@@ -1,0 +1,250 @@
+-- The EDM2 flow-map U-Net: parameter counts, start, forced weight normalisation, and golden values
+-- of an independent implementation (tests/golden/make_unet.py).
+
+local t = require "harness"
+local fm = require "flowmap"
+local losses = require "flowmap.losses"
+local nets = require "flowmap.nets"
+local step = require "flowmap.step"
+local tree = require "flowmap.tree"
+
+local F64, F32 = "float64", "float32"
+local here = arg[0]:match "^(.*)/lua/[^/]*$" or "tests"
+
+local function build(set)
+  local cfg = { net = "edm2", shape = { 32, 32, 3 }, sigma = 0.5, model_channels = 8,
+    mult = { 1, 2 }, num_blocks = 1, attention = { 16 }, classes = 0 }
+  for key, value in pairs(set) do cfg[key] = value end
+  return nets.build(cfg), cfg
+end
+
+local function square(side) return { side, side, 3 } end
+
+-- Largest difference of two tensors, relative to the largest value of the second.
+local function difference(found, expected)
+  t.eq(found.shape, expected.shape)
+  local size = fm.max_reduce(fm.abs(expected)):item()
+  return fm.max_reduce(fm.abs(fm.cast(found, F64) - fm.cast(expected, F64))):item() / size
+end
+
+-- ---------------------------------------------------------------------- counts, start, renewal
+
+t.test("parameter counts are those of the reference", function()
+  local function count(set)
+    local trace = fm.trace() -- a traced value has a shape, but takes no memory
+    return tree.count(build(set).init(function(shape) return trace:full(shape, 0) end))
+  end
+  t.eq(count { model_channels = 128, mult = { 2, 2, 2 }, num_blocks = 4 }, 54673314, "CIFAR-10")
+  t.eq(count { model_channels = 128, mult = { 1, 2, 3, 4 }, num_blocks = 3, attention = { 16, 8 },
+    shape = square(64) }, 124264485, "64x64")
+  t.eq(count { model_channels = 32, mult = { 2, 2, 2 }, num_blocks = 2 }, 2150486, "small")
+end)
+
+t.test("at the start v = 0, and w(s,t) has the size of one", function()
+  local net = build { shape = square(8), attention = { 8 } }
+  local params = net.init(nets.rng(1, F32))
+  net.renew(params)
+  local s = fm.uniform({ 64 }, { seed = 1, stream = "s" })
+  local time = fm.uniform({ 64 }, { seed = 1, stream = "t" })
+  local x = fm.normal({ 64, 8, 8, 3 }, { seed = 1, stream = "x" })
+  local v = net.v(params, s, time, x)
+  t.eq(v.shape, { 64, 8, 8, 3 })
+  t.eq(fm.max_reduce(fm.abs(v)):item(), 0.0)
+  local w = net.weight(params, s, time)
+  t.eq(w.shape, { 64 })
+  t.near(fm.mean(fm.square(w)):item(), 1, 0.7)
+end)
+
+t.test("with a gain, the output has the size of the data", function()
+  local net = build { shape = square(16), model_channels = 64, attention = { 16 } }
+  local params = net.init(nets.rng(3, F32))
+  params.out_gain = fm.tensor(1)
+  local n = 4
+  local x = 0.5 * fm.normal({ n, 16, 16, 3 }, { seed = 1, stream = "x" })
+  local v = net.v(params, fm.full({ n }, 0.3), fm.full({ n }, 0.8), x)
+  t.near(math.log(math.sqrt(fm.mean(fm.square(v)):item()) / 0.5), 0, math.log(3))
+end)
+
+t.test("renewed weights have unit RMS per output; gains stay; renewal repeats itself", function()
+  local net = build { classes = 3 }
+  local params = net.init(nets.rng(1, F64))
+  params.out_gain = fm.tensor(0.7, F64)
+  params.enc["32x32_conv"] = params.enc["32x32_conv"] * 3
+  net.renew(params)
+  tree.each(function(w, name)
+    if #w.shape == 0 then return end
+    local axes = {}
+    for k = 2, #w.shape do axes[k - 1] = k end
+    local off = fm.max_reduce(fm.abs(fm.mean(fm.square(w), axes) - 1)):item()
+    t.near(off, 0, 1e-3, name) -- the denominator's 1e-4, felt by weights of few values
+  end, params)
+  t.eq(params.out_gain:item(), 0.7)
+  local function bits()
+    local parts = {}
+    tree.each(function(w) parts[#parts + 1] = fm.bytes(w) end, params)
+    return table.concat(parts)
+  end
+  local once = tree.map(function(w) return w * 1 end, params)
+  net.renew(params)
+  tree.each(function(w, name)
+    local again = params
+    for part in name:gmatch "[^.]+" do again = again[part] end
+    if #w.shape > 0 then t.near(difference(again, w), 0, 3e-4, name) end
+  end, once)
+  for _ = 1, 4 do net.renew(params) end -- its fixed point is RMS = 1 - 1e-4
+  local before = bits()
+  net.renew(params)
+  t.eq(bits() == before, true)
+end)
+
+t.test("averages follow renewed weights: e = d e' + (1-d) w*", function()
+  local net = build { shape = square(8), attention = {} }
+  local params = net.init(nets.rng(1, F64))
+  local opt = fm.optimiser { kind = "adamw", params = params, b1 = 0.9, b2 = 0.999, eps = 1e-8,
+    weight_decay = 0, clip = 0, ema = { 0.9, 0.5 } }
+  local was = tree.map(function(w) return w * 1 end, opt:ema(2))
+  opt:update(tree.map(function(w) return fm.full(w.shape, 0.1, F64) end, params), 0.05, 1)
+  net.renew(params, { { decay = 0.9, params = opt:ema(1) }, { decay = 0.5, params = opt:ema(2) } })
+  local e, w, e0 = opt:ema(2).out_conv, params.out_conv, was.out_conv
+  t.near(difference(e, 0.5 * e0 + 0.5 * w), 0, 1e-14)
+  t.near(opt:ema(2).out_gain:item(), 0.5 * params.out_gain:item(), 1e-15)
+end)
+
+t.test("images of a wrong shape are refused", function()
+  t.raises(function() build { shape = { 6, 6, 3 }, mult = { 1, 1, 1 } } end,
+    "side is a multiple of 4 %(3 levels%); these data have the shape %(6, 6, 3%)")
+  t.raises(function() build { shape = { 2 } } end, "square images")
+end)
+
+t.test("a network with classes asks for labels", function()
+  local net = build { shape = square(8), classes = 2, attention = {} }
+  local params = net.init(nets.rng(1, F32))
+  local one = fm.ones { 1 }
+  t.raises(function() net.v(params, one, one, fm.zeros { 1, 8, 8, 3 }) end, "has 2 classes")
+end)
+
+-- ---------------------------------------------------------------------- golden values
+
+local function numbers_of(text)
+  local list = {}
+  for n in text:gmatch "[^,]+" do list[#list + 1] = math.tointeger(tonumber(n)) end
+  return list
+end
+
+local function load(name)
+  local G, meta = fm.load_safetensors(("%s/golden/unet-%s.safetensors"):format(here, name))
+  local net, cfg = build { shape = square(tonumber(meta.resolution)), sigma = tonumber(meta.sigma),
+    model_channels = math.tointeger(tonumber(meta.model_channels)), mult = numbers_of(meta.mult),
+    num_blocks = math.tointeger(tonumber(meta.num_blocks)), attention = numbers_of(meta.attention),
+    classes = math.tointeger(tonumber(meta.classes)) }
+  cfg.eta, cfg.rate = tonumber(meta.eta), tonumber(meta.dropout)
+  cfg.interpolant, cfg.times, cfg.stop, cfg.off_weight = "linear", "uniform", "default", 1
+  return G, net, cfg
+end
+
+-- frac(k^2 phi) for k from a hash of the name on, [0, 1): the numbers that the golden values are
+-- made from (make_unet.py), in operations that IEEE arithmetic fixes to the last bit.
+local function numbers(name, shape)
+  local h, count = 2166136261, 1
+  for c in name:gmatch "." do h = ((h ~ c:byte()) * 16777619) & 0xffffffff end
+  for _, n in ipairs(shape) do count = count * n end
+  local k = fm.arange(count, F64) + (h & 0xfffff)
+  local x = fm.square(k) * 0.6180339887498949
+  return fm.reshape(x - fm.floor(x), shape)
+end
+
+local function parameters(net, dtype)
+  local trace = fm.trace()
+  local like = net.init(function(shape) return trace:full(shape, 0) end)
+  return tree.map(function(w, name)
+    local u = numbers(name, w.shape)
+    return fm.cast(#w.shape == 0 and u + 0.5 or (u - 0.5) * 3, dtype)
+  end, like)
+end
+
+local function near(found, expected, bound, what)
+  t.near(difference(found, expected), 0, bound, what)
+end
+
+-- float64: both sides err by rounding alone. float32: see golden/README.md.
+local BOUND = { [F64] = 1e-10, [F32] = 1e-4 }
+
+local function rows_of(G, dtype)
+  local it = {}
+  for _, key in ipairs { "x0", "x1", "a", "c", "label", "dx" } do it[key] = fm.cast(G[key], dtype) end
+  it.s, it.t = fm.minimum(it.a, it.c), fm.maximum(it.a, it.c)
+  return it
+end
+
+local function check_network(name, dtype)
+  local G, net, cfg = load(name)
+  local p, it, bound = parameters(net, dtype), rows_of(G, dtype), BOUND[dtype]
+  local extra = cfg.classes > 0 and { labels = it.label } or nil
+  local one = fm.ones(it.s.shape, dtype)
+  local v, ds = fm.jvp(function(s) return net.v(p, s, it.t, it.x0, extra) end, it.s, one)
+  local _, dt = fm.jvp(function(time) return net.v(p, it.s, time, it.x0, extra) end, it.t, one)
+  local _, dv = fm.jvp(function(x) return net.v(p, it.s, it.t, x, extra) end, it.x0, it.dx)
+  near(net.v(p, it.s, it.t, it.x0, extra), G.v, bound, "v")
+  near(v, G.v, bound, "v")
+  near(net.weight(p, it.s, it.t), G.w, bound, "w")
+  near(ds, G.ds, bound, "d/ds v")
+  near(dt, G.dt, bound, "d/dt v")
+  near(dv, G.dv, bound, "grad v dx")
+end
+
+-- Three projections of every gradient, and its norm, in the golden order.
+local function check_gradients(grads, expected, bound)
+  local k = 0
+  tree.each(function(g, name)
+    k = k + 1
+    g = fm.cast(g, F64)
+    local norm = expected:get(k, 4)
+    t.near(math.sqrt(fm.sum(fm.square(g)):item()), norm, bound * norm, name .. ", norm")
+    for j = 1, 3 do
+      local u = numbers(name .. " " .. j, g.shape) - 0.5
+      local length = math.sqrt(fm.sum(fm.square(u)):item())
+      t.near(fm.sum(g * u):item(), expected:get(k, j), bound * norm * length, name)
+    end
+  end, grads)
+  t.eq(k, expected.shape[1])
+end
+
+local function check_batch(name, method, dtype)
+  local G, net, cfg = load(name)
+  local p, it, n = parameters(net, dtype), rows_of(G, dtype), #G.a
+  local loss = losses.find(method)
+  cfg.stop = loss.stops[1]
+  local job = { net = net, cfg = cfg, loss = loss }
+  local draws = { x0 = it.x0, x1 = it.x1, a = fm.reshape(it.a, { n, 1 }),
+    c = fm.reshape(it.c, { n, 1 }), labels = cfg.classes > 0 and it.label or nil, g = loss.args.g }
+  local seen = 0
+  function draws.dropout(x, layer)
+    seen = seen + 1
+    local keep = fm.le(fm.full(x.shape, cfg.rate, F64), numbers("mask " .. layer, x.shape))
+    return x * fm.cast(keep / (1 - cfg.rate), dtype)
+  end
+  local nd = math.floor(cfg.eta * n)
+  local each
+  local total, grads = fm.value_and_grad(function(params)
+    local on, off = step.losses(job, params, draws, nd, n)
+    each = fm.concat({ on, off }, 1)
+    return fm.mean(each)
+  end)(p)
+  t.eq(seen > 0, true)
+  near(total, fm.mean(G[method .. ".loss"]), BOUND[dtype], "mean loss")
+  check_gradients(grads, G[method .. ".grad"], BOUND[dtype])
+end
+
+for _, name in ipairs { "small", "heads", "levels" } do
+  for _, dtype in ipairs { F64, F32 } do
+    t.test(("%s: v, w and derivatives (%s)"):format(name, dtype), function()
+      check_network(name, dtype)
+    end)
+    for _, method in ipairs { "lsd", "esd", "psd-m" } do
+      t.test(("%s: batch of %s, with dropout on its diagonal (%s)"):format(name, method, dtype),
+        function() check_batch(name, method, dtype) end)
+    end
+  end
+end
+
+t.done()
