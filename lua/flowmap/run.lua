@@ -34,7 +34,8 @@ local function manifest(job, inputs, started, result)
   return {
     experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
     steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
-    dataset = { name = cfg.data, hash = data.hash(job.set), size = cfg.dataset_size },
+    dataset = { name = cfg.data, title = job.set.title or cfg.data, size = cfg.dataset_size,
+      hash = job.set.hash or data.hash(job.set), count = job.set.count },
     revision = revision(), version = info.version, isa = info.isa,
     precision = cfg.precision, bfloat16 = cfg.precision == "bfloat16" and info.bfloat16 or nil,
     blas = info.blas,
