@@ -146,7 +146,7 @@ static void read_arg(lua_State *L, reader *r, char kind) {
   case 'o': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg) - 1; break;
   case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
   case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
-  case 'd': r->attr.f[1] = bind_dtype(L, r->arg, FM_F32) == FM_F64; break;
+  case 'd': r->attr.f[1] = (double)bind_dtype(L, r->arg, FM_F32); break;
   case 's':
     bind_shape(L, r->arg, &s);
     r->attr = fm_attr_shape(&s);

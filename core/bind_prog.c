@@ -53,7 +53,7 @@ static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), 
   bind_shape(L, 2, &sig.shape);
   fm_attr a = fm_attr_shape(&sig.shape);
   a.i[7] = bind_stream(L, 3);
-  a.f[1] = bind_dtype(L, 4, FM_F32) == FM_F64;
+  a.f[1] = (double)bind_dtype(L, 4, FM_F32);
   const fm_op *op = lua_toboolean(L, lua_upvalueindex(1)) ? &fm_op_normal : &fm_op_uniform;
   bind_push_traced(L, 1, fm_emit(tr->p, op, 0, NULL, &a));
   return 1;

@@ -17,7 +17,7 @@ void bind_push_tensor(lua_State *L, fm_tensor *t) {
   value *x = new_value(L);
   x->t = t;
   /* Bytes outside Lua count for its collector: else dropped tensors pile up unseen. */
-  if (t->bytes >= 1024) lua_gc(L, LUA_GCSTEP, (int)(t->bytes >> 10));
+  if (t->bytes >= 1024 && !t->map) lua_gc(L, LUA_GCSTEP, (int)(t->bytes >> 10));
 }
 
 void bind_push_traced(lua_State *L, int trace, fm_val v) {
@@ -121,7 +121,8 @@ fm_dtype bind_dtype(lua_State *L, int arg, fm_dtype otherwise) {
   const char *name = lua_tostring(L, arg);
   if (name && strcmp(name, "float32") == 0) return FM_F32;
   if (name && strcmp(name, "float64") == 0) return FM_F64;
-  bind_fail(L, FM_EUSAGE, "number format '%s' found, expected 'float32' or 'float64'",
+  if (name && strcmp(name, "uint8") == 0) return FM_U8;
+  bind_fail(L, FM_EUSAGE, "number format '%s' found, expected 'float32', 'float64' or 'uint8'",
             name ? name : luaL_typename(L, arg));
   return FM_F32;
 }
@@ -149,6 +150,14 @@ static void table_shape(lua_State *L, int arg, fm_shape *s) {
   lua_pop(L, 1);
 }
 
+/* A value from Lua; a byte must be one. */
+static void put(lua_State *L, fm_tensor *t, int64_t at, double x) {
+  if (t->dtype == FM_U8 && !(x >= 0 && x <= 255 && x == (int)x))
+    bind_fail(L, FM_EUSAGE, "tensor: value %d is %f, expected a whole number from 0 to 255 (uint8)",
+              (int)at + 1, x);
+  fm_tensor_set(t, at, x);
+}
+
 static void fill_from(lua_State *L, fm_tensor *t, int depth, int64_t *at) {
   if (depth == t->shape.nd) {
     int isnum;
@@ -156,7 +165,7 @@ static void fill_from(lua_State *L, fm_tensor *t, int depth, int64_t *at) {
     if (!isnum)
       bind_fail(L, FM_EUSAGE, "tensor: value %d is a %s, expected a number", (int)*at + 1,
                 luaL_typename(L, -1));
-    fm_tensor_set(t, (*at)++, x);
+    put(L, t, (*at)++, x);
     return;
   }
   int64_t n = lua_istable(L, -1) ? (int64_t)luaL_len(L, -1) : -1;
@@ -194,7 +203,7 @@ static int make_full(lua_State *L) { /* fm.full(shape, number [, dtype]) */
   fm_tensor *t = fm_tensor_new(bind_ctx(L), bind_dtype(L, 3, FM_F32), &s);
   bind_push_tensor(L, t);
   int64_t n = fm_shape_count(&s);
-  for (int64_t k = 0; x != 0 && k < n; k++) fm_tensor_set(t, k, x);
+  for (int64_t k = 0; x != 0 && k < n; k++) put(L, t, k, x);
   return 1;
 }
 
@@ -202,7 +211,7 @@ static int make_arange(lua_State *L) { /* fm.arange(n [, dtype]): 0 .. n-1 */
   fm_shape s = {1, {luaL_checkinteger(L, 1)}};
   fm_tensor *t = fm_tensor_new(bind_ctx(L), bind_dtype(L, 2, FM_F32), &s);
   bind_push_tensor(L, t);
-  for (int64_t k = 0; k < s.d[0]; k++) fm_tensor_set(t, k, (double)k);
+  for (int64_t k = 0; k < s.d[0]; k++) put(L, t, k, (double)k);
   return 1;
 }
 
@@ -213,6 +222,8 @@ static int make_random(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_getfield(L, 2, "dtype");
   fm_dtype dtype = bind_dtype(L, lua_gettop(L), FM_F32);
+  if (dtype == FM_U8)
+    bind_fail(L, FM_EUSAGE, "random numbers: uint8 found, expected 'float32' or 'float64'");
   lua_getfield(L, 2, "seed");
   lua_getfield(L, 2, "stream");
   lua_getfield(L, 2, "step");
@@ -296,6 +307,8 @@ static int tensor_copy_from(lua_State *L) {
   if (t->dtype != u->dtype || !fm_shape_eq(&t->shape, &u->shape))
     bind_fail(L, FM_EUSAGE, "copy_from: %s %s found, expected %s %s", fm_dtype_name(u->dtype),
               fm_shape_text(&u->shape, a), fm_dtype_name(t->dtype), fm_shape_text(&t->shape, b));
+  if (t->map)
+    bind_fail(L, FM_EUSAGE, "copy_from: the tensor lies in a packed file, which is read-only");
   memcpy(t->data, u->data, t->bytes);
   lua_settop(L, 1);
   return 1;

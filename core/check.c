@@ -56,6 +56,33 @@ static fm_tensor *random_like(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape
 
 /* ------------------------------------------------------------------ running small programs */
 
+/* Row numbers and bytes are whole numbers, and never differentiated. */
+static bool is_bytes(const fm_sample *s, int k) { return s->bytes >> k & 1; }
+static bool is_whole(const fm_sample *s, int k) { return (s->whole | s->bytes) >> k & 1; }
+
+static fm_sig sig_of(const fm_sample *s, int k, fm_dtype dtype) {
+  return (fm_sig){is_bytes(s, k) ? FM_U8 : dtype, s->in[k]};
+}
+
+/* Operand k; bytes take every value. */
+static fm_tensor *operand(fm_ctx *ctx, const fm_sample *s, int k, fm_dtype dtype) {
+  double lo = is_bytes(s, k) ? 0 : s->lo, hi = is_bytes(s, k) ? 256 : s->hi;
+  fm_tensor *x = random_like(ctx, dtype, &s->in[k], lo, hi, (uint32_t)k);
+  if (x == NULL || !is_whole(s, k)) return x;
+  fm_sig sig = sig_of(s, k, dtype);
+  fm_tensor *whole = fm_tensor_new(ctx, sig.dtype, &sig.shape);
+  for (int64_t i = 0; whole && i < fm_shape_count(&s->in[k]); i++)
+    fm_tensor_set(whole, i, floor(fm_tensor_get(x, i)));
+  fm_tensor_drop(x);
+  return whole;
+}
+
+/* A direction to move operand k along: none for whole numbers. */
+static fm_tensor *direction(fm_ctx *ctx, const fm_sample *s, int k, uint32_t stream) {
+  double size = is_whole(s, k) ? 0 : 1;
+  return random_like(ctx, FM_F64, &s->in[k], -size, size, stream);
+}
+
 /* Which derivative of the operation a small program computes. */
 typedef enum deriv { VALUE, JVP, VJP, JVP_JVP, VJP_JVP } deriv;
 
@@ -70,7 +97,10 @@ static fm_val make(trial *t, fm_prog *p, const fm_val *x) {
 static fm_err build(trial *t, fm_prog *p, deriv d, const fm_sig *result, int *nout) {
   fm_val x[MAX_IN], dx[MAX_IN], ddx[MAX_IN], g[MAX_IN];
   int n = t->s->nin;
-  for (int k = 0; k < n; k++) x[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
+  for (int k = 0; k < n; k++) {
+    fm_sig sig = sig_of(t->s, k, FM_F64);
+    x[k] = fm_input(p, FM_SHARED, &sig);
+  }
   for (int k = 0; k < n; k++) dx[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
   for (int k = 0; k < n; k++) ddx[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
   fm_val u = fm_input(p, FM_SHARED, result), y = make(t, p, x), dy = y, ddy;
@@ -124,7 +154,7 @@ static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u,
   fm_err err = y ? FM_OK : FM_ENOMEM;
   memset(out->data, 0, out->bytes);
   for (int k = 0; k < t->s->nin && err == FM_OK; k++)
-    if (!(moved[k] = fm_tensor_new(t->ctx, FM_F64, &t->s->in[k]))) err = FM_ENOMEM;
+    if (!(moved[k] = fm_tensor_new(t->ctx, t->x[k]->dtype, &t->s->in[k]))) err = FM_ENOMEM;
   for (int j = 0; j < 4 && err == FM_OK; j++) {
     for (int k = 0; k < t->s->nin; k++)
       for (int64_t i = 0; i < fm_shape_count(&t->s->in[k]); i++)
@@ -168,8 +198,7 @@ static fm_err check_values(trial *t, fm_dtype dtype) {
   fm_err err = FM_OK;
   int was = fm_isa();
   for (int k = 0; k < t->s->nin; k++)
-    if (!(x[k] = random_like(t->ctx, dtype, &t->s->in[k], t->s->lo, t->s->hi, (uint32_t)k)))
-      err = FM_ENOMEM;
+    if (!(x[k] = operand(t->ctx, t->s, k, dtype))) err = FM_ENOMEM;
   for (int isa = 0; isa < FM_NISA && err == FM_OK; isa++) {
     if (fm_set_isa(isa) != isa) break;
     fm_tensor *y = fm_apply(t->ctx, t->op, t->s->nin, x, &t->s->attr);
@@ -190,7 +219,7 @@ static fm_err check_rules(trial *t) {
   static const char *first[2] = {"jvp = difference", "<u,Jv> = <J'u,v>"};
   static const char *second[2] = {"jvp of jvp = difference", "vjp of jvp: adjoint"};
   fm_sig in[MAX_IN], sig;
-  for (int k = 0; k < t->s->nin; k++) in[k] = (fm_sig){FM_F64, t->s->in[k]};
+  for (int k = 0; k < t->s->nin; k++) in[k] = sig_of(t->s, k, FM_F64);
   fm_err err = fm_infer(t->ctx, t->op, t->s->nin, in, &t->s->attr, &sig);
   if (err != FM_OK) return err;
   fm_tensor *u = random_like(t->ctx, sig.dtype, &sig.shape, -1, 1, 99);
@@ -204,18 +233,10 @@ static fm_err check_rules(trial *t) {
 static fm_err check_sample(trial *t) {
   fm_err err = FM_OK;
   for (int k = 0; k < t->s->nin && err == FM_OK; k++) {
-    uint32_t j = (uint32_t)k;
-    t->x[k] = random_like(t->ctx, FM_F64, &t->s->in[k], t->s->lo, t->s->hi, j);
-    t->dx[k] = random_like(t->ctx, FM_F64, &t->s->in[k], -1, 1, 10 + j);
-    t->ddx[k] = random_like(t->ctx, FM_F64, &t->s->in[k], -1, 1, 20 + j);
+    t->x[k] = operand(t->ctx, t->s, k, FM_F64);
+    t->dx[k] = direction(t->ctx, t->s, k, 10 + (uint32_t)k);
+    t->ddx[k] = direction(t->ctx, t->s, k, 20 + (uint32_t)k);
     if (!t->x[k] || !t->dx[k] || !t->ddx[k]) err = FM_ENOMEM;
-    /* Row numbers are not differentiated: whole numbers, and no direction. */
-    bool whole = (t->op == &fm_op_gather || t->op == &fm_op_scatter) && k == 1;
-    for (int64_t i = 0; err == FM_OK && whole && i < fm_shape_count(&t->s->in[k]); i++) {
-      fm_tensor_set(t->x[k], i, floor(fm_tensor_get(t->x[k], i)));
-      fm_tensor_set(t->dx[k], i, 0);
-      fm_tensor_set(t->ddx[k], i, 0);
-    }
   }
   if (err == FM_OK) err = check_values(t, FM_F32);
   if (err == FM_OK) err = check_values(t, FM_F64);

@@ -67,14 +67,21 @@ void fm_fail_alloc(fm_ctx *ctx, long k); /* tests: the k-th allocation from now 
 
 /* ------------------------------------------------------------------ tensors */
 
-typedef enum fm_dtype { FM_F32 = 0, FM_F64 = 1 } fm_dtype;
+/*
+** FM_U8 is storage for images: it is made, sliced by rows, cast and read by the operation pixels;
+** every other operation refuses it with a sentence.
+*/
+typedef enum fm_dtype { FM_F32 = 0, FM_F64 = 1, FM_U8 = 2 } fm_dtype;
 
 typedef struct fm_shape {
   int nd;                 /* rank, 0 (a scalar) .. FM_MAX_DIMS */
   int64_t d[FM_MAX_DIMS]; /* sizes, outermost first; unused entries are 0 */
 } fm_shape;
 
-/* Row-major, contiguous, 64-byte aligned values. `data` may be written by its owner only. */
+/*
+** Row-major, contiguous, 64-byte aligned values. `data` may be written by its owner only, and never
+** when it lies in a mapped file: those pages are read-only.
+*/
 typedef struct fm_tensor {
   fm_ctx *ctx;
   void *data;
@@ -82,19 +89,27 @@ typedef struct fm_tensor {
   fm_shape shape;
   fm_dtype dtype;
   int refs;
+  void *map; /* the mapped file that `data` lies in, NULL: memory from fm_alloc */
+  size_t map_bytes;
 } fm_tensor;
 
 size_t fm_dtype_size(fm_dtype dtype);
-const char *fm_dtype_name(fm_dtype dtype); /* "float32", "float64" */
+const char *fm_dtype_name(fm_dtype dtype); /* "float32", "float64", "uint8" */
 int64_t fm_shape_count(const fm_shape *s); /* number of values; 1 for a scalar */
 bool fm_shape_eq(const fm_shape *a, const fm_shape *b);
 const char *fm_shape_text(const fm_shape *s, char buf[96]); /* "(2, 3)"; returns buf */
 
 fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape); /* zeros */
+/*
+** A tensor over bytes from fm_alloc, or inside a mapping (map not NULL) that dropping it undoes.
+** NULL on failure, and then the caller still owns the memory.
+*/
+fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, void *data, void *map,
+                          size_t map_bytes);
 fm_tensor *fm_tensor_keep(fm_tensor *t);
-void fm_tensor_drop(fm_tensor *t);                   /* NULL is allowed */
-double fm_tensor_get(const fm_tensor *t, int64_t i); /* flat index, as double */
-void fm_tensor_set(fm_tensor *t, int64_t i, double value);
+void fm_tensor_drop(fm_tensor *t);                         /* NULL is allowed */
+double fm_tensor_get(const fm_tensor *t, int64_t i);       /* flat index, as double */
+void fm_tensor_set(fm_tensor *t, int64_t i, double value); /* uint8: the nearest of 0..255 */
 bool fm_tensor_finite(const fm_tensor *t, int64_t *where); /* flat index of the first NaN/inf */
 
 /* ------------------------------------------------------------------ linear algebra, sorting */

@@ -13,6 +13,11 @@ static const char magic[8] = "\x93NUMPY\x01"; /* and the final NUL: minor versio
 enum { PROLOGUE = 10, ALIGN = 64, MAX_HEADER = 65535 };
 
 fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
+  if (t->dtype == FM_U8)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "cannot write '%.400s': a uint8 tensor found, expected float32 or "
+                   "float64",
+                   path);
   char head[4 * ALIGN], dims[32 * FM_MAX_DIMS] = "";
   size_t at = 0;
   for (int i = 0; i < t->shape.nd; i++) {

@@ -118,6 +118,10 @@ static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *ten
       return fm_fail(ctx, FM_EUSAGE, "save '%s': tensor name '%s' %s", path,
                      fm_shown(tensors[i].name, shown), fault);
     }
+    if (t->dtype == FM_U8) {
+      return fm_fail(ctx, FM_EUSAGE, "save '%s': tensor '%s' is uint8, expected float32 or float64",
+                     path, fm_shown(tensors[i].name, shown));
+    }
     if (!fm_tensor_finite(t, &where)) {
       return fm_fail(ctx, FM_ENUMERIC,
                      "save '%s': tensor '%s' has %g at position %lld, expected "

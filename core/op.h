@@ -15,7 +15,8 @@ enum {
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
   FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
   FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
-  FM_STACKS_SUMS = 64 /* y(a, d): a sum over axis 0 of both: summands can be one call */
+  FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
+  FM_BYTES = 128       /* operands may be uint8; all other operations refuse them */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
@@ -53,7 +54,9 @@ typedef struct fm_sample {
   int nin;
   fm_shape in[3];
   fm_attr attr;
-  double lo, hi; /* operands are uniform on [lo, hi) */
+  double lo, hi;  /* operands are uniform on [lo, hi) */
+  unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
+  unsigned bytes; /* bit k: and those are uint8 */
 } fm_sample;
 
 #define FM_MAX_SAMPLES 4

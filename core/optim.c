@@ -91,6 +91,9 @@ static fm_err check_params(fm_ctx *ctx, int n, fm_tensor *const *params) {
   for (int i = 0; i < n; i++) {
     if (params[i] == NULL)
       return fm_fail(ctx, FM_EUSAGE, "optimiser: parameter %d is missing", i + 1);
+    if (params[i]->dtype == FM_U8)
+      return fm_fail(ctx, FM_EUSAGE,
+                     "optimiser: parameter %d is uint8, expected float32 or float64", i + 1);
     for (int j = 0; j < i; j++)
       if (params[i]->data == params[j]->data)
         return fm_fail(ctx, FM_EUSAGE,

@@ -2,12 +2,19 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fm.h"
 
-size_t fm_dtype_size(fm_dtype dtype) { return dtype == FM_F64 ? sizeof(double) : sizeof(float); }
+size_t fm_dtype_size(fm_dtype dtype) {
+  static const size_t size[] = {[FM_F32] = sizeof(float), [FM_F64] = sizeof(double), [FM_U8] = 1};
+  return size[dtype];
+}
 
-const char *fm_dtype_name(fm_dtype dtype) { return dtype == FM_F64 ? "float64" : "float32"; }
+const char *fm_dtype_name(fm_dtype dtype) {
+  static const char *const name[] = {[FM_F32] = "float32", [FM_F64] = "float64", [FM_U8] = "uint8"};
+  return name[dtype];
+}
 
 int64_t fm_shape_count(const fm_shape *s) {
   int64_t n = 1;
@@ -43,23 +50,31 @@ static bool shape_bytes(const fm_shape *s, fm_dtype dtype, size_t *bytes) {
   return true;
 }
 
+static bool check_shape(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, size_t *bytes) {
+  char buf[96];
+  if (shape_bytes(shape, dtype, bytes)) return true;
+  fm_fail(ctx, FM_EUSAGE, "tensor: the shape %s is negative or too large to address",
+          fm_shape_text(shape, buf));
+  return false;
+}
+
+fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, void *data, void *map,
+                          size_t map_bytes) {
+  size_t bytes;
+  if (!check_shape(ctx, dtype, shape, &bytes)) return NULL;
+  fm_tensor *t = fm_alloc(ctx, sizeof *t);
+  if (t) *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1, map, map_bytes};
+  return t;
+}
+
 fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape) {
   size_t bytes;
-  if (!shape_bytes(shape, dtype, &bytes)) {
-    char buf[96];
-    fm_fail(ctx, FM_EUSAGE, "tensor: the shape %s is negative or too large to address",
-            fm_shape_text(shape, buf));
-    return NULL;
-  }
-  fm_tensor *t = fm_alloc(ctx, sizeof *t);
-  if (t == NULL) return NULL;
+  if (!check_shape(ctx, dtype, shape, &bytes)) return NULL;
   void *data = fm_alloc(ctx, bytes);
-  if (data == NULL) {
-    fm_free(ctx, t, sizeof *t);
-    return NULL;
-  }
+  if (data == NULL) return NULL;
   memset(data, 0, bytes);
-  *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1};
+  fm_tensor *t = fm_tensor_over(ctx, dtype, shape, data, NULL, 0);
+  if (t == NULL) fm_free(ctx, data, bytes);
   return t;
 }
 
@@ -70,23 +85,36 @@ fm_tensor *fm_tensor_keep(fm_tensor *t) {
 
 void fm_tensor_drop(fm_tensor *t) {
   if (t == NULL || --t->refs > 0) return;
-  fm_free(t->ctx, t->data, t->bytes);
+  if (t->map)
+    munmap(t->map, t->map_bytes);
+  else
+    fm_free(t->ctx, t->data, t->bytes);
   fm_free(t->ctx, t, sizeof *t);
 }
 
 double fm_tensor_get(const fm_tensor *t, int64_t i) {
-  return t->dtype == FM_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+  switch (t->dtype) {
+  case FM_F64: return ((const double *)t->data)[i];
+  case FM_U8: return ((const uint8_t *)t->data)[i];
+  default: return (double)((const float *)t->data)[i];
+  }
+}
+
+static uint8_t byte_of(double value) {
+  if (!(value > 0)) return 0; /* a NaN, too */
+  return value >= 255 ? 255 : (uint8_t)(value + 0.5);
 }
 
 void fm_tensor_set(fm_tensor *t, int64_t i, double value) {
-  if (t->dtype == FM_F64)
-    ((double *)t->data)[i] = value;
-  else
-    ((float *)t->data)[i] = (float)value;
+  switch (t->dtype) {
+  case FM_F64: ((double *)t->data)[i] = value; break;
+  case FM_U8: ((uint8_t *)t->data)[i] = byte_of(value); break;
+  default: ((float *)t->data)[i] = (float)value;
+  }
 }
 
 bool fm_tensor_finite(const fm_tensor *t, int64_t *where) {
-  int64_t n = fm_shape_count(&t->shape);
+  int64_t n = t->dtype == FM_U8 ? 0 : fm_shape_count(&t->shape);
   for (int64_t i = 0; i < n; i++)
     if (!isfinite(fm_tensor_get(t, i))) {
       if (where) *where = i;

@@ -1,7 +1,8 @@
 /*
-** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor multiplies
-** pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are packed as pairs
-** of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies, neighbours swapped.
+** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor
+** multiplies pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are
+** packed as pairs of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies,
+** neighbours swapped.
 */
 #ifdef FM_RULES
 
@@ -47,31 +48,35 @@ static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k) {
 #endif
 /* ------------------------------------------------------------------ by float32 */
 
-/* The instruction's cut of k, and blocks of a and b. */
+/* The cut of k that the instruction's kernel makes too; for COLUMNS or less, gemm() makes none. */
 #define DEPTH 512
 #define ROWS 128
-#define COLUMNS 128
+#define COLUMNS 256
 
 /* To bfloat16, to nearest even, as the instruction vcvtne2ps2bf16 does: below 2^-126 to 0. */
-static T round_bf16(T x) {
+static inline T round_bf16(T x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);
-  if ((u & 0x7F800000) == 0) u &= 0x80000000;
-  u = x == x ? u + 0x7FFF + (u >> 16 & 1) : u | 0x400000;
+  u = (u & 0x7F800000) == 0 ? u & 0x80000000 : u;
+  u = (u & 0x7FFFFFFF) > 0x7F800000 ? u | 0x400000 : u + 0x7FFF + (u >> 16 & 1);
   u &= 0xFFFF0000;
   memcpy(&x, &u, sizeof x);
   return x;
 }
 
-/* out: (m, n) <- op(x) rounded. Its rows, or its columns, are the inner dimension: of these, k are
-   there and neighbours change places. */
-static void copy_rounded(bool transposed, bool rows, int64_t m, int64_t n, int64_t k, const T *x,
-                         int64_t ldx, T *out) {
-  for (int64_t i = 0; i < m; i++)
-    for (int64_t j = 0; j < n; j++) {
-      T value = (rows ? i : j) < k ? x[transposed ? j * ldx + i : i * ldx + j] : 0;
-      out[rows ? (i ^ 1) * n + j : i * n + (j ^ 1)] = round_bf16(value);
-    }
+/* out: (m, n) <- x rounded, with the first two rows (`down`) or columns swapped, the next two, and
+   so on; a last one without a neighbour has 0 as such. */
+static void copy_rounded(bool down, int64_t m, int64_t n, const T *x, int64_t ldx, T *out,
+                         int64_t ld) {
+  if (down && m % 2) memset(out + (m - 1) * ld, 0, (size_t)n * sizeof(T));
+  for (int64_t i = 0; i < m; i++, x += ldx) {
+    T *to = out + (down ? i ^ 1 : i) * ld;
+    if (down)
+      for (int64_t j = 0; j < n; j++) to[j] = round_bf16(x[j]);
+    else
+      for (int64_t j = 0; j < n; j += 2)
+        to[j] = j + 1 < n ? round_bf16(x[j + 1]) : 0, to[j + 1] = round_bf16(x[j]);
+  }
 }
 
 static void emulated(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
@@ -80,16 +85,17 @@ static void emulated(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T 
   if (k == 0) FM_FN(gemm)(ta, tb, m, n, k, a, lda, b, ldb, accumulate, y, ldy);
   for (int64_t p = 0; p < k; p += DEPTH)
     for (int64_t j = 0; j < n; j += COLUMNS) {
-      int64_t part = k - p < DEPTH ? k - p : DEPTH, depth = (part + 1) / 2 * 2;
-      int64_t width = n - j < COLUMNS ? n - j : COLUMNS;
-      copy_rounded(tb, true, depth, width, part, tb ? b + j * ldb + p : b + p * ldb + j, ldb,
-                   b_block);
+      int64_t part = k - p < DEPTH ? k - p : DEPTH, depth = part + part % 2;
+      int64_t width = n - j < COLUMNS ? n - j : COLUMNS, ldb_block = tb ? depth : width;
+      copy_rounded(!tb, tb ? width : part, tb ? part : width, b + (tb ? j * ldb + p : p * ldb + j),
+                   ldb, b_block, ldb_block);
       for (int64_t i = 0; i < m; i += ROWS) {
-        int64_t rows = m - i < ROWS ? m - i : ROWS;
-        copy_rounded(ta, false, rows, depth, part, ta ? a + p * lda + i : a + i * lda + p, lda,
-                     a_block);
-        FM_FN(gemm)(false, false, rows, width, depth, a_block, depth, b_block, width,
-                    accumulate || p > 0, y + i * ldy + j, ldy);
+        int64_t rows = m - i < ROWS ? m - i : ROWS, lda_block = ta ? rows : depth;
+        copy_rounded(ta, ta ? part : rows, ta ? rows : part, a + (ta ? p * lda + i : i * lda + p),
+                     lda, a_block, lda_block);
+        FM_FN(gemm)
+        (ta, tb, rows, width, depth, a_block, lda_block, b_block, ldb_block, accumulate || p > 0,
+         y + i * ldy + j, ldy);
       }
     }
 }

@@ -1,11 +1,10 @@
 /*
-** gemm_bf16.h - the matrix product of float32 values in bfloat16: as gemm.h, but every value of op(a)
-** and op(b) is first rounded to its 8 leading bits, to nearest even. Sums are float32.
+** gemm_bf16.h - the matrix product of float32 values in bfloat16: as gemm.h, but every value of
+** op(a) and op(b) is first rounded to its 8 leading bits, to nearest even. Sums are float32.
 ** Every value of y is a chain of multiply-adds in the order of k, but that of two neighbours the
-** second comes first, cut at multiples of a block that depends on nothing. So does the instruction
-** vdpbf16ps (Intel, Architecture Instruction Set Extensions, AVX512_BF16; measured), and as products
-** of two bfloat16 are exact in float32, every instruction set gives the same bits; except below
-** 2^-126, where this one takes sums as 0.
+** second comes first, cut at multiples of 512. So does the instruction vdpbf16ps (as documented by
+** Intel for AVX512_BF16; measured on Zen 4). Products of two bfloat16 are exact in float32, so
+** every instruction set gives the same bits; except below 2^-126, where vdpbf16ps takes sums as 0.
 */
 #ifndef FM_GEMM_BF16_H
 #define FM_GEMM_BF16_H
@@ -15,7 +14,7 @@
 #include "simd.h"
 
 #if FM_BITS == 32
-/* native: by the processor's instruction, where FM_ISA has it; else FM_FN(gemm) of rounded copies. */
+/* native: by the instruction, where FM_ISA has it; else FM_FN(gemm) of rounded copies. */
 void FM_FN(gemm_bf16)(bool native, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a,
                       int64_t lda, const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy);
 #endif

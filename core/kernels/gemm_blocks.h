@@ -1,23 +1,24 @@
 /*
-** gemm_blocks.h - the loops of a matrix product, after Goto and van de Geijn (2008). Blocks of a and
-** b are packed: b into slivers of NR columns, each of which stays in the first cache, a into slivers
-** of MR rows that stream past it from the second. A tile of MR x NR sums lives in registers.
-** The includer says what is packed, and how it is multiplied:
+** gemm_blocks.h - the loops of a matrix product, after Goto and van de Geijn (2008). Blocks of a
+** and b are packed: b into slivers of NR columns, each of which stays in the first cache, a into
+** slivers of MR rows that stream past it from the second. A tile of MR x NR sums lives in
+** registers. The includer says what is packed, and how it is multiplied:
 **   P      a packed value, as large as a T: STEP neighbours along the inner dimension k
 **   PACKS  an expression in ta and n: is a packed? Where not, it is read where it lies, P being T
-** and defines
-**   V multiply_add(const P *a, V b, V sum)             sum + *a times each of the VN packed values b
-**   V load_along(const T *x, int64_t k)                VN packed values of a row of x, k of its T left
+** and defines, absent values being 0,
+**   V multiply_add(const P *a, V b, V sum)
+**                     sum + *a times each of the VN packed values b
+**   V load_along(const T *x, int64_t k)
+**                     VN packed values of a row of x, of which k T are left
 **   V load_across(const T *x, int64_t ldx, int64_t n, int64_t k)
-**                                                      the first STEP rows of x: (k, n), one packed
-**                                                      value of each of VN columns; absent ones are 0
+**                     the first STEP rows of x: (k, n), as a packed value of each of VN columns
 ** and gets products().
 */
 #ifndef FM_GEMM_BLOCKS_H
 #define FM_GEMM_BLOCKS_H
 
-/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are twice
-   as deep and half as wide, so that sums go back to memory less often. */
+/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are
+   twice as deep and half as wide, so that sums go back to memory less often. */
 #define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
@@ -44,9 +45,9 @@ static inline V multiply_add(const P *a, V b, V sum);
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
 
-/* y: (rows, n <= NR) of one tile over `depth` packed values; b: a sliver. The rows of a run across it,
-   value (i, p) at a[i + p lda], or along it, at a[i lda + p]. `rows` and `across` are constant where
-   this is inlined: the loops over rows unroll and the sums stay in registers. */
+/* y: (rows, n <= NR) of one tile over `depth` packed values; b: a sliver. The rows of a run across
+   it, value (i, p) at a[i + p lda], or along it, at a[i lda + p]. `rows` and `across` are constant
+   where this is inlined: the loops over rows unroll and the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int rows, const bool across, int64_t n,
                                                        int64_t depth, const P *a, int64_t lda,
                                                        const P *b, bool add, T *y, int64_t ldy) {
@@ -109,9 +110,9 @@ static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a,
    slivers does not fall into one set of the cache. */
 static inline int64_t sliver_step(int64_t stride, int64_t depth) { return stride * depth + 64; }
 
-/* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values, whole
-   vectors, of which the first `unit` count. x: (k, n), or its transpose (n, k), which is turned over
-   in squares of VN x VN. */
+/* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values,
+   whole vectors, of which the first `unit` count. x: (k, n), or its transpose (n, k), which is
+   turned over in squares of VN x VN. */
 static inline __attribute__((always_inline)) void pack(bool transposed, int64_t n,
                                                        const int64_t unit, const int64_t stride,
                                                        int64_t k, const T *x, int64_t ldx, P *out) {
@@ -130,8 +131,8 @@ static inline __attribute__((always_inline)) void pack(bool transposed, int64_t 
       for (int64_t p = 0; p < depth; p += VN) {
         V square[VN];
         for (int64_t i = 0; i < VN; i++)
-          square[i] = j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP)
-                                    : vset(0);
+          square[i] =
+              j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP) : vset(0);
         vtranspose(square);
         for (int64_t i = 0; i < VN && i < depth - p; i++)
           packed_store(out + (p + i) * stride + v, square[i]);
@@ -162,7 +163,8 @@ static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T 
   static _Thread_local _Alignas(64) P a_block[M_BLOCK / MR * (SLIVER * K_BLOCK + 64)];
   static _Thread_local _Alignas(64) P b_block[N_BLOCK / NR * (NR * K_BLOCK + 64)];
   const bool packs = PACKS;
-  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2, most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
+  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
+                most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
   if (k == 0 && !accumulate)
     for (int64_t i = 0; i < m; i++) memset(y + i * ldy, 0, (size_t)n * sizeof(T));
   for (int64_t j = 0; j < n; j += columns) {

@@ -45,8 +45,9 @@ static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
     if (out->shape.d[i] < 0)
       return fm_fail(ctx, FM_EUSAGE, "%s: size %lld found, expected 0 or more", op->name,
                      (long long)out->shape.d[i]);
-  out->dtype = attr->f[1] == 1.0 ? FM_F64 : FM_F32;
-  return FM_OK;
+  out->dtype = (fm_dtype)attr->f[1];
+  if (out->dtype != FM_U8 || op == &fm_op_input || op == &fm_op_constant) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: uint8 found, expected float32 or float64", op->name);
 }
 
 #define LEAF(op, text)                                                                        \

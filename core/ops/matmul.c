@@ -11,7 +11,7 @@
 
 /* Columns of y below which a tile of our kernel is mostly empty: OpenBLAS. Products in bfloat16 are
    those of which neither a, b nor y has shorter rows: inputs and outputs of a few coordinates keep
-   their accuracy, which costs next to nothing. The number of rows, a micro-batch's, decides nothing. */
+   their accuracy, which costs next to nothing. The number of rows decides nothing. */
 #define NARROW 8
 
 FM_EXEC(matmul) {

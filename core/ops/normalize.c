@@ -7,67 +7,65 @@
 **   normalize_dd(x, d, e) = dJ(x)[e] d = q^2 ((2 q a b + (a b - <d, e> / n) / r) x - b d - a e),
 **                                                                      b = <x, e> / (n r)
 **
-** <u, J d> is symmetric in u, d and <u, dJ[e] d> in u, d, e, so that each rule is also its own
+** Roots and quotients are taken for VN rows at once. <u, J d> is symmetric in u, d and <u, dJ[e] d> in u, d, e, so that each rule is also its own
 ** transpose. Where r = 0, a, b and 1/r are taken as 0, and all values are finite.
 */
 #include "ops.h"
 
 #ifndef FM_RULES
 
-/*
-** <a, b> for each of `rows` <= VN rows of n values. The lanes of a vector are rows here, so that
-** roots and quotients are taken for VN rows at once.
-*/
-static V dots(const T *a, const T *b, int64_t n, int64_t rows) {
-  V sum[VN];
-  for (int64_t r = 0; r < VN; r++) sum[r] = vset(0);
-  for (int64_t r = 0; r < rows; r++, a += n, b += n) {
-    V s = vset(0);
-    int64_t i = 0;
-    for (; i + VN <= n; i += VN) s = vfma(vload(a + i), vload(b + i), s);
-    if (i < n) s = vfma(vloadn(a + i, n - i), vloadn(b + i, n - i), s);
-    sum[r] = s;
-  }
-  vtranspose(sum);
-  for (int h = VN / 2; h > 0; h /= 2)
-    for (int i = 0; i < h; i++) sum[i] = sum[i] + sum[i + h];
-  return sum[0];
-}
-
-typedef struct group { /* up to VN rows */
+typedef struct group { /* up to VN rows; in the vectors below a lane is a row */
   const T *x[3];
   T *y;
   int64_t n, left, count; /* values of a row; rows from here on; rows of this group */
   T eps;
-  V q, over_r, over_n;
+  V over_n, q, over_r, a, b, de; /* see above; de = <d, e> / n */
 } group;
 
-static void measure(group *g) {
+/* What the formulas need of the rows of x, d and e (as many as `terms` says). */
+static inline void measure(group *g, int terms) {
   const V zero = vset(0), one = vset(1);
+  V xx[VN], xd[VN], xe[VN], de[VN];
   g->count = g->left < VN ? g->left : VN;
-  V r = vsqrt(dots(g->x[0], g->x[0], g->n, g->count) * g->over_n);
+  for (int64_t r = 0; r < VN; r++) xx[r] = xd[r] = xe[r] = de[r] = zero;
+  for (int64_t r = 0; r < g->count; r++) {
+    V s[4] = {zero, zero, zero, zero};
+    for (int64_t i = 0; i < g->n; i += VN) {
+      const int64_t at = r * g->n + i, left = g->n - i;
+      V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
+      V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
+      s[0] = vfma(x, x, s[0]);
+      if (terms > 1) s[1] = vfma(x, d, s[1]);
+      if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
+    }
+    xx[r] = s[0], xd[r] = s[1], xe[r] = s[2], de[r] = s[3];
+  }
+  V r = vsqrt(vsums(xx) * g->over_n);
   M any = vlt(zero, r);
   g->over_r = vsel(any, one / vsel(any, r, one), zero);
   g->q = one / (vset(g->eps) + r);
+  if (terms > 1) g->a = vsums(xd) * g->over_n * g->over_r;
+  if (terms > 2) g->b = vsums(xe) * g->over_n * g->over_r;
+  if (terms > 2) g->de = vsums(de) * g->over_n;
 }
 
-static group start(const fm_exec *e) {
+static inline group start(const fm_exec *e, int terms) {
   const fm_shape *s = &e->out->shape;
   group g = {.y = e->y, .n = s->d[s->nd - 1], .eps = (T)e->attr->f[0]};
-  for (int k = 0; k < e->nin; k++) g.x[k] = e->x[k];
+  for (int k = 0; k < terms; k++) g.x[k] = e->x[k];
   g.left = g.n ? fm_shape_count(s) / g.n : 0;
   if (e->attr->f[0] == 0) g.eps = (T)1e-4;
   g.over_n = vset(1 / (T)(g.n ? g.n : 1));
-  if (g.left > 0) measure(&g);
+  if (g.left > 0) measure(&g, terms);
   return g;
 }
 
-static void next(group *g) {
-  for (int k = 0; k < 3 && g->x[k]; k++) g->x[k] += g->count * g->n;
+static inline void next(group *g, int terms) {
+  for (int k = 0; k < terms; k++) g->x[k] += g->count * g->n;
   g->y += g->count * g->n;
   g->left -= g->count;
   g->count = 0;
-  if (g->left > 0) measure(g);
+  if (g->left > 0) measure(g, terms);
 }
 
 /* y = f[0] x[0] + f[1] x[1] + ... (`terms` of them), each row with its own lane of the factors. */
@@ -79,37 +77,26 @@ static inline void put(const group *g, int terms, const V *f) {
     V c[3];
     for (int j = 0; j < terms; j++) c[j] = vset(lane[j][r]);
     for (int64_t i = 0; i < g->n; i += VN) {
-      const int64_t m = g->n - i;
-      V v = vset(0);
-      if (m >= VN) {
-        for (int j = 0; j < terms; j++) v = vfma(c[j], vload(g->x[j] + from + i), v);
-        vstore(g->y + from + i, v);
-      } else {
-        for (int j = 0; j < terms; j++) v = vfma(c[j], vloadn(g->x[j] + from + i, m), v);
-        vstoren(g->y + from + i, v, m);
-      }
+      V v = c[0] * vtake(g->x[0] + from + i, g->n - i);
+      for (int j = 1; j < terms; j++) v = vfma(c[j], vtake(g->x[j] + from + i, g->n - i), v);
+      vgive(g->y + from + i, v, g->n - i);
     }
   }
 }
 
 FM_EXEC(normalize) {
-  for (group g = start(e); g.count > 0; next(&g)) put(&g, 1, &g.q);
+  for (group g = start(e, 1); g.count > 0; next(&g, 1)) put(&g, 1, &g.q);
 }
 
 FM_EXEC(normalize_d) {
-  for (group g = start(e); g.count > 0; next(&g)) {
-    V a = dots(g.x[0], g.x[1], g.n, g.count) * g.over_n * g.over_r;
-    put(&g, 2, (V[]){-g.q * g.q * a, g.q});
-  }
+  for (group g = start(e, 2); g.count > 0; next(&g, 2))
+    put(&g, 2, (V[]){-g.q * g.q * g.a, g.q});
 }
 
 FM_EXEC(normalize_dd) {
-  for (group g = start(e); g.count > 0; next(&g)) {
-    V a = dots(g.x[0], g.x[1], g.n, g.count) * g.over_n * g.over_r;
-    V b = dots(g.x[0], g.x[2], g.n, g.count) * g.over_n * g.over_r;
-    V de = dots(g.x[1], g.x[2], g.n, g.count) * g.over_n, q2 = g.q * g.q;
-    V x = q2 * ((g.q + g.q) * a * b + (a * b - de) * g.over_r);
-    put(&g, 3, (V[]){x, -q2 * b, -q2 * a});
+  for (group g = start(e, 3); g.count > 0; next(&g, 3)) {
+    V q2 = g.q * g.q, ab = g.a * g.b;
+    put(&g, 3, (V[]){q2 * ((g.q + g.q) * ab + (ab - g.de) * g.over_r), -q2 * g.b, -q2 * g.a});
   }
 }
 

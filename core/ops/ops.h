@@ -13,6 +13,34 @@
 #define FM_MAP3(name, expr)
 #else
 #include "../kernels/simd.h"
+/* VN values, or the first `left` < VN of them: for loops over rows of any length. */
+static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
+static inline void vgive(T *p, V v, int64_t left) {
+  if (left >= VN)
+    vstore(p, v);
+  else
+    vstoren(p, v, left);
+}
+/* Lane r of the result: the sum, or the largest, of the lanes of x[r]; x is overwritten. */
+#if VN > 1
+#define FM_FOLD(x, join)                                                    \
+  for (int h = VN / 2; h > 0; h /= 2)                                       \
+    for (int i = 0; i < h; i++) {                                           \
+      V low = FM_ZIP(x[i], x[i + h], 0), high = FM_ZIP(x[i], x[i + h], 1);  \
+      x[i] = join;                                                          \
+    }
+#else
+#define FM_FOLD(x, join)
+#endif
+static inline V vsums(V x[VN]) {
+  FM_FOLD(x, low + high)
+  return x[0];
+}
+static inline V vtops(V x[VN]) {
+  FM_FOLD(x, vmax0(low, high))
+  return x[0];
+}
+
 #define FM_EXEC(name)                     \
   void FM_FN(name)(const fm_exec *e);     \
   void FM_FN(name)(const fm_exec *e)

@@ -105,17 +105,26 @@ FM_EXEC(sum_to) {
   }
 }
 
+/* NaN if a value is. */
+static T max_row(const T *x, int64_t n) {
+  V top = vset(-(T)INFINITY);
+  int64_t i = 0;
+  for (; i + VN <= n; i += VN) top = vmax(top, vload(x + i));
+  for (; i < n; i++) top = vmax(top, vset(x[i]));
+  return vmaxall(top);
+}
+
 FM_EXEC(max_to) {
   walk w = walk_start(&e->in[0].shape, &e->out->shape);
   const T *x = e->x[0];
   T *y = e->y;
   int64_t n = fm_shape_count(&e->out->shape);
   for (int64_t i = 0; i < n; i++) y[i] = -(T)INFINITY;
-  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w))
-    for (int64_t i = 0; i < w.inner; i++) {
-      T *to = y + w.at + (w.wide ? i : 0);
-      if (x[i] > *to || x[i] != x[i]) *to = x[i]; /* a NaN gets through, and stays */
-    }
+  for (int64_t r = 0; r < w.rows; r++, x += w.inner, walk_next(&w)) {
+    const T one = w.wide ? 0 : max_row(x, w.inner), *from = w.wide ? x : &one;
+    for (int64_t i = 0, m = w.wide ? w.inner : 1; i < m; i += VN)
+      vgive(y + w.at + i, vmax(vtake(y + w.at + i, m - i), vtake(from + i, m - i)), m - i);
+  }
 }
 
 #endif

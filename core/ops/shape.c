@@ -16,50 +16,113 @@ static void around(const fm_shape *s, int64_t axis, int64_t *outer, int64_t *inn
 }
 
 FM_EXEC(reshape) {
-  memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+  memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * fm_dtype_size(e->out->dtype));
 }
 
-FM_EXEC(transpose) {
-  const fm_shape *in = &e->in[0].shape;
-  int64_t stride[FM_MAX_DIMS] = {0}, at[FM_MAX_DIMS] = {0}, from = 0;
-  int nd = in->nd;
-  for (int k = 0; k < nd; k++) { /* stride in x of the k-th axis of y */
-    int64_t s = 1;
-    for (int j = (int)e->attr->i[k] + 1; j < nd; j++) s *= in->d[j];
-    stride[k] = s;
+/* The axes of y without those of size 1, and with neighbours of x kept together as one. */
+typedef struct axes {
+  int n;
+  int64_t d[FM_MAX_DIMS], from[FM_MAX_DIMS], to[FM_MAX_DIMS]; /* sizes; strides in x and in y */
+} axes;
+
+static axes merged(const fm_shape *in, const int64_t *order) {
+  axes a = {0};
+  int64_t stride[FM_MAX_DIMS] = {0}, step = 1;
+  for (int k = in->nd - 1; k >= 0; k--) stride[k] = step, step *= in->d[k];
+  for (int k = 0; k < in->nd; k++) {
+    const int64_t d = in->d[order[k]], s = stride[order[k]];
+    if (d == 1) continue;
+    if (a.n > 0 && a.from[a.n - 1] == d * s) {
+      a.d[a.n - 1] *= d;
+      a.from[a.n - 1] = s;
+    } else {
+      a.d[a.n] = d;
+      a.from[a.n++] = s;
+    }
   }
+  step = 1;
+  for (int k = a.n - 1; k >= 0; k--) a.to[k] = step, step *= a.d[k];
+  return a;
+}
+
+/* A plane: y[i t + j] = x[j s + i], i < m, j < n; in tiles of VN x VN through registers. */
+static void turn(T *y, int64_t t, int64_t m, const T *x, int64_t s, int64_t n) {
+  int64_t i = 0;
+  for (; i + VN <= m; i += VN) {
+    int64_t j = 0;
+    for (; j + VN <= n; j += VN) {
+      V tile[VN];
+      for (int k = 0; k < VN; k++) tile[k] = vload(x + (j + k) * s + i);
+      vtranspose(tile);
+      for (int k = 0; k < VN; k++) vstore(y + (i + k) * t + j, tile[k]);
+    }
+    for (; j < n; j++)
+      for (int k = 0; k < VN; k++) y[(i + k) * t + j] = x[j * s + i + k];
+  }
+  for (int64_t j = 0; i < m && j < n; j++)
+    for (int64_t k = i; k < m; k++) y[k * t + j] = x[j * s + k];
+}
+
+/* Planes of the fastest axes of x and y (rows, where they are the same) for all other indices. */
+FM_EXEC(transpose) {
+  const axes a = merged(&e->in[0].shape, e->attr->i);
+  const int last = a.n - 1;
+  int64_t at[FM_MAX_DIMS] = {0}, planes = 1;
+  int fast = last; /* the axis of y along which x is contiguous */
+  while (fast > 0 && a.from[fast] != 1) fast--;
+  for (int k = 0; k < last; k++) planes *= k == fast ? 1 : a.d[k];
   const T *x = e->x[0];
   T *y = e->y;
-  int64_t n = fm_shape_count(in), inner = nd ? e->out->shape.d[nd - 1] : 1;
-  for (int64_t done = 0; done < n; done += inner) {
-    int64_t s = nd ? stride[nd - 1] : 1;
-    for (int64_t i = 0; i < inner; i++) y[done + i] = x[from + i * s];
-    for (int k = nd - 2; k >= 0; k--) { /* next row of y */
-      from += stride[k];
-      if (++at[k] < e->out->shape.d[k]) break;
-      from -= stride[k] * e->out->shape.d[k];
+  if (fm_shape_count(&e->out->shape) == 0) return;
+  if (a.n == 0) *y = *x;
+  for (int64_t p = 0; a.n > 0 && p < planes; p++) {
+    if (fast == last)
+      memcpy(y, x, (size_t)a.d[last] * sizeof(T));
+    else
+      turn(y, a.to[fast], a.d[fast], x, a.from[last], a.d[last]);
+    for (int k = last - 1; k >= 0; k--) { /* the next plane */
+      if (k == fast) continue;
+      x += a.from[k], y += a.to[k];
+      if (++at[k] < a.d[k]) break;
+      x -= a.from[k] * a.d[k], y -= a.to[k] * a.d[k];
       at[k] = 0;
     }
   }
+}
+
+/* memcpy, without a call for the short rows of images with few channels. */
+static inline void move(T *y, const T *x, int64_t n) {
+  if (n > 32 * VN) {
+    memcpy(y, x, (size_t)n * sizeof(T));
+    return;
+  }
+  for (int64_t i = 0; i < n; i += VN) vgive(y + i, vtake(x + i, n - i), n - i);
 }
 
 FM_EXEC(slice) {
   int64_t outer, inner, axis = e->attr->i[0];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  const T *x = (const T *)e->x[0] + e->attr->i[1] * inner;
-  for (int64_t o = 0; o < outer; o++)
-    memcpy((T *)e->y + o * to, x + o * from, (size_t)to * sizeof(T));
+  int64_t start = e->attr->i[1] * inner;
+  for (int64_t o = 0; o < outer; o++, start += from)
+    if (e->out->dtype == FM_U8)
+      memcpy((uint8_t *)e->y + o * to, (const uint8_t *)e->x[0] + start, (size_t)to);
+    else
+      move((T *)e->y + o * to, (const T *)e->x[0] + start, to);
 }
 
 FM_EXEC(pad) {
   int64_t outer, inner, axis = e->attr->i[0];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  memset(e->y, 0, (size_t)(outer * to) * sizeof(T));
-  T *y = (T *)e->y + e->attr->i[1] * inner;
-  for (int64_t o = 0; o < outer; o++)
-    memcpy(y + o * to, (const T *)e->x[0] + o * from, (size_t)from * sizeof(T));
+  const int64_t before = e->attr->i[1] * inner, after = to - before - from;
+  const T *x = e->x[0];
+  T *y = e->y;
+  for (int64_t o = 0; o < outer; o++, x += from, y += to) {
+    memset(y, 0, (size_t)before * sizeof(T));
+    move(y + before, x, from);
+    memset(y + before + from, 0, (size_t)after * sizeof(T));
+  }
 }
 
 FM_EXEC(concat) {
@@ -68,10 +131,8 @@ FM_EXEC(concat) {
   int64_t to = e->out->shape.d[axis] * inner;
   for (int k = 0; k < e->nin; k++) {
     int64_t from = e->in[k].shape.d[axis] * inner;
-    const T *x = e->x[k];
-    T *y = (T *)e->y + at;
     for (int64_t o = 0; o < outer; o++)
-      for (int64_t i = 0; i < from; i++) y[o * to + i] = x[o * from + i];
+      move((T *)e->y + o * to + at, (const T *)e->x[k] + o * from, from);
     at += from;
   }
 }
@@ -79,7 +140,9 @@ FM_EXEC(concat) {
 FM_EXEC(cast) {
   int64_t n = fm_shape_count(&e->out->shape);
   T *y = e->y;
-  if (e->in[0].dtype == FM_F64)
+  if (e->in[0].dtype == FM_U8)
+    for (int64_t i = 0; i < n; i++) y[i] = (T)((const uint8_t *)e->x[0])[i];
+  else if (e->in[0].dtype == FM_F64)
     for (int64_t i = 0; i < n; i++) y[i] = (T)((const double *)e->x[0])[i];
   else
     for (int64_t i = 0; i < n; i++) y[i] = (T)((const float *)e->x[0])[i];
@@ -107,7 +170,7 @@ static void vjp_reshape(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_reshape = {.name = "reshape", .doc = "The same values in another shape.",
-  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW, .infer = infer_reshape,
+  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW | FM_BYTES, .infer = infer_reshape,
   .jvp = fm_jvp_linear, .vjp = vjp_reshape,
   .samples = {{1, {FM_SHAPE2(4, 6)}, {{3, 2, 3, 4}, {0}}, -1, 1}}};
 
@@ -138,8 +201,11 @@ static void vjp_transpose(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another order.", .args = "tp",
   .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
-  .vjp = vjp_transpose, .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1}}};
+  .vjp = vjp_transpose,
+  .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
+              {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ slice and pad */
 
@@ -190,8 +256,8 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
-  .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_slice, .jvp = fm_jvp_linear,
-  .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+  .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_slice,
+  .jvp = fm_jvp_linear, .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
                                 {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
@@ -246,21 +312,23 @@ const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the othe
 
 /* ------------------------------------------------------------------ cast */
 
-/* f[1]: 0 float32, 1 float64 */
+/* f[1]: the dtype of the result */
 static fm_err infer_cast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
-  (void)ctx, (void)op, (void)nin;
-  *out = (fm_sig){attr->f[1] == 1.0 ? FM_F64 : FM_F32, in[0].shape};
-  return FM_OK;
+  (void)nin;
+  *out = (fm_sig){(fm_dtype)attr->f[1], in[0].shape};
+  if (out->dtype != FM_U8) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: to uint8 found, expected float32 or float64", op->name);
 }
 
 static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
-  fm_attr a = {{0}, {0, fm_prog_sig(p, fm_arg(p, y, 0)).dtype == FM_F64}};
-  dx[0] = fm_emit(p, &fm_op_cast, 1, &dy, &a);
+  fm_dtype from = fm_prog_sig(p, fm_arg(p, y, 0)).dtype;
+  fm_attr a = {{0}, {0, (double)from}};
+  dx[0] = from == FM_U8 ? FM_NONE : fm_emit(p, &fm_op_cast, 1, &dy, &a);
 }
 
 const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
-  .args = "td", .nin = 1, .flags = FM_LINEAR, .infer = infer_cast, .jvp = fm_jvp_linear,
+  .args = "td", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_cast, .jvp = fm_jvp_linear,
   .vjp = vjp_cast, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
 
 #endif

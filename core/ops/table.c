@@ -79,7 +79,7 @@ int fm_op_id(const fm_op *op) {
 }
 
 const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype) {
-  return &kernels[fm_isa()][dtype][fm_op_id(op)];
+  return &kernels[fm_isa()][dtype == FM_F64][fm_op_id(op)]; /* bytes: by any kernel of FM_BYTES */
 }
 
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out) {
@@ -99,6 +99,10 @@ fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const f
                 fm_sig *out) {
   if (op->nin >= 0 && nin != op->nin)
     return fm_fail(ctx, FM_EUSAGE, "%s: %d operands found, expected %d", op->name, nin, op->nin);
+  for (int k = 0; k < nin && !(op->flags & FM_BYTES); k++)
+    if (in[k].dtype == FM_U8)
+      return fm_fail(ctx, FM_EUSAGE, "%s: operand %d is uint8, which only stores images; expected "
+                     "float32 or float64, as pixels() and cast() make of it", op->name, k + 1);
   return op->infer ? op->infer(ctx, op, nin, in, attr, out)
                    : fm_infer_alike(ctx, op, nin, in, out);
 }

@@ -52,7 +52,7 @@ fm_shape fm_shape_of_attr(const fm_attr *a) {
 fm_val fm_full(fm_prog *p, fm_sig sig, double value) {
   fm_attr a = fm_attr_shape(&sig.shape);
   a.f[0] = value;
-  a.f[1] = sig.dtype == FM_F64;
+  a.f[1] = (double)sig.dtype;
   return fm_emit(p, &fm_op_full, 0, NULL, &a);
 }
 

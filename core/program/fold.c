@@ -53,6 +53,27 @@ static fm_val fold_two(fm_prog *p, const fm_node *n, const fm_val *in) {
   return FM_NONE;
 }
 
+/*
+** Two parts of one axis, padded to its whole length and added, are put side by side: so the
+** cotangents of the slices of a value make one concatenation, not a sum of mostly zeros.
+*/
+static fm_val join_pads(fm_prog *p, const fm_val *in) {
+  if (p->node[in[0]].op != &fm_op_pad || p->node[in[1]].op != &fm_op_pad) return FM_NONE;
+  fm_attr first = fm_attr_of(p, in[0]), second = fm_attr_of(p, in[1]);
+  fm_val part[2] = {fm_arg(p, in[0], 0), fm_arg(p, in[1], 0)};
+  if (first.i[0] != second.i[0]) return FM_NONE;
+  if (first.i[1] > second.i[1]) {
+    fm_attr a = first;
+    fm_val v = part[0];
+    first = second, second = a;
+    part[0] = part[1], part[1] = v;
+  }
+  int axis = (int)first.i[0];
+  if (first.i[1] + fm_prog_sig(p, part[0]).shape.d[axis] != second.i[1]) return FM_NONE;
+  fm_val both = fm_concat(p, 2, part, axis);
+  return both == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_pad, 1, &both, &first);
+}
+
 fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in) {
   fm_val v = n->nin > 0 ? no_change(p, n, in) : FM_NONE;
   if (v != FM_NONE) return v;
@@ -61,5 +82,7 @@ fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in) {
   if (n->op == &fm_op_reshape && p->node[in[0]].op == &fm_op_reshape)
     return fm_reshape(p, fm_arg(p, in[0], 0), &n->sig.shape);
   if (n->nin == 1) return fold_one(p, n, in);
-  return n->nin == 2 ? fold_two(p, n, in) : FM_NONE;
+  if (n->nin != 2) return FM_NONE;
+  v = fold_two(p, n, in);
+  return v == FM_NONE && n->op == &fm_op_add ? join_pads(p, in) : v;
 }

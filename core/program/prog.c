@@ -146,7 +146,7 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
 static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
   fm_attr a = fm_attr_shape(&sig->shape);
   a.i[7] = index;
-  a.f[1] = sig->dtype == FM_F64;
+  a.f[1] = (double)sig->dtype;
   return a;
 }
 
@@ -175,6 +175,11 @@ fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
   if (p->err != FM_OK) return p->err;
   if (v == FM_NONE)
     return p->err = fm_fail(p->ctx, FM_EUSAGE, "program: output %d is absent", p->nout + 1);
+  if (p->node[v].sig.dtype == FM_U8)
+    return p->err = fm_fail(p->ctx, FM_EUSAGE,
+                            "program: output %d is uint8, expected float32 or "
+                            "float64",
+                            p->nout + 1);
   if (!GROW(p, out, outcap, p->nout)) return p->err;
   p->out[p->nout].v = v;
   p->out[p->nout++].merge = merge;

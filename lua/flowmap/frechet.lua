@@ -96,7 +96,9 @@ end
 
 local function check(a, b)
   local d, e = a.mean.shape[1], b.mean.shape[1]
-  if d ~= e then errors.usage("frechet: features of dimension %d and %d cannot be compared", d, e) end
+  if d ~= e then
+    errors.usage("frechet: features of dimension %d and %d cannot be compared", d, e)
+  end
   for _, it in ipairs { a, b } do
     if it.n < d then
       errors.usage("frechet: %d samples found, but the features have dimension %d: expected at "

@@ -61,8 +61,8 @@ Program.__index = Program
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
 -- b.rows.NAME the cut inputs, b:uniform, b:normal, b:split
 -- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
--- passes = number: which transformations (tests), precision = "bfloat16": wide matrix products round
--- their operands to it }
+-- passes = number: which transformations (tests); precision = "bfloat16": wide matrix products
+-- round their operands to it }
 -- @treturn Program
 local function program(f, spec)
   return setmetatable({

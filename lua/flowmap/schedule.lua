@@ -8,12 +8,16 @@ M.shapes = {
   constant = function() return 1 end,
   -- 1 until `decay_start`, then falling like 1 / sqrt(step)
   sqrt = function(step, cfg) return 1 / math.sqrt(math.max(step / cfg.decay_start, 1)) end,
+  -- 1 until `decay_start`, then linearly to 0: what came before does not depend on `steps`
+  late = function(step, cfg)
+    return math.min(1, (cfg.steps - step) / math.max(1, cfg.steps - cfg.decay_start))
+  end,
   linear = function(step, cfg) return 1 - step / cfg.steps end,
   cosine = function(step, cfg) return (1 + math.cos(math.pi * step / cfg.steps)) / 2 end,
 }
 
 --- Names of the schedules.
-M.names = { "constant", "sqrt", "linear", "cosine" }
+M.names = { "constant", "sqrt", "linear", "cosine", "late" }
 
 --- The learning rate of a step, after a linear warm-up of `warmup` steps.
 -- @tparam integer step counted from 0

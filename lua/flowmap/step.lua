@@ -27,10 +27,11 @@ local function with_null(labels, part, b)
   return fm.where(fm.lt(u, part), -1, labels)
 end
 
--- Dropout as networks take it: its random numbers depend on the layer's name.
+-- Dropout as networks take it; every layer has random numbers of its own.
 local function dropout(rate, b)
   if rate == 0 then return nil end
-  return function(x, layer) return nn.dropout(x, rate, b, "dropout " .. layer) end
+  local mask = nn.masks(b)
+  return function(x) return nn.dropout(x, rate, mask) end
 end
 
 -- Everything random of a micro-batch; a and c are two columns of U[0,1].

@@ -142,7 +142,7 @@ end
 
 -- Weights back on their sphere, if the network asks for it, and the averages with them.
 local function renew(job)
-  if not job.net.renew then return end
+  if not (job.net and job.net.renew) then return end -- the classifier has no net of flowmap.nets
   local averages = {}
   for k, decay in ipairs(job.cfg.ema) do
     averages[k] = { decay = decay, params = job.opt:ema(k) }

@@ -2,9 +2,9 @@
 ** test_gemm_bf16.c - the matrix product of kernels/gemm_bf16.c, for every instruction set this
 ** machine has, and with the processor's own bfloat16 instruction where there is one: exact on small
 ** integers; operands rounded to nearest even, special values included; within the rounding bound of
-** sums in double over rounded operands, in all four orientations, with and without accumulation; what
-** lies between the rows of y stays; a row's bits do not depend on the other rows; and every way has
-** the same bits.
+** sums in double over rounded operands, in all four orientations, with and without accumulation;
+** what lies between the rows of y stays; a row's bits do not depend on the other rows; and every
+** way has the same bits.
 */
 #include <float.h>
 #include <math.h>
@@ -192,8 +192,8 @@ static void test_rows_alone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_integers), cmocka_unit_test(test_products),
-      cmocka_unit_test(test_rounding), cmocka_unit_test(test_nan),
+      cmocka_unit_test(test_integers),   cmocka_unit_test(test_products),
+      cmocka_unit_test(test_rounding),   cmocka_unit_test(test_nan),
       cmocka_unit_test(test_rows_alone),
   };
   return cmocka_run_group_tests_name("gemm_bf16", tests, NULL, NULL);

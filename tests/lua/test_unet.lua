@@ -1,11 +1,12 @@
 -- The EDM2 flow-map U-Net: parameter counts, start, forced weight normalisation, and golden values
--- of an independent implementation (tests/golden/make_unet.py).
+-- of an independent implementation (tests/golden/make_unet.py); training and sampling of images.
 
 local t = require "harness"
 local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local step = require "flowmap.step"
+local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
 local F64, F32 = "float64", "float32"
@@ -79,22 +80,18 @@ t.test("renewed weights have unit RMS per output; gains stay; renewal repeats it
     t.near(off, 0, 1e-3, name) -- the denominator's 1e-4, felt by weights of few values
   end, params)
   t.eq(params.out_gain:item(), 0.7)
-  local function bits()
-    local parts = {}
-    tree.each(function(w) parts[#parts + 1] = fm.bytes(w) end, params)
-    return table.concat(parts)
+  local function renewed_again(bound)
+    local was = tree.map(function(w) return w * 1 end, params)
+    net.renew(params)
+    tree.each(function(w, name)
+      local now = params
+      for part in name:gmatch "[^.]+" do now = now[part] end
+      if #w.shape > 0 then t.near(difference(now, w), 0, bound, name) end
+    end, was)
   end
-  local once = tree.map(function(w) return w * 1 end, params)
-  net.renew(params)
-  tree.each(function(w, name)
-    local again = params
-    for part in name:gmatch "[^.]+" do again = again[part] end
-    if #w.shape > 0 then t.near(difference(again, w), 0, 3e-4, name) end
-  end, once)
-  for _ = 1, 4 do net.renew(params) end -- its fixed point is RMS = 1 - 1e-4
-  local before = bits()
-  net.renew(params)
-  t.eq(bits() == before, true)
+  renewed_again(3e-4)
+  renewed_again(1e-7) -- its fixed point is RMS = 1 - 1e-4, and it contracts 10^4 times
+  renewed_again(1e-11)
 end)
 
 t.test("averages follow renewed weights: e = d e' + (1-d) w*", function()
@@ -246,5 +243,146 @@ for _, name in ipairs { "small", "heads", "levels" } do
     end
   end
 end
+
+-- ---------------------------------------------------------------------- training on images
+
+-- Stripes whose colour and direction are those of their class.
+local stripes = { shape = square(8), sd = 0.5, classes = 3 }
+
+function stripes.sample(b)
+  local n, labels = b.n, fm.reshape(fm.floor(3 * b:uniform({ 1 }, "class")), { b.n })
+  local phase = fm.reshape(b:uniform({ 1 }, "phase"), { n, 1, 1, 1 }) * (2 * math.pi)
+  local class = fm.reshape(labels, { n, 1, 1, 1 })
+  local across = fm.reshape(fm.arange(8), { 1, 8, 1, 1 }) * class
+    + fm.reshape(fm.arange(8), { 1, 1, 8, 1 })
+  local colour = fm.reshape(fm.arange(3), { 1, 1, 1, 3 })
+  return fm.sin(fm.broadcast(across + phase, { n, 8, 8, 3 }) + colour) * 0.7, labels
+end
+
+local painting = { name = "painting", path = "tests", methods = { "lsd" }, profiles = { smoke = {} },
+  data = { stripes = stripes } }
+
+local function resolve(set, method)
+  local all = { data = "stripes", net = "edm2", model_channels = 8, mult = { 1, 2 }, num_blocks = 1,
+    attention = { 4 }, classes = 3, batch = 8, micro = 2, steps = 4, clip = 1, lr = 1e-2,
+    ema = { 0.9, 0.99 }, dropout = 0.13, label_dropout = 0.1 }
+  for key, value in pairs(set or {}) do all[key] = value end
+  return fm.experiment.resolve(painting, { profile = "smoke", method = method, set = all })
+end
+
+local function bits(job)
+  local parts = {}
+  local function add(tensor, name) parts[#parts + 1] = name .. fm.bytes(tensor) end
+  tree.each(add, job.params)
+  tree.each(add, job.opt:state())
+  return fm.sha256(table.concat(parts))
+end
+
+for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
+  t.test(method .. " on images: 1, 2 and 4 threads give the same bits", function()
+    local found = {}
+    for _, threads in ipairs { 1, 2, 4 } do
+      fm.set_threads(threads)
+      local job = trainer.new(painting, resolve({}, method))
+      for _ = 1, 3 do trainer.step(job) end
+      found[#found + 1] = bits(job)
+    end
+    t.eq(found[2], found[1])
+    t.eq(found[3], found[1])
+  end)
+end
+
+t.test("a resumed image run ends bit-identical", function()
+  local path, cfg = os.tmpname(), resolve()
+  local job = trainer.new(painting, cfg)
+  for k = 1, 4 do
+    if k == 3 then fm.checkpoint.save(path, job, { step = 2, wall_s = 0 }) end
+    trainer.step(job)
+  end
+  local resumed = trainer.new(painting, cfg, fm.checkpoint.load(path))
+  for _ = 3, 4 do trainer.step(resumed) end
+  t.eq(bits(resumed), bits(job))
+  os.remove(path)
+end)
+
+t.test("a step leaves the weights renewed", function()
+  local job = trainer.new(painting, resolve { optimiser = "adamw", lr = 0.3 })
+  trainer.step(job) -- each weight moves by 0.3
+  local w = job.params.dec["8x8_block0"].conv_res1
+  local off = fm.max_reduce(fm.abs(fm.mean(fm.square(w), { 2, 3, 4 }) - 1)):item()
+  t.near(off, 0, 1e-3)
+end)
+
+-- Parameters whose gains are not 0, so that v is not.
+local function awake(job)
+  local params = job.net.init(nets.rng(1, F32))
+  tree.each(function(w) if #w.shape == 0 then w:copy_from(fm.tensor(0.5)) end end, params)
+  return params
+end
+
+-- The losses of a step with other settings.
+local function losses_with(set, classes_of)
+  local job = trainer.parts(painting, resolve(set))
+  local params = awake(job)
+  if classes_of then -- other labels for the same images
+    job.set = setmetatable({ sample = function(b)
+      local x, labels = stripes.sample(b)
+      return x, classes_of(labels)
+    end }, { __index = stripes })
+  end
+  local shared = { params = params }
+  return step.program(job, shared):run { shared = shared, batch = 8, seed = 1 }.rows.loss:flat()
+end
+
+t.test("dropout is on in the diagonal term alone", function()
+  local with = losses_with { micro = 8, dropout = 0.5 }
+  local without = losses_with { micro = 8, dropout = 0 }
+  for k = 1, 8 do t.eq(with[k] == without[k], k > 6, "sample " .. k) end
+end)
+
+t.test("labels matter, unless they are dropped", function()
+  local function turned(labels) return 2 - labels end
+  local plain = losses_with { label_dropout = 0 }
+  t.eq(plain[1] == losses_with({ label_dropout = 0 }, turned)[1], false)
+  local dropped = losses_with { label_dropout = 1 }
+  t.eq(losses_with({ label_dropout = 1 }, turned), dropped)
+  t.eq(losses_with({ label_dropout = 0 }, function(labels) return labels * 0 - 1 end), dropped)
+end)
+
+t.test("classes that the data do not have are refused", function()
+  t.raises(function() trainer.parts(painting, resolve { classes = 4 }) end,
+    "classes is 4, but the data set 'stripes' has 3 classes")
+end)
+
+t.test("guidance: v_null + scale (v_class - v_null); sample k is of class k mod classes", function()
+  local job = trainer.parts(painting, resolve { guidance = 2.5, micro = 4 })
+  local params = awake(job)
+  local x = fm.sampler.generator(job, params, 1)(6, 5)
+  t.eq(x.shape, { 6, 8, 8, 3 })
+  local x0 = fm.sampler.generator(job, params, 1, function(_, noise) return noise end)(6, 5)
+  local zero, one = fm.zeros { 6 }, fm.ones { 6 }
+  local function v(labels) return job.net.v(params, zero, one, x0, { labels = labels }) end
+  local null, class = v(one * -1), v(fm.tensor { 0, 1, 2, 0, 1, 2 })
+  t.near(difference(x, x0 + null + 2.5 * (class - null)), 0, 1e-5)
+  t.eq(difference(class, null) > 0.01, true)
+  local whole = {}
+  fm.sampler.generator(job, params, 1)(6, 5, nil, function(piece, first)
+    whole[#whole + 1], whole.first = piece, first
+  end)
+  t.eq(fm.bytes(whole[1]) == fm.bytes(x), true)
+  t.eq(whole.first, 0)
+end)
+
+t.test("the loss falls on images", function()
+  local job = trainer.new(painting, resolve { batch = 16, micro = 8, steps = 60, dropout = 0,
+    optimiser = "adamw", schedule = "constant" })
+  local first, last = 0, 0
+  for k = 1, 60 do
+    local it = trainer.step(job)
+    if k <= 5 then first = first + it.diagonal end
+    if k > 55 then last = last + it.diagonal end
+  end
+  t.eq(last < 0.8 * first, true, ("from %g to %g"):format(first, last))
+end)
 
 t.done()

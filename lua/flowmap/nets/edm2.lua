@@ -15,8 +15,9 @@ local errors = require "flowmap.errors"
 local nn = require "flowmap.nn"
 local renew = require "flowmap.renew"
 
-local BALANCE = 0.3    -- of a residual branch and of attention in their sums
-local CLIP = 256       -- bound on the activations
+local BALANCE = 0.3     -- of a residual branch and of attention in their sums
+local HEAD = 64         -- channels of a head of attention
+local CLIP = 256        -- bound on the activations
 local WEIGHT_CODE = 128 -- length of the time codes that w(s,t) is made from
 
 -- ---------------------------------------------------------------------- the plan of the network
@@ -87,14 +88,17 @@ end
 local function run_block(b, p, x, embedding, decoder, dropout)
   local function skip(h) return p.conv_skip and nn.mp_conv(h, p.conv_skip) or h end
   if b.resample then x = b.resample(x) end
-  if not decoder then x = nn.normalize(skip(x), 4) end -- over each pixel's channels
+  if not decoder then x = nn.normalize(skip(x)) end -- over each pixel's channels
   local y = nn.mp_conv(nn.mp_silu(x), p.conv_res0)
   local modulation = nn.mp_conv(embedding, p.emb_linear, p.emb_gain) + 1
   y = nn.mp_silu(y * fm.reshape(modulation, { x.shape[1], 1, 1, b.outputs }))
   if dropout then y = dropout(y, b.layer) end
   y = nn.mp_conv(y, p.conv_res1)
   x = nn.mp_sum(decoder and skip(x) or x, y, BALANCE)
-  if b.attention then x = nn.mp_sum(x, nn.attention(x, p.attn_qkv, p.attn_proj), BALANCE) end
+  if b.attention then
+    local seen = nn.attention(nn.mp_conv(x, p.attn_qkv), math.max(1, b.outputs // HEAD))
+    x = nn.mp_sum(x, nn.mp_conv(seen, p.attn_proj), BALANCE)
+  end
   return fm.clip(x, -CLIP, CLIP)
 end
 

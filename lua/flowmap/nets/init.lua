@@ -11,7 +11,7 @@
 --
 --     labels   (n): classes 0, 1, ... of the samples, -1 for none; if the network has classes
 --     dropout  function(x, layer) -> x with a part of its values dropped; absent: no dropout.
---              `layer` names the place: each has random numbers of its own
+--              `layer` names the place
 --
 -- `rng(shape, kind)` of `init` draws a tensor: kind is "lecun", "normal" or "zeros".
 -- @module flowmap.nets

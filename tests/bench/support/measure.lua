@@ -17,11 +17,14 @@ end
 -- @tparam string method
 -- @tparam integer batch
 -- @tparam[opt=0] integer dataset_size 0: fresh data for each step
+-- @tparam[opt="float32"] string precision
 -- @treturn table job see flowmap.trainer
-function M.job(method, batch, dataset_size)
+function M.job(method, batch, dataset_size, precision)
   local board = experiment.load "experiments/checkerboard.lua"
   local cfg = experiment.resolve(board, {
-    profile = "paper", method = method, set = { dataset_size = dataset_size or 0, batch = batch },
+    profile = "paper", method = method, set = {
+      dataset_size = dataset_size or 0, batch = batch, precision = precision or "float32",
+    },
   })
   return trainer.new(board, cfg)
 end

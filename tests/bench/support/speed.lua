@@ -9,15 +9,21 @@ local M = {}
 local say = measure.say
 local ROUNDS = 6
 
-local rows = {
+-- { method, batch, precision }, each in bfloat16 right after float32
+local rows = {}
+for _, row in ipairs {
   { "lsd", 4096 }, { "lsd", 16384 }, { "psd-m", 4096 }, { "psd-u", 4096 }, { "esd", 4096 },
-}
+} do
+  for _, precision in ipairs { "float32", "bfloat16" } do
+    rows[#rows + 1] = { row[1], row[2], precision }
+  end
+end
 
---- Training steps of every method, taken in turns with the machine's peak.
+--- Training steps of every method in both precisions, taken in turns with the machine's peak.
 function M.steps()
   local jobs, times, threads = {}, {}, fm.info().threads
   for k, row in ipairs(rows) do
-    jobs[k], times[k] = measure.job(table.unpack(row)), measure.times()
+    jobs[k], times[k] = measure.job(row[1], row[2], 0, row[3]), measure.times()
     trainer.step(jobs[k]) -- traces and plans
   end
   local sample, peak = measure.peak(threads)
@@ -33,16 +39,23 @@ function M.steps()
   say("float32 multiply-add peak of %d threads, in turns with the steps: %.0f GF/s best, "
     .. "%.0f median; %.0f GF per processor second", threads, peak.best / 1e9, peak.median / 1e9,
     peak.cpu / 1e9)
-  say("%-7s%6s %18s %7s %19s %9s", "", "", "samples/s", "GF/s", "% of peak", "executed")
-  say("%-7s%6s %18s %7s %19s %9s", "method", "batch", "best median", "best", "best median   cpu",
-    "/ needed")
+  local head = "%-7s%6s %-8s %18s %7s %19s %9s %17s"
+  say(head, "", "", "", "samples/s", "GF/s", "% of peak", "executed", "times float32")
+  say(head, "method", "batch", "", "best median", "best", "best median   cpu", "/ needed",
+    "best median   cpu")
+  local float32
   for k, job in ipairs(jobs) do
-    local batch, work = job.cfg.batch, measure.work(job)
+    local batch, work, precision = job.cfg.batch, measure.work(job), job.cfg.precision
     local rates = times[k]:rates(work)
-    say("%-7s%6d %11.0f %6.0f %7.1f %s %9.3f", job.cfg.method, batch, rates.best / work * batch,
-      rates.median / work * batch, rates.best / 1e9, measure.percent(rates, peak),
-      job.program:stats(batch).flops / work)
+    float32 = precision == "float32" and rates or float32
+    say("%-7s%6d %-8s %11.0f %6.0f %7.1f %s %9.3f %s", job.cfg.method, batch, precision,
+      rates.best / work * batch, rates.median / work * batch, rates.best / 1e9,
+      measure.percent(rates, peak), job.program:stats(batch).flops / work,
+      rates == float32 and "" or ("%6.2f %5.2f %5.2f"):format(rates.best / float32.best,
+        rates.median / float32.median, rates.cpu / float32.cpu))
   end
+  say("bfloat16: wide products round their operands to it, sums are float32; %s",
+    fm.info().bfloat16)
   say("%s\n", measure.counting)
 end
 
@@ -123,8 +136,8 @@ function M.footprint()
 end
 
 -- All weights after a few steps, in one list.
-local function weights_after(steps, method, batch)
-  local job, out = measure.job(method, batch), {}
+local function weights_after(steps, method, batch, precision)
+  local job, out = measure.job(method, batch, 0, precision), {}
   for _ = 1, steps do trainer.step(job) end
   for _, layer in ipairs(job.params) do
     for _, name in ipairs { "w", "b" } do
@@ -138,17 +151,22 @@ end
 --- Weights must not depend on the number of threads, to the last bit.
 -- @treturn boolean
 function M.bits()
-  local threads, first, same = fm.info().threads, nil, true
-  for _, n in ipairs { 1, 2, 4 } do
-    fm.set_threads(n)
-    local w = weights_after(2, "lsd", 4096)
-    first = first or w
-    for k = 1, #first do same = same and w[k] == first[k] end
+  local threads, all = fm.info().threads, true
+  for _, precision in ipairs { "float32", "bfloat16" } do
+    local first, same
+    for _, n in ipairs { 1, 2, 4 } do
+      fm.set_threads(n)
+      local w = weights_after(2, "lsd", 4096, precision)
+      first, same = first or w, same ~= false
+      for k = 1, #first do same = same and w[k] == first[k] end
+    end
+    say("weights after 2 lsd steps with 1, 2 and 4 threads, %s: %s", precision,
+      same and "equal bits" or "DIFFERENT")
+    all = all and same
   end
   fm.set_threads(threads)
-  say("weights after 2 lsd steps with 1, 2 and 4 threads: %s\n",
-    same and "equal bits" or "DIFFERENT")
-  return same
+  say("")
+  return all
 end
 
 return M

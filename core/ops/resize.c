@@ -1,0 +1,123 @@
+/*
+** resize.c - bilinear interpolation of images (N, H, W, C) to another size, and its transpose.
+** Pixel i of n on the new grid lies at (i + 1/2) size / n - 1/2 of the old one, but not below 0
+** (half-pixel centres), or else at i size / n (TensorFlow 1, which the older Inception scores use).
+** Beyond the last pixel the last one is repeated.
+*/
+#include <string.h>
+
+#include "ops.h"
+
+#ifndef FM_RULES
+
+typedef struct between { /* a place on an axis: the two neighbours, and the weight of the second */
+  int64_t lo, hi;
+  T weight;
+} between;
+
+static between neighbours(int64_t i, int64_t n, int64_t size, bool half_pixel) {
+  const double scale = (double)size / (double)n;
+  double at = half_pixel ? ((double)i + 0.5) * scale - 0.5 : (double)i * scale;
+  if (at < 0) at = 0;
+  between b = {(int64_t)at, (int64_t)at + 1, (T)(at - floor(at))};
+  if (b.lo > size - 1) b.lo = size - 1;
+  if (b.hi > size - 1) b.hi = size - 1;
+  return b;
+}
+
+FM_EXEC(resize_bilinear) {
+  const fm_shape *s = &e->in[0].shape, *o = &e->out->shape;
+  const int64_t c = s->d[3], line = s->d[2] * c;
+  T *y = e->y;
+  for (int64_t row = 0; row < o->d[0] * o->d[1]; row++) {
+    const between v = neighbours(row % o->d[1], o->d[1], s->d[1], e->attr->i[2]);
+    const T *image = (const T *)e->x[0] + row / o->d[1] * s->d[1] * line;
+    for (int64_t column = 0; column < o->d[2]; column++, y += c) {
+      const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
+      const T *upper = image + v.lo * line, *lower = image + v.hi * line;
+      const int64_t l = h.lo * c, r = h.hi * c;
+      for (int64_t i = 0; i < c; i++) {
+        const T a = upper[l + i] + h.weight * (upper[r + i] - upper[l + i]);
+        const T b = lower[l + i] + h.weight * (lower[r + i] - lower[l + i]);
+        y[i] = a + v.weight * (b - a);
+      }
+    }
+  }
+}
+
+FM_EXEC(resize_bilinear_t) {
+  const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
+  const int64_t c = s->d[3], line = s->d[2] * c;
+  const T *x = e->x[0];
+  memset(e->y, 0, (size_t)fm_shape_count(s) * sizeof(T));
+  for (int64_t row = 0; row < o->d[0] * o->d[1]; row++) {
+    const between v = neighbours(row % o->d[1], o->d[1], s->d[1], e->attr->i[2]);
+    T *image = (T *)e->y + row / o->d[1] * s->d[1] * line;
+    for (int64_t column = 0; column < o->d[2]; column++, x += c) {
+      const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
+      T *upper = image + v.lo * line, *lower = image + v.hi * line;
+      const int64_t l = h.lo * c, r = h.hi * c;
+      for (int64_t i = 0; i < c; i++) {
+        const T b = v.weight * x[i], a = x[i] - b;
+        upper[l + i] += a - h.weight * a;
+        upper[r + i] += h.weight * a;
+        lower[l + i] += b - h.weight * b;
+        lower[r + i] += h.weight * b;
+      }
+    }
+  }
+}
+
+#endif
+
+#ifdef FM_RULES
+
+/* i = {height, width of the result, half-pixel centres} */
+static fm_err infer_resize(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  char a[96];
+  (void)nin;
+  *out = in[0];
+  if (in[0].shape.nd != 4 || in[0].shape.d[1] < 1 || in[0].shape.d[2] < 1)
+    return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, expected images (N, H, W, C)",
+                   op->name, fm_shape_text(&in[0].shape, a));
+  if (attr->i[0] < 1 || attr->i[1] < 1 || attr->i[0] > 65536 || attr->i[1] > 65536)
+    return fm_fail(ctx, FM_EUSAGE, "%s: the size %lld x %lld found, expected 1 to 65536 pixels a "
+                   "side", op->name, (long long)attr->i[0], (long long)attr->i[1]);
+  out->shape.d[1] = attr->i[0];
+  out->shape.d[2] = attr->i[1];
+  return FM_OK;
+}
+
+static fm_val transposed(fm_prog *p, fm_val y, fm_val dy, const fm_op *op) {
+  fm_attr a = fm_attr_of(p, y);
+  fm_shape x = fm_prog_sig(p, fm_arg(p, y, 0)).shape;
+  a.i[0] = x.d[1];
+  a.i[1] = x.d[2];
+  return fm_emit(p, op, 1, &dy, &a);
+}
+
+static void vjp_resize(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  dx[0] = transposed(p, y, dy, &fm_op_resize_bilinear_t);
+}
+
+static void vjp_resize_t(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  dx[0] = transposed(p, y, dy, &fm_op_resize_bilinear);
+}
+
+#define X FM_SHAPE4(2, 3, 4, 2)
+
+const fm_op fm_op_resize_bilinear = {.name = "resize_bilinear", .doc = "Images (N, H, W, C) "
+  "interpolated to another size (arguments x, height, width, and true for half-pixel centres or "
+  "false for TensorFlow 1's grid).", .args = "tiib", .nin = 1, .cost = 6, .flags = FM_LINEAR,
+  .infer = infer_resize, .jvp = fm_jvp_linear, .vjp = vjp_resize,
+  .samples = {{1, {X}, {{7, 5, 1}, {0}}, -1, 1}, {1, {X}, {{7, 5, 0}, {0}}, -1, 1},
+              {1, {X}, {{2, 3, 1}, {0}}, -1, 1}, {1, {X}, {{2, 3, 0}, {0}}, -1, 1}}};
+
+const fm_op fm_op_resize_bilinear_t = {.name = "resize_bilinear_t", .doc = "The transpose of "
+  "resize_bilinear (arguments y, height and width of the result, half-pixel centres).",
+  .args = "tiib", .nin = 1, .cost = 8, .flags = FM_LINEAR, .infer = infer_resize,
+  .jvp = fm_jvp_linear, .vjp = vjp_resize_t,
+  .samples = {{1, {X}, {{2, 3, 1}, {0}}, -1, 1}, {1, {X}, {{7, 5, 0}, {0}}, -1, 1}}};
+
+#endif

@@ -1,0 +1,150 @@
+--- Classification of images: augmentation, loss, training step and accuracy. The suite needs it
+-- once, to train the network whose features measure samples (experiments/classifier.lua).
+-- @module flowmap.classifier
+
+local fm = require "flowmap"
+local cnn = require "flowmap.features.cnn"
+local nets = require "flowmap.nets"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local SIDE, CLASSES = 32, 10
+
+-- ------------------------------------------------------------------ augmentation
+
+-- The matrices (n, size, SIDE) that pick row from[i] of an image as row i; a row beyond the border
+-- is zero.
+local function pick(from)
+  local shape = { from.shape[1], from.shape[2], SIDE }
+  local row = fm.reshape(fm.arange(SIDE), { 1, 1, SIDE })
+  return fm.eq(fm.broadcast(from, shape), fm.broadcast(row, shape))
+end
+
+-- Apply (n, size, SIDE) to the rows of images (n, SIDE, w, 3), and swap the image's axes.
+local function along_rows(matrix, x)
+  local n, size, w = matrix.shape[1], matrix.shape[2], x.shape[3]
+  local y = fm.matmul(matrix, fm.reshape(x, { n, SIDE, w * 3 }))
+  return fm.transpose(fm.reshape(y, { n, size, w, 3 }), { 1, 3, 2, 4 })
+end
+
+--- A window of every image at a random place, up to `shift` pixels beyond the border, where it is
+-- filled with 0; half of them mirrored. Both are products with matrices of zeros and ones.
+-- @tparam tensor x (n, 32, 32, 3)
+-- @tparam tensor u uniform numbers, (n, 3)
+-- @tparam integer size of the window
+-- @tparam integer shift
+-- @treturn tensor (n, size, size, 3)
+function M.augment(x, u, size, shift)
+  local function column(k) return fm.reshape(fm.slice(u, 2, k, 1), { x.shape[1], 1, 1 }) end
+  local places = SIDE - size + 2 * shift + 1
+  local i = fm.reshape(fm.arange(size), { 1, size, 1 })
+  local mirrored = fm.lt(column(3), 0.5)
+  local down = i + fm.floor(column(1) * places) - shift
+  local across = i + mirrored * (size - 1 - 2 * i) + fm.floor(column(2) * places) - shift
+  return along_rows(pick(across), along_rows(pick(down), x))
+end
+
+-- ------------------------------------------------------------------ loss
+
+local function one_hot(label)
+  return fm.eq(fm.reshape(label, { label.shape[1], 1 }), fm.reshape(fm.arange(CLASSES),
+    { 1, CLASSES }))
+end
+
+--- Cross-entropy with the label's probability 1 - smoothing, the rest shared by all classes:
+-- -sum_k q_k log softmax(z)_k.
+-- @tparam tensor z logits, (n, 10)
+-- @tparam tensor label class numbers from 0, (n)
+-- @tparam number smoothing
+-- @treturn tensor (n)
+function M.cross_entropy(z, label, smoothing)
+  z = z - fm.stop(fm.max_reduce(z, 2, true)) -- exp must not overflow
+  local log_p = z - fm.log(fm.sum(fm.exp(z), 2, true))
+  local q = one_hot(label) * (1 - smoothing) + smoothing / CLASSES
+  return -fm.sum(q * log_p, 2)
+end
+
+-- ------------------------------------------------------------------ training
+
+-- Images by number: from a table of bytes, or of numbers in [-1, 1].
+local function images(set, index)
+  return (set.images.dtype == "uint8" and fm.pixels or fm.gather)(set.images, index)
+end
+
+--- The program of a training step, with the outputs that flowmap.trainer expects.
+-- @tparam table cfg settings
+-- @tparam table shared { params =, set = { images =, labels = (N) } }
+-- @tparam integer size of the windows that the network sees
+-- @treturn program
+function M.step(cfg, shared, size)
+  local count = shared.set.labels.shape[1]
+  return fm.program(function(input, b)
+    local index = fm.reshape(fm.floor(b:uniform({ 1 }, "index") * count), { b.n })
+    local shift = size < SIDE and 0 or cfg.shift
+    local x = M.augment(images(input.set, index), b:uniform({ 3 }, "augment"), size, shift)
+    local label, loss = fm.gather(input.set.labels, index), nil
+    local _, grads = fm.value_and_grad(function(params)
+      loss = M.cross_entropy(cnn.logits(params, x), label, cfg.label_smoothing)
+      return fm.sum(loss)
+    end)(input.params)
+    return { sum = { grads = grads, diagonal = fm.sum(loss), off = fm.zeros {} },
+      rows = { loss = loss } }
+  end, { shared = shared, rows = {}, micro = cfg.micro })
+end
+
+-- Windows at first, which cost less; whole images from step `whole_from` on.
+local function two_phases(cfg, shared)
+  local windows, whole = M.step(cfg, shared, cfg.window), M.step(cfg, shared, SIDE)
+  return { run = function(_, job)
+    return (job.step < cfg.whole_from and windows or whole):run(job)
+  end }
+end
+
+--- A job for flowmap.trainer.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam table set training set { images = (N, 32, 32, 3), labels = (N) }
+-- @tparam[opt] table saved a loaded checkpoint to continue
+-- @treturn table job
+function M.job(experiment, cfg, set, saved)
+  local checkpoint = require "flowmap.checkpoint"
+  local params = cnn.init(nets.rng(cfg.seed, cfg.dtype))
+  if saved then params = checkpoint.tree(saved, "params", params) end
+  local shared = { params = params, set = set }
+  local job = {
+    experiment = experiment, cfg = cfg, params = params, shared = shared,
+    program = two_phases(cfg, shared), done = saved and saved.step or 0,
+    wall_s = saved and saved.wall_s or 0,
+    opt = fm.optimiser { kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2,
+      eps = cfg.eps, weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema },
+  }
+  if saved then checkpoint.restore(saved, job.opt) end
+  return job
+end
+
+--- The part of a set that is classified rightly.
+-- @tparam table params
+-- @tparam table set { images =, labels = }
+-- @treturn number between 0 and 1
+function M.accuracy(params, set)
+  local count = set.labels.shape[1]
+  local program = fm.program(function(input, b)
+    local z = cnn.logits(input.params, images(input.set, b.rows.index))
+    local best = fm.eq(z, fm.max_reduce(z, 2, true))
+    return { sum = fm.sum(best * one_hot(fm.gather(input.set.labels, b.rows.index))) }
+  end, { shared = { params = params, set = set }, rows = { index = {} }, micro = 50 })
+  return program:run { batch = count, rows = { index = fm.arange(count) } }.sum:item() / count
+end
+
+--- Write weights as one file that flowmap.features.cnn reads.
+-- @tparam string path
+-- @tparam table params
+-- @tparam table record texts by name: accuracy, steps, data, ...
+function M.save(path, params, record)
+  local tensors = {}
+  tree.each(function(tensor, name) tensors[name] = tensor end, params)
+  fm.save_safetensors(path, tensors, record, false)
+end
+
+return M

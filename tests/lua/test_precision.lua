@@ -1,0 +1,146 @@
+-- The setting precision = "bfloat16": which products it changes and how much; bits; the note.
+
+local t = require "harness"
+local fm = require "flowmap"
+
+local experiment, trainer, files = fm.experiment, fm.trainer, fm.files
+
+local board = experiment.load "experiments/checkerboard.lua"
+
+local function resolve(set)
+  local all = { width = 32, depth = 3, batch = 96, micro = 16, steps = 6, precision = "bfloat16" }
+  for key, value in pairs(set or {}) do all[key] = value end
+  return experiment.resolve(board, { profile = "smoke", set = all })
+end
+
+-- a b as a program with this precision makes it.
+local function product(a, b, precision, ta, tb)
+  local shared = { a = a, b = b }
+  local program = fm.program(function(input)
+    return { sum = { y = fm.matmul(input.a, input.b, ta, tb) } }
+  end, { shared = shared, precision = precision })
+  return program:run({ shared = shared, batch = 1 }).sum.y
+end
+
+local function noise(shape, stream)
+  return fm.normal(shape, { seed = 3, stream = stream, dtype = "float32" })
+end
+
+-- Integers from -128 to 127 are bfloat16 numbers.
+local function integers(shape, stream)
+  return fm.floor(256 * fm.uniform(shape, { seed = 3, stream = stream, dtype = "float32" })) - 128
+end
+
+local function distance(x, y)
+  return math.sqrt((fm.sum(fm.square(x - y)) / fm.sum(fm.square(y))):item())
+end
+
+t.test("products of small integers are exact", function()
+  for _, it in ipairs { { { 37, 65 }, { 65, 40 } }, { { 65, 37 }, { 65, 40 }, true },
+    { { 37, 65 }, { 40, 65 }, false, true }, { { 2, 9, 8 }, { 2, 8, 11 } } } do
+    local a, b = integers(it[1], "a"), integers(it[2], "b")
+    t.eq(product(a, b, "bfloat16", it[3], it[4]):flat(), fm.matmul(a, b, it[3], it[4]):flat())
+  end
+end)
+
+t.test("others differ by the rounding of 8 bits, and only in programs that ask for it", function()
+  local a, b = noise({ 64, 100 }, "a"), noise({ 100, 48 }, "b")
+  local exact = fm.matmul(a, b)
+  -- two operands, each off by at most 2^-8 and 0.4 2^-8 in the mean square
+  local off = distance(product(a, b, "bfloat16"), exact)
+  t.eq(off > 1e-3 and off < 2^-8, true, off)
+  t.eq(product(a, b, "float32"):flat(), exact:flat())
+  t.eq(product(a, b):flat(), exact:flat())
+end)
+
+t.test("narrow products and float64 stay as they are", function()
+  for _, it in ipairs { { { 64, 4 }, { 4, 48 } }, { { 64, 48 }, { 48, 2 } } } do
+    for _, dtype in ipairs { "float32", "float64" } do
+      local a, b = fm.cast(noise(it[1], "a"), dtype), fm.cast(noise(it[2], "b"), dtype)
+      t.eq(product(a, b, "bfloat16"):flat(), fm.matmul(a, b):flat())
+    end
+  end
+  local a = fm.cast(noise({ 32, 32 }, "a"), "float64")
+  t.eq(product(a, a, "bfloat16"):flat(), fm.matmul(a, a):flat())
+  t.raises(function() resolve { dtype = "float64" } end,
+    "precision bfloat16 needs dtype float32, found float64")
+  t.raises(function() resolve { precision = "float16" } end,
+    "precision must be one of float32, bfloat16, found float16")
+end)
+
+-- Gradients of the first step, in one precision, as a list of tensors.
+local function gradients(method, precision)
+  local set = { width = 128, depth = 5, batch = 512, micro = 128, precision = precision }
+  local cfg = experiment.resolve(board, { profile = "smoke", method = method, set = set })
+  local job, list = trainer.new(board, cfg), {}
+  local out = job.program:run { shared = job.shared, batch = cfg.batch, seed = 1, step = 0 }
+  fm.tree.each(function(g) list[#list + 1] = g end, out.sum.grads)
+  return list
+end
+
+for _, method in ipairs { "lsd", "esd", "psd-m" } do
+  t.test(method .. ": the gradient points where the float32 gradient does", function()
+    local dot, of_a, of_b, off = 0, 0, 0, 0
+    local exact = gradients(method, "float32")
+    for k, a in ipairs(gradients(method, "bfloat16")) do
+      local b = exact[k]
+      dot, off = dot + fm.sum(a * b):item(), off + fm.sum(fm.square(a - b)):item()
+      of_a, of_b = of_a + fm.sum(fm.square(a)):item(), of_b + fm.sum(fm.square(b)):item()
+    end
+    local cosine, size = dot / math.sqrt(of_a * of_b), math.sqrt(off / of_b)
+    t.eq(cosine > 0.9999, true, cosine)
+    t.eq(size < 1e-2 and size > 1e-5, true, size)
+  end)
+end
+
+-- The bits of a job's weights.
+local function bits(job)
+  local parts = {}
+  fm.tree.each(function(w, name) parts[#parts + 1] = name .. fm.bytes(w) end, job.params)
+  return fm.sha256(table.concat(parts))
+end
+
+local function trained(set, steps)
+  local job = trainer.new(board, resolve(set))
+  for _ = 1, steps do trainer.step(job) end
+  return job
+end
+
+t.test("1, 2 and 4 threads give the same bits", function()
+  local found = {}
+  for _, threads in ipairs { 1, 2, 4 } do
+    fm.set_threads(threads)
+    found[#found + 1] = bits(trained({}, 4))
+  end
+  t.eq(found[2], found[1])
+  t.eq(found[3], found[1])
+  t.eq(bits(trained({ precision = "float32" }, 4)) ~= found[1], true, "another precision")
+end)
+
+t.test("a resumed run ends bit-identical", function()
+  local path = os.tmpname()
+  fm.checkpoint.save(path, trained({}, 3), { step = 3, wall_s = 0 })
+  local resumed = trainer.new(board, resolve(), fm.checkpoint.load(path))
+  for _ = 1, 3 do trainer.step(resumed) end
+  t.eq(bits(resumed), bits(trained({}, 6)))
+  os.remove(path)
+  os.remove(path .. ".prev")
+end)
+
+t.test("without the instruction a note says so, once", function()
+  local dir, program = os.tmpname(), os.getenv "FLOWMAP" or "./flowmap"
+  os.remove(dir)
+  for _, precision in ipairs { "bfloat16", "float32" } do
+    local pipe <close> = io.popen(("FM_ISA=avx2 %s run experiments/checkerboard.lua --profile "
+      .. "smoke --set width=16 --set steps=2 --set batch=32 --set nfe=1 --set eval_samples=2000 "
+      .. "--set precision=%s --out %s"):format(program, precision, dir))
+    local _, notes = pipe:read "a":gsub("note: bfloat16 products without AVX512_BF16", "")
+    t.eq(notes, precision == "bfloat16" and 1 or 0, precision)
+    local manifest = fm.json.read(dir .. "/manifest.json")
+    t.eq(manifest.precision, precision)
+    t.eq(manifest.bfloat16, precision == "bfloat16" and "emulated" or nil)
+  end
+  os.execute("rm -r " .. files.quote(dir))
+end)
+
+t.done()
