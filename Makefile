@@ -34,7 +34,7 @@ FLAGS = -std=c11 -D_XOPEN_SOURCE=700 -Icore -MMD -MP -fPIC -fvisibility=hidden \
   -ffp-contract=off -pthread $(WARNINGS) $(CFLAGS) $(SANITIZE)
 
 # pkg-config is asked when first needed, and the answer kept: `make help` needs none.
-LIBRARIES = openblas nettle zlib
+LIBRARIES = openblas nettle zlib libarchive libjpeg libpng
 LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFLAGS)
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)

@@ -90,6 +90,7 @@ int luaopen_flowmap_core(lua_State *L) {
   bind_open_io(L);
   bind_open_system(L);
   bind_open_check(L);
+  bind_open_data(L);
   bind_open_linalg(L);
   return 1;
 }

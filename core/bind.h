@@ -51,6 +51,7 @@ void bind_open_optim(lua_State *L);
 void bind_open_io(lua_State *L);
 void bind_open_system(lua_State *L);
 void bind_open_check(lua_State *L);
+void bind_open_data(lua_State *L);
 void bind_open_linalg(lua_State *L);
 
 #endif

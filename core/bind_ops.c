@@ -75,10 +75,28 @@ static void stretch(lua_State *L, int arg, const fm_shape *to) {
   lua_replace(L, arg);
 }
 
-/* Bring operands 1..n to one shape; numbers become constant tensors. */
+/* The number at `arg` as a value like the others; in a trace (that of the value at stack index
+   `traced`, 0: none) a fill, which programs read from a register instead of memory. */
+static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
+  fm_attr a = fm_attr_shape(&sig->shape);
+  a.f[0] = lua_tonumber(L, arg);
+  a.f[1] = sig->dtype == FM_F64;
+  if (traced == 0) {
+    bind_push_tensor(L, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
+  } else {
+    lua_getiuservalue(L, traced, 1);
+    trace_box *tr = lua_touserdata(L, -1);
+    bind_push_traced(L, lua_gettop(L), fm_emit(tr->p, &fm_op_full, 0, NULL, &a));
+    lua_remove(L, -2);
+  }
+  lua_replace(L, arg);
+}
+
+/* Bring operands 1..n to one shape; numbers become constants. */
 static void align(lua_State *L, const fm_op *op, int n) {
   fm_sig common = {FM_F32, {0, {0}}};
   bool seen = false;
+  int traced = 0;
   for (int k = 1; k <= n; k++) {
     if (lua_isnumber(L, k) && !bind_test(L, k)) continue;
     fm_sig sig = bind_sig(L, bind_value(L, k));
@@ -87,18 +105,13 @@ static void align(lua_State *L, const fm_op *op, int n) {
     else
       common = sig;
     seen = true;
+    if (bind_value(L, k)->t == NULL) traced = k;
   }
-  for (int k = 1; k <= n; k++) {
-    if (bind_test(L, k) == NULL) {
-      fm_shape s = {common.shape.nd, {0}};
-      for (int j = 0; j < s.nd; j++) s.d[j] = 1;
-      fm_tensor *t = fm_tensor_new(bind_ctx(L), common.dtype, &s);
-      if (t) fm_tensor_set(t, 0, lua_tonumber(L, k));
-      bind_push_tensor(L, t);
-      lua_replace(L, k);
-    }
-    stretch(L, k, &common.shape);
-  }
+  for (int k = 1; k <= n; k++)
+    if (bind_test(L, k) == NULL)
+      fill(L, k, traced, &common);
+    else
+      stretch(L, k, &common.shape);
 }
 
 /* ------------------------------------------------------------------ arguments by the op's spec */
@@ -251,7 +264,7 @@ void bind_open_ops(lua_State *L) {
                                        {NULL, NULL}};
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
-    if (op->flags & FM_LEAF) continue;
+    if (op->flags & (FM_LEAF | FM_LOWERED)) continue;
     lua_pushlightuserdata(L, (void *)(uintptr_t)op);
     lua_pushcclosure(L, call_op, 1);
     lua_setfield(L, -2, op->name);

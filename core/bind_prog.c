@@ -258,6 +258,7 @@ static int exe_stats(lua_State *L) {
                {"moved", s.moved},
                {"arena", (double)s.arena},
                {"lanes", (double)s.lanes},
+               {"once", (double)s.once},
                {"ms_optimise", s.ms_optimise},
                {"ms_plan", s.ms_plan}};
   lua_newtable(L);
@@ -288,14 +289,10 @@ static void variants(lua_State *L, lua_CFunction f, const char *off, const char 
 }
 
 void bind_open_prog(lua_State *L) {
-  static const luaL_Reg trace[] = {{"close", trace_close},
-                                   {"input", trace_input},
-                                   {"const", trace_const},
-                                   {"full", trace_full},
-                                   {"dropout", trace_dropout},
-                                   {"output", trace_output},
-                                   {"count", trace_count},
-                                   {NULL, NULL}};
+  static const luaL_Reg trace[] = {{"close", trace_close},     {"input", trace_input},
+                                   {"const", trace_const},     {"full", trace_full},
+                                   {"dropout", trace_dropout}, {"output", trace_output},
+                                   {"count", trace_count},     {NULL, NULL}};
   static const luaL_Reg exe[] = {{"run", exe_run},
                                  {"explain", exe_explain},
                                  {"stats", exe_stats},

@@ -205,7 +205,9 @@ enum {
   FM_PASS_STACK = 2,
   FM_PASS_FUSE = 4,
   FM_PASS_CSE = 8,
-  FM_PASS_ALL = 15
+  FM_PASS_LOWER = 16, /* methods of convolutions chosen by shape */
+  FM_PASS_HOIST = 32, /* once a run, before and after the micro-batches, what depends on none of them */
+  FM_PASS_ALL = 63
 };
 /* Goes with the passes, but does change values: wide matrix products of float32 round their operands
    to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
@@ -250,6 +252,7 @@ typedef struct fm_stats {
   double moved;                /* bytes read and written by the steps, per batch */
   size_t arena;                /* bytes per worker */
   size_t lanes;                /* bytes of partial sums */
+  size_t once;                 /* bytes of the prologue's and epilogue's values and memory */
   double ms_optimise, ms_plan; /* time spent preparing */
 } fm_stats;
 fm_stats fm_exe_stats(const fm_exe *e);

@@ -163,6 +163,27 @@ fm_err fm_out_write(fm_out *o, const void *bytes, size_t n) {
   return FM_OK;
 }
 
+fm_err fm_out_write_at(fm_out *o, uint64_t at, const void *bytes, size_t n) {
+  const char *p = bytes;
+  while (n > 0) {
+    ssize_t put = pwrite(o->fd, p, n, (off_t)at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put == 0) errno = EIO; /* as above */
+    if (put <= 0) return give_up(o);
+    p += put;
+    at += (uint64_t)put;
+    n -= (size_t)put;
+  }
+  return FM_OK;
+}
+
+void fm_out_discard(fm_out *o) {
+  if (o->fd < 0) return;
+  close(o->fd);
+  o->fd = -1;
+  unlink(o->part);
+}
+
 /*
 ** Give the old file the name `prev` as well, by a second hard link, so that `path` is never
 ** missing. File systems without links get a rename instead; then *moved says to undo it on failure.

@@ -42,7 +42,9 @@ typedef struct fm_out {
 /* Nothing at `path` changes before fm_out_commit. A call that fails removes the temporary. */
 fm_err fm_out_open(fm_out *out, fm_ctx *ctx, const char *path);
 fm_err fm_out_write(fm_out *out, const void *bytes, size_t n);
+fm_err fm_out_write_at(fm_out *out, uint64_t at, const void *bytes, size_t n); /* anywhere */
 fm_err fm_out_commit(fm_out *out, bool keep); /* keep: the old file stays as path.prev */
+void fm_out_discard(fm_out *out);             /* give up an open one; else nothing */
 
 /* ------------------------------------------------------------------ header text */
 
@@ -81,6 +83,8 @@ int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most);
 /* ------------------------------------------------------------------ SHA-256 (FIPS 180-4) */
 
 void fm_sha256(const void *bytes, size_t n, char hex[65]);
+struct sha256_ctx;
+void fm_sha256_hex(struct sha256_ctx *sha, char hex[65]); /* the digest of what nettle was fed */
 fm_err fm_sha256_file(fm_ctx *ctx, const char *path, char hex[65]);
 
 #endif

@@ -21,7 +21,6 @@
 #include <string.h>
 
 #include "fm.h"
-#include "philox.h"
 
 #define FM_ISA scalar
 #define FM_T f64
@@ -30,6 +29,19 @@
 #define BATCH 128 /* blocks at a time: arrays stay in L1, loops over them become vector code */
 
 typedef uint32_t block_words[4][BATCH];
+
+static inline void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
+  for (int round = 0; round < 10; round++) {
+    uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
+    uint32_t c1 = c[1], c3 = c[3];
+    c[0] = (uint32_t)(b >> 32) ^ c1 ^ k0;
+    c[1] = (uint32_t)b;
+    c[2] = (uint32_t)(a >> 32) ^ c3 ^ k1;
+    c[3] = (uint32_t)a;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
 
 void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
   uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};

@@ -3,7 +3,7 @@
 
 #include "io.h"
 
-static void finish(struct sha256_ctx *sha, char hex[65]) {
+void fm_sha256_hex(struct sha256_ctx *sha, char hex[65]) {
   uint8_t digest[SHA256_DIGEST_SIZE];
   sha256_digest(sha, sizeof digest, digest);
   for (size_t i = 0; i < sizeof digest; i++) {
@@ -17,7 +17,7 @@ void fm_sha256(const void *bytes, size_t n, char hex[65]) {
   struct sha256_ctx sha;
   sha256_init(&sha);
   sha256_update(&sha, n, bytes);
-  finish(&sha, hex);
+  fm_sha256_hex(&sha, hex);
 }
 
 fm_err fm_sha256_file(fm_ctx *ctx, const char *path, char hex[65]) {
@@ -34,6 +34,6 @@ fm_err fm_sha256_file(fm_ctx *ctx, const char *path, char hex[65]) {
     if (!err) sha256_update(&sha, n, block);
   }
   fm_in_close(&in);
-  if (!err) finish(&sha, hex);
+  if (!err) fm_sha256_hex(&sha, hex);
   return err;
 }

@@ -29,4 +29,9 @@ void FM_FN(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, 
   products(ta, tb, m, n, k, a, lda, b, ldb, accumulate, y, ldy);
 }
 
+void FM_FN(gemm_tile)(int rows, bool across, int64_t n, int64_t depth, const T *a, int64_t lda,
+                      const T *b, int64_t ldb, bool add, T *y, int64_t ldy) {
+  tile_of(rows, across, n, depth, a, lda, b, ldb, add, y, ldy);
+}
+
 #endif

@@ -22,15 +22,9 @@
 #define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
-#define NV 2         /* vectors across a tile */
-#define NR (NV * VN) /* columns of a tile */
-#if FM_WIDTH == 512
-#define MR 14 /* rows of a tile: MR NV sums, NV vectors of b, one of a: 31 of 32 registers */
-#elif FM_WIDTH == 256
-#define MR 6 /* 15 of 16 */
-#else
-#define MR 4
-#endif
+#define NV (NR / VN) /* vectors across a tile */
+#define MR FM_TILE_ROWS
+#define NR FM_TILE_COLUMNS
 #define SLIVER ((MR + VN - 1) / VN * VN) /* rows of a tile, in whole vectors */
 
 static inline V packed_load(const P *p) { return vload((const T *)(const void *)p); }
@@ -45,16 +39,16 @@ static inline V multiply_add(const P *a, V b, V sum);
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
 
-/* y: (rows, n <= NR) of one tile over `depth` packed values; b: a sliver. The rows of a run across
-   it, value (i, p) at a[i + p lda], or along it, at a[i lda + p]. `rows` and `across` are constant
-   where this is inlined: the loops over rows unroll and the sums stay in registers. */
+/* fm_gemm_tile (gemm.h) on packed values. `rows` and `across` are constant where this is inlined:
+   the loops over rows unroll and the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int rows, const bool across, int64_t n,
                                                        int64_t depth, const P *a, int64_t lda,
-                                                       const P *b, bool add, T *y, int64_t ldy) {
+                                                       const P *b, int64_t ldb, bool add, T *y,
+                                                       int64_t ldy) {
   V sum[MR][NV];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < NV; j++) sum[i][j] = vset(0);
-  for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += NR) {
+  for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += ldb) {
     V bv[NV];
     for (int j = 0; j < NV; j++) bv[j] = packed_load(b + j * VN);
     for (int i = 0; i < rows; i++)
@@ -75,13 +69,13 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
 
 /* The switch makes the number of rows a constant. */
 static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a, int64_t lda,
-                    const P *b, bool add, T *y, int64_t ldy) {
+                    const P *b, int64_t ldb, bool add, T *y, int64_t ldy) {
 #define CASE(r)                                                                                    \
   case r:                                                                                          \
     if (across)                                                                                    \
-      tile(r, true, n, depth, a, lda, b, add, y, ldy);                                             \
+      tile(r, true, n, depth, a, lda, b, ldb, add, y, ldy);                                        \
     else                                                                                           \
-      tile(r, false, n, depth, a, lda, b, add, y, ldy);                                            \
+      tile(r, false, n, depth, a, lda, b, ldb, add, y, ldy);                                       \
     break;
   switch (rows) {
     CASE(1)
@@ -153,15 +147,17 @@ static void block(bool packed, bool ta, int64_t m, int64_t n, int64_t depth, con
   for (int64_t j = 0; j < n; j += NR, b += sliver_step(NR, depth)) {
     const P *rows = a;
     for (int64_t i = 0; i < m; i += MR, rows += step)
-      tile_of(m - i < MR ? (int)(m - i) : MR, packed || ta, n - j, depth, rows, ld, b, add,
+      tile_of(m - i < MR ? (int)(m - i) : MR, packed || ta, n - j, depth, rows, ld, b, NR, add,
               y + i * ldy + j, ldy);
   }
 }
 
 static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
                      const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
-  static _Thread_local _Alignas(64) P a_block[M_BLOCK / MR * (SLIVER * K_BLOCK + 64)];
-  static _Thread_local _Alignas(64) P b_block[N_BLOCK / NR * (NR * K_BLOCK + 64)];
+  enum { A_BLOCK = M_BLOCK / MR * (SLIVER * K_BLOCK + 64) };
+  enum { B_BLOCK = N_BLOCK / NR * (NR * K_BLOCK + 64) };
+  _Static_assert((A_BLOCK + B_BLOCK) * sizeof(P) <= FM_GEMM_ROOM, "packed blocks of a product");
+  P *const a_block = (P *)(void *)fm_gemm_room, *const b_block = a_block + A_BLOCK;
   const bool packs = PACKS;
   const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
                 most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);

@@ -10,7 +10,6 @@
 #ifndef FM_RULES
 
 #include "../kernels/gemm.h"
-#include "conv.h"
 
 #define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* values gathered at a time: in the second cache */
 #define DEEP 2048                               /* of them per pixel, unless one tap has more */
@@ -37,6 +36,7 @@ static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool
 
 /* The `n` channels from c on that pixels first .. first + count - 1 of the grids of all images meet
    at `taps` taps from the given one on: out (count, taps, n). */
+_Static_assert(PIECE * sizeof(T) <= FM_CONV_ROOM, "a piece");
 static void gather(const meeting *m, const T *x, int64_t first, int64_t count, int64_t tap,
                    int64_t taps, int64_t c, int64_t n, T *out) {
   int64_t j = first % m->gw, i = first / m->gw % m->gh, image = first / (m->gw * m->gh);
@@ -94,8 +94,8 @@ static void convolve(const fm_exec *e, int kind) {
       for (int64_t c = 0; c < m.c; c += chunk) {
         int64_t count = pixels - p < rows ? pixels - p : rows;
         int64_t some = taps - t < group ? taps - t : group, n = m.c - c < chunk ? m.c - c : chunk;
-        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_scratch);
-        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_scratch;
+        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_room);
+        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_room;
         multiply(e, kind, p, count, cols, some * n, t * m.c + c, t, c);
       }
 }
@@ -108,28 +108,19 @@ FM_EXEC(conv_w) { convolve(e, CONV_W); }
 
 #ifdef FM_RULES
 
-#include "conv.h"
-
-_Thread_local _Alignas(64) char fm_conv_scratch[FM_CONV_SCRATCH];
-
 /* ------------------------------------------------------------------ shapes */
 
 #define LARGEST 32768 /* stride, padding and sizes given as numbers, so that no sum overflows */
 
-/* A copy of an entry, as tests make, is that operation too. */
-static bool same(const fm_op *a, const fm_op *b) { return fm_op_id(a) == fm_op_id(b); }
-
-/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where the result needs them. */
-static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
-  static const char *const names[2][5] = {
-      {"stride", "vertical padding", "horizontal padding", "height", "width"},
-      {"stride", "vertical padding", "horizontal padding", "kernel height", "kernel width"}};
-  for (int k = 0; k < (same(op, &fm_op_conv) ? 3 : 5); k++) {
+/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where they have names. */
+static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const char *size0,
+                         const char *size1) {
+  const char *names[] = {"stride", "vertical padding", "horizontal padding", size0, size1};
+  for (int k = 0; k < 5 && names[k]; k++) {
     int64_t least = k == 1 || k == 2 ? 0 : 1;
     if (attr->i[k] < least || attr->i[k] > LARGEST)
-      return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name,
-                     names[same(op, &fm_op_conv_w)][k], (long long)attr->i[k], (long long)least,
-                     LARGEST);
+      return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name, names[k],
+                     (long long)attr->i[k], (long long)least, LARGEST);
   }
   return FM_OK;
 }
@@ -165,7 +156,7 @@ static fm_err infer_conv(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
                          const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 3, 3, "x: (N, H, W, I) and w: (O, kh, kw, I)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, NULL, NULL);
   if (err != FM_OK) return err;
   *out = in[0];
   out->shape.d[3] = in[1].shape.d[0];
@@ -190,7 +181,7 @@ static fm_err infer_conv_x(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                            const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 3, 0, "dy: (N, H', W', O) and w: (O, kh, kw, I)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, "height", "width");
   if (err != FM_OK) return err;
   const fm_shape *dy = &in[0].shape, *w = &in[1].shape;
   *out = (fm_sig){in[0].dtype, {4, {dy->d[0], attr->i[3], attr->i[4], w->d[3]}}};
@@ -201,7 +192,7 @@ static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                            const fm_attr *attr, fm_sig *out) {
   (void)nin;
   fm_err err = check_pair(ctx, op, in, 0, 0, "x: (N, H, W, I) and dy: (N, H', W', O)");
-  if (err == FM_OK) err = check_attr(ctx, op, attr);
+  if (err == FM_OK) err = check_attr(ctx, op, attr, "kernel height", "kernel width");
   if (err != FM_OK) return err;
   const fm_shape *x = &in[0].shape, *dy = &in[1].shape;
   *out = (fm_sig){in[0].dtype, {4, {dy->d[3], attr->i[3], attr->i[4], x->d[3]}}};

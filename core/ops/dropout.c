@@ -4,9 +4,9 @@
 ** Philox (see rng.c for the counter); the rate is rounded to a multiple of 2^-16.
 **
 ** A row (a sample) starts on a fresh block, and the mask at position i of it depends on i, the
-** sample's number, step, stream and seed alone. Bits are taken in groups of GROUP blocks, their
-** first words first, so that everything is vector code: of word j, values
-** 2 j GROUP .. 2 j GROUP + GROUP - 1 of the group are the low halves, the next GROUP the high ones.
+** sample's number, step, stream and seed alone. Positions come in groups of 8 GROUP, made of GROUP
+** blocks side by side, so that everything is vector code: 2 GROUP values from the blocks' first
+** words, two from each, the low half before the high half; then from the second words, and so on.
 */
 #include <string.h>
 
@@ -14,26 +14,62 @@
 
 #ifndef FM_RULES
 
-#include "../philox.h"
-
-#define GROUP 16
+#define GROUP 32
 #define VALUES (8 * GROUP) /* of a group */
+
+/* Words of Philox in vectors of 64-bit lanes; what the upper halves hold does not matter. */
+#if FM_WIDTH == 0
+typedef uint64_t W;
+#define WN 1
+#else
+typedef uint64_t W __attribute__((vector_size(FM_WIDTH / 8), may_alias));
+#define WN (FM_WIDTH / 64)
+#endif
+
+/* The products of the lower halves. */
+static inline W product(W a, uint64_t b) {
+#if FM_WIDTH == 512
+  return (W)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)b));
+#elif FM_WIDTH == 256
+  return (W)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)b));
+#else
+  return (a & 0xFFFFFFFFu) * b;
+#endif
+}
+
+/* Philox4x32-10 on GROUP counters at once: rng.c's, which tests compare it with. */
+static inline void philox(W c[4][GROUP / WN], uint32_t k0, uint32_t k1) {
+  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+    for (int i = 0; i < GROUP / WN; i++) {
+      const W a = product(c[0][i], 0xD2511F53u), b = product(c[2][i], 0xCD9E8D57u);
+      c[0][i] = (b >> 32) ^ c[1][i] ^ (uint64_t)k0;
+      c[1][i] = b;
+      c[2][i] = (a >> 32) ^ c[3][i] ^ (uint64_t)k1;
+      c[3][i] = a;
+    }
+}
 
 /* Values of group number `at` of sample `row`. */
 static void draw(T y[VALUES], const fm_rng *r, int64_t row, int64_t at, uint32_t cut, T kept) {
-  const uint32_t high = (uint32_t)((uint64_t)row >> 32) << 24, k0 = (uint32_t)r->seed;
-  const uint32_t k1 = (uint32_t)(r->seed >> 32);
-  uint32_t word[4][GROUP];
-  for (uint32_t i = 0; i < GROUP; i++) {
-    uint32_t c[4] = {((uint32_t)at * GROUP + i) ^ high, (uint32_t)row, r->step, r->stream};
-    philox(c, k0, k1);
-    for (int j = 0; j < 4; j++) word[j][i] = c[j];
+  const uint32_t high = (uint32_t)((uint64_t)row >> 32) << 24;
+  uint64_t first[GROUP];
+  uint32_t half[2 * GROUP];
+  W c[4][GROUP / WN];
+  for (uint32_t i = 0; i < GROUP; i++) first[i] = ((uint32_t)at * GROUP + i) ^ high;
+  memcpy(c[0], first, sizeof first);
+  for (int i = 0; i < GROUP / WN; i++) {
+    const W zero = {0};
+    c[1][i] = zero + (uint64_t)(uint32_t)row;
+    c[2][i] = zero + (uint64_t)r->step;
+    c[3][i] = zero + (uint64_t)r->stream;
   }
-  for (int j = 0; j < 4; j++, y += 2 * GROUP)
-    for (int i = 0; i < GROUP; i++) {
-      y[i] = (word[j][i] & 0xFFFFu) < cut ? 0 : kept;
-      y[i + GROUP] = word[j][i] >> 16 < cut ? 0 : kept;
-    }
+  philox(c, (uint32_t)r->seed, (uint32_t)(r->seed >> 32));
+  for (int j = 0; j < 4; j++, y += 2 * GROUP) {
+    for (int i = 0; i < GROUP / WN; i++) /* each half to a 32-bit lane, the low one first */
+      c[j][i] = (c[j][i] & 0xFFFFu) | (c[j][i] & 0xFFFF0000u) << 16;
+    memcpy(half, c[j], sizeof half);
+    for (int i = 0; i < 2 * GROUP; i++) y[i] = half[i] < cut ? 0 : kept;
+  }
 }
 
 FM_EXEC(dropout) {

@@ -7,8 +7,9 @@
 **   normalize_dd(x, d, e) = dJ(x)[e] d = q^2 ((2 q a b + (a b - <d, e> / n) / r) x - b d - a e),
 **                                                                      b = <x, e> / (n r)
 **
-** Roots and quotients are taken for VN rows at once. <u, J d> is symmetric in u, d and <u, dJ[e] d> in u, d, e, so that each rule is also its own
-** transpose. Where r = 0, a, b and 1/r are taken as 0, and all values are finite.
+** Roots and quotients are taken for VN rows at once. <u, J d> is symmetric in u, d, and
+** <u, dJ[e] d> in u, d, e, so that each rule is also its own transpose. Where r = 0, a, b and 1/r
+** are taken as 0, and all values are finite.
 */
 #include "ops.h"
 

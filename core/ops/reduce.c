@@ -140,8 +140,8 @@ static fm_err infer_to(fm_ctx *ctx, const fm_op *op, const fm_sig *in, const fm_
   bool ok = big->nd == small->nd;
   for (int k = 0; ok && k < big->nd; k++) ok = small->d[k] == big->d[k] || small->d[k] == 1;
   if (ok) return FM_OK;
-  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s cannot become %s (equal ranks, and each size kept "
-                 "or %s 1, were expected)", op->name, fm_shape_text(&in[0].shape, a),
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s cannot become %s (equal ranks, and each size "
+                 "kept or %s 1, were expected)", op->name, fm_shape_text(&in[0].shape, a),
                  fm_shape_text(&out->shape, b), grow ? "grown from" : "reduced to");
 }
 

@@ -225,7 +225,7 @@ static fm_err infer_slice(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *i
   out->shape.d[axis] = length;
   if (start >= 0 && length >= 0 && length <= in[0].shape.d[axis] - start) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: entries %lld to %lld found, but axis %lld has %lld", op->name,
-                 (long long)start + 1, (long long)(start + length), (long long)axis + 1,
+                 (long long)start + 1, (long long)start + length, (long long)axis + 1,
                  (long long)in[0].shape.d[axis]);
 }
 
@@ -270,7 +270,8 @@ const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice 
 static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                            const fm_attr *attr, fm_sig *out) {
   int64_t axis = attr->i[0], total = 0;
-  if (nin < 1) return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
+  if (nin < 1)
+    return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
   if (axis > 0 && nin > FM_MAX_OPERANDS) /* along the first axis, programs copy part by part */
     return fm_fail(ctx, FM_EUSAGE, "%s: %d tensors found, expected at most %d along axis %lld",

@@ -5,6 +5,7 @@
 ** stacked products.)
 */
 #include <stdlib.h>
+#include <string.h>
 
 #include "plan.h"
 
@@ -46,25 +47,20 @@ static int by_room(const void *a, const void *b) { /* largest first */
   return x->v < y->v ? -1 : x->v > y->v;
 }
 
-static int by_offset(const void *a, const void *b) {
-  const fm_block *x = a, *y = b;
-  if (x->at != y->at) return x->at < y->at ? -1 : 1;
-  return x->v < y->v ? -1 : x->v > y->v;
-}
-
-/* The lowest offset at which block b disturbs none of the placed ones; busy: scratch. */
-static size_t lowest(const fm_layout *l, const fm_block *b, const fm_block *placed, int n,
-                     fm_block *busy) {
+/* Put b at the lowest offset at which it disturbs none of the placed ones, which are kept in the order
+** of their offsets. */
+static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
   size_t at = 0;
-  int many = 0;
-  for (int k = 0; k < n; k++) {
+  int k = 0;
+  for (; k < n && placed[k].at < at + b->size; k++) {
     fm_val u = placed[k].v;
-    if (l->from[u] <= l->to[b->v] && l->from[b->v] <= l->to[u]) busy[many++] = placed[k];
+    size_t end = placed[k].at + placed[k].size;
+    if (end > at && l->from[u] <= l->to[b->v] && l->from[b->v] <= l->to[u]) at = end;
   }
-  if (many > 0) qsort(busy, (size_t)many, sizeof *busy, by_offset);
-  for (int k = 0; k < many && busy[k].at < at + b->size; k++)
-    if (busy[k].at + busy[k].size > at) at = busy[k].at + busy[k].size;
-  return at;
+  b->at = at;
+  while (k > 0 && placed[k - 1].at > at) k--;
+  memmove(placed + k + 1, placed + k, (size_t)(n - k) * sizeof *placed);
+  placed[k] = *b;
 }
 
 void fm_place(fm_layout *l, fm_block *list) {
@@ -78,7 +74,7 @@ void fm_place(fm_layout *l, fm_block *list) {
   if (n > 0) qsort(list, (size_t)n, sizeof *list, by_room);
   for (int k = 0; k < n; k++) {
     fm_block *b = &list[k];
-    b->at = lowest(l, b, list, k, list + n);
+    put(l, b, list + n, k);
     plan->loc[b->v].offset = b->at;
     if (b->at + b->size > plan->arena) plan->arena = b->at + b->size;
   }

@@ -53,25 +53,30 @@ static fm_val fold_two(fm_prog *p, const fm_node *n, const fm_val *in) {
   return FM_NONE;
 }
 
+/* Append v, or what it is a concatenation of along the axis, to a list of n values; the new n. */
+static int append(const fm_prog *p, fm_val v, int64_t axis, fm_val *list, int n) {
+  const fm_node *m = &p->node[v];
+  bool parts = m->op == &fm_op_concat && m->attr.i[0] == axis;
+  for (int k = 0; k < (parts ? m->nin : 1) && n <= FM_MAX_OPERANDS; k++)
+    list[n++] = parts ? fm_ins(p, v)[k] : v;
+  return n;
+}
+
 /*
-** Two parts of one axis, padded to its whole length and added, are put side by side: so the
-** cotangents of the slices of a value make one concatenation, not a sum of mostly zeros.
+** Two neighbouring parts of an axis, padded to its whole length and added, are put side by side: so
+** the cotangents of the slices of a value make one concatenation, not a sum of mostly zeros.
 */
 static fm_val join_pads(fm_prog *p, const fm_val *in) {
   if (p->node[in[0]].op != &fm_op_pad || p->node[in[1]].op != &fm_op_pad) return FM_NONE;
-  fm_attr first = fm_attr_of(p, in[0]), second = fm_attr_of(p, in[1]);
-  fm_val part[2] = {fm_arg(p, in[0], 0), fm_arg(p, in[1], 0)};
-  if (first.i[0] != second.i[0]) return FM_NONE;
-  if (first.i[1] > second.i[1]) {
-    fm_attr a = first;
-    fm_val v = part[0];
-    first = second, second = a;
-    part[0] = part[1], part[1] = v;
-  }
-  int axis = (int)first.i[0];
-  if (first.i[1] + fm_prog_sig(p, part[0]).shape.d[axis] != second.i[1]) return FM_NONE;
-  fm_val both = fm_concat(p, 2, part, axis);
-  return both == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_pad, 1, &both, &first);
+  int early = p->node[in[0]].attr.i[1] > p->node[in[1]].attr.i[1]; /* the one that starts earlier */
+  fm_attr a = fm_attr_of(p, in[early]), b = fm_attr_of(p, in[1 - early]);
+  fm_val first = fm_arg(p, in[early], 0), second = fm_arg(p, in[1 - early], 0);
+  fm_val list[FM_MAX_OPERANDS + 1];
+  if (a.i[0] != b.i[0] || a.i[1] + p->node[first].sig.shape.d[a.i[0]] != b.i[1]) return FM_NONE;
+  int n = append(p, second, a.i[0], list, append(p, first, a.i[0], list, 0));
+  if (n > FM_MAX_OPERANDS) return FM_NONE;
+  fm_val both = fm_concat(p, n, list, (int)a.i[0]);
+  return both == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_pad, 1, &both, &a);
 }
 
 fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in) {

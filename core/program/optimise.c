@@ -1,6 +1,7 @@
 /*
 ** optimise.c - rewriting a program into a cheaper one with the same outputs: dead nodes and
-** identities go, equal nodes become one, products are reassociated, products are stacked.
+** identities go, equal nodes become one, products are reassociated, calls are stacked, the methods
+** of convolutions are chosen.
 */
 #include <string.h>
 
@@ -105,5 +106,8 @@ fm_prog *fm_optimise(const fm_prog *p, int passes) {
     fm_prog_free(q);
     q = next;
   }
-  return q;
+  if (q == NULL || !(passes & FM_PASS_LOWER)) return q;
+  fm_prog *lowered = fm_lower(q);
+  fm_prog_free(q);
+  return lowered;
 }

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "plan.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,12 @@ size_t fm_sig_bytes(const fm_sig *sig) {
 double fm_now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+double fm_cpu_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
@@ -125,7 +132,8 @@ static void find_parents(fm_layout *l) {
   }
 }
 
-/* A sum that one product alone makes is added to by the product itself. */
+/* A sum that one product alone makes is added to by the product itself; an output may be made where it
+** is wanted. */
 static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -143,8 +151,10 @@ static void find_locations(fm_layout *l) {
   }
   for (int k = 0; k < p->nout; k++) {
     fm_val v = p->out[k].v;
-    if (p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1)
-      l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
+    bool added = p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1;
+    bool placed = l->plan->in_place && l->plan->loc[v].where == AT_ARENA && !is_view(p, v) &&
+                  l->parent[v] == FM_NONE;
+    if (added || placed) l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
   }
 }
 
@@ -207,7 +217,8 @@ static fm_err schedule(fm_layout *l) {
     if (ok) s->index = k;
   }
   for (int k = 0; k < p->nout && ok; k++) {
-    if (plan->loc[p->out[k].v].where == AT_LANE) continue;
+    const fm_loc *loc = &plan->loc[p->out[k].v];
+    if (loc->where == AT_LANE && loc->index == k) continue;
     fm_step_kind kind = p->out[k].merge == FM_SUM ? STEP_SUM : STEP_STACK;
     fm_step *s = new_step(plan, kind, p->out[k].v, INT32_MAX, 0, k);
     ok = s != NULL;
@@ -216,6 +227,30 @@ static fm_err schedule(fm_layout *l) {
   if (!ok) return FM_ENOMEM;
   if (plan->nstep > 0) qsort(plan->step, (size_t)plan->nstep, sizeof *plan->step, compare_steps);
   return FM_OK;
+}
+
+/* What is made from inputs and constants alone is made just before it is first read: transforms of
+** weights, for example, would otherwise all be alive from the start. */
+static void delay(const fm_prog *p, fm_grouping *g, int *first) {
+  for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
+  for (fm_val u = 0; u < p->n; u++) {
+    const fm_op *op = p->node[u].op;
+    int stage = g->stage[u] - (op == &fm_op_sum_to);
+    if (is_view(p, u) || op == &fm_op_concat || g->virt[u]) stage = 0; /* not a reader itself */
+    for (int k = 0; g->live[u] && k < p->node[u].nin; k++) {
+      fm_val v = fm_ins(p, u)[k];
+      first[v] = stage < first[v] ? stage : first[v];
+    }
+  }
+  for (int k = 0; k < p->nout; k++) first[p->out[k].v] = 0;
+  for (fm_val v = 0; v < p->n; v++) {
+    bool early = p->node[v].nin > 0 && g->group[v] < 0 && !is_view(p, v);
+    for (int k = 0; k < p->node[v].nin; k++) {
+      const fm_op *op = p->node[fm_ins(p, v)[k]].op;
+      early = early && (op == &fm_op_input || op == &fm_op_constant);
+    }
+    if (early && first[v] != INT_MAX && first[v] > g->stage[v]) g->stage[v] = first[v];
+  }
 }
 
 /* ------------------------------------------------------------------ making a plan */
@@ -257,6 +292,7 @@ static fm_err make(fm_plan *plan, int passes) {
     fm_stages(plan->p, g.stage);
     count_uses(plan->p, &g);
     find_groups(plan, &g, key);
+    delay(plan->p, &g, (int *)key); /* the keys have done their work */
     plan->fusedcap = g.ngroup;
     plan->fused = fm_alloc(plan->ctx, (size_t)g.ngroup * sizeof *plan->fused);
     if (plan->fused == NULL) err = FM_ENOMEM;
@@ -268,17 +304,17 @@ static fm_err make(fm_plan *plan, int passes) {
   return err;
 }
 
-fm_plan *fm_plan_new(const fm_prog *p, int passes) {
-  fm_plan *plan = fm_alloc(p->ctx, sizeof *plan);
-  if (plan == NULL) return NULL;
-  memset(plan, 0, sizeof *plan);
-  plan->ctx = p->ctx;
-  plan->bf16 = (passes & FM_BF16) != 0;
+fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place) {
   double start = fm_now_ms();
-  plan->p = fm_optimise(p, passes);
-  plan->ms_optimise = fm_now_ms() - start;
-  if (plan->p != NULL && make(plan, passes) == FM_OK) {
-    plan->ms_plan = fm_now_ms() - start - plan->ms_optimise;
+  fm_plan *plan = fm_alloc(p->ctx, sizeof *plan);
+  if (plan == NULL) {
+    fm_prog_free(p);
+    return NULL;
+  }
+  *plan = (fm_plan){.ctx = p->ctx, .p = p, .in_place = in_place};
+  plan->bf16 = (passes & FM_BF16) != 0;
+  if (make(plan, passes) == FM_OK) {
+    plan->ms_plan = fm_now_ms() - start;
     return plan;
   }
   fm_plan_free(plan);

@@ -97,11 +97,13 @@ typedef struct fm_plan {
   fm_fused *fused;
   fm_loc *loc; /* per value of p */
   size_t arena, scratch;
-  double ms_optimise, ms_plan;
+  bool in_place; /* outputs are made where they are wanted: none of them may be an input as well */
+  double ms_plan;
   bool bf16; /* see FM_BF16 */
 } fm_plan;
 
-fm_plan *fm_plan_new(const fm_prog *p, int passes); /* NULL on failure */
+/* Of an optimised program, which it takes over, whatever happens; NULL on failure. */
+fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place);
 void fm_plan_free(fm_plan *plan);
 void fm_step_run(const fm_step *s, const fm_frame *f);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
@@ -134,6 +136,7 @@ typedef struct fm_block { /* the memory of an owner */
 void fm_place(fm_layout *l, fm_block *list);
 
 size_t fm_sig_bytes(const fm_sig *sig);
-double fm_now_ms(void);
+double fm_now_ms(void); /* by the clock */
+double fm_cpu_ms(void); /* of the processor, for this thread */
 
 #endif

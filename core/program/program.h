@@ -56,6 +56,7 @@ fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in);
 /* A new program with the same inputs and outputs; NULL on failure. */
 fm_prog *fm_optimise(const fm_prog *p, int passes);
 fm_prog *fm_stack(const fm_prog *p); /* the stacking pass, in stack.c */
+fm_prog *fm_lower(const fm_prog *p); /* methods of convolutions chosen by shape, in lower.c */
 /* live[v]: node v is needed for an output. */
 void fm_live(const fm_prog *p, bool *live);
 /* Number of expensive operations on the longest way to each node: see fuse.c. */

@@ -35,7 +35,7 @@ static void run_op(const fm_frame *f, fm_val v) {
                .rng = f->rng,
                .row0 = f->row0,
                .bf16 = f->plan->bf16,
-               .accumulate = f->plan->loc[v].where == AT_LANE && !f->first};
+               .accumulate = f->plan->loc[v].where == AT_LANE && !f->plan->in_place && !f->first};
   fm_kernel_of(n->op, n->sig.dtype)->exec(&e);
 }
 

@@ -17,7 +17,7 @@ function M.inner(w)
   return axes
 end
 
--- The program for weights of one shape, cut by rows: the renewed weight and the averages moved along.
+-- The program for weights of one shape, cut by rows: the renewed weight, the averages moved along.
 local function program(f, w, decays)
   local row = table.move(w.shape, 2, #w.shape, 1, { dtype = w.dtype })
   local size, rows = 1, { w = row }
@@ -34,8 +34,8 @@ end
 
 --- The function `renew` of a network, see flowmap.nets, from what it does to one weight.
 --
--- Averages that an optimiser has updated, e = d e' + (1-d) w, become those of the renewed weight w*,
--- e + (1-d) (w* - w): they follow the weights that the network trains with.
+-- Averages that an optimiser has updated, e = d e' + (1-d) w, become those of the renewed weight
+-- w*, e + (1-d) (w* - w): they follow the weights that the network trains with.
 -- @tparam function f w -> renewed w, row by row; asked for weights only, not for gains (scalars)
 -- @treturn function renew(params, averages): in place; averages = { { decay =, params = }, ... } or
 -- nothing

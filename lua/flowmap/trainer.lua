@@ -12,6 +12,7 @@ local json = require "flowmap.json"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local schedule = require "flowmap.schedule"
+local settings = require "flowmap.settings"
 local program = require "flowmap.program"
 local step_program = require "flowmap.step"
 
@@ -32,9 +33,11 @@ end
 --   data = a table of samples or nil, count = its length, labels = theirs or nil }
 function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
+  for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
   local set = data.find(cfg.data, experiment.data)
   job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
+  cfg = job.cfg
   check_classes(cfg, set)
   if set.table then -- images: as bytes, all or the first of them
     job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil

@@ -1,13 +1,13 @@
---- The EDM2 flow-map U-Net for images: the U-Net of Karras et al. 2024 ("Analyzing and improving the
--- training dynamics of diffusion models", configuration G) with two times and their positional
+--- The EDM2 flow-map U-Net for images: the U-Net of Karras et al. 2024 ("Analyzing and improving
+-- the training dynamics of diffusion models", configuration G) with two times and their positional
 -- codes, as used by Boffi, Albergo, Vanden-Eijnden 2025 (arXiv 2505.18825).
 --
 -- Every layer keeps the magnitude of what passes through it: weights are normalised where they are
 -- used, sums and concatenations are rescaled, there are no biases. The network reads s and t - s;
 -- at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its loss.
 --
--- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of a
--- level, `attention` the resolutions that have it, `classes` the labels (0: none).
+-- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of
+-- a level, `attention` the resolutions that have it, `classes` the labels (0: none).
 -- @module flowmap.nets.edm2
 
 local fm = require "flowmap"
@@ -22,8 +22,8 @@ local WEIGHT_CODE = 128 -- length of the time codes that w(s,t) is made from
 
 -- ---------------------------------------------------------------------- the plan of the network
 
--- Encoder and decoder as lists of blocks, { name =, inputs =, outputs = channels, ... }, in the order
--- in which they run; every encoder block's result is a skip, taken up again in reverse.
+-- Encoder and decoder as lists of blocks, { name =, inputs =, outputs = channels, ... }, in the
+-- order in which they run; every encoder block's result is a skip, taken up again in reverse.
 local function plan(cfg, resolution)
   local encoder, decoder, levels = {}, {}, #cfg.mult
   local channels, attends = {}, {}
@@ -104,8 +104,8 @@ end
 
 -- ---------------------------------------------------------------------- times and classes
 
--- Classes as sqrt(#classes) one-hot rows (n, classes); a label that is none of 0 .. classes - 1, such
--- as -1, gives a row of zeros: the null class.
+-- Classes as sqrt(#classes) one-hot rows (n, classes); a label that is none of 0 .. classes - 1,
+-- such as -1, gives a row of zeros: the null class.
 local function one_hot(labels, classes, dtype)
   local n = labels.shape[1]
   local number = fm.broadcast(fm.reshape(fm.arange(classes, dtype), { 1, classes }), { n, classes })
@@ -132,7 +132,7 @@ local function check(cfg)
     errors.usage("the net edm2 is for square images whose side is a multiple of %d (%d levels); "
       .. "these data have the shape (%s)", factor, #cfg.mult, table.concat(shape, ", "))
   elseif cfg.model_channels * cfg.mult[1] % 2 ~= 0 then
-    errors.usage("the net edm2: an even number of channels is expected at the first level, found %d",
+    errors.usage("the net edm2: %d channels found at the first level, expected an even number",
       cfg.model_channels * cfg.mult[1])
   end
 end

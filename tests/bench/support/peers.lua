@@ -1,7 +1,8 @@
 --- The same training step in PyTorch, where there is one, in turns with ours.
 --
 -- FLOWMAP_PEERS names the Pythons to ask, separated by blanks; by default python3 and Debian's.
--- FLOWMAP_PEER_LIBS is a folder of libraries for Debian's PyTorch to find first.
+-- FLOWMAP_PEER_LIBS is a folder of libraries for Debian's PyTorch to find first;
+-- FLOWMAP_PEER_VARIANTS=eager leaves others out (a compiler takes minutes).
 -- @module peers
 
 local fm = require "flowmap"
@@ -58,9 +59,23 @@ function Peer:reply()
   return line and json.decode(line)
 end
 
---- A Python that serves requests, or nil when it is not there or has no torch. Lua has pipes in one
--- direction only; the other is a fifo, opened for both so that a dead reader is no signal for us.
-local function start(python)
+--- Those of the variants that are to run.
+local function chosen(variants)
+  local words, list = os.getenv "FLOWMAP_PEER_VARIANTS", {}
+  for _, name in ipairs(variants) do
+    if not words or (" " .. words .. " "):find(" " .. name .. " ", 1, true) then
+      list[#list + 1] = name
+    end
+  end
+  return list
+end
+
+--- A Python that serves requests, or nil when it is not there or has no torch. Lua has pipes in
+-- one direction only; the other is a fifo, opened for both so that a dead reader is no signal.
+-- @tparam string python
+-- @tparam string script a file of this folder's parent
+-- @treturn Peer with `about`, what it said first; to be closed
+function M.start(python, script)
   local fifo, libs = os.tmpname(), openmp_blas()
   os.remove(fifo)
   if not os.execute("mkfifo -m 600 " .. quoted(fifo)) then return nil end
@@ -68,14 +83,19 @@ local function start(python)
   local folder = arg[0]:match "^(.*/)" or "./"
   local replies = io.popen(("exec env OMP_WAIT_POLICY=PASSIVE %s FLOWMAP_THREADS=%d %s -B %s "
     .. "--serve < %s 2> /dev/null"):format(libs and "LD_LIBRARY_PATH=" .. quoted(libs) or "",
-    fm.info().threads, quoted(python), quoted(folder .. "peer_torch.py"), quoted(fifo)))
+    fm.info().threads, quoted(python), quoted(folder .. script), quoted(fifo)))
   local peer = setmetatable({ fifo = fifo, requests = requests, replies = replies }, Peer)
   peer.about = peer:reply()
-  if peer.about then return peer end
+  if peer.about then
+    peer.about.variants = chosen(peer.about.variants)
+    return peer
+  end
   peer:__close()
 end
 
-local function pythons()
+--- The Pythons to ask.
+-- @treturn {string,...} paths
+function M.pythons()
   local names = os.getenv "FLOWMAP_PEERS"
   local list, seen = {}, {}
   for name in (names or "python3 /usr/bin/python3"):gmatch "%S+" do
@@ -140,8 +160,8 @@ function M.run()
     say("(libopenblas0-openmp is not installed: Debian's PyTorch is up to 1.8x slower without)")
   end
   local found = false
-  for _, python in ipairs(pythons()) do
-    local peer <close> = start(python)
+  for _, python in ipairs(M.pythons()) do
+    local peer <close> = M.start(python, "peer_torch.py")
     if peer then
       found = true
       say("PyTorch %s (%s), %d threads, OMP_WAIT_POLICY=PASSIVE", peer.about.torch, python,

@@ -1,0 +1,40 @@
+/*
+** io_image.h - pictures: JPEG and PNG decoded to 8-bit RGB, cropped and resized; PNG written.
+** Private to core/io_*.c and bind_data.c.
+**
+** PNG: greyscale, palette and 16-bit pictures are converted, interlaced ones read, transparent ones
+** laid on white. JPEG: greyscale is converted; CMYK and 12-bit ones are refused. Colour profiles and
+** gamma are ignored, as data sets usually do.
+*/
+#ifndef FM_IO_IMAGE_H
+#define FM_IO_IMAGE_H
+
+#include "io.h"
+
+enum {
+  FM_IMAGE_FILE = 1 << 26,  /* bytes of a picture's file that are read at most */
+  FM_IMAGE_SIDE = 1 << 14,  /* largest height or width */
+  FM_IMAGE_PIXELS = 1 << 25 /* most pixels */
+};
+
+typedef struct fm_image {
+  int64_t h, w;
+  uint8_t *rgb; /* (h, w, 3), from fm_alloc; the receiver frees it */
+} fm_image;
+
+/* `name` is the picture's, for sentences. FM_EDATA: no JPEG or PNG, damaged, too large. */
+fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
+                       fm_image *out);
+void fm_image_free(fm_ctx *ctx, fm_image *image);
+
+/*
+** The centred rectangle (ch, cw) of an image, averaged over areas to (side, side): a pixel of the
+** result is the mean of the part of the image it covers, with fractional borders. ch, cw >= side.
+*/
+void fm_image_fit(const fm_image *image, int64_t ch, int64_t cw, int side, uint8_t *rgb);
+
+/* An (H, W, 3) tensor, uint8 or numbers of [-1, 1] (beyond: limited); the same bytes every time. */
+fm_err fm_save_png(fm_ctx *ctx, const char *path, const fm_tensor *t);
+fm_err fm_load_image(fm_ctx *ctx, const char *path, fm_tensor **out); /* uint8 (H, W, 3) */
+
+#endif

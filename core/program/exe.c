@@ -1,0 +1,237 @@
+/*
+** exe.c - making an executable: programs are optimised, cut into prologue, bodies and epilogue, and
+** planned; the partial sums get their memory.
+*/
+#include <string.h>
+
+#include "exe.h"
+
+/* ------------------------------------------------------------------ making */
+
+static fm_err copy_cut(fm_exe *e, const fm_cut *cut) {
+  e->nmicro = cut->nmicro;
+  e->which = fm_alloc(e->ctx, (size_t)cut->nmicro * sizeof *e->which);
+  e->row0 = fm_alloc(e->ctx, (size_t)(cut->nmicro + 1) * sizeof *e->row0);
+  if (!e->which || !e->row0) return FM_ENOMEM;
+  memcpy(e->which, cut->which, (size_t)cut->nmicro * sizeof *e->which);
+  memcpy(e->row0, cut->row0, (size_t)(cut->nmicro + 1) * sizeof *e->row0);
+  return FM_OK;
+}
+
+static fm_err copy_ports(fm_exe *e, const fm_prog *p) {
+  e->nin = p->nin, e->nout = p->nout, e->traced = p->n;
+  e->in = fm_alloc(e->ctx, (size_t)p->nin * sizeof *e->in);
+  e->out = fm_alloc(e->ctx, (size_t)p->nout * sizeof *e->out);
+  if (!e->in || !e->out) return FM_ENOMEM;
+  for (int k = 0; k < p->nin; k++)
+    e->in[k] = (fm_port){p->node[p->in[k].v].sig, p->in[k].role == FM_ROWS};
+  for (int k = 0; k < p->nout; k++)
+    e->out[k] = (fm_port){p->node[p->out[k].v].sig, p->out[k].merge == FM_STACK};
+  return FM_OK;
+}
+
+/* Input or output k: as in the first trace, but for the rows of what is cut. */
+static fm_err check_value(fm_exe *e, const char *what, int k, int64_t rows, fm_sig sig,
+                          const fm_port *port) {
+  char a[96], b[96];
+  fm_sig want = port->sig;
+  if (port->cut) want.shape.d[0] = rows;
+  if ((!port->cut || sig.shape.nd > 0) && sig.dtype == want.dtype &&
+      fm_shape_eq(&sig.shape, &want.shape))
+    return FM_OK;
+  return fm_fail(e->ctx, FM_EUSAGE,
+                 "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
+                 "%s %s",
+                 what, k + 1, fm_dtype_name(sig.dtype), fm_shape_text(&sig.shape, a),
+                 (long long)rows, fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
+}
+
+/* Every trace fits the rows of its micro-batches. */
+static fm_err check_cut(fm_exe *e, fm_prog *const *progs) {
+  fm_err err = FM_OK;
+  for (int m = 0; m < e->nmicro && err == FM_OK; m++) {
+    const fm_prog *p = progs[e->which[m]];
+    int64_t rows = e->row0[m + 1] - e->row0[m];
+    for (int k = 0; k < p->nin && err == FM_OK; k++)
+      err = check_value(e, "input", k, rows, p->node[p->in[k].v].sig, &e->in[k]);
+    for (int k = 0; k < p->nout && err == FM_OK; k++)
+      err = check_value(e, "output", k, rows, p->node[p->out[k].v].sig, &e->out[k]);
+  }
+  return err;
+}
+
+static fm_err check_programs(fm_exe *e, fm_prog *const *progs, int nprogs) {
+  for (int k = 0; k < nprogs; k++) {
+    if (progs[k]->err != FM_OK) return progs[k]->err;
+    if (progs[k]->nout != progs[0]->nout || progs[k]->nin != progs[0]->nin)
+      return fm_fail(e->ctx, FM_EUSAGE,
+                     "program: traces of different micro-batches have %d and %d "
+                     "inputs, %d and %d outputs; expected equal numbers",
+                     progs[0]->nin, progs[k]->nin, progs[0]->nout, progs[k]->nout);
+  }
+  fm_err err = copy_ports(e, progs[0]);
+  return err == FM_OK ? check_cut(e, progs) : err;
+}
+
+/* Optimised copies of the programs, cut into prologue, bodies and epilogue. */
+static fm_err cut_programs(fm_exe *e, fm_prog *const *progs, int nprogs, int passes) {
+  size_t bytes = (size_t)nprogs * sizeof(fm_prog *);
+  fm_prog **p = fm_alloc(e->ctx, bytes);
+  fm_err err = p ? FM_OK : FM_ENOMEM;
+  double start = fm_now_ms();
+  for (int k = 0; p && k < nprogs; k++) {
+    p[k] = err == FM_OK ? fm_optimise(progs[k], passes) : NULL;
+    if (p[k] == NULL) err = FM_ENOMEM;
+  }
+  if (err == FM_OK) {
+    err = fm_hoist(e->ctx, &e->h, nprogs, p, passes & FM_PASS_HOIST);
+  } else {
+    for (int k = 0; p && k < nprogs; k++) fm_prog_free(p[k]);
+  }
+  fm_free(e->ctx, p, bytes);
+  e->ms_optimise = fm_now_ms() - start;
+  return err;
+}
+
+static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes) {
+  for (int k = 0; k < parts->n; k++) {
+    fm_prog *p = parts->part[k];
+    parts->part[k] = NULL;
+    size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
+    if ((phase->plan[k] = fm_plan_new(p, passes, true)) == NULL) return FM_ENOMEM;
+    phase->n = k + 1;
+    phase->size[k] = phase->plan[k]->arena + phase->plan[k]->scratch + pointers;
+    if ((phase->memory[k] = fm_alloc(e->ctx, phase->size[k])) == NULL) return FM_ENOMEM;
+  }
+  return FM_OK;
+}
+
+static fm_err make_plans(fm_exe *e, int passes) {
+  fm_err err = make_phase(e, &e->pro, &e->h.prologue, passes);
+  if (err == FM_OK) err = make_phase(e, &e->epi, &e->h.epilogue, passes);
+  e->plan = fm_alloc(e->ctx, (size_t)e->h.nprog * sizeof *e->plan);
+  if (e->plan == NULL) return FM_ENOMEM;
+  e->nprog = e->h.nprog;
+  for (int k = 0; k < e->nprog && err == FM_OK; k++) {
+    fm_prog *body = e->h.body[k];
+    e->h.body[k] = NULL;
+    if ((e->plan[k] = fm_plan_new(body, passes, false)) == NULL) return FM_ENOMEM;
+    e->nplan++;
+    if (e->plan[k]->arena > e->arena) e->arena = e->plan[k]->arena;
+    if (e->plan[k]->scratch > e->scratch) e->scratch = e->plan[k]->scratch;
+  }
+  e->memory_size =
+      e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
+  return err;
+}
+
+static fm_err make_values(fm_exe *e) {
+  size_t n = (size_t)e->h.nvalue;
+  if ((e->value = fm_alloc(e->ctx, n * sizeof *e->value)) == NULL) return FM_ENOMEM;
+  memset(e->value, 0, n * sizeof *e->value);
+  for (size_t k = 0; k < n; k++)
+    if ((e->value[k] = fm_alloc(e->ctx, fm_sig_bytes(&e->h.value[k]))) == NULL) return FM_ENOMEM;
+  return FM_OK;
+}
+
+/* Output k of a body. */
+static bool added(const fm_exe *e, int k) { return e->plan[0]->p->out[k].merge == FM_SUM; }
+static size_t out_bytes(const fm_exe *e, int k) {
+  const fm_prog *p = e->plan[0]->p;
+  return fm_sig_bytes(&p->node[p->out[k].v].sig);
+}
+
+#define LANE_BYTES ((size_t)512 << 20)
+
+/* As many lanes as micro-batches, up to FM_MAX_LANES; two if more would take more than LANE_BYTES. */
+static int count_lanes(const fm_exe *e) {
+  size_t sums = 0;
+  int n = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
+  for (int k = 0; k < e->h.nout; k++) sums += added(e, k) ? out_bytes(e, k) : 0;
+  return n > 2 && (size_t)(n - 1) * sums > LANE_BYTES ? 2 : n;
+}
+
+/* The job's outputs of the epilogue are free until it runs: the second lane of a sum may be there. */
+static void borrow_outputs(fm_exe *e) {
+  for (int k = 0; k < e->h.nout; k++) {
+    e->borrow[k] = -1;
+    for (int i = 0; i < e->h.epilogue.nout && e->h.direct[k] < 0 && e->borrow[k] < 0; i++) {
+      int j = e->h.late[i];
+      bool fits = fm_sig_bytes(&e->out[j].sig) == out_bytes(e, k);
+      for (int l = 0; l < k; l++) fits = fits && e->borrow[l] != j;
+      if (fits) e->borrow[k] = j;
+    }
+  }
+}
+
+static fm_err make_lanes(fm_exe *e) {
+  e->nlane = count_lanes(e);
+  int nout = e->h.nout;
+  size_t n = (size_t)(e->nlane * nout);
+  e->lane = fm_alloc(e->ctx, n * sizeof *e->lane);
+  e->borrow = fm_alloc(e->ctx, (size_t)nout * sizeof *e->borrow);
+  if (e->lane == NULL) return FM_ENOMEM;
+  memset(e->lane, 0, n * sizeof *e->lane);
+  if (e->borrow == NULL) return FM_ENOMEM;
+  borrow_outputs(e);
+  for (size_t k = 0; k < n; k++) {
+    int out = (int)k % nout, lane = (int)k / nout;
+    if (!added(e, out) || (lane == 0 && e->h.direct[out] >= 0) ||
+        (lane == 1 && e->borrow[out] >= 0))
+      continue; /* a tensor of the job's is used */
+    e->lane[k] = fm_alloc(e->ctx, out_bytes(e, out));
+    if (e->lane[k] == NULL) return FM_ENOMEM;
+  }
+  return FM_OK;
+}
+
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes) {
+  if (nprogs < 1 || cut->nmicro < 1) {
+    fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
+    return NULL;
+  }
+  fm_exe *e = fm_alloc(ctx, sizeof *e);
+  if (e == NULL) return NULL;
+  memset(e, 0, sizeof *e);
+  e->ctx = ctx;
+  if (copy_cut(e, cut) == FM_OK && check_programs(e, progs, nprogs) == FM_OK &&
+      cut_programs(e, progs, nprogs, passes) == FM_OK && make_plans(e, passes) == FM_OK &&
+      make_values(e) == FM_OK && make_lanes(e) == FM_OK)
+    return e;
+  fm_exe_free(e);
+  return NULL;
+}
+
+static void free_phase(fm_exe *e, fm_phase *phase) {
+  for (int k = 0; k < phase->n; k++) {
+    fm_free(e->ctx, phase->memory[k], phase->size[k]);
+    fm_plan_free(phase->plan[k]);
+  }
+}
+
+static void free_lanes(fm_exe *e) {
+  int nout = e->h.nout;
+  for (int k = 0; e->lane && k < e->nlane * nout; k++)
+    fm_free(e->ctx, e->lane[k], out_bytes(e, k % nout));
+  fm_free(e->ctx, e->lane, (size_t)(e->nlane * nout) * sizeof *e->lane);
+  fm_free(e->ctx, e->borrow, (size_t)nout * sizeof *e->borrow);
+}
+
+void fm_exe_free(fm_exe *e) {
+  if (e == NULL) return;
+  fm_exe_free_memory(e);
+  free_lanes(e);
+  for (int k = 0; e->value && k < e->h.nvalue; k++)
+    fm_free(e->ctx, e->value[k], fm_sig_bytes(&e->h.value[k]));
+  fm_free(e->ctx, e->value, (size_t)e->h.nvalue * sizeof *e->value);
+  free_phase(e, &e->pro);
+  free_phase(e, &e->epi);
+  for (int k = 0; k < e->nplan; k++) fm_plan_free(e->plan[k]);
+  fm_free(e->ctx, e->plan, (size_t)e->nprog * sizeof *e->plan);
+  fm_hoisted_free(&e->h);
+  fm_free(e->ctx, e->in, (size_t)e->nin * sizeof *e->in);
+  fm_free(e->ctx, e->out, (size_t)e->nout * sizeof *e->out);
+  fm_free(e->ctx, e->which, (size_t)e->nmicro * sizeof *e->which);
+  fm_free(e->ctx, e->row0, (size_t)(e->nmicro + 1) * sizeof *e->row0);
+  fm_free(e->ctx, e, sizeof *e);
+}

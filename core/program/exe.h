@@ -1,0 +1,48 @@
+/* exe.h - the inside of an executable, for run.c and explain.c. */
+#ifndef FM_EXE_H
+#define FM_EXE_H
+
+#include "hoist.h"
+#include "plan.h"
+
+typedef struct fm_port { /* an input or output of the first program */
+  fm_sig sig;
+  bool cut; /* along its first axis: a rows input, a stacked output */
+} fm_port;
+
+/* The prologue or the epilogue: independent plans, each with its memory. */
+typedef struct fm_phase {
+  int n;
+  fm_plan *plan[FM_PARTS];
+  char *memory[FM_PARTS];
+  size_t size[FM_PARTS]; /* arena, scratch, pointers to inputs and outputs */
+} fm_phase;
+
+struct fm_exe {
+  fm_ctx *ctx;
+  int nprog, nplan, nmicro, nlane, nin, nout, nworker;
+  fm_hoisted h;
+  fm_port *in, *out;   /* of the programs: what a job has */
+  fm_plan **plan;      /* of the bodies; room for nprog, nplan made */
+  fm_phase pro, epi;
+  void **value;        /* of the prologue */
+  int *which;
+  int64_t *row0;
+  int traced;
+  double ms_optimise;
+  size_t arena, scratch, memory_size; /* per worker; behind both, pointers to inputs and outputs */
+  char **memory;       /* per worker, nworker of them */
+  void **lane;         /* nlane x outputs of a body; see lane_of */
+  int *borrow;         /* per output of a body: the job's output that serves as its lane 1, or -1 */
+};
+
+/* Processor times per step, added up over a run on one thread. */
+typedef struct fm_times {
+  double *body; /* of program 0 */
+  double *pro[FM_PARTS], *epi[FM_PARTS];
+} fm_times;
+
+void fm_exe_free_memory(fm_exe *e); /* of the workers */
+fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times);
+
+#endif

@@ -1,0 +1,212 @@
+/* explain.c - what a run costs and where it spends its time. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exe.h"
+
+static void add_plan(fm_stats *s, const fm_plan *plan) {
+  for (int k = 0; k < plan->nstep; k++) {
+    s->flops += fm_step_flops(plan, &plan->step[k]);
+    s->moved += fm_step_bytes(plan, &plan->step[k]);
+  }
+}
+
+fm_stats fm_exe_stats(const fm_exe *e) {
+  fm_stats s = {.traced = e->traced, .executed = e->plan[0]->nstep, .arena = e->arena + e->scratch};
+  const fm_phase *phase[2] = {&e->pro, &e->epi};
+  for (int m = 0; m < e->nmicro; m++) add_plan(&s, e->plan[e->which[m]]);
+  for (int i = 0; i < 2; i++)
+    for (int k = 0; k < phase[i]->n; k++) {
+      add_plan(&s, phase[i]->plan[k]);
+      s.executed += phase[i]->plan[k]->nstep;
+      s.ms_plan += phase[i]->plan[k]->ms_plan;
+      s.once += phase[i]->size[k];
+    }
+  for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
+  const fm_prog *p = e->plan[0]->p;
+  for (int k = 0; k < e->nlane * e->h.nout; k++)
+    if (e->lane[k]) s.lanes += fm_sig_bytes(&p->node[p->out[k % e->h.nout].v].sig);
+  for (int k = 0; k < e->nplan; k++) s.ms_plan += e->plan[k]->ms_plan;
+  s.ms_optimise = e->ms_optimise;
+  return s;
+}
+
+/* ------------------------------------------------------------------ names */
+
+/* Names of the first operations of a pass, equal neighbours once. */
+static void pass_name(const fm_fused *f, char *text, size_t room) {
+  const char *last = "";
+  size_t n = 0;
+  int more = 0;
+  for (int k = 0; k < f->nmicro + (f->nreduce > 0); k++) {
+    const char *name = k < f->nmicro ? f->micro[k].op->name : "sum";
+    if (strcmp(name, last) == 0) continue;
+    last = name;
+    if (n + strlen(name) + 6 > room)
+      more++;
+    else
+      n += (size_t)snprintf(text + n, room - n, "%s%s", n ? " " : "", name);
+  }
+  if (more) snprintf(text + n, room - n, " ..");
+}
+
+#define NAME 44
+
+static void step_name(const fm_plan *plan, const fm_step *s, char text[NAME]) {
+  static const char *const kind[] = {"", "", "copy", "accumulate", "store"};
+  if (s->kind == STEP_OP) {
+    snprintf(text, NAME, "%s%s", plan->p->node[s->v].op->name,
+             plan->loc[s->v].where == AT_LANE && !plan->in_place ? " +=" : "");
+  } else if (s->kind == STEP_FUSED) {
+    const fm_fused *f = &plan->fused[s->index];
+    int n = snprintf(text, NAME, "%d+%d: ", f->nmicro, f->nreduce);
+    pass_name(f, text + n, (size_t)(NAME - n));
+  } else {
+    snprintf(text, NAME, "%s", kind[s->kind]);
+  }
+}
+
+/* The kind of work that a step is, for the totals. */
+static const char *kind_of(const fm_plan *plan, const fm_step *s) {
+  if (s->kind == STEP_FUSED) return plan->fused[s->index].nreduce ? "fused, with sums" : "fused";
+  if (s->kind == STEP_OP) return plan->p->node[s->v].op->name;
+  return s->kind == STEP_SUM ? "accumulate" : "copy";
+}
+
+/* ------------------------------------------------------------------ text that grows */
+
+typedef struct text {
+  char *at;
+  size_t n, cap;
+} text;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+say(text *t, const char *format, ...) {
+  va_list args;
+  if (t->at && t->cap - t->n < 512) {
+    char *more = realloc(t->at, 2 * t->cap);
+    if (more == NULL) free(t->at);
+    t->at = more;
+    t->cap *= 2;
+  }
+  if (t->at == NULL) return;
+  va_start(args, format);
+  int n = vsnprintf(t->at + t->n, t->cap - t->n, format, args);
+  va_end(args);
+  t->n += n > 0 ? (size_t)n : 0;
+}
+
+/* ------------------------------------------------------------------ tables */
+
+#define MOST_KINDS 96
+
+typedef struct total {
+  const char *kind;
+  int steps;
+  double ms, flops, bytes;
+} total;
+
+typedef struct tally {
+  total of[MOST_KINDS];
+  int n;
+  double ms;
+} tally;
+
+static void count(tally *t, const char *kind, double ms, double flops, double bytes) {
+  int k = 0;
+  while (k < t->n && strcmp(t->of[k].kind, kind) != 0) k++;
+  if (k == MOST_KINDS) return;
+  if (k == t->n) t->of[t->n++] = (total){kind, 0, 0, 0, 0};
+  t->of[k].steps++;
+  t->of[k].ms += ms;
+  t->of[k].flops += flops;
+  t->of[k].bytes += bytes;
+  t->ms += ms;
+}
+
+/* One line per step, of which `times` were measured; ms: of all of them together. */
+static void list_steps(text *out, tally *t, const fm_plan *plan, const double *ms, int times) {
+  for (int k = 0; k < plan->nstep; k++) {
+    const fm_step *s = &plan->step[k];
+    char name[NAME] = "", shape[96];
+    const fm_shape *sh = s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape
+                                               : &plan->p->node[s->v].sig.shape;
+    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s), us = ms[k] / times * 1e3;
+    step_name(plan, s, name);
+    count(t, kind_of(plan, s), ms[k], times * flops, times * bytes);
+    say(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
+        fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us, us > 0 ? flops / us * 1e-3 : 0,
+        us > 0 ? bytes / us * 1e-3 : 0);
+  }
+}
+
+static int by_time(const void *a, const void *b) {
+  const total *x = a, *y = b;
+  return x->ms != y->ms ? (x->ms > y->ms ? -1 : 1) : strcmp(x->kind, y->kind);
+}
+
+static void list_totals(text *out, tally *t) {
+  qsort(t->of, (size_t)t->n, sizeof *t->of, by_time);
+  say(out, "\ntotals of the run, processor time on one thread: %.1f ms\n%-20s %6s %10s %6s %9s %9s\n", t->ms, "kind",
+      "steps", "ms", "%", "GFLOP/s", "GB/s");
+  for (int k = 0; k < t->n; k++) {
+    const total *x = &t->of[k];
+    say(out, "%-20s %6d %10.2f %6.1f %9.1f %9.1f\n", x->kind, x->steps, x->ms,
+        t->ms > 0 ? 100 * x->ms / t->ms : 0, x->ms > 0 ? x->flops / x->ms * 1e-6 : 0,
+        x->ms > 0 ? x->bytes / x->ms * 1e-6 : 0);
+  }
+}
+
+/* ------------------------------------------------------------------ measuring */
+
+static size_t slots(const fm_exe *e) { /* steps of all plans */
+  size_t n = 1 + (size_t)e->plan[0]->nstep;
+  for (int k = 0; k < e->pro.n; k++) n += (size_t)e->pro.plan[k]->nstep;
+  for (int k = 0; k < e->epi.n; k++) n += (size_t)e->epi.plan[k]->nstep;
+  return n;
+}
+
+static void report(text *out, const fm_exe *e, const fm_times *ms) {
+  tally *t = calloc(1, sizeof *t);
+  int micros = 0, rows = 0;
+  if (t == NULL) return;
+  for (int m = e->nmicro - 1; m >= 0; m--)
+    if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
+  say(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME, "operation (fused: passes + sums)",
+      "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
+  for (int k = 0; k < e->pro.n; k++) {
+    say(out, "prologue, once a run, part %d of %d\n", k + 1, e->pro.n);
+    list_steps(out, t, e->pro.plan[k], ms->pro[k], 1);
+  }
+  say(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
+  list_steps(out, t, e->plan[0], ms->body, micros > 0 ? micros : 1);
+  for (int k = 0; k < e->epi.n; k++) {
+    say(out, "epilogue, once a run, part %d of %d\n", k + 1, e->epi.n);
+    list_steps(out, t, e->epi.plan[k], ms->epi[k], 1);
+  }
+  list_totals(out, t);
+  free(t);
+}
+
+char *fm_exe_explain(fm_exe *e, const fm_job *job) {
+  size_t n = slots(e), bytes = n * sizeof(double);
+  text out = {malloc(4096), 0, 4096};
+  double *ms = fm_alloc(e->ctx, bytes), *at = ms;
+  if (out.at) out.at[0] = 0;
+  if (ms != NULL) {
+    fm_times times = {.body = ms};
+    memset(ms, 0, bytes);
+    at += e->plan[0]->nstep;
+    for (int k = 0; k < e->pro.n; at += e->pro.plan[k++]->nstep) times.pro[k] = at;
+    for (int k = 0; k < e->epi.n; at += e->epi.plan[k++]->nstep) times.epi[k] = at;
+    /* Once before, so that no step is charged with the first touch of its memory. */
+    if (fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK) report(&out, e, &times);
+  }
+  fm_free(e->ctx, ms, bytes);
+  return out.at;
+}

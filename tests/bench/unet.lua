@@ -1,0 +1,135 @@
+--- Speed and memory of the EDM2 flow-map U-Net, and PyTorch's, in one run and in turns.
+--
+--     lua5.4 tests/bench/unet.lua [NET] [METHOD]...
+--
+-- NET: small (2,150,486 parameters, batch 32; the default) or paper (CIFAR-10's net of the paper,
+-- 54,673,314 parameters, batch 4). METHOD: lsd, psd-m, diagonal, sample (64 images in one step); by
+-- default all. FLOWMAP_PEERS names the Pythons to ask, see support/peers.lua; FLOWMAP_MICRO sets
+-- the images of a micro-batch.
+-- @script unet
+
+package.path = (arg[0]:match "^(.*/)" or "./") .. "support/?.lua;" .. package.path
+
+local fm = require "flowmap"
+local experiment = require "flowmap.experiment"
+local measure = require "measure"
+local peers = require "peers"
+local sampler = require "flowmap.sampler"
+local trainer = require "flowmap.trainer"
+
+local say = measure.say
+local ROUNDS = 3
+local NETS = {
+  small = { batch = 32, micro = 4, set = { model_channels = 32, num_blocks = 2 } },
+  paper = { batch = 4, micro = 2, set = { model_channels = 128, num_blocks = 4 } },
+}
+local METHODS = { "lsd", "psd-m", "diagonal", "sample" }
+local SAMPLES = 64
+
+-- Images of noise: their values do not matter to the clock.
+local noise = { shape = { 32, 32, 3 }, sd = 0.5 }
+function noise.sample(b) return b:uniform({ 32, 32, 3 }, "data") * 2 - 1 end
+
+local bench = { name = "bench", path = "tests/bench/unet.lua", methods = { "lsd" },
+  profiles = { laptop = {} }, data = { noise = noise } }
+
+-- A function of one step (or of 64 samples), and how many images it takes.
+local function ours(net, method)
+  local it = NETS[net]
+  local set = { data = "noise", net = "edm2", mult = { 2, 2, 2 }, attention = { 16 },
+    batch = it.batch, micro = math.tointeger(tonumber(os.getenv "FLOWMAP_MICRO")) or it.micro,
+    eta = method == "diagonal" and 1 or 0.75, dropout = 0.13, clip = 1, lr = 1e-2,
+    schedule = "sqrt", ema = { 0.999, 0.9999 } }
+  for key, value in pairs(it.set) do set[key] = value end
+  local cfg = experiment.resolve(bench,
+    { method = (method == "psd-m") and method or "lsd", set = set })
+  if method == "sample" then
+    local job = trainer.parts(bench, cfg)
+    local draw = sampler.generator(job, job.net.init(fm.nets.rng(1, "float32")), 1)
+    return function() draw(SAMPLES, 1) end, SAMPLES
+  end
+  local job = trainer.new(bench, cfg)
+  return function() trainer.step(job) end, it.batch
+end
+
+-- The benchmark starts itself again to see the memory of a fresh process.
+if arg[1] == "memory-child" then
+  local step = ours(arg[2], arg[3])
+  step()
+  print(math.tointeger(measure.peak_memory()))
+  os.exit(0, true)
+end
+
+local function memory(net, method)
+  local pipe <close> = io.popen(("exec '%s' '%s' memory-child %s %s"):format(arg[-1], arg[0], net,
+    method))
+  return (pipe:read "n" or 0) / 2 ^ 20
+end
+
+local function row(name, images, least, median, mib, than)
+  say("%-28s %9.2f %9.2f %9.1f %10.0f %s", name, images / least, images / median,
+    1e3 * least / images, mib, than and ("%13.2f"):format(than) or "")
+end
+
+-- Rounds of ours and every variant of every peer that runs; returns when all are printed.
+local function compare(net, method)
+  local step, images = ours(net, method)
+  step() -- traces and plans
+  local times, contenders, open = {}, {}, {}
+  for _, python in ipairs(peers.pythons()) do
+    local peer = peers.start(python, "peer_unet.py")
+    if peer then
+      open[#open + 1] = peer
+      for _, variant in ipairs(peer.about.variants) do
+        local first = peer:ask(variant, net, method, images, 1)
+        if first and first.seconds then
+          contenders[#contenders + 1] = { peer = peer, variant = variant, times = first.seconds,
+            mib = first.peak_mib, name = ("torch %s %s"):format(peer.about.torch, variant) }
+        else
+          say("torch %s %s does not run: %s", peer.about.torch, variant,
+            first and first.error or "its process ended")
+        end
+      end
+    end
+  end
+  for _ = 1, ROUNDS do
+    times[#times + 1] = measure.seconds(step)
+    for _, it in ipairs(contenders) do
+      local reply = it.peer:ask(it.variant, net, method, images, 1)
+      it.times[#it.times + 1] = reply.seconds[1]
+      times[#times + 1] = measure.seconds(step)
+    end
+  end
+  for _, peer in ipairs(open) do peer:__close() end
+  say("\n%-28s %9s %9s %9s %10s %13s", net .. " net, " .. method, "images/s", "(median)",
+    "ms/image", "peak MiB", "ours / theirs")
+  local least, median = measure.least(times)
+  row("flowmap", images, least, median, memory(net, method))
+  for _, it in ipairs(contenders) do
+    local theirs, middle = measure.least(it.times)
+    row(it.name, images, theirs, middle, it.mib, theirs / least)
+  end
+end
+
+local nets, methods = {}, {}
+for _, word in ipairs(arg) do
+  if NETS[word] then
+    nets[#nets + 1] = word
+  else
+    local known = false
+    for _, name in ipairs(METHODS) do known = known or name == word end
+    if not known then
+      io.stderr:write(("unet: '%s' found, expected small, paper, lsd, psd-m, diagonal or sample\n")
+        :format(word))
+      os.exit(2)
+    end
+    methods[#methods + 1] = word
+  end
+end
+
+local info = fm.info()
+say("flowmap %s, %s, %d threads; PyTorch with OMP_WAIT_POLICY=PASSIVE, images channels-last",
+  info.version, info.isa, info.threads)
+for _, net in ipairs(#nets > 0 and nets or { "small" }) do
+  for _, method in ipairs(#methods > 0 and methods or METHODS) do compare(net, method) end
+end
