@@ -36,7 +36,8 @@ end
 
 -- The data set: its source, the images themselves, and by what samples are judged.
 local function add_data(inputs, it, cfg)
-  local set, own = data.find(cfg.data, it.data), it.data and it.data[cfg.data]
+  local set = data.reduced(data.find(cfg.data, it.data), cfg.resolution)
+  local own = it.data and it.data[cfg.data]
   if not own then add_module(inputs, "flowmap.data." .. cfg.data) end
   inputs.images = set.hash
   local judge = evaluate.judge(set)

@@ -154,11 +154,11 @@ local function pace(experiment, cfg)
     steps = steps + 1
   until steps == 20 or fm.clock() - start > 1
   local train = (fm.clock() - start) / (steps * small.batch)
-  local draw = sampler.generator(job, job.params, 1)
-  draw(2048, 0)
+  local draw, count = sampler.generator(job, job.params, 1), job.set.shape and 64 or 2048
+  draw(count, 0)
   start = fm.clock()
-  draw(2048, 1)
-  return job, train, (fm.clock() - start) / 2048
+  draw(count, 1)
+  return job, train, (fm.clock() - start) / count
 end
 
 --- Tell memory and time of a run without making it: a few small steps are timed. Micro-batches are

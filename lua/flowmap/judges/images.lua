@@ -6,6 +6,7 @@
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local image_metrics = require "flowmap.image_metrics"
+local places = require "flowmap.data.images.places"
 
 local KEPT = 64 -- images kept in a file
 
@@ -51,10 +52,10 @@ return function(job, dir)
   local set = job.set
   local function images(index) return data.images(set, set.table, index) end
   local reference = { name = set.title, split = "train", n = set.count, images = images,
-    hash = ("%s at %d x %d"):format(set.hash, set.shape[1], set.shape[2]) }
+    hash = set.hash }
   local metrics = { "cnn", "sliced" }
   if os.getenv "FLOWMAP_INCEPTION" then metrics[3] = "inception" end
   keep(dir, "data", image_metrics.walk(reference)(0, math.min(KEPT, set.count)))
   return setmetatable({ count = set.count, metrics = image_metrics.new(reference,
-    { metrics = metrics, cache = data.cache_folder() }) }, Judge)
+    { metrics = metrics, cache = places.cache() }) }, Judge)
 end
