@@ -114,8 +114,10 @@ static bool has_nan(const fm_tensor *x) {
 }
 
 fm_tensor *fm_sort_rows(fm_ctx *ctx, const fm_tensor *x) {
-  if (x->shape.nd == 0) {
-    fm_fail(ctx, FM_EUSAGE, "sort: a scalar found, expected rank 1 or more");
+  if (x->shape.nd == 0 || (x->dtype != FM_F32 && x->dtype != FM_F64)) {
+    char s[96];
+    fm_fail(ctx, FM_EUSAGE, "sort: %s %s found, expected float32 or float64 of rank 1 or more",
+            fm_dtype_name(x->dtype), fm_shape_text(&x->shape, s));
     return NULL;
   }
   if (has_nan(x)) { /* it has no place in an order */

@@ -67,7 +67,7 @@ classifier.settings = {
 
 classifier.profiles = {
   smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5 },
-  laptop = { steps = 6000, decay_start = 4500, whole_from = 4500 },
+  laptop = { steps = 12000, decay_start = 9000, whole_from = 9000 },
 }
 
 -- ## A run

@@ -48,6 +48,9 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
   V sum[MR][NV];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < NV; j++) sum[i][j] = vset(0);
+  if (add) /* what is added to is on its way while the sums are made */
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < NV; j++) __builtin_prefetch(y + i * ldy + j * VN, 1);
   for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += ldb) {
     V bv[NV];
     for (int j = 0; j < NV; j++) bv[j] = packed_load(b + j * VN);

@@ -45,9 +45,27 @@ static axes merged(const fm_shape *in, const int64_t *order) {
   return a;
 }
 
+/* Three values that alternate in memory, to or from three rows: compilers make shuffles of it. */
+static void from_threes(T *restrict a, T *restrict b, T *restrict c, const T *restrict x,
+                        int64_t n) {
+  for (int64_t j = 0; j < n; j++) a[j] = x[3 * j], b[j] = x[3 * j + 1], c[j] = x[3 * j + 2];
+}
+static void to_threes(T *restrict y, const T *restrict a, const T *restrict b, const T *restrict c,
+                      int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[3 * i] = a[i], y[3 * i + 1] = b[i], y[3 * i + 2] = c[i];
+}
+
 /* A plane: y[i t + j] = x[j s + i], i < m, j < n; in tiles of VN x VN through registers. */
 static void turn(T *y, int64_t t, int64_t m, const T *x, int64_t s, int64_t n) {
   int64_t i = 0;
+  if (m == 3 && s == 3) {
+    from_threes(y, y + t, y + 2 * t, x, n);
+    return;
+  }
+  if (n == 3 && t == 3) {
+    to_threes(y, x, x + s, x + 2 * s, m);
+    return;
+  }
   for (; i + VN <= m; i += VN) {
     int64_t j = 0;
     for (; j + VN <= n; j += VN) {
@@ -257,8 +275,9 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
   .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_slice,
-  .jvp = fm_jvp_linear, .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
-                                {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
+  .jvp = fm_jvp_linear, .vjp = vjp_slice,
+  .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
   .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_pad, .jvp = fm_jvp_linear,
@@ -284,8 +303,9 @@ static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
     }
     if (!fm_shape_eq(&s, &in[0].shape) || in[k].dtype != in[0].dtype) {
       char a[96], b[96];
-      return fm_fail(ctx, FM_EUSAGE, "%s: tensor %d has the shape %s (%s), which does not continue "
-                     "%s (%s) along axis %lld", op->name, k + 1, fm_shape_text(&in[k].shape, a),
+      return fm_fail(ctx, FM_EUSAGE, "%s: tensor %d has the shape %s (%s), which does not "
+                     "continue %s (%s) along axis %lld", op->name, k + 1,
+                     fm_shape_text(&in[k].shape, a),
                      fm_dtype_name(in[k].dtype), fm_shape_text(&in[0].shape, b),
                      fm_dtype_name(in[0].dtype), (long long)axis + 1);
     }

@@ -26,6 +26,7 @@
 #define DEEPEST (1024 / (int64_t)sizeof(T)) /* channels of the images transformed at a time */
 #define CHUNK (256 / (int64_t)sizeof(T))    /* of either side, of a gradient's sums */
 #define STEP (CHUNK * CHUNK + LINE)
+#define LD (CHUNK + LINE) /* of transformed tiles */
 #define TILES 56                            /* of a block, for a gradient */
 #define DATA (36 * 14 * (DEEPEST + LINE))   /* values of a block transformed, and multiplied */
 #define SUMS (36 * (14 * DEEPEST + LINE))
@@ -34,7 +35,7 @@
 #define NR FM_TILE_COLUMNS
 
 _Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_ROOM, "a block and its products");
-_Static_assert((36 * STEP + 24 * TILES * (CHUNK + LINE)) * sizeof(T) <= FM_CONV_ROOM,
+_Static_assert((36 * STEP + 24 * TILES * LD) * sizeof(T) <= FM_CONV_ROOM,
                "sums of a chunk and a block");
 
 static const T zeros[DEEPEST]; /* read in place of what is outside the images */
@@ -283,26 +284,31 @@ typedef struct chunk {
   T *s;
 } chunk;
 
-/* s += D (B' d B) over all tiles, for a pair of rows at a time: a third of s stays in the cache. */
-static void sum_pair(const chunk *c, int pair, const tiling *in, const tiling *out, const T *x,
-                     const T *dy, T *data) {
-  const int64_t ld = CHUNK + LINE, most = even_part(in->count, TILES), rows = even_part(c->oc, MR);
+/* A pair of rows of `count` transformed tiles from `first` on: d (12, count, LD) from x, g from dy. */
+static void pair_in(const chunk *c, int pair, const tiling *in, const tiling *out, int64_t first,
+                    int64_t count, const T *x, const T *dy, T *d, T *g) {
   const T *at[36];
-  for (int64_t first = 0; first < in->count; first += most) {
-    int64_t count = least(most, in->count - first), step = count * ld;
-    T *d = data, *g = data + 12 * step; /* (12, count, ld): from x, from dy */
-    for (int64_t k = 0; k < count; k++) {
-      window(in, x, first + k, c->i, 6, 1, at);
-      transform(false, pair, at, c->ic, d + k * ld, step);
-      window(out, dy, first + k, c->o, 4, 0, at);
-      transform(true, pair, at, c->oc, g + k * ld, step);
-    }
+  for (int64_t k = 0; k < count; k++) {
+    window(in, x, first + k, c->i, 6, 1, at);
+    transform(false, pair, at, c->ic, d + k * LD, count * LD);
+    window(out, dy, first + k, c->o, 4, 0, at);
+    transform(true, pair, at, c->oc, g + k * LD, count * LD);
+  }
+}
+
+/* s += D (B' d B) over the tiles of a block: a third of s at a time. */
+static void sum_block(const chunk *c, const tiling *in, const tiling *out, int64_t first,
+                      int64_t count, const T *x, const T *dy) {
+  const int64_t step = count * LD, rows = even_part(c->oc, MR);
+  T *d = c->s + 36 * STEP, *g = d + 12 * step;
+  for (int pair = 0; pair < 3; pair++) {
+    pair_in(c, pair, in, out, first, count, x, dy, d, g);
     for (int e = 0; e < 12; e++) {
       T *s = c->s + (12 * pair + e) * STEP;
       for (int64_t j = 0; j < c->ic; j += NR)
         for (int64_t r = 0; r < c->oc; r += rows)
           FM_FN(gemm_tile)((int)least(rows, c->oc - r), true, least(NR, CHUNK - j), count,
-                           g + e * step + r, ld, d + e * step + j, ld, first > 0,
+                           g + e * step + r, LD, d + e * step + j, LD, first > 0,
                            s + r * CHUNK + j, CHUNK);
     }
   }
@@ -336,6 +342,7 @@ static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
 
 FM_EXEC(winograd_w) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->in[1].shape);
+  const int64_t most = even_part(in.count, TILES);
   chunk c = {.s = (T *)fm_conv_room};
   if (in.count == 0 && !e->accumulate)
     memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
@@ -343,8 +350,8 @@ FM_EXEC(winograd_w) {
   for (c.o = 0; c.o < out.c; c.o += CHUNK)
     for (c.i = 0; c.i < in.c; c.i += CHUNK) {
       c.oc = least(CHUNK, out.c - c.o), c.ic = least(CHUNK, in.c - c.i);
-      for (int pair = 0; pair < 3; pair++)
-        sum_pair(&c, pair, &in, &out, e->x[0], e->x[1], c.s + 36 * STEP);
+      for (int64_t k = 0; k < in.count; k += most)
+        sum_block(&c, &in, &out, k, least(most, in.count - k), e->x[0], e->x[1]);
       chunk_back(&c, in.c, e->accumulate, e->y);
     }
 }

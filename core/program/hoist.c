@@ -235,6 +235,19 @@ static void find_needs(source *s) {
       s->need[fm_ins(p, v)[k]] = true;
 }
 
+/* What is made anew is made for each of its readers, so as not to stay alive from one to the next. */
+static void copy_anew(fm_prog *q, const source *s, fm_val v) {
+  const fm_prog *p = s->p;
+  bool share = q->share;
+  q->share = false;
+  for (int k = 0; k < p->node[v].nin; k++) {
+    fm_val a = fm_ins(p, v)[k];
+    if (s->fate[a] == KEPT && s->shared[a] && !repeated(p->node[a].op))
+      s->map[a] = fm_prog_copy(q, p, a, s->map);
+  }
+  q->share = share;
+}
+
 static fm_err make_body(hoister *t, int k) {
   source *s = &t->from[k];
   const fm_prog *p = s->p;
@@ -243,9 +256,11 @@ static fm_err make_body(hoister *t, int k) {
   if (q == NULL) return FM_ENOMEM;
   q->share = p->share;
   find_needs(s);
-  for (fm_val v = 0; v < p->n && q->err == FM_OK; v++)
-    if (s->need[v] && p->node[v].op != &fm_op_input)
-      s->map[v] = s->fate[v] == READ ? value_in(t, q, s, v) : fm_prog_copy(q, p, v, s->map);
+  for (fm_val v = 0; v < p->n && q->err == FM_OK; v++) {
+    if (!s->need[v] || p->node[v].op == &fm_op_input) continue;
+    if (s->fate[v] == KEPT) copy_anew(q, s, v);
+    s->map[v] = s->fate[v] == READ ? value_in(t, q, s, v) : fm_prog_copy(q, p, v, s->map);
+  }
   for (int j = 0; j < p->nout; j++) {
     if (late(s, j)) continue;
     t->h->direct[n++] = j;

@@ -246,8 +246,9 @@ static void delay(const fm_prog *p, fm_grouping *g, int *first) {
   for (fm_val v = 0; v < p->n; v++) {
     bool early = p->node[v].nin > 0 && g->group[v] < 0 && !is_view(p, v);
     for (int k = 0; k < p->node[v].nin; k++) {
-      const fm_op *op = p->node[fm_ins(p, v)[k]].op;
-      early = early && (op == &fm_op_input || op == &fm_op_constant);
+      fm_val a = fm_ins(p, v)[k];
+      while (is_view(p, a)) a = fm_arg(p, a, 0);
+      early = early && (p->node[a].op == &fm_op_input || p->node[a].op == &fm_op_constant);
     }
     if (early && first[v] != INT_MAX && first[v] > g->stage[v]) g->stage[v] = first[v];
   }

@@ -3,8 +3,14 @@
 -- @module flowmap.classifier
 
 local fm = require "flowmap"
+local checkpoint = require "flowmap.checkpoint"
 local cnn = require "flowmap.features.cnn"
+local data = require "flowmap.data"
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
 local nets = require "flowmap.nets"
+local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -108,7 +114,6 @@ end
 -- @tparam[opt] table saved a loaded checkpoint to continue
 -- @treturn table job
 function M.job(experiment, cfg, set, saved)
-  local checkpoint = require "flowmap.checkpoint"
   local params = cnn.init(nets.rng(cfg.seed, cfg.dtype))
   if saved then params = checkpoint.tree(saved, "params", params) end
   local shared = { params = params, set = set }
@@ -145,6 +150,42 @@ function M.save(path, params, record)
   local tensors = {}
   tree.each(function(tensor, name) tensors[name] = tensor end, params)
   fm.save_safetensors(path, tensors, record, false)
+end
+
+-- ------------------------------------------------------------------ a run
+
+-- Training and test images with their labels.
+local function sets(cfg)
+  local it = data.find(cfg.data)
+  if not (it.labels and it.test) then
+    errors.usage("the data set %s has no labels or no test images", cfg.data)
+  end
+  return { images = it.table, labels = it.labels },
+    { images = it.test.table, labels = it.test.labels }, it.hash
+end
+
+--- Train, test on the images kept for it, and write the weights.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir
+-- @tparam table how { resume = boolean }
+function M.run(experiment, cfg, dir, how)
+  local train, test, hash = sets(cfg)
+  local path = dir .. "/checkpoint.safetensors"
+  local saved = how.resume and files.exists(path) and checkpoint.load(path) or nil
+  files.mkdir(dir)
+  fm.write_file(dir .. "/config.json", json.encode(cfg, "") .. "\n")
+  local job = M.job(experiment, cfg, train, saved)
+  trainer.train(job, dir)
+  local params, info = job.opt:ema(math.max(1, cfg.eval_ema)), fm.info()
+  local accuracy = M.accuracy(params, test)
+  local target = dir .. "/cifar10-cnn.safetensors"
+  M.save(target, params, {
+    accuracy = ("%.4f"):format(accuracy), data = hash, steps = tostring(cfg.steps),
+    samples = tostring(cfg.steps * cfg.batch), wall_s = ("%.0f"):format(job.wall_s),
+    config = json.encode(cfg), version = info.version, isa = info.isa,
+  })
+  io.stdout:write(("accuracy on the test images %.4f; weights in %s\n"):format(accuracy, target))
 end
 
 return M

@@ -10,6 +10,7 @@
 --       seeds = 2,                               -- optional: how many by default
 --       losses = {}, nets = {}, data = {},       -- optional: its own, by name
 --       options = {},                            -- optional: its own settings with defaults
+--       run = function(cfg, dir, how) end,       -- optional: what is no training of a flow map
 --     }
 --
 -- @module flowmap.experiment
@@ -28,7 +29,7 @@ M.profiles = { "smoke", "laptop", "long", "paper" }
 local FIELDS = {
   name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
   seeds = "number", losses = "table", nets = "table", data = "table", options = "table",
-  title = "string", render = "table",
+  title = "string", render = "table", run = "function",
 }
 
 --- Load an experiment.

@@ -121,6 +121,7 @@ end
 -- @tparam[opt] table how { resume = boolean, force = boolean }
 function M.run(experiment, cfg, dir, how)
   how = how or {}
+  if experiment.run then return experiment.run(cfg, dir, how) end
   local inputs = cache.inputs(experiment, cfg)
   local action, why = cache.decide(dir, inputs)
   if how.force and action ~= "run" then action, why = "run", "--force" end
@@ -167,6 +168,9 @@ end
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
 function M.dry_run(experiment, cfg, dir)
+  if experiment.run then
+    errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
+  end
   local job, train, map = pace(experiment, cfg)
   local info, duration = fm.info(), require("flowmap.progress").duration
   local evaluations = evaluate.evaluations(cfg)

@@ -322,13 +322,14 @@ def measure(variant, net, method, batch, steps):
         work()
         trainer.warm = True
     warm = time.perf_counter()
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(steps):
-        wall = time.perf_counter()
+        wall, busy = time.perf_counter(), time.process_time()
         value = work()
         seconds.append(time.perf_counter() - wall)
+        cpu.append(time.process_time() - busy)  # of all threads
     return {"variant": variant, "net": net, "method": method, "batch": batch, "seconds": seconds,
-            "images_per_s": batch / min(seconds), "warm_up_s": warm - started, "value": value,
+            "cpu": cpu, "images_per_s": batch / min(seconds), "warm_up_s": warm - started, "value": value,
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 

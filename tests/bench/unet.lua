@@ -66,49 +66,58 @@ local function memory(net, method)
   return (pipe:read "n" or 0) / 2 ^ 20
 end
 
-local function row(name, images, least, median, mib, than)
-  say("%-28s %9.2f %9.2f %9.1f %10.0f %s", name, images / least, images / median,
-    1e3 * least / images, mib, than and ("%13.2f"):format(than) or "")
+-- One line: images per second by the clock (best, median), processor time per image, memory.
+local function row(name, images, times, mib, ours_times)
+  local it, us = times:rates(images), ours_times and ours_times:rates(images)
+  say("%-28s %9.2f %8.2f %10.1f %10.0f %s", name, it.best, it.median, 1e3 / it.cpu, mib,
+    us and ("%9.2f %6.2f %5.2f"):format(us.best / it.best, us.median / it.median, us.cpu / it.cpu)
+    or "")
 end
 
--- Rounds of ours and every variant of every peer that runs; returns when all are printed.
+-- The variants of a peer that work, with a list for their timings; their first step is not timed.
+local function contenders(peer, net, method, images)
+  local list = {}
+  for _, variant in ipairs(peer.about.variants) do
+    local first = peer:ask(variant, net, method, images, 1)
+    local name = ("torch %s %s"):format(peer.about.torch, variant)
+    if first and first.seconds then
+      list[#list + 1] = { peer = peer, variant = variant, times = measure.times(),
+        mib = first.peak_mib, name = name }
+    else
+      say("%s does not run: %s", name, first and first.error or "its process ended")
+      if not first then break end
+    end
+  end
+  return list
+end
+
+-- Rounds of ours and every variant of every peer that runs.
 local function compare(net, method)
   local step, images = ours(net, method)
   step() -- traces and plans
-  local times, contenders, open = {}, {}, {}
+  local times, others, open = measure.times(), {}, {}
   for _, python in ipairs(peers.pythons()) do
-    local peer = peers.start(python, "peer_unet.py")
-    if peer then
-      open[#open + 1] = peer
-      for _, variant in ipairs(peer.about.variants) do
-        local first = peer:ask(variant, net, method, images, 1)
-        if first and first.seconds then
-          contenders[#contenders + 1] = { peer = peer, variant = variant, times = first.seconds,
-            mib = first.peak_mib, name = ("torch %s %s"):format(peer.about.torch, variant) }
-        else
-          say("torch %s %s does not run: %s", peer.about.torch, variant,
-            first and first.error or "its process ended")
-        end
-      end
+    open[#open + 1] = peers.start(python, "peer_unet.py")
+    if open[#open] then
+      local list = contenders(open[#open], net, method, images)
+      table.move(list, 1, #list, #others + 1, others)
     end
   end
   for _ = 1, ROUNDS do
-    times[#times + 1] = measure.seconds(step)
-    for _, it in ipairs(contenders) do
+    times:add(measure.seconds(step))
+    for _, it in ipairs(others) do
       local reply = it.peer:ask(it.variant, net, method, images, 1)
-      it.times[#it.times + 1] = reply.seconds[1]
-      times[#times + 1] = measure.seconds(step)
+      it.times:add(reply.seconds[1], reply.cpu[1])
+      times:add(measure.seconds(step))
     end
   end
   for _, peer in ipairs(open) do peer:__close() end
-  say("\n%-28s %9s %9s %9s %10s %13s", net .. " net, " .. method, "images/s", "(median)",
-    "ms/image", "peak MiB", "ours / theirs")
-  local least, median = measure.least(times)
-  row("flowmap", images, least, median, memory(net, method))
-  for _, it in ipairs(contenders) do
-    local theirs, middle = measure.least(it.times)
-    row(it.name, images, theirs, middle, it.mib, theirs / least)
-  end
+  say("\n%-28s %18s %10s %10s %22s", net .. " net, " .. method, "images/s", "cpu ms", "peak",
+    "ours / theirs")
+  say("%-28s %18s %10s %10s %22s", "", "best   median", "per image", "MiB",
+    "best median   cpu")
+  row("flowmap", images, times, memory(net, method))
+  for _, it in ipairs(others) do row(it.name, images, it.times, it.mib, times) end
 end
 
 local nets, methods = {}, {}

@@ -356,8 +356,11 @@ static void check_rows(fm_dtype dtype) {
 
 /* All orders of four axes; some tiles are whole, some cut, some axes of size 1. */
 static void check_transpose(fm_dtype dtype) {
-  static const fm_shape shapes[] = {
-      {4, {2, 17, 3, 18}}, {4, {1, 34, 1, 20}}, {4, {3, 1, 16, 2}}, {4, {2, 0, 3, 4}}};
+  static const fm_shape shapes[] = {{4, {2, 17, 3, 18}},
+                                    {4, {1, 34, 1, 20}},
+                                    {4, {3, 1, 16, 2}},
+                                    {4, {2, 0, 3, 4}},
+                                    {4, {2, 5, 18, 3}}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     for (int k = 0; k < 256; k++) {
       const int order[4] = {k & 3, k >> 2 & 3, k >> 4 & 3, k >> 6};

@@ -35,11 +35,18 @@ static fm_val across(fm_prog *p, fm_val column) { /* (n, 1) -> (n, D) */
   return fm_broadcast(p, column, &to);
 }
 
+/* Columns of about unit length: what is made of weights alone, and its gradient, is made once a run. */
+static fm_val normalized(fm_prog *p, fm_val w) {
+  fm_shape big = fm_prog_sig(p, w).shape, row = {2, {1, big.d[1]}};
+  fm_val r = fm_affine(p, fm_sum_to(p, fm_e1(p, &fm_op_square, w), &row), 1, 0.5);
+  return fm_mul(p, w, fm_broadcast(p, fm_e1(p, &fm_op_rsqrt, r), &big));
+}
+
 static fm_val velocity(fm_prog *p, const fm_val *w, fm_val x, fm_val s, fm_val t) {
   fm_val z = fm_concat(p, 3, (fm_val[]){x, s, t}, 1);
-  z = fm_e1(p, &fm_op_gelu, layer(p, z, w[0], w[1]));
-  z = fm_e1(p, &fm_op_gelu, layer(p, z, w[2], w[3]));
-  return layer(p, z, w[4], w[5]);
+  z = fm_e1(p, &fm_op_gelu, layer(p, z, normalized(p, w[0]), w[1]));
+  z = fm_e1(p, &fm_op_gelu, layer(p, z, normalized(p, w[2]), w[3]));
+  return layer(p, z, normalized(p, w[4]), w[5]);
 }
 
 /* X_{s,t}(x) = x + (t - s) v_{s,t}(x) */
@@ -259,6 +266,73 @@ static void test_different_traces(void **state) {
   drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
 }
 
+/* w * factor[k] * sum x of n rows, and that sum again: linear in the sum, which may be all that a
+** micro-batch makes, if the programs agree on the rest. */
+static fm_prog *late_product(int64_t n, double factor) {
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val w = fm_input(p, FM_SHARED, SIG(2, 3, 2)), x = fm_input(p, FM_ROWS, SIG(2, n, 2));
+  fm_val sum = fm_sum_to(p, x, SHAPE(2, 1, 2));
+  fm_val y = fm_scale(p, fm_mul(p, w, fm_broadcast(p, sum, SHAPE(2, 3, 2))), factor);
+  fm_output(p, y, FM_SUM);
+  fm_output(p, fm_e1(p, &fm_op_sin, w), FM_SUM); /* shared, but counted for every micro-batch */
+  fm_output(p, fm_add(p, x, x), FM_STACK);
+  return p;
+}
+
+static void test_epilogue(void **state) {
+  (void)state;
+  static const int which[] = {0, 1, 1, 0, 1};
+  static const int64_t row0[] = {0, 2, 5, 8, 10, 13};
+  fm_tensor *in[2] = {random_tensor(FM_F64, SHAPE(2, 3, 2), -1, 1, 1),
+                      random_tensor(FM_F64, SHAPE(2, 13, 2), -1, 1, 2)};
+  for (int round = 0; round < 4; round++) {
+    double factor[2] = {3, round < 2 ? 3 : -2};
+    bool on = round % 2 == 0;
+    fm_prog *p[2] = {late_product(2, factor[0]), late_product(3, factor[1])};
+    fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){5, which, row0}, on ? FM_PASS_ALL : 0);
+    fm_tensor *out[3];
+    run_exe(e, in, out);
+    for (int i = 0; i < 6; i++) {
+      double want = 0, w = fm_tensor_get(in[0], i);
+      for (int k = 0; k < 5; k++)
+        for (int64_t r = row0[k]; r < row0[k + 1]; r++)
+          want += w * factor[which[k]] * fm_tensor_get(in[1], 2 * r + i % 2);
+      assert_within(fabs(fm_tensor_get(out[0], i) - want), 1e-13, "late product", round);
+      assert_within(fabs(fm_tensor_get(out[1], i) - 5 * sin(w)), 1e-13, "shared sum", round);
+    }
+    /* The sums are 2 values per further lane when they are all that is added, else 6; sin w: 6. */
+    assert_int_equal(fm_exe_stats(e).lanes, on && round < 2 ? (4 * 2 + 3 * 6) * 8 : 3 * 12 * 8);
+    assert_true((fm_exe_stats(e).once > 0) == on);
+    fm_exe_free(e);
+    for (int k = 0; k < 2; k++) fm_prog_free(p[k]);
+    drop_all(3, out);
+  }
+  drop_all(2, in);
+}
+
+/* Random numbers are never made once a run, whatever they are combined with. */
+static void test_random_stays(void **state) {
+  (void)state;
+  fm_prog *p = fm_prog_new(ctx);
+  fm_attr a = fm_attr_shape(SHAPE(2, 4, 3));
+  a.f[1] = 1;
+  fm_val w = fm_input(p, FM_SHARED, SIG(2, 4, 3));
+  fm_output(p, fm_mul(p, fm_e1(p, &fm_op_sin, w), fm_emit(p, &fm_op_uniform, 0, NULL, &a)),
+            FM_STACK);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){2, (int[]){0, 0}, (int64_t[]){0, 4, 8}},
+                         FM_PASS_ALL);
+  fm_tensor *in = random_tensor(FM_F64, SHAPE(2, 4, 3), -1, 1, 1), *out;
+  double u[24];
+  run_exe(e, &in, &out);
+  fm_rng_uniform(&(fm_rng){7, 0, 3}, FM_F64, 0, 8, 3, u);
+  for (int i = 0; i < 24; i++)
+    assert_within(fabs(fm_tensor_get(out, i) - sin(fm_tensor_get(in, i % 12)) * u[i]), 1e-15,
+                  "random", i);
+  fm_exe_free(e);
+  fm_prog_free(p);
+  drop_all(2, (fm_tensor *[]){in, out});
+}
+
 /* Float32 sums inside a step: a micro-batch is small, so partial sums in float32 lose little. */
 static void test_sums_in_a_step(void **state) {
   (void)state;
@@ -333,6 +407,7 @@ static void test_bad_rows(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_gradient), TEST(test_cuts), TEST(test_threads),
                                      TEST(test_random), TEST(test_different_traces),
+                                     TEST(test_epilogue), TEST(test_random_stays),
                                      TEST(test_sums_in_a_step), TEST(test_bad_jobs),
                                      TEST(test_bad_rows)};
   return cmocka_run_group_tests_name("micro", tests, NULL, NULL);

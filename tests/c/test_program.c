@@ -162,6 +162,14 @@ static void grow(growth *g) {
   for (int k = 0; k < STEPS; k++) kinds[pick(g, sizeof kinds / sizeof *kinds)](g);
 }
 
+/* The same values, but of the micro-batch: random numbers of no weight are added. */
+static fm_val of_batch(fm_prog *p, fm_val v) {
+  fm_sig sig = fm_prog_sig(p, v);
+  fm_attr a = fm_attr_shape(&sig.shape);
+  a.f[1] = 1;
+  return fm_add(p, v, fm_scale(p, fm_emit(p, &fm_op_uniform, 0, NULL, &a), 0));
+}
+
 /* Two matrices of the batch, two of weights, and a known number. */
 static void start(growth *g, uint64_t seed) {
   *g = (growth){.p = fm_prog_new(ctx), .seed = seed};
@@ -170,6 +178,7 @@ static void start(growth *g, uint64_t seed) {
   for (; g->n < INPUTS; g->n++) {
     g->v[g->n] = fm_input(g->p, FM_SHARED, &(fm_sig){FM_F64, shapes[g->n]});
     g->t[g->n] = random_tensor(FM_F64, &shapes[g->n], -1, 1, seed * 31 + (uint64_t)g->n);
+    if (g->n % 3 == 0) g->v[g->n] = of_batch(g->p, g->v[g->n]);
   }
   fm_attr known = fm_attr_shape(&shapes[0]);
   known.f[0] = 0.5, known.f[1] = 1;

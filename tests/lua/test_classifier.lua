@@ -77,7 +77,9 @@ local function settings()
   for _, s in ipairs(fm.settings.list) do cfg[s[1]] = s[2] end
   for key, value in pairs { optimiser = "adamw", batch = 16, micro = 8, lr = 2e-3, clip = 1.0,
     schedule = "constant", steps = 12, window = 24, whole_from = 8, eta = 1.0, shift = 2,
-    label_smoothing = 0.1, seed = 1, method = "cross-entropy", ema = { 0.5 } } do cfg[key] = value end
+    label_smoothing = 0.1, seed = 1, method = "cross-entropy", ema = { 0.5 } } do
+    cfg[key] = value
+  end
   return cfg
 end
 

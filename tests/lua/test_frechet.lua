@@ -74,7 +74,8 @@ t.test("rows are sorted", function()
     t.eq(fm.sort(x):totable(), expected)
   end
   t.raises(function() fm.sort(fm.tensor { 1, 0 / 0 }) end, "NaN")
-  t.raises(function() fm.sort(fm.zeros {}) end, "scalar")
+  t.raises(function() fm.sort(fm.zeros {}) end, "float32 %(%) found, expected .* rank 1 or more")
+  t.raises(function() fm.sort(fm.full({ 9 }, 7, "uint8")) end, "uint8 %(9%) found")
 end)
 
 -- ------------------------------------------------------------------ moments
