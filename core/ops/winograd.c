@@ -70,13 +70,14 @@ static int64_t tile_at(const tiling *t, int64_t k, int64_t *row, int64_t *column
 /* Where the size x size pixels around tile k lie, from `before` pixels above and left of it on. */
 static void window(const tiling *t, const T *x, int64_t k, int64_t channel, int size, int before,
                    const T **at) {
-  int64_t row, column, first = tile_at(t, k, &row, &column) + channel;
-  for (int i = 0; i < size; i++)
-    for (int j = 0; j < size; j++) {
-      int64_t r = i - before, c = j - before;
-      bool inside = row + r >= 0 && row + r < t->h && column + c >= 0 && column + c < t->w;
-      *at++ = inside ? x + first + (r * t->w + c) * t->c : zeros;
-    }
+  int64_t row, column;
+  int64_t from = tile_at(t, k, &row, &column) + channel - before * (t->w + 1) * t->c;
+  row -= before, column -= before;
+  for (int i = 0; i < size; i++, row++, from += t->w * t->c) {
+    bool inside = row >= 0 && row < t->h;
+    for (int j = 0; j < size; j++)
+      *at++ = inside && column + j >= 0 && column + j < t->w ? x + from + j * t->c : zeros;
+  }
 }
 
 static inline V load_some(const T *p, int64_t n) { return n >= VN ? vload(p) : vloadn(p, n); }

@@ -80,7 +80,6 @@ static void *repeated(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t
     next_part(c, s, n - i, &rows, &run);
     const char *from = base + (size_t)(c->at + (varies ? c->in : 0)) * size;
     if (i > 0 && c->at != first) same = false;
-    if (!varies && rows > 1) same = false;
     if (held && same && i + rows * run >= n) { /* nothing to do */
     } else if (varies) {
       kernel->tile(rows, run, from, block + (size_t)i * size);

@@ -7,7 +7,7 @@ local fm = require "flowmap"
 local M = {}
 
 --- Names of the distributions.
-M.names = { "uniform", "to_one", "from_zero", "dyadic" }
+M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts" }
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)
@@ -30,5 +30,47 @@ function M.dyadic(a, b)
   local s = fm.floor(b / h) * h
   return s, fm.minimum(s + h, 1)
 end
+
+-- A step [k/N, (k+1)/N] of the sampler with N = 1, 2, 4, 8 or 16 steps, each N as likely; its start
+-- and its length, from a draw of U[0,1].
+local function sampler_step(a)
+  local level = fm.floor(a * 5)
+  local h = fm.exp(level * -math.log(2))
+  return fm.floor((a * 5 - level) / h) * h, h
+end
+
+-- Half of the draws from the first distribution, half from the second.
+local function halves(first, second)
+  return function(a, c)
+    local s1, t1 = first(a * 2, c)
+    local s2, t2 = second(fm.maximum(a * 2 - 1, 0), c)
+    local low = fm.lt(a, 0.5)
+    return fm.where(low, s1, s2), fm.where(low, t1, t2)
+  end
+end
+
+-- Steps of the sampler, whole.
+local function whole(a)
+  local s, h = sampler_step(a)
+  return s, fm.minimum(s + h, 1)
+end
+
+-- Steps of the sampler: a third whole, a third from the start to a time within, a third from there
+-- to the end. Each of the three properties can be learned from these by themselves.
+local function parts(a, c)
+  local start, h = sampler_step(a)
+  local kind = fm.floor(c * 3)
+  local within = c * 3 - kind
+  local zero, one = fm.zeros(c.shape, c.dtype), fm.ones(c.shape, c.dtype)
+  local s = start + h * fm.where(fm.lt(kind, 1.5), zero, within)
+  return s, fm.minimum(start + h * fm.where(fm.eq(kind, 1), within, one), 1)
+end
+
+--- Half uniform, half whole steps of the sampler with N = 1, 2, 4, 8, 16: uniform draws rarely come
+-- near (0, 1), the corner of the triangle that a one-step sample depends on.
+M.half_steps = halves(M.uniform, whole)
+
+--- Half uniform, half parts of those steps: whole, from their start, or to their end.
+M.half_parts = halves(M.uniform, parts)
 
 return M

@@ -86,6 +86,14 @@ function M.load(path, average)
   return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, shapes(job))
 end
 
+-- A weight that changes from step to step is an input of the step's program.
+local function set_off_weight(job)
+  local cfg = job.cfg
+  if (cfg.off_weight_end or 0) > 0 then
+    job.shared.off_weight = fm.full({}, schedule.off_weight(job.done, cfg), cfg.dtype)
+  end
+end
+
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
@@ -93,6 +101,7 @@ end
 -- @treturn table job with params, opt, program, shared, done = steps taken, wall_s
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
+  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
     or job.net.init(nets.rng(cfg.seed, cfg.dtype))
   if not saved and job.net.renew then job.net.renew(job.params) end
@@ -106,8 +115,8 @@ function M.new(experiment, cfg, saved)
     local of, params = M.load(cfg.teacher)
     job.teacher_net, job.shared.teacher = of.net, params
   end
+  set_off_weight(job)
   job.program = step_program.program(job, job.shared)
-  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   return job
 end
 
@@ -158,6 +167,7 @@ end
 -- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
+  set_off_weight(job)
   local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }

@@ -4,7 +4,7 @@
 ** multiply-adds as two operations, whichever method runs, per second of processor time (which other
 ** programs hardly change), in the best of several runs, times two.
 **
-**   conv [images per micro-batch] [only this many channels]
+**   conv [images per micro-batch] [only this many input channels]; 0: all
 */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
@@ -158,6 +158,20 @@ static void measure(fm_ctx *ctx, int64_t in, int64_t out, int64_t size) {
   for (int k = 0; k < 8; k++) fm_tensor_drop(all[k]);
 }
 
+/* The same shapes in PyTorch, where a Python with it is found ($PYTHON, else python3). */
+static void ask_peer(int only) {
+  char command[1024];
+  const char *python = getenv("PYTHON");
+  size_t n = (size_t)snprintf(command, sizeof command, "%s tests/bench/peer_conv.py",
+                              python ? python : "python3");
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+    if (!only || only == shapes[k][0])
+      n += (size_t)snprintf(command + n, sizeof command - n, " %d %d %d", (int)shapes[k][0],
+                            (int)shapes[k][1], (int)shapes[k][2]);
+  fflush(stdout);
+  if (system(command) != 0) printf("no PyTorch to compare with: '%.40s...' failed\n", command);
+}
+
 int main(int argc, char **argv) {
   int only = argc > 2 ? atoi(argv[2]) : 0;
   fm_ctx *ctx = fm_ctx_new(THREADS);
@@ -169,5 +183,6 @@ int main(int argc, char **argv) {
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
     if (!only || only == shapes[k][0]) measure(ctx, shapes[k][0], shapes[k][1], shapes[k][2]);
   fm_ctx_free(ctx);
+  ask_peer(only);
   return 0;
 }

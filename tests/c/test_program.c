@@ -286,6 +286,84 @@ static void test_derivatives(void **state) {
   }
 }
 
+/*
+** Passes over several blocks with operands and sums of every kind of smaller shape: along each of four
+** axes an operand has all values or one. Rows shorter and longer than a block, that fit it or not.
+*/
+static void check_smaller(fm_dtype dtype, fm_shape big) {
+  fm_prog *p = fm_prog_new(ctx);
+  fm_tensor *in[17], *want[17], *out[17];
+  fm_val x = fm_input(p, FM_SHARED, &(fm_sig){dtype, big}), y = x;
+  fm_tensor *t = fm_tensor_keep(in[0] = random_tensor(dtype, &big, 0.5, 1, 99));
+  for (int kind = 0; kind < 16; kind++) {
+    fm_shape small = big;
+    for (int k = 0; k < 4; k++)
+      if (kind >> k & 1) small.d[k] = 1;
+    fm_tensor *a = in[kind + 1] = random_tensor(dtype, &small, 0.5, 1, (uint64_t)kind);
+    fm_val v = fm_input(p, FM_SHARED, &(fm_sig){dtype, small});
+    y = fm_add(p, y, fm_mul(p, x, fm_broadcast(p, v, &big)));
+    fm_tensor *wide = apply("broadcast", 1, &a, fm_attr_shape(&big));
+    fm_tensor *product = apply("mul", 2, (fm_tensor *[]){in[0], wide}, (fm_attr){{0}, {0}});
+    fm_tensor *sum = apply("add", 2, (fm_tensor *[]){t, product}, (fm_attr){{0}, {0}});
+    drop_all(3, (fm_tensor *[]){wide, product, t});
+    t = sum;
+  }
+  want[16] = t;
+  for (int kind = 0; kind < 16; kind++) {
+    fm_shape small = big;
+    for (int k = 0; k < 4; k++)
+      if (kind >> k & 1) small.d[k] = 1;
+    fm_output(p, fm_sum_to(p, y, &small), FM_SUM);
+    want[kind] = apply("sum_to", 1, &t, fm_attr_shape(&small));
+  }
+  fm_output(p, y, FM_SUM);
+  run_once(p, FM_PASS_ALL, 1, in, out);
+  for (int k = 0; k < 17; k++)
+    assert_within(worst(out[k], want[k], 1), dtype == FM_F64 ? 1e-14 : 2e-6, "smaller operand", k);
+  fm_prog_free(p);
+  drop_all(17, in);
+  drop_all(17, want);
+  drop_all(17, out);
+}
+
+static void test_smaller_operands(void **state) {
+  (void)state;
+  static const fm_shape shapes[] = {{4, {2, 9, 5, 64}}, {4, {3, 4, 7, 40}}, {4, {2, 3, 2, 700}},
+                                    {4, {2, 2, 2, 2048}}, {4, {5, 1, 300, 3}}, {4, {7, 31, 5, 1}},
+                                    {4, {2, 3, 1, 521}}};
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+    check_smaller(FM_F64, shapes[k]);
+    check_smaller(FM_F32, shapes[k]);
+  }
+}
+
+/* Calls with one w that are no parts of one call: of other attributes, of rows of other lengths. */
+static void test_not_stackable(void **state) {
+  (void)state;
+  fm_prog *p = fm_prog_new(ctx);
+  fm_tensor *in[3], *want[4], *out[4];
+  static const fm_shape shapes[] = {{2, {3, 4}}, {2, {4, 4}}, {2, {5, 4}}};
+  fm_val v[3];
+  for (int k = 0; k < 3; k++) {
+    v[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, shapes[k]});
+    in[k] = random_tensor(FM_F64, &shapes[k], -1, 1, (uint64_t)k);
+  }
+  for (int k = 0; k < 4; k++) {
+    int x = k < 2 ? 0 : 2, turned = k % 2;
+    fm_output(p, fm_matmul(p, v[x], v[1], false, turned), FM_SUM);
+    want[k] = apply("matmul", 2, (fm_tensor *[]){in[x], in[1]}, (fm_attr){{0, turned}, {0}});
+  }
+  fm_exe *e = prepare(p, FM_PASS_STACK, 1);
+  run_exe(e, in, out);
+  for (int k = 0; k < 4; k++) assert_within(worst(out[k], want[k], 1), 1e-14, "product", k);
+  assert_int_equal(fm_exe_stats(e).executed, 2 + 2 + 4); /* copies, products, sums */
+  fm_exe_free(e);
+  fm_prog_free(p);
+  drop_all(3, in);
+  drop_all(4, want);
+  drop_all(4, out);
+}
+
 /* The passes do what they are for: fewer steps, less memory. */
 static void test_passes_help(void **state) {
   (void)state;
@@ -308,6 +386,7 @@ static void test_passes_help(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_values), TEST(test_derivatives),
+                                     TEST(test_smaller_operands), TEST(test_not_stackable),
                                      TEST(test_passes_help)};
   return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }

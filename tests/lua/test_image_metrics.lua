@@ -89,6 +89,18 @@ t.test("numbers do not depend on how samples come", function()
   fm.set_threads(2)
 end)
 
+t.test("features are always made of the same number of images at a time", function()
+  local extract = fm.features.extractor(function(x) -- would tell another number
+    return fm.reshape(fm.slice(x, 4, 1, 1), { x.shape[1], 1 }) + x.shape[1]
+  end, 4)
+  for _, n in ipairs { 1, 3, 4, 5, 8, 11 } do
+    local x = fm.reshape(fm.arange(3 * n), { n, 1, 1, 3 })
+    local expected = {}
+    for k = 1, n do expected[k] = 3.0 * (k - 1) + 4 end
+    t.eq(extract(x):flat(), expected)
+  end
+end)
+
 t.test("samples are clipped, larger ones averaged", function()
   local x = images(40, "large", 64)
   local small = fm.mean(fm.reshape(x, { 40, 32, 2, 32, 2, 3 }), { 3, 5 })
@@ -156,6 +168,21 @@ t.test("weights of another network are refused", function()
   t.raises(function() fm.features.open("cnn", nil, { path = path }) end,
     "tensor a.gain is %(absent%)")
   os.remove(path)
+end)
+
+t.test("the trained weights: small, and with the record of their training", function()
+  local _, record = cnn.load(cnn.path())
+  t.eq(lfs.attributes(cnn.path(), "size") < 2 * 2^20, true)
+  t.eq(tonumber(record.accuracy) >= 0.8, true)
+  t.eq(#record.data, 64)
+  t.eq(tonumber(record.samples), 768000)
+  local trained = fm.features.open "cnn"
+  t.eq(trained.hash, fm.sha256_file(cnn.path()))
+  -- They tell a change that raw weights hardly see: half the contrast against a like sample.
+  local metrics = image_metrics.new(reference(), { metrics = { trained } })
+  local like = metrics:measure(images(200, "fake"))[1].value
+  local other = metrics:measure(images(200, "fake") * 0.7)[1].value
+  t.eq(like < other, true)
 end)
 
 os.remove(weights)
