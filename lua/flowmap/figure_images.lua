@@ -44,7 +44,7 @@ local function panel(f, x, y, picture, title, labels)
     out[#out + 1] = ("set label %s at screen %.5f,%.5f right\n"):format(gnuplot.text(label),
       (x - 8) / f.width, 1 - (y + (i - 0.5) * (SIDE + GAP)) / f.height)
   end
-  out[#out + 1] = ('plot "%s" binary filetype=png with rgbimage pixels\n'):format(picture)
+  out[#out + 1] = ('plot "%s" binary filetype=png with rgbimage\n'):format(picture)
   f.script[#f.script + 1] = table.concat(out)
 end
 
@@ -58,8 +58,8 @@ function M.grids(dir, name, set, spec)
   local methods = set:methods()
   local across, down = COLUMNS * (SIDE + GAP) + 70, #spec.steps * (SIDE + GAP) + 44
   local columns = #methods > 1 and 2 or 1
-  local height = math.ceil(#methods / columns) * down
-  local f = { width = 24 + across * (columns + 1), height = height + 20, script = { style } }
+  local height = math.max(math.ceil(#methods / columns) * down, REAL_ROWS * (SIDE + GAP) + 44)
+  local f = { width = 24 + across * (columns + 1), height = height + 10, script = { style } }
   local paths = {}
   local function place(x, y, label, pixels, title, labels)
     local picture = ("%s.%s.png"):format(name, label)
@@ -75,7 +75,7 @@ function M.grids(dir, name, set, spec)
   for k, method in ipairs(methods) do
     local own = set:select { method = method }
     local run = spec.seed and own:select({ seed = spec.seed }).runs[1] or own:first()
-    place(across + 64 + (k - 1) % columns * across, 34 + (k - 1) // columns * down,
+    place(across + 50 + (k - 1) % columns * across, 34 + (k - 1) // columns * down,
       method, rows_of(run, spec.steps), method, steps)
   end
   local made = gnuplot.render(dir, name, { width = f.width, height = f.height,
