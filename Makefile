@@ -72,7 +72,7 @@ LUA_BENCHES = $(wildcard tests/bench/*.lua)
 
 # So that a stock lua5.4 finds our sources and our module, and tests find the program.
 LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
-  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)'
+  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' XDG_CACHE_HOME='$(CURDIR)/$B/cache'
 
 # ---------------------------------------------------------------------- build
 
