@@ -86,13 +86,6 @@ function M.hash(set)
   return fm.sha256(table.concat(values, " "))
 end
 
---- Images of a data set by number.
--- @tparam table set a data set of images
--- @tparam tensor pixels its table, or that of its test part
--- @tparam tensor index (n), 0-based
--- @treturn tensor (n, H, W, 3) in [-1, 1]
-function M.images(_, pixels, index) return fm.pixels(pixels, index) end
-
 --- The folder of what can be made again: packed files, statistics of data sets.
 -- @treturn string
 function M.cache_folder()

@@ -6,7 +6,6 @@
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local image_metrics = require "flowmap.image_metrics"
-local places = require "flowmap.data.images.places"
 
 local KEPT = 64 -- images kept in a file
 
@@ -57,5 +56,5 @@ return function(job, dir)
   if os.getenv "FLOWMAP_INCEPTION" then metrics[3] = "inception" end
   keep(dir, "data", image_metrics.walk(reference)(0, math.min(KEPT, set.count)))
   return setmetatable({ count = set.count, metrics = image_metrics.new(reference,
-    { metrics = metrics, cache = places.cache() }) }, Judge)
+    { metrics = metrics, cache = data.cache_folder() }) }, Judge)
 end
