@@ -138,8 +138,8 @@ static void find_parents(fm_layout *l) {
   }
 }
 
-/* A sum that one product alone makes is added to by the product itself; an output may be made where it
-** is wanted. */
+/* A sum that one product alone makes is added to by the product itself; an output may be made where
+** it is wanted. */
 static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -175,8 +175,8 @@ static fm_step *new_step(fm_plan *plan, fm_step_kind kind, fm_val v, int64_t sta
   return s;
 }
 
-/* Stage by stage: first the expensive steps, then the passes from small to large shapes (a broadcast
-** only ever leads from a smaller to a larger one). */
+/* Stage by stage: first the expensive steps, then the passes from small to large shapes (a
+** broadcast only ever leads from a smaller to a larger one). */
 static int compare_steps(const void *a, const void *b) {
   const fm_step *x = a, *y = b;
   for (int k = 0; k < 3; k++)
