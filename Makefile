@@ -39,7 +39,9 @@ LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFL
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
 LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
-LIBS = $(eval LIBS := $$(shell pkg-config --libs $$(LIBRARIES)) -lm)$(LIBS)
+LIBS = $(eval LIBS := $$(shell pkg-config --libs $$(LIBRARIES)) -lm -ldl)$(LIBS)
+# Its header alone: the program loads it when a download is asked for (core/io_fetch.c).
+CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
 # The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads.
 PROGRAM_LIBS = -Wl,-E -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
 
@@ -70,7 +72,7 @@ LUA_BENCHES = $(wildcard tests/bench/*.lua)
 
 # So that a stock lua5.4 finds our sources and our module, and tests find the program.
 LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
-  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)'
+  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' XDG_CACHE_HOME='$(CURDIR)/$B/cache'
 
 # ---------------------------------------------------------------------- build
 
@@ -96,7 +98,7 @@ $(LIBRARY): $(LIBRARY_OBJECTS) $B/objects.list
 
 $(BINDING_OBJECTS): EXTRA = $(LUA_CFLAGS) -fvisibility=default
 $B/core/main.o: EXTRA = $(LUA_CFLAGS)
-$(CORE:%.c=$B/%.o): EXTRA = $(LIB_CFLAGS)
+$(CORE:%.c=$B/%.o): EXTRA = $(LIB_CFLAGS) $(CURL_CFLAGS)
 
 $B/%.o: %.c $B/flags.list
 	$(call say,CC)

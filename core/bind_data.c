@@ -2,10 +2,13 @@
 #include <string.h>
 
 #include "bind.h"
+#include "io_archive.h"
+#include "io_fetch.h"
 #include "io_image.h"
 #include "io_standin.h"
 
 #define FM_PACK "flowmap.pack"
+#define FM_SOURCE "flowmap.source"
 
 /* ------------------------------------------------------------------ arguments */
 
@@ -134,6 +137,85 @@ static int standin(lua_State *L) { /* core.standin(kind) -> side, {class names} 
   return 2;
 }
 
+/* ------------------------------------------------------------------ sources of images */
+
+typedef struct source_box {
+  fm_source *s;
+  int64_t *place; /* of each file, for p:take; from fm_alloc, as many as there are files */
+  uint8_t *label;
+} source_box;
+
+static int source_new(lua_State *L) { /* core.source(path): a folder or an archive */
+  source_box *b = lua_newuserdatauv(L, sizeof *b, 0);
+  *b = (source_box){NULL, NULL, NULL};
+  luaL_setmetatable(L, FM_SOURCE);
+  if ((b->s = fm_source_open(bind_ctx(L), luaL_checkstring(L, 1))) == NULL) bind_raise(L);
+  return 1;
+}
+
+static int source_close(lua_State *L) {
+  source_box *b = luaL_checkudata(L, 1, FM_SOURCE);
+  if (b->s == NULL) return 0;
+  const size_t n = (size_t)fm_source_count(b->s);
+  if (b->place) fm_free(bind_ctx(L), b->place, n * sizeof *b->place);
+  if (b->label) fm_free(bind_ctx(L), b->label, n);
+  fm_source_close(b->s);
+  *b = (source_box){NULL, NULL, NULL};
+  return 0;
+}
+
+static source_box *check_source(lua_State *L, int arg) {
+  source_box *b = luaL_checkudata(L, arg, FM_SOURCE);
+  if (b->s == NULL) bind_fail(L, FM_EUSAGE, "source: it is closed");
+  return b;
+}
+
+static int source_names(lua_State *L) { /* s:names() -> {name, ...} */
+  const source_box *b = check_source(L, 1);
+  const int64_t n = fm_source_count(b->s);
+  lua_createtable(L, (int)n, 0);
+  for (int64_t k = 0; k < n; k++) {
+    lua_pushstring(L, fm_source_name(b->s, k));
+    lua_seti(L, -2, k + 1);
+  }
+  return 1;
+}
+
+/* s:assign({place of file or -1, ...}, {label of file, ...}): both 0-based */
+static int source_assign(lua_State *L) {
+  source_box *b = check_source(L, 1);
+  fm_ctx *ctx = bind_ctx(L);
+  const int64_t n = fm_source_count(b->s);
+  if (b->place == NULL && !(b->place = fm_alloc(ctx, (size_t)n * sizeof *b->place))) bind_raise(L);
+  if (b->label == NULL && !(b->label = fm_alloc(ctx, (size_t)n))) bind_raise(L);
+  for (int64_t k = 0; k < n; k++) {
+    lua_geti(L, 2, k + 1);
+    lua_geti(L, 3, k + 1);
+    b->place[k] = luaL_optinteger(L, -2, -1);
+    b->label[k] = (uint8_t)luaL_optinteger(L, -1, 0);
+    lua_pop(L, 2);
+  }
+  return 0;
+}
+
+/* p:take(source, {records, height, width, crop}) -> number of files taken, 0 at the end */
+static int pack_take(lua_State *L) {
+  fm_pack *p = check_pack(L);
+  source_box *b = check_source(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  if (b->place == NULL) bind_fail(L, FM_EUSAGE, "source: its files have no places yet");
+  const fm_intake plan = {b->place,
+                          b->label,
+                          natural(L, 3, "records"),
+                          natural(L, 3, "height"),
+                          natural(L, 3, "width"),
+                          natural(L, 3, "crop")};
+  int64_t files;
+  if (fm_pack_take(p, b->s, &plan, &files) != FM_OK) bind_raise(L);
+  lua_pushinteger(L, files);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ reading packs */
 
 static int pack_look(lua_State *L) { /* core.pack_look(path) -> {count, shape, ..., hash, text} */
@@ -187,19 +269,50 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
   return 1;
 }
 
-void bind_open_data(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"pack", pack_new},         {"pack_look", pack_look},     {"pack_map", pack_map},
-      {"standin", standin},       {"pack_verify", pack_verify}, {"save_png", save_png},
-      {"load_image", load_image}, {"from_bytes", from_bytes},   {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"put", pack_put},     {"draw", pack_draw},  {"finish", pack_finish},
-      {"close", pack_close}, {"__gc", pack_close}, {"__close", pack_close},
-      {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
-  luaL_newmetatable(L, FM_PACK);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
+/* ------------------------------------------------------------------ downloads */
+
+/* Calls the function at index 3; an error in it, or false from it, stops the download. */
+static bool tell(void *arg, double now, double total) {
+  lua_State *L = arg;
+  if (lua_isnoneornil(L, 3)) return true;
+  lua_pushvalue(L, 3);
+  lua_pushnumber(L, now);
+  lua_pushnumber(L, total);
+  const bool ok = lua_pcall(L, 2, 1, 0) == LUA_OK && (lua_isnil(L, -1) || lua_toboolean(L, -1));
   lua_pop(L, 1);
+  return ok;
+}
+
+static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total)) */
+  const char *url = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
+  if (fm_fetch(bind_ctx(L), url, path, tell, L) != FM_OK) bind_raise(L);
+  return 0;
+}
+
+void bind_open_data(lua_State *L) {
+  static const luaL_Reg functions[] = {{"pack", pack_new},
+                                       {"pack_look", pack_look},
+                                       {"pack_map", pack_map},
+                                       {"standin", standin},
+                                       {"source", source_new},
+                                       {"pack_verify", pack_verify},
+                                       {"save_png", save_png},
+                                       {"load_image", load_image},
+                                       {"from_bytes", from_bytes},
+                                       {"fetch", fetch},
+                                       {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"put", pack_put},     {"take", pack_take},  {"draw", pack_draw},     {"finish", pack_finish},
+      {"close", pack_close}, {"__gc", pack_close}, {"__close", pack_close}, {NULL, NULL}};
+  static const luaL_Reg source[] = {{"names", source_names},   {"assign", source_assign},
+                                    {"close", source_close},   {"__gc", source_close},
+                                    {"__close", source_close}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+  for (int k = 0; k < 2; k++) {
+    luaL_newmetatable(L, k ? FM_SOURCE : FM_PACK);
+    luaL_setfuncs(L, k ? source : methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+  }
 }

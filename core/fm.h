@@ -206,10 +206,10 @@ enum {
   FM_PASS_FUSE = 4,
   FM_PASS_CSE = 8,
   FM_PASS_LOWER = 16, /* methods of convolutions chosen by shape */
-  FM_PASS_HOIST = 32, /* once a run, before and after the micro-batches, what depends on none of them */
+  FM_PASS_HOIST = 32, /* what depends on no micro-batch is done once a run */
   FM_PASS_ALL = 63
 };
-/* Goes with the passes, but does change values: wide matrix products of float32 round their operands
+/* Goes with the passes, but does change values: wide matrix products of float32 round operands
    to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
 enum { FM_BF16 = 256 };
 

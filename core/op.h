@@ -14,7 +14,8 @@ enum {
   FM_IDENTITY = 4,    /* y = x: removed after differentiation */
   FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
   FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
-  FM_STACKS_ROWS = 32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
+  FM_STACKS_ROWS =
+      32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
   FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
   FM_BYTES = 128,      /* operands may be uint8; all other operations refuse them */
   FM_LOWERED = 256     /* made by optimisation alone, after differentiation: without rules */

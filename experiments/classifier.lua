@@ -57,6 +57,7 @@ classifier.options = {
   window = 24,           -- pixels, in the first phase
   whole_from = 1000,     -- first step of the second phase
   shift = 2,             -- pixels, in the second phase
+  calibration = 10000,   -- test images for calibration.csv; 0: no such file
 }
 
 classifier.settings = {
@@ -66,14 +67,17 @@ classifier.settings = {
 }
 
 classifier.profiles = {
-  smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5 },
+  smoke = { steps = 20, decay_start = 10, whole_from = 10, warmup = 5, log_every = 5,
+    calibration = 0 },
   laptop = { steps = 12000, decay_start = 9000, whole_from = 9000 },
 }
 
 -- ## A run
 --
 -- Training by the trainer of the flow maps; then the accuracy on the test images, which served for
--- nothing else, goes into the file with the weights.
+-- nothing else, goes into the file with the weights. `calibration.csv` says what the new features
+-- make of those images as they are (the floor of each measure), with noise, blurred and tinted:
+-- `flowmap.calibration`.
 
 function classifier.run(cfg, dir, how)
   return fm.classifier.run(classifier, cfg, dir, how)

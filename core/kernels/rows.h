@@ -1,6 +1,7 @@
 /*
-** rows.h - what fused passes do to the rows of a block beside elementwise operations: repeat smaller
-** operands and add up. A block is `rows` rows of `run` values. Compiled per instruction set and dtype.
+** rows.h - what fused passes do to the rows of a block beside elementwise operations: repeat
+** smaller operands and add up. A block is `rows` rows of `run` values. Compiled per instruction set
+** and dtype.
 */
 #ifndef FM_KERNELS_ROWS_H
 #define FM_KERNELS_ROWS_H

@@ -285,7 +285,8 @@ typedef struct chunk {
   T *s;
 } chunk;
 
-/* A pair of rows of `count` transformed tiles from `first` on: d (12, count, LD) from x, g from dy. */
+/* A pair of rows of `count` transformed tiles from `first` on: d (12, count, LD) from x, g from
+   dy. */
 static void pair_in(const chunk *c, int pair, const tiling *in, const tiling *out, int64_t first,
                     int64_t count, const T *x, const T *dy, T *d, T *g) {
   const T *at[36];

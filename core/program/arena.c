@@ -47,8 +47,8 @@ static int by_room(const void *a, const void *b) { /* largest first */
   return x->v < y->v ? -1 : x->v > y->v;
 }
 
-/* Put b at the lowest offset at which it disturbs none of the placed ones, which are kept in the order
-** of their offsets. */
+/* Put b at the lowest offset at which it disturbs none of the placed ones, which are kept in the
+** order of their offsets. */
 static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
   size_t at = 0;
   int k = 0;

@@ -1,8 +1,8 @@
 /*
-** derive.c - the two derivatives of a program. Forward mode walks the nodes between x and y once, in
-** order, and lets every rule emit the tangent of its result; reverse mode walks them backwards and
-** lets every rule emit the cotangents of its operands. Both emit into the same program and share
-** its values, so they nest in any order.
+** derive.c - the two derivatives of a program. Forward mode walks the nodes between x and y once,
+** in order, and lets every rule emit the tangent of its result; reverse mode walks them backwards
+** and lets every rule emit the cotangents of its operands. Both emit into the same program and
+** share its values, so they nest in any order.
 */
 #include <string.h>
 

@@ -143,7 +143,8 @@ static size_t out_bytes(const fm_exe *e, int k) {
 
 #define LANE_BYTES ((size_t)512 << 20)
 
-/* As many lanes as micro-batches, up to FM_MAX_LANES; two if more would take more than LANE_BYTES. */
+/* As many lanes as micro-batches, up to FM_MAX_LANES; two if more would take more than
+** LANE_BYTES. */
 static int count_lanes(const fm_exe *e) {
   size_t sums = 0;
   int n = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
@@ -151,7 +152,8 @@ static int count_lanes(const fm_exe *e) {
   return n > 2 && (size_t)(n - 1) * sums > LANE_BYTES ? 2 : n;
 }
 
-/* The job's outputs of the epilogue are free until it runs: the second lane of a sum may be there. */
+/* The job's outputs of the epilogue are free until it runs: the second lane of a sum may be
+** there. */
 static void borrow_outputs(fm_exe *e) {
   for (int k = 0; k < e->h.nout; k++) {
     e->borrow[k] = -1;

@@ -22,18 +22,18 @@ struct fm_exe {
   fm_ctx *ctx;
   int nprog, nplan, nmicro, nlane, nin, nout, nworker;
   fm_hoisted h;
-  fm_port *in, *out;   /* of the programs: what a job has */
-  fm_plan **plan;      /* of the bodies; room for nprog, nplan made */
+  fm_port *in, *out; /* of the programs: what a job has */
+  fm_plan **plan;    /* of the bodies; room for nprog, nplan made */
   fm_phase pro, epi;
-  void **value;        /* of the prologue */
+  void **value; /* of the prologue */
   int *which;
   int64_t *row0;
   int traced;
   double ms_optimise;
   size_t arena, scratch, memory_size; /* per worker; behind both, pointers to inputs and outputs */
-  char **memory;       /* per worker, nworker of them */
-  void **lane;         /* nlane x outputs of a body; see lane_of */
-  int *borrow;         /* per output of a body: the job's output that serves as its lane 1, or -1 */
+  char **memory;                      /* per worker, nworker of them */
+  void **lane;                        /* nlane x outputs of a body; see lane_of */
+  int *borrow; /* per output of a body: the job's output that serves as its lane 1, or -1 */
 };
 
 /* Processor times per step, added up over a run on one thread. */

@@ -152,8 +152,9 @@ static int by_time(const void *a, const void *b) {
 
 static void list_totals(text *out, tally *t) {
   qsort(t->of, (size_t)t->n, sizeof *t->of, by_time);
-  say(out, "\ntotals of the run, processor time on one thread: %.1f ms\n%-20s %6s %10s %6s %9s %9s\n", t->ms, "kind",
-      "steps", "ms", "%", "GFLOP/s", "GB/s");
+  say(out,
+      "\ntotals of the run, processor time on one thread: %.1f ms\n%-20s %6s %10s %6s %9s %9s\n",
+      t->ms, "kind", "steps", "ms", "%", "GFLOP/s", "GB/s");
   for (int k = 0; k < t->n; k++) {
     const total *x = &t->of[k];
     say(out, "%-20s %6d %10.2f %6.1f %9.1f %9.1f\n", x->kind, x->steps, x->ms,
@@ -177,8 +178,8 @@ static void report(text *out, const fm_exe *e, const fm_times *ms) {
   if (t == NULL) return;
   for (int m = e->nmicro - 1; m >= 0; m--)
     if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
-  say(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME, "operation (fused: passes + sums)",
-      "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
+  say(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
+      "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
   for (int k = 0; k < e->pro.n; k++) {
     say(out, "prologue, once a run, part %d of %d\n", k + 1, e->pro.n);
     list_steps(out, t, e->pro.plan[k], ms->pro[k], 1);
@@ -205,7 +206,8 @@ char *fm_exe_explain(fm_exe *e, const fm_job *job) {
     for (int k = 0; k < e->pro.n; at += e->pro.plan[k++]->nstep) times.pro[k] = at;
     for (int k = 0; k < e->epi.n; at += e->epi.plan[k++]->nstep) times.epi[k] = at;
     /* Once before, so that no step is charged with the first touch of its memory. */
-    if (fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK) report(&out, e, &times);
+    if (fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK)
+      report(&out, e, &times);
   }
   fm_free(e->ctx, ms, bytes);
   return out.at;

@@ -11,7 +11,7 @@ typedef struct builder {
   fm_plan *plan;
   const fm_grouping *g;
   fm_fused *f;
-  int id, n;     /* the group and its size */
+  int id, n; /* the group and its size */
   const fm_val *member;
   int *slot_of;  /* per value: its slot in this pass, -1 none */
   int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */

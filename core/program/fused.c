@@ -24,10 +24,10 @@ static const fm_rows *const row_kernels[1][2] = {ROWS(scalar)};
 /* Where a walk along a smaller value is. A row is its first axis: values that follow each other, or
 ** one value that stays. */
 typedef struct cursor {
-  int64_t at;                  /* the row's first value */
-  int64_t in;                  /* position in the row */
-  int64_t index[FM_MAX_DIMS];  /* along the other axes */
-  int64_t held, nheld;         /* the slot's block already has nheld values from offset held on */
+  int64_t at;                 /* the row's first value */
+  int64_t in;                 /* position in the row */
+  int64_t index[FM_MAX_DIMS]; /* along the other axes */
+  int64_t held, nheld;        /* the slot's block already has nheld values from offset held on */
 } cursor;
 
 /* Go on by whole rows: no more than there are left along the second axis. */

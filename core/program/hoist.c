@@ -1,8 +1,8 @@
 /*
 ** hoist.c - cutting programs into what a run does once before its micro-batches (normalised weights
-** and their transforms: all that depends on shared inputs and constants alone), what it does for each,
-** and what it does once after them (linear functions of sums: see linear.c). Programs of several
-** micro-batch shapes share one prologue and one epilogue, as far as these agree.
+** and their transforms: all that depends on shared inputs and constants alone), what it does for
+** each, and what it does once after them (linear functions of sums: see linear.c). Programs of
+** several micro-batch shapes share one prologue and one epilogue, as far as these agree.
 */
 #include <string.h>
 
@@ -64,9 +64,9 @@ static bool grows(const fm_prog *p, fm_val v) {
 }
 
 /*
-** What the body and the epilogue read: backwards from what they make. A shared value is READ from the
-** prologue, or KEPT if it is only repeated or a view, or if it is to be made anew because it grows.
-** Returns the bytes that are READ.
+** What the body and the epilogue read: backwards from what they make. A shared value is READ from
+** the prologue, or KEPT if it is only repeated or a view, or if it is to be made anew because it
+** grows. Returns the bytes that are READ.
 */
 static size_t find_fates(source *s, bool growing) {
   const fm_prog *p = s->p;
@@ -88,8 +88,8 @@ static size_t find_fates(source *s, bool growing) {
 
 static fm_err open_source(source *s) {
   size_t n = (size_t)s->p->n + 1;
-  s->bytes = n * (sizeof(fm_region) + sizeof(fate) + 2 * sizeof(fm_val) + sizeof(int) +
-                  3 * sizeof(bool));
+  s->bytes =
+      n * (sizeof(fm_region) + sizeof(fate) + 2 * sizeof(fm_val) + sizeof(int) + 3 * sizeof(bool));
   s->work = fm_alloc(s->p->ctx, s->bytes);
   if (s->work == NULL) return FM_ENOMEM;
   s->region = s->work, s->fate = (fate *)(s->region + n);
@@ -197,7 +197,8 @@ static bool agree(hoister *t) {
   return true;
 }
 
-/* The epilogue, or none if the programs do not agree on it: then every body sums its own outputs. */
+/* The epilogue, or none if the programs do not agree on it: then every body sums its own
+** outputs. */
 static fm_err make_epilogue(hoister *t) {
   source *s = &t->from[0];
   const fm_prog *p = s->p;
@@ -235,7 +236,8 @@ static void find_needs(source *s) {
       s->need[fm_ins(p, v)[k]] = true;
 }
 
-/* What is made anew is made for each of its readers, so as not to stay alive from one to the next. */
+/* What is made anew is made for each of its readers, so as not to stay alive from one to the
+** next. */
 static void copy_anew(fm_prog *q, const source *s, fm_val v) {
   const fm_prog *p = s->p;
   bool share = q->share;

@@ -6,7 +6,8 @@
 
 #define FM_PARTS 8 /* of the prologue and of the epilogue; fixed, so that threads change no bits */
 
-/* Independent parts of one program: all with its inputs; output k of part i is output[i][k] of it. */
+/* Independent parts of one program: all with its inputs; output k of part i is output[i][k] of
+** it. */
 typedef struct fm_parts {
   int n, nout; /* nout: of that program */
   fm_prog *part[FM_PARTS];
@@ -14,19 +15,19 @@ typedef struct fm_parts {
 } fm_parts;
 
 /*
-** The programs of an executable, cut into a prologue, bodies and an epilogue. The inputs of a body are
-** those of its program, then the values of the prologue; its outputs those of the program that it
-** makes itself, then sums for the epilogue. The epilogue's inputs: the program's, the values of the
-** prologue, the sums.
+** The programs of an executable, cut into a prologue, bodies and an epilogue. The inputs of a body
+** are those of its program, then the values of the prologue; its outputs those of the program that
+** it makes itself, then sums for the epilogue. The epilogue's inputs: the program's, the values of
+** the prologue, the sums.
 */
 typedef struct fm_hoisted {
   fm_ctx *ctx;
   int nprog, nvalue, nsum, nout; /* programs; values; sums; outputs of a body, sums included */
   size_t room;                   /* of the arrays: entries that are allocated */
   fm_prog **body;                /* an owner takes them by putting NULL here */
-  fm_sig *value;      /* of the prologue's outputs */
-  int *direct;        /* per output of a body: the program's output, or -1: a sum */
-  int *late;          /* per output of the epilogue: the program's output */
+  fm_sig *value;                 /* of the prologue's outputs */
+  int *direct;                   /* per output of a body: the program's output, or -1: a sum */
+  int *late;                     /* per output of the epilogue: the program's output */
   fm_parts prologue, epilogue;
 } fm_hoisted;
 
@@ -40,8 +41,8 @@ typedef enum fm_region { IN_BODY, AFTER_SUM, SUMMED } fm_region;
 
 /*
 ** region[v] of every node: AFTER_SUM where an output that is added up over the micro-batches can be
-** computed from sums, because it is linear in them; SUMMED: such a sum. shared[v]: v is the same for all
-** micro-batches. Sums take no more memory than the outputs that they stand for.
+** computed from sums, because it is linear in them; SUMMED: such a sum. shared[v]: v is the same
+** for all micro-batches. Sums take no more memory than the outputs that they stand for.
 */
 fm_err fm_linear_regions(const fm_prog *p, const bool *live, const bool *shared, fm_region *region);
 

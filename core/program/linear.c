@@ -1,14 +1,14 @@
 /*
-** linear.c - which outputs of a step are linear functions of few sums. The gradient of a weight that
-** is normalised where it is used is, for example, a linear function of the gradient of the used
-** weight: the latter is added up over the micro-batches, the former computed once.
+** linear.c - which outputs of a step are linear functions of few sums. The gradient of a weight
+** that is normalised where it is used is, for example, a linear function of the gradient of the
+** used weight: the latter is added up over the micro-batches, the former computed once.
 */
 #include <string.h>
 
 #include "hoist.h"
 
-#define DEEPEST 200  /* of the recursion: longer chains of operations stay in the body */
-#define BUDGET 4096  /* visits per output */
+#define DEEPEST 200 /* of the recursion: longer chains of operations stay in the body */
+#define BUDGET 4096 /* visits per output */
 
 typedef struct cutter {
   const fm_prog *p;
@@ -22,8 +22,8 @@ typedef struct cutter {
 static bool varies(const cutter *c, fm_val v) { return !c->shared[v]; }
 
 /*
-** Is node v linear in its varying operands together? It is if its tangent along them is the operation
-** itself on the tangents: so the jvp rules say, without a further flag.
+** Is node v linear in its varying operands together? It is if its tangent along them is the
+** operation itself on the tangents: so the jvp rules say, without a further flag.
 */
 static bool linear(cutter *c, fm_val v) {
   const fm_node *n = &c->p->node[v];
@@ -69,8 +69,8 @@ static double cut_operands(cutter *c, fm_val v, int depth) {
 }
 
 /*
-** Decide on v and what it is made of; returns the bytes of the sums that are new. If v's operands need
-** more than v itself, once more with their largest sum given: others may follow from it.
+** Decide on v and what it is made of; returns the bytes of the sums that are new. If v's operands
+** need more than v itself, once more with their largest sum given: others may follow from it.
 */
 static double cut(cutter *c, fm_val v, int depth) {
   if (c->region[v] != IN_BODY) return 0;

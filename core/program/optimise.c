@@ -20,8 +20,8 @@ static bool heavy(const fm_op *op) {
 
 /*
 ** Elementwise operations and broadcasts happen in the stage of their operands; everything else
-** opens a new stage. So a path between two nodes of one stage runs through elementwise operations and
-** broadcasts alone.
+** opens a new stage. So a path between two nodes of one stage runs through elementwise operations
+** and broadcasts alone.
 */
 void fm_stages(const fm_prog *p, int *stage) {
   for (fm_val v = 0; v < p->n; v++) {

@@ -1,6 +1,6 @@
 /*
-** parts.c - a program cut into independent ones, for the workers: nodes that share no value but inputs
-** and constants are independent. The cut depends on the program alone.
+** parts.c - a program cut into independent ones, for the workers: nodes that share no value but
+** inputs and constants are independent. The cut depends on the program alone.
 */
 #include <string.h>
 
@@ -51,7 +51,8 @@ static int assign(split *s) {
   }
 }
 
-/* Part k: its nodes, the leaves they read, its outputs. An output that is a leaf goes with part 0. */
+/* Part k: its nodes, the leaves they read, its outputs. An output that is a leaf goes with part
+** 0. */
 static fm_err extract(split *s, int k, fm_parts *parts, fm_val *map) {
   const fm_prog *p = s->p;
   fm_prog *q = parts->part[k] = fm_prog_like(p, map);

@@ -104,6 +104,12 @@ static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key) {
 
 /* ------------------------------------------------------------------ places */
 
+/* The value whose bytes a is, in another shape. */
+static fm_val made_as(const fm_prog *p, fm_val a) {
+  while (p->node[a].op == &fm_op_reshape) a = fm_arg(p, a, 0);
+  return a;
+}
+
 /* Parts of concatenations along the first axis are written in place, unless they have a place. */
 static void find_parents(fm_layout *l) {
   const fm_prog *p = l->plan->p;
@@ -120,20 +126,20 @@ static void find_parents(fm_layout *l) {
     if (n->op != &fm_op_concat || n->attr.i[0] != 0) continue;
     size_t at = 0;
     for (int k = 0; k < n->nin; k++) {
-      fm_val a = fm_ins(p, v)[k];
+      fm_val part = fm_ins(p, v)[k], a = made_as(p, part);
       const fm_op *op = p->node[a].op;
       bool made = (!(op->flags & FM_LEAF) || op == &fm_op_full) && !is_view(p, a);
       if (made && l->parent[a] == FM_NONE) {
         l->parent[a] = v;
         l->offset[a] = at;
       }
-      at += fm_sig_bytes(&p->node[a].sig);
+      at += fm_sig_bytes(&p->node[part].sig);
     }
   }
 }
 
-/* A sum that one product alone makes is added to by the product itself; an output may be made where it
-** is wanted. */
+/* A sum that one product alone makes is added to by the product itself; an output may be made where
+** it is wanted. */
 static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -169,8 +175,8 @@ static fm_step *new_step(fm_plan *plan, fm_step_kind kind, fm_val v, int64_t sta
   return s;
 }
 
-/* Stage by stage: first the expensive steps, then the passes from small to large shapes (a broadcast
-** only ever leads from a smaller to a larger one). */
+/* Stage by stage: first the expensive steps, then the passes from small to large shapes (a
+** broadcast only ever leads from a smaller to a larger one). */
 static int compare_steps(const void *a, const void *b) {
   const fm_step *x = a, *y = b;
   for (int k = 0; k < 3; k++)
@@ -183,8 +189,8 @@ static fm_err schedule_concat(fm_layout *l, fm_val v) {
   const fm_prog *p = l->plan->p;
   size_t at = 0;
   for (int k = 0; k < p->node[v].nin; k++) {
-    fm_val a = fm_ins(p, v)[k];
-    if (l->parent[a] != v || l->offset[a] != at) {
+    fm_val a = fm_ins(p, v)[k], part = made_as(p, a);
+    if (l->parent[part] != v || l->offset[part] != at) {
       fm_step *s = new_step(l->plan, STEP_COPY, a, l->g->stage[v], 0, 0);
       if (s == NULL) return FM_ENOMEM;
       s->into = v;

@@ -28,9 +28,9 @@ typedef enum fm_slot_kind {
 
 typedef struct fm_slot {
   fm_slot_kind kind;
-  fm_val v;                    /* FULL, BCAST: the value in memory */
-  int scratch;                 /* TEMP, BCAST, CONST: number of its block */
-  double number;               /* CONST */
+  fm_val v;      /* FULL, BCAST: the value in memory */
+  int scratch;   /* TEMP, BCAST, CONST: number of its block */
+  double number; /* CONST */
   /* BCAST: the axes of the pass, innermost first, joined where the operand's values follow each
      other or are the same; its values per step along each: 0 or 1 for the first, which is a row. */
   int naxes;

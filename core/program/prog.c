@@ -186,7 +186,8 @@ fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
   return FM_OK;
 }
 
-/* ------------------------------------------------------------------ copying into another program */
+/* ------------------------------------------------------------------ copying into another
+** program */
 
 fm_prog *fm_prog_like(const fm_prog *p, fm_val *map) {
   fm_prog *q = fm_prog_new(p->ctx);

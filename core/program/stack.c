@@ -1,9 +1,9 @@
 /*
 ** stack.c - fewer, larger calls of expensive operations. Independent calls y(x, w) with the same w
 ** become one on the stacked rows of x (primal and tangent, diagonal and off-diagonal samples, both
-** backward products); sums of calls that each add over the rows, a'd + b'e, become one call on stacked
-** operands. The plan then makes the stacked operands in place and the parts views. Which operations
-** can do either is said by their flags (op.h).
+** backward products); sums of calls that each add over the rows, a'd + b'e, become one call on
+** stacked operands. The plan then makes the stacked operands in place and the parts views. Which
+** operations can do either is said by their flags (op.h).
 */
 #include <string.h>
 
@@ -140,8 +140,8 @@ static void find_groups(stack *s) {
 }
 
 /*
-** The key of a call on rows: the position of its x; for a backward call y(d, w), of the operand that
-** meets d in the weight's gradient, so that both stacks have the same order.
+** The key of a call on rows: the position of its x; for a backward call y(d, w), of the operand
+** that meets d in the weight's gradient, so that both stacks have the same order.
 */
 static void find_keys(stack *s) {
   const fm_prog *p = s->p;

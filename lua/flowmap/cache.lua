@@ -6,6 +6,8 @@
 -- @module flowmap.cache
 
 local fm = require "flowmap"
+local data = require "flowmap.data"
+local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
 local losses = require "flowmap.losses"
@@ -15,15 +17,32 @@ local tree = require "flowmap.tree"
 local M = {}
 
 -- The modules of every run, besides its loss, net and data set.
-local MODULES = { "autodiff", "evaluate", "interpolants", "judges.plane", "losses.diagonal", "losses.init", "map",
-  "metrics", "nets.init", "optimiser", "program", "sampler", "schedule", "step", "tensor", "times",
-  "trainer" }
+local MODULES = { "autodiff", "evaluate", "interpolants", "losses.diagonal", "losses.init", "map",
+  "nets.init", "nn", "optimiser", "program", "renew", "sampler", "schedule", "step", "tensor",
+  "times", "trainer" }
+
+-- What each judge measures with.
+local MEASURES = {
+  plane = { "metrics" },
+  images = { "image_metrics", "frechet", "sliced", "features.init", "features.cnn" },
+}
 
 -- When to save and to print does not change a result.
 local IGNORED = { save_every = true }
 
 local function add_module(inputs, module)
   inputs["source " .. module] = files.module_meaning(module)
+end
+
+-- The data set: its source, the images themselves, and by what samples are judged.
+local function add_data(inputs, it, cfg)
+  local set = data.reduced(data.find(cfg.data, it.data), cfg.resolution)
+  local own = it.data and it.data[cfg.data]
+  if not own then add_module(inputs, "flowmap.data." .. cfg.data) end
+  inputs.images = set.hash
+  local judge = evaluate.judge(set)
+  add_module(inputs, "flowmap.judges." .. judge)
+  for _, name in ipairs(MEASURES[judge]) do add_module(inputs, "flowmap." .. name) end
 end
 
 --- The inputs of a run, name -> text.
@@ -40,7 +59,7 @@ function M.inputs(it, cfg)
   local loss = losses.find(cfg.method, it.losses)
   if loss.file then add_module(inputs, loss.file) end
   if not (it.nets and it.nets[cfg.net]) then add_module(inputs, "flowmap.nets." .. cfg.net) end
-  if not (it.data and it.data[cfg.data]) then add_module(inputs, "flowmap.data." .. cfg.data) end
+  add_data(inputs, it, cfg)
   -- An experiment with functions of its own is itself a source.
   if it.losses or it.nets or it.data then inputs["source experiment"] = files.meaning(it.path) end
   return inputs

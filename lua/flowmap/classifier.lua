@@ -3,6 +3,7 @@
 -- @module flowmap.classifier
 
 local fm = require "flowmap"
+local calibration = require "flowmap.calibration"
 local checkpoint = require "flowmap.checkpoint"
 local cnn = require "flowmap.features.cnn"
 local data = require "flowmap.data"
@@ -159,18 +160,31 @@ local function sets(cfg)
   local it = data.find(cfg.data)
   if not (it.labels and it.test) then
     errors.usage("the data set %s has no labels or no test images", cfg.data)
+  elseif it.standin then
+    errors.data("the classifier is trained on %s itself, but only a %s is there", cfg.data,
+      it.standin)
   end
   return { images = it.table, labels = it.labels },
-    { images = it.test.table, labels = it.test.labels }, it.hash
+    { images = it.test.table, labels = it.test.labels }, it
 end
 
---- Train, test on the images kept for it, and write the weights.
+-- What the new features say of test images, changed and unchanged, against the training's.
+local function calibrate(dir, weights, train, test, it, count)
+  local reference = { name = it.name, split = "train", hash = it.hash, n = it.count,
+    images = function(index) return images(train, index) end }
+  local kinds = { fm.features.open("cnn", nil, { path = weights }), "sliced" }
+  local rows = calibration.rows(reference, function(index) return images(test, index) end,
+    math.min(count, it.test.count), { metrics = kinds })
+  fm.write_file(dir .. "/calibration.csv", calibration.csv(rows))
+end
+
+--- Train, test on the images kept for it, write the weights and what their features are worth.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir
 -- @tparam table how { resume = boolean }
 function M.run(experiment, cfg, dir, how)
-  local train, test, hash = sets(cfg)
+  local train, test, it = sets(cfg)
   local path = dir .. "/checkpoint.safetensors"
   local saved = how.resume and files.exists(path) and checkpoint.load(path) or nil
   files.mkdir(dir)
@@ -181,10 +195,11 @@ function M.run(experiment, cfg, dir, how)
   local accuracy = M.accuracy(params, test)
   local target = dir .. "/cifar10-cnn.safetensors"
   M.save(target, params, {
-    accuracy = ("%.4f"):format(accuracy), data = hash, steps = tostring(cfg.steps),
+    accuracy = ("%.4f"):format(accuracy), data = it.hash, steps = tostring(cfg.steps),
     samples = tostring(cfg.steps * cfg.batch), wall_s = ("%.0f"):format(job.wall_s),
     config = json.encode(cfg), version = info.version, isa = info.isa,
   })
+  if cfg.calibration > 0 then calibrate(dir, target, train, test, it, cfg.calibration) end
   io.stdout:write(("accuracy on the test images %.4f; weights in %s\n"):format(accuracy, target))
 end
 

@@ -14,6 +14,7 @@ local DOC = {
   sample = "Draw samples from a checkpoint.",
   params = "Print the number of parameters of an experiment's network.",
   gradcheck = "Check the derivatives of every operation.",
+  data = "List, download, import or verify data sets of images.",
   info = "Print version, instruction set, BLAS kernel and threads.",
   paper = "Weave experiments and results into one HTML page.",
   explain = "Print the program of a training step with FLOPs, bytes and time per operation.",
@@ -96,6 +97,17 @@ local function add_sample(parser)
   sample:option("--out", "FILE.png, FILE.npy or FILE.csv."):count(1)
 end
 
+local function add_data(parser)
+  local data = parser:command("data", DOC.data):require_command(true):command_target "action"
+  data:command("list", "What is there, and where.")
+  data:command("fetch", "Download a data set and import it."):argument("name", "Data set.")
+  local import = data:command("import", "Pack an archive or a folder of images.")
+  import:argument("name", "Data set: afhq, celeba or cifar10.")
+  import:argument("path", "Archive (zip, tar.gz, tar.xz, ...) or folder.")
+  data:command("verify", "Compare packed images with their checksum.")
+    :argument("name", "Data set.")
+end
+
 local function add_reproduce(parser)
   local it = parser:command("reproduce", DOC.reproduce)
   it:argument("experiments", "Experiments (default: all of the paper)."):args "*"
@@ -118,6 +130,7 @@ function M.parser()
   add_choice(parser:command("params", DOC.params))
   local check = parser:command("gradcheck", DOC.gradcheck)
   check:argument("op", "One operation (default: all)."):args "?"
+  add_data(parser)
   parser:command("info", DOC.info)
   parser:command("paper", DOC.paper):option("--profile", "Whose results to weave."):default "laptop"
   add_choice(parser:command("explain", DOC.explain))

@@ -60,6 +60,9 @@ function M.gradcheck(args)
   return failed == 0 and 0 or 1
 end
 
+--- Data sets of images: list, fetch, import, verify.
+function M.data(args) return use("data.images.command")[args.action](args) end
+
 --- What this program is and runs on.
 function M.info()
   local info = fm.info()

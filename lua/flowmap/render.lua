@@ -8,9 +8,10 @@
 --     }
 --
 -- kind: a table (`compare`, `grid`: see flowmap.table) or a figure (`density`, `against_steps`,
--- `against_setting`, `traces`, `triangle`: see flowmap.figure); `where` selects runs by config;
--- `published = true` sets the paper's values of this experiment and metric beside ours; other
--- fields go to the table or figure. Without a list, the tables and figures of KL are drawn.
+-- `against_setting`, `traces`, `triangle`: see flowmap.figure; `grids`: flowmap.figure_images);
+-- `where` selects runs by config; `published = true` sets the paper's values of this experiment and
+-- metric beside ours; other fields go to the table or figure. Without a list, the tables and figures
+-- of KL are drawn.
 -- @module flowmap.render
 
 local errors = require "flowmap.errors"
@@ -30,7 +31,7 @@ local default = {
 
 local kinds = {
   compare = "table", grid = "table", density = "figure", against_steps = "figure",
-  against_setting = "figure", traces = "figure", triangle = "figure",
+  against_setting = "figure", traces = "figure", triangle = "figure", grids = "images",
 }
 
 local published_file = "paper/published.lua"
@@ -75,6 +76,8 @@ function M.entry(it, entry, all)
   local spec, set = complete(entry, it, all)
   if kinds[entry.kind] == "table" then
     return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
+  elseif kinds[entry.kind] == "images" then
+    return require("flowmap.figure_images").grids(all.root .. "/figures", entry.name, set, spec)
   elseif entry.kind == "triangle" then
     return figure.triangle(all.root .. "/figures", entry.name, spec)
   end

@@ -376,9 +376,9 @@ local function number_text(v)
 end
 
 -- The distinct values of a field, as text.
-local function listed(set, path)
+local function listed(set, path, file)
   local seen = {}
-  for _, run in ipairs(set.runs) do seen[run:field("manifest", path)] = true end
+  for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
   local texts = tree.keys(seen)
   for i, v in ipairs(texts) do texts[i] = number_text(v) end
   return table.concat(texts, " or ")
@@ -393,9 +393,10 @@ function Set:provenance()
     "profile " .. listed(self, "profile"),
     "seeds " .. listed(self, "seed"):gsub(" or ", ", "),
     listed(self, "samples_seen") .. " samples seen",
+    "diagonal fraction " .. listed(self, "eta", "config"),
     "checkpoint rule: " .. listed(self, "checkpoint_rule"),
     "EMA " .. listed(self, "ema"),
-    ("data %s (%s)"):format(listed(self, "dataset.name"),
+    ("data %s (%s)"):format(listed(self, "dataset.title"),
       listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
     "instruction set " .. listed(self, "isa"),
     "revision " .. listed(self, "revision"),

@@ -34,7 +34,8 @@ local function manifest(job, inputs, started, result)
   return {
     experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
     steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
-    dataset = { name = cfg.data, hash = data.hash(job.set), size = cfg.dataset_size },
+    dataset = { name = cfg.data, title = job.set.title or cfg.data, size = cfg.dataset_size,
+      hash = job.set.hash or data.hash(job.set), count = job.set.count },
     revision = revision(), version = info.version, isa = info.isa, blas = info.blas,
     precision = cfg.precision, bfloat16 = cfg.precision == "bfloat16" and info.bfloat16 or nil,
     threads = info.threads, params = tree.count(job.params), inputs_hash = cache.hash(inputs),
@@ -154,11 +155,11 @@ local function pace(experiment, cfg)
     steps = steps + 1
   until steps == 20 or fm.clock() - start > 1
   local train = (fm.clock() - start) / (steps * small.batch)
-  local draw = sampler.generator(job, job.params, 1)
-  draw(2048, 0)
+  local draw, count = sampler.generator(job, job.params, 1), job.set.shape and 64 or 2048
+  draw(count, 0)
   start = fm.clock()
-  draw(2048, 1)
-  return job, train, (fm.clock() - start) / 2048
+  draw(count, 1)
+  return job, train, (fm.clock() - start) / count
 end
 
 --- Tell memory and time of a run without making it: a few small steps are timed. Micro-batches are

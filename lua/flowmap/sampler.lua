@@ -53,7 +53,7 @@ end
 
 -- Samples of a piece, by the size of one: pieces of some megabytes.
 local function piece_size(cfg)
-  return math.max(64, math.min(PIECE, 2 ^ 20 // cfg.dim))
+  return math.max(64, math.min(PIECE, (1 << 20) // cfg.dim))
 end
 
 -- Labels of `count` samples from number `first` on: the class of sample k is k mod classes.

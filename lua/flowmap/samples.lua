@@ -14,6 +14,7 @@ local writers = {}
 function writers.npy(path, x) fm.save_npy(path, x) end
 
 function writers.csv(path, x)
+  if #x.shape ~= 2 then errors.usage("a .csv file holds points; write images to .png or .npy") end
   local values, d, lines = x:flat(), x.shape[2], {}
   local header = {}
   for j = 1, d do header[j] = "x" .. j end
@@ -35,6 +36,9 @@ plot "samples.dat" with points pointtype 7 pointsize 0.12 linecolor rgb "#800072
 ]]
 
 function writers.png(path, x)
+  if #x.shape == 4 then -- images, about as many in a row as rows
+    return require("flowmap.sheet").write(path, x, math.ceil(math.sqrt(x.shape[1])))
+  end
   if x.shape[2] ~= 2 then
     errors.usage("a picture shows points of the plane; these have %d coordinates", x.shape[2])
   end

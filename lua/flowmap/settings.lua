@@ -42,6 +42,7 @@ local function any() return true end
 M.list = {
   { "data", "checkerboard", any, "data set: a file of lua/flowmap/data" },
   { "dataset_size", 0, at_least_0, "samples drawn once; 0: fresh draws in every step" },
+  { "resolution", 0, at_least_0, "side to which images are averaged down; 0: as they are" },
   { "sigma", 0.0, at_least_0, "base standard deviation; 0: that of the data" },
   { "interpolant", "linear", names_of "interpolants", "linear or trig" },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's" },

@@ -58,17 +58,24 @@ end
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
 --   then N; optional), source= (how the published rows are called), floor= (optional metric that
---   does not depend on the model, such as "kl_floor"), notes= (optional further lines)}
+--   does not depend on the model, such as "kl_floor"), best= (also the best of several
+--   checkpoints, METRIC_best: see flowmap.evaluate), notes= (optional further lines)}
 -- @treturn table a description
 function M.compare(set, spec)
   local steps = spec.steps or set:steps()
+  local counts = spec.best and set:distinct "checkpoints" or {}
+  local best = #counts > 0 and counts[#counts] > 1
   local t = { title = spec.title, heads = { "method", "source" }, columns = {}, rows = {},
     format = spec.format or "%.4f", notes = provenance_notes(set) }
   for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
   for _, method in ipairs(set:methods()) do
     local ours = set:select { method = method }
-    t.rows[#t.rows + 1] = { heads = { method, "ours" },
+    t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
       cells = summaries(ours, spec.metric, steps) }
+    if best then
+      t.rows[#t.rows + 1] = { heads = { method, "ours, best" },
+        cells = summaries(ours, spec.metric .. "_best", steps) }
+    end
     local theirs = spec.published and spec.published[method]
     if theirs then
       t.rows[#t.rows + 1] = { heads = { method, spec.source or "published" },
@@ -83,6 +90,11 @@ function M.compare(set, spec)
   if spec.published then
     t.notes[#t.notes + 1] = "Published values were trained and measured by the paper's authors, "
       .. "with the paper's settings and checkpoint rule; they are quoted, not reproduced, here."
+  end
+  if best then
+    t.notes[#t.notes + 1] = ("Last: the last checkpoint. Best: the least value of %s checkpoints, "
+      .. "chosen for each N separately, the rule of the paper's own table."):format(
+      table.concat(counts, " or "))
   end
   table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
   return t

@@ -35,7 +35,7 @@ function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
   for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
-  local set = data.find(cfg.data, experiment.data)
+  local set = data.reduced(data.find(cfg.data, experiment.data), cfg.resolution)
   job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
   cfg = job.cfg
   check_classes(cfg, set)

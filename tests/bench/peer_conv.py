@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""3x3 convolutions in PyTorch (oneDNN), for tests/bench/conv.c: lines "in out size fwd bwd_d bwd_w" of
-GF/s, direct FLOPs, two threads on 32 images, per second of processor time, times two, as there.
+"""3x3 convolutions in PyTorch (oneDNN), for tests/bench/conv.c: lines "in out size fwd bwd_d bwd_w"
+of GF/s, direct FLOPs, two threads on 32 images, per second of processor time, times two, as there.
 
     python3 peer_conv.py IN OUT SIZE [IN OUT SIZE ...]
 """

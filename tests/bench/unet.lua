@@ -5,7 +5,7 @@
 -- NET: small (2,150,486 parameters, batch 32; the default) or paper (CIFAR-10's net of the paper,
 -- 54,673,314 parameters, batch 4). METHOD: lsd, psd-m, diagonal, sample (64 images in one step); by
 -- default all. FLOWMAP_PEERS names the Pythons to ask, see support/peers.lua; FLOWMAP_MICRO sets
--- the images of a micro-batch.
+-- the images of a micro-batch, FLOWMAP_ROUNDS how often each is timed.
 -- @script unet
 
 package.path = (arg[0]:match "^(.*/)" or "./") .. "support/?.lua;" .. package.path
@@ -18,9 +18,9 @@ local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 
 local say = measure.say
-local ROUNDS = 3
+local ROUNDS = tonumber(os.getenv "FLOWMAP_ROUNDS") or 3
 local NETS = {
-  small = { batch = 32, micro = 4, set = { model_channels = 32, num_blocks = 2 } },
+  small = { batch = 32, micro = 8, set = { model_channels = 32, num_blocks = 2 } },
   paper = { batch = 4, micro = 2, set = { model_channels = 128, num_blocks = 4 } },
 }
 local METHODS = { "lsd", "psd-m", "diagonal", "sample" }

@@ -35,7 +35,8 @@ static fm_val across(fm_prog *p, fm_val column) { /* (n, 1) -> (n, D) */
   return fm_broadcast(p, column, &to);
 }
 
-/* Columns of about unit length: what is made of weights alone, and its gradient, is made once a run. */
+/* Columns of about unit length: what is made of weights alone, and its gradient, is made once a
+** run. */
 static fm_val normalized(fm_prog *p, fm_val w) {
   fm_shape big = fm_prog_sig(p, w).shape, row = {2, {1, big.d[1]}};
   fm_val r = fm_affine(p, fm_sum_to(p, fm_e1(p, &fm_op_square, w), &row), 1, 0.5);
@@ -319,8 +320,8 @@ static void test_random_stays(void **state) {
   fm_val w = fm_input(p, FM_SHARED, SIG(2, 4, 3));
   fm_output(p, fm_mul(p, fm_e1(p, &fm_op_sin, w), fm_emit(p, &fm_op_uniform, 0, NULL, &a)),
             FM_STACK);
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){2, (int[]){0, 0}, (int64_t[]){0, 4, 8}},
-                         FM_PASS_ALL);
+  fm_exe *e =
+      fm_exe_new(ctx, 1, &p, &(fm_cut){2, (int[]){0, 0}, (int64_t[]){0, 4, 8}}, FM_PASS_ALL);
   fm_tensor *in = random_tensor(FM_F64, SHAPE(2, 4, 3), -1, 1, 1), *out;
   double u[24];
   run_exe(e, &in, &out);
@@ -405,10 +406,10 @@ static void test_bad_rows(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_gradient), TEST(test_cuts), TEST(test_threads),
-                                     TEST(test_random), TEST(test_different_traces),
-                                     TEST(test_epilogue), TEST(test_random_stays),
-                                     TEST(test_sums_in_a_step), TEST(test_bad_jobs),
-                                     TEST(test_bad_rows)};
+  const struct CMUnitTest tests[] = {TEST(test_gradient),         TEST(test_cuts),
+                                     TEST(test_threads),          TEST(test_random),
+                                     TEST(test_different_traces), TEST(test_epilogue),
+                                     TEST(test_random_stays),     TEST(test_sums_in_a_step),
+                                     TEST(test_bad_jobs),         TEST(test_bad_rows)};
   return cmocka_run_group_tests_name("micro", tests, NULL, NULL);
 }

@@ -157,8 +157,8 @@ static void grow_transpose(growth *g) {
 
 static void grow(growth *g) {
   static void (*const kinds[])(growth *) = {
-      grow_unary, grow_unary, grow_binary,  grow_binary,  grow_broadcast, grow_sum,
-      grow_matmul, grow_matmul, grow_slice, grow_concat, grow_reshape,   grow_transpose};
+      grow_unary,  grow_unary,  grow_binary, grow_binary, grow_broadcast, grow_sum,
+      grow_matmul, grow_matmul, grow_slice,  grow_concat, grow_reshape,   grow_transpose};
   for (int k = 0; k < STEPS; k++) kinds[pick(g, sizeof kinds / sizeof *kinds)](g);
 }
 
@@ -287,8 +287,9 @@ static void test_derivatives(void **state) {
 }
 
 /*
-** Passes over several blocks with operands and sums of every kind of smaller shape: along each of four
-** axes an operand has all values or one. Rows shorter and longer than a block, that fit it or not.
+** Passes over several blocks with operands and sums of every kind of smaller shape: along each of
+** four axes an operand has all values or one. Rows shorter and longer than a block, that fit it or
+** not.
 */
 static void check_smaller(fm_dtype dtype, fm_shape big) {
   fm_prog *p = fm_prog_new(ctx);
@@ -328,7 +329,7 @@ static void check_smaller(fm_dtype dtype, fm_shape big) {
 
 static void test_smaller_operands(void **state) {
   (void)state;
-  static const fm_shape shapes[] = {{4, {2, 9, 5, 64}}, {4, {3, 4, 7, 40}}, {4, {2, 3, 2, 700}},
+  static const fm_shape shapes[] = {{4, {2, 9, 5, 64}},   {4, {3, 4, 7, 40}},  {4, {2, 3, 2, 700}},
                                     {4, {2, 2, 2, 2048}}, {4, {5, 1, 300, 3}}, {4, {7, 31, 5, 1}},
                                     {4, {2, 3, 1, 521}}};
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {

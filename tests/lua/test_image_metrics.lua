@@ -170,6 +170,20 @@ t.test("weights of another network are refused", function()
   os.remove(path)
 end)
 
+t.test("changes that a person can name stand in the calibration, worst last", function()
+  local fake = images(200, "held out") -- a fifth of them would be too few for the features
+  local rows = fm.calibration.rows(reference(), function(index) return fm.gather(fake, index) end,
+    200, { metrics = { "sliced" } })
+  local value = {}
+  for _, row in ipairs(rows) do value[row.change] = row.value end
+  t.eq(#rows, 6)
+  t.eq(value["none"] < value["noise of 0.1"], true)
+  t.eq(value["noise of 0.1"] < value["noise of 0.3"], true)
+  local csv = fm.calibration.csv(rows)
+  t.eq(select(2, csv:gsub("\n", "")), 7)
+  t.eq(csv:match '\n("none",SW,[^,]+,,200,200,cells,train,laplacian)' ~= nil, true)
+end)
+
 t.test("the trained weights: small, and with the record of their training", function()
   local _, record = cnn.load(cnn.path())
   t.eq(lfs.attributes(cnn.path(), "size") < 2 * 2^20, true)

@@ -47,7 +47,7 @@ local function fake_run(experiment, name, config, kl)
   put(dir .. "/config.json", json.encode(config))
   put(dir .. "/manifest.json", json.encode { profile = "smoke", method = config.method,
     seed = config.seed, samples_seen = 1234567, checkpoint_rule = "last", ema = 0.999,
-    dataset = { name = "board", hash = "0123456789abcdef" }, isa = "scalar", revision = "abc",
+    dataset = { title = "board", hash = "0123456789abcdef" }, isa = "scalar", revision = "abc",
     wall_s = 90 })
   put(dir .. "/eval.json", json.encode { rule = "last", rows = {
     { N = 1, kl = kl, kl_floor = 0.002 }, { N = 4, kl = kl / 2, kl_floor = 0.002 } } })
@@ -64,7 +64,7 @@ end
 
 for seed, kl in ipairs { 0.10, 0.14 } do
   for _, method in ipairs { "lsd", "psd-m" } do
-    fake_run("board", method .. "-seed" .. seed, { method = method, seed = seed, batch = 64 }, kl)
+    fake_run("board", method .. "-seed" .. seed, { method = method, seed = seed, batch = 64, eta = 0.75 }, kl)
     for _, eta in ipairs { 0.25, 0.75 } do
       for _, stop in ipairs { "convex", "none" } do
         fake_run("grid", ("%s-eta=%g-stop=%s-seed%d"):format(method, eta, stop, seed),

@@ -6,6 +6,7 @@
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
 --       inside = function(x, y) ... end }            -- whether a point is in the support
 --
+-- Data sets of images are described in flowmap.data.images.
 -- @module flowmap.data
 
 local fm = require "flowmap"
@@ -32,6 +33,36 @@ function M.find(name, own)
   return own and own[name] or require("flowmap.data." .. name)
 end
 
+--- A data set of images averaged down to a smaller side, a half, a quarter, ... of its own.
+-- @tparam table set a data set of images
+-- @tparam integer side 0: as it is
+-- @treturn table
+function M.reduced(set, side)
+  if side == 0 then return set end
+  local halvings, of = 0, set.shape and set.shape[1] or 0
+  while of > side do of, halvings = of / 2, halvings + 1 end
+  if of ~= side then
+    errors.usage("resolution is %d, expected the side of the data's images (%s), or that halved once "
+      .. "or more", side, set.shape and set.shape[1] or "none: these are no images")
+  end
+  return setmetatable({ shape = { side, side, set.shape[3] }, halvings = halvings }, {
+    __index = function(_, key)
+      if key == "hash" and halvings > 0 then return ("%s at %d"):format(set.hash, side) end
+      return set[key]
+    end })
+end
+
+--- Images by number, (k, H, W, 3) in [-1, 1].
+-- @tparam table set a data set of images
+-- @param pixels its table, or the traced input that stands for it
+-- @param index (k) numbers from 0
+-- @treturn tensor
+function M.images(set, pixels, index)
+  local x = fm.pixels(pixels, index)
+  for _ = 1, set.halvings or 0 do x = fm.downsample(x) end
+  return x
+end
+
 --- Draw samples at once.
 -- @tparam table set a data set
 -- @tparam integer count
@@ -49,9 +80,18 @@ end
 -- @tparam table set a data set
 -- @treturn string SHA-256 in hex
 function M.hash(set)
+  if set.shape then return set.hash end
   local values = M.draw(set, 1024, 0):flat()
   for i, v in ipairs(values) do values[i] = ("%.6g"):format(v) end
   return fm.sha256(table.concat(values, " "))
+end
+
+--- The folder of what can be made again: packed files, statistics of data sets.
+-- @treturn string
+function M.cache_folder()
+  local folder = require("flowmap.data.images.places").cache()
+  files.mkdir(folder)
+  return folder
 end
 
 --- Standard deviation of all coordinates of samples, around the mean of each coordinate.

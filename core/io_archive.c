@@ -1,0 +1,290 @@
+/*
+** io_archive.c - folders and archives as one kind of list. Archives are listed in a first pass and
+** read in a second one: places in the pack follow from the names, not from the archive's order.
+**
+** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is read
+** to its very end, because only there a compressed stream's checksum is met.
+*/
+#define _XOPEN_SOURCE 700
+#include "io_archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { GZ_BLOCK = 1 << 16 };
+
+static const int64_t most_bytes = 1LL << 37; /* of all files together, unpacked */
+
+typedef struct file {
+  char *name;
+  size_t bytes; /* of the name */
+} file;
+
+struct fm_source {
+  fm_ctx *ctx;
+  char path[PATH_MAX];
+  bool folder, ended;
+  file *file;
+  int64_t count, room, at; /* at: the file whose turn it is, while walking */
+  int64_t total;           /* bytes of all files so far */
+  struct archive *archive;
+  gzFile gz;
+  char gz_block[GZ_BLOCK];
+  fm_in in; /* the open file of a folder */
+};
+
+/* ------------------------------------------------------------------ the list */
+
+static fm_err unfit(fm_source *s, const char *name, const char *why) {
+  char shown[64];
+  return fm_fail(s->ctx, FM_EDATA, "'%.300s' has a file '%s' that %s", s->path,
+                 fm_shown(name, shown), why);
+}
+
+/* Names never become paths on the disk; but one that tries to leave the archive is no good sign. */
+static bool escapes(const char *name) {
+  if (name[0] == '/') return true;
+  for (const char *c = name; c; c = strchr(c, '/'), c = c ? c + 1 : NULL)
+    if (strncmp(c, "..", 2) == 0 && (c[2] == '/' || c[2] == 0)) return true;
+  return false;
+}
+
+static fm_err add(fm_source *s, const char *name) {
+  const size_t n = strlen(name) + 1;
+  if (n > FM_SOURCE_NAME) return unfit(s, name, "has too long a name");
+  if (escapes(name)) return unfit(s, name, "points outside of it");
+  if (s->count == FM_SOURCE_FILES)
+    return fm_fail(s->ctx, FM_EDATA, "'%.400s' has more than %d files", s->path, FM_SOURCE_FILES);
+  if (s->count == s->room) {
+    const size_t was = (size_t)s->room * sizeof *s->file,
+                 to = was ? 2 * was : 256 * sizeof *s->file;
+    file *grown = fm_resize(s->ctx, s->file, was, to);
+    if (grown == NULL) return FM_ENOMEM;
+    s->file = grown;
+    s->room = (int64_t)(to / sizeof *s->file);
+  }
+  char *copy = fm_alloc(s->ctx, n);
+  if (copy == NULL) return FM_ENOMEM;
+  memcpy(copy, name, n);
+  s->file[s->count++] = (file){copy, n};
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ folders */
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+  return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_shown(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+static fm_err list_folder(fm_source *s, const char *inside, int depth) {
+  char path[PATH_MAX], name[PATH_MAX];
+  struct dirent **entry;
+  struct stat st;
+  fm_err err = FM_OK;
+  snprintf(path, sizeof path, "%.2000s%s%.2000s", s->path, *inside ? "/" : "", inside);
+  const int n = scandir(path, &entry, is_shown, by_name);
+  if (n < 0)
+    return fm_fail(s->ctx, FM_EDATA, "cannot read the folder '%.400s': %s", path, strerror(errno));
+  for (int k = 0; k < n; k++) {
+    snprintf(name, sizeof name, "%.2000s%s%.255s", inside, *inside ? "/" : "", entry[k]->d_name);
+    snprintf(path, sizeof path, "%.1500s/%.2300s", s->path, name);
+    /* Links to files are followed, links to folders are not: they may lead in a circle. */
+    const bool there = !err && lstat(path, &st) == 0, link = there && S_ISLNK(st.st_mode);
+    if (there && S_ISDIR(st.st_mode))
+      err = depth == FM_SOURCE_DEPTH ? unfit(s, name, "lies too deep")
+                                     : list_folder(s, name, depth + 1);
+    else if (there && (!link || stat(path, &st) == 0) && S_ISREG(st.st_mode))
+      err = add(s, name);
+    free(entry[k]);
+  }
+  free(entry);
+  return err;
+}
+
+/* ------------------------------------------------------------------ archives */
+
+static fm_err broken(fm_source *s) {
+  const char *why = s->archive ? archive_error_string(s->archive) : NULL;
+  return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or no archive: %.150s", s->path,
+                 why ? why : "it cannot be read");
+}
+
+static la_ssize_t gz_feed(struct archive *a, void *arg, const void **block) {
+  fm_source *s = arg;
+  int code, n = gzread(s->gz, s->gz_block, GZ_BLOCK);
+  const char *why = gzerror(s->gz, &code);
+  *block = s->gz_block;
+  if (n >= 0 && (code == Z_OK || code == Z_STREAM_END)) return n;
+  archive_set_error(a, EIO, "gzip: %s", code == Z_BUF_ERROR ? "it ends too early" : why);
+  return -1;
+}
+
+static void close_archive(fm_source *s) {
+  if (s->archive) archive_read_free(s->archive);
+  if (s->gz) gzclose(s->gz);
+  s->archive = NULL;
+  s->gz = NULL;
+}
+
+static bool is_gzip(const char *path) {
+  unsigned char b[2] = {0};
+  FILE *f = fopen(path, "rb");
+  if (f == NULL) return false;
+  const size_t n = fread(b, 1, 2, f);
+  fclose(f);
+  return n == 2 && b[0] == 0x1f && b[1] == 0x8b;
+}
+
+static fm_err open_archive(fm_source *s) {
+  close_archive(s);
+  s->at = 0;
+  if ((s->archive = archive_read_new()) == NULL) return FM_ENOMEM;
+  archive_read_support_filter_bzip2(s->archive);
+  archive_read_support_filter_xz(s->archive);
+  archive_read_support_filter_zstd(s->archive);
+  archive_read_support_format_tar(s->archive);
+  archive_read_support_format_zip(s->archive);
+  archive_read_set_options(s->archive, "tar:read_concatenated_archives");
+  int code;
+  if (is_gzip(s->path)) {
+    if ((s->gz = gzopen(s->path, "rb")) == NULL) return broken(s);
+    gzbuffer(s->gz, 1 << 17);
+    code = archive_read_open(s->archive, s, NULL, gz_feed, NULL);
+  } else {
+    code = archive_read_open_filename(s->archive, s->path, 1 << 16);
+  }
+  return code == ARCHIVE_OK ? FM_OK : broken(s);
+}
+
+/* The next regular file; *name NULL at the end. */
+static fm_err next_entry(fm_source *s, const char **name) {
+  struct archive_entry *e;
+  *name = NULL;
+  for (;;) {
+    const int code = archive_read_next_header(s->archive, &e);
+    if (code == ARCHIVE_EOF) return FM_OK;
+    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return broken(s);
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e)) continue;
+    *name = archive_entry_pathname(e);
+    if (*name == NULL) *name = archive_entry_pathname_utf8(e);
+    if (*name == NULL) return unfit(s, "?", "has an unreadable name");
+    while (strncmp(*name, "./", 2) == 0) *name += 2;
+    if (archive_entry_size_is_set(e)) s->total += archive_entry_size(e);
+    if (s->total > most_bytes || s->total < 0)
+      return fm_fail(s->ctx, FM_EDATA, "'%.400s' unpacks to more than %lld GiB", s->path,
+                     (long long)(most_bytes >> 30));
+    return FM_OK;
+  }
+}
+
+static fm_err list_archive(fm_source *s) {
+  const char *name;
+  s->total = 0;
+  fm_err err = open_archive(s);
+  while (!err) {
+    err = next_entry(s, &name);
+    if (err || name == NULL) break;
+    err = add(s, name);
+  }
+  close_archive(s);
+  return err;
+}
+
+/* ------------------------------------------------------------------ any source */
+
+fm_source *fm_source_open(fm_ctx *ctx, const char *path) {
+  struct stat st;
+  fm_source *s = fm_alloc(ctx, sizeof *s);
+  if (s == NULL) return NULL;
+  memset(s, 0, sizeof *s);
+  s->ctx = ctx;
+  s->in.fd = -1;
+  snprintf(s->path, sizeof s->path, "%s", path);
+  fm_err err = FM_OK;
+  if (stat(path, &st) != 0)
+    err = fm_fail(ctx, FM_EDATA, "cannot read '%.400s': %s", path, strerror(errno));
+  else if ((s->folder = S_ISDIR(st.st_mode)))
+    err = list_folder(s, "", 0);
+  else if (!S_ISREG(st.st_mode))
+    err = fm_fail(ctx, FM_EDATA, "'%.400s' is neither a folder nor a file", path);
+  else
+    err = list_archive(s);
+  s->at = -1;
+  if (err == FM_OK) return s;
+  fm_source_close(s);
+  return NULL;
+}
+
+void fm_source_close(fm_source *s) {
+  close_archive(s);
+  fm_in_close(&s->in);
+  for (int64_t k = 0; k < s->count; k++) fm_free(s->ctx, s->file[k].name, s->file[k].bytes);
+  if (s->file) fm_free(s->ctx, s->file, (size_t)s->room * sizeof *s->file);
+  fm_free(s->ctx, s, sizeof *s);
+}
+
+int64_t fm_source_count(const fm_source *s) { return s->count; }
+const char *fm_source_name(const fm_source *s, int64_t k) { return s->file[k].name; }
+
+static fm_err next_in_folder(fm_source *s, const uint8_t *wanted, int64_t *k) {
+  char path[PATH_MAX];
+  fm_in_close(&s->in);
+  while (s->at < s->count && !wanted[s->at]) s->at++;
+  *k = s->at < s->count ? s->at++ : -1;
+  if (*k < 0) return FM_OK;
+  snprintf(path, sizeof path, "%.2000s/%.2000s", s->path, s->file[*k].name);
+  fm_err err = fm_in_open(&s->in, s->ctx, path);
+  s->in.path = s->file[*k].name;
+  return err;
+}
+
+fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k) {
+  const char *name;
+  *k = -1;
+  if (s->at < 0) {
+    s->at = s->total = 0;
+    fm_err err = s->folder ? FM_OK : open_archive(s);
+    if (err) return err;
+  }
+  if (s->ended) return FM_OK;
+  if (s->folder) return next_in_folder(s, wanted, k);
+  for (;;) {
+    fm_err err = next_entry(s, &name);
+    if (err) return err;
+    s->ended = name == NULL && s->at == s->count;
+    if (s->ended) {
+      *k = -1; /* the last file may not have been wanted */
+      return FM_OK;
+    }
+    if (name == NULL || s->at == s->count || strcmp(name, s->file[s->at].name) != 0)
+      return fm_fail(s->ctx, FM_EDATA, "'%.400s' has changed while it was read", s->path);
+    *k = s->at++;
+    if (wanted[*k]) return FM_OK;
+  }
+}
+
+fm_err fm_source_read(fm_source *s, void *to, size_t n, size_t *got) {
+  *got = 0;
+  if (s->folder) {
+    const uint64_t left = s->in.size - s->in.at;
+    *got = left < n ? (size_t)left : n;
+    return fm_in_read(&s->in, to, *got);
+  }
+  while (*got < n) {
+    const la_ssize_t k = archive_read_data(s->archive, (char *)to + *got, n - *got);
+    if (k < 0) return broken(s);
+    if (k == 0) break;
+    *got += (size_t)k;
+  }
+  return FM_OK;
+}

@@ -1,0 +1,16 @@
+/* io_fetch.h - downloads. Private to core/io_fetch.c and bind_data.c. */
+#ifndef FM_IO_FETCH_H
+#define FM_IO_FETCH_H
+
+#include "io.h"
+
+/* Told now and then: bytes so far, and all, or 0 if unknown. False stops the download. */
+typedef bool (*fm_fetch_fn)(void *arg, double now, double total);
+
+/*
+** Download `url` (http, https, file) to `path`; a file that is there already is continued. After a
+** failure (FM_EDATA) what has come stays there, for the next try.
+*/
+fm_err fm_fetch(fm_ctx *ctx, const char *url, const char *path, fm_fetch_fn fn, void *arg);
+
+#endif

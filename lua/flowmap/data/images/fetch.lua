@@ -1,0 +1,35 @@
+--- Downloads that can be continued: what has come lies in PATH.part until it is whole and right.
+-- @module flowmap.data.images.fetch
+
+local fm = require "flowmap"
+local errors = require "flowmap.errors"
+local Notice = require "flowmap.data.images.notice"
+
+local M = {}
+
+local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
+
+--- Download.
+-- @tparam string url
+-- @tparam string path
+-- @tparam[opt] string sha256 expected; without it the hash is only told
+function M.run(url, path, sha256)
+  local part = path .. ".part"
+  local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
+  fm.fetch(url, part, function(now, total)
+    notice.total = total > 0 and total or nil
+    notice:update(now)
+    return not fm.interrupted()
+  end)
+  local found = fm.sha256_file(part)
+  if sha256 and found ~= sha256 then
+    os.remove(part)
+    errors.data("%s has the SHA-256 %s, expected %s; it is removed", url, found, sha256)
+  end
+  local ok, message = os.rename(part, path)
+  if not ok then errors.data("cannot rename %s: %s", part, message) end
+  io.stderr:write(("%s: SHA-256 %s%s\n"):format(path, found,
+    sha256 and ", as expected" or " (none is known to compare with)"))
+end
+
+return M

@@ -1,0 +1,60 @@
+--- Judging sampled images against the images of their data set, see flowmap.image_metrics: Frechet
+-- and kernel distance in the features of our own classifier, sliced Wasserstein distance of patches,
+-- and, where the user has Inception's weights, FID.
+-- @module flowmap.judges.images
+
+local fm = require "flowmap"
+local data = require "flowmap.data"
+local image_metrics = require "flowmap.image_metrics"
+
+local KEPT = 64 -- images kept in a file
+
+local Judge = { best = { "fd_cnn", "kid_cnn", "sw" } }
+Judge.__index = Judge
+
+--- What a row of results shows, first the one that sums a run up: { field, head, format }.
+Judge.columns = {
+  { "fd_cnn", "FD-cnn", "%.3f" }, { "kid_cnn", "KID-cnn", "%.5f" }, { "sw", "SW", "%.4f" },
+}
+
+-- "FD-cnn" -> "fd_cnn"
+local function field(metric) return (metric:lower():gsub("%W", "_")) end
+
+--- Measure samples.
+-- @param x (n, H, W, 3)
+-- @treturn table a row of results: each metric's value, and in `about` what it means
+function Judge:measure(x)
+  local row = { samples = x.shape[1], about = {} }
+  for _, it in ipairs(self.metrics:measure(x)) do
+    row[field(it.metric)] = it.value
+    row.about[field(it.metric)] = image_metrics.describe(it)
+    if it.interval then row[field(it.metric) .. "_half"] = it.interval end
+  end
+  return row
+end
+
+local function keep(dir, name, x)
+  fm.save_npy(("%s/%s.npy"):format(dir, name), fm.rows(x, 1, math.min(KEPT, x.shape[1])))
+end
+
+--- Write what figures need of samples.
+function Judge:keep(dir, N, x) keep(dir, "samples-N" .. N, x) end
+
+--- What the whole evaluation rests on, for eval.json.
+function Judge:summary() return { data_images = self.count } end
+
+--- A judge of a data set; the statistics of its images are computed once for all runs.
+-- @tparam table job see flowmap.trainer
+-- @tparam string dir where data.npy goes
+-- @treturn Judge
+return function(job, dir)
+  local set = job.set
+  local function images(index) return data.images(set, set.table, index) end
+  local reference = { name = set.title, split = "train", n = set.count, images = images,
+    hash = set.hash }
+  local metrics = { "cnn", "sliced" }
+  if os.getenv "FLOWMAP_INCEPTION" then metrics[3] = "inception" end
+  keep(dir, "data", image_metrics.walk(reference)(0, math.min(KEPT, set.count)))
+  return setmetatable({ count = set.count, metrics = image_metrics.new(reference,
+    { metrics = metrics, cache = data.cache_folder() }) }, Judge)
+end

@@ -1,0 +1,111 @@
+-- Experiments on images: smaller resolutions, the judge, what a run leaves, grids of samples.
+
+local t = require "harness"
+local fm = require "flowmap"
+local images = require "flowmap.images"
+
+local cache, data, experiment, files, json = fm.cache, fm.data, fm.experiment, fm.files, fm.json
+
+local root, folders = os.tmpname(), 0
+os.remove(root)
+
+local function folder()
+  folders = folders + 1
+  local dir = ("%s/%d"):format(root, folders)
+  files.mkdir(dir)
+  return dir
+end
+
+-- Bytes of `count` images of side `side`, all values from 0 to 255.
+local function set_of(count, side, hash)
+  local bytes = {}
+  for k = 1, count * side * side * 3 do bytes[k] = string.char(k * 2654435761 >> 13 & 255) end
+  return { shape = { side, side, 3 }, sd = 0.5, count = count, hash = hash, title = "noise",
+    table = fm.from_bytes(table.concat(bytes), { count, side, side, 3 }) }
+end
+
+local noise = set_of(300, 32, "first")
+
+local function make(set)
+  return images.experiment { name = "noise", title = "Noise", path = arg[0], methods = { "lsd" },
+    data = { noise = set or noise }, settings = { data = "noise" },
+    profiles = { smoke = {
+      model_channels = 4, mult = { 1, 1 }, num_blocks = 1, attention = {}, dropout = 0.1,
+      batch = 4, micro = 2, steps = 2, lr = 1e-2, schedule = "linear", log_every = 1,
+      ema = { 0.5 }, nfe = { 1, 2 }, eval_samples = 256, checkpoints = 2,
+    } } }
+end
+
+local function resolve(it, set)
+  return experiment.resolve(it, { profile = "smoke", set = set })
+end
+
+t.test("a smaller resolution is the mean of blocks of pixels", function()
+  local small = data.reduced(noise, 8)
+  t.eq(small.shape, { 8, 8, 3 })
+  t.eq({ small.count, small.title, small.hash }, { 300, "noise", "first at 8" })
+  local index = fm.tensor { 5, 299 }
+  local x, y = fm.pixels(noise.table, index), data.images(small, noise.table, index)
+  local sum = 0
+  for i = 1, 4 do
+    for j = 1, 4 do sum = sum + x:get(2, 4 + i, 8 + j, 3) end
+  end
+  t.near(y:get(2, 2, 3, 3), sum / 16, 1e-6)
+  t.eq(data.reduced(noise, 0), noise)
+  t.raises(function() data.reduced(noise, 12) end, "resolution is 12, expected .*%(32%), or that")
+  t.raises(function() data.reduced(data.find "checkerboard", 8) end, "these are no images")
+end)
+
+t.test("other images are other inputs, and so is another resolution", function()
+  local it, other = make(), make(set_of(300, 32, "second"))
+  local function inputs(of, set) return cache.inputs(of, resolve(of, set)) end
+  t.eq(cache.differences(inputs(it), inputs(it)), {})
+  t.eq(cache.differences(inputs(it), inputs(other)), { "images changed" })
+  local words = table.concat(cache.differences(inputs(it), inputs(it, { resolution = 16 })), "; ")
+  t.eq(words:match "resolution changed from 0 to 16" ~= nil, true, words)
+end)
+
+t.test("a run leaves distances with what they mean, samples, data, checkpoints", function()
+  local it, dir = make(), folder()
+  fm.run.run(it, resolve(it), dir)
+  local eval, manifest = json.read(dir .. "/eval.json"), json.read(dir .. "/manifest.json")
+  t.eq(manifest.dataset.title, "noise")
+  t.eq(eval.columns[1][1], "fd_cnn")
+  for i, row in ipairs(eval.rows) do
+    t.eq(row.about.fd_cnn:match "256 samples against 300 images of noise train" ~= nil, true)
+    for _, metric in ipairs { "fd_cnn", "kid_cnn", "sw" } do
+      local early = eval.checkpoints[1].rows[i][metric]
+      t.eq(row[metric .. "_best"], math.min(row[metric], early), metric)
+    end
+    t.eq(fm.load_npy(("%s/samples-N%d.npy"):format(dir, row.N)).shape, { 64, 32, 32, 3 })
+  end
+  local real = fm.load_npy(dir .. "/data.npy")
+  t.eq(real.shape, { 64, 32, 32, 3 })
+  -- The first of the walk through the data is image 0.
+  t.eq(fm.bytes(fm.rows(real, 1, 1)), fm.bytes(fm.pixels(noise.table, fm.tensor { 0 })))
+end)
+
+t.test("samples of the data themselves are nearer than noise of another kind", function()
+  local job = { set = noise }
+  local judge = require "flowmap.judges.images"(job, folder())
+  local same = judge:measure(fm.pixels(noise.table, fm.arange(256)))
+  local far = judge:measure(fm.zeros { 256, 32, 32, 3 } + 0.5)
+  for _, metric in ipairs { "fd_cnn", "kid_cnn", "sw" } do
+    t.eq(same[metric] < 0.2 * far[metric], true, metric)
+  end
+end)
+
+t.test("a grid has a row for each N and eight columns, the data beside it", function()
+  if not os.execute "command -v gnuplot >/dev/null 2>&1" then return end
+  local it, results = make(), folder()
+  fm.run.run(it, resolve(it), results .. "/noise/smoke/lsd-seed1")
+  local made = {}
+  for _, path in ipairs(fm.render.experiment(it, "smoke", results)) do made[path] = true end
+  local at = results .. "/noise/smoke/figures/samples"
+  t.eq({ made[at .. ".png"], made[at .. ".LSD.png"], made[at .. ".data.png"] }, { true, true, true })
+  local sheet = fm.load_image(at .. ".LSD.png")
+  t.eq({ sheet.shape[1], sheet.shape[2] }, { 2 + 2 * 34, 2 + 8 * 34 })
+end)
+
+os.execute("rm -rf " .. files.quote(root))
+t.done()
