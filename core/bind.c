@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-
 static const char ctx_key = 0; /* registry: the context, in a userdata that frees it */
 
 fm_ctx *bind_ctx(lua_State *L) {

@@ -252,15 +252,9 @@ static int exe_stats(lua_State *L) {
   const struct {
     const char *name;
     double value;
-  } field[] = {{"traced", s.traced},
-               {"executed", s.executed},
-               {"flops", s.flops},
-               {"moved", s.moved},
-               {"arena", (double)s.arena},
-               {"lanes", (double)s.lanes},
-               {"once", (double)s.once},
-               {"ms_optimise", s.ms_optimise},
-               {"ms_plan", s.ms_plan}};
+  } field[] = {{"traced", s.traced},     {"executed", s.executed},       {"flops", s.flops},
+               {"moved", s.moved},       {"arena", (double)s.arena},     {"lanes", (double)s.lanes},
+               {"once", (double)s.once}, {"ms_optimise", s.ms_optimise}, {"ms_plan", s.ms_plan}};
   lua_newtable(L);
   for (size_t k = 0; k < sizeof field / sizeof *field; k++) {
     lua_pushnumber(L, field[k].value);

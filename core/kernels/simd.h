@@ -184,13 +184,13 @@ static inline T vmaxall(V v) {
 #if VN == 4
 #define FM_ZIP(a, b, h) __builtin_shufflevector(a, b, 2 * h, 4 + 2 * h, 2 * h + 1, 5 + 2 * h)
 #elif VN == 8
-#define FM_ZIP(a, b, h)                                                                         \
-  __builtin_shufflevector(a, b, 4 * h, 8 + 4 * h, 4 * h + 1, 9 + 4 * h, 4 * h + 2, 10 + 4 * h,  \
+#define FM_ZIP(a, b, h)                                                                            \
+  __builtin_shufflevector(a, b, 4 * h, 8 + 4 * h, 4 * h + 1, 9 + 4 * h, 4 * h + 2, 10 + 4 * h,     \
                           4 * h + 3, 11 + 4 * h)
 #elif VN == 16
-#define FM_ZIP(a, b, h)                                                                         \
-  __builtin_shufflevector(a, b, 8 * h, 16 + 8 * h, 8 * h + 1, 17 + 8 * h, 8 * h + 2, 18 + 8 * h, \
-                          8 * h + 3, 19 + 8 * h, 8 * h + 4, 20 + 8 * h, 8 * h + 5, 21 + 8 * h,   \
+#define FM_ZIP(a, b, h)                                                                            \
+  __builtin_shufflevector(a, b, 8 * h, 16 + 8 * h, 8 * h + 1, 17 + 8 * h, 8 * h + 2, 18 + 8 * h,   \
+                          8 * h + 3, 19 + 8 * h, 8 * h + 4, 20 + 8 * h, 8 * h + 5, 21 + 8 * h,     \
                           8 * h + 6, 22 + 8 * h, 8 * h + 7, 23 + 8 * h)
 #endif
 static inline void vtranspose(V x[VN]) {

@@ -11,8 +11,9 @@
 #ifndef FM_RULES
 
 /*
-** gelu(x) = x (1 + tanh u)/2 = x s(w) with w = 2u = 2c (x + a x^3) and the logistic function s, whose
-** derivatives are s' = s (1 - s) w' and so on: one exponential and one division for any order.
+** gelu(x) = x (1 + tanh u)/2 = x s(w) with w = 2u = 2c (x + a x^3) and the logistic function s,
+** whose derivatives are s' = s (1 - s) w' and so on: one exponential and one division for any
+** order.
 */
 #define K(x) vset((T)(x))
 #define ONE K(1)
@@ -20,8 +21,8 @@
 #define W1(x2) vfma(K(6 * GELU_C * GELU_A), x2, K(2 * GELU_C)) /* w' */
 
 /*
-** s(w) and 1 - s(w), the latter without cancellation. Below -80 s is 0 to any purpose, and the bound
-** keeps e^-w finite.
+** s(w) and 1 - s(w), the latter without cancellation. Below -80 s is 0 to any purpose, and the
+** bound keeps e^-w finite.
 */
 static inline V sigmoid(V w, V *rest) {
   V e = vexp(-vmax(w, K(-80))), s = ONE / (ONE + e);

@@ -1,4 +1,4 @@
-/* arith.c - elementwise arithmetic. Each jvp rule is the differential, written with fm_* emitters. */
+/* arith.c - elementwise arithmetic. Each jvp rule is the differential, in fm_* emitters. */
 #include "ops.h"
 
 FM_MAP1(copy, A)

@@ -46,8 +46,8 @@ static fm_err infer_gather(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   char a[96], b[96];
   (void)nin, (void)attr;
   if (in[0].shape.nd < 1 || in[1].shape.nd != 1 || in[0].dtype != in[1].dtype)
-    return fm_fail(ctx, FM_EUSAGE, "%s: a table %s and row numbers %s found, expected a table of rank "
-                   "1 or more and a list of rank 1 of the same dtype", op->name,
+    return fm_fail(ctx, FM_EUSAGE, "%s: a table %s and row numbers %s found, expected a table of "
+                   "rank 1 or more and a list of rank 1 of the same dtype", op->name,
                    fm_shape_text(&in[0].shape, a), fm_shape_text(&in[1].shape, b));
   *out = in[0];
   out->shape.d[0] = in[1].shape.d[0];

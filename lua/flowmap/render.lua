@@ -10,8 +10,8 @@
 -- kind: a table (`compare`, `grid`: see flowmap.table) or a figure (`density`, `against_steps`,
 -- `against_setting`, `traces`, `triangle`: see flowmap.figure; `grids`: flowmap.figure_images);
 -- `where` selects runs by config; `published = true` sets the paper's values of this experiment and
--- metric beside ours; other fields go to the table or figure. Without a list, the tables and figures
--- of KL are drawn.
+-- metric beside ours; other fields go to the table or figure. Without a list, the tables and
+-- figures of KL are drawn.
 -- @module flowmap.render
 
 local errors = require "flowmap.errors"

@@ -115,10 +115,12 @@ static const struct known {
   const char *name;
   function f;
   void (*d)(double x, double d[4]);
-} table[] = {{"exp", f_exp, d_exp},       {"log", f_log, d_log},       {"sin", f_sin, d_sin},
-             {"cos", f_cos, d_cos},       {"sqrt", f_sqrt, d_sqrt},    {"rsqrt", f_rsqrt, d_rsqrt},
-             {"recip", f_recip, d_recip}, {"square", f_square, d_square}, {"tanh", f_tanh, d_tanh},
-             {"sigmoid", f_sigmoid, d_sigmoid}, {"x^2.5", f_pow, d_pow}, {"x x x", f_cube, d_cube},
+} table[] = {{"exp", f_exp, d_exp},       {"log", f_log, d_log},
+             {"sin", f_sin, d_sin},       {"cos", f_cos, d_cos},
+             {"sqrt", f_sqrt, d_sqrt},    {"rsqrt", f_rsqrt, d_rsqrt},
+             {"recip", f_recip, d_recip}, {"square", f_square, d_square},
+             {"tanh", f_tanh, d_tanh},    {"sigmoid", f_sigmoid, d_sigmoid},
+             {"x^2.5", f_pow, d_pow},     {"x x x", f_cube, d_cube},
              {"x sin x", f_xsin, d_xsin}, {"x / (1 + x)", f_ratio, d_ratio}};
 
 static void test_closed_forms(void **state) {
@@ -310,7 +312,10 @@ static fm_val f_stopped(fm_prog *p, fm_val x) {
 
 static fm_val f_constant(fm_prog *p, fm_val x) { return full_like(p, x, 3); }
 static fm_val f_floor(fm_prog *p, fm_val x) { return fm_e1(p, &fm_op_floor, x); }
-static fm_val f_identity(fm_prog *p, fm_val x) { (void)p; return x; }
+static fm_val f_identity(fm_prog *p, fm_val x) {
+  (void)p;
+  return x;
+}
 static fm_val f_pow2(fm_prog *p, fm_val x) { return power(p, x, 2); }
 
 static void check_orders(function f, double at, const double want[4], const char *what) {
@@ -403,8 +408,8 @@ static void test_too_many_operands(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_closed_forms), TEST(test_activations), TEST(test_hessian),
-      TEST(test_perturbation_confusion), TEST(test_known_point), TEST(test_stop_and_absent),
-      TEST(test_absent_tangents), TEST(test_many_operands), TEST(test_too_many_operands)};
+      TEST(test_closed_forms),           TEST(test_activations),   TEST(test_hessian),
+      TEST(test_perturbation_confusion), TEST(test_known_point),   TEST(test_stop_and_absent),
+      TEST(test_absent_tangents),        TEST(test_many_operands), TEST(test_too_many_operands)};
   return cmocka_run_group_tests_name("derive", tests, NULL, NULL);
 }

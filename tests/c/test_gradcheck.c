@@ -69,7 +69,10 @@ JVP(div_plus) { /* (da + y db) / b */
   return d == FM_NONE ? d : fm_e2(p, &fm_op_div, d, fm_arg(p, y, 1));
 }
 
-JVP(sub_plus) { (void)y; return fm_add(p, dx[0], dx[1]); }
+JVP(sub_plus) {
+  (void)y;
+  return fm_add(p, dx[0], dx[1]);
+}
 
 JVP(gelu_same) { /* the order k instead of k + 1 */
   fm_attr a = fm_attr_of(p, y);
@@ -89,7 +92,10 @@ JVP(cos_plus) { return fm_mul(p, dx[0], fm_e1(p, &fm_op_sin, X)); }
 
 JVP(pow_same) { return fm_scale(p, fm_mul(p, dx[0], y), fm_attr_of(p, y).f[0]); }
 
-JVP(affine_one) { (void)p, (void)y; return dx[0]; }
+JVP(affine_one) {
+  (void)p, (void)y;
+  return dx[0];
+}
 
 JVP(where_swapped) {
   fm_val zero = fm_full(p, fm_prog_sig(p, y), 0);
@@ -97,9 +103,15 @@ JVP(where_swapped) {
   return fm_emit(p, &fm_op_where, 3, in, NULL);
 }
 
-JVP(maximum_first) { (void)p, (void)y; return dx[0]; }
+JVP(maximum_first) {
+  (void)p, (void)y;
+  return dx[0];
+}
 
-JVP(abs_one) { (void)p, (void)y; return dx[0]; }
+JVP(abs_one) {
+  (void)p, (void)y;
+  return dx[0];
+}
 
 JVP(softmax_diagonal_jvp) { return fm_mul(p, y, dx[0]); }
 VJP(softmax_diagonal) { dx[0] = fm_mul(p, y, dy); }
@@ -119,7 +131,10 @@ VJP(sum_half) {
   dx[0] = fm_scale(p, fm_broadcast(p, dy, &x), 0.5);
 }
 
-VJP(broadcast_nothing) { (void)p, (void)y, (void)dy; dx[0] = FM_NONE; }
+VJP(broadcast_nothing) {
+  (void)p, (void)y, (void)dy;
+  dx[0] = FM_NONE;
+}
 
 VJP(slice_shifted) {
   fm_attr a = fm_attr_of(p, y);
@@ -144,7 +159,10 @@ VJP(concat_swapped) {
   dx[1] = fm_slice(p, dy, 1, 0, n);
 }
 
-VJP(gather_dropped) { (void)p, (void)y, (void)dy; dx[0] = dx[1] = FM_NONE; }
+VJP(gather_dropped) {
+  (void)p, (void)y, (void)dy;
+  dx[0] = dx[1] = FM_NONE;
+}
 
 VJP(max_everywhere) {
   fm_shape x = shape_of(p, X);
@@ -159,46 +177,65 @@ VJP(max_everywhere) {
 
 typedef struct fault {
   const char *what, *op;
-  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);     /* NULL: as it is */
-  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx);  /* NULL: as it is */
-  const char *check; /* that must fail */
-  fm_sample sample;  /* instead of its own, where nin > 0: shapes that hide the fault best */
+  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* NULL: as it is */
+  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* NULL: as it is */
+  const char *check;                                        /* that must fail */
+  fm_sample sample; /* instead of its own, where nin > 0: shapes that hide the fault best */
 } fault;
 
-#define SQUARE(n) {2, {n, n}}
+#define SQUARE(n)                                                                                  \
+  {                                                                                                \
+    2, { n, n }                                                                                    \
+  }
 
 static const fault faults[] = {
-  {"1 + y^2", "tanh", tanh_plus, NULL, DIFFERENCE, {0}},
-  {"frozen in the second derivative", "tanh", tanh_frozen, NULL, SECOND, {0}},
-  {"no second term", "mul", mul_first, NULL, DIFFERENCE, {0}},
-  {"sign of the second term", "div", div_plus, NULL, DIFFERENCE, {0}},
-  {"sign", "sub", sub_plus, NULL, DIFFERENCE, {0}},
-  {"order k", "gelu", gelu_same, NULL, DIFFERENCE, {0}},
-  {"first term only", "silu", silu_sigmoid, NULL, DIFFERENCE, {0}},
-  {"factor", "rsqrt", rsqrt_factor, NULL, DIFFERENCE, {0}},
-  {"y instead of y (1 - y)", "sigmoid", sigmoid_linear, NULL, DIFFERENCE, {0}},
-  {"sign", "cos", cos_plus, NULL, DIFFERENCE, {0}},
-  {"exponent", "pow", pow_same, NULL, DIFFERENCE, {0}},
-  {"scale forgotten", "affine", affine_one, NULL, DIFFERENCE, {0}},
-  {"branches swapped", "where", where_swapped, NULL, DIFFERENCE, {0}},
-  {"always the first operand", "maximum", maximum_first, NULL, DIFFERENCE, {0}},
-  {"sign forgotten", "abs", abs_one, NULL, DIFFERENCE, {0}},
-  {"no mean, jvp", "softmax", softmax_diagonal_jvp, NULL, DIFFERENCE, {0}},
-  {"no mean, vjp", "softmax", NULL, softmax_diagonal, ADJOINT, {0}},
-  {"b not transposed", "matmul", NULL, matmul_untransposed, ADJOINT,
-   {2, {SQUARE(4), SQUARE(4)}, {{0}, {0}}, -1, 1}},
-  {"db transposed", "matmul", NULL, matmul_swapped, ADJOINT,
-   {2, {SQUARE(4), SQUARE(4)}, {{0}, {0}}, -1, 1}},
-  {"half", "sum_to", NULL, sum_half, ADJOINT, {0}},
-  {"zero", "broadcast", NULL, broadcast_nothing, ADJOINT, {0}},
-  {"shifted by one", "slice", NULL, slice_shifted, ADJOINT, {0}},
-  {"shifted by one", "pad", NULL, pad_shifted, ADJOINT, {0}},
-  {"not inverted", "transpose", NULL, transpose_again, ADJOINT,
-   {1, {{3, {3, 3, 3}}}, {{2, 0, 1}, {0}}, -1, 1}},
-  {"parts swapped", "concat", NULL, concat_swapped, ADJOINT,
-   {2, {SQUARE(3), SQUARE(3)}, {{1}, {0}}, -1, 1}},
-  {"dropped", "gather", NULL, gather_dropped, ADJOINT, {0}},
-  {"everywhere", "max_to", NULL, max_everywhere, ADJOINT, {0}},
+    {"1 + y^2", "tanh", tanh_plus, NULL, DIFFERENCE, {0}},
+    {"frozen in the second derivative", "tanh", tanh_frozen, NULL, SECOND, {0}},
+    {"no second term", "mul", mul_first, NULL, DIFFERENCE, {0}},
+    {"sign of the second term", "div", div_plus, NULL, DIFFERENCE, {0}},
+    {"sign", "sub", sub_plus, NULL, DIFFERENCE, {0}},
+    {"order k", "gelu", gelu_same, NULL, DIFFERENCE, {0}},
+    {"first term only", "silu", silu_sigmoid, NULL, DIFFERENCE, {0}},
+    {"factor", "rsqrt", rsqrt_factor, NULL, DIFFERENCE, {0}},
+    {"y instead of y (1 - y)", "sigmoid", sigmoid_linear, NULL, DIFFERENCE, {0}},
+    {"sign", "cos", cos_plus, NULL, DIFFERENCE, {0}},
+    {"exponent", "pow", pow_same, NULL, DIFFERENCE, {0}},
+    {"scale forgotten", "affine", affine_one, NULL, DIFFERENCE, {0}},
+    {"branches swapped", "where", where_swapped, NULL, DIFFERENCE, {0}},
+    {"always the first operand", "maximum", maximum_first, NULL, DIFFERENCE, {0}},
+    {"sign forgotten", "abs", abs_one, NULL, DIFFERENCE, {0}},
+    {"no mean, jvp", "softmax", softmax_diagonal_jvp, NULL, DIFFERENCE, {0}},
+    {"no mean, vjp", "softmax", NULL, softmax_diagonal, ADJOINT, {0}},
+    {"b not transposed",
+     "matmul",
+     NULL,
+     matmul_untransposed,
+     ADJOINT,
+     {2, {SQUARE(4), SQUARE(4)}, {{0}, {0}}, -1, 1}},
+    {"db transposed",
+     "matmul",
+     NULL,
+     matmul_swapped,
+     ADJOINT,
+     {2, {SQUARE(4), SQUARE(4)}, {{0}, {0}}, -1, 1}},
+    {"half", "sum_to", NULL, sum_half, ADJOINT, {0}},
+    {"zero", "broadcast", NULL, broadcast_nothing, ADJOINT, {0}},
+    {"shifted by one", "slice", NULL, slice_shifted, ADJOINT, {0}},
+    {"shifted by one", "pad", NULL, pad_shifted, ADJOINT, {0}},
+    {"not inverted",
+     "transpose",
+     NULL,
+     transpose_again,
+     ADJOINT,
+     {1, {{3, {3, 3, 3}}}, {{2, 0, 1}, {0}}, -1, 1}},
+    {"parts swapped",
+     "concat",
+     NULL,
+     concat_swapped,
+     ADJOINT,
+     {2, {SQUARE(3), SQUARE(3)}, {{1}, {0}}, -1, 1}},
+    {"dropped", "gather", NULL, gather_dropped, ADJOINT, {0}},
+    {"everywhere", "max_to", NULL, max_everywhere, ADJOINT, {0}},
 };
 
 typedef struct hunt {

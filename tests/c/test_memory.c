@@ -56,11 +56,11 @@ static fm_err run(fm_exe *e, inputs *in) {
 }
 
 static inputs make_inputs(void) {
-  return (inputs){random_tensor(FM_F64, SHAPE(2, MICROS * ROWS, PARTS), -1, 1, 1),
-                  random_tensor(FM_F64, SHAPE(2, PARTS, PARTS), -1, 1, 2),
-                  random_tensor(FM_F64, SHAPE(2, 1, PARTS), -1, 1, 3),
-                  {zeros(FM_F64, SHAPE(2, PARTS, PARTS)),
-                   zeros(FM_F64, SHAPE(2, MICROS * ROWS, PARTS))}};
+  return (inputs){
+      random_tensor(FM_F64, SHAPE(2, MICROS * ROWS, PARTS), -1, 1, 1),
+      random_tensor(FM_F64, SHAPE(2, PARTS, PARTS), -1, 1, 2),
+      random_tensor(FM_F64, SHAPE(2, 1, PARTS), -1, 1, 3),
+      {zeros(FM_F64, SHAPE(2, PARTS, PARTS)), zeros(FM_F64, SHAPE(2, MICROS * ROWS, PARTS))}};
 }
 
 static void drop_inputs(inputs *in) {
@@ -172,8 +172,11 @@ static void test_tensors(void **state) {
 /* Too large, negative, of too high a rank: a sentence, before anything is allocated. */
 static void test_bad_shapes(void **state) {
   (void)state;
-  static const fm_shape bad[] = {{1, {-1}}, {2, {INT64_MAX, 2}}, {3, {1LL << 31, 1LL << 31, 8}},
-                                 {7, {1, 1, 1, 1, 1, 1}}, {-1, {0}}};
+  static const fm_shape bad[] = {{1, {-1}},
+                                 {2, {INT64_MAX, 2}},
+                                 {3, {1LL << 31, 1LL << 31, 8}},
+                                 {7, {1, 1, 1, 1, 1, 1}},
+                                 {-1, {0}}};
   for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
     assert_null(fm_tensor_new(ctx, FM_F32, &bad[k]));
     assert_sentence(FM_EUSAGE, "tensor: the shape");

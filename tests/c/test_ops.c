@@ -33,16 +33,25 @@ static const struct unary {
   double lo, hi;
   fm_attr attr;
 } unaries[] = {
-  {"copy", r_copy, -2, 2, {{0}, {0}}},      {"stop", r_copy, -2, 2, {{0}, {0}}},
-  {"affine", r_affine, -9, 9, {{0}, {-1.5, 0.25}}},
-  {"square", r_square, -9, 9, {{0}, {0}}},  {"recip", r_recip, 0.1, 9, {{0}, {0}}},
-  {"exp", exp, -20, 20, {{0}, {0}}},        {"log", log, 0.01, 50, {{0}, {0}}},
-  {"sqrt", sqrt, 0, 50, {{0}, {0}}},        {"rsqrt", r_rsqrt, 0.01, 50, {{0}, {0}}},
-  {"tanh", tanh, -12, 12, {{0}, {0}}},      {"sin", sin, -30, 30, {{0}, {0}}},
-  {"cos", cos, -30, 30, {{0}, {0}}},        {"sigmoid", r_sigmoid, -30, 30, {{0}, {0}}},
-  {"pow", r_pow, 0.1, 9, {{0}, {2.5, 0}}},  {"abs", fabs, -2, 2, {{0}, {0}}},
-  {"sign", r_sign, -2, 2, {{0}, {0}}},      {"floor", floor, -9, 9, {{0}, {0}}},
-  {"gelu", r_gelu, -12, 12, {{0}, {0}}},    {"silu", r_silu, -12, 12, {{0}, {0}}},
+    {"copy", r_copy, -2, 2, {{0}, {0}}},
+    {"stop", r_copy, -2, 2, {{0}, {0}}},
+    {"affine", r_affine, -9, 9, {{0}, {-1.5, 0.25}}},
+    {"square", r_square, -9, 9, {{0}, {0}}},
+    {"recip", r_recip, 0.1, 9, {{0}, {0}}},
+    {"exp", exp, -20, 20, {{0}, {0}}},
+    {"log", log, 0.01, 50, {{0}, {0}}},
+    {"sqrt", sqrt, 0, 50, {{0}, {0}}},
+    {"rsqrt", r_rsqrt, 0.01, 50, {{0}, {0}}},
+    {"tanh", tanh, -12, 12, {{0}, {0}}},
+    {"sin", sin, -30, 30, {{0}, {0}}},
+    {"cos", cos, -30, 30, {{0}, {0}}},
+    {"sigmoid", r_sigmoid, -30, 30, {{0}, {0}}},
+    {"pow", r_pow, 0.1, 9, {{0}, {2.5, 0}}},
+    {"abs", fabs, -2, 2, {{0}, {0}}},
+    {"sign", r_sign, -2, 2, {{0}, {0}}},
+    {"floor", floor, -9, 9, {{0}, {0}}},
+    {"gelu", r_gelu, -12, 12, {{0}, {0}}},
+    {"silu", r_silu, -12, 12, {{0}, {0}}},
 };
 
 /* Lengths that leave a tail in every vector width; every instruction set. */
@@ -80,8 +89,9 @@ static double b_eq(double a, double b) { return a == b; }
 static const struct binary {
   const char *name;
   double (*f)(double, double);
-} binaries[] = {{"add", b_add}, {"sub", b_sub}, {"mul", b_mul}, {"div", b_div}, {"maximum", b_max},
-                {"minimum", b_min}, {"lt", b_lt}, {"le", b_le}, {"eq", b_eq}};
+} binaries[] = {{"add", b_add}, {"sub", b_sub},     {"mul", b_mul},
+                {"div", b_div}, {"maximum", b_max}, {"minimum", b_min},
+                {"lt", b_lt},   {"le", b_le},       {"eq", b_eq}};
 
 /* On small whole numbers, so that results are exact and ties occur. */
 static void test_binary(void **state) {
@@ -150,10 +160,20 @@ static void check_pair(fm_dtype dtype, const fm_shape *big, const fm_shape *smal
 /* Every subset of the axes of some shapes, scalars, rank 6 and empty ones among them. */
 static void test_reductions(void **state) {
   (void)state;
-  static const fm_shape shapes[] = {{0, {0}}, {1, {1}}, {1, {0}}, {1, {37}}, {2, {5, 7}},
-                                    {2, {3, 300}}, {2, {300, 3}}, {2, {0, 3}}, {2, {3, 0}},
-                                    {3, {4, 1, 9}}, {3, {2, 0, 3}}, {4, {3, 2, 4, 5}},
-                                    {6, {2, 3, 1, 2, 3, 2}}, {6, {2, 1, 3, 2, 1, 17}}};
+  static const fm_shape shapes[] = {{0, {0}},
+                                    {1, {1}},
+                                    {1, {0}},
+                                    {1, {37}},
+                                    {2, {5, 7}},
+                                    {2, {3, 300}},
+                                    {2, {300, 3}},
+                                    {2, {0, 3}},
+                                    {2, {3, 0}},
+                                    {3, {4, 1, 9}},
+                                    {3, {2, 0, 3}},
+                                    {4, {3, 2, 4, 5}},
+                                    {6, {2, 3, 1, 2, 3, 2}},
+                                    {6, {2, 1, 3, 2, 1, 17}}};
   for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
     for (int axes = 0; axes < 1 << shapes[k].nd; axes++) {
       fm_shape small = shapes[k];
@@ -360,8 +380,8 @@ static void test_cast(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_unary),  TEST(test_binary),   TEST(test_reductions),    TEST(test_accuracy),
-      TEST(test_matmul), TEST(test_softmax),  TEST(test_matmul_stacks), TEST(test_bad_broadcast),
-      TEST(test_moving), TEST(test_gather),   TEST(test_cast),          TEST(test_max_of_nan)};
+      TEST(test_unary),  TEST(test_binary),  TEST(test_reductions),    TEST(test_accuracy),
+      TEST(test_matmul), TEST(test_softmax), TEST(test_matmul_stacks), TEST(test_bad_broadcast),
+      TEST(test_moving), TEST(test_gather),  TEST(test_cast),          TEST(test_max_of_nan)};
   return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }

@@ -64,7 +64,8 @@ end
 
 for seed, kl in ipairs { 0.10, 0.14 } do
   for _, method in ipairs { "lsd", "psd-m" } do
-    fake_run("board", method .. "-seed" .. seed, { method = method, seed = seed, batch = 64, eta = 0.75 }, kl)
+    fake_run("board", method .. "-seed" .. seed,
+      { method = method, seed = seed, batch = 64, eta = 0.75 }, kl)
     for _, eta in ipairs { 0.25, 0.75 } do
       for _, stop in ipairs { "convex", "none" } do
         fake_run("grid", ("%s-eta=%g-stop=%s-seed%d"):format(method, eta, stop, seed),

@@ -1,6 +1,6 @@
---- Judging sampled images against the images of their data set, see flowmap.image_metrics: Frechet
--- and kernel distance in the features of our own classifier, sliced Wasserstein distance of patches,
--- and, where the user has Inception's weights, FID.
+--- Judging sampled images against the images of their data set, see flowmap.image_metrics:
+-- Frechet and kernel distance in the features of our own classifier, sliced Wasserstein distance of
+-- patches, and, where the user has Inception's weights, FID.
 -- @module flowmap.judges.images
 
 local fm = require "flowmap"
