@@ -70,8 +70,8 @@ checkerboard.settings = {
 --   all of them so, on Shortcut's dyadic grid, was worse at $N = 1$, $2$ and $4$ than half, and the
 --   last step more often than the others cost more at many steps than it gained at $N = 2$ and $4$.
 --   LSD gained at $N = 1$ in a short run, but diverged so in a long one. ESD, whose losses need
---   parts of steps (`half_parts`), gained a little there and lost at $N = 8$ and $16$. PSD-U was not
---   tried apart from PSD-M.
+--   parts of steps (`half_parts`), gained a little there and lost at $N = 8$ and $16$. PSD-U was
+--   not tried apart from PSD-M.
 -- - What is left of the KL sits at the edges: of a run of PSD-M with 24,000 steps, nine tenths at
 --   $N = 1$ and all at $N = 16$ came from the outermost cells of the squares, 1/32 wide, which held
 --   half to two thirds of their mass. Only more updates were seen to sharpen them.
@@ -86,14 +86,13 @@ checkerboard.settings = {
 -- `full`**; the [ablations](#ablations) compare both. `smoke` only shows that everything works.
 
 local OWN = {
-  ["psd-m"] = { off_weight = 10 }, ["psd-u"] = { off_weight = 10 },
+  ["psd-m"] = { off_weight = 10, times = "half_steps" },
+  ["psd-u"] = { off_weight = 10, times = "half_steps" },
   esd = { stop = "convex", off_weight = 10 },
 }
 
 local LONG = {
-  ["psd-m"] = { off_weight = 10, times = "half_steps" },
-  ["psd-u"] = { off_weight = 10, times = "half_steps" },
-  lsd = { steps = 250000 }, esd = OWN.esd,
+  ["psd-m"] = OWN["psd-m"], ["psd-u"] = OWN["psd-u"], esd = OWN.esd, lsd = { steps = 250000 },
 }
 
 checkerboard.profiles = {
