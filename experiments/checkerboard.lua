@@ -69,7 +69,8 @@ checkerboard.settings = {
 --   (`times = "half_steps"`): much better at $N = 1$ to $4$, about the same at many steps. Drawing
 --   all of them so, on Shortcut's dyadic grid, was worse at $N = 1$, $2$ and $4$ than half, and the
 --   last step more often than the others cost more at many steps than it gained at $N = 2$ and $4$.
---   LSD gained at $N = 1$ in a short run, but diverged so in a long one. ESD, whose losses need parts of steps (`half_parts`), gained a little
+--   LSD gained at $N = 1$ in a short run, but diverged so in a long one. ESD, whose losses need
+--   parts of steps (`half_parts`), gained a little
 --   there and lost at $N = 8$ and $16$. PSD-U was not tried apart from PSD-M.
 -- - What is left of the KL sits at the edges: of a run of PSD-M with 24,000 steps, nine tenths at
 --   $N = 1$ and all at $N = 16$ came from the outermost cells of the squares, 1/32 wide, which held
