@@ -384,6 +384,15 @@ local function listed(set, path, file)
   return table.concat(texts, " or ")
 end
 
+--- The manifest's name of the data: its title, which runs of before images did not have.
+-- @treturn string a field of the manifest
+function Set:title_field()
+  for _, run in ipairs(self.runs) do
+    if not follow(run.manifest, "dataset.title") then return "dataset.name" end
+  end
+  return "dataset.title"
+end
+
 --- Where the set's numbers come from, in one sentence; every part is required.
 -- @treturn string
 function Set:provenance()
@@ -396,7 +405,7 @@ function Set:provenance()
     "diagonal fraction " .. listed(self, "eta", "config"),
     "checkpoint rule: " .. listed(self, "checkpoint_rule"),
     "EMA " .. listed(self, "ema"),
-    ("data %s (%s)"):format(listed(self, "dataset.title"),
+    ("data %s (%s)"):format(listed(self, self:title_field()),
       listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
     "instruction set " .. listed(self, "isa"),
     "revision " .. listed(self, "revision"),
