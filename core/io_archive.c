@@ -153,7 +153,7 @@ static fm_err open_archive(fm_source *s) {
   archive_read_support_filter_xz(s->archive);
   archive_read_support_filter_zstd(s->archive);
   archive_read_support_format_tar(s->archive);
-  archive_read_support_format_zip(s->archive);
+  archive_read_support_format_zip_seekable(s->archive); /* the streaming one misses a lost end */
   archive_read_set_options(s->archive, "tar:read_concatenated_archives");
   int code;
   if (is_gzip(s->path)) {
