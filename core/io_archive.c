@@ -2,8 +2,8 @@
 ** io_archive.c - folders and archives as one kind of list. Archives are listed in a first pass and
 ** read in a second one: places in the pack follow from the names, not from the archive's order.
 **
-** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is read
-** to its very end, because only there a compressed stream's checksum is met.
+** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is
+** read to its very end, because only there a compressed stream's checksum is met.
 */
 #define _XOPEN_SOURCE 700
 #include "io_archive.h"

@@ -1,6 +1,6 @@
 /*
-** io_fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen libraries
-** it would make every start of the program 7 ms slower.
+** io_fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen
+** libraries it would make every start of the program 7 ms slower.
 */
 #include "io_fetch.h"
 

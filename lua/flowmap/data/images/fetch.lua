@@ -12,7 +12,8 @@ local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
 --- Download.
 -- @tparam string url
 -- @tparam string path
--- @tparam[opt] string sha256 expected; without it the hash is only told
+-- @tparam[opt] string sha256 expected; without it the hash is only told. A file with another one is
+--   kept under another name: it may be good, and the site's a new edition
 function M.run(url, path, sha256)
   local part = path .. ".part"
   local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
@@ -23,8 +24,10 @@ function M.run(url, path, sha256)
   end)
   local found = fm.sha256_file(part)
   if sha256 and found ~= sha256 then
-    os.remove(part)
-    errors.data("%s has the SHA-256 %s, expected %s; it is removed", url, found, sha256)
+    local kept = path .. ".unexpected"
+    os.rename(part, kept)
+    errors.data("%s has the SHA-256 %s, expected %s; it is kept as %s, and flowmap data import "
+      .. "takes it if you trust it", url, found, sha256, kept)
   end
   local ok, message = os.rename(part, path)
   if not ok then errors.data("cannot rename %s: %s", part, message) end
