@@ -130,6 +130,7 @@ fm_err fm_fetch(fm_ctx *ctx, const char *url, const char *path, fm_fetch_fn fn, 
     err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   } else {
     err = download(&a, url, &t);
+    if (err && lseek(t.fd, 0, SEEK_END) == 0) unlink(path); /* nothing to go on from */
     if (close(t.fd) != 0 && !err)
       err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   }

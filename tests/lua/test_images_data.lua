@@ -218,10 +218,15 @@ t.test("a file that is fetched is continued, compared with its hash, and kept if
     fetch("file://" .. from, to, fm.sha256_file(from))
     t.eq(read(to) == read(from), true)
     os.remove(to)
+    write(to .. ".part", ("x"):rep(1000)) -- of something else
+    fetch("file://" .. from, to, fm.sha256_file(from))
+    t.eq(read(to) == read(from), true)
+    os.remove(to)
     t.raises(function() fetch("file://" .. from, to, ("0"):rep(64)) end, "expected 0000")
     t.eq(exists(to), false)
     t.eq(read(to .. ".unexpected") == read(from), true)
     t.raises(function() fetch("file://" .. root .. "/none", to) end, "cannot download")
+    t.eq(exists(to .. ".part"), false)
   end)
 
 os.execute("rm -r " .. root)

@@ -3,11 +3,23 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
+local files = require "flowmap.files"
 local Notice = require "flowmap.data.images.notice"
 
 local M = {}
 
 local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
+
+-- Download, after what is in `part`; returns the hash of the whole.
+local function get(url, part)
+  local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
+  fm.fetch(url, part, function(now, total)
+    notice.total = total > 0 and total or nil
+    notice:update(now)
+    return not fm.interrupted()
+  end)
+  return fm.sha256_file(part)
+end
 
 --- Download.
 -- @tparam string url
@@ -16,13 +28,12 @@ local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
 --   kept under another name: it may be good, and the site's a new edition
 function M.run(url, path, sha256)
   local part = path .. ".part"
-  local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
-  fm.fetch(url, part, function(now, total)
-    notice.total = total > 0 and total or nil
-    notice:update(now)
-    return not fm.interrupted()
-  end)
-  local found = fm.sha256_file(part)
+  local continued = files.exists(part)
+  local found = get(url, part)
+  if sha256 and found ~= sha256 and continued then -- the part was of something else
+    os.remove(part)
+    found = get(url, part)
+  end
   if sha256 and found ~= sha256 then
     local kept = path .. ".unexpected"
     os.rename(part, kept)
