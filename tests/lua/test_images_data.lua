@@ -80,6 +80,13 @@ local packed = root .. "/data/afhq.images"
 
 assert(lfs.mkdir(root) and lfs.mkdir(root .. "/data") and lfs.mkdir(root .. "/cache"))
 
+t.test("counting parameters neither looks for data nor draws any", function()
+  local celeba = lfs.currentdir() .. "/experiments/celeba.lua"
+  t.eq(works("params " .. celeba .. " --profile paper"), "124264485\n")
+  holds(root .. "/data", {})
+  holds(root .. "/cache", {})
+end)
+
 t.test("a folder with classes is imported, listed and verified", function()
   make_folder(root .. "/animals", 4)
   t.eq(works("data import afhq animals"):match "(15 images[^\n]*) in AFHQ's form", "15 images")
