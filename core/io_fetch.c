@@ -48,7 +48,8 @@ static fm_err load(fm_ctx *ctx, api *a) {
       find(a->library, "curl_easy_strerror", &a->text))
     return FM_OK;
   if (a->library) dlclose(a->library);
-  return fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");
+  fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");
+  return FM_EDATA;
 }
 
 static size_t receive(char *bytes, size_t one, size_t n, void *arg) {
