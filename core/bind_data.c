@@ -186,8 +186,9 @@ static int source_assign(lua_State *L) {
   source_box *b = check_source(L, 1);
   fm_ctx *ctx = bind_ctx(L);
   const int64_t n = fm_source_count(b->s);
-  if (b->place == NULL && !(b->place = fm_alloc(ctx, (size_t)n * sizeof *b->place))) bind_raise(L);
-  if (b->label == NULL && !(b->label = fm_alloc(ctx, (size_t)n))) bind_raise(L);
+  if (b->place == NULL && !(b->place = fm_alloc(ctx, (size_t)n * sizeof *b->place)))
+    return bind_raise(L);
+  if (b->label == NULL && !(b->label = fm_alloc(ctx, (size_t)n))) return bind_raise(L);
   for (int64_t k = 0; k < n; k++) {
     lua_geti(L, 2, k + 1);
     lua_geti(L, 3, k + 1);

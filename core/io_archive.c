@@ -2,8 +2,8 @@
 ** io_archive.c - folders and archives as one kind of list. Archives are listed in a first pass and
 ** read in a second one: places in the pack follow from the names, not from the archive's order.
 **
-** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is read
-** to its very end, because only there a compressed stream's checksum is met.
+** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is
+** read to its very end, because only there a compressed stream's checksum is met.
 */
 #define _XOPEN_SOURCE 700
 #include "io_archive.h"
@@ -153,7 +153,7 @@ static fm_err open_archive(fm_source *s) {
   archive_read_support_filter_xz(s->archive);
   archive_read_support_filter_zstd(s->archive);
   archive_read_support_format_tar(s->archive);
-  archive_read_support_format_zip(s->archive);
+  archive_read_support_format_zip_seekable(s->archive); /* the streaming one misses a lost end */
   archive_read_set_options(s->archive, "tar:read_concatenated_archives");
   int code;
   if (is_gzip(s->path)) {

@@ -1,7 +1,7 @@
 /*
 ** io_archive.h - where images come from: a folder, or an archive (zip, tar and their compressions)
-** that libarchive reads, as a list of files that is walked front to back. Nothing is ever unpacked to
-** the disk. Private to core/io_*.c and bind_data.c.
+** that libarchive reads, as a list of files that is walked front to back. Nothing is ever unpacked
+** to the disk. Private to core/io_*.c and bind_data.c.
 */
 #ifndef FM_IO_ARCHIVE_H
 #define FM_IO_ARCHIVE_H
@@ -23,8 +23,8 @@ int64_t fm_source_count(const fm_source *s);
 const char *fm_source_name(const fm_source *s, int64_t k); /* inside the source, '/' between */
 
 /*
-** The next file of the walk that `wanted` (a byte per file) does not leave out: FM_OK with its number,
-** or -1 at the end. The first call starts the walk.
+** The next file of the walk that `wanted` (a byte per file) does not leave out: FM_OK with its
+** number, or -1 at the end. The first call starts the walk.
 */
 fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k);
 /* Up to n bytes of that file; *got = 0 at its end. */

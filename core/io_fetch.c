@@ -1,6 +1,6 @@
 /*
-** io_fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen libraries
-** it would make every start of the program 7 ms slower.
+** io_fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen
+** libraries it would make every start of the program 7 ms slower.
 */
 #include "io_fetch.h"
 
@@ -48,7 +48,8 @@ static fm_err load(fm_ctx *ctx, api *a) {
       find(a->library, "curl_easy_strerror", &a->text))
     return FM_OK;
   if (a->library) dlclose(a->library);
-  return fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");
+  fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");
+  return FM_EDATA;
 }
 
 static size_t receive(char *bytes, size_t one, size_t n, void *arg) {
@@ -130,6 +131,7 @@ fm_err fm_fetch(fm_ctx *ctx, const char *url, const char *path, fm_fetch_fn fn, 
     err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   } else {
     err = download(&a, url, &t);
+    if (err && lseek(t.fd, 0, SEEK_END) == 0) unlink(path); /* nothing to go on from */
     if (close(t.fd) != 0 && !err)
       err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   }

@@ -21,8 +21,10 @@ static fm_err take(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, fm_ima
   char why[128];
   snprintf(why, sizeof why, "%llu x %llu pixels found, expected 1 to %d a side and at most %d",
            (unsigned long long)w, (unsigned long long)h, FM_IMAGE_SIDE, FM_IMAGE_PIXELS);
-  if (h < 1 || w < 1 || h > FM_IMAGE_SIDE || w > FM_IMAGE_SIDE || h * w > FM_IMAGE_PIXELS)
-    return damaged(ctx, name, why);
+  if (h < 1 || w < 1 || h > FM_IMAGE_SIDE || w > FM_IMAGE_SIDE || h * w > FM_IMAGE_PIXELS) {
+    damaged(ctx, name, why);
+    return FM_EDATA;
+  }
   *out = (fm_image){(int64_t)h, (int64_t)w, fm_alloc(ctx, (size_t)(h * w * 3))};
   return out->rgb ? FM_OK : FM_ENOMEM;
 }
@@ -253,7 +255,7 @@ static void png_flush_nothing(png_structp s) { (void)s; }
 static uint8_t level(const fm_tensor *t, int64_t k) {
   double x = fm_tensor_get(t, k);
   if (t->dtype != FM_U8) x = 127.5 * (x + 1);
-  return !(x > 0) ? 0 : x >= 255 ? 255 : (uint8_t)(x + 0.5);
+  return !(x > 0) ? 0 : x >= 255 ? 255 : (uint8_t)lround(x);
 }
 
 static void png_emit(png *p, const fm_tensor *t, uint8_t *row) {

@@ -3,8 +3,8 @@
 ** Private to core/io_*.c and bind_data.c.
 **
 ** PNG: greyscale, palette and 16-bit pictures are converted, interlaced ones read, transparent ones
-** laid on white. JPEG: greyscale is converted; CMYK and 12-bit ones are refused. Colour profiles and
-** gamma are ignored, as data sets usually do.
+** laid on white. JPEG: greyscale is converted; CMYK and 12-bit ones are refused. Colour profiles
+** and gamma are ignored, as data sets usually do.
 */
 #ifndef FM_IO_IMAGE_H
 #define FM_IO_IMAGE_H

@@ -71,16 +71,16 @@ static void decode(void *arg, int k) {
   const char *name = fm_source_name(b->source, p->file);
   fm_image m;
   if ((b->err[k] = fm_image_decode(b->ctx, name, p->bytes, p->n, &m)) != FM_OK) return;
+  const size_t size = 3 * (size_t)b->side * (size_t)b->side;
   const int64_t least = m.h < m.w ? m.h : m.w, side = b->plan->crop ? b->plan->crop : least;
   b->err[k] = check_size(b, name, &m, side);
-  if (b->err[k] == FM_OK)
-    fm_image_fit(&m, side, side, b->side, b->pixels + (size_t)k * (size_t)(3 * b->side * b->side));
+  if (b->err[k] == FM_OK) fm_image_fit(&m, side, side, b->side, b->pixels + (size_t)k * size);
   fm_image_free(b->ctx, &m);
 }
 
 static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *wanted) {
   fm_err err = FM_OK;
-  const size_t size = (size_t)(3 * b->side * b->side);
+  const size_t size = 3 * (size_t)b->side * (size_t)b->side;
   for (size_t bytes = 0; b->n < BATCH && bytes < BATCH_BYTES && !err; b->n++) {
     picture *one = &b->picture[b->n];
     err = fm_source_next(s, wanted, &one->file);
@@ -118,17 +118,19 @@ static fm_err take_records(fm_pack *p, fm_source *s, const fm_intake *plan, int6
     size_t got;
     fm_err err = fm_source_read(s, record, (size_t)(n * RECORD), &got);
     if (err) return err;
+    const int64_t whole = at + (int64_t)got / RECORD;
     if (got != (size_t)(n * RECORD))
       return fm_fail(ctx, FM_EDATA,
                      "'%s': %lld records and %lld bytes found, expected %lld records "
                      "of %d bytes",
-                     name, (long long)(at + (int64_t)got / RECORD), (long long)(got % RECORD),
-                     (long long)plan->records, RECORD);
+                     name, (long long)whole, (long long)(got % RECORD), (long long)plan->records,
+                     RECORD);
     for (int64_t k = 0; k < n; k++) {
       unpack(record + k * RECORD, rgb + k * 3072, &label[k]);
+      const int64_t number = at + k + 1;
       if (label[k] > 9)
         return fm_fail(ctx, FM_EDATA, "'%s': label %d found in record %lld, expected 0 to 9", name,
-                       label[k], (long long)(at + k + 1));
+                       label[k], (long long)number);
     }
     if ((err = fm_pack_put(p, plan->place[file] + at, n, rgb, label)) != FM_OK) return err;
     at += n;
@@ -166,7 +168,7 @@ static fm_err take(fm_pack *p, fm_source *s, const fm_intake *plan, const uint8_
   if (b == NULL) return FM_ENOMEM;
   memset(b, 0, sizeof *b);
   b->ctx = ctx, b->source = s, b->plan = plan, b->side = (int)p->info.height;
-  const size_t bytes = (size_t)(BATCH * 3 * b->side * b->side);
+  const size_t bytes = BATCH * 3 * (size_t)b->side * (size_t)b->side;
   fm_err err = (b->pixels = fm_alloc(ctx, bytes)) ? take_pictures(p, s, b, wanted) : FM_ENOMEM;
   *files = b->n;
   for (int k = 0; k < BATCH; k++)

@@ -112,13 +112,13 @@ fm_err fm_pack_put(fm_pack *p, int64_t at, int64_t n, const uint8_t *pixels, con
   const int64_t size = image_bytes(&p->info);
   if (at < 0 || n < 0 || at > p->info.count - n)
     return fm_fail(p->out.ctx, FM_EUSAGE,
-                   "packed images: places %lld to %lld found, but there are "
-                   "%lld",
-                   (long long)at, (long long)(at + n - 1), (long long)p->info.count);
+                   "packed images: %lld places from %lld on found, but there are %lld",
+                   (long long)n, (long long)at, (long long)p->info.count);
   for (int64_t k = 0; k < n; k++) {
+    const int64_t number = at + k + 1;
     if (p->done[at + k])
       return fm_fail(p->out.ctx, FM_EDATA, "packed images: image %lld comes twice",
-                     (long long)(at + k + 1));
+                     (long long)number);
     p->done[at + k] = 1;
     p->left--;
     if (!p->info.classes) continue;
@@ -218,13 +218,13 @@ static fm_err read_labels(const fm_in *in, const fm_pack_info *i, int64_t first,
 fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, fm_tensor **table,
                    fm_tensor **labels) {
   fm_in in;
-  fm_pack_info i;
+  fm_pack_info i = {0};
   *table = *labels = NULL;
   fm_err err = open_header(&in, ctx, path, &i);
   if (err) return err;
   if (first < 0 || n < 0 || first > i.count - n) {
-    err = fm_fail(ctx, FM_EUSAGE, "'%.400s' has %lld images, images %lld to %lld asked for", path,
-                  (long long)i.count, (long long)first + 1, (long long)(first + n));
+    err = fm_fail(ctx, FM_EUSAGE, "'%.400s' has %lld images, %lld from image %lld on asked for",
+                  path, (long long)i.count, (long long)n, (long long)first);
   } else {
     const size_t size = (size_t)file_bytes(&i);
     char *map = mmap(NULL, size, PROT_READ, MAP_SHARED, in.fd, 0);

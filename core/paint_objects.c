@@ -1,6 +1,6 @@
 /*
-** paint_objects.c - the stand-in for CIFAR-10: ten kinds of things, 32 x 32, in random colours, light,
-** place, size and pose, before random backgrounds.
+** paint_objects.c - the stand-in for CIFAR-10: ten kinds of things, 32 x 32, in random colours,
+** light, place, size and pose, before random backgrounds.
 */
 #include "paint.h"
 

@@ -17,7 +17,7 @@ local function draw_data(job, shared, b)
   if not shared.data then return job.set.sample(b) end
   local index = fm.reshape(fm.floor(job.count * b:uniform({ 1 }, "index")), { b.n })
   local labels = shared.labels and fm.gather(shared.labels, index)
-  if job.set.table then return data.images(job.set, shared.data, index), labels end
+  if job.set.shape then return data.images(job.set, shared.data, index), labels end
   return fm.gather(shared.data, fm.cast(index, shared.data.dtype)), labels
 end
 

@@ -26,11 +26,20 @@ local function check_classes(cfg, set)
   end
 end
 
---- The parts that a run's settings name, without parameters or optimiser.
+-- The images of a job, as bytes, all or the first of them. They are looked for, imported or drawn
+-- now: only training needs them.
+local function open_images(job)
+  local cfg, set = job.cfg, job.set
+  check_classes(cfg, set)
+  job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
+  job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
+end
+
+--- The parts that a run's settings name, without parameters or optimiser, and without images.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @treturn table job { experiment =, cfg = with shape, dim and sigma, set =, loss =, net =,
---   data = a table of samples or nil, count = its length, labels = theirs or nil }
+--   data = a table of samples or nil, count = its length }
 function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
   for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
@@ -38,15 +47,12 @@ function M.parts(experiment, cfg)
   local set = data.reduced(data.find(cfg.data, experiment.data), cfg.resolution)
   job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
   cfg = job.cfg
-  check_classes(cfg, set)
-  if set.table then -- images: as bytes, all or the first of them
-    job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
-    job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
-  elseif cfg.dataset_size > 0 then -- the same draw for every seed of the training
+  if not set.shape then check_classes(cfg, set) end
+  if not set.shape and cfg.dataset_size > 0 then -- the same draw for every seed of the training
     job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
   end
   if cfg.sigma == 0 then
-    job.cfg.sigma = job.data and not set.table and data.sd(job.data) or set.sd
+    job.cfg.sigma = job.data and data.sd(job.data) or set.sd
   end
   job.cfg.shape = set.shape or { set.dim } -- of a sample
   job.cfg.dim = 1                          -- the number of its values
@@ -98,9 +104,11 @@ end
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam[opt] table saved a loaded checkpoint to continue
--- @treturn table job with params, opt, program, shared, done = steps taken, wall_s
+-- @treturn table job with params, opt, program, shared, done = steps taken, wall_s, and where there
+--   are images data, count and labels
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
+  if job.set.shape then open_images(job) end
   job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
     or job.net.init(nets.rng(cfg.seed, cfg.dtype))

@@ -1,5 +1,5 @@
---- AFHQ v2 (Choi et al. 2020): faces of cats, dogs and wild animals, 512 x 512, averaged to 64 x 64.
--- As in the paper all 15,803 images are trained on, those of the test folders, too.
+--- AFHQ v2 (Choi et al. 2020): faces of cats, dogs and wild animals, 512 x 512, averaged to
+-- 64 x 64. As in the paper all 15,803 images are trained on, those of the test folders, too.
 -- @module flowmap.data.afhq
 
 local images = require "flowmap.data.images"

@@ -19,6 +19,7 @@ return images.set {
     if plan.count == 60000 and plan.train == 50000 and #plan.classes == 10 then
       return "CIFAR-10", false, plan.train
     end
-    return ("%d images in CIFAR-10's form (not CIFAR-10)"):format(plan.count), "stand-in", plan.train
+    return ("%d images in CIFAR-10's form (not CIFAR-10)"):format(plan.count), "stand-in",
+      plan.train
   end,
 }

@@ -74,11 +74,13 @@ function M.fetch(args)
   local set = find(args.name)
   local folder = places.output()
   if not set.url then
-    errors.data("%s cannot be downloaded by a program: %s in %s; then run flowmap data import %s %s",
-      set.official, set.by_hand, folder, set.name, folder .. "/" .. set.file)
+    errors.data("%s cannot be downloaded by a program: %s in %s; then run flowmap data import %s "
+      .. "%s", set.official, set.by_hand, folder, set.name, folder .. "/" .. set.file)
   end
   local path = folder .. "/" .. set.file
-  if not files.exists(path) then
+  if files.exists(path) then
+    io.stderr:write(path, " is there already; without it a new one would be downloaded\n")
+  else
     require("flowmap.data.images.fetch").run(set.url, path, set.sha256)
   end
   M.import { name = args.name, path = path }

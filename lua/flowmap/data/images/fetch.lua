@@ -3,28 +3,42 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
+local files = require "flowmap.files"
 local Notice = require "flowmap.data.images.notice"
 
 local M = {}
 
 local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
 
---- Download.
--- @tparam string url
--- @tparam string path
--- @tparam[opt] string sha256 expected; without it the hash is only told
-function M.run(url, path, sha256)
-  local part = path .. ".part"
+-- Download, after what is in `part`; returns the hash of the whole.
+local function get(url, part)
   local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
   fm.fetch(url, part, function(now, total)
     notice.total = total > 0 and total or nil
     notice:update(now)
     return not fm.interrupted()
   end)
-  local found = fm.sha256_file(part)
-  if sha256 and found ~= sha256 then
+  return fm.sha256_file(part)
+end
+
+--- Download.
+-- @tparam string url
+-- @tparam string path
+-- @tparam[opt] string sha256 expected; without it the hash is only told. A file with another one is
+--   kept under another name: it may be good, and the site's a new edition
+function M.run(url, path, sha256)
+  local part = path .. ".part"
+  local continued = files.exists(part)
+  local found = get(url, part)
+  if sha256 and found ~= sha256 and continued then -- the part was of something else
     os.remove(part)
-    errors.data("%s has the SHA-256 %s, expected %s; it is removed", url, found, sha256)
+    found = get(url, part)
+  end
+  if sha256 and found ~= sha256 then
+    local kept = path .. ".unexpected"
+    os.rename(part, kept)
+    errors.data("%s has the SHA-256 %s, expected %s; it is kept as %s, and flowmap data import "
+      .. "takes it if you trust it", url, found, sha256, kept)
   end
   local ok, message = os.rename(part, path)
   if not ok then errors.data("cannot rename %s: %s", part, message) end

@@ -52,7 +52,7 @@ function M.run(set, path, folder)
     shape = { set.size, set.size, 3 }, classes = #plan.classes, text = json.encode {
       title = plan.title, standin = plan.standin, classes = plan.classes, source = shown(path),
       source_sha256 = source_hash(path) } })
-  local done, files_taken = 0, nil
+  local done, files_taken = 0
   local per_file = plan.take and plan.take.records or 1
   notice.total = plan.count
   repeat
