@@ -307,6 +307,11 @@ static void test_archives(void **state) {
       assert_int_equal(access(out, F_OK), err ? -1 : 0);
       unlink(out);
     }
+    if (kind == 2) { /* another checksum at the very end, behind all images */
+      b.b[b.n - 6] ^= 1;
+      dump(path, b.b, b.n);
+      assert_sentence(import(path, out));
+    }
     assert_int_equal(list(false), 1); /* no temporary is left */
   }
   assert_true(refused >= 100);
