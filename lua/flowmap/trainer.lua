@@ -26,9 +26,10 @@ local function check_classes(cfg, set)
   end
 end
 
--- The images of a job, as bytes, all or the first of them. They are looked for, imported or drawn
--- now: only training needs them.
-local function open_images(job)
+--- Give a job its images, as bytes, all or the first of them: data, labels, count. They are looked
+-- for, imported or drawn now: only training needs them.
+-- @tparam table job what `parts` returned, of a data set of images
+function M.open_images(job)
   local cfg, set = job.cfg, job.set
   check_classes(cfg, set)
   job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
@@ -108,7 +109,7 @@ end
 --   are images data, count and labels
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
-  if job.set.shape then open_images(job) end
+  if job.set.shape then M.open_images(job) end
   job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
     or job.net.init(nets.rng(cfg.seed, cfg.dtype))

@@ -378,6 +378,7 @@ t.test("a table of bytes: images and their labels are gathered together, as numb
           { a.x1.shape[1] }) * 127.5 + 127.5 + a.labels / 10
       end
       local job = trainer.parts(own, cfg)
+      trainer.open_images(job)
       job.net.weight = nil
       local shared = { params = awake(job), data = job.data, labels = job.labels }
       local loss = step.program(job, shared):run { shared = shared, batch = 64, seed = 3 }.rows.loss
@@ -393,7 +394,7 @@ t.test("a table of bytes: images and their labels are gathered together, as numb
   end)
 
 t.test("classes that the data do not have are refused", function()
-  t.raises(function() trainer.parts(painting, resolve { classes = 4 }) end,
+  t.raises(function() trainer.new(painting, resolve { classes = 4 }) end,
     "classes is 4, but the data set 'stripes' has 3 classes")
 end)
 
