@@ -5,6 +5,7 @@
 --       methods = { "lsd", "psd-m" },            -- what `reproduce` compares
 --       settings = { data = "checkerboard" },    -- for all profiles, see flowmap.settings
 --       profiles = { laptop = { steps = 1000,    -- on top of them
+--         methods = { "lsd" },                   -- optional: those that fit its time
 --         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
 --       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
 --       seeds = 2,                               -- optional: how many by default
@@ -64,9 +65,12 @@ function M.load(path)
   return it
 end
 
+-- Keys of a profile that are no settings.
+local NO_SETTING = { by_method = true, methods = true }
+
 local function apply(cfg, values, where, own)
   for _, key in ipairs(tree.keys(values)) do
-    if key ~= "by_method" then cfg[key] = settings.check(key, values[key], where, own) end
+    if not NO_SETTING[key] then cfg[key] = settings.check(key, values[key], where, own) end
   end
 end
 
@@ -156,15 +160,16 @@ function M.run_dir(cfg, set)
   return M.root(cfg.experiment, profile) .. "/" .. M.run_name(cfg, set)
 end
 
---- All runs of an experiment: methods x grid x seeds.
+--- All runs of an experiment: methods (a profile's own, if it has some) x grid x seeds.
 -- @tparam table it an experiment
 -- @tparam string profile
 -- @tparam {integer,...} seeds
 -- @treturn {table,...} runs { experiment =, cfg =, set =, dir = }
 function M.runs(it, profile, seeds)
   local out = {}
+  local methods = (it.profiles[profile] or {}).methods or it.methods
   for _, seed in ipairs(seeds) do
-    for _, method in ipairs(it.methods) do
+    for _, method in ipairs(methods) do
       for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
         local want = { profile = profile, method = method, seed = seed, point = point }
         local cfg = M.resolve(it, want)

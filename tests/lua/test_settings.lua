@@ -22,12 +22,21 @@ t.test("the paper profile is the reference configuration", function()
 end)
 
 t.test("every profile of every experiment resolves, for every method", function()
-  for _, name in ipairs { "checkerboard", "ablations", "template" } do
+  for _, name in ipairs { "checkerboard", "ablations", "template", "cifar10", "celeba", "afhq" } do
     local it = experiment.load("experiments/" .. name .. ".lua")
     for profile in pairs(it.profiles) do
       t.eq(#experiment.runs(it, profile, { 1 }) > 0, true, name .. " " .. profile)
     end
   end
+end)
+
+t.test("a profile may have methods of its own", function()
+  local it = { name = "own", path = "own.lua", methods = { "lsd", "psd-m", "esd" },
+    profiles = { laptop = { methods = { "psd-m" } }, smoke = {} } }
+  local runs = experiment.runs(it, "laptop", { 1 })
+  t.eq({ #runs, runs[1].cfg.method }, { 1, "psd-m" })
+  t.eq(#experiment.runs(it, "smoke", { 1 }), 3)
+  t.raises(function() experiment.runs(it, "lapdog", { 1 }) end, "profile")
 end)
 
 t.test("ablations: methods x stops x fractions x data", function()
