@@ -29,14 +29,4 @@ function M.rate(step, cfg)
   return rate
 end
 
---- The weight of the off-diagonal term in a step: from `off_weight` to `off_weight_end`
--- geometrically, for the map can only be as good as the velocity that it is learned from.
--- @tparam integer step counted from 0
--- @tparam table cfg settings off_weight, off_weight_end (0: constant), steps
--- @treturn number
-function M.off_weight(step, cfg)
-  if cfg.off_weight_end == 0 then return cfg.off_weight end
-  return cfg.off_weight * (cfg.off_weight_end / cfg.off_weight) ^ (step / cfg.steps)
-end
-
 return M

@@ -113,8 +113,7 @@ end
 --- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their
 -- weights, `diagonal` and `off`; per row: `loss`, which tells where a number stopped being finite.
 -- @tparam table job see flowmap.trainer
--- @tparam table shared { params =; optional: data =, labels =, teacher =, off_weight = where it
--- changes from step to step }
+-- @tparam table shared { params =; optional: data =, labels =, teacher = }
 -- @treturn program
 function M.program(job, shared)
   return fm.program(function(input, b)
@@ -124,7 +123,7 @@ function M.program(job, shared)
     local function objective(params)
       diagonal, off, bare = M.losses(job, params, it, nd, n)
       if not off then return fm.sum(diagonal) end
-      local weighted = (input.off_weight or job.cfg.off_weight) * fm.sum(off)
+      local weighted = job.cfg.off_weight * fm.sum(off)
       return diagonal and fm.sum(diagonal) + weighted or weighted
     end
     local _, grads = fm.value_and_grad(objective)(input.params)

@@ -93,14 +93,6 @@ function M.load(path, average)
   return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, shapes(job))
 end
 
--- A weight that changes from step to step is an input of the step's program.
-local function set_off_weight(job)
-  local cfg = job.cfg
-  if (cfg.off_weight_end or 0) > 0 then
-    job.shared.off_weight = fm.full({}, schedule.off_weight(job.done, cfg), cfg.dtype)
-  end
-end
-
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
@@ -124,7 +116,6 @@ function M.new(experiment, cfg, saved)
     local of, params = M.load(cfg.teacher)
     job.teacher_net, job.shared.teacher = of.net, params
   end
-  set_off_weight(job)
   job.program = step_program.program(job, job.shared)
   return job
 end
@@ -176,7 +167,6 @@ end
 -- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
-  set_off_weight(job)
   local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }

@@ -3,7 +3,7 @@
 local t = require "harness"
 local fm = require "flowmap"
 
-local experiment, trainer, files, schedule = fm.experiment, fm.trainer, fm.files, fm.schedule
+local experiment, trainer, files = fm.experiment, fm.trainer, fm.files
 
 local board = experiment.load "experiments/checkerboard.lua"
 
@@ -237,33 +237,6 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
     for _, N in ipairs { 1, 2, 4, 8, 16 } do t.near(count[N] / n, part, 0.006, name .. N) end
     t.near(long / n, name == "half_steps" and 0.1 or 0.1 * 2 / 3, 0.006, name .. " long")
   end
-end)
-
-t.test("the input scale multiplies x alone", function()
-  local function v(scale, x)
-    local cfg = resolve(with { input_scale = scale })
-    local job = trainer.new(board, cfg)
-    local s = fm.tensor({ { 0.2 } }, "float32")
-    return job.net.v(job.params, s, s, fm.tensor({ { x, -x } }, "float32")):flat()
-  end
-  local one, two = v(1, 0.6), v(2, 0.3)
-  for i = 1, 2 do t.near(one[i], two[i], 1e-6) end
-end)
-
-t.test("a changing off-diagonal weight is the constant one at its steps", function()
-  local weight = schedule.off_weight
-  local cfg = { off_weight = 2, off_weight_end = 32, steps = 4 }
-  for step, w in pairs { [0] = 2, [1] = 4, [3] = 16 } do t.near(weight(step, cfg), w, 1e-12) end
-  t.eq(weight(3, { off_weight = 2, off_weight_end = 0, steps = 4 }), 2)
-  local function norms(set)
-    local job, out = trainer.new(board, resolve(with(set))), {}
-    for k = 1, 2 do out[k] = trainer.step(job).norm end
-    return out
-  end
-  -- the first step has the first weight; the second one has another
-  local constant, ramp = norms { off_weight = 2 }, norms { off_weight = 2, off_weight_end = 200 }
-  t.near(ramp[1], constant[1], 1e-6 * constant[1])
-  t.eq(math.abs(ramp[2] - constant[2]) > 1e-4 * constant[2], true)
 end)
 
 t.test("samplers: N steps of an exact map are exact, Heun converges", function()

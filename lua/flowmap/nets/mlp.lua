@@ -8,8 +8,6 @@
 --
 -- `features` = F > 0 appends sin and cos of (pi/2) k x, k = 1..F, to h_0: a network of limited
 -- width then finds edges sooner. The period of k = 1 is 4, twice the side of [-1,1]^2.
---
--- `input_scale` multiplies x / sigma, to the same end: GELU layers then start with steeper slopes.
 -- @module flowmap.nets.mlp
 
 local fm = require "flowmap"
@@ -22,7 +20,7 @@ end
 
 local function input(s, t, x, cfg)
   local n = x.shape[1]
-  local parts = { time(s, n, cfg), time(t, n, cfg), x / (cfg.sigma / (cfg.input_scale or 1)) }
+  local parts = { time(s, n, cfg), time(t, n, cfg), x / cfg.sigma }
   for k = 1, cfg.features do
     local phase = x * (math.pi / 2 * k)
     parts[#parts + 1] = fm.sin(phase)
