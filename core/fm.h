@@ -252,7 +252,7 @@ typedef struct fm_stats {
   double moved;                /* bytes read and written by the steps, per batch */
   size_t arena;                /* bytes per worker */
   size_t lanes;                /* bytes of partial sums */
-  size_t once;                 /* bytes of the prologue's and epilogue's values and memory */
+  size_t once;                 /* bytes of the values that the prologue makes */
   double ms_optimise, ms_plan; /* time spent preparing */
 } fm_stats;
 fm_stats fm_exe_stats(const fm_exe *e);

@@ -100,8 +100,8 @@ static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes
     size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
     if ((phase->plan[k] = fm_plan_new(p, passes, true)) == NULL) return FM_ENOMEM;
     phase->n = k + 1;
-    phase->size[k] = phase->plan[k]->arena + phase->plan[k]->scratch + pointers;
-    if ((phase->memory[k] = fm_alloc(e->ctx, phase->size[k])) == NULL) return FM_ENOMEM;
+    size_t size = phase->plan[k]->arena + phase->plan[k]->scratch + pointers;
+    if (size > e->part_size) e->part_size = size;
   }
   return FM_OK;
 }
@@ -120,7 +120,7 @@ static fm_err make_plans(fm_exe *e, int passes) {
     if (e->plan[k]->arena > e->arena) e->arena = e->plan[k]->arena;
     if (e->plan[k]->scratch > e->scratch) e->scratch = e->plan[k]->scratch;
   }
-  e->memory_size =
+  e->body_size =
       e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
   return err;
 }
@@ -204,11 +204,8 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   return NULL;
 }
 
-static void free_phase(fm_exe *e, fm_phase *phase) {
-  for (int k = 0; k < phase->n; k++) {
-    fm_free(e->ctx, phase->memory[k], phase->size[k]);
-    fm_plan_free(phase->plan[k]);
-  }
+static void free_phase(fm_phase *phase) {
+  for (int k = 0; k < phase->n; k++) fm_plan_free(phase->plan[k]);
 }
 
 static void free_lanes(fm_exe *e) {
@@ -226,8 +223,8 @@ void fm_exe_free(fm_exe *e) {
   for (int k = 0; e->value && k < e->h.nvalue; k++)
     fm_free(e->ctx, e->value[k], fm_sig_bytes(&e->h.value[k]));
   fm_free(e->ctx, e->value, (size_t)e->h.nvalue * sizeof *e->value);
-  free_phase(e, &e->pro);
-  free_phase(e, &e->epi);
+  free_phase(&e->pro);
+  free_phase(&e->epi);
   for (int k = 0; k < e->nplan; k++) fm_plan_free(e->plan[k]);
   fm_free(e->ctx, e->plan, (size_t)e->nprog * sizeof *e->plan);
   fm_hoisted_free(&e->h);

@@ -10,12 +10,9 @@ typedef struct fm_port { /* an input or output of the first program */
   bool cut; /* along its first axis: a rows input, a stacked output */
 } fm_port;
 
-/* The prologue or the epilogue: independent plans, each with its memory. */
-typedef struct fm_phase {
+typedef struct fm_phase { /* the prologue or the epilogue: independent plans */
   int n;
   fm_plan *plan[FM_PARTS];
-  char *memory[FM_PARTS];
-  size_t size[FM_PARTS]; /* arena, scratch, pointers to inputs and outputs */
 } fm_phase;
 
 struct fm_exe {
@@ -30,8 +27,9 @@ struct fm_exe {
   int64_t *row0;
   int traced;
   double ms_optimise;
-  size_t arena, scratch, memory_size; /* per worker; behind both, pointers to inputs and outputs */
-  char **memory;                      /* per worker, nworker of them */
+  size_t arena, scratch;        /* of a body: the largest */
+  size_t body_size, part_size;  /* arena, scratch, pointers to inputs and outputs: the largest */
+  char **memory;                /* per worker, nworker of them; for one phase after the other */
   void **lane;                        /* nlane x outputs of a body; see lane_of */
   int *borrow; /* per output of a body: the job's output that serves as its lane 1, or -1 */
 };

@@ -14,7 +14,7 @@ static void add_plan(fm_stats *s, const fm_plan *plan) {
 }
 
 fm_stats fm_exe_stats(const fm_exe *e) {
-  fm_stats s = {.traced = e->traced, .executed = e->plan[0]->nstep, .arena = e->arena + e->scratch};
+  fm_stats s = {.traced = e->traced, .executed = e->plan[0]->nstep, .arena = e->body_size};
   const fm_phase *phase[2] = {&e->pro, &e->epi};
   for (int m = 0; m < e->nmicro; m++) add_plan(&s, e->plan[e->which[m]]);
   for (int i = 0; i < 2; i++)
@@ -22,8 +22,8 @@ fm_stats fm_exe_stats(const fm_exe *e) {
       add_plan(&s, phase[i]->plan[k]);
       s.executed += phase[i]->plan[k]->nstep;
       s.ms_plan += phase[i]->plan[k]->ms_plan;
-      s.once += phase[i]->size[k];
     }
+  if (e->part_size > s.arena) s.arena = e->part_size;
   for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
   const fm_prog *p = e->plan[0]->p;
   for (int k = 0; k < e->nlane * e->h.nout; k++)

@@ -11,15 +11,20 @@
 
 /* ------------------------------------------------------------------ memory */
 
+/* Workers beyond the lanes help in prologue and epilogue only. */
+static size_t memory_size(const fm_exe *e, int worker) {
+  return worker < e->nlane && e->body_size > e->part_size ? e->body_size : e->part_size;
+}
+
 void fm_exe_free_memory(fm_exe *e) {
   for (int k = 0; k < e->nworker; k++)
-    if (e->memory) fm_free(e->ctx, e->memory[k], e->memory_size);
+    if (e->memory) fm_free(e->ctx, e->memory[k], memory_size(e, k));
   fm_free(e->ctx, e->memory, (size_t)e->nworker * sizeof *e->memory);
   e->memory = NULL;
   e->nworker = 0;
 }
 
-/* An arena for each worker; the number of threads may have changed since the last run. */
+/* Memory for each worker; the number of threads may have changed since the last run. */
 static fm_err make_memory(fm_exe *e, int n) {
   if (e->nworker == n) return FM_OK;
   fm_exe_free_memory(e);
@@ -28,7 +33,7 @@ static fm_err make_memory(fm_exe *e, int n) {
   memset(e->memory, 0, (size_t)n * sizeof *e->memory);
   e->nworker = n;
   for (int k = 0; k < n; k++)
-    if ((e->memory[k] = fm_alloc(e->ctx, e->memory_size)) == NULL) {
+    if ((e->memory[k] = fm_alloc(e->ctx, memory_size(e, k))) == NULL) {
       fm_exe_free_memory(e); /* a later run starts anew */
       return FM_ENOMEM;
     }
@@ -77,6 +82,7 @@ typedef struct race { /* what the workers of one run share */
   pthread_cond_t freed;   /* a lane may be taken again */
   int next[FM_MAX_LANES]; /* next micro-batch of each lane */
   bool busy[FM_MAX_LANES];
+  int part; /* next part of the phase */
   const fm_times *times;
 } race;
 
@@ -129,12 +135,12 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   run_steps(plan, &f, r->times && e->which[micro] == 0 ? r->times->body : NULL);
 }
 
+typedef void (*part_runner)(race *r, int part, char *memory);
+
 /* Part k of the prologue: shared inputs -> values. */
-static void run_prologue(void *arg, int k) {
-  race *r = arg;
+static void run_prologue(race *r, int k, char *memory) {
   fm_exe *e = r->e;
   const fm_plan *plan = e->pro.plan[k];
-  char *memory = e->pro.memory[k];
   void **in = (void **)(memory + plan->arena + plan->scratch), **out = in + plan->p->nin;
   for (int i = 0; i < e->nin; i++) in[i] = r->job->in[i]->data;
   for (int i = 0; i < plan->p->nout; i++) out[i] = e->value[e->h.prologue.output[k][i]];
@@ -144,11 +150,9 @@ static void run_prologue(void *arg, int k) {
 }
 
 /* Part k of the epilogue: shared inputs, values, sums -> outputs of the job. */
-static void run_epilogue(void *arg, int k) {
-  race *r = arg;
+static void run_epilogue(race *r, int k, char *memory) {
   fm_exe *e = r->e;
   const fm_plan *plan = e->epi.plan[k];
-  char *memory = e->epi.memory[k];
   void **in = (void **)(memory + plan->arena + plan->scratch), **out = in + plan->p->nin;
   int n = 0;
   for (int i = 0; i < e->nin; i++) in[n++] = r->job->in[i]->data;
@@ -232,25 +236,44 @@ static void add_all_lanes(race *r) {
   if (e->nlane > 1) fm_parallel(e->ctx, (int)((total + CHUNK - 1) / CHUNK), add_lanes, r);
 }
 
-/* Tasks 0 .. n-1, on one thread if they are timed. */
-static void run_phase(race *r, int n, void (*fn)(void *arg, int task)) {
-  if (!r->times) fm_parallel(r->e->ctx, n, fn, r);
-  for (int k = 0; r->times && k < n; k++) fn(r, k);
+/* Parts of a phase, as long as there are some. */
+static void run_parts(race *r, const fm_phase *phase, part_runner run, char *memory) {
+  for (;;) {
+    pthread_mutex_lock(&r->lock);
+    int k = r->part++;
+    pthread_mutex_unlock(&r->lock);
+    if (k >= phase->n) break;
+    run(r, k, memory);
+  }
+}
+
+static void work_prologue(void *arg, int worker) {
+  race *r = arg;
+  run_parts(r, &r->e->pro, run_prologue, r->e->memory[worker]);
+}
+
+static void work_epilogue(void *arg, int worker) {
+  race *r = arg;
+  run_parts(r, &r->e->epi, run_epilogue, r->e->memory[worker]);
 }
 
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times) {
   fm_err err = check_job(e, job);
-  if (workers > e->nlane) workers = e->nlane;
+  int most = e->nlane;
+  if (e->pro.n > most) most = e->pro.n;
+  if (e->epi.n > most) most = e->epi.n;
+  if (workers > most) workers = most;
   if (err == FM_OK) err = make_memory(e, workers);
   if (err != FM_OK) return err;
   race r = {.e = e, .job = job, .times = times};
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.freed, NULL);
   for (int k = 0; k < e->nlane; k++) r.next[k] = k;
-  run_phase(&r, e->pro.n, run_prologue);
-  fm_parallel(e->ctx, workers, work, &r);
+  fm_parallel(e->ctx, workers, work_prologue, &r);
+  fm_parallel(e->ctx, workers < e->nlane ? workers : e->nlane, work, &r);
   add_all_lanes(&r);
-  run_phase(&r, e->epi.n, run_epilogue);
+  r.part = 0;
+  fm_parallel(e->ctx, workers, work_epilogue, &r);
   pthread_cond_destroy(&r.freed);
   pthread_mutex_destroy(&r.lock);
   return FM_OK;
