@@ -150,13 +150,26 @@ local function key_of(panels, width)
   end, tall
 end
 
--- 1, 2, 5, 10, ... inside a range: gnuplot labels decades only, too few for a narrow range.
+-- A value on an axis: powers of ten as such where their digits would be many.
+local function tic(value, decade)
+  if math.abs(decade) < 4 then return ("%g"):format(value) end
+  return ("'10^{%d}' %g"):format(decade, value)
+end
+
+-- 1, 2, 5, 10, ... inside a range: gnuplot labels decades only, too few for a narrow range. A wide
+-- one has its decades, a very wide one some of them.
 local function log_tics(range)
   local tics = {}
-  for decade = math.floor(math.log(range[1], 10)), math.floor(math.log(range[2], 10)) do
+  local low, high = math.log(range[1], 10), math.log(range[2], 10)
+  local wide = high - low > 2.5
+  local apart = math.max(1, math.ceil((high - low) / 7))
+  for decade = math.floor(low), math.floor(high) do
     for _, digit in ipairs { 1, 2, 5 } do
       local v = digit * 10.0 ^ decade
-      if v >= range[1] and v <= range[2] then tics[#tics + 1] = ("%g"):format(v) end
+      local shown = not wide or (digit == 1 and decade % apart == 0)
+      if shown and v >= range[1] and v <= range[2] then
+        tics[#tics + 1] = wide and tic(v, decade) or ("%g"):format(v)
+      end
     end
   end
   return table.concat(tics, ", ")

@@ -3,6 +3,7 @@
 local t = require "harness"
 local figure = require "flowmap.figure"
 local files = require "flowmap.files"
+local gnuplot = require "flowmap.gnuplot"
 local json = require "flowmap.json"
 local render = require "flowmap.render"
 local results = require "flowmap.results"
@@ -207,6 +208,23 @@ t.test("a density counts points where they are", function()
   if not data then return end
   local row = ("1 0 "):rep(10):sub(1, -2)
   t.eq(data:sub(1, 7 + #row), "# data\n" .. row)
+end)
+
+t.test("a wide logarithmic axis has few labels, a narrow one 1, 2, 5", function()
+  if not has "gnuplot" then return end
+  local function tics(low, high)
+    local rows = { { 0, low }, { 1, high } }
+    local paths = gnuplot.panels(root, "axis", { columns = 1, width = 200, height = 200,
+      panels = { { ylog = true, yrange = { low, high }, series = { { kind = "line", rows = rows,
+        label = "all", key = "all", colour = 1 } } } } })
+    for _, path in ipairs(paths) do
+      if path:find "%.gp$" then return results.read_file(path):match "set ytics %(([^\n]*)%)\n" end
+    end
+  end
+  t.eq(tics(0.9, 21), "1, 2, 5, 10, 20")
+  t.eq(tics(0.00005, 30), "'10^{-4}' 0.0001, 0.001, 0.01, 0.1, 1, 10")
+  t.eq(tics(1e-9, 1e9), "'10^{-9}' 1e-09, '10^{-6}' 1e-06, 0.001, 1, 1000, '10^{6}' 1e+06, "
+    .. "'10^{9}' 1e+09")
 end)
 
 t.test("unknown render kinds are named", function()
