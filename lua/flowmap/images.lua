@@ -20,6 +20,20 @@ M.settings = {
   ema = { 0.9999, 0.999 }, eval_ema = 1, nfe = { 1, 2, 4, 8, 16 },
 }
 
+--- Profiles of another experiment, with some settings changed.
+-- @tparam table profiles
+-- @tparam table own settings that differ, by profile
+-- @treturn table
+function M.with(profiles, own)
+  local out = {}
+  for name, settings in pairs(profiles) do
+    out[name] = {}
+    for key, value in pairs(settings) do out[name][key] = value end
+    for key, value in pairs(own[name] or {}) do out[name][key] = value end
+  end
+  return out
+end
+
 -- Each distance in a table with its best checkpoint, and in a figure.
 local function distance(metric, head, format, title)
   return { kind = "compare", name = metric, metric = metric, title = title, format = format,
