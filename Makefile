@@ -149,7 +149,7 @@ bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)
 	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \
 	  echo "== $$b"; env $(LUA_ENV) $$b; done
 
-asan: ## C tests, gradcheck and a smoke run under AddressSanitizer and UBSan
+asan: ## C tests, gradcheck and smoke runs under AddressSanitizer and UBSan
 	@$(MAKE) run-asan B=build/asan PROGRAM=build/asan/flowmap \
 	  CFLAGS='-O1 -g' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all \
 	  -fno-omit-frame-pointer'
@@ -158,7 +158,8 @@ run-asan: $(PROGRAM) $(C_TESTS)
 	@ln -sfn ../../lua $B/lua
 	@tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck'
 	rm -rf $B/smoke
-	./$(PROGRAM) run experiments/checkerboard.lua --profile smoke --out $B/smoke
+	for e in checkerboard cifar10; do \
+	  ./$(PROGRAM) run experiments/$$e.lua --profile smoke --out $B/smoke/$$e || exit; done
 
 # Each linter is used when it is installed.
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)

@@ -14,7 +14,8 @@ local tree = require "flowmap.tree"
 local M = {}
 
 --- The paper's experiments, in its order.
-M.experiments = { "experiments/checkerboard.lua", "experiments/ablations.lua" }
+M.experiments = { "experiments/checkerboard.lua", "experiments/ablations.lua",
+  "experiments/cifar10.lua", "experiments/celeba.lua", "experiments/afhq.lua" }
 
 local function say(...)
   io.stdout:write(string.format(...), "\n")
