@@ -37,14 +37,17 @@ cifar10.profiles = {
     ema = { 0.9 }, nfe = { 1, 2 }, eval_samples = 256, checkpoints = 2,
   },
   laptop = {
-    model_channels = 16, mult = { 1, 2, 2 }, num_blocks = 1, attention = {}, dropout = 0,
-    batch = 32, micro = 8, steps = 2000, lr = 1e-2, schedule = "linear", log_every = 20,
-    ema = { 0.995 }, eval_samples = 1000, checkpoints = 2,
+    methods = { "lsd", "psd-m" }, patch = 2,
+    model_channels = 32, mult = { 1, 2, 2 }, num_blocks = 1, attention = {}, dropout = 0,
+    batch = 16, micro = 8, steps = 10000, lr = 5e-2, b2 = 0.99, schedule = "linear",
+    log_every = 50, ema = { 0.999 }, eval_samples = 1000, checkpoints = 2,
   },
   long = {
-    model_channels = 32, mult = { 2, 2, 2 }, num_blocks = 2, dropout = 0,
-    batch = 64, micro = 8, steps = 6000, lr = 1e-2, schedule = "linear", log_every = 50,
-    ema = { 0.998 }, eval_samples = 5000, checkpoints = 4,
+    methods = { "lsd", "psd-m" }, patch = 2,
+    model_channels = 32, mult = { 1, 2, 2 }, num_blocks = 1, attention = {}, dropout = 0,
+    batch = 16, micro = 8, steps = 40000, lr = 3e-2, b2 = 0.99, schedule = "linear",
+    log_every = 100, ema = { 0.9995 }, eval_samples = 5000, checkpoints = 2,
+    by_method = { lsd = { eta = 0.9 } },
   },
   paper = {
     model_channels = 128, mult = { 2, 2, 2 }, num_blocks = 4, dropout = 0.13,
