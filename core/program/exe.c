@@ -169,7 +169,7 @@ static void borrow_outputs(fm_exe *e) {
 static fm_err make_lanes(fm_exe *e) {
   e->nlane = count_lanes(e);
   int nout = e->h.nout;
-  size_t n = (size_t)(e->nlane * nout);
+  size_t n = (size_t)e->nlane * (size_t)nout;
   e->lane = fm_alloc(e->ctx, n * sizeof *e->lane);
   e->borrow = fm_alloc(e->ctx, (size_t)nout * sizeof *e->borrow);
   if (e->lane == NULL) return FM_ENOMEM;

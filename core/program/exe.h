@@ -27,10 +27,10 @@ struct fm_exe {
   int64_t *row0;
   int traced;
   double ms_optimise;
-  size_t arena, scratch;        /* of a body: the largest */
-  size_t body_size, part_size;  /* arena, scratch, pointers to inputs and outputs: the largest */
-  char **memory;                /* per worker, nworker of them; for one phase after the other */
-  void **lane;                        /* nlane x outputs of a body; see lane_of */
+  size_t arena, scratch;       /* of a body: the largest */
+  size_t body_size, part_size; /* arena, scratch, pointers to inputs and outputs: the largest */
+  char **memory;               /* per worker, nworker of them; for one phase after the other */
+  void **lane;                 /* nlane x outputs of a body; see lane_of */
   int *borrow; /* per output of a body: the job's output that serves as its lane 1, or -1 */
 };
 

@@ -131,7 +131,7 @@ static void count(tally *t, const char *kind, double ms, double flops, double by
 
 /* One line per step, of which `times` were measured; ms: of all of them together. */
 static void list_steps(text *out, tally *t, const fm_plan *plan, const double *ms, int times) {
-  for (int k = 0; k < plan->nstep; k++) {
+  for (int k = 0; ms && k < plan->nstep; k++) {
     const fm_step *s = &plan->step[k];
     char name[NAME] = "", shape[96];
     const fm_shape *sh = s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape

@@ -67,10 +67,13 @@ static uint64_t hash_of(const fm_node *n, const fm_val *in) {
   return mix(h, in, (size_t)n->nin * sizeof *in);
 }
 
+/* Bytes, not values: attributes that differ in the sign of a zero are different. */
+static bool equal(const void *a, const void *b, size_t n) { return n == 0 || memcmp(a, b, n) == 0; }
+
 static bool same(const fm_prog *p, fm_val v, const fm_node *n, const fm_val *in) {
   const fm_node *m = &p->node[v];
-  return m->op == n->op && m->nin == n->nin && memcmp(&m->attr, &n->attr, sizeof n->attr) == 0 &&
-         (n->nin == 0 || memcmp(fm_ins(p, v), in, (size_t)n->nin * sizeof *in) == 0);
+  return m->op == n->op && m->nin == n->nin && equal(&m->attr, &n->attr, sizeof n->attr) &&
+         equal(fm_ins(p, v), in, (size_t)n->nin * sizeof *in);
 }
 
 /* The place of an equal node, or the free place where it would go. */
@@ -103,7 +106,7 @@ static bool rehash(fm_prog *p) {
 
 static fm_val append(fm_prog *p, const fm_node *node, const fm_val *in) {
   if (!GROW(p, node, cap, p->n)) return FM_NONE;
-  for (int k = 0; k < node->nin; k++) {
+  for (int k = 0; in && k < node->nin; k++) {
     if (!GROW(p, args, argcap, p->nargs + k)) return FM_NONE;
     p->args[p->nargs + k] = in[k];
   }
