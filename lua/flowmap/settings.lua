@@ -123,7 +123,7 @@ function fit(value, default)
   elseif math.type(default) == "float" then
     return type(value) == "number" and value + 0.0 or nil
   end
-  return type(value) == type(default) and value or nil
+  if type(value) == type(default) then return value end
 end
 
 --- Check one setting.

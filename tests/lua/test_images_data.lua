@@ -236,5 +236,14 @@ t.test("a file that is fetched is continued, compared with its hash, and kept if
     t.eq(exists(to .. ".part"), false)
   end)
 
+t.test("an interrupted download says so with the code of what can be continued", function()
+  local fetch = require("flowmap.data.images.fetch").run
+  local interrupted = fm.interrupted
+  fm.interrupted = function() return true end
+  local ok, e = pcall(fetch, "file://" .. root .. "/a.tar.gz", root .. "/later")
+  fm.interrupted = interrupted
+  t.eq({ ok, e.code, exists(root .. "/later") }, { false, "interrupted", false })
+end)
+
 os.execute("rm -r " .. root)
 t.done()

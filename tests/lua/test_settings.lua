@@ -60,6 +60,13 @@ t.test("--set is typed", function()
   t.eq(math.type(cfg.width), "integer")
 end)
 
+t.test("an experiment's own setting may be a truth value", function()
+  t.eq(settings.check("quiet", false, "own", { quiet = true }), false)
+  t.eq(settings.check("quiet", true, "own", { quiet = false }), true)
+  t.raises(function() settings.check("quiet", 1, "own", { quiet = true }) end,
+    "own: quiet must be a boolean such as true, found 1")
+end)
+
 t.test("bad settings are sentences", function()
   local function set(key, value) return function() resolve { set = { [key] = value } } end end
   t.raises(set("widht", 3), "%-%-set: unknown setting 'widht'; did you mean width%?")

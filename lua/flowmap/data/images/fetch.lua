@@ -13,11 +13,17 @@ local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
 -- Download, after what is in `part`; returns the hash of the whole.
 local function get(url, part)
   local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
-  fm.fetch(url, part, function(now, total)
+  fm.watch_signals()
+  local ok, message = pcall(fm.fetch, url, part, function(now, total)
     notice.total = total > 0 and total or nil
     notice:update(now)
     return not fm.interrupted()
   end)
+  if fm.interrupted() then
+    errors.raise("interrupted", "interrupted; what has come is in %s, the same command continues",
+      part)
+  end
+  if not ok then error(message, 0) end
   return fm.sha256_file(part)
 end
 
