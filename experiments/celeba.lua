@@ -18,27 +18,25 @@ local celeba = {
 --
 -- `paper`: 124.3 million parameters, 204.8 million images, wide matrix products in bfloat16; its
 -- $3 \times 3$ convolutions stay in float32, where Winograd's method makes them as fast as bfloat16
--- would the direct one, and more precise. `laptop` and `long` train at $32 \times 32$ (`resolution`),
--- with the small network and the many large steps of [CIFAR-10](#cifar-10): $64 \times 64$ with squares of
--- $4 \times 4$ pixels for one took as long and was far worse (`paper/exploration-images.csv`).
+-- would the direct one, and more precise. `laptop` and `long` train at $32 \times 32$
+-- (`resolution`), with the small network and the many large steps of [CIFAR-10](#cifar-10).
 
 celeba.profiles = {
   smoke = {
-    resolution = 32, patch = 2, model_channels = 4, mult = { 1, 1 }, num_blocks = 1, attention = {},
+    resolution = 32, model_channels = 4, mult = { 1, 1 }, num_blocks = 1, attention = {},
     batch = 8, micro = 4, steps = 6, lr = 1e-2, schedule = "linear", log_every = 2,
     ema = { 0.9 }, nfe = { 1, 2 }, eval_samples = 256,
   },
   laptop = {
-    methods = { "lsd", "psd-m" }, resolution = 32, patch = 2,
-    model_channels = 32, mult = { 1, 2, 2 }, num_blocks = 1, attention = {},
-    batch = 16, micro = 8, steps = 8000, lr = 5e-2, b2 = 0.99, schedule = "linear",
+    methods = { "lsd", "psd-m" }, resolution = 32,
+    model_channels = 16, mult = { 1, 2, 4 }, num_blocks = 1, attention = {},
+    batch = 16, micro = 8, steps = 5000, lr = 5e-2, b2 = 0.99, schedule = "linear",
     log_every = 50, ema = { 0.999 }, eval_samples = 1000, checkpoints = 2,
   },
   long = {
-    resolution = 32, patch = 2,
-    model_channels = 64, mult = { 1, 2, 2 }, num_blocks = 1, attention = {},
-    batch = 16, micro = 8, steps = 40000, lr = 3e-2, b2 = 0.99, schedule = "linear",
-    log_every = 100, ema = { 0.9995 }, eval_samples = 2000, checkpoints = 4,
+    model_channels = 16, mult = { 1, 2, 4, 8 }, num_blocks = 1, attention = {},
+    batch = 16, micro = 4, steps = 20000, lr = 3e-2, b2 = 0.99, schedule = "linear",
+    log_every = 100, ema = { 0.9995 }, eval_samples = 2000, checkpoints = 2,
   },
   paper = {
     model_channels = 128, mult = { 1, 2, 3, 4 }, num_blocks = 3, precision = "bfloat16",

@@ -133,22 +133,6 @@ function M.down(x) return fm.downsample(x) end
 --- Twice the resolution: each pixel fills a 2 x 2 square, (N, H, W, C) -> (N, 2H, 2W, C).
 function M.up(x) return fm.upsample(x) end
 
---- Squares of k x k pixels as channels, (N, H, W, C) -> (N, H/k, W/k, k k C).
-function M.to_patches(x, k)
-  if k == 1 then return x end
-  local N, H, W, C = table.unpack(x.shape)
-  local apart = fm.reshape(x, { N * H // k, k, W // k, k * C })
-  return fm.reshape(fm.transpose(apart, { 1, 3, 2, 4 }), { N, H // k, W // k, k * k * C })
-end
-
---- The inverse: (N, H, W, k k C) -> (N, k H, k W, C).
-function M.from_patches(x, k)
-  if k == 1 then return x end
-  local N, H, W, C = table.unpack(x.shape)
-  local apart = fm.reshape(x, { N * H, W, k, C // k })
-  return fm.reshape(fm.transpose(apart, { 1, 3, 2, 4 }), { N, k * H, k * W, C // (k * k) })
-end
-
 --- Masks of dropout for the layers of a network, in the order in which they ask: each call is a
 -- random stream of its own, keyed by seed, step and sample as all random numbers are.
 -- @tparam Batch b what a traced program knows of its micro-batch (flowmap.program)

@@ -57,7 +57,6 @@ M.list = {
   { "features", 0, at_least_0, "pairs of sines and cosines of each coordinate" },
   { "model_channels", 128, positive, "edm2: channels that `mult` multiplies" },
   { "mult", { 2, 2, 2 }, each(positive, 1), "edm2: channels of each level; the resolution halves" },
-  { "patch", 1, positive, "edm2: side of the square of pixels that is one pixel of the network" },
   { "num_blocks", 4, positive, "edm2: blocks of a level" },
   { "attention", { 16 }, each(positive), "edm2: resolutions with attention" },
   { "dropout", 0.0, below_1, "edm2: part of the values dropped in the diagonal term" },

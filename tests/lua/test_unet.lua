@@ -5,7 +5,6 @@ local t = require "harness"
 local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
-local nn = require "flowmap.nn"
 local step = require "flowmap.step"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -15,7 +14,7 @@ local here = arg[0]:match "^(.*)/lua/[^/]*$" or "tests"
 
 local function build(set)
   local cfg = { net = "edm2", shape = { 32, 32, 3 }, sigma = 0.5, model_channels = 8,
-    mult = { 1, 2 }, patch = 1, num_blocks = 1, attention = { 16 }, classes = 0 }
+    mult = { 1, 2 }, num_blocks = 1, attention = { 16 }, classes = 0 }
   for key, value in pairs(set) do cfg[key] = value end
   return nets.build(cfg), cfg
 end
@@ -108,24 +107,9 @@ t.test("averages follow renewed weights: e = d e' + (1-d) w*", function()
   t.near(opt:ema(2).out_gain:item(), 0.5 * params.out_gain:item(), 1e-15)
 end)
 
-t.test("patches: squares of pixels as channels, and back", function()
-  local x = fm.reshape(fm.arange(2 * 4 * 6 * 3, F64), { 2, 4, 6, 3 })
-  local y = nn.to_patches(x, 2)
-  t.eq(y.shape, { 2, 2, 3, 12 })
-  -- Image 2, patch (2, 3), its pixel (1, 2), colour 3: row 3, column 6 of the image.
-  t.eq(y:flat()[((1 * 2 + 1) * 3 + 2) * 12 + 1 * 3 + 3], x:flat()[((1 * 4 + 2) * 6 + 5) * 3 + 3])
-  t.eq(nn.from_patches(y, 2):flat(), x:flat())
-  local net = build { shape = square(8), patch = 2, attention = {} }
-  local params = net.init(nets.rng(1, F64))
-  params.out_gain = fm.tensor(1, F64)
-  local n = fm.full({ 3 }, 0.5, F64)
-  local z = fm.normal({ 3, 8, 8, 3 }, { seed = 1, stream = "x", dtype = F64 })
-  t.eq(net.v(params, n, n, z).shape, { 3, 8, 8, 3 })
-end)
-
 t.test("images of a wrong shape are refused", function()
   t.raises(function() build { shape = { 6, 6, 3 }, mult = { 1, 1, 1 } } end,
-    "side is a multiple of 4 %(3 levels, patch 1%); these data have the shape %(6, 6, 3%)")
+    "side is a multiple of 4 %(3 levels%); these data have the shape %(6, 6, 3%)")
   t.raises(function() build { shape = { 2 } } end, "square images")
 end)
 

@@ -7,9 +7,7 @@
 -- at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its loss.
 --
 -- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of
--- a level, `attention` the resolutions that have it, `classes` the labels (0: none). Not of the
--- reference, for small budgets: `patch`, the side of the squares of pixels that are one pixel of
--- the network, with their values as its channels (1: none).
+-- a level, `attention` the resolutions that have it, `classes` the labels (0: none).
 -- @module flowmap.nets.edm2
 
 local fm = require "flowmap"
@@ -129,11 +127,10 @@ local function embed(p, s, t, labels, cfg)
 end
 
 local function check(cfg)
-  local shape, factor = cfg.shape, cfg.patch << (#cfg.mult - 1)
+  local shape, factor = cfg.shape, 1 << (#cfg.mult - 1)
   if #shape ~= 3 or shape[1] ~= shape[2] or shape[1] % factor ~= 0 then
-    errors.usage("the net edm2 is for square images whose side is a multiple of %d (%d levels, "
-      .. "patch %d); these data have the shape (%s)", factor, #cfg.mult, cfg.patch,
-      table.concat(shape, ", "))
+    errors.usage("the net edm2 is for square images whose side is a multiple of %d (%d levels); "
+      .. "these data have the shape (%s)", factor, #cfg.mult, table.concat(shape, ", "))
   elseif cfg.model_channels * cfg.mult[1] % 2 ~= 0 then
     errors.usage("the net edm2: %d channels found at the first level, expected an even number",
       cfg.model_channels * cfg.mult[1])
@@ -144,8 +141,7 @@ end
 
 return function(cfg)
   check(cfg)
-  local patch = cfg.patch
-  local resolution, colours = cfg.shape[1] // patch, cfg.shape[3] * patch * patch
+  local resolution, colours = cfg.shape[1], cfg.shape[3]
   local encoder, decoder, channels = plan({ channels = colours, model_channels = cfg.model_channels,
     mult = cfg.mult, num_blocks = cfg.num_blocks, attention = cfg.attention }, resolution)
   local width, embedding = channels[1], math.max(table.unpack(channels))
@@ -176,8 +172,7 @@ return function(cfg)
     local labels, dropout = extra and extra.labels, extra and extra.dropout
     local e = embed(p, s, t, labels, cfg)
     local n = x.shape[1]
-    local pixels = nn.to_patches(x / cfg.sigma, patch)
-    local h = fm.concat({ pixels, fm.ones({ n, resolution, resolution, 1 }, x.dtype) }, 4)
+    local h = fm.concat({ x / cfg.sigma, fm.ones({ n, resolution, resolution, 1 }, x.dtype) }, 4)
     local skips = {}
     for k, b in ipairs(encoder) do
       h = k == 1 and nn.mp_conv(h, p.enc[b.name])
@@ -188,7 +183,7 @@ return function(cfg)
       if b.skip then h = nn.mp_cat(h, table.remove(skips)) end
       h = run_block(b, p.dec[b.name], h, e, true, dropout)
     end
-    return nn.from_patches(nn.mp_conv(h, p.out_conv, p.out_gain), patch) * cfg.sigma
+    return nn.mp_conv(h, p.out_conv, p.out_gain) * cfg.sigma
   end
 
   function net.weight(p, s, t)
