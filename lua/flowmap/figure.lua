@@ -164,7 +164,7 @@ local function binned(lines, field, count)
       local y = lines[i][field]
       if type(y) == "number" then sum, n, x = sum + y, n + 1, lines[i].samples end
     end
-    if n > 0 then rows[#rows + 1] = { x / 1e6, sum / n } end
+    if n > 0 then rows[#rows + 1] = { x, sum / n } end
   end
   return rows
 end
@@ -205,6 +205,19 @@ local function add_traces(panels, run, style, points)
   end
 end
 
+-- The samples of a panel, in millions or in thousands.
+local function count_in_units(panel)
+  local most = 0
+  for _, one in ipairs(panel.series) do
+    for _, row in ipairs(one.rows) do most = math.max(most, row[1]) end
+  end
+  local unit = most < 1e6 and 1e3 or 1e6
+  for _, one in ipairs(panel.series) do
+    for k, row in ipairs(one.rows) do one.rows[k] = { row[1] / unit, row[2] } end
+  end
+  panel.xlabel = unit == 1e3 and "samples seen (thousands)" or "samples seen (millions)"
+end
+
 --- Training traces: loss, off-diagonal term and gradient norm (before clipping) against samples
 -- seen, one colour per method, one line per seed.
 -- @tparam string dir
@@ -215,7 +228,7 @@ end
 function M.traces(dir, name, set, spec)
   local panels = {}
   for i, of in ipairs(trace_panels) do
-    panels[i] = { title = of.label, xlabel = "samples seen (millions)", series = {} }
+    panels[i] = { title = of.label, series = {} }
   end
   local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
   for k, method in ipairs(set:traced_methods()) do
@@ -226,6 +239,7 @@ function M.traces(dir, name, set, spec)
     end
   end
   for _, p in ipairs(panels) do
+    count_in_units(p)
     p.yrange = log_range(p.series)
     p.ylog = p.yrange ~= nil
   end

@@ -118,7 +118,7 @@ t.test("a run that diverged enters no number, but its trace and the step are sho
   t.eq(notes:match "Diverged: [^.]*", "Diverged: ESD, seed 1, at step 51 of 99")
   if not has "gnuplot" then return end
   local data = results.read_file(figure.traces(root .. "/diverged", "traces", board)[4])
-  t.eq(data:match "grad_norm: the last mean before[^\n]*\n([^\n]*)", "5e-05 1e+09")
+  t.eq(data:match "grad_norm: the last mean before[^\n]*\n([^\n]*)", "0.05 1e+09")
 end)
 
 t.test("what is missing is named", function()
