@@ -409,7 +409,7 @@ function Set:provenance()
       listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
     "instruction set " .. listed(self, "isa"),
     "revision " .. listed(self, "revision"),
-    ("%d runs, %.0f minutes in all"):format(#self.runs, wall / 60),
+    ("%d run%s, %.0f minutes in all"):format(#self.runs, #self.runs == 1 and "" or "s", wall / 60),
   }
   return table.concat(parts, "; ")
 end
