@@ -207,11 +207,12 @@ enum {
   FM_PASS_CSE = 8,
   FM_PASS_LOWER = 16, /* methods of convolutions chosen by shape */
   FM_PASS_HOIST = 32, /* what depends on no micro-batch is done once a run */
-  FM_PASS_ALL = 63
+  FM_PASS_RECOMPUTE = 64, /* of a large plan: cheap values are made anew, not kept */
+  FM_PASS_ALL = 127
 };
 /* Goes with the passes, but does change values: wide matrix products of float32 round operands
    to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
-enum { FM_BF16 = 256 };
+enum { FM_BF16 = 256, FM_RECOMPUTE_SMALL = 512 }; /* the latter: small plans, too */
 
 /* ------------------------------------------------------------------ execution */
 

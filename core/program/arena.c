@@ -63,6 +63,20 @@ static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
   placed[k] = *b;
 }
 
+/* The stage of the step at which most bytes are alive. */
+static int find_peak(const fm_layout *l, const fm_block *list, int n) {
+  const fm_plan *plan = l->plan;
+  size_t most = 0;
+  int at = 0;
+  for (int k = 0; k < plan->nstep; k++) {
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+      if (l->from[list[i].v] <= k && l->to[list[i].v] >= k) total += list[i].size;
+    if (total > most) most = total, at = k;
+  }
+  return plan->nstep ? (int)plan->step[at].order[0] : 0;
+}
+
 void fm_place(fm_layout *l, fm_block *list) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
@@ -72,6 +86,7 @@ void fm_place(fm_layout *l, fm_block *list) {
     if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->from[v] >= 0)
       list[n++] = (fm_block){room(l, v), 0, v};
   if (n > 0) qsort(list, (size_t)n, sizeof *list, by_room);
+  plan->peak = find_peak(l, list, n);
   for (int k = 0; k < n; k++) {
     fm_block *b = &list[k];
     put(l, b, list + n, k);

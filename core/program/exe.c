@@ -106,6 +106,21 @@ static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes
   return FM_OK;
 }
 
+/* An arena beyond which a second plan is made, in which cheap values are made anew. */
+#define LARGE_ARENA ((size_t)64 << 20)
+
+/* The plan of a body, which it takes over: the one of two that needs less memory. */
+static fm_plan *plan_body(fm_prog *body, int passes) {
+  fm_plan *plan = fm_plan_new(body, passes, false);
+  bool large = plan && (plan->arena > LARGE_ARENA || (passes & FM_RECOMPUTE_SMALL));
+  if (!large || !(passes & FM_PASS_RECOMPUTE)) return plan;
+  fm_prog *p = fm_recompute(plan->p, plan->peak);
+  fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
+  bool better = other && (other->arena < plan->arena || (passes & FM_RECOMPUTE_SMALL));
+  fm_plan_free(better || other == NULL ? plan : other);
+  return better || other == NULL ? other : plan;
+}
+
 static fm_err make_plans(fm_exe *e, int passes) {
   fm_err err = make_phase(e, &e->pro, &e->h.prologue, passes);
   if (err == FM_OK) err = make_phase(e, &e->epi, &e->h.epilogue, passes);
@@ -115,7 +130,7 @@ static fm_err make_plans(fm_exe *e, int passes) {
   for (int k = 0; k < e->nprog && err == FM_OK; k++) {
     fm_prog *body = e->h.body[k];
     e->h.body[k] = NULL;
-    if ((e->plan[k] = fm_plan_new(body, passes, false)) == NULL) return FM_ENOMEM;
+    if ((e->plan[k] = plan_body(body, passes)) == NULL) return FM_ENOMEM;
     e->nplan++;
     if (e->plan[k]->arena > e->arena) e->arena = e->plan[k]->arena;
     if (e->plan[k]->scratch > e->scratch) e->scratch = e->plan[k]->scratch;

@@ -91,8 +91,10 @@ static void add_orders(builder *b, fm_micro *m, fm_val v) {
   m->order[(int)m->f[0]] = m->dst;
   for (int k = b->at; k < b->n; k++) {
     fm_val u = b->member[k];
-    if (u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0))
-      m->order[(int)p->node[u].attr.f[0]] = target(b, u);
+    bool same = u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0);
+    if (!same || b->slot_of[u] >= 0) continue;
+    int *order = &m->order[(int)p->node[u].attr.f[0]];
+    if (*order < 0) *order = target(b, u); /* else an equal value, made once more: later */
   }
 }
 

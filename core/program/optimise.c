@@ -14,7 +14,7 @@ void fm_live(const fm_prog *p, bool *live) {
     for (int k = 0; live[v] && k < p->node[v].nin; k++) live[fm_ins(p, v)[k]] = true;
 }
 
-static bool heavy(const fm_op *op) {
+bool fm_opens_stage(const fm_op *op) {
   return !(op->flags & (FM_ELEMENTWISE | FM_LEAF)) && op != &fm_op_broadcast;
 }
 
@@ -30,7 +30,7 @@ void fm_stages(const fm_prog *p, int *stage) {
       int s = stage[fm_ins(p, v)[k]];
       stage[v] = s > stage[v] ? s : stage[v];
     }
-    stage[v] += heavy(p->node[v].op);
+    stage[v] += fm_opens_stage(p->node[v].op);
   }
 }
 

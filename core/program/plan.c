@@ -260,6 +260,21 @@ static void delay(const fm_prog *p, fm_grouping *g, int *first) {
   }
 }
 
+/* What is made anew for the readers of a late pass belongs to the stage of the first of them. */
+static void set_late(const fm_prog *p, fm_grouping *g, int *first) {
+  for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
+  for (fm_val v = p->n - 1; v >= 0; v--) {
+    const fm_op *op = p->node[v].op;
+    if (!g->live[v]) continue;
+    if (p->node[v].late && first[v] != INT_MAX) g->stage[v] = first[v];
+    int need = g->stage[v] - fm_opens_stage(op);
+    for (int k = 0; k < p->node[v].nin; k++) {
+      fm_val a = fm_ins(p, v)[k];
+      first[a] = need < first[a] ? need : first[a];
+    }
+  }
+}
+
 /* ------------------------------------------------------------------ making a plan */
 
 static fm_err arrange(fm_plan *plan, const fm_grouping *g) {
@@ -297,6 +312,7 @@ static fm_err make(fm_plan *plan, int passes) {
     g.live = (bool *)(g.from + n), g.virt = g.live + n, g.stored = g.virt + n;
     fm_live(plan->p, g.live);
     fm_stages(plan->p, g.stage);
+    set_late(plan->p, &g, g.group);
     count_uses(plan->p, &g);
     find_groups(plan, &g, key);
     delay(plan->p, &g, (int *)key); /* the keys have done their work */

@@ -97,6 +97,7 @@ typedef struct fm_plan {
   fm_fused *fused;
   fm_loc *loc; /* per value of p */
   size_t arena, scratch;
+  int peak; /* the stage at which most bytes of the arena are in use */
   bool in_place; /* outputs are made where they are wanted: none of them may be an input as well */
   double ms_plan;
   bool bf16; /* see FM_BF16 */
@@ -105,6 +106,8 @@ typedef struct fm_plan {
 /* Of an optimised program, which it takes over, whatever happens; NULL on failure. */
 fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place);
 void fm_plan_free(fm_plan *plan);
+/* The program in which cheap values read after stage `at` are made anew; NULL on failure. */
+fm_prog *fm_recompute(const fm_prog *p, int at);
 void fm_step_run(const fm_step *s, const fm_frame *f);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
 double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */

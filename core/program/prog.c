@@ -117,7 +117,7 @@ static fm_val append(fm_prog *p, const fm_node *node, const fm_val *in) {
 }
 
 fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr) {
-  fm_node node = {op, {FM_F32, {0, {0}}}, {{0}, {0}}, nin, 0};
+  fm_node node = {op, {FM_F32, {0, {0}}}, {{0}, {0}}, false, nin, 0};
   fm_sig few[4] = {{FM_F32, {0, {0}}}}, *sig = few;
   if (p->err != FM_OK) return FM_NONE;
   if (attr) node.attr = *attr;

@@ -10,6 +10,7 @@ typedef struct fm_node {
   const fm_op *op;
   fm_sig sig;
   fm_attr attr;
+  bool late; /* made just before it is read: see recompute.c */
   int nin;
   int first; /* operands are args[first .. first + nin - 1]; all come before the node */
 } fm_node;
@@ -59,6 +60,7 @@ fm_prog *fm_stack(const fm_prog *p); /* the stacking pass, in stack.c */
 fm_prog *fm_lower(const fm_prog *p); /* methods of convolutions chosen by shape, in lower.c */
 /* live[v]: node v is needed for an output. */
 void fm_live(const fm_prog *p, bool *live);
+bool fm_opens_stage(const fm_op *op);
 /* Number of expensive operations on the longest way to each node: see fuse.c. */
 void fm_stages(const fm_prog *p, int *stage);
 

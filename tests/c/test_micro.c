@@ -111,7 +111,7 @@ static fm_exe *cut_into(int micros, int passes, bool gradient) {
   for (int k = 0; k <= micros; k++) row0[k] = (int64_t)k * BATCH / micros;
   for (int k = 0; k < micros; k++) which[k] = row0[k + 1] - row0[k] > small;
   fm_prog *p[2] = {trace(small, gradient), trace(small + 1, gradient)};
-  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){micros, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){micros, which, row0}, passes | FM_RECOMPUTE_SMALL);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_prog_free(p[0]);
   fm_prog_free(p[1]);
