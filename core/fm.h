@@ -212,7 +212,9 @@ enum {
 };
 /* Goes with the passes, but does change values: wide matrix products of float32 round operands
    to bfloat16 and sum in float32 (see ops/matmul.c, kernels/gemm_bf16.h). */
-enum { FM_BF16 = 256, FM_RECOMPUTE_SMALL = 512 }; /* the latter: small plans, too */
+enum { FM_BF16 = 256 };
+/* For tests: what is done to save memory in large programs is done in small ones, too. */
+enum { FM_SCARCE = 512 };
 
 /* ------------------------------------------------------------------ execution */
 

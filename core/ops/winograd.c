@@ -1,7 +1,8 @@
 /* winograd.c - 3x3 convolution with stride 1 and padding 1 in the transformed space of
 ** kernels/winograd.h; the pass program/lower.c puts it where it is faster than conv.c:
-**   winograd_weights  u = G w G', laid out for the products; `turned`: of the kernels of conv_x,
-**                     turned by half a turn, with O and I exchanged
+**   winograd_weights  u = G (f w) G', each output's kernels times a factor, laid out for the
+**                     products; `turned`: of the kernels of conv_x, turned by half a turn, with O
+**                     and I exchanged
 **   winograd          conv(x, w) from x and u, and so conv_x(dy, w) from dy and the turned u
 **   winograd_w        conv_w(x, dy)
 ** The weights' transform is an operation of its own because it depends on no image. That of their
@@ -145,11 +146,15 @@ static void transform_kernel(const V w[9], T *u, int64_t step) {
 }
 
 /* VN kernels from output o on, VN input channels from i on, to vectors over outputs. */
-static void weights_square(const T *w, int64_t O, int64_t I, int64_t o, int64_t i, T *u) {
+static void weights_square(const T *w, const T *f, int64_t O, int64_t I, int64_t o, int64_t i,
+                           T *u) {
   V tap[9][VN];
   for (int k = 0; k < 9; k++) {
-    for (int64_t v = 0; v < VN; v++)
-      tap[k][v] = o + v < O ? load_some(w + ((o + v) * 9 + k) * I + i, I - i) : vset(0);
+    for (int64_t v = 0; v < VN; v++) {
+      tap[k][v] = vset(0);
+      if (o + v < O)
+        tap[k][v] = vset(f[o + v]) * load_some(w + ((o + v) * 9 + k) * I + i, I - i);
+    }
     vtranspose(tap[k]);
   }
   for (int64_t v = 0; v < VN && v < I - i; v++, u += SLIVER) {
@@ -160,10 +165,13 @@ static void weights_square(const T *w, int64_t O, int64_t I, int64_t o, int64_t 
 }
 
 /* The same for the turned kernel of one output: vectors over inputs are there already. */
-static void weights_turned(const T *w, int64_t O, int64_t I, int64_t o, int64_t i, T *u) {
+static void weights_turned(const T *w, const T *f, int64_t O, int64_t I, int64_t o, int64_t i,
+                           T *u) {
   V one[9];
-  for (int k = 0; k < 9; k++)
-    one[8 - k] = i < I ? load_some(w + (o * 9 + k) * I + i, I - i) : vset(0);
+  for (int k = 0; k < 9; k++) {
+    one[8 - k] = vset(0);
+    if (i < I) one[8 - k] = vset(f[o]) * load_some(w + (o * 9 + k) * I + i, I - i);
+  }
   transform_kernel(one, u, ROWS(O) * SLIVER);
 }
 
@@ -178,10 +186,10 @@ FM_EXEC(winograd_weights) {
       int64_t column = s * SLIVER + v;
       if (turned)
         for (int64_t o = 0; o < O; o++)
-          weights_turned(e->x[0], O, I, o, column, u + o * SLIVER + v);
+          weights_turned(e->x[0], e->x[1], O, I, o, column, u + o * SLIVER + v);
       else
         for (int64_t i = 0; i < I; i += VN)
-          weights_square(e->x[0], O, I, column, i, u + i * SLIVER + v);
+          weights_square(e->x[0], e->x[1], O, I, column, i, u + i * SLIVER + v);
     }
 }
 
@@ -368,12 +376,14 @@ FM_EXEC(winograd_w) {
    a sentence as well. */
 static fm_err infer_weights(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
-  char a[96];
-  const fm_shape *w = &in[0].shape;
+  char a[96], b[96];
+  const fm_shape *w = &in[0].shape, *f = &in[1].shape;
   (void)nin;
-  if (w->nd != 4 || w->d[1] != 3 || w->d[2] != 3)
-    return fm_fail(ctx, FM_EUSAGE, "%s: weights %s found, expected (O, 3, 3, I)", op->name,
-                   fm_shape_text(w, a));
+  if (w->nd != 4 || w->d[1] != 3 || w->d[2] != 3 || fm_shape_count(f) != w->d[0] ||
+      in[0].dtype != in[1].dtype)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "%s: weights %s and factors %s found, expected (O, 3, 3, I) and (O, 1) of one "
+                   "type", op->name, fm_shape_text(w, a), fm_shape_text(f, b));
   int64_t from = attr->i[0] ? w->d[0] : w->d[3], to = attr->i[0] ? w->d[3] : w->d[0];
   *out = (fm_sig){in[0].dtype, {4, {(to + SLIVER - 1) / SLIVER, 36, ROWS(from), SLIVER}}};
   return FM_OK;
@@ -427,10 +437,11 @@ static double flops_winograd_w(int nin, const fm_sig *in, const fm_sig *out, con
 #define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 
 const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernels of a 3x3 "
-  "convolution as `winograd` wants them; of its adjoint in x where `turned`.", .args = "t|b",
-  .nin = 1, .flags = FM_LINEAR | FM_LOWERED, .cost = 4, .infer = infer_weights,
-  .samples = {{1, {SHAPE4(5, 3, 3, 3)}, {{0}, {0}}, -1, 1},
-              {1, {SHAPE4(34, 3, 3, 18)}, {{1}, {0}}, -1, 1}}};
+  "convolution, those of each output times a factor, as `winograd` wants them; of its adjoint in x "
+  "where `turned`.", .args = "tt|b", .nin = 2, .flags = FM_LOWERED, .cost = 4,
+  .infer = infer_weights,
+  .samples = {{2, {SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{0}, {0}}, -1, 1},
+              {2, {SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)}, {{1}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd = {.name = "winograd", .doc = "3x3 convolution of images with kernels "
   "from winograd_weights.", .args = "tti", .nin = 2, .flags = FM_STACKS_ROWS | FM_LOWERED,

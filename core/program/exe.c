@@ -93,12 +93,12 @@ static fm_err cut_programs(fm_exe *e, fm_prog *const *progs, int nprogs, int pas
   return err;
 }
 
-static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes) {
+static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes, bool in_place) {
   for (int k = 0; k < parts->n; k++) {
     fm_prog *p = parts->part[k];
     parts->part[k] = NULL;
     size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
-    if ((phase->plan[k] = fm_plan_new(p, passes, true)) == NULL) return FM_ENOMEM;
+    if ((phase->plan[k] = fm_plan_new(p, passes, in_place)) == NULL) return FM_ENOMEM;
     phase->n = k + 1;
     size_t size = phase->plan[k]->arena + phase->plan[k]->scratch + pointers;
     if (size > e->part_size) e->part_size = size;
@@ -112,22 +112,20 @@ static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes
 /* The plan of a body, which it takes over: the one of two that needs less memory. */
 static fm_plan *plan_body(fm_prog *body, int passes) {
   fm_plan *plan = fm_plan_new(body, passes, false);
-  bool large = plan && (plan->arena > LARGE_ARENA || (passes & FM_RECOMPUTE_SMALL));
+  bool large = plan && (plan->arena > LARGE_ARENA || (passes & FM_SCARCE));
   if (!large || !(passes & FM_PASS_RECOMPUTE)) return plan;
   fm_prog *p = fm_recompute(plan->p, plan->peak);
   fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
-  bool better = other && (other->arena < plan->arena || (passes & FM_RECOMPUTE_SMALL));
+  bool better = other && (other->arena < plan->arena || (passes & FM_SCARCE));
   fm_plan_free(better || other == NULL ? plan : other);
   return better || other == NULL ? other : plan;
 }
 
-static fm_err make_plans(fm_exe *e, int passes) {
-  fm_err err = make_phase(e, &e->pro, &e->h.prologue, passes);
-  if (err == FM_OK) err = make_phase(e, &e->epi, &e->h.epilogue, passes);
+static fm_err make_bodies(fm_exe *e, int passes) {
   e->plan = fm_alloc(e->ctx, (size_t)e->h.nprog * sizeof *e->plan);
   if (e->plan == NULL) return FM_ENOMEM;
   e->nprog = e->h.nprog;
-  for (int k = 0; k < e->nprog && err == FM_OK; k++) {
+  for (int k = 0; k < e->nprog; k++) {
     fm_prog *body = e->h.body[k];
     e->h.body[k] = NULL;
     if ((e->plan[k] = plan_body(body, passes)) == NULL) return FM_ENOMEM;
@@ -137,6 +135,35 @@ static fm_err make_plans(fm_exe *e, int passes) {
   }
   e->body_size =
       e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
+  return FM_OK;
+}
+
+/* Output k of a body. */
+static bool added(const fm_exe *e, int k) { return e->plan[0]->p->out[k].merge == FM_SUM; }
+static size_t out_bytes(const fm_exe *e, int k) {
+  const fm_prog *p = e->plan[0]->p;
+  return fm_sig_bytes(&p->node[p->out[k].v].sig);
+}
+
+#define LANE_BYTES ((size_t)128 << 20)
+
+/* As many lanes as micro-batches, up to FM_MAX_LANES. Sums of more than LANE_BYTES have one lane:
+** there the micro-batches take turns, and none can run far ahead of the one before it. */
+static void count_lanes(fm_exe *e, int passes) {
+  size_t sums = 0;
+  for (int k = 0; k < e->h.nout; k++) sums += added(e, k) ? out_bytes(e, k) : 0;
+  e->nlane = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
+  e->ordered = e->nlane > 1 && (sums > LANE_BYTES || (passes & FM_SCARCE));
+  if (e->ordered) e->nlane = 1;
+}
+
+/* The epilogue of an ordered run finds sums where its results go: these are stored at its end. */
+static fm_err make_plans(fm_exe *e, int passes) {
+  fm_err err = make_bodies(e, passes);
+  if (err != FM_OK) return err;
+  count_lanes(e, passes);
+  err = make_phase(e, &e->pro, &e->h.prologue, passes, true);
+  if (err == FM_OK) err = make_phase(e, &e->epi, &e->h.epilogue, passes, !e->ordered);
   return err;
 }
 
@@ -149,52 +176,67 @@ static fm_err make_values(fm_exe *e) {
   return FM_OK;
 }
 
-/* Output k of a body. */
-static bool added(const fm_exe *e, int k) { return e->plan[0]->p->out[k].merge == FM_SUM; }
-static size_t out_bytes(const fm_exe *e, int k) {
-  const fm_prog *p = e->plan[0]->p;
-  return fm_sig_bytes(&p->node[p->out[k].v].sig);
+static bool reads(const fm_prog *p, fm_val v) {
+  for (int k = 0; k < p->nargs; k++)
+    if (p->args[k] == v) return true;
+  for (int k = 0; k < p->nout; k++)
+    if (p->out[k].v == v) return true;
+  return false;
 }
 
-#define LANE_BYTES ((size_t)512 << 20)
-
-/* As many lanes as micro-batches, up to FM_MAX_LANES; two if more would take more than
-** LANE_BYTES. */
-static int count_lanes(const fm_exe *e) {
-  size_t sums = 0;
-  int n = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
-  for (int k = 0; k < e->h.nout; k++) sums += added(e, k) ? out_bytes(e, k) : 0;
-  return n > 2 && (size_t)(n - 1) * sums > LANE_BYTES ? 2 : n;
+/* Part k of the epilogue makes output j of the job, and all its results in the arena. */
+static bool makes(const fm_exe *e, int k, int j) {
+  const fm_plan *plan = e->epi.plan[k];
+  bool found = false;
+  for (int i = 0; i < plan->p->nout; i++) {
+    if (plan->loc[plan->p->out[i].v].where != AT_ARENA) return false;
+    found = found || e->h.late[e->h.epilogue.output[k][i]] == j;
+  }
+  return found;
 }
 
-/* The job's outputs of the epilogue are free until it runs: the second lane of a sum may be
-** there. */
+/* May output j of the job hold sum number s until the epilogue has read it? In an ordered run only
+** the part that makes j may read s. */
+static bool may_hold(const fm_exe *e, int j, int s) {
+  bool fine = true;
+  for (int k = 0; e->ordered && k < e->epi.n; k++) {
+    const fm_prog *p = e->epi.plan[k]->p;
+    fine = fine && (!reads(p, p->in[e->nin + e->h.nvalue + s].v) || makes(e, k, j));
+  }
+  return fine;
+}
+
+/* The job's outputs of the epilogue are free until it runs: the last lane of a sum may be there. */
 static void borrow_outputs(fm_exe *e) {
+  int sum = 0;
   for (int k = 0; k < e->h.nout; k++) {
     e->borrow[k] = -1;
-    for (int i = 0; i < e->h.epilogue.nout && e->h.direct[k] < 0 && e->borrow[k] < 0; i++) {
+    if (e->h.direct[k] >= 0) continue;
+    for (int i = 0; i < e->h.epilogue.nout && e->borrow[k] < 0; i++) {
       int j = e->h.late[i];
-      bool fits = fm_sig_bytes(&e->out[j].sig) == out_bytes(e, k);
+      bool fits = fm_sig_bytes(&e->out[j].sig) == out_bytes(e, k) && may_hold(e, j, sum);
       for (int l = 0; l < k; l++) fits = fits && e->borrow[l] != j;
       if (fits) e->borrow[k] = j;
     }
+    sum++;
   }
 }
 
 static fm_err make_lanes(fm_exe *e) {
-  e->nlane = count_lanes(e);
   int nout = e->h.nout;
   size_t n = (size_t)e->nlane * (size_t)nout;
   e->lane = fm_alloc(e->ctx, n * sizeof *e->lane);
-  e->borrow = fm_alloc(e->ctx, (size_t)nout * sizeof *e->borrow);
+  e->borrow = fm_alloc(e->ctx, 2 * (size_t)nout * sizeof *e->borrow);
   if (e->lane == NULL) return FM_ENOMEM;
   memset(e->lane, 0, n * sizeof *e->lane);
   if (e->borrow == NULL) return FM_ENOMEM;
+  e->turn = e->borrow + nout;
   borrow_outputs(e);
+  int last_lane = e->ordered ? 0 : 1;
   for (size_t k = 0; k < n; k++) {
     int out = (int)k % nout, lane = (int)k / nout;
     if (!added(e, out) || (lane == 0 && e->h.direct[out] >= 0) ||
-        (lane == 1 && e->borrow[out] >= 0))
+        (lane == last_lane && e->borrow[out] >= 0))
       continue; /* a tensor of the job's is used */
     e->lane[k] = fm_alloc(e->ctx, out_bytes(e, out));
     if (e->lane[k] == NULL) return FM_ENOMEM;
@@ -228,7 +270,7 @@ static void free_lanes(fm_exe *e) {
   for (int k = 0; e->lane && k < e->nlane * nout; k++)
     fm_free(e->ctx, e->lane[k], out_bytes(e, k % nout));
   fm_free(e->ctx, e->lane, (size_t)(e->nlane * nout) * sizeof *e->lane);
-  fm_free(e->ctx, e->borrow, (size_t)nout * sizeof *e->borrow);
+  fm_free(e->ctx, e->borrow, 2 * (size_t)nout * sizeof *e->borrow);
 }
 
 void fm_exe_free(fm_exe *e) {

@@ -18,6 +18,7 @@ typedef struct fm_phase { /* the prologue or the epilogue: independent plans */
 struct fm_exe {
   fm_ctx *ctx;
   int nprog, nplan, nmicro, nlane, nin, nout, nworker;
+  bool ordered; /* the micro-batches share one lane and add to each of its sums in their order */
   fm_hoisted h;
   fm_port *in, *out; /* of the programs: what a job has */
   fm_plan **plan;    /* of the bodies; room for nprog, nplan made */
@@ -31,7 +32,8 @@ struct fm_exe {
   size_t body_size, part_size; /* arena, scratch, pointers to inputs and outputs: the largest */
   char **memory;               /* per worker, nworker of them; for one phase after the other */
   void **lane;                 /* nlane x outputs of a body; see lane_of */
-  int *borrow; /* per output of a body: the job's output that serves as its lane 1, or -1 */
+  int *borrow; /* per output of a body: the job's output that serves as its last lane, or -1 */
+  int *turn;   /* of an ordered run, per output of a body: the micro-batch that adds next */
 };
 
 /* Processor times per step, added up over a run on one thread. */
@@ -40,6 +42,10 @@ typedef struct fm_times {
   double *pro[FM_PARTS], *epi[FM_PARTS];
 } fm_times;
 
+static inline int fm_exe_runners(const fm_exe *e) { /* most workers that run micro-batches */
+  int most = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
+  return e->ordered ? most : e->nlane;
+}
 void fm_exe_free_memory(fm_exe *e); /* of the workers */
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times);
 

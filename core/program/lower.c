@@ -22,12 +22,40 @@ static bool pays(const fm_shape *x, const fm_shape *w) {
   return 5 * tiles <= x->d[1] * x->d[2] && w->d[0] > 0 && w->d[3] > 0;
 }
 
+/*
+** The factors of a weight's outputs, (O, 1), and the weight that they belong to. Rows normalised,
+** times a number (nn.mp_weight), are rows times factors: these few values are kept instead of a
+** second copy of all weights. The factors of another weight are 1.
+*/
+static fm_val factors(fm_prog *q, const fm_prog *p, fm_val b, const fm_val *map, fm_val *w) {
+  const fm_sig sig = p->node[b].sig;
+  fm_sig column = {sig.dtype, {2, {sig.shape.d[0], 1}}};
+  fm_val scaled = p->node[b].op == &fm_op_reshape ? fm_arg(p, b, 0) : b, rows = scaled;
+  fm_attr scale = {{0}, {1, 0}};
+  if (p->node[scaled].op == &fm_op_affine)
+    scale = p->node[scaled].attr, rows = fm_arg(p, scaled, 0);
+  const fm_shape *s = &p->node[rows].sig.shape;
+  *w = map[b];
+  if (p->node[rows].op != &fm_op_normalize || scale.f[1] != 0 || s->nd != 2 ||
+      s->d[0] != sig.shape.d[0])
+    return fm_full(q, column, 1);
+  fm_val x = map[fm_arg(p, rows, 0)];
+  double eps = p->node[rows].attr.f[0] == 0 ? 1e-4 : p->node[rows].attr.f[0];
+  fm_val mean = fm_scale(q, fm_sum_to(q, fm_e1(q, &fm_op_square, x), &column.shape),
+                         s->d[1] ? 1 / (double)s->d[1] : 1);
+  fm_val root = fm_affine(q, fm_e1(q, &fm_op_sqrt, mean), 1, eps);
+  *w = fm_reshape(q, x, &sig.shape);
+  return fm_scale(q, fm_e1(q, &fm_op_recip, root), scale.f[0]);
+}
+
 /* Of conv, conv_x or conv_w: node v in q by Winograd's method. */
-static fm_val winograd(fm_prog *q, const fm_prog *p, fm_val v, fm_val a, fm_val b) {
+static fm_val winograd(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   const fm_op *op = p->node[v].op;
+  fm_val a = map[fm_arg(p, v, 0)], b = map[fm_arg(p, v, 1)], kernel[2];
   fm_attr turned = {{op == &fm_op_conv_x}, {0}}, outputs = {{p->node[v].sig.shape.d[3]}, {0}};
   if (op == &fm_op_conv_w) return fm_e2(q, &fm_op_winograd_w, a, b);
-  fm_val in[2] = {a, fm_emit(q, &fm_op_winograd_weights, 1, &b, &turned)};
+  kernel[1] = factors(q, p, fm_arg(p, v, 1), map, &kernel[0]);
+  fm_val in[2] = {a, fm_emit(q, &fm_op_winograd_weights, 2, kernel, &turned)};
   return fm_emit(q, &fm_op_winograd, 2, in, &outputs);
 }
 
@@ -52,7 +80,7 @@ static fm_val lower(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   const fm_shape *x = &p->node[fm_arg(p, v, 0)].sig.shape;
   const fm_shape *w = n->op == &fm_op_conv_w ? &n->sig.shape : &p->node[fm_arg(p, v, 1)].sig.shape;
   if (w->d[1] == 3 && w->d[2] == 3 && plain(&n->attr, 1) && pays(x, w))
-    return winograd(q, p, v, a, b);
+    return winograd(q, p, v, map);
   if (w->d[1] == 1 && w->d[2] == 1 && plain(&n->attr, 0)) return product(q, p, v, a, b);
   return FM_NONE;
 }

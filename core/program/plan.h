@@ -97,7 +97,7 @@ typedef struct fm_plan {
   fm_fused *fused;
   fm_loc *loc; /* per value of p */
   size_t arena, scratch;
-  int peak; /* the stage at which most bytes of the arena are in use */
+  int peak;      /* the stage at which most bytes of the arena are in use */
   bool in_place; /* outputs are made where they are wanted: none of them may be an input as well */
   double ms_plan;
   bool bf16; /* see FM_BF16 */

@@ -1,8 +1,9 @@
 /*
 ** run.c - replay: the batch is cut into fixed micro-batches; lanes take every FM_MAX_LANES-th of
 ** them, each in order, and keep a partial sum; any free worker takes the next micro-batch of the
-** lane that is furthest behind. The lanes are added in a fixed order. So results depend on the cut,
-** never on the number of threads or their speed.
+** lane that is furthest behind. The lanes are added in a fixed order. Of an ordered run there is one
+** lane, and micro-batch k adds to a sum when k - 1 has. So results depend on the cut, never on the
+** number of threads or their speed.
 */
 #include <pthread.h>
 #include <string.h>
@@ -11,9 +12,9 @@
 
 /* ------------------------------------------------------------------ memory */
 
-/* Workers beyond the lanes help in prologue and epilogue only. */
+/* Workers beyond those of micro-batches help in prologue and epilogue only. */
 static size_t memory_size(const fm_exe *e, int worker) {
-  return worker < e->nlane && e->body_size > e->part_size ? e->body_size : e->part_size;
+  return worker < fm_exe_runners(e) && e->body_size > e->part_size ? e->body_size : e->part_size;
 }
 
 void fm_exe_free_memory(fm_exe *e) {
@@ -79,7 +80,7 @@ typedef struct race { /* what the workers of one run share */
   fm_exe *e;
   const fm_job *job;
   pthread_mutex_t lock;
-  pthread_cond_t freed;   /* a lane may be taken again */
+  pthread_cond_t freed;   /* a lane may be taken again, or a sum be added to */
   int next[FM_MAX_LANES]; /* next micro-batch of each lane */
   bool busy[FM_MAX_LANES];
   int part; /* next part of the phase */
@@ -89,7 +90,7 @@ typedef struct race { /* what the workers of one run share */
 /* Where the partial sum of output k in a lane is. */
 static void *lane_of(const fm_exe *e, const fm_job *job, int lane, int k) {
   if (lane == 0 && e->h.direct[k] >= 0) return job->out[e->h.direct[k]]->data;
-  if (lane == 1 && e->borrow[k] >= 0) return job->out[e->borrow[k]]->data;
+  if ((lane == 1 || e->ordered) && e->borrow[k] >= 0) return job->out[e->borrow[k]]->data;
   return e->lane[lane * e->h.nout + k];
 }
 
@@ -102,6 +103,32 @@ static void run_steps(const fm_plan *plan, const fm_frame *f, double *ms) {
     double start = ms ? fm_cpu_ms() : 0;
     fm_step_run(&plan->step[k], f);
     if (ms) ms[k] += fm_cpu_ms() - start;
+  }
+}
+
+/* The sum that a step of a body adds to, or -1. */
+static int sum_of(const fm_plan *plan, const fm_step *s) {
+  if (s->kind == STEP_SUM) return s->index;
+  const fm_loc *loc = &plan->loc[s->v];
+  return s->kind == STEP_OP && loc->where == AT_LANE ? loc->index : -1;
+}
+
+/* The steps of a micro-batch in an ordered run. */
+static void run_in_turn(race *r, int micro, const fm_plan *plan, const fm_frame *f) {
+  int *turn = r->e->turn;
+  for (int k = 0; k < plan->nstep; k++) {
+    int sum = sum_of(plan, &plan->step[k]);
+    if (sum >= 0) {
+      pthread_mutex_lock(&r->lock);
+      while (turn[sum] != micro) pthread_cond_wait(&r->freed, &r->lock);
+      pthread_mutex_unlock(&r->lock);
+    }
+    fm_step_run(&plan->step[k], f);
+    if (sum < 0) continue;
+    pthread_mutex_lock(&r->lock);
+    turn[sum]++;
+    pthread_cond_broadcast(&r->freed);
+    pthread_mutex_unlock(&r->lock);
   }
 }
 
@@ -132,7 +159,10 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   f.in = in, f.lane = out;
   f.first = micro < e->nlane;
   f.row0 = e->row0[micro];
-  run_steps(plan, &f, r->times && e->which[micro] == 0 ? r->times->body : NULL);
+  if (e->ordered && r->times == NULL)
+    run_in_turn(r, micro, plan, &f);
+  else
+    run_steps(plan, &f, r->times && e->which[micro] == 0 ? r->times->body : NULL);
 }
 
 typedef void (*part_runner)(race *r, int part, char *memory);
@@ -201,6 +231,17 @@ static void work(void *arg, int worker) {
   pthread_mutex_unlock(&r->lock);
 }
 
+static void work_in_turn(void *arg, int worker) {
+  race *r = arg;
+  for (;;) {
+    pthread_mutex_lock(&r->lock);
+    int micro = r->next[0]++;
+    pthread_mutex_unlock(&r->lock);
+    if (micro >= r->e->nmicro) break;
+    run_micro(r, 0, micro, r->e->memory[worker]);
+  }
+}
+
 #define CHUNK 65536
 
 /* Chunk `task` of the flat range of all sums: lane 0 <- (0 + 1) + (2 + 3). */
@@ -259,7 +300,7 @@ static void work_epilogue(void *arg, int worker) {
 
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times) {
   fm_err err = check_job(e, job);
-  int most = e->nlane;
+  int most = fm_exe_runners(e), runners = most;
   if (e->pro.n > most) most = e->pro.n;
   if (e->epi.n > most) most = e->epi.n;
   if (workers > most) workers = most;
@@ -270,7 +311,8 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *time
   pthread_cond_init(&r.freed, NULL);
   for (int k = 0; k < e->nlane; k++) r.next[k] = k;
   fm_parallel(e->ctx, workers, work_prologue, &r);
-  fm_parallel(e->ctx, workers < e->nlane ? workers : e->nlane, work, &r);
+  for (int k = 0; k < e->h.nout; k++) e->turn[k] = 0;
+  fm_parallel(e->ctx, workers < runners ? workers : runners, e->ordered ? work_in_turn : work, &r);
   add_all_lanes(&r);
   r.part = 0;
   fm_parallel(e->ctx, workers, work_epilogue, &r);

@@ -197,7 +197,7 @@ static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *con
   fm_tensor *out[MOST];
   for (int passes = 0; passes <= FM_PASS_ALL; passes++)
     for (int times = 1; times <= 5; times += 4) { /* the fifth micro-batch adds to a lane */
-      run_once(p, passes | FM_RECOMPUTE_SMALL, times, in, out);
+      run_once(p, passes | FM_SCARCE, times, in, out);
       for (int k = 0; k < n; k++) {
         double error = worst(out[k], want[k], times);
         if (!(error <= 1e-12))
@@ -385,9 +385,46 @@ static void test_passes_help(void **state) {
   fm_prog_free(p);
 }
 
+/*
+** A deep network of products and cheap functions, whose gradient needs, of each layer, the function
+** and its derivative: of both only the product that they are made of is to be kept. Bits stay.
+*/
+static void test_recompute(void **state) {
+  (void)state;
+  enum { LAYERS = 12 };
+  fm_prog *p = fm_prog_new(ctx);
+  const fm_sig rows = *SIG(2, 256, 16), weight = *SIG(2, 16, 16);
+  fm_val x = fm_input(p, FM_SHARED, &rows), w = fm_input(p, FM_SHARED, &weight), y = x, g;
+  fm_val one = fm_full(p, *SIG(2, 1, 1), 1);
+  for (int k = 0; k < LAYERS; k++) {
+    fm_val z = fm_matmul(p, y, w, false, false);
+    y = fm_mul(p, fm_e1(p, &fm_op_silu, z), fm_e1(p, &fm_op_cos, z));
+  }
+  fm_val loss = fm_sum_to(p, fm_e1(p, &fm_op_square, y), SHAPE(2, 1, 1));
+  fm_vjp(p, 1, &loss, &one, 1, &w, &g);
+  fm_output(p, g, FM_SUM);
+  fm_tensor *in[2] = {random_tensor(FM_F64, &rows.shape, -1, 1, 1),
+                      random_tensor(FM_F64, &weight.shape, -1, 1, 2)};
+  size_t arena[2];
+  fm_tensor *out[2];
+  for (int k = 0; k < 2; k++) {
+    fm_exe *e = prepare(p, (FM_PASS_ALL & ~FM_PASS_HOIST) | (k ? FM_SCARCE : 0), 1);
+    arena[k] = fm_exe_stats(e).arena;
+    run_exe(e, in, &out[k]);
+    fm_exe_free(e);
+  }
+  const size_t plane = 256 * 16 * sizeof(double);
+  assert_true(arena[0] >= 3 * (LAYERS - 1) * plane); /* y and the two factors of its derivative */
+  assert_true(arena[1] <= (LAYERS + 7) * plane);     /* z alone, and what is worked on */
+  assert_memory_equal(out[0]->data, out[1]->data, out[0]->bytes);
+  drop_all(2, out);
+  drop_all(2, in);
+  fm_prog_free(p);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_values), TEST(test_derivatives),
+  const struct CMUnitTest tests[] = {TEST(test_values),           TEST(test_derivatives),
                                      TEST(test_smaller_operands), TEST(test_not_stackable),
-                                     TEST(test_passes_help)};
+                                     TEST(test_passes_help),      TEST(test_recompute)};
   return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }
