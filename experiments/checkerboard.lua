@@ -88,7 +88,7 @@ checkerboard.settings = {
 local OWN = {
   ["psd-m"] = { off_weight = 10, times = "half_steps" },
   ["psd-u"] = { off_weight = 10, times = "half_steps" },
-  esd = { stop = "convex", off_weight = 10 },
+  esd = { stop = "convex", robust = 0.1, off_weight = 20, times = "half_ends" },
 }
 
 local LONG = {

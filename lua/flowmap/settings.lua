@@ -48,6 +48,7 @@ M.list = {
   { "stop", "default", any, "stop-gradient of the method; default: the paper's" },
   { "eta", 0.75, fraction, "diagonal fraction of a batch" },
   { "off_weight", 1.0, positive, "weight of the off-diagonal term in the objective" },
+  { "robust", 0.0, at_least_0, "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself" },
   { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self" },
   { "times", "uniform", names_of "times", "distribution of the off-diagonal (s, t)" },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },

@@ -64,21 +64,22 @@ local function rows(it, first, count)
   return out
 end
 
--- The per-sample losses of one term, (n): exp(-w) L + w with the network's weight w(s,t), if any;
--- and L alone, which is what a reader follows.
-local function term(job, params, loss, it, stop)
+-- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if any,
+-- where R is L, or what the scale c makes of it; and L alone, which is what a reader follows.
+local function term(job, params, loss, it, stop, c)
   local I, extra = interpolants[job.cfg.interpolant], { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
   it.map, it.stop = Map.of(job.net, params, extra), stop
   it.teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
   local L = loss(it)
-  if not job.net.weight then return L, L end
+  local R = losses.robust(L, c)
+  if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
   if #w.shape ~= 1 or w.shape[1] ~= L.shape[1] then
     errors.usage("the network's weight has the shape (%s), expected one value per sample, (%d)",
       table.concat(w.shape, ", "), L.shape[1])
   end
-  return fm.exp(-w) * L + w, L
+  return fm.exp(-w) * R + w, L
 end
 
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
@@ -95,13 +96,14 @@ function M.losses(job, params, it, nd, n)
   if nd > 0 then
     local part = rows(it, 1, nd)
     part.s, part.t = part.a, part.a
-    diagonal, bare.diagonal = term(job, params, losses.diagonal, part, "default")
+    diagonal, bare.diagonal = term(job, params, losses.diagonal, part, "default", 0)
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
     part.s, part.t = times[job.cfg.times](part.a, part.c)
     part.dropout = nil -- the diagonal term's alone
-    off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
+    off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop,
+      job.cfg.robust)
   end
   return diagonal, off, bare
 end

@@ -7,7 +7,8 @@ local fm = require "flowmap"
 local M = {}
 
 --- Names of the distributions.
-M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts" }
+M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts",
+  "half_ends" }
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)
@@ -31,12 +32,12 @@ function M.dyadic(a, b)
   return s, fm.minimum(s + h, 1)
 end
 
--- A step [k/N, (k+1)/N] of the sampler with N = 1, 2, 4, 8 or 16 steps, each N as likely; its start
--- and its length, from a draw of U[0,1].
-local function sampler_step(a)
-  local level = fm.floor(a * 5)
+-- A step [k/N, (k+1)/N] of the sampler with N = 1, 2, 4, ... steps, each of `many` N as likely; its
+-- start and its length, from a draw of U[0,1].
+local function sampler_step(a, many)
+  local level = fm.floor(a * many)
   local h = fm.exp(level * -math.log(2))
-  return fm.floor((a * 5 - level) / h) * h, h
+  return fm.floor((a * many - level) / h) * h, h
 end
 
 -- Half of the draws from the first distribution, half from the second.
@@ -51,19 +52,26 @@ end
 
 -- Steps of the sampler, whole.
 local function whole(a)
-  local s, h = sampler_step(a)
+  local s, h = sampler_step(a, 5)
   return s, fm.minimum(s + h, 1)
 end
 
 -- Steps of the sampler: a third whole, a third from the start to a time within, a third from there
 -- to the end. Each of the three properties can be learned from these by themselves.
 local function parts(a, c)
-  local start, h = sampler_step(a)
+  local start, h = sampler_step(a, 5)
   local kind = fm.floor(c * 3)
   local within = c * 3 - kind
   local zero, one = fm.zeros(c.shape, c.dtype), fm.ones(c.shape, c.dtype)
   local s = start + h * fm.where(fm.lt(kind, 1.5), zero, within)
   return s, fm.minimum(start + h * fm.where(fm.eq(kind, 1), within, one), 1)
+end
+
+-- Steps of the sampler with N = 1 and 2, from a time within to the end.
+local function ends(a, c)
+  local start, h = sampler_step(a, 2)
+  local t = fm.minimum(start + h, 1)
+  return fm.minimum(start + h * c, t), t
 end
 
 --- Half uniform, half whole steps of the sampler with N = 1, 2, 4, 8, 16: uniform draws rarely come
@@ -72,5 +80,9 @@ M.half_steps = halves(M.uniform, whole)
 
 --- Half uniform, half parts of those steps: whole, from their start, or to their end.
 M.half_parts = halves(M.uniform, parts)
+
+--- Half uniform, half the ends of steps of N = 1 and 2. The Eulerian property compares maps to the
+-- same t alone: these are all that the samples of one and two steps depend on.
+M.half_ends = halves(M.uniform, ends)
 
 return M

@@ -36,7 +36,7 @@ end
 
 local function mlp(G)
   local cfg = { net = "mlp", features = 0, time_input = "raw", times = "uniform",
-    interpolant = G.meta.interpolant, off_weight = 1 }
+    interpolant = G.meta.interpolant, off_weight = 1, robust = 0 }
   for _, key in ipairs { "sigma", "width", "depth", "dim", "eta" } do
     cfg[key] = tonumber(G.meta[key])
   end

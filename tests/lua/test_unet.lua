@@ -136,6 +136,7 @@ local function load(name)
     classes = math.tointeger(tonumber(meta.classes)) }
   cfg.eta, cfg.rate = tonumber(meta.eta), tonumber(meta.dropout)
   cfg.interpolant, cfg.times, cfg.stop, cfg.off_weight = "linear", "uniform", "default", 1
+  cfg.robust = 0
   return G, net, cfg
 end
 

@@ -43,6 +43,15 @@ function M.stop_if(choice, x, ...)
   return x
 end
 
+--- A loss that large residuals pull at less: c^2 log(1 + L / c^2), which is L where L is small
+-- beside c^2 (Cauchy's or Lorentz's; Black and Anandan 1996). Its minimum, L = 0, is the same.
+-- @param L losses
+-- @tparam number c the scale of the residuals; 0: L itself
+-- @treturn tensor
+function M.robust(L, c)
+  return c == 0 and L or fm.log(L / (c * c) + 1) * (c * c)
+end
+
 --- Names of all off-diagonal methods, e.g. "lsd", "psd-m".
 -- @tparam[opt] table own losses defined by an experiment, name -> loss
 -- @treturn {string,...}
