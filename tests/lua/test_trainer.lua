@@ -129,6 +129,15 @@ t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", 
   for k = 1, 6 do
     t.near(weighted:get(k), math.exp(-w) * diagonal:get(k) + w, 1e-14)
   end
+  -- robust: of the off-diagonal term alone; what a reader follows stays L
+  local c2 = off:get(1) / 4
+  job.cfg.robust = math.sqrt(c2)
+  local same, robust, bare = fm.step.losses(job, params, it, 6, 8)
+  t.eq(fm.bytes(same), fm.bytes(weighted))
+  t.eq(fm.bytes(bare.off), fm.bytes(off))
+  for k = 1, 2 do
+    t.near(robust:get(k), math.exp(-w) * c2 * math.log(1 + off:get(k) / c2) + w, 1e-12)
+  end
   -- by hand: | v_{t,t}(I_t) - (x1 - x0) |^2 in the first row
   local time = it.a:get(1, 1)
   local row = {}
@@ -237,6 +246,22 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
     for _, N in ipairs { 1, 2, 4, 8, 16 } do t.near(count[N] / n, part, 0.006, name .. N) end
     t.near(long / n, name == "half_steps" and 0.1 or 0.1 * 2 / 3, 0.006, name .. " long")
   end
+end)
+
+t.test("half_ends: a quarter leads to 1 from anywhere, an eighth each ends a half", function()
+  local n = 40000
+  local u = fm.uniform({ n, 2 }, { seed = 4, stream = "times" })
+  local s, time = fm.times.half_ends(fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1))
+  s, time = s:flat(), time:flat()
+  local first, second, early = 0, 0, 0
+  for i = 1, n do
+    if time[i] == 0.5 then first = first + 1 end
+    if time[i] == 1 then second = second + 1 end
+    if time[i] == 1 and s[i] < 0.25 then early = early + 1 end
+  end
+  t.near(first / n, 1 / 8, 0.006)
+  t.near(second / n, 1 / 4 + 1 / 8, 0.008)
+  t.near(early / n, 1 / 16, 0.005)
 end)
 
 t.test("samplers: N steps of an exact map are exact, Heun converges", function()
