@@ -84,7 +84,7 @@ checkerboard.settings = {
 --   half to two thirds of their mass. Only more updates were seen to sharpen them.
 --
 -- The progressive losses, small because they compare velocities and not derivatives, bear a weight
--- of 10, and the robust loss of ESD one of 20; twice as much and more cost every method at many
+-- of 10, and the robust loss of ESD one of 20; 30 and more, or 40, cost every method at many
 -- steps, and so did $\eta = 0.5$ with such weights. ESD with the paper's stop-gradient, `full`, and
 -- the squared residual diverged in this setting, and grew unstable at half its rate, where the run
 -- was stopped: $\nabla X \cdot v$ then is a target that the network moves but does not feel. With
