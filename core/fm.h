@@ -205,8 +205,8 @@ enum {
   FM_PASS_STACK = 2,
   FM_PASS_FUSE = 4,
   FM_PASS_CSE = 8,
-  FM_PASS_LOWER = 16, /* methods of convolutions chosen by shape */
-  FM_PASS_HOIST = 32, /* what depends on no micro-batch is done once a run */
+  FM_PASS_LOWER = 16,     /* methods of convolutions chosen by shape */
+  FM_PASS_HOIST = 32,     /* what depends on no micro-batch is done once a run */
   FM_PASS_RECOMPUTE = 64, /* of a large plan: cheap values are made anew, not kept */
   FM_PASS_ALL = 127
 };
