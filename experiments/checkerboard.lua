@@ -93,13 +93,18 @@ checkerboard.settings = {
 -- the [ablations](#ablations) compare the stop-gradients. `smoke` only shows that everything works.
 
 local OWN = {
-  ["psd-m"] = { off_weight = 10, times = "half_steps" },
-  ["psd-u"] = { off_weight = 10, times = "half_steps" },
-  esd = { stop = "convex", robust = 0.1, off_weight = 20, times = "half_ends" },
+  lsd = { robust = 0.1, off_weight = 20, times = "half_starts" },
+  esd = { robust = 0.1, off_weight = 20, times = "half_ends", stop = "convex" },
+  ["psd-m"] = { robust = 0.03, off_weight = 40, times = "half_long" },
+  ["psd-u"] = { robust = 0.03, off_weight = 40, times = "half_long" },
 }
 
+-- The long runs of the other methods are from before the robust loss was tried.
 local LONG = {
-  ["psd-m"] = OWN["psd-m"], ["psd-u"] = OWN["psd-u"], esd = OWN.esd, lsd = { steps = 250000 },
+  lsd = { steps = 250000 },
+  esd = OWN.esd,
+  ["psd-m"] = { off_weight = 10, times = "half_steps" },
+  ["psd-u"] = { off_weight = 10, times = "half_steps" },
 }
 
 checkerboard.profiles = {
@@ -110,7 +115,7 @@ checkerboard.profiles = {
   laptop = {
     width = 128, depth = 8, time_input = "standard",
     batch = 256, micro = 256, steps = 60000, lr = 2e-3, schedule = "linear", clip = 1,
-    off_weight = 2, ema = { 0.999 }, by_method = OWN,
+    ema = { 0.999 }, by_method = OWN,
   },
   long = {
     width = 128, depth = 8, time_input = "standard",

@@ -8,7 +8,7 @@ local M = {}
 
 --- Names of the distributions.
 M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts",
-  "half_ends" }
+  "half_long", "half_starts", "half_ends" }
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)
@@ -67,7 +67,18 @@ local function parts(a, c)
   return s, fm.minimum(start + h * fm.where(fm.eq(kind, 1), within, one), 1)
 end
 
--- Steps of the sampler with N = 1 and 2, from a time within to the end.
+-- Whole steps with N = 1, 2 and 4.
+local function long(a)
+  local s, h = sampler_step(a, 3)
+  return s, fm.minimum(s + h, 1)
+end
+
+-- Steps of the sampler with N = 1 and 2, from the start to a time within, or from there to the end.
+local function starts(a, c)
+  local start, h = sampler_step(a, 2)
+  return start, fm.minimum(start + h * c, 1)
+end
+
 local function ends(a, c)
   local start, h = sampler_step(a, 2)
   local t = fm.minimum(start + h, 1)
@@ -81,8 +92,13 @@ M.half_steps = halves(M.uniform, whole)
 --- Half uniform, half parts of those steps: whole, from their start, or to their end.
 M.half_parts = halves(M.uniform, parts)
 
---- Half uniform, half the ends of steps of N = 1 and 2. The Eulerian property compares maps to the
--- same t alone: these are all that the samples of one and two steps depend on.
+--- The same with the long ones of these alone, N = 1, 2 and 4.
+M.half_long = halves(M.uniform, long)
+
+--- Half uniform, half parts of the steps with N = 1 and 2 that begin, or end, with them. The
+-- Lagrangian property compares maps from the same s alone, the Eulerian one maps to the same t:
+-- these are all that the samples of one and two steps depend on.
+M.half_starts = halves(M.uniform, starts)
 M.half_ends = halves(M.uniform, ends)
 
 return M

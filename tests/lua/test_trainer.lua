@@ -234,7 +234,7 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
   local n = 40000
   local u = fm.uniform({ n, 2 }, { seed = 2, stream = "times" })
   local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
-  for name, part in pairs { half_steps = 0.1, half_parts = 0.1 / 3 } do
+  for name, part in pairs { half_steps = 0.1, half_long = 1 / 6, half_parts = 0.1 / 3 } do
     local s, time = fm.times[name](a, c)
     local count, long = { 0, 0, 0, 0, [8] = 0, [16] = 0 }, 0
     s, time = s:flat(), time:flat()
@@ -243,26 +243,33 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
       if N then count[N] = count[N] + 1 end
       if time[i] - s[i] > 0.5 and (s[i] == 0 or time[i] == 1) then long = long + 1 end
     end
-    for _, N in ipairs { 1, 2, 4, 8, 16 } do t.near(count[N] / n, part, 0.006, name .. N) end
-    t.near(long / n, name == "half_steps" and 0.1 or 0.1 * 2 / 3, 0.006, name .. " long")
+    for _, N in ipairs { 1, 2, 4, 8, 16 } do
+      t.near(count[N] / n, name == "half_long" and N > 4 and 0 or part, 0.006, name .. N)
+    end
+    t.near(long / n, name == "half_parts" and 0.1 * 2 / 3 or part, 0.006, name .. " long")
   end
 end)
 
-t.test("half_ends: a quarter leads to 1 from anywhere, an eighth each ends a half", function()
-  local n = 40000
-  local u = fm.uniform({ n, 2 }, { seed = 4, stream = "times" })
-  local s, time = fm.times.half_ends(fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1))
-  s, time = s:flat(), time:flat()
-  local first, second, early = 0, 0, 0
-  for i = 1, n do
-    if time[i] == 0.5 then first = first + 1 end
-    if time[i] == 1 then second = second + 1 end
-    if time[i] == 1 and s[i] < 0.25 then early = early + 1 end
-  end
-  t.near(first / n, 1 / 8, 0.006)
-  t.near(second / n, 1 / 4 + 1 / 8, 0.008)
-  t.near(early / n, 1 / 16, 0.005)
-end)
+-- Half_ends seen backwards in time is half_starts.
+for _, name in ipairs { "half_starts", "half_ends" } do
+  t.test(name .. ": a quarter spans [0, 1] from that side, an eighth each half of it", function()
+    local n = 40000
+    local u = fm.uniform({ n, 2 }, { seed = 4, stream = "times" })
+    local s, time = fm.times[name](fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1))
+    s, time = s:flat(), time:flat()
+    local middle, rim, far = 0, 0, 0
+    for i = 1, n do
+      local at, other = time[i], s[i]
+      if name == "half_starts" then at, other = 1 - s[i], 1 - time[i] end
+      if at == 0.5 then middle = middle + 1 end
+      if at == 1 then rim = rim + 1 end
+      if at == 1 and other < 0.25 then far = far + 1 end
+    end
+    t.near(middle / n, 1 / 8, 0.006)
+    t.near(rim / n, 1 / 4 + 1 / 8, 0.008)
+    t.near(far / n, 1 / 16, 0.005)
+  end)
+end
 
 t.test("samplers: N steps of an exact map are exact, Heun converges", function()
   -- x0 ~ N(0, 1) to x1 ~ N(0, c^2): X_{s,t}(x) = x sd_t / sd_s
