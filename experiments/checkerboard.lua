@@ -71,26 +71,28 @@ checkerboard.settings = {
 --   last step more often than the others cost more at many steps than it gained at $N = 2$ and $4$.
 --   LSD gained at $N = 1$ in a short run, but diverged so in a long one. PSD-U was not tried apart
 --   from PSD-M.
--- - ESD's residual holds derivatives of the network in $x$, which are steep where the plane is torn:
---   few samples make most of the mean of its squares. With the loss $c^2 \log(1 + |r|^2/c^2)$
---   (`robust`), which pulls less at these, ESD was better at every $N$. The minimum is the same: a
---   flow map's $r$ is 0 everywhere, not only on average as that of flow matching is, which must
---   stay as it is. A convex robust loss helped, too, but less.
--- - ESD compares maps to the same $t$ alone, so one step depends on the maps to $t = 1$, two on
---   those to $t = 1/2$, too. Half of its times lead there (`half_ends`): better at $N = 1$ and $2$
---   than parts of the steps of all $N$, and a little worse at $N = 8$ and $16$.
+-- - What helped every method most: a loss $c^2 \log(1 + |r|^2/c^2)$ of the off-diagonal residual $r$
+--   (`robust`), together with a larger weight. Where the plane is torn, residuals are wild, and few
+--   samples make most of the mean of their squares; this loss pulls less at these. Its minimum is
+--   the same: a flow map's $r$ is 0 everywhere, not only on average as that of flow matching, whose
+--   loss must stay the square. A convex robust loss helped ESD, too, but less.
+-- - LSD compares maps from the same $s$ alone, ESD maps to the same $t$: what one and two steps
+--   depend on begins at 0 or 1/2, or ends at 1 or 1/2. Half of their times lie there
+--   (`half_starts`, `half_ends`). PSD needs the whole steps of $N = 4$ to learn those of 2 and 1;
+--   more than these (`half_steps`) it was better without.
 -- - What is left of the KL sits at the edges: of a run of PSD-M with 24,000 steps, nine tenths at
 --   $N = 1$ and all at $N = 16$ came from the outermost cells of the squares, 1/32 wide, which held
 --   half to two thirds of their mass. Only more updates were seen to sharpen them.
 --
--- The progressive losses, small because they compare velocities and not derivatives, bear a weight
--- of 10, and the robust loss of ESD one of 20; 30 and more, or 40, cost every method at many
--- steps, and so did $\eta = 0.5$ with such weights. ESD with the paper's stop-gradient, `full`, and
--- the squared residual diverged in this setting, and grew unstable at half its rate, where the run
--- was stopped: $\nabla X \cdot v$ then is a target that the network moves but does not feel. With
--- `convex`, which stops the gradient at $v_{s,s}$ alone, it trains well, so **the laptop and long
--- profiles train ESD with `convex` and a robust loss, not with the paper's `full` and the square**;
--- the [ablations](#ablations) compare the stop-gradients. `smoke` only shows that everything works.
+-- The robust losses bear weights of 20 (LSD, ESD) and 40 (the progressive ones, whose residuals are
+-- smaller); twice as much cost every method at many steps, and a quarter was worse for LSD at few.
+-- ESD with the paper's stop-gradient, `full`, and the squared residual diverged in this setting, and
+-- grew unstable at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a target
+-- that the network moves but does not feel. With `convex`, which stops the gradient at $v_{s,s}$
+-- alone, it trains well, so **the laptop and long profiles train ESD with `convex`, not with the
+-- paper's `full`, and all methods with a robust loss, not with the paper's square**; the
+-- [ablations](#ablations) compare the stop-gradients, with the square. `smoke` only shows that
+-- everything works.
 
 local OWN = {
   lsd = { robust = 0.1, off_weight = 20, times = "half_starts" },
