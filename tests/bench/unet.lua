@@ -21,7 +21,7 @@ local say = measure.say
 local ROUNDS = tonumber(os.getenv "FLOWMAP_ROUNDS") or 3
 local NETS = {
   small = { batch = 32, micro = 8, set = { model_channels = 32, num_blocks = 2 } },
-  paper = { batch = 4, micro = 2, set = { model_channels = 128, num_blocks = 4 } },
+  paper = { batch = 4, micro = 1, set = { model_channels = 128, num_blocks = 4 } },
 }
 local METHODS = { "lsd", "psd-m", "diagonal", "sample" }
 local SAMPLES = 64
