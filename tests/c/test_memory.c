@@ -73,12 +73,13 @@ static void assert_out_of_memory(size_t before, long k) {
   assert_sentence(FM_ENOMEM, "memory: ");
 }
 
-/* Building and planning, with and without the passes. */
+/* Building and planning, without the passes, with them, and with what large programs get. */
 static void test_building(void **state) {
   (void)state;
   inputs in = make_inputs();
   size_t before = fm_bytes_now(ctx);
-  for (int passes = 0; passes <= FM_PASS_ALL; passes += FM_PASS_ALL) {
+  for (int round = 0; round < 3; round++) {
+    int passes = (const int[]){0, FM_PASS_ALL, FM_PASS_ALL | FM_SCARCE}[round];
     long k = 0;
     for (fm_exe *e = NULL; e == NULL;) {
       fm_fail_alloc(ctx, ++k);
