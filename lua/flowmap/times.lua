@@ -51,9 +51,24 @@ local function halves(first, second)
 end
 
 -- Steps of the sampler, whole.
-local function whole(a)
-  local s, h = sampler_step(a, 5)
-  return s, fm.minimum(s + h, 1)
+local function whole(many)
+  return function(a)
+    local s, h = sampler_step(a, many)
+    return s, fm.minimum(s + h, 1)
+  end
+end
+
+-- Steps of the sampler with N = 1 and 2, from the start to a time within, or from there to the end.
+local one_or_two = whole(2)
+
+local function starts(a, c)
+  local s, t = one_or_two(a)
+  return s, fm.minimum(s + (t - s) * c, t)
+end
+
+local function ends(a, c)
+  local s, t = one_or_two(a)
+  return fm.minimum(s + (t - s) * c, t), t
 end
 
 -- Steps of the sampler: a third whole, a third from the start to a time within, a third from there
@@ -67,33 +82,15 @@ local function parts(a, c)
   return s, fm.minimum(start + h * fm.where(fm.eq(kind, 1), within, one), 1)
 end
 
--- Whole steps with N = 1, 2 and 4.
-local function long(a)
-  local s, h = sampler_step(a, 3)
-  return s, fm.minimum(s + h, 1)
-end
-
--- Steps of the sampler with N = 1 and 2, from the start to a time within, or from there to the end.
-local function starts(a, c)
-  local start, h = sampler_step(a, 2)
-  return start, fm.minimum(start + h * c, 1)
-end
-
-local function ends(a, c)
-  local start, h = sampler_step(a, 2)
-  local t = fm.minimum(start + h, 1)
-  return fm.minimum(start + h * c, t), t
-end
-
 --- Half uniform, half whole steps of the sampler with N = 1, 2, 4, 8, 16: uniform draws rarely come
 -- near (0, 1), the corner of the triangle that a one-step sample depends on.
-M.half_steps = halves(M.uniform, whole)
+M.half_steps = halves(M.uniform, whole(5))
 
 --- Half uniform, half parts of those steps: whole, from their start, or to their end.
 M.half_parts = halves(M.uniform, parts)
 
 --- The same with the long ones of these alone, N = 1, 2 and 4.
-M.half_long = halves(M.uniform, long)
+M.half_long = halves(M.uniform, whole(3))
 
 --- Half uniform, half parts of the steps with N = 1 and 2 that begin, or end, with them. The
 -- Lagrangian property compares maps from the same s alone, the Eulerian one maps to the same t:

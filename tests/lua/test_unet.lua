@@ -164,9 +164,10 @@ local function near(found, expected, bound, what)
   t.near(difference(found, expected), 0, bound, what)
 end
 
--- float64: both sides err by rounding alone. float32: see golden/README.md, and a
--- gain's gradient is a sum of terms of either sign that cancel to a thousandth.
-local BOUND = { [F64] = 1e-10, [F32] = 1e-3 }
+-- float64: both sides err by rounding alone. float32: see golden/README.md; measured are 2e-6 for
+-- the gradients of tensors, and 4e-4 for those of gains, each one sum of terms that cancel.
+local BOUND = { [F64] = 1e-10, [F32] = 3e-5 }
+local GAIN = { [F64] = 1e-10, [F32] = 1e-3 }
 
 local function rows_of(G, dtype)
   local it = {}
@@ -194,12 +195,12 @@ local function check_network(name, dtype)
 end
 
 -- Three projections of every gradient, and its norm, in the golden order.
-local function check_gradients(grads, expected, bound)
+local function check_gradients(grads, expected, dtype)
   local k = 0
   tree.each(function(g, name)
     k = k + 1
     g = fm.cast(g, F64)
-    local norm = expected:get(k, 4)
+    local norm, bound = expected:get(k, 4), (name:find "gain" and GAIN or BOUND)[dtype]
     t.near(math.sqrt(fm.sum(fm.square(g)):item()), norm, bound * norm, name .. ", norm")
     for j = 1, 3 do
       local u = numbers(name .. " " .. j, g.shape) - 0.5
@@ -233,7 +234,7 @@ local function check_batch(name, method, dtype)
   end)(p)
   t.eq(seen > 0, true)
   near(total, fm.mean(G[method .. ".loss"]), BOUND[dtype], "mean loss")
-  check_gradients(grads, G[method .. ".grad"], BOUND[dtype])
+  check_gradients(grads, G[method .. ".grad"], dtype)
 end
 
 for _, name in ipairs { "small", "heads", "levels" } do
