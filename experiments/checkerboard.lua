@@ -71,21 +71,23 @@ checkerboard.settings = {
 --   last step more often than the others cost more at many steps than it gained at $N = 2$ and $4$.
 --   LSD gained at $N = 1$ in a short run, but diverged so in a long one. PSD-U was not tried apart
 --   from PSD-M.
--- - What helped every method most: a loss $c^2 \log(1 + |r|^2/c^2)$ of the off-diagonal residual $r$
---   (`robust`), together with a larger weight. Where the plane is torn, residuals are wild, and few
---   samples make most of the mean of their squares; this loss pulls less at these. Its minimum is
---   the same: a flow map's $r$ is 0 everywhere, not only on average as that of flow matching, whose
---   loss must stay the square. A convex robust loss helped ESD, too, but less.
+-- - What helped most: a loss $c^2 \log(1 + |r|^2/c^2)$ of the off-diagonal residual $r$ (`robust`)
+--   together with a larger weight; for LSD it was tried only with the times below. In networks of
+--   LSD and PSD-M trained with the square, one sample in a hundred made 0.4 to 0.6 of the mean of
+--   its own method's squares; this loss pulls less at these. Its minimum is the same: a flow map's
+--   $r$ is 0 everywhere, not only on average as that of flow matching, whose loss must stay the
+--   square. A convex robust loss helped ESD, too, but less.
 -- - LSD compares maps from the same $s$ alone, ESD maps to the same $t$: what one and two steps
 --   depend on begins at 0 or 1/2, or ends at 1 or 1/2. Half of their times lie there
---   (`half_starts`, `half_ends`). PSD needs the whole steps of $N = 4$ to learn those of 2 and 1;
---   more than these (`half_steps`) it was better without.
+--   (`half_starts`, `half_ends`). PSD needs the whole steps of $N = 4$ to learn those of 2 and 1,
+--   and was better without the shorter ones of `half_steps`.
 -- - What is left of the KL sits at the edges: of a run of PSD-M with 24,000 steps, nine tenths at
 --   $N = 1$ and all at $N = 16$ came from the outermost cells of the squares, 1/32 wide, which held
 --   half to two thirds of their mass. Only more updates were seen to sharpen them.
 --
 -- The robust losses bear weights of 20 (LSD, ESD) and 40 (the progressive ones, whose residuals are
--- smaller); twice as much cost every method at many steps, and a quarter was worse for LSD at few.
+-- smaller); twice as much cost all that were tried (not PSD-U) at many steps, and a quarter was
+-- worse for LSD at few.
 -- ESD with the paper's stop-gradient, `full`, and the squared residual diverged in this setting, and
 -- grew unstable at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a target
 -- that the network moves but does not feel. With `convex`, which stops the gradient at $v_{s,s}$

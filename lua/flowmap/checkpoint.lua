@@ -6,6 +6,7 @@
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local json = require "flowmap.json"
+local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -41,7 +42,8 @@ function M.save_weights(path, job, params, step)
     experiment = job.experiment.path, step = tostring(step) })
 end
 
---- Read a checkpoint.
+--- Read a checkpoint. Settings that did not exist when it was written get their defaults, with which
+-- everything is as it was before them.
 -- @tparam string path
 -- @treturn table { tensors =, cfg =, experiment = path, step =, wall_s = }
 function M.load(path)
@@ -49,6 +51,9 @@ function M.load(path)
   local cfg = meta.config and json.decode(meta.config)
   if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not tonumber(meta.step) then
     errors.data("%s is a safetensors file, but not a checkpoint of flowmap", path)
+  end
+  for key, it in pairs(settings.by_key) do
+    if cfg[key] == nil then cfg[key] = it.default end
   end
   return {
     path = path, tensors = tensors, cfg = cfg, experiment = meta.experiment,

@@ -250,6 +250,24 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
   end
 end)
 
+t.test("a checkpoint from before a setting continues to the same bits", function()
+  local dir = folder()
+  local cfg = resolve(with { save_every = 0 })
+  local job = trainer.new(board, cfg)
+  trainer.step(job)
+  local path, now = dir .. "/old.safetensors", job.cfg
+  local before = {}
+  for key, value in pairs(now) do before[key] = value end
+  before.robust, before.resolution = nil, nil
+  job.cfg = before
+  fm.checkpoint.save(path, job, { step = 1, wall_s = 0 })
+  job.cfg = now
+  local saved = fm.checkpoint.load(path)
+  local old = trainer.new(board, saved.cfg, saved)
+  for _, one in ipairs { job, old } do trainer.step(one) end
+  t.eq(bits(old), bits(job))
+end)
+
 -- Half_ends seen backwards in time is half_starts.
 for _, name in ipairs { "half_starts", "half_ends" } do
   t.test(name .. ": a quarter spans [0, 1] from that side, an eighth each half of it", function()
