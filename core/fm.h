@@ -220,8 +220,8 @@ enum { FM_SCARCE = 512 };
 
 /*
 ** An executable: programs traced for the micro-batch shapes of one batch, planned, with an arena
-** per worker and FM_MAX_LANES partial sums, or one for sums of more than 128 MiB. Micro-batch k runs
-** program `which[k]` on rows row0[k]...
+** per worker and FM_MAX_LANES partial sums, or one for sums of more than 128 MiB. Micro-batch k
+** runs program `which[k]` on rows row0[k]...
 */
 typedef struct fm_exe fm_exe;
 

@@ -88,11 +88,11 @@ checkerboard.settings = {
 -- The robust losses bear weights of 20 (LSD, ESD) and 40 (the progressive ones, whose residuals are
 -- smaller); twice as much cost all that were tried (not PSD-U) at many steps, and a quarter was
 -- worse for LSD at few.
--- ESD with the paper's stop-gradient, `full`, and the squared residual diverged in this setting, and
--- grew unstable at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a target
--- that the network moves but does not feel. With `convex`, which stops the gradient at $v_{s,s}$
--- alone, it trains well, so **the laptop and long profiles train ESD with `convex`, not with the
--- paper's `full`, and methods with a robust loss, not with the paper's square**; the
+-- ESD with the paper's stop-gradient, `full`, and the squared residual diverged in this setting,
+-- and grew unstable at half its rate, where the run was stopped: $\nabla X \cdot v$ then is a
+-- target that the network moves but does not feel. With `convex`, which stops the gradient at
+-- $v_{s,s}$ alone, it trains well, so **the laptop and long profiles train ESD with `convex`, not
+-- with the paper's `full`, and methods with a robust loss, not with the paper's square**; the
 -- [ablations](#ablations) compare the stop-gradients, with the square. `smoke` only shows that
 -- everything works.
 --

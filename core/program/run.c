@@ -1,9 +1,9 @@
 /*
 ** run.c - replay: the batch is cut into fixed micro-batches; lanes take every FM_MAX_LANES-th of
 ** them, each in order, and keep a partial sum; any free worker takes the next micro-batch of the
-** lane that is furthest behind. The lanes are added in a fixed order. Of an ordered run there is one
-** lane, and micro-batch k adds to a sum when k - 1 has. So results depend on the cut, never on the
-** number of threads or their speed.
+** lane that is furthest behind. The lanes are added in a fixed order. An ordered run has one lane,
+** and micro-batch k adds to a sum when k - 1 has. So results depend on the cut, never on the number
+** of threads or their speed.
 */
 #include <pthread.h>
 #include <string.h>

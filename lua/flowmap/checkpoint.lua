@@ -42,8 +42,8 @@ function M.save_weights(path, job, params, step)
     experiment = job.experiment.path, step = tostring(step) })
 end
 
---- Read a checkpoint. Settings that did not exist when it was written get their defaults, with which
--- everything is as it was before them.
+--- Read a checkpoint. Settings that did not exist when it was written get their defaults, with
+-- which everything is as it was before them.
 -- @tparam string path
 -- @treturn table { tensors =, cfg =, experiment = path, step =, wall_s = }
 function M.load(path)
