@@ -84,7 +84,7 @@ static fm_err cut_programs(fm_exe *e, fm_prog *const *progs, int nprogs, int pas
     if (p[k] == NULL) err = FM_ENOMEM;
   }
   if (err == FM_OK) {
-    err = fm_hoist(e->ctx, &e->h, nprogs, p, passes & FM_PASS_HOIST);
+    err = fm_hoist(e->ctx, &e->h, nprogs, p, passes);
   } else {
     for (int k = 0; p && k < nprogs; k++) fm_prog_free(p[k]);
   }

@@ -56,26 +56,26 @@ static bool repeated(const fm_op *op) {
 
 static size_t bytes_of(const fm_prog *p, fm_val v) { return fm_sig_bytes(&p->node[v].sig); }
 
-/* Larger than what it is made of, as Winograd's transform of a weight is. */
-static bool grows(const fm_prog *p, fm_val v) {
+/* As large as what it is made of or larger: a normalised weight, or Winograd's transform of one. */
+static bool large(const fm_prog *p, fm_val v) {
   size_t operands = 0;
   for (int k = 0; k < p->node[v].nin; k++) operands += bytes_of(p, fm_ins(p, v)[k]);
-  return bytes_of(p, v) > operands;
+  return bytes_of(p, v) >= operands;
 }
 
 /*
 ** What the body and the epilogue read: backwards from what they make. A shared value is READ from
-** the prologue, or KEPT if it is only repeated or a view, or if it is to be made anew because it
-** grows. Returns the bytes that are READ.
+** the prologue, or KEPT if it is only repeated or a view, or if it is large and memory is scarce:
+** then it is made anew. Returns the bytes that are READ.
 */
-static size_t find_fates(source *s, bool growing) {
+static size_t find_fates(source *s, bool scarce) {
   const fm_prog *p = s->p;
   size_t total = 0;
   for (fm_val v = 0; v < p->n; v++) s->fate[v] = DEAD;
   for (int k = 0; k < p->nout; k++) s->fate[p->out[k].v] = KEPT;
   for (fm_val v = p->n - 1; v >= 0; v--) {
     if (s->fate[v] == DEAD) continue;
-    bool read = s->shared[v] && !repeated(p->node[v].op) && (growing || !grows(p, v));
+    bool read = s->shared[v] && !repeated(p->node[v].op) && !(scarce && large(p, v));
     s->fate[v] = read ? READ : KEPT;
     total += read ? bytes_of(p, v) : 0;
     for (int k = 0; !read && k < p->node[v].nin; k++) s->fate[fm_ins(p, v)[k]] = KEPT;
@@ -83,10 +83,10 @@ static size_t find_fates(source *s, bool growing) {
   return total;
 }
 
-/* Values of the prologue beyond which those that grow are made for every micro-batch instead. */
+/* Values of the prologue beyond which the large ones are made for every micro-batch instead. */
 #define VALUE_BYTES ((size_t)512 << 20)
 
-static fm_err open_source(source *s) {
+static fm_err open_source(source *s, int passes) {
   size_t n = (size_t)s->p->n + 1;
   s->bytes =
       n * (sizeof(fm_region) + sizeof(fate) + 2 * sizeof(fm_val) + sizeof(int) + 3 * sizeof(bool));
@@ -98,7 +98,7 @@ static fm_err open_source(source *s) {
   for (fm_val v = 0; v < s->p->n; v++) s->number[v] = -1;
   fm_live(s->p, s->live);
   find_shared(s);
-  if (find_fates(s, true) > VALUE_BYTES) find_fates(s, false);
+  if (find_fates(s, false) > VALUE_BYTES || (passes & FM_SCARCE)) find_fates(s, true);
   return fm_linear_regions(s->p, s->live, s->shared, s->region);
 }
 
@@ -236,16 +236,27 @@ static void find_needs(source *s) {
       s->need[fm_ins(p, v)[k]] = true;
 }
 
-/* What is made anew is made for each of its readers, so as not to stay alive from one to the
-** next. */
+/* Value v for one reader: what is made anew is made for each, so as not to stay alive from one to
+** the next. */
+static fm_val made_anew(fm_prog *q, const source *s, fm_val v) {
+  const fm_node *n = &s->p->node[v];
+  if (s->fate[v] != KEPT || !s->shared[v] || (n->op->flags & FM_LEAF)) return s->map[v];
+  for (int k = 0; k < n->nin; k++) {
+    fm_val a = fm_ins(s->p, v)[k];
+    s->map[a] = made_anew(q, s, a);
+  }
+  fm_val copy = fm_prog_copy(q, s->p, v, s->map);
+  if (copy != FM_NONE) q->node[copy].late = true;
+  return copy;
+}
+
 static void copy_anew(fm_prog *q, const source *s, fm_val v) {
-  const fm_prog *p = s->p;
   bool share = q->share;
+  if (s->shared[v]) return;
   q->share = false;
-  for (int k = 0; k < p->node[v].nin; k++) {
-    fm_val a = fm_ins(p, v)[k];
-    if (s->fate[a] == KEPT && s->shared[a] && !repeated(p->node[a].op))
-      s->map[a] = fm_prog_copy(q, p, a, s->map);
+  for (int k = 0; k < s->p->node[v].nin; k++) {
+    fm_val a = fm_ins(s->p, v)[k];
+    s->map[a] = made_anew(q, s, a);
   }
   q->share = share;
 }
@@ -279,10 +290,10 @@ static fm_err make_body(hoister *t, int k) {
 
 /* ------------------------------------------------------------------ all */
 
-static fm_err cut_all(hoister *t) {
+static fm_err cut_all(hoister *t, int passes) {
   fm_hoisted *h = t->h;
   fm_err err = FM_OK;
-  for (int k = 0; k < t->n && err == FM_OK; k++) err = open_source(&t->from[k]);
+  for (int k = 0; k < t->n && err == FM_OK; k++) err = open_source(&t->from[k], passes);
   if (err == FM_OK) err = make_prologue(t);
   if (err == FM_OK) err = make_epilogue(t);
   for (int k = 0; k < t->n && err == FM_OK; k++) err = make_body(t, k);
@@ -303,7 +314,7 @@ static fm_err open_hoisted(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p) {
   return FM_OK;
 }
 
-static fm_err hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p) {
+static fm_err hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
   size_t room = h->room + 1, bytes = (size_t)n * sizeof(source) + 2 * room * sizeof(int);
   source *from = fm_alloc(ctx, bytes);
   if (from == NULL) return FM_ENOMEM;
@@ -312,7 +323,7 @@ static fm_err hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p) {
   t.sums = t.index + room;
   for (size_t k = 0; k < room; k++) t.index[k] = -1;
   for (int k = 0; k < n; k++) from[k].p = p[k];
-  fm_err err = cut_all(&t);
+  fm_err err = cut_all(&t, passes);
   for (int k = 0; k < n; k++) fm_free(ctx, from[k].work, from[k].bytes);
   fm_prog_free(t.pro);
   fm_prog_free(t.epi);
@@ -327,10 +338,10 @@ static void keep_whole(fm_hoisted *h, fm_prog **p) {
   for (int j = 0; j < h->nout; j++) h->direct[j] = j;
 }
 
-fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, bool on) {
+fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
   *h = (fm_hoisted){0};
   fm_err err = open_hoisted(ctx, h, n, p);
-  if (err == FM_OK && on) err = hoist(ctx, h, n, p);
+  if (err == FM_OK && (passes & FM_PASS_HOIST)) err = hoist(ctx, h, n, p, passes);
   if (err == FM_OK && h->nvalue == 0 && h->nsum == 0) {
     for (int k = 0; k < n; k++) fm_prog_free(h->body[k]);
     keep_whole(h, p);

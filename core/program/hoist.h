@@ -32,7 +32,7 @@ typedef struct fm_hoisted {
 } fm_hoisted;
 
 /* Cut programs that are optimised already; takes them over, whatever happens. */
-fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, bool on);
+fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes);
 void fm_hoisted_free(fm_hoisted *h);
 
 /* ------------------------------------------------------------------ linear.c */

@@ -212,5 +212,6 @@ fm_val fm_prog_copy(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   for (int k = 0; k < n->nin; k++) in[k] = map[fm_ins(p, v)[k]];
   fm_val w = fm_emit(q, n->op, n->nin, in, &n->attr);
   if (in != few) fm_free(q->ctx, in, (size_t)n->nin * sizeof *in);
+  if (w != FM_NONE) q->node[w].late |= n->late;
   return w;
 }
