@@ -242,7 +242,7 @@ static int op_pow(lua_State *L) {
   return 1;
 }
 
-static int list_ops(lua_State *L) { /* fm.ops() -> {{name=, doc=, nin=}, ...} */
+static int list_ops(lua_State *L) { /* fm.ops() -> {{name=, doc=, args=}, ...} */
   lua_createtable(L, fm_op_count(), 0);
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
@@ -251,8 +251,8 @@ static int list_ops(lua_State *L) { /* fm.ops() -> {{name=, doc=, nin=}, ...} */
     lua_setfield(L, -2, "name");
     lua_pushstring(L, op->doc);
     lua_setfield(L, -2, "doc");
-    lua_pushinteger(L, op->nin);
-    lua_setfield(L, -2, "nin");
+    lua_pushstring(L, op->args);
+    lua_setfield(L, -2, "args");
     lua_seti(L, -2, k + 1);
   }
   return 1;

@@ -355,6 +355,15 @@ static int tensor_len(lua_State *L) {
   return 1;
 }
 
+static int no_field(lua_State *L) {
+  const char *what = luaL_tolstring(L, 2, NULL);
+  return bind_fail(
+      L, FM_EUSAGE,
+      "tensor: no field or method '%s' found, expected shape, dtype, traced or "
+      "a function of fm; values are read by x:get(k) and x:flat(), rows by x:rows(first, n)",
+      what);
+}
+
 /* t.shape, t.dtype, t.traced; anything else is a function of the module used as a method. */
 static int tensor_index(lua_State *L) {
   const char *key = lua_tostring(L, 2);
@@ -368,6 +377,7 @@ static int tensor_index(lua_State *L) {
   } else {
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
+    if (lua_isnil(L, -1)) return no_field(L);
   }
   return 1;
 }

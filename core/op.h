@@ -67,8 +67,9 @@ typedef struct fm_sample {
 struct fm_op {
   const char *name;
   const char *doc;  /* one sentence for users */
-  const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis,
-                       s shape, p permutation, b boolean; after '|' all are optional */
+  const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis, o
+                       offset (from 1), s shape, p permutation, b boolean, d name of a number
+                       format; after '|' all are optional. fm.help() prints them as words */
   int nin;          /* operands; -1: any number */
   unsigned flags;
   fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,

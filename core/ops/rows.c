@@ -85,7 +85,8 @@ static void vjp_scatter(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[1] = FM_NONE;
 }
 
-const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based number.",
+const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based "
+  "number; NaN where it has none.",
   .args = "tt", .nin = 2, .infer = infer_gather, .jvp = jvp_rows, .vjp = vjp_gather,
   .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2}}};
 

@@ -38,7 +38,12 @@ end
 
 local function leaves(x)
   local list = {}
-  map(function(t) list[#list + 1] = t end, x)
+  map(function(t)
+    if not is_tensor(t) then
+      errors.usage("derivatives: a %s found, expected tensors and tables of them", type(t))
+    end
+    list[#list + 1] = t
+  end, x)
   return list
 end
 M.map, M.leaves = map, leaves
@@ -46,6 +51,7 @@ M.map, M.leaves = map, leaves
 --- Fresh names for the leaves of x inside the trace: only what f does with its argument is
 -- differentiated, not how the argument was made.
 local function rename(trace, x)
+  leaves(x)
   return map(function(t) return core.copy(t.traced and t or trace:const(t)) end, x)
 end
 

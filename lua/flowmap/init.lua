@@ -2,13 +2,23 @@
 -- `require "flowmap"` gives one table: the functions of the numerical core (tensors, autodiff,
 -- programs, optimisers, files) and the modules of this folder, each loaded when first named:
 -- `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, ...
+-- `fm.help()` lists the operations.
 -- @module flowmap
 
 local core = require "flowmap.core"
+local errors = require "flowmap.errors"
 require "flowmap.tensor" -- each of these adds its functions to the core's table
 require "flowmap.autodiff"
 require "flowmap.program"
 require "flowmap.optimiser"
+
+local function unknown(key)
+  local known = {}
+  for name in pairs(core) do known[#known + 1] = name end
+  local near = errors.near(tostring(key), known)
+  error(("fm.%s: no such function or module%s"):format(key,
+    near:find "did you mean" and near or "; fm.help() lists what there is"), 3)
+end
 
 local function lookup(self, key)
   local value = core[key]
@@ -16,6 +26,7 @@ local function lookup(self, key)
     and package.searchpath("flowmap." .. key, package.path) then
     value = require("flowmap." .. key)
   end
+  if value == nil then unknown(key) end
   rawset(self, key, value)
   return value
 end

@@ -60,7 +60,7 @@ function M.run()
   local env = setmetatable({ fm = require "flowmap" }, { __index = _G })
   local read = reader()
   io.stdout:write("flowmap ", env.fm.info().version,
-    "; fm is the library, for instance fm.grad(fm.tanh)(fm.tensor(1)); Ctrl-D ends\n")
+    "; fm is the library, fm.help() lists its operations; Ctrl-D ends\n")
   while true do
     local text = read "> "
     if not text then break end

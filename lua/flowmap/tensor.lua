@@ -30,6 +30,9 @@ end
 
 local function reducer(name, op)
   return function(x, axis, keepdims)
+    if not core.is_tensor(x) then
+      errors.usage("%s: a %s found, expected a tensor", name, type(x))
+    end
     local set, ones, kept, count = axes_of(name, x, axis), {}, {}, 1
     for k, n in ipairs(x.shape) do
       ones[k] = set[k] and 1 or n

@@ -226,5 +226,21 @@ t.test("the prompt evaluates expressions and survives errors", function()
   t.eq(out:find "error: .-x\n" ~= nil, true, out)
 end)
 
+t.test("fm.help tells of operations, and unknown names get near ones", function()
+  local fm = require "flowmap"
+  t.eq(fm.help "slice", "slice(tensor, axis, start, integer)  `length` entries of an axis from "
+    .. "`start` on.")
+  for _, op in ipairs(fm.ops()) do
+    if rawget(require "flowmap.core", op.name) and op.args ~= "" then
+      t.eq(("\n" .. fm.help()):find("\n" .. op.name .. "(", 1, true) ~= nil, true, op.name)
+    end
+  end
+  t.raises(function() fm.help "slise" end, "did you mean slice")
+  t.raises(function() fm.conv2d() end, "fm.conv2d: no such function or module; did you mean conv")
+  t.raises(function() return fm.ones({ 2 }).shpae end, "tensor: no field or method 'shpae' found")
+  t.raises(function() fm.sum() end, "sum: a nil found, expected a tensor")
+  t.raises(function() fm.jvp(fm.exp, 1, 2) end, "derivatives: a number found, expected tensors")
+end)
+
 os.execute("rm -rf " .. files.quote(work))
 t.done()
