@@ -324,7 +324,7 @@ def reply(value):
 
 
 def serve():
-    reply({"torch": torch.__version__, "threads": torch.get_num_threads(),
+    reply({"library": "PyTorch", "version": torch.__version__, "threads": torch.get_num_threads(),
            "variants": variants()})
     for line in sys.stdin:
         words = line.split()

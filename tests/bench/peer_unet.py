@@ -374,7 +374,7 @@ def variants():
 
 
 def serve():
-    reply({"torch": torch.__version__, "threads": torch.get_num_threads(),
+    reply({"library": "PyTorch", "version": torch.__version__, "threads": torch.get_num_threads(),
            "variants": variants()})
     for line in sys.stdin:
         words = line.split()

@@ -79,7 +79,7 @@ local function contenders(peer, net, method, images)
   local list = {}
   for _, variant in ipairs(peer.about.variants) do
     local first = peer:ask(variant, net, method, images, 1)
-    local name = ("torch %s %s"):format(peer.about.torch, variant)
+    local name = ("%s %s %s"):format(peer.about.library, peer.about.version, variant)
     if first and first.seconds then
       list[#list + 1] = { peer = peer, variant = variant, times = measure.times(),
         mib = first.peak_mib, name = name }

@@ -1,4 +1,4 @@
---- The same training step in PyTorch, where there is one, in turns with ours.
+--- The same training step in PyTorch and JAX, where there is one, in turns with ours.
 --
 -- FLOWMAP_PEERS names the Pythons to ask, separated by blanks; by default python3 and Debian's.
 -- FLOWMAP_PEER_LIBS is a folder of libraries for Debian's PyTorch to find first;
@@ -70,8 +70,9 @@ local function chosen(variants)
   return list
 end
 
---- A Python that serves requests, or nil when it is not there or has no torch. Lua has pipes in
--- one direction only; the other is a fifo, opened for both so that a dead reader is no signal.
+--- A Python that serves requests, or nil when it is not there or lacks the script's library.
+-- Lua has pipes in one direction only; the other is a fifo, opened for both so that a dead reader
+-- is no signal.
 -- @tparam string python
 -- @tparam string script a file of this folder's parent
 -- @treturn Peer with `about`, what it said first; to be closed
@@ -150,27 +151,31 @@ local function compare(peer)
   say("%-15s %18s %19s %20s", "", "best median", "best median   cpu", "best median   cpu")
   local work = measure.work(job)
   report("flowmap", ours, ours, work, peak)
-  for _, it in ipairs(list) do report("torch " .. it.variant, it.times, ours, work, peak) end
+  for _, it in ipairs(list) do
+    report(peer.about.library .. " " .. it.variant, it.times, ours, work, peak)
+  end
 end
 
 --- The section of the table; it says plainly when there is nobody to compare with.
 function M.run()
-  say("## PyTorch, the same step (%s, batch %d), in turns with ours", METHOD, BATCH)
+  say("## PyTorch and JAX, the same step (%s, batch %d), in turns with ours", METHOD, BATCH)
   if not openmp_blas() then
     say("(libopenblas0-openmp is not installed: Debian's PyTorch is up to 1.8x slower without)")
   end
   local found = false
   for _, python in ipairs(M.pythons()) do
-    local peer <close> = M.start(python, "peer_torch.py")
-    if peer then
-      found = true
-      say("PyTorch %s (%s), %d threads, OMP_WAIT_POLICY=PASSIVE", peer.about.torch, python,
-        peer.about.threads)
-      compare(peer)
+    for _, script in ipairs { "peer_torch.py", "peer_jax.py" } do
+      local peer <close> = M.start(python, script)
+      if peer then
+        found = true
+        say("%s %s (%s), %d threads", peer.about.library, peer.about.version, python,
+          peer.about.threads)
+        compare(peer)
+      end
     end
   end
   if not found then
-    say("no Python with torch was found; FLOWMAP_PEERS names some, separated by blanks, "
+    say("no Python with torch or jax was found; FLOWMAP_PEERS names some, separated by blanks, "
       .. "and\nDebian's is the package python3-torch (with libopenblas0-openmp)")
   end
 end
