@@ -11,6 +11,9 @@ local function times(x, value)
 end
 
 local PIECE = 32768 -- samples at a time, at most
+-- Images of a micro-batch, at least: no backward pass keeps anything, and weights that are read for
+-- four images rather than one make a large network's samples a quarter faster.
+local IMAGES = 4
 
 -- Pieces one after the other; the core's concatenation takes 64 at a time.
 local function joined(pieces)
@@ -80,7 +83,7 @@ function M.generator(job, params, N, method)
       or Map.of(job.net, input.params)
     local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
     return { rows = { x = (method or M.steps)(X, x0, N) } }
-  end, { shared = shared, micro = #cfg.shape > 1 and cfg.micro or 512,
+  end, { shared = shared, micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512,
     rows = conditional and { labels = { dtype = cfg.dtype } } or nil })
   return function(count, seed, tick, use)
     local pieces, done, size, number = {}, 0, piece_size(cfg), 0
