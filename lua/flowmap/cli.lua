@@ -47,8 +47,11 @@ local function add_version(command)
     print(version())
     os.exit(0)
   end)
+  -- Before or after the command: argparse empties an option's own field where it is not repeated.
   command:flag("--traceback", "Show where in the program an error arose.")
+    :action(function(args) args.trace = true end)
   whole(command, "--threads", "Worker threads (default: one per processor).", 1)
+    :action(function(args, _, count) args.workers = count end)
 end
 
 -- "3" -> 1, 2, 3; "4,5" -> 4, 5
@@ -140,7 +143,7 @@ function M.parser()
 end
 
 local function execute(args)
-  if args.threads then require("flowmap.core").set_threads(args.threads) end
+  if args.workers then require("flowmap.core").set_threads(args.workers) end
   return require("flowmap.commands")[args.command:gsub("%-", "_")](args) or 0
 end
 
@@ -165,7 +168,7 @@ function M.main(argv)
   end
   local trace
   local done, result = xpcall(execute, function(err)
-    if args.traceback then trace = debug.traceback(nil, 2) end
+    if args.trace then trace = debug.traceback(nil, 2) end
     return err
   end, args)
   if done then return result end

@@ -29,10 +29,10 @@ local function style_of(name, i)
   return M.styles[name] or other[(i - 1) % #other + 1]
 end
 
--- A summary as a row {x, mean, low, high}; an interval's end below `least` is drawn at `least`.
-local function interval_row(x, summary, least)
+-- A summary as a row {x, mean, low, high}.
+local function interval_row(x, summary)
   local half = summary.half or 0
-  return { x, summary.mean, math.max(summary.mean - half, least), summary.mean + half }
+  return { x, summary.mean, summary.mean - half, summary.mean + half }
 end
 
 -- Room for all values, and for the intervals as far as they do not squeeze the values flat.
@@ -42,9 +42,23 @@ local function value_range(values)
   return { math.min(0, low), high * 1.25 }, false
 end
 
+-- One axis for all panels, with room for `values`. Intervals that reach below are drawn to its edge:
+-- on a logarithmic axis there is no place for what is not positive.
+local function share_axis(panels, values)
+  local range, log = value_range(values)
+  for _, panel in ipairs(panels) do
+    panel.yrange, panel.ylog = range, log
+    for _, curve in ipairs(panel.series) do
+      for _, row in ipairs(curve.kind == "interval" and curve.rows or {}) do
+        row[3] = math.max(row[3], range[1])
+      end
+    end
+  end
+end
+
 -- Which curves a panel of M.against_steps shows: the other methods' means in grey, the published
 -- values dashed and open, each seed as a dot, our mean with its interval.
-local function steps_series(panel, method, means, spec, least)
+local function steps_series(panel, method, means, spec)
   for _, name in ipairs(means.order) do
     if name ~= method then
       panel[#panel + 1] = { kind = "line", label = name .. " ours, for comparison", width = 1,
@@ -63,7 +77,7 @@ local function steps_series(panel, method, means, spec, least)
   local dots, bars = {}, {}
   for i, N in ipairs(spec.steps) do
     local summary = means[method].summaries[i]
-    bars[i] = interval_row(N, summary, least)
+    bars[i] = interval_row(N, summary)
     for _, v in ipairs(summary.values) do dots[#dots + 1] = { N * 1.07, v } end
   end
   if means[method].summaries[1].n == 1 then -- one seed has no interval, and is its own mean
@@ -98,16 +112,15 @@ function M.against_steps(dir, name, set, spec)
     end
     means[method] = { curve = curve, summaries = summaries }
   end
-  local range, log = value_range(all)
   local panels = {}
   for i, method in ipairs(means.order) do
     local series = {}
-    steps_series(series, method, means, spec, range[1])
+    steps_series(series, method, means, spec)
     panels[i] = { title = method, xlabel = "steps N", ylabel = i % 2 == 1 and spec.label,
-      xlog = true, xtics = table.concat(spec.steps, ","), ylog = log, yrange = range,
-      series = series,
+      xlog = true, xtics = table.concat(spec.steps, ","), series = series,
       xrange = { spec.steps[1] / 1.25, spec.steps[#spec.steps] * 1.25 } }
   end
+  share_axis(panels, all)
   return gnuplot.panels(dir, name, { columns = math.min(2, #panels), width = 360, height = 220,
     panels = panels })
 end
@@ -117,7 +130,7 @@ local function setting_rows(part, spec, shift, all)
   local rows = {}
   for _, x in ipairs(part:distinct(spec.x)) do
     local summary = part:select({ [spec.x] = x }):summary(spec.metric, spec.N)
-    rows[#rows + 1] = interval_row(x + shift, summary, 0)
+    rows[#rows + 1] = interval_row(x + shift, summary)
     table.move(summary.values, 1, summary.n, #all + 1, all)
   end
   return rows
@@ -148,8 +161,7 @@ function M.against_setting(dir, name, set, spec)
       ylabel = p % 2 == 1 and spec.label, xtics = table.concat(xs, ","), series = series,
       xrange = { xs[1] - 4 * step, xs[#xs] + 4 * step } }
   end
-  local range, log = value_range(all)
-  for _, p in ipairs(panels) do p.yrange, p.ylog = range, log end
+  share_axis(panels, all)
   return gnuplot.panels(dir, name, { columns = math.min(2, #panels), width = 360, height = 220,
     panels = panels })
 end

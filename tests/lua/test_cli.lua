@@ -93,6 +93,15 @@ t.test("a run writes its files, is reused, and runs again when an input changes"
   t.eq(out:find "runs: lr changed from 0.002 to 0.001" ~= nil, true, out)
 end)
 
+t.test("--threads counts before the command, too", function()
+  for _, line in ipairs { "--threads 3 info", "info --threads 3" } do
+    local _, out = flowmap(line)
+    t.eq(out:match "threads +(%d+)", "3", line)
+  end
+  local _, _, stderr = flowmap "--traceback params missing.lua"
+  t.eq(stderr:find "stack traceback" ~= nil, true, stderr)
+end)
+
 t.test("the weights do not depend on the number of threads", function()
   local function weights(dir, options)
     local code, _, err = flowmap(SMALL .. options .. " --out " .. dir)

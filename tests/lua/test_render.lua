@@ -203,6 +203,26 @@ t.test("every figure is drawn, twice with the same bytes", function()
   t.eq(files.exists(paths[2]), true)
 end)
 
+t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis", function()
+  if not has "gnuplot" then return end
+  for seed, kl in ipairs { 0.1, 0.3 } do
+    for eta, factor in pairs { [0.25] = 1, [0.75] = 20 } do
+      fake_run("wide", ("lsd-eta=%g-seed%d"):format(eta, seed),
+        { method = "lsd", seed = seed, eta = eta, stop = "none" }, kl * factor)
+    end
+  end
+  local paths = figure.against_setting(root, "wide", results.open(root .. "/results/wide/smoke"),
+    { metric = "kl", N = 1, label = "KL", x = "eta", series = "stop" })
+  local rows = 0
+  for _, path in ipairs(paths) do
+    for low in (path:find "%.dat$" and files.read(path) or ""):gmatch "\n%S+ %S+ (%S+) %S+" do
+      t.near(tonumber(low), 0.1 / 1.5, 1e-5) -- the least value, and room for it
+      rows = rows + 1
+    end
+  end
+  t.eq(rows, 2)
+end)
+
 t.test("a density counts points where they are", function()
   local data = files.read(root .. "/results/board/smoke/figures/density.dat")
   if not data then return end
