@@ -17,7 +17,7 @@ void bind_push_tensor(lua_State *L, fm_tensor *t) {
   value *x = new_value(L);
   x->t = t;
   /* Bytes outside Lua count for its collector: else dropped tensors pile up unseen. */
-  if (t->bytes >= 1024 && !t->map) lua_gc(L, LUA_GCSTEP, (int)(t->bytes >> 10));
+  if (t->bytes >= 1024 && !t->map && !t->of) lua_gc(L, LUA_GCSTEP, (int)(t->bytes >> 10));
 }
 
 void bind_push_traced(lua_State *L, int trace, fm_val v) {
@@ -307,10 +307,18 @@ static int tensor_copy_from(lua_State *L) {
   if (t->dtype != u->dtype || !fm_shape_eq(&t->shape, &u->shape))
     bind_fail(L, FM_EUSAGE, "copy_from: %s %s found, expected %s %s", fm_dtype_name(u->dtype),
               fm_shape_text(&u->shape, a), fm_dtype_name(t->dtype), fm_shape_text(&t->shape, b));
-  if (t->map)
+  if ((t->of ? t->of : t)->map)
     bind_fail(L, FM_EUSAGE, "copy_from: the tensor lies in a packed file, which is read-only");
-  memcpy(t->data, u->data, t->bytes);
+  memmove(t->data, u->data, t->bytes);
   lua_settop(L, 1);
+  return 1;
+}
+
+/* t:view(first, n): rows first (from 1) to first + n - 1 in t's own memory. */
+static int tensor_view(lua_State *L) {
+  fm_tensor *t = bind_tensor(L, 1);
+  lua_Integer first = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
+  bind_push_tensor(L, fm_tensor_view(t, first > 0 ? first - 1 : -1, n));
   return 1;
 }
 
@@ -396,6 +404,7 @@ void bind_open_tensor(lua_State *L) {
                                        {"totable", tensor_totable},
                                        {"flat", tensor_flat},
                                        {"copy_from", tensor_copy_from},
+                                       {"view", tensor_view},
                                        {"bytes", tensor_bytes},
                                        {"finite", tensor_finite},
                                        {"is_tensor", is_tensor},

@@ -79,7 +79,7 @@ typedef struct fm_shape {
 } fm_shape;
 
 /*
-** Row-major, contiguous, 64-byte aligned values. `data` may be written by its owner only, and never
+** Row-major, contiguous values, 64-byte aligned but in a view or a file. `data` may be written by its owner only, and never
 ** when it lies in a mapped file: those pages are read-only.
 */
 typedef struct fm_tensor {
@@ -91,6 +91,7 @@ typedef struct fm_tensor {
   int refs;
   void *map; /* the mapped file that `data` lies in, NULL: memory from fm_alloc */
   size_t map_bytes;
+  struct fm_tensor *of; /* the tensor, no view itself, in which a view's `data` lies; or NULL */
 } fm_tensor;
 
 size_t fm_dtype_size(fm_dtype dtype);
@@ -106,6 +107,8 @@ fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape); /*
 */
 fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, void *data, void *map,
                           size_t map_bytes);
+/* Rows [first, first + n) of t, in t's own memory: writing one writes the other. */
+fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n);
 fm_tensor *fm_tensor_keep(fm_tensor *t);
 void fm_tensor_drop(fm_tensor *t);                         /* NULL is allowed */
 double fm_tensor_get(const fm_tensor *t, int64_t i);       /* flat index, as double */

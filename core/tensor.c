@@ -63,7 +63,7 @@ fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, vo
   size_t bytes;
   if (!check_shape(ctx, dtype, shape, &bytes)) return NULL;
   fm_tensor *t = fm_alloc(ctx, sizeof *t);
-  if (t) *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1, map, map_bytes};
+  if (t) *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1, map, map_bytes, NULL};
   return t;
 }
 
@@ -78,6 +78,22 @@ fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape) {
   return t;
 }
 
+fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n) {
+  int64_t rows = t->shape.nd > 0 ? t->shape.d[0] : 0;
+  if (first < 0 || n < 0 || first > rows || n > rows - first) {
+    fm_fail(t->ctx, FM_EUSAGE, "view: rows %lld to %lld found, expected some of 1 to %lld",
+            (long long)first + 1, (long long)first + (long long)n, (long long)rows);
+    return NULL;
+  }
+  fm_shape shape = t->shape;
+  shape.d[0] = n;
+  size_t row = rows > 0 ? t->bytes / (size_t)rows : 0;
+  fm_tensor *view =
+      fm_tensor_over(t->ctx, t->dtype, &shape, (char *)t->data + (size_t)first * row, NULL, 0);
+  if (view) view->of = fm_tensor_keep(t->of ? t->of : t);
+  return view;
+}
+
 fm_tensor *fm_tensor_keep(fm_tensor *t) {
   t->refs++;
   return t;
@@ -85,7 +101,9 @@ fm_tensor *fm_tensor_keep(fm_tensor *t) {
 
 void fm_tensor_drop(fm_tensor *t) {
   if (t == NULL || --t->refs > 0) return;
-  if (t->map)
+  if (t->of)
+    fm_tensor_drop(t->of);
+  else if (t->map)
     munmap(t->map, t->map_bytes);
   else
     fm_free(t->ctx, t->data, t->bytes);

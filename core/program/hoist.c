@@ -56,11 +56,14 @@ static bool repeated(const fm_op *op) {
 
 static size_t bytes_of(const fm_prog *p, fm_val v) { return fm_sig_bytes(&p->node[v].sig); }
 
-/* As large as what it is made of or larger: a normalised weight, or Winograd's transform of one. */
+/* As large as what it is made of, but for gains: a normalised weight, or Winograd's transform. */
 static bool large(const fm_prog *p, fm_val v) {
   size_t operands = 0;
-  for (int k = 0; k < p->node[v].nin; k++) operands += bytes_of(p, fm_ins(p, v)[k]);
-  return bytes_of(p, v) >= operands;
+  for (int k = 0; k < p->node[v].nin; k++) {
+    fm_val a = fm_ins(p, v)[k];
+    operands += bytes_of(p, p->node[a].op == &fm_op_broadcast ? fm_arg(p, a, 0) : a);
+  }
+  return bytes_of(p, v) >= operands - operands / 16;
 }
 
 /*

@@ -7,6 +7,7 @@ local tree = require "flowmap.tree"
 local M = {}
 
 local TASK = 65536 -- values of a micro-batch
+local PART = 2 * TASK -- values of a weight that are renewed at once: results take memory of their own
 
 --- The axes of a weight over which it is normalised: all but the output's.
 -- @param w (outputs, ...)
@@ -17,19 +18,37 @@ function M.inner(w)
   return axes
 end
 
--- The program for weights of one shape, cut by rows: the renewed weight, the averages moved along.
-local function program(f, w, decays)
+-- The rows of a weight that are renewed at once: the most that divide it into equal parts.
+local function part_of(shape)
+  local rows, size = shape[1], 1
+  for k = 2, #shape do size = size * shape[k] end
+  for count = 1, rows do
+    if rows % count == 0 and rows // count * size <= PART then return rows // count, size end
+  end
+  return 1, size
+end
+
+-- Renewal of weights of one shape: a function of the weight and its averages, in place.
+local function renewal(f, w, decays)
+  local part, size = part_of(w.shape)
   local row = table.move(w.shape, 2, #w.shape, 1, { dtype = w.dtype })
-  local size, rows = 1, { w = row }
-  for _, n in ipairs(row) do size = size * n end
-  for k in ipairs(decays) do rows["e" .. k] = row end
-  return fm.program(function(_, b)
+  local inputs = { w = row }
+  for k in ipairs(decays) do inputs["e" .. k] = row end
+  local program = fm.program(function(_, b)
     local out = { w = f(b.rows.w) }
     for k, decay in ipairs(decays) do
       out["e" .. k] = b.rows["e" .. k] + (1 - decay) * (out.w - b.rows.w)
     end
     return { rows = out }
-  end, { rows = rows, micro = math.max(1, TASK // size) })
+  end, { rows = inputs, micro = math.max(1, TASK // size) })
+  return function(weights)
+    for first = 1, w.shape[1], part do
+      local rows = {}
+      for name, x in pairs(weights) do rows[name] = x:view(first, part) end
+      local out = program:run { rows = rows, batch = part, reuse = true }.rows
+      for name, x in pairs(rows) do x:copy_from(out[name]) end
+    end
+  end
 end
 
 --- The function `renew` of a network, see flowmap.nets, from what it does to one weight.
@@ -40,14 +59,13 @@ end
 -- @treturn function renew(params, averages): in place; averages = { { decay =, params = }, ... } or
 -- nothing
 function M.of(f)
-  local programs = {}
+  local renewals = {}
   local function one(w, averages, decays)
     local key = table.concat({ w.dtype, #decays, table.unpack(w.shape) }, " ")
-    programs[key] = programs[key] or program(f, w, decays)
-    local rows = { w = w }
-    for k, e in ipairs(averages) do rows["e" .. k] = e end
-    local out = programs[key]:run { rows = rows, batch = w.shape[1], reuse = true }.rows
-    for name, x in pairs(rows) do x:copy_from(out[name]) end
+    renewals[key] = renewals[key] or renewal(f, w, decays)
+    local weights = { w = w }
+    for k, e in ipairs(averages) do weights["e" .. k] = e end
+    renewals[key](weights)
   end
   return function(params, averages)
     averages = averages or {}

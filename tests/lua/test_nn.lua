@@ -178,6 +178,22 @@ t.test("clip's derivative is 1 on the limits and 0 beyond", function()
   t.eq(g:flat(), { 0.0, 1.0, 1.0, 1.0, 0.0 })
 end)
 
+t.test("a view is rows of a tensor in its own memory, and keeps it", function()
+  local x = fm.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }
+  x:view(2, 2):view(2, 1):copy_from(fm.tensor { { 7, 8 } })
+  t.eq(x:totable(), { { 1, 2 }, { 3, 4 }, { 7, 8 } })
+  local rows = fm.full({ 1000, 1000 }, 3):view(999, 2)
+  collectgarbage()
+  collectgarbage()
+  t.eq(rows:sum():item(), 6000)
+  t.eq(fm.zeros({ 2, 3 }):view(3, 0).shape, { 0, 3 })
+  for _, it in ipairs { { 0, 1 }, { 1, 4 }, { 4, 1 }, { 2, -1 }, { math.mininteger, 1 },
+    { 2, math.maxinteger } } do
+    t.raises(function() x:view(it[1], it[2]) end, "view: rows .* expected some of 1 to 3")
+  end
+  t.raises(function() fm.tensor(1):view(1, 1) end, "expected some of 1 to 0")
+end)
+
 t.test("a number beside a traced tensor takes no memory", function()
   local function moved(f)
     local p = fm.program(function(_, b) return { rows = { y = f(b.rows.x) } } end,

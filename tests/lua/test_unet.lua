@@ -5,6 +5,7 @@ local t = require "harness"
 local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
+local renew = require "flowmap.renew"
 local step = require "flowmap.step"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -105,6 +106,16 @@ t.test("averages follow renewed weights: e = d e' + (1-d) w*", function()
   local e, w, e0 = opt:ema(2).out_conv, params.out_conv, was.out_conv
   t.near(difference(e, 0.5 * e0 + 0.5 * w), 0, 1e-14)
   t.near(opt:ema(2).out_gain:item(), 0.5 * params.out_gain:item(), 1e-15)
+end)
+
+t.test("a weight is renewed in parts, its averages with it", function()
+  for _, shape in ipairs { { 6, 3, 3, 8000 }, { 5, 70000 }, { 2, 200000 }, { 3, 27 } } do
+    local w0, e0 = fm.normal(shape, { seed = 1, dtype = F64 }), fm.normal(shape, { seed = 2, dtype = F64 })
+    local w, e = w0 * 1, e0 * 1
+    renew.of(function(x) return 3 * x end)({ w = w }, { { decay = 0.75, params = { w = e } } })
+    t.eq(difference(w, 3 * w0), 0)
+    t.near(difference(e, e0 + 0.5 * w0), 0, 1e-15)
+  end
 end)
 
 t.test("images of a wrong shape are refused", function()
