@@ -396,20 +396,13 @@ static int is_tensor(lua_State *L) {
 }
 
 void bind_open_tensor(lua_State *L) {
-  static const luaL_Reg functions[] = {{"tensor", make_tensor},
-                                       {"full", make_full},
-                                       {"arange", make_arange},
-                                       {"get", tensor_get},
-                                       {"item", tensor_item},
-                                       {"totable", tensor_totable},
-                                       {"flat", tensor_flat},
-                                       {"copy_from", tensor_copy_from},
-                                       {"view", tensor_view},
-                                       {"bytes", tensor_bytes},
-                                       {"finite", tensor_finite},
-                                       {"is_tensor", is_tensor},
-                                       {"tostring", tensor_text},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tensor", make_tensor},   {"full", make_full},
+                                       {"arange", make_arange},   {"get", tensor_get},
+                                       {"item", tensor_item},     {"totable", tensor_totable},
+                                       {"flat", tensor_flat},     {"copy_from", tensor_copy_from},
+                                       {"view", tensor_view},     {"bytes", tensor_bytes},
+                                       {"finite", tensor_finite}, {"is_tensor", is_tensor},
+                                       {"tostring", tensor_text}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   for (int normal = 0; normal < 2; normal++) {
     lua_pushboolean(L, normal);

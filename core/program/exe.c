@@ -111,6 +111,11 @@ static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes
 
 /* The plan of a body, which it takes over: the one of two that needs less memory. */
 static fm_plan *plan_body(fm_prog *body, int passes) {
+  if (passes & FM_PASS_LOWER) {
+    fm_prog *lowered = fm_lower_few(body);
+    fm_prog_free(body);
+    if ((body = lowered) == NULL) return NULL;
+  }
   fm_plan *plan = fm_plan_new(body, passes, false);
   bool large = plan && (plan->arena > LARGE_ARENA || (passes & FM_SCARCE));
   if (!large || !(passes & FM_PASS_RECOMPUTE)) return plan;

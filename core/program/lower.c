@@ -6,7 +6,7 @@
 */
 #include <string.h>
 
-#include "program.h"
+#include "plan.h"
 
 static bool plain(const fm_attr *a, int64_t pad) {
   return a->i[0] == 1 && a->i[1] == pad && a->i[2] == pad;
@@ -85,15 +85,17 @@ static fm_val lower(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   return FM_NONE;
 }
 
-fm_prog *fm_lower(const fm_prog *p) {
+/* p with its nodes by another method where `change` has one. */
+static fm_prog *rewritten(const fm_prog *p, bool share,
+                          fm_val (*change)(fm_prog *, const fm_prog *, fm_val, const fm_val *)) {
   size_t bytes = (size_t)p->n * sizeof(fm_val) + 1;
   fm_val *map = fm_alloc(p->ctx, bytes);
   if (map == NULL) return NULL;
   fm_prog *q = fm_prog_like(p, map);
-  if (q != NULL) q->share = p->share;
+  if (q != NULL) q->share = share;
   for (fm_val v = 0; q != NULL && v < p->n && q->err == FM_OK; v++) {
     if (p->node[v].op == &fm_op_input) continue;
-    map[v] = lower(q, p, v, map);
+    map[v] = change(q, p, v, map);
     if (map[v] == FM_NONE) map[v] = fm_prog_copy(q, p, v, map);
   }
   for (int k = 0; q != NULL && k < p->nout; k++) fm_output(q, map[p->out[k].v], p->out[k].merge);
@@ -102,3 +104,28 @@ fm_prog *fm_lower(const fm_prog *p) {
   fm_prog_free(q);
   return NULL;
 }
+
+fm_prog *fm_lower(const fm_prog *p) { return rewritten(p, p->share, lower); }
+
+static int readers(const fm_prog *p, fm_val v) {
+  int n = 0;
+  for (int k = 0; k < p->nargs; k++) n += p->args[k] == v;
+  return n;
+}
+
+/* Winograd's product of few images with weights that it alone reads transformed: the smaller of the
+** two goes to memory transformed. To the bit the same, so that the number of images may decide. */
+static fm_val few_images(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
+  if (p->node[v].op != &fm_op_winograd) return FM_NONE;
+  fm_val x = fm_arg(p, v, 0), u = fm_arg(p, v, 1);
+  if (p->node[u].op != &fm_op_winograd_weights || readers(p, u) != 1) return FM_NONE;
+  const fm_shape *s = &p->node[x].sig.shape;
+  fm_attr a = {{s->d[0], s->d[1], s->d[2], p->node[u].attr.i[0]}, {0}};
+  fm_val in[3] = {fm_e1(q, &fm_op_winograd_images, map[x]), map[fm_arg(p, u, 0)],
+                  map[fm_arg(p, u, 1)]};
+  if (in[0] == FM_NONE || fm_sig_bytes(&q->node[in[0]].sig) >= fm_sig_bytes(&p->node[u].sig))
+    return FM_NONE;
+  return fm_emit(q, &fm_op_winograd_product, 3, in, &a);
+}
+
+fm_prog *fm_lower_few(const fm_prog *p) { return rewritten(p, false, few_images); }

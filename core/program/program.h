@@ -56,8 +56,9 @@ fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in);
 
 /* A new program with the same inputs and outputs; NULL on failure. */
 fm_prog *fm_optimise(const fm_prog *p, int passes);
-fm_prog *fm_stack(const fm_prog *p); /* the stacking pass, in stack.c */
-fm_prog *fm_lower(const fm_prog *p); /* methods of convolutions chosen by shape, in lower.c */
+fm_prog *fm_stack(const fm_prog *p);     /* the stacking pass, in stack.c */
+fm_prog *fm_lower(const fm_prog *p);     /* methods of convolutions chosen by shape, in lower.c */
+fm_prog *fm_lower_few(const fm_prog *p); /* the same once more, for the bodies of few images */
 /* live[v]: node v is needed for an output. */
 void fm_live(const fm_prog *p, bool *live);
 bool fm_opens_stage(const fm_op *op);

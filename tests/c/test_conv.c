@@ -131,10 +131,19 @@ static fm_prog *all_three(const geometry *g, fm_dtype dtype, bool cut) {
   return p;
 }
 
-static void run_program(const geometry *g, int passes, fm_tensor *const *in, fm_tensor **out) {
-  fm_prog *p = all_three(g, in[0]->dtype, false);
-  run_once(p, passes, 1, in, out);
+/* All images are one micro-batch. */
+static fm_exe *program_of(const geometry *g, fm_dtype dtype, int passes) {
+  fm_prog *p = all_three(g, dtype, true);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){1, (int[]){0}, (int64_t[]){0, g->n}}, passes);
+  if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_prog_free(p);
+  return e;
+}
+
+static void run_program(const geometry *g, int passes, fm_tensor *const *in, fm_tensor **out) {
+  fm_exe *e = program_of(g, in[0]->dtype, passes);
+  run_exe(e, in, out);
+  fm_exe_free(e);
 }
 
 static void check(const geometry *g, fm_tensor *const *out, double *const want[3], double norm,
@@ -153,17 +162,21 @@ static void check(const geometry *g, fm_tensor *const *out, double *const want[3
 /* ------------------------------------------------------------------ values */
 
 static const geometry odd[] = {
-    {1, 1, 1, 3, 4, 3, 3, 1, 1, 1},     {2, 5, 7, 1, 1, 3, 3, 1, 1, 1},
-    {2, 5, 7, 4, 48, 3, 3, 1, 1, 1},    {1, 33, 31, 3, 4, 3, 3, 1, 1, 1},
-    {3, 4, 4, 48, 3, 3, 3, 1, 1, 1},    {1, 2, 9, 17, 33, 3, 3, 1, 1, 1},
-    {9, 8, 8, 34, 40, 3, 3, 1, 1, 1},   {1, 6, 3, 290, 20, 3, 3, 1, 1, 1},
-    {2, 3, 5, 270, 300, 3, 3, 1, 1, 1}, {0, 5, 7, 4, 3, 3, 3, 1, 1, 1},
-    {2, 5, 7, 4, 3, 3, 3, 2, 1, 1},     {2, 6, 7, 5, 4, 3, 3, 1, 0, 2},
-    {2, 9, 8, 3, 70, 5, 5, 3, 2, 1},    {1, 3, 12, 4, 3, 1, 7, 1, 0, 0},
-    {3, 5, 4, 33, 35, 1, 1, 1, 0, 0},   {2, 5, 4, 6, 5, 1, 1, 2, 0, 0},
-    {1, 4, 4, 3, 2, 2, 4, 1, 1, 1},     {1, 3, 3, 2100, 3, 2, 2, 1, 0, 0},
-    {2, 1, 40, 20, 10, 3, 3, 1, 1, 1},  {1, 5, 5, 6, 0, 3, 3, 1, 1, 1},
+    {1, 1, 1, 3, 4, 3, 3, 1, 1, 1},       {2, 5, 7, 1, 1, 3, 3, 1, 1, 1},
+    {2, 5, 7, 4, 48, 3, 3, 1, 1, 1},      {1, 33, 31, 3, 4, 3, 3, 1, 1, 1},
+    {3, 4, 4, 48, 3, 3, 3, 1, 1, 1},      {1, 2, 9, 17, 33, 3, 3, 1, 1, 1},
+    {9, 8, 8, 34, 40, 3, 3, 1, 1, 1},     {1, 6, 3, 290, 20, 3, 3, 1, 1, 1},
+    {2, 3, 5, 270, 300, 3, 3, 1, 1, 1},   {0, 5, 7, 4, 3, 3, 3, 1, 1, 1},
+    {2, 5, 7, 4, 3, 3, 3, 2, 1, 1},       {2, 6, 7, 5, 4, 3, 3, 1, 0, 2},
+    {2, 9, 8, 3, 70, 5, 5, 3, 2, 1},      {1, 3, 12, 4, 3, 1, 7, 1, 0, 0},
+    {3, 5, 4, 33, 35, 1, 1, 1, 0, 0},     {2, 5, 4, 6, 5, 1, 1, 2, 0, 0},
+    {1, 4, 4, 3, 2, 2, 4, 1, 1, 1},       {1, 3, 3, 2100, 3, 2, 2, 1, 0, 0},
+    {2, 1, 40, 20, 10, 3, 3, 1, 1, 1},    {1, 5, 5, 6, 0, 3, 3, 1, 1, 1},
+    {1, 37, 33, 100, 101, 3, 3, 1, 1, 1},
 };
+
+/* -1: each operation alone. Of few images the weights are transformed where memory is scarce. */
+static const int all_passes[] = {-1, 0, FM_PASS_ALL, FM_PASS_ALL | FM_SCARCE};
 
 /* Each operation alone, and all in one program with each set of passes. */
 static void test_values(void **state) {
@@ -177,9 +190,9 @@ static void test_values(void **state) {
       make_inputs(g, (fm_dtype)d, in);
       reference(g, in, want);
       for (int isa = 0; isa < FM_NISA && fm_set_isa(isa) == isa; isa++)
-        for (int passes = -1; passes <= FM_PASS_ALL; passes += passes < 0 ? 1 : FM_PASS_ALL) {
-          if (passes >= 0)
-            run_program(g, passes, in, out);
+        for (size_t i = 0; i < sizeof all_passes / sizeof *all_passes; i++) {
+          if (all_passes[i] >= 0)
+            run_program(g, all_passes[i], in, out);
           else
             for (int j = 0; j < 3; j++)
               out[j] =
@@ -212,9 +225,7 @@ static void test_accumulation(void **state) {
 static bool mentions(const geometry *g, int passes, const char *word) {
   fm_tensor *in[3], *out[3];
   make_inputs(g, FM_F32, in);
-  fm_prog *p = all_three(g, FM_F32, false);
-  fm_exe *e = prepare(p, passes, 1);
-  fm_prog_free(p);
+  fm_exe *e = program_of(g, FM_F32, passes);
   make_outputs(e, out);
   char *text = fm_exe_explain(e, &(fm_job){7, 3, in, out});
   assert_non_null(text);
@@ -232,6 +243,9 @@ static void test_methods(void **state) {
   const geometry two = {1, 8, 8, 64, 64, 3, 3, 2, 1, 1};
   assert_true(mentions(&three, FM_PASS_ALL, "winograd_weights"));
   assert_true(mentions(&three, FM_PASS_ALL, "winograd_w "));
+  assert_true(mentions(&three, FM_PASS_ALL | FM_SCARCE, "winograd_product"));
+  assert_false(mentions(&three, FM_PASS_ALL | FM_SCARCE, "winograd_weights"));
+  assert_false(mentions(&three, FM_PASS_ALL, "winograd_product"));
   assert_false(mentions(&three, FM_PASS_ALL, "conv"));
   assert_false(mentions(&three, FM_PASS_ALL & ~FM_PASS_LOWER, "winograd"));
   assert_true(mentions(&one, FM_PASS_ALL, "matmul"));
@@ -289,7 +303,8 @@ static void test_adjoints(void **state) {
 /* ------------------------------------------------------------------ images alone */
 
 /* Results of the batch cut into two micro-batches of `g->n` images each, the rest one by one. */
-static void run_cut(const geometry *g, int64_t batch, fm_tensor *const *in, fm_tensor **out) {
+static void run_cut(const geometry *g, int64_t batch, int passes, fm_tensor *const *in,
+                    fm_tensor **out) {
   geometry one = *g;
   one.n = 1;
   fm_prog *p[2] = {all_three(g, FM_F32, true), all_three(&one, FM_F32, true)};
@@ -301,21 +316,23 @@ static void run_cut(const geometry *g, int64_t batch, fm_tensor *const *in, fm_t
     count++;
   }
   assert_int_equal(row0[count], batch);
-  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){count, which, row0}, FM_PASS_ALL);
+  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){count, which, row0}, passes);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   run_exe(e, in, out);
   fm_exe_free(e);
   fm_prog_free(p[0]), fm_prog_free(p[1]);
 }
 
-/* Bit for bit the same images of conv and conv_x, however a batch of 23 is cut, in every method. */
+/* Bit for bit the same images of conv and conv_x, however a batch of 23 is cut, in every method: one
+** for few images with many channels among them, with more tiles than a block has and without. */
 static void test_images_alone(void **state) {
   (void)state;
   int was = fm_isa();
   static const geometry list[] = {
-      {10, 7, 9, 35, 50, 3, 3, 1, 1, 1}, {5, 4, 4, 300, 33, 3, 3, 1, 1, 1},
-      {9, 8, 8, 16, 3, 3, 3, 1, 1, 1},   {8, 6, 5, 40, 20, 1, 1, 1, 0, 0},
-      {7, 9, 6, 40, 21, 3, 3, 2, 1, 1},  {3, 5, 5, 6, 7, 5, 5, 1, 2, 2}};
+      {10, 7, 9, 35, 50, 3, 3, 1, 1, 1},    {5, 4, 4, 300, 33, 3, 3, 1, 1, 1},
+      {9, 8, 8, 16, 3, 3, 3, 1, 1, 1},      {8, 6, 5, 40, 20, 1, 1, 1, 0, 0},
+      {7, 9, 6, 40, 21, 3, 3, 2, 1, 1},     {3, 5, 5, 6, 7, 5, 5, 1, 2, 2},
+      {4, 20, 19, 130, 140, 3, 3, 1, 1, 1}, {5, 15, 13, 290, 140, 3, 3, 1, 1, 1}};
   for (size_t k = 0; k < sizeof list / sizeof *list; k++)
     for (int isa = 0; isa < FM_NISA && fm_set_isa(isa) == isa; isa++) {
       geometry whole = list[k], some = list[k];
@@ -323,9 +340,12 @@ static void test_images_alone(void **state) {
       whole.n = 23;
       make_inputs(&whole, FM_F32, in);
       run_program(&whole, FM_PASS_ALL, in, all);
-      run_cut(&some, whole.n, in, cut);
-      for (int j = 0; j < 2; j++) assert_memory_equal(all[j]->data, cut[j]->data, all[j]->bytes);
-      drop_all(3, in), drop_all(3, all), drop_all(3, cut);
+      for (int scarce = 0; scarce < 2; scarce++) { /* the method for few images, too */
+        run_cut(&some, whole.n, FM_PASS_ALL | (scarce ? FM_SCARCE : 0), in, cut);
+        for (int j = 0; j < 2; j++) assert_memory_equal(all[j]->data, cut[j]->data, all[j]->bytes);
+        drop_all(3, cut);
+      }
+      drop_all(3, in), drop_all(3, all);
     }
   fm_set_isa(was);
 }
