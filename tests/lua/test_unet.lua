@@ -110,7 +110,8 @@ end)
 
 t.test("a weight is renewed in parts, its averages with it", function()
   for _, shape in ipairs { { 6, 3, 3, 8000 }, { 5, 70000 }, { 2, 200000 }, { 3, 27 } } do
-    local w0, e0 = fm.normal(shape, { seed = 1, dtype = F64 }), fm.normal(shape, { seed = 2, dtype = F64 })
+    local function normal(seed) return fm.normal(shape, { seed = seed, dtype = F64 }) end
+    local w0, e0 = normal(1), normal(2)
     local w, e = w0 * 1, e0 * 1
     renew.of(function(x) return 3 * x end)({ w = w }, { { decay = 0.75, params = { w = e } } })
     t.eq(difference(w, 3 * w0), 0)
