@@ -42,7 +42,7 @@ local function value_range(values)
   return { math.min(0, low), high * 1.25 }, false
 end
 
--- One axis for all panels, with room for `values`. Intervals that reach below are drawn to its edge:
+-- One axis for all panels, with room for `values`. Intervals that reach below are drawn to the edge:
 -- on a logarithmic axis there is no place for what is not positive.
 local function share_axis(panels, values)
   local range, log = value_range(values)
@@ -187,13 +187,21 @@ local trace_panels = {
   { field = "grad_norm", label = "gradient norm" },
 }
 
--- A logarithmic range around all points of a panel; nil when a value is not positive.
-local function log_range(series)
-  local low, high = math.huge, -math.huge
-  for _, one in ipairs(series) do
-    for _, row in ipairs(one.rows) do low, high = math.min(low, row[2]), math.max(high, row[2]) end
+-- A logarithmic axis around the positive points of a panel, at whose edge a 0 is drawn; none when a
+-- value is negative, or all are 0.
+local function log_axis(panel)
+  local low, least, high = math.huge, math.huge, -math.huge
+  for _, one in ipairs(panel.series) do
+    for _, row in ipairs(one.rows) do
+      least, high = math.min(least, row[2]), math.max(high, row[2])
+      if row[2] > 0 then low = math.min(low, row[2]) end
+    end
   end
-  return low > 0 and { low / 1.2, high * 1.2 } or nil
+  if least < 0 or high <= 0 then return end
+  panel.ylog, panel.yrange = true, { low / 1.2, high * 1.2 }
+  for _, one in ipairs(panel.series) do
+    for _, row in ipairs(one.rows) do row[2] = math.max(row[2], panel.yrange[1]) end
+  end
 end
 
 -- One run's curves, one per panel; a cross ends those of a run that diverged.
@@ -252,8 +260,7 @@ function M.traces(dir, name, set, spec)
   end
   for _, p in ipairs(panels) do
     count_in_units(p)
-    p.yrange = log_range(p.series)
-    p.ylog = p.yrange ~= nil
+    log_axis(p)
   end
   return gnuplot.panels(dir, name, { columns = #panels, width = 270, height = 240,
     panels = panels })

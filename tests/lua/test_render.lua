@@ -223,6 +223,22 @@ t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis"
   t.eq(rows, 2)
 end)
 
+t.test("a trace that falls to 0 is drawn on a logarithmic axis all the same", function()
+  if not has "gnuplot" then return end
+  local dir = "results/zero/smoke/esd-seed1"
+  fake_run("zero", "esd-seed1", { method = "esd", seed = 1 }, 0.1)
+  put(dir .. "/metrics.jsonl", '{"samples":50,"loss":2,"off":1e10,"grad_norm":1}\n'
+    .. '{"samples":100,"loss":2,"off":1e-3,"grad_norm":0}\n'
+    .. '{"samples":150,"loss":-1,"off":0,"grad_norm":0}\n')
+  local paths = figure.traces(root, "zero", results.open(root .. "/results/zero/smoke"))
+  for _, path in ipairs(paths) do
+    local text = path:find "%.gp$" and results.read_file(path)
+    if text then t.eq(select(2, text:gsub("\nset logscale y", "")), 2, "loss is linear") end
+    local data = path:find "%.dat$" and results.read_file(path)
+    if data then t.eq(data:find("0.15 0.000833333", 1, true) ~= nil, true, data) end
+  end
+end)
+
 t.test("a density counts points where they are", function()
   local data = files.read(root .. "/results/board/smoke/figures/density.dat")
   if not data then return end
