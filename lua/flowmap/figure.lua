@@ -42,8 +42,8 @@ local function value_range(values)
   return { math.min(0, low), high * 1.25 }, false
 end
 
--- One axis for all panels, with room for `values`. Intervals that reach below are drawn to the edge:
--- on a logarithmic axis there is no place for what is not positive.
+-- One axis for all panels, with room for `values`. Intervals that reach below end at the edge: on a
+-- logarithmic axis there is no place for what is not positive.
 local function share_axis(panels, values)
   local range, log = value_range(values)
   for _, panel in ipairs(panels) do
