@@ -79,8 +79,8 @@ typedef struct fm_shape {
 } fm_shape;
 
 /*
-** Row-major, contiguous values, 64-byte aligned but in a view or a file. `data` may be written by its owner only, and never
-** when it lies in a mapped file: those pages are read-only.
+** Row-major, contiguous values, 64-byte aligned but in a view or a file. `data` may be written by
+** its owner only, and never when it lies in a mapped file: those pages are read-only.
 */
 typedef struct fm_tensor {
   fm_ctx *ctx;

@@ -1,10 +1,10 @@
 /*
-** winograd_tiles.h - what the operations of ops/winograd*.c share: images cut into tiles, kernels cut
-** into slivers, their transforms (kernels/winograd.h), and the products between them. Images are
-** cut into tiles of 4x4 (at the lower and right rims, parts of them), numbered through all images.
+** winograd_tiles.h - what the operations of ops/winograd*.c share: images cut into tiles, kernels
+** cut into slivers, their transforms (kernels/winograd.h), and the products between them. Images
+** are cut into tiles of 4x4 (at the lower and right rims, parts), numbered through all images.
 ** Each value of a product is one chain of multiply-adds over up to DEEPEST channels, such chains
-** added in order: an image of the result depends, bit for bit, on no other image of the call, nor on
-** their number.
+** added in order: an image of the result depends, bit for bit, on no other image of the call, nor
+** on their number.
 */
 #ifndef FM_WINOGRAD_TILES_H
 #define FM_WINOGRAD_TILES_H

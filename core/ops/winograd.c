@@ -4,7 +4,7 @@
 **                     products; `turned`: of the kernels of conv_x, turned by half a turn, with O
 **                     and I exchanged
 **   winograd          conv(x, w) from x and u, and so conv_x(dy, w) from dy and the turned u
-** The weights' transform is an operation of its own because it depends on no image. A block of tiles
+** The weights' transform is an operation of its own: it depends on no image. A block of tiles
 ** is transformed, multiplied and transformed back while it stays in the second cache. */
 #include "ops.h"
 

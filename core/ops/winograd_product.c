@@ -2,7 +2,7 @@
 ** to the bit, but with the images' transform in memory and the weights' on its way:
 **   winograd_images   d = B' x B of all tiles
 **   winograd_product  conv(x, f w), or conv_x(x, f w) where `turned`, from d, w and f
-** A sliver of the weights is transformed where it stays in the second cache and multiplied at once. */
+** A sliver of the weights is transformed in the second cache and multiplied at once. */
 #include "ops.h"
 
 #include "../kernels/winograd_tiles.h"
@@ -30,7 +30,7 @@ FM_EXEC(winograd_images) {
     }
 }
 
-/* A sliver of outputs: transformed once if its inputs are one part, else for every block of tiles. */
+/* A sliver of outputs: transformed once if its inputs are one part, else for every block. */
 static void sliver_product(block *b, const kernels *w, const tiling *out, int64_t o, const T *d,
                            T *y) {
   const int64_t inputs = w->turned ? w->O : w->I, most = even_part(out->count, TILES);

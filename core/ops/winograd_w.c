@@ -1,5 +1,5 @@
 /* winograd_w.c - the gradient of a 3x3 convolution's kernels in the transformed space of
-** kernels/winograd.h: winograd_w is conv_w(x, dy). Its transform back belongs to the same operation:
+** kernels/winograd.h: winograd_w is conv_w(x, dy). The transform back is part of the operation:
 ** done on chunks of 64 x 64 channels whose sums stay in the second cache, it costs little, and 36
 ** values in place of 9 never go to memory. */
 #include "ops.h"

@@ -323,8 +323,8 @@ static void run_cut(const geometry *g, int64_t batch, int passes, fm_tensor *con
   fm_prog_free(p[0]), fm_prog_free(p[1]);
 }
 
-/* Bit for bit the same images of conv and conv_x, however a batch of 23 is cut, in every method: one
-** for few images with many channels among them, with more tiles than a block has and without. */
+/* Bit for bit the same images of conv and conv_x, however a batch of 23 is cut, by every method:
+** that for few images, too, and there with more tiles than a block has. */
 static void test_images_alone(void **state) {
   (void)state;
   int was = fm_isa();
