@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char ctx_key = 0; /* registry: the context, in a userdata that frees it */
 
@@ -19,14 +20,15 @@ static const char *code_name(fm_err err) {
 }
 
 /* Error values are tables {code, message} that show as their message. */
-static int raise_with(lua_State *L, fm_err code, const char *message) {
+static _Noreturn void raise_with(lua_State *L, fm_err code, const char *message) {
   lua_createtable(L, 0, 2);
   lua_pushstring(L, code_name(code));
   lua_setfield(L, -2, "code");
   lua_pushstring(L, message);
   lua_setfield(L, -2, "message");
   luaL_setmetatable(L, "flowmap.error");
-  return lua_error(L);
+  lua_error(L);
+  abort(); /* not reached */
 }
 
 static int error_text(lua_State *L) {
@@ -40,7 +42,7 @@ int bind_raise(lua_State *L) {
   fm_err code = fm_error_code(ctx);
   snprintf(message, sizeof message, "%s", fm_error(ctx));
   fm_error_clear(ctx);
-  return raise_with(L, code == FM_OK ? FM_ENOMEM : code, message);
+  raise_with(L, code == FM_OK ? FM_ENOMEM : code, message);
 }
 
 int bind_fail(lua_State *L, fm_err code, const char *format, ...) {
@@ -49,7 +51,7 @@ int bind_fail(lua_State *L, fm_err code, const char *format, ...) {
   va_start(args, format);
   vsnprintf(message, sizeof message, format, args);
   va_end(args);
-  return raise_with(L, code, message);
+  raise_with(L, code, message);
 }
 
 static int free_ctx(lua_State *L) {

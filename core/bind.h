@@ -26,8 +26,8 @@ typedef struct value { /* userdata FM_TENSOR; a traced one keeps its trace as us
 fm_ctx *bind_ctx(lua_State *L);
 
 /* Raise {code = ..., message = ...} from the context's sentence, or from a format. */
-int bind_raise(lua_State *L);
-int bind_fail(lua_State *L, fm_err code, const char *format, ...);
+__attribute__((noreturn)) int bind_raise(lua_State *L);
+__attribute__((noreturn)) int bind_fail(lua_State *L, fm_err code, const char *format, ...);
 
 value *bind_value(lua_State *L, int arg); /* raises a sentence if it is none, or stale */
 value *bind_test(lua_State *L, int arg);  /* NULL if it is none */

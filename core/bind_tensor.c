@@ -235,7 +235,8 @@ static int make_random(lua_State *L) {
   bind_push_tensor(L, t);
   int64_t n = fm_shape_count(&s), rows = s.nd ? s.d[0] : 1;
   bool normal = lua_toboolean(L, lua_upvalueindex(1));
-  if (n > 0) (normal ? fm_rng_normal : fm_rng_uniform)(&r, t->dtype, row0, rows, n / rows, t->data);
+  if (n > 0 && rows > 0)
+    (normal ? fm_rng_normal : fm_rng_uniform)(&r, t->dtype, row0, rows, n / rows, t->data);
   return 1;
 }
 

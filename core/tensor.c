@@ -120,7 +120,7 @@ double fm_tensor_get(const fm_tensor *t, int64_t i) {
 
 static uint8_t byte_of(double value) {
   if (!(value > 0)) return 0; /* a NaN, too */
-  return value >= 255 ? 255 : (uint8_t)(value + 0.5);
+  return value >= 255 ? 255 : (uint8_t)lround(value);
 }
 
 void fm_tensor_set(fm_tensor *t, int64_t i, double value) {

@@ -173,10 +173,11 @@ static inline void weights_turned(const kernels *k, int64_t o, int64_t i, T *u, 
 static inline void transform_sliver(const kernels *w, int64_t column, int64_t k, int64_t depth,
                                     T *u, int64_t step) {
   for (int64_t v = 0; v < SLIVER; v += VN)
-    for (int64_t i = 0; i < depth; i += w->turned ? 1 : VN)
-      if (w->turned)
+    if (w->turned)
+      for (int64_t i = 0; i < depth; i++)
         weights_turned(w, k + i, column + v, u + i * SLIVER + v, step);
-      else
+    else
+      for (int64_t i = 0; i < depth; i += VN)
         weights_square(w, column + v, k + i, u + i * SLIVER + v, step);
 }
 

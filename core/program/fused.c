@@ -140,7 +140,7 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
     const fm_slot *slot = &g->slot[k];
     if (slot->kind == SLOT_FULL || slot->kind == SLOT_BCAST) s->base[k] = fm_address(f, slot->v);
     if (slot->kind == SLOT_BCAST) s->walk[k] = (cursor){.held = -1};
-    if (slot->scratch >= 0) s->block[k] = f->scratch + (size_t)slot->scratch * FM_BLOCK * size;
+    s->block[k] = slot->scratch >= 0 ? f->scratch + (size_t)slot->scratch * FM_BLOCK * size : NULL;
     s->now[k] = s->block[k];
     if (slot->kind == SLOT_CONST) {
       float narrow = (float)slot->number;

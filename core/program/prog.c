@@ -67,13 +67,14 @@ static uint64_t hash_of(const fm_node *n, const fm_val *in) {
   return mix(h, in, (size_t)n->nin * sizeof *in);
 }
 
-/* Bytes, not values: attributes that differ in the sign of a zero are different. */
-static bool equal(const void *a, const void *b, size_t n) { return n == 0 || memcmp(a, b, n) == 0; }
+bool fm_same_bytes(const void *a, const void *b, size_t n) {
+  return n == 0 || memcmp(a, b, n) == 0;
+}
 
 static bool same(const fm_prog *p, fm_val v, const fm_node *n, const fm_val *in) {
   const fm_node *m = &p->node[v];
-  return m->op == n->op && m->nin == n->nin && equal(&m->attr, &n->attr, sizeof n->attr) &&
-         equal(fm_ins(p, v), in, (size_t)n->nin * sizeof *in);
+  return m->op == n->op && m->nin == n->nin && fm_same_bytes(&m->attr, &n->attr, sizeof n->attr) &&
+         fm_same_bytes(fm_ins(p, v), in, (size_t)n->nin * sizeof *in);
 }
 
 /* The place of an equal node, or the free place where it would go. */

@@ -62,6 +62,8 @@ fm_prog *fm_lower_few(const fm_prog *p); /* the same once more, for the bodies o
 /* live[v]: node v is needed for an output. */
 void fm_live(const fm_prog *p, bool *live);
 bool fm_opens_stage(const fm_op *op);
+/* Bytes, not values: attributes that differ in the sign of a zero are different. */
+bool fm_same_bytes(const void *a, const void *b, size_t n);
 /* Number of expensive operations on the longest way to each node: see fuse.c. */
 void fm_stages(const fm_prog *p, int *stage);
 

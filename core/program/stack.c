@@ -41,7 +41,7 @@ static bool same_but_rows(const fm_sig *a, const fm_sig *b) {
 /* Can u and v be parts of one call, as far as their form goes? */
 static bool alike(const fm_prog *p, fm_val u, fm_val v) {
   const fm_node *a = &p->node[u], *b = &p->node[v];
-  return a->op == b->op && memcmp(&a->attr, &b->attr, sizeof a->attr) == 0 &&
+  return a->op == b->op && fm_same_bytes(&a->attr, &b->attr, sizeof a->attr) &&
          same_but_rows(&p->node[fm_arg(p, u, 0)].sig, &p->node[fm_arg(p, v, 0)].sig);
 }
 
