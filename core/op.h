@@ -18,7 +18,8 @@ enum {
       32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
   FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
   FM_BYTES = 128,      /* operands may be uint8; all other operations refuse them */
-  FM_LOWERED = 256     /* made by optimisation alone, after differentiation: without rules */
+  FM_LOWERED = 256,    /* made by optimisation alone, after differentiation: without rules */
+  FM_PICKS = 512       /* reads no more values of its first operand than it makes */
 };
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */

@@ -46,7 +46,8 @@ static void vjp_pixels(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_pixels = {.name = "pixels",
   .doc = "Rows of a uint8 table by 0-based number, x / 127.5 - 1: numbers in [-1, 1].",
-  .args = "tt", .nin = 2, .flags = FM_BYTES, .cost = 2, .infer = infer_pixels, .vjp = vjp_pixels,
+  .args = "tt", .nin = 2, .flags = FM_BYTES | FM_PICKS, .cost = 2, .infer = infer_pixels,
+  .vjp = vjp_pixels,
   .samples = {{2, {FM_SHAPE3(4, 3, 5), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2, .bytes = 1},
               {2, {FM_SHAPE2(2, 3), FM_SHAPE1(4)}, {{0}, {0}}, 0, 2, .whole = 2, .bytes = 1}}};
 

@@ -274,8 +274,8 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
-  .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_slice,
-  .jvp = fm_jvp_linear, .vjp = vjp_slice,
+  .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES | FM_PICKS,
+  .infer = infer_slice, .jvp = fm_jvp_linear, .vjp = vjp_slice,
   .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
               {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 

@@ -84,12 +84,17 @@ double fm_step_flops(const fm_plan *plan, const fm_step *s) {
   return total;
 }
 
+static double operand_bytes(const fm_prog *p, fm_val v, int k) {
+  fm_sig sig = p->node[fm_ins(p, v)[k]].sig;
+  if (k == 0 && (p->node[v].op->flags & FM_PICKS)) sig.shape = p->node[v].sig.shape;
+  return (double)fm_sig_bytes(&sig);
+}
+
 double fm_step_bytes(const fm_plan *plan, const fm_step *s) {
   const fm_prog *p = plan->p;
   double total = (double)fm_sig_bytes(&p->node[s->v].sig);
   if (s->kind == STEP_OP)
-    for (int k = 0; k < p->node[s->v].nin; k++)
-      total += (double)fm_sig_bytes(&p->node[fm_ins(p, s->v)[k]].sig);
+    for (int k = 0; k < p->node[s->v].nin; k++) total += operand_bytes(p, s->v, k);
   if (s->kind == STEP_SUM) total *= 3;
   if (s->kind == STEP_COPY || s->kind == STEP_STACK) total *= 2;
   if (s->kind != STEP_FUSED) return total;

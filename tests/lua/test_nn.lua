@@ -178,6 +178,18 @@ t.test("clip's derivative is 1 on the limits and 0 beyond", function()
   t.eq(g:flat(), { 0.0, 1.0, 1.0, 1.0, 0.0 })
 end)
 
+t.test("who picks rows of a table moves those rows, not the table", function()
+  local function moved(rows)
+    local table = fm.zeros({ rows, 50 })
+    local program = fm.program(function(shared, b)
+      return { rows = fm.gather(shared.table, b.rows.k) }
+    end, { shared = { table = table }, rows = { k = {} }, micro = 4 })
+    return program:stats(4).moved
+  end
+  t.eq(moved(1000), moved(10))
+  t.eq(moved(10), (4 + 2 * 200 + 2 * 200) * 4) -- numbers; read, write; copied to the result
+end)
+
 t.test("a view is rows of a tensor in its own memory, and keeps it", function()
   local x = fm.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }
   x:view(2, 2):view(2, 1):copy_from(fm.tensor { { 7, 8 } })
