@@ -106,9 +106,11 @@ typedef struct fm_plan {
 /* Of an optimised program, which it takes over, whatever happens; NULL on failure. */
 fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place);
 void fm_plan_free(fm_plan *plan);
-/* The program in which cheap values read after stage `at` are made anew; NULL on failure. */
-fm_prog *fm_recompute(const fm_prog *p, int at);
+/* The program in which cheap values read after stage `at` are made anew, products of at most `few`
+** operations per byte of their result among them; NULL on failure. */
+fm_prog *fm_recompute(const fm_prog *p, int at, double few);
 void fm_step_run(const fm_step *s, const fm_frame *f);
+double fm_node_flops(const fm_prog *p, fm_val v);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
 double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
 

@@ -23,6 +23,7 @@ typedef struct network {
   const fm_prog *p;
   const int *stage;
   int at; /* the last stage before the cut */
+  double few;
   int source, sink, points, nedge, cap;
   edge *edge;
   int *first, *via, *queue; /* per point: its edges; the edge by which it was reached, or -1 */
@@ -34,9 +35,11 @@ static bool free_to_read(const fm_op *op) {
 
 /* Sums stay: they are small, and what they are made of is not. So do random numbers: drawing those
 ** of dropout again took a sixth of a step. */
-static bool cheap(const fm_op *op) {
-  return op->flops == NULL && op != &fm_op_sum_to && op != &fm_op_scatter &&
-         !((op->flags & FM_LEAF) && !free_to_read(op));
+static bool cheap(const fm_prog *p, fm_val v, double few) {
+  const fm_op *op = p->node[v].op;
+  if (op == &fm_op_sum_to || op == &fm_op_scatter) return false;
+  if ((op->flags & FM_LEAF) && !free_to_read(op)) return false;
+  return op->flops == NULL || fm_node_flops(p, v) <= few * (double)fm_sig_bytes(&p->node[v].sig);
 }
 
 static bool early(const network *g, fm_val v) { return g->stage[v] <= g->at; }
@@ -66,7 +69,8 @@ static void build(network *g, const bool *live) {
     const fm_op *op = p->node[v].op;
     if (!live[v]) continue;
     if (early(g, v)) connect(g, 2 * v, 2 * v + 1, price(p, v));
-    if (early(g, v) && !cheap(op) && !free_to_read(op)) connect(g, g->source, 2 * v, UNBOUNDED);
+    if (early(g, v) && !cheap(p, v, g->few) && !free_to_read(op))
+      connect(g, g->source, 2 * v, UNBOUNDED);
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
       if (early(g, a)) connect(g, 2 * a + 1, early(g, v) ? 2 * v : g->sink, UNBOUNDED);
@@ -135,9 +139,14 @@ static fm_prog *rewrite(const network *g, const bool *anew, fm_val *map, fm_val 
   return NULL;
 }
 
-static fm_prog *recompute(const fm_prog *p, int at, char *room) {
+static fm_prog *recompute(const fm_prog *p, int at, double few, char *room) {
   size_t n = (size_t)p->n + 1, points = 2 * n + 2, edges = 2 * (2 * n + (size_t)p->nargs);
-  network g = {.p = p, .at = at, .source = 2 * p->n, .sink = 2 * p->n + 1, .points = 2 * p->n + 2};
+  network g = {.p = p,
+               .at = at,
+               .few = few,
+               .source = 2 * p->n,
+               .sink = 2 * p->n + 1,
+               .points = 2 * p->n + 2};
   g.edge = (edge *)room;
   g.first = (int *)(g.edge + edges), g.via = g.first + points, g.queue = g.via + points;
   int *stage = g.queue + points;
@@ -152,12 +161,12 @@ static fm_prog *recompute(const fm_prog *p, int at, char *room) {
   return rewrite(&g, anew, map, again);
 }
 
-fm_prog *fm_recompute(const fm_prog *p, int at) {
+fm_prog *fm_recompute(const fm_prog *p, int at, double few) {
   size_t n = (size_t)p->n + 1;
   size_t bytes = 2 * (2 * n + (size_t)p->nargs) * sizeof(edge) +
                  (3 * (2 * n + 2) + 3 * n) * sizeof(int) + 2 * n * sizeof(bool);
   char *room = fm_alloc(p->ctx, bytes);
-  fm_prog *q = room ? recompute(p, at, room) : NULL;
+  fm_prog *q = room ? recompute(p, at, few, room) : NULL;
   fm_free(p->ctx, room, bytes);
   return q;
 }

@@ -66,7 +66,7 @@ void fm_step_run(const fm_step *s, const fm_frame *f) {
   }
 }
 
-static double node_flops(const fm_prog *p, fm_val v) {
+double fm_node_flops(const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
   fm_sig in[FM_MAX_OPERANDS];
   for (int k = 0; k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
@@ -75,12 +75,12 @@ static double node_flops(const fm_prog *p, fm_val v) {
 
 double fm_step_flops(const fm_plan *plan, const fm_step *s) {
   double total = 0;
-  if (s->kind == STEP_OP) return node_flops(plan->p, s->v);
+  if (s->kind == STEP_OP) return fm_node_flops(plan->p, s->v);
   if (s->kind == STEP_SUM) return (double)fm_shape_count(&plan->p->node[s->v].sig.shape);
   if (s->kind != STEP_FUSED) return 0;
   const fm_fused *f = &plan->fused[s->index];
-  for (int k = 0; k < f->nmicro; k++) total += node_flops(plan->p, f->micro[k].v);
-  for (int k = 0; k < f->nreduce; k++) total += node_flops(plan->p, f->reduce[k].v);
+  for (int k = 0; k < f->nmicro; k++) total += fm_node_flops(plan->p, f->micro[k].v);
+  for (int k = 0; k < f->nreduce; k++) total += fm_node_flops(plan->p, f->reduce[k].v);
   return total;
 }
 

@@ -422,9 +422,38 @@ static void test_recompute(void **state) {
   fm_prog_free(p);
 }
 
+/* Scores y y' of short rows, as in attention, are not kept either: what they are made of is smaller
+** than they are, and a product of 4 operations per byte costs less than memory. */
+static void test_recompute_scores(void **state) {
+  (void)state;
+  enum { LAYERS = 12 };
+  fm_prog *p = fm_prog_new(ctx);
+  const fm_sig rows = *SIG(2, 256, 16);
+  fm_val x = fm_input(p, FM_SHARED, &rows), y = x, g, one = fm_full(p, *SIG(2, 1, 1), 1);
+  for (int k = 0; k < LAYERS; k++)
+    y = fm_matmul(p, fm_e1(p, &fm_op_cos, fm_matmul(p, y, y, false, true)), y, false, false);
+  fm_val loss = fm_sum_to(p, fm_e1(p, &fm_op_square, y), SHAPE(2, 1, 1));
+  fm_vjp(p, 1, &loss, &one, 1, &x, &g);
+  fm_output(p, g, FM_SUM);
+  fm_tensor *in = random_tensor(FM_F64, &rows.shape, -1, 1, 1), *out[2];
+  const size_t scores = 256 * 256 * sizeof(double);
+  for (int k = 0; k < 2; k++) {
+    fm_exe *e = prepare(p, (FM_PASS_ALL & ~FM_PASS_HOIST) | (k ? FM_SCARCE : 0), 1);
+    size_t arena = fm_exe_stats(e).arena;
+    assert_true(k ? arena <= LAYERS * scores / 2 : arena >= (LAYERS - 1) * scores);
+    run_exe(e, &in, &out[k]);
+    fm_exe_free(e);
+  }
+  assert_memory_equal(out[0]->data, out[1]->data, out[0]->bytes);
+  drop_all(2, out);
+  fm_tensor_drop(in);
+  fm_prog_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_values),           TEST(test_derivatives),
                                      TEST(test_smaller_operands), TEST(test_not_stackable),
-                                     TEST(test_passes_help),      TEST(test_recompute)};
+                                     TEST(test_passes_help),      TEST(test_recompute),
+                                     TEST(test_recompute_scores)};
   return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }
