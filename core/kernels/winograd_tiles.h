@@ -172,12 +172,13 @@ static inline void weights_turned(const kernels *k, int64_t o, int64_t i, T *u, 
 /* SLIVER outputs from `column` on, `depth` inputs from k on: u (36, depth, SLIVER), step apart. */
 static inline void transform_sliver(const kernels *w, int64_t column, int64_t k, int64_t depth,
                                     T *u, int64_t step) {
+  int64_t unit = VN;
+  if (w->turned) unit = 1;
   for (int64_t v = 0; v < SLIVER; v += VN)
-    if (w->turned)
-      for (int64_t i = 0; i < depth; i++)
+    for (int64_t i = 0; i < depth; i += unit)
+      if (w->turned)
         weights_turned(w, k + i, column + v, u + i * SLIVER + v, step);
-    else
-      for (int64_t i = 0; i < depth; i += VN)
+      else
         weights_square(w, column + v, k + i, u + i * SLIVER + v, step);
 }
 

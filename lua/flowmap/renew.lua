@@ -6,7 +6,7 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
-local TASK = 32768 -- values of a micro-batch
+local TASK = 65536 -- values of a micro-batch
 local PART = 2 * TASK -- values of a weight that are renewed at once: results take memory, too
 
 --- The axes of a weight over which it is normalised: all but the output's.
