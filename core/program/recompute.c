@@ -19,6 +19,8 @@ typedef struct edge {
   int64_t room;
 } edge;
 
+typedef enum fate { SAME, ANEW, COPIED } fate;
+
 typedef struct network {
   const fm_prog *p;
   const int *stage;
@@ -44,11 +46,12 @@ static bool cheap(const fm_prog *p, fm_val v, double few) {
 
 static bool early(const network *g, fm_val v) { return g->stage[v] <= g->at; }
 
-/* Views share bytes with what they are views of, broadcasts need none where they are read. */
+/* Views share bytes with what they are views of, broadcasts need none where they are read. A slice
+** may be kept as a copy: some images of a stacked product matter to the first pass alone. */
 static int64_t price(const fm_prog *p, fm_val v) {
   const fm_op *op = p->node[v].op;
   if (free_to_read(op)) return 0;
-  if (op == &fm_op_reshape || op == &fm_op_slice || op == &fm_op_broadcast) return UNBOUNDED;
+  if (op == &fm_op_reshape || op == &fm_op_broadcast) return UNBOUNDED;
   return (int64_t)fm_sig_bytes(&p->node[v].sig);
 }
 
@@ -108,15 +111,19 @@ static void fill(network *g) {
   }
 }
 
-/* The cut nearest to the readers repeats least: anew[v]: v is made once more after it. */
-static void choose(network *g, const bool *live, bool *anew) {
+/* The cut nearest to the readers repeats least. What is read after it is made once more there or
+** kept by the cut, slices as copies. */
+static void choose(network *g, const bool *live, fate *fates) {
   search(g, g->sink, true, -1);
-  for (fm_val v = 0; v < g->p->n; v++)
-    anew[v] = live[v] && early(g, v) && g->via[2 * v] >= 0 && g->via[2 * v + 1] >= 0;
+  for (fm_val v = 0; v < g->p->n; v++) {
+    bool read = live[v] && early(g, v) && g->via[2 * v + 1] >= 0, kept = g->via[2 * v] < 0;
+    bool slice = g->p->node[v].op == &fm_op_slice;
+    fates[v] = read && !kept ? ANEW : read && slice ? COPIED : SAME;
+  }
 }
 
-/* The program in which what is read after the cut is made anew where `anew` says so. */
-static fm_prog *rewrite(const network *g, const bool *anew, fm_val *map, fm_val *again) {
+/* The program in which that is done. */
+static fm_prog *rewrite(const network *g, const fate *fates, fm_val *map, fm_val *again) {
   const fm_prog *p = g->p;
   fm_prog *q = fm_prog_like(p, map);
   if (q == NULL) return NULL;
@@ -129,7 +136,8 @@ static fm_prog *rewrite(const network *g, const bool *anew, fm_val *map, fm_val 
     }
     map[v] = fm_prog_copy(q, p, v, early(g, v) ? map : again);
     again[v] = map[v];
-    if (!anew[v] || q->err != FM_OK) continue;
+    if (q->err == FM_OK && fates[v] == COPIED) again[v] = fm_e1(q, &fm_op_copy, map[v]);
+    if (q->err != FM_OK || fates[v] != ANEW) continue;
     again[v] = fm_prog_copy(q, p, v, again);
     if (again[v] != FM_NONE) q->node[again[v]].late = true;
   }
@@ -151,20 +159,21 @@ static fm_prog *recompute(const fm_prog *p, int at, double few, char *room) {
   g.first = (int *)(g.edge + edges), g.via = g.first + points, g.queue = g.via + points;
   int *stage = g.queue + points;
   fm_val *map = stage + n, *again = map + n;
-  bool *live = (bool *)(again + n), *anew = live + n;
+  fate *fates = (fate *)(again + n);
+  bool *live = (bool *)(fates + n);
   g.stage = stage;
   fm_live(p, live);
   fm_stages(p, stage);
   build(&g, live);
   fill(&g);
-  choose(&g, live, anew);
-  return rewrite(&g, anew, map, again);
+  choose(&g, live, fates);
+  return rewrite(&g, fates, map, again);
 }
 
 fm_prog *fm_recompute(const fm_prog *p, int at, double few) {
   size_t n = (size_t)p->n + 1;
   size_t bytes = 2 * (2 * n + (size_t)p->nargs) * sizeof(edge) +
-                 (3 * (2 * n + 2) + 3 * n) * sizeof(int) + 2 * n * sizeof(bool);
+                 (3 * (2 * n + 2) + 3 * n) * sizeof(int) + n * (sizeof(fate) + sizeof(bool));
   char *room = fm_alloc(p->ctx, bytes);
   fm_prog *q = room ? recompute(p, at, few, room) : NULL;
   fm_free(p->ctx, room, bytes);

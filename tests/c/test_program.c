@@ -450,10 +450,45 @@ static void test_recompute_scores(void **state) {
   fm_prog_free(p);
 }
 
+/* Two networks with the same weights, as one call per layer; the gradient needs the products of
+** one: of the stacked results, these alone are kept. */
+static void test_recompute_slices(void **state) {
+  (void)state;
+  enum { LAYERS = 12 };
+  fm_prog *p = fm_prog_new(ctx);
+  const fm_sig rows = *SIG(2, 64, 160), weight = *SIG(2, 160, 160);
+  fm_val x[2] = {fm_input(p, FM_SHARED, &rows), fm_input(p, FM_SHARED, &rows)}, y[2], g;
+  fm_val w = fm_input(p, FM_SHARED, &weight), one = fm_full(p, *SIG(2, 1, 1), 1);
+  memcpy(y, x, sizeof y);
+  for (int k = 0; k < LAYERS; k++)
+    for (int i = 0; i < 2; i++) {
+      fm_val z = fm_matmul(p, y[i], w, false, false);
+      y[i] = fm_mul(p, fm_e1(p, &fm_op_silu, z), fm_e1(p, &fm_op_cos, z));
+    }
+  fm_val loss = fm_sum_to(p, fm_e1(p, &fm_op_square, fm_mul(p, y[0], y[1])), SHAPE(2, 1, 1));
+  fm_vjp(p, 1, &loss, &one, 1, &x[0], &g);
+  fm_output(p, g, FM_SUM);
+  fm_tensor *in[3] = {random_tensor(FM_F64, &rows.shape, -1, 1, 1),
+                      random_tensor(FM_F64, &rows.shape, -1, 1, 2),
+                      random_tensor(FM_F64, &weight.shape, -0.1, 0.1, 3)};
+  fm_tensor *out[2];
+  const size_t plane = 64 * 160 * sizeof(double);
+  for (int k = 0; k < 2; k++) {
+    fm_exe *e = prepare(p, (FM_PASS_ALL & ~FM_PASS_HOIST) | (k ? FM_SCARCE : 0), 1);
+    assert_true(k == 0 || fm_exe_stats(e).arena <= (LAYERS + 7) * plane);
+    run_exe(e, in, &out[k]);
+    fm_exe_free(e);
+  }
+  assert_memory_equal(out[0]->data, out[1]->data, out[0]->bytes);
+  drop_all(2, out);
+  drop_all(3, in);
+  fm_prog_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_values),           TEST(test_derivatives),
                                      TEST(test_smaller_operands), TEST(test_not_stackable),
                                      TEST(test_passes_help),      TEST(test_recompute),
-                                     TEST(test_recompute_scores)};
+                                     TEST(test_recompute_scores), TEST(test_recompute_slices)};
   return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }
