@@ -72,7 +72,8 @@ LUA_BENCHES = $(wildcard tests/bench/*.lua)
 
 # So that a stock lua5.4 finds our sources and our module, and tests find the program.
 LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
-  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' XDG_CACHE_HOME='$(CURDIR)/$B/cache'
+  LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' FLOWMAP_BUILD='$(CURDIR)/$B' \
+  XDG_CACHE_HOME='$(CURDIR)/$B/cache'
 
 # ---------------------------------------------------------------------- build
 
@@ -142,7 +143,7 @@ check: ## run all tests, after installing missing packages
 	@.ci/deps.sh
 	@$(MAKE) run-tests
 
-run-tests: all $(C_TESTS)
+run-tests: all $(C_TESTS) $(C_BENCHES)
 	@$(LUA_ENV) tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck' $(LUA_TESTS:%='lua5.4 %')
 
 bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)

@@ -116,11 +116,11 @@ static work work_of(const fm_op *op, fm_attr attr, fm_tensor *a, fm_tensor *b, f
   return w;
 }
 
-/* The transform of kernels w to u, on one thread. */
-static double weights_seconds(const fm_tensor *w, fm_tensor *u, fm_attr attr) {
-  fm_sig in = {FM_F32, w->shape}, out = {FM_F32, u->shape};
-  const void *x = w->data;
-  fm_exec e = {.attr = &attr, .in = &in, .out = &out, .nin = 1, .x = &x, .y = u->data};
+/* The transform of kernels w times factors f to u, on one thread. */
+static double weights_seconds(fm_tensor *const w[2], fm_tensor *u, fm_attr attr) {
+  fm_sig in[2] = {{FM_F32, w[0]->shape}, {FM_F32, w[1]->shape}}, out = {FM_F32, u->shape};
+  const void *x[2] = {w[0]->data, w[1]->data};
+  fm_exec e = {.attr = &attr, .in = in, .out = &out, .nin = 2, .x = x, .y = u->data};
   double least = 1e9;
   for (int k = 0; k < 9; k++) {
     double start = used();
@@ -138,8 +138,10 @@ static void measure(fm_ctx *ctx, int64_t in, int64_t out, int64_t size) {
   fm_tensor *x = images(ctx, IMAGES, size, in, 0), *dy = images(ctx, IMAGES, size, out, 1);
   fm_tensor *y = images(ctx, IMAGES, size, out, 2), *dx = images(ctx, IMAGES, size, in, 3);
   fm_tensor *w = images(ctx, out, 3, in, 4), *g = images(ctx, THREADS * out, 3, in, 5);
-  fm_tensor *u = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, NULL);
-  fm_tensor *v = fm_apply(ctx, &fm_op_winograd_weights, 1, &w, &turned);
+  fm_tensor *f = fm_tensor_new(ctx, FM_F32, &(fm_shape){2, {out, 1}}), *wf[2] = {w, f};
+  for (int64_t k = 0; k < out; k++) fm_tensor_set(f, k, 1);
+  fm_tensor *u = fm_apply(ctx, &fm_op_winograd_weights, 2, wf, &straight);
+  fm_tensor *v = fm_apply(ctx, &fm_op_winograd_weights, 2, wf, &turned);
   double top = peak(ctx);
   work list[] = {work_of(&fm_op_winograd, outputs, x, u, y, size),
                  work_of(&fm_op_winograd, inputs, dy, v, dx, size),
@@ -151,11 +153,11 @@ static void measure(fm_ctx *ctx, int64_t in, int64_t out, int64_t size) {
   printf("%3d -> %3d, %2dx%2d ", (int)in, (int)out, (int)size, (int)size);
   for (int k = 0; k < 6; k++)
     printf("%s %4.0f", k % 3 ? " /" : k ? "    " : "", flops / seconds(ctx, &list[k]) / 1e9);
-  printf("   %4.0f   %.0f / %.0f us\n", top / 1e9, 1e6 * weights_seconds(w, u, straight),
-         1e6 * weights_seconds(w, v, turned));
+  printf("   %4.0f   %.0f / %.0f us\n", top / 1e9, 1e6 * weights_seconds(wf, u, straight),
+         1e6 * weights_seconds(wf, v, turned));
   fflush(stdout);
-  fm_tensor *all[] = {x, dy, y, dx, w, g, u, v};
-  for (int k = 0; k < 8; k++) fm_tensor_drop(all[k]);
+  fm_tensor *all[] = {x, dy, y, dx, w, g, u, v, f};
+  for (int k = 0; k < 9; k++) fm_tensor_drop(all[k]);
 }
 
 /* The same shapes in PyTorch, where a Python with it is found ($PYTHON, else python3). */
