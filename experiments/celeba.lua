@@ -20,8 +20,8 @@ local celeba = {
 -- $3 \times 3$ convolutions stay in float32, where Winograd's method is three to five times as fast
 -- as the direct one (`tests/bench/conv.c`), more than the factor 1.8 that bfloat16 gives products.
 -- `laptop` trains at $32 \times 32$ (`resolution`), with the small network and the many large steps
--- of [CIFAR-10](#cifar-10). `long`, at $64 \times 64$, takes about an hour and a half a method on
--- one core; only LSD has been run with it (`paper/results/long`, on the stand-in).
+-- of [CIFAR-10](#cifar-10). `long`, at $64 \times 64$, has been run for LSD alone, on the
+-- stand-in (`paper/results/long`): by its pace, 80 minutes of training on one core.
 
 celeba.profiles = {
   smoke = {

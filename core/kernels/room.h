@@ -10,8 +10,8 @@
 #define FM_GEMM_ROOM (1100 * 1024)
 extern _Thread_local char fm_gemm_room[FM_GEMM_ROOM];
 
-/* A piece of ops/conv.c; of ops/winograd.c, a block of tiles and its products, or the sums of a
-   chunk of a gradient and a block for it. */
+/* A piece of ops/conv.c; of ops/winograd*.c, a block of tiles and its products, a sliver of weights
+   and its products (the largest), or the sums of a chunk of a gradient and a block for it. */
 #define FM_CONV_ROOM (1452 * 1024)
 extern _Thread_local char fm_conv_room[FM_CONV_ROOM];
 

@@ -107,7 +107,7 @@ static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes
 }
 
 /* An arena beyond which other plans are made, in which cheap values are made anew: in the second,
-** attention's scores, too, at half a hundredth of a step of the paper's network. */
+** attention's scores, too, at a hundredth of a step's time of the paper's network. */
 #define LARGE_ARENA ((size_t)64 << 20)
 static const double few_flops[] = {0, 32};
 

@@ -2,7 +2,9 @@
 ** lower.c - choosing the method of a convolution, by its shape alone (never by the number of
 ** images, so that results do not depend on how a batch is cut): Winograd's for 3x3 kernels where it
 ** is faster, a matrix product for 1x1, else as ops/conv.c does it. It runs last and sees calls that
-** are stacked already. Weight transforms become nodes of their own, which depend on weights alone.
+** are stacked already. Weight transforms become nodes of their own, which depend on weights alone;
+** those that stay in a body of few images become part of the product again (fm_lower_few), which
+** gives the same bits.
 */
 #include <string.h>
 

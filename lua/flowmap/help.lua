@@ -28,6 +28,14 @@ end
 
 local function line(op) return ("%s%s  %s"):format(op.name, arguments(op.args), op.doc) end
 
+-- Where a function that is no operation is described.
+local function place(name)
+  local at = type(core[name]) == "function" and debug.getinfo(core[name], "S")
+  if not at then return name .. ": a part of the library, see lua/flowmap/" end
+  if at.what == "C" then return name .. ": a function of the core, see core/bind_*.c" end
+  return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)
+end
+
 --- All names that `fm` has, modules of this folder left out.
 -- @treturn {string,...} sorted
 local function names()
@@ -45,6 +53,7 @@ return function(name)
   for _, op in ipairs(ops) do known[op.name] = op end
   if name then
     if known[name] then return line(known[name]) end
+    if core[name] then return place(name) end
     errors.usage("help: no operation '%s' found%s", name, errors.near(name, names()))
   end
   for _, op in ipairs(ops) do lines[#lines + 1] = line(op) end
