@@ -153,7 +153,18 @@ function M.check(key, value, where, own)
   return fitted
 end
 
---- A value as it is written after `--set key=`.
+-- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
+local function number_text(x)
+  if math.type(x) == "integer" then return ("%d"):format(x) end
+  local text
+  for _, digits in ipairs { "%.14g", "%.15g", "%.16g", "%.17g" } do
+    text = digits:format(x):gsub(",", ".")
+    if tonumber(text) == x then return text end
+  end
+  return text -- not a number: equal to nothing
+end
+
+--- A value as it is written after `--set key=`. Two different values never have the same text.
 -- @param value
 -- @treturn string
 function M.text(value)
@@ -162,7 +173,7 @@ function M.text(value)
     for i, x in ipairs(value) do parts[i] = M.text(x) end
     return table.concat(parts, ",")
   end
-  return type(value) == "number" and ("%.14g"):format(value) or tostring(value)
+  return type(value) == "number" and number_text(value) or tostring(value)
 end
 
 --- The value that a `--set key=value` means: numbers and comma-separated lists of numbers are

@@ -60,6 +60,15 @@ t.test("--set is typed", function()
   t.eq(math.type(cfg.width), "integer")
 end)
 
+t.test("a setting's text reads back as exactly the same number", function()
+  for _, x in ipairs { 1700000000000001, 1700000000000002, math.maxinteger, 0.1 + 0.2, 1 / 3,
+    1e-300, 2 ^ -1074, 2.0 ^ 63, 123456789.123456789, 1e15 + 0.5 } do
+    t.eq(settings.parse(settings.text(x)), x, settings.text(x))
+  end
+  t.eq({ settings.text(0.75), settings.text(2e-3), settings.text(1.0) }, { "0.75", "0.002", "1" })
+  t.eq(settings.text { 0.999, 1 / 3 }, "0.999,0.3333333333333333")
+end)
+
 t.test("an experiment's own setting may be a truth value", function()
   t.eq(settings.check("quiet", false, "own", { quiet = true }), false)
   t.eq(settings.check("quiet", true, "own", { quiet = false }), true)
