@@ -1,146 +1,207 @@
 --- The command line. A failure is one sentence on standard error and an exit code: 0 ok, 1 a
 -- failed check, 2 usage, 3 data missing or damaged, 4 numerical failure, 75 interrupted.
+--
+-- Commands and their options are one table, `M.commands`. A new option is one line of it.
 -- @module flowmap.cli
 
 local errors = require "flowmap.errors"
 
 local M = {}
 
-local DOC = {
-  description = "Flow maps by self-distillation: train, sample, compare.",
-  run = "Train and evaluate one run of an experiment.",
-  reproduce = "Run all experiments and render tables, figures and the paper.",
-  repl = "Try things at a prompt.",
-  sample = "Draw samples from a checkpoint.",
-  params = "Print the number of parameters of an experiment's network.",
-  gradcheck = "Check the derivatives of every operation.",
-  data = "List, download, import or verify data sets of images.",
-  info = "Print version, instruction set, BLAS kernel and threads.",
-  paper = "Weave experiments and results into one HTML page.",
-  explain = "Print the program of a training step with FLOPs, bytes and time per operation.",
-}
-
 local EPILOG = [[
 Exit codes: 0 ok, 1 failed check, 2 usage, 3 data missing or damaged, 4 numerical failure,
 75 interrupted but resumable.]]
 
-local function version() return "flowmap " .. require("flowmap.core").info().version end
+-- ------------------------------------------------------------------ kinds of values
 
--- An option that takes a whole number of at least `low`.
-local function whole(command, option, meaning, low)
-  local name = option:match "^%S+"
-  return command:option(option, meaning):convert(function(text)
-    local value = math.tointeger(tonumber(text))
-    if value and value >= low then return value end
-    return nil, ("%s: expected a whole number of at least %d, found '%s'"):format(name, low, text)
-  end)
+-- A kind turns the text of an argument into its value, or into nil and what was expected.
+
+local MANY = 0x7fffffff      -- no option counts further, except seeds
+local MAX_THREADS = 256      -- as in core/ctx.c
+
+-- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are not accepted, since what is recorded
+-- would not be what was typed.
+local function whole(low, high)
+  high = high or MANY
+  return function(text)
+    local value = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
+    if value and value >= low and value <= high then return value end
+    return nil, ("a whole number from %d to %d"):format(low, high)
+  end
 end
 
-local function assignment(text)
-  local key, value = text:match "^([%w_.]+)=(.+)$"
-  if key then return { key = key, value = require("flowmap.settings").parse(value) } end
-  return nil, ("--set: expected key=value, found '%s'"):format(text)
+local seed = whole(0, math.maxinteger)
+
+local function text(what)
+  return function(value)
+    if value ~= "" then return value end
+    return nil, what
+  end
 end
 
-local function add_version(command)
-  command:flag("--version", "Show the version and exit."):action(function()
-    print(version())
-    os.exit(0)
-  end)
-  -- Before or after the command: argparse empties an option's own field where it is not repeated.
-  command:flag("--traceback", "Show where in the program an error arose.")
-    :action(function(args) args.trace = true end)
-  whole(command, "--threads", "Worker threads (default: one per processor).", 1)
-    :action(function(args, _, count) args.workers = count end)
+local folder, file = text "a folder", text "a file"
+
+local function assignment(value)
+  local key, right = value:match "^([%w_.]+)=(.+)$"
+  if key then return { key = key, value = require("flowmap.settings").parse(right) } end
+  return nil, "key=value"
 end
+
+local SEEDS = "how many (3 means 1, 2, 3), or a list without repetition such as 4,5"
+local MANY_SEEDS = 10000
 
 -- "3" -> 1, 2, 3; "4,5" -> 4, 5
-local function seeds(text)
-  local list = {}
-  for part in (text .. ","):gmatch "([^,]*)," do
-    local seed = math.tointeger(tonumber(part))
-    list[#list + 1] = seed
-    if not seed or seed < 0 then
-      return nil, ("--seeds: expected a number or a list such as 1,2, found '%s'"):format(text)
-    end
+local function seeds(value)
+  local list, seen = {}, {}
+  for part in (value .. ","):gmatch "([^,]*)," do
+    local it = seed(part)
+    if not it or seen[it] then return nil, SEEDS end
+    list[#list + 1], seen[it] = it, true
   end
   if #list > 1 then return list end
-  local count = list[1] or 0
+  local count = list[1]
+  if count < 1 or count > MANY_SEEDS then return nil, SEEDS end
   for k = 1, count do list[k] = k end
   return list
 end
 
+-- ------------------------------------------------------------------ commands
+
 -- What run, params and explain share: which run of which experiment.
-local function add_choice(command)
-  command:argument("experiment", "Experiment, e.g. experiments/checkerboard.lua.")
-  command:option("--profile", "smoke, laptop (default), long or paper.")
-  command:option("--method", "Method, e.g. lsd, esd, psd-u, psd-m.")
-  whole(command, "--seed", "Seed (default 1).", 0)
-  command:option("--set", "Change a setting: key=value; may be repeated."):argname "KEY=VALUE"
-    :count "*":convert(assignment)
+local CHOICE = {
+  { "experiment", "Experiment, e.g. experiments/checkerboard.lua.", kind = file },
+  { "--profile", "smoke, laptop (default), long or paper." },
+  { "--method", "Method, e.g. lsd, esd, psd-u, psd-m." },
+  { "--seed", "Seed (default 1).", kind = seed },
+  { "--set", "Change a setting: key=value; may be repeated.", kind = assignment, count = "*",
+    value = "KEY=VALUE" },
+}
+
+local EVERYWHERE = {
+  { "--threads", "Worker threads (default: one per processor).", kind = whole(1, MAX_THREADS),
+    -- Before or after the command: argparse empties an option's own field where it is not repeated.
+    action = function(args, _, count) args.workers = count end },
+  { "--traceback", "Show where in the program an error arose.", flag = true,
+    action = function(args) args.trace = true end },
+}
+
+--- The commands in the order of the help: { name, summary, argument, ... }. An argument is
+-- { name, meaning, kind =, default =, count =, value =, flag =, args =, action = }: with a dash in
+-- front an option or, by `flag`, a switch; without, by position. `choice` adds those of CHOICE.
+M.commands = {
+  { "run", "Train and evaluate one run of an experiment.", choice = true,
+    { "--out", "Folder for the results (default: below results/).", kind = folder },
+    { "--dry-run", "Tell memory and time, and write nothing.", flag = true },
+    { "--resume", "Continue from the run's checkpoint.", flag = true },
+    { "--force", "Run even if a current result is there.", flag = true },
+  },
+  { "reproduce", "Run all experiments and render tables, figures and the paper.",
+    { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
+    { "--profile", "smoke, laptop, long or paper.", default = "laptop" },
+    { "--seeds", "Seeds: 3 means 1 to 3; or a list, 4,5 (default: the experiment's).",
+      kind = seeds },
+    { "--jobs -j", "Runs at the same time (default: one per processor).",
+      kind = whole(1, MAX_THREADS) },
+    { "--force", "Run even what is current.", flag = true },
+  },
+  { "repl", "Try things at a prompt." },
+  { "sample", "Draw samples from a checkpoint.",
+    { "checkpoint", "A checkpoint.safetensors.", kind = file },
+    { "--steps", "Number of steps N (default 1).", kind = whole(1, 1000000), default = "1" },
+    { "--count", "Number of samples (default 10000).", kind = whole(1), default = "10000" },
+    { "--seed", "Seed of the base noise (default 0).", kind = seed, default = "0" },
+    { "--ema", "Average to use, from 1; 0: the weights (default: as evaluated).",
+      kind = whole(0) },
+    { "--out", "FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
+  },
+  { "params", "Print the number of parameters of an experiment's network.", choice = true },
+  { "gradcheck", "Check the derivatives of every operation.",
+    { "op", "One operation (default: all).", args = "?" },
+  },
+  { "data", "List, download, import or verify data sets of images.", commands = {
+    { "list", "What is there, and where." },
+    { "fetch", "Download a data set and import it.", { "name", "Data set." } },
+    { "import", "Pack an archive or a folder of images.",
+      { "name", "Data set: afhq, celeba or cifar10." },
+      { "path", "Archive (zip, tar.gz, tar.xz, ...) or folder.", kind = file } },
+    { "verify", "Compare packed images with their checksum.", { "name", "Data set." } },
+  } },
+  { "info", "Print version, instruction set, BLAS kernel and threads." },
+  { "paper", "Weave experiments and results into one HTML page.",
+    { "--profile", "Whose results to weave.", default = "laptop" },
+  },
+  { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
+    choice = true },
+}
+
+-- ------------------------------------------------------------------ the parser
+
+-- An argparse converter that names the argument in its sentence.
+local function converter(name, kind)
+  return function(value)
+    local result, expected = kind(value)
+    if result ~= nil then return result end
+    return nil, ("%s: expected %s, found '%s'"):format(name, expected, value)
+  end
 end
 
-local function add_run(parser)
-  local run = parser:command("run", DOC.run)
-  add_choice(run)
-  run:option("--out", "Folder for the results (default: below results/).")
-  run:flag("--dry-run", "Tell memory and time, and write nothing.")
-  run:flag("--resume", "Continue from the run's checkpoint.")
-  run:flag("--force", "Run even if a current result is there.")
+local function add_argument(command, it)
+  local name = it[1]:match "^%S+"
+  local arg
+  if it.flag then
+    arg = command:flag(it[1], it[2])
+  elseif name:find "^%-" then
+    arg = command:option(it[1], it[2])
+  else
+    arg = command:argument(it[1], it[2])
+  end
+  if it.kind then arg:convert(converter(name, it.kind)) end
+  if it.value then arg:argname(it.value) end
+  for _, key in ipairs { "args", "default", "count", "action" } do
+    if it[key] then arg[key](arg, it[key]) end
+  end
 end
 
-local function add_sample(parser)
-  local sample = parser:command("sample", DOC.sample)
-  sample:argument("checkpoint", "A checkpoint.safetensors.")
-  whole(sample, "--steps", "Number of steps N (default 1).", 1):default "1"
-  whole(sample, "--count", "Number of samples (default 10000).", 1)
-    :default "10000"
-  whole(sample, "--seed", "Seed of the base noise (default 0).", 0):default "0"
-  whole(sample, "--ema", "Average to use, from 1; 0: the weights (default: as evaluated).", 0)
-  sample:option("--out", "FILE.png, FILE.npy or FILE.csv."):count(1)
+local function version() return "flowmap " .. require("flowmap.core").info().version end
+
+-- Help and version are printed by `main`, which can tell whether that worked.
+local function add_information(command, state)
+  local function switch(names, meaning, of)
+    command:flag(names, meaning):action(function()
+      state.print = of()
+      error("printed by main", 0)
+    end)
+  end
+  switch("-h --help", "Show this help and exit.", function() return command:get_help() end)
+  switch("--version", "Show the version and exit.", version)
 end
 
-local function add_data(parser)
-  local data = parser:command("data", DOC.data):require_command(true):command_target "action"
-  data:command("list", "What is there, and where.")
-  data:command("fetch", "Download a data set and import it."):argument("name", "Data set.")
-  local import = data:command("import", "Pack an archive or a folder of images.")
-  import:argument("name", "Data set: afhq, celeba or cifar10.")
-  import:argument("path", "Archive (zip, tar.gz, tar.xz, ...) or folder.")
-  data:command("verify", "Compare packed images with their checksum.")
-    :argument("name", "Data set.")
-end
-
-local function add_reproduce(parser)
-  local it = parser:command("reproduce", DOC.reproduce)
-  it:argument("experiments", "Experiments (default: all of the paper)."):args "*"
-  it:option("--profile", "smoke, laptop, long or paper."):default "laptop"
-  it:option("--seeds", "Seeds: 3 means 1 to 3; or a list, 4,5 (default: the experiment's).")
-    :convert(seeds)
-  whole(it, "--jobs -j", "Runs at the same time (default: one per processor).", 1)
-  it:flag("--force", "Run even what is current.")
+local function fill(command, spec, state)
+  add_information(command, state)
+  for _, it in ipairs(spec.choice and CHOICE or {}) do add_argument(command, it) end
+  for k = 3, #spec do add_argument(command, spec[k]) end
+  for _, it in ipairs(EVERYWHERE) do add_argument(command, it) end
+  if spec.commands then command:require_command(true):command_target "action" end
+  for _, it in ipairs(spec.commands or {}) do
+    fill(command:command(it[1], it[2]):add_help(false), it, state)
+  end
 end
 
 --- The parser of the command line.
+-- @tparam[opt] table state gets `print`, the text that --help or --version asked for
 -- @treturn table an argparse parser
-function M.parser()
-  local parser = require "argparse"("flowmap", DOC.description, EPILOG)
-  parser:require_command(true):command_target "command"
-  add_run(parser)
-  add_reproduce(parser)
-  parser:command("repl", DOC.repl)
-  add_sample(parser)
-  add_choice(parser:command("params", DOC.params))
-  local check = parser:command("gradcheck", DOC.gradcheck)
-  check:argument("op", "One operation (default: all)."):args "?"
-  add_data(parser)
-  parser:command("info", DOC.info)
-  parser:command("paper", DOC.paper):option("--profile", "Whose results to weave."):default "laptop"
-  add_choice(parser:command("explain", DOC.explain))
-  add_version(parser)
-  for _, command in ipairs(parser._commands) do add_version(command) end
+function M.parser(state)
+  local parser = require "argparse"("flowmap",
+    "Flow maps by self-distillation: train, sample, compare.", EPILOG)
+  parser:add_help(false):require_command(true):command_target "command"
+  fill(parser, {}, state or {})
+  for _, spec in ipairs(M.commands) do
+    fill(parser:command(spec[1], spec[2]):add_help(false), spec, state or {})
+  end
   return parser
 end
+
+-- ------------------------------------------------------------------ running
 
 local function execute(args)
   if args.workers then require("flowmap.core").set_threads(args.workers) end
@@ -156,16 +217,28 @@ local function fail(err, traceback)
   return known or 1
 end
 
+-- The arguments by name; or nil, and the exit code.
+local function parse(argv)
+  local state = {}
+  local parser = M.parser(state)
+  local fine, ok, args = pcall(parser.pparse, parser, argv)
+  if fine and ok then return args end
+  if state.print then
+    io.stdout:write(state.print, "\n")
+    return nil, 0
+  end
+  local sentence = tostring(fine and args or ok):gsub("\n", "; ") -- "Did you mean" has a line
+  io.stderr:write("flowmap: ", sentence, "; flowmap --help lists commands and options\n")
+  return nil, errors.status.usage
+end
+
 --- Run a command line.
--- @tparam {string,...} argv arguments; argv[0] is the program, which `reproduce` runs again
+-- @tparam {string,...} argv arguments; argv[0] is the program
 -- @treturn integer exit code
 function M.main(argv)
-  local ok, args = M.parser():pparse(argv)
-  if ok then args.program = argv[0] end
-  if not ok then
-    io.stderr:write("flowmap: ", tostring(args), "; flowmap --help lists commands and options\n")
-    return errors.status.usage
-  end
+  local args, code = parse(argv)
+  if not args then return code end
+  args.program = argv[0]
   local trace
   local done, result = xpcall(execute, function(err)
     if args.trace then trace = debug.traceback(nil, 2) end

@@ -1,0 +1,86 @@
+-- Arguments of the command line: their ranges, the sentences about them, help and version.
+
+local t = require "harness"
+local cli = require "flowmap.cli"
+local files = require "flowmap.files"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+-- Run the program without a shell's help in the arguments; returns exit code and standard error.
+local function flowmap(words, redirect)
+  local out, line = os.tmpname(), { files.quote(program) }
+  for _, word in ipairs(words) do line[#line + 1] = files.quote(word) end
+  local _, _, code = os.execute(("%s %s 2>%s"):format(table.concat(line, " "),
+    redirect or ">/dev/null", out))
+  local said = files.read(out)
+  os.remove(out)
+  return code, said
+end
+
+local RUN, SAMPLE = { "run", "experiments/checkerboard.lua" }, { "sample", "x", "--out", "a.csv" }
+
+-- { the words in front, the option, a value out of its range, what the sentence says }
+local REFUSED = {
+  { { "info" }, "--threads", "4294967297", "a whole number from 1 to 256" },
+  { { "info" }, "--threads", "0", "a whole number from 1 to 256" },
+  { { "info" }, "--threads", "1e1", "a whole number from 1 to 256" },
+  { { "info" }, "--threads", "0x2", "a whole number from 1 to 256" },
+  { { "info" }, "--threads", "2.0", "a whole number from 1 to 256" },
+  { { "reproduce" }, "--seeds", "0", "how many" },
+  { { "reproduce" }, "--seeds", "1,1", "without repetition" },
+  { { "reproduce" }, "--seeds", "1,", "how many" },
+  { { "reproduce" }, "--seeds", "", "how many" },
+  { { "reproduce" }, "--seeds", "99999999999", "how many" },
+  { { "reproduce" }, "--seeds", "1e1", "how many" },
+  { { "reproduce" }, "--jobs", "0", "a whole number from 1 to 256" },
+  { { "reproduce" }, "--jobs", "-1", "unknown option '%-1'" },
+  { RUN, "--seed", "9223372036854775808", "from 0 to 9223372036854775807" },
+  { RUN, "--seed", "1e3", "from 0 to 9223372036854775807" },
+  { RUN, "--seed", "", "from 0 to 9223372036854775807" },
+  { RUN, "--seed", " 1", "from 0 to 9223372036854775807" },
+  { RUN, "--out", "", "a folder, found ''" },
+  { RUN, "--set", "steps", "key=value" },
+  { RUN, "--set", "steps=", "key=value" },
+  { { "run" }, "--", "", "a file, found ''" },
+  { SAMPLE, "--steps", "99999999999", "a whole number from 1 to 1000000" },
+  { SAMPLE, "--steps", "0", "a whole number from 1 to 1000000" },
+  { SAMPLE, "--count", "0", "a whole number from 1 to 2147483647" },
+  { SAMPLE, "--count", "9999999999999999999", "a whole number from 1 to" },
+  { SAMPLE, "--ema", "-1", "unknown option '%-1'" },
+}
+
+t.test("a value out of its range is exit code 2 and a sentence with range and value", function()
+  for _, case in ipairs(REFUSED) do
+    local words = table.move(case[1], 1, #case[1], 1, {})
+    table.move(case, 2, 3, #words + 1, words)
+    local what = table.concat(words, " ")
+    local code, said = flowmap(words)
+    t.eq(code, 2, what .. ": " .. said)
+    t.eq(said:find(case[4]) ~= nil, true, what .. ": " .. said)
+    t.eq(select(2, said:gsub("\n", "")), 1, "one line: " .. said)
+  end
+end)
+
+t.test("seeds: a number counts, a list names", function()
+  local function seeds(text)
+    local ok, args = cli.parser():pparse { "reproduce", "--seeds", text }
+    return ok and args.seeds
+  end
+  t.eq(seeds "3", { 1, 2, 3 })
+  t.eq(seeds "0,4", { 0, 4 })
+  t.eq(seeds "9223372036854775807,1", { math.maxinteger, 1 })
+end)
+
+t.test("every command has complete help, and a version", function()
+  for _, spec in ipairs(cli.commands) do
+    local state = {}
+    pcall(cli.parser(state).pparse, cli.parser(state), { spec[1], "--help" })
+    for k = 3, #spec do
+      t.eq(state.print:find(spec[k][1]:match "^%S+", 1, true) ~= nil, true, spec[1])
+    end
+    t.eq(state.print:find "%-%-threads" ~= nil, true, spec[1])
+    t.eq(type(require("flowmap.commands")[spec[1]]), "function", spec[1])
+  end
+end)
+
+t.done()
