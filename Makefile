@@ -42,8 +42,9 @@ LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(
 LIBS = $(eval LIBS := $$(shell pkg-config --libs $$(LIBRARIES)) -lm -ldl)$(LIBS)
 # Its header alone: the program loads it when a download is asked for (core/io_fetch.c).
 CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
-# The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads.
-PROGRAM_LIBS = -Wl,-E -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
+# The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads; chunks
+# are loaded by way of core/host.c, which refuses bytecode.
+PROGRAM_LIBS = -Wl,-E -Wl,--wrap=lua_load -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
 
 # ---------------------------------------------------------------------- objects
 
@@ -58,11 +59,13 @@ VARIANTS = $(foreach isa,$(ISAS),$(addprefix $(isa).,$(DTYPES)))
 
 KERNELS = $(wildcard core/ops/*.c core/kernels/*.c)
 BINDING = $(wildcard core/bind*.c)
-CORE = $(filter-out $(BINDING) core/main.c,$(wildcard core/*.c core/program/*.c))
+HOST = core/main.c core/host.c
+CORE = $(filter-out $(BINDING) $(HOST),$(wildcard core/*.c core/program/*.c))
 
 LIBRARY_OBJECTS = $(CORE:%.c=$B/%.o) \
   $(foreach v,rules $(VARIANTS),$(KERNELS:%.c=$B/%.$v.o))
 BINDING_OBJECTS = $(BINDING:%.c=$B/%.o)
+HOST_OBJECTS = $(HOST:%.c=$B/%.o)
 
 C_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/c/test_*.c))
 C_TESTS_SHARED = $(patsubst %.c,$B/%.o,$(filter-out tests/c/test_%.c,$(wildcard tests/c/*.c)))
@@ -84,7 +87,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 all: $(PROGRAM) $(MODULE) ## build ./flowmap and the Lua module (the default)
 
-$(PROGRAM): $B/core/main.o $(BINDING_OBJECTS) $(LIBRARY)
+$(PROGRAM): $(HOST_OBJECTS) $(BINDING_OBJECTS) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ $(PROGRAM_LIBS) -o $@
 
@@ -98,7 +101,7 @@ $(LIBRARY): $(LIBRARY_OBJECTS) $B/objects.list
 	$Qrm -f $@ && $(AR) rcs $@ $(LIBRARY_OBJECTS)
 
 $(BINDING_OBJECTS): EXTRA = $(LUA_CFLAGS) -fvisibility=default
-$B/core/main.o: EXTRA = $(LUA_CFLAGS)
+$(HOST_OBJECTS): EXTRA = $(LUA_CFLAGS)
 $(CORE:%.c=$B/%.o): EXTRA = $(LIB_CFLAGS) $(CURL_CFLAGS)
 
 $B/%.o: %.c $B/flags.list
@@ -134,7 +137,7 @@ $B/%.list: FORCE
 # Folders are made on the way.
 say = @mkdir -p $(@D); $(if $V,,printf '  %-5s %s\n' '$1' '$@')
 
--include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BINDING_OBJECTS) $B/core/main.o \
+-include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BINDING_OBJECTS) $(HOST_OBJECTS) \
   $(C_TESTS:=.o) $(C_TESTS_SHARED) $(C_BENCHES:=.o))
 
 # ---------------------------------------------------------------------- test
@@ -174,7 +177,7 @@ lint-format:
 	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
 lint-tidy:
 	@$(call have,clang-tidy) \
-	$(TIDY) $(CORE) $(BINDING) core/main.c -- $(FLAGS) $(LUA_CFLAGS) $(LIB_CFLAGS) && \
+	$(TIDY) $(CORE) $(BINDING) $(HOST) -- $(FLAGS) $(LUA_CFLAGS) $(LIB_CFLAGS) && \
 	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_RULES && \
 	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_ISA=scalar -DFM_T=f32
 lint-lua:

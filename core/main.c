@@ -2,15 +2,18 @@
 ** main.c - the program `flowmap`: an embedded Lua 5.4 that runs lua/flowmap/cli.lua. The Lua files
 ** are found beside the executable (a build tree) or under ../share/flowmap (an installation).
 */
+#define _DEFAULT_SOURCE /* on_exit */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
-#include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "host.h"
 
 int luaopen_flowmap_core(lua_State *L);
 
@@ -39,18 +42,25 @@ static int find_root(char *root, size_t size) {
   return 0;
 }
 
+/* What the protected part of the program reads, and leaves for the part that must not fail. */
+#define UNSET (-1)
+typedef struct launch {
+  char root[PATH_MAX + 64];
+  int argc;
+  char **argv;
+  int status;
+  char sentence[2048]; /* of an error; nothing can be allocated once memory has run out */
+} launch;
+
 static int start(lua_State *L) {
-  const char *root = lua_tostring(L, 1);
-  luaL_openlibs(L);
+  const launch *it = lua_touserdata(L, 1);
+  fm_host_open(L, it->root);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_flowmap_core);
   lua_setfield(L, -2, "flowmap.core");
   lua_getglobal(L, "package");
-  lua_getfield(L, -1, "path");
-  lua_pushfstring(L, "%s/lua/?.lua;%s/lua/?/init.lua;%s", root, root, lua_tostring(L, -1));
-  lua_setfield(L, -3, "path");
-  lua_pushstring(L, root);
-  lua_setfield(L, -3, "flowmap_root");
+  lua_pushstring(L, it->root);
+  lua_setfield(L, -2, "flowmap_root");
   lua_getglobal(L, "require");
   lua_pushvalue(L, -1);
   lua_pushliteral(L, "flowmap");
@@ -58,33 +68,73 @@ static int start(lua_State *L) {
   lua_pushliteral(L, "flowmap.cli");
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "main");
-  lua_pushvalue(L, 2); /* the arguments */
+  lua_createtable(L, it->argc, 1);
+  for (int k = 0; k < it->argc; k++) {
+    lua_pushstring(L, it->argv[k]);
+    lua_seti(L, -2, k);
+  }
   lua_call(L, 1, 1);
   return 1;
 }
 
-static int traceback(lua_State *L) {
-  luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
-  return 1;
+/*
+** Message handler: keeps the text of an error that lua/flowmap/cli.lua did not handle, the core's
+** sentence or else an error of the program itself with its traceback. Upvalue: the launch.
+*/
+static int keep_sentence(lua_State *L) {
+  launch *it = lua_touserdata(L, lua_upvalueindex(1));
+  if (lua_istable(L, 1)) {
+    it->status = 2; /* before the command line is read, all the core can miss is memory */
+    lua_getfield(L, 1, "message");
+  } else {
+    it->status = 1;
+    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+  }
+  const char *text = lua_tostring(L, -1);
+  snprintf(it->sentence, sizeof it->sentence, "%s", text ? text : "an error without a message");
+  return 0;
+}
+
+/* Runs `start` with the message handler; protected itself, as making the handler takes memory. */
+static int guarded(lua_State *L) {
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, keep_sentence, 1);
+  lua_pushcfunction(L, start);
+  lua_pushvalue(L, 1);
+  launch *it = lua_touserdata(L, 1);
+  if (lua_pcall(L, 1, 1, 2) == LUA_OK) it->status = (int)lua_tointeger(L, -1);
+  return 0;
+}
+
+/* Output that could not be written is no success, whichever way the program ends. */
+static void check_output(int status, void *unused) {
+  (void)unused;
+  const int failed = fflush(stdout) != 0 || ferror(stdout);
+  if (!failed) return;
+  fprintf(stderr, "flowmap: standard output could not be written: %s\n",
+          errno ? strerror(errno) : "an earlier write failed");
+  if (status == 0) _exit(3);
+}
+
+static int run(launch *it) {
+  lua_State *L = luaL_newstate();
+  it->status = UNSET;
+  if (L != NULL) {
+    lua_pushcfunction(L, guarded); /* neither of the two allocates */
+    lua_pushlightuserdata(L, it);
+    lua_pcall(L, 1, 0, 0);
+    lua_close(L);
+  }
+  if (it->status != UNSET && it->sentence[0] == '\0') return it->status;
+  fprintf(stderr, "flowmap: %s\n",
+          it->sentence[0] ? it->sentence : "memory: too little is left to go on");
+  return it->status == UNSET ? 2 : it->status;
 }
 
 int main(int argc, char **argv) {
-  char root[PATH_MAX + 64];
-  lua_State *L = luaL_newstate();
-  if (L == NULL || !find_root(root, sizeof root)) return 2;
-  lua_pushcfunction(L, traceback);
-  lua_pushcfunction(L, start);
-  lua_pushstring(L, root);
-  lua_createtable(L, argc, 0);
-  for (int k = 0; k < argc; k++) {
-    lua_pushstring(L, argv[k]);
-    lua_seti(L, -2, k);
-  }
-  int status = 1;
-  if (lua_pcall(L, 2, 1, 1) == LUA_OK)
-    status = (int)lua_tointeger(L, -1);
-  else
-    fprintf(stderr, "flowmap: %s\n", lua_tostring(L, -1));
-  lua_close(L);
-  return status;
+  static launch it;
+  on_exit(check_output, NULL);
+  it.argc = argc;
+  it.argv = argv;
+  return find_root(it.root, sizeof it.root) ? run(&it) : 2;
 }

@@ -1,0 +1,108 @@
+-- The Lua inside the program: text chunks only, its own modules whatever the environment says,
+-- numbers with dots, output that must arrive.
+
+local t = require "harness"
+local files = require "flowmap.files"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+local function write(name, text)
+  local file = assert(io.open(work .. "/" .. name, "wb"))
+  file:write(text)
+  file:close()
+  return work .. "/" .. name
+end
+
+-- Exit code and all output of a shell command in which %s is the program.
+local function run(command)
+  local pipe = io.popen(("exec 2>&1; %s"):format(command:format(program)))
+  local text = pipe:read "a"
+  local _, _, code = pipe:close()
+  return code, text
+end
+
+-- What the prompt prints for a file of Lua lines.
+local function prompt(...)
+  local path = write("input.lua", table.concat({ ... }, "\n") .. "\n")
+  local code, text = run("LC_ALL=C %s repl <" .. path)
+  return text, code
+end
+
+local bytecode = string.dump(load "return 'ran'", true)
+
+t.test("load, loadfile, dofile, require and C modules take text only", function()
+  local path = write("chunk.lua", bytecode)
+  write("hostbytes.lua", bytecode)
+  local out = prompt(
+    "print(1, load(string.dump(function() return 'ran' end)))",
+    "print(2, load(string.dump(function() return 'ran' end), 'x', 'b'))",
+    "print(3, load(string.dump(function() return 'ran' end), 'x', 'bt', {}))",
+    "s = string.dump(function() return 'ran' end)",
+    "print(4, load(function() local x = s; s = nil; return x end))",
+    ("print(5, loadfile %q)"):format(path), ("print(6, loadfile(%q, 'b'))"):format(path),
+    ("print(7, pcall(dofile, %q))"):format(path),
+    ("package.path = %q .. package.path"):format(work .. "/?.lua;"),
+    "print(8, pcall(require, 'hostbytes'))",
+    "print(9, load('return 1', 'x', 'b'))", "print(10, load('return 42')())",
+    "print(11, load('return y', 'x', 't', { y = 43 })())",
+    "print(12, load('return nil', 'x', nil, nil)())")
+  for k = 1, 8 do
+    local line = out:match(("%d\t([^\n]*\n?[^\n]*)"):format(k))
+    t.eq(line and line:find "attempt to load a binary chunk" ~= nil, true, k .. ": " .. out)
+  end
+  t.eq(out:find "ran", nil, out)
+  t.eq(out:find "9\tnil\tattempt to load a text chunk" ~= nil, true, out)
+  t.eq(out:find "10\t42" and out:find "11\t43" and out:find "12\tnil" and true, true, out)
+end)
+
+t.test("mutated bytecode as an experiment is a sentence", function()
+  local code, text = run("%s params " .. write("mutated.lua", bytecode:gsub("ran", "\255\254\0")))
+  t.eq(code, 2, text)
+  t.eq(text:find "binary chunk" ~= nil, true, text)
+end)
+
+t.test("the environment of another Lua does not hide our modules", function()
+  write("argparse.lua", "error 'hidden'")
+  for _, environment in ipairs {
+    "LUA_PATH=/nowhere/?.lua", "LUA_PATH_5_4=/nowhere/?.lua", "LUA_CPATH=/nowhere/?.so",
+    "LUA_CPATH_5_4='' LUA_PATH_5_4=''", "LUA_PATH='" .. work .. "/?.lua;;'",
+    "LUA_INIT='error(1)'", "LUA_INIT_5_4=@/nowhere LUA_PATH=';;;'",
+  } do
+    local code, text = run(environment .. " %s info")
+    t.eq(code, 0, environment .. ": " .. text)
+  end
+  write("ownmodule.lua", "return 'found'")
+  local path = write("input.lua", "print(require 'ownmodule')\n")
+  local _, text = run(("LUA_PATH='%s/?.lua' %%s repl <%s"):format(work, path))
+  t.eq(text:find "found" ~= nil, true, text)
+end)
+
+t.test("output that cannot be written is an error", function()
+  for _, command in ipairs { "info", "--version", "--help", "run --help" } do
+    local code, text = run("%s " .. command .. " >/dev/full")
+    t.eq(code, 3, command)
+    t.eq(text:find "^flowmap: standard output could not be written: No space left" ~= nil, true,
+      text)
+  end
+  t.eq(run "%s info >&-", 3)
+  local code = run "%s frobnicate >/dev/full"
+  t.eq(code, 2, "an earlier failure keeps its code")
+end)
+
+t.test("debug gives no way into C functions", function()
+  local out = prompt(
+    "print(debug.setmetatable, debug.getregistry, debug.setuservalue, debug.setlocal)",
+    "print(debug.setupvalue(fm.matmul, 1, 3))",
+    "f = (function() local up = 1; return function() return up end end)()",
+    "print(debug.setupvalue(f, 1, 5), f())", "print(pcall(debug.setupvalue, f, 1))")
+  t.eq(out:find "nil\tnil\tnil\tnil" ~= nil, true, out)
+  t.eq(out:find "up\t5" ~= nil, true, out)
+  t.eq(out:find "false\tbad argument" ~= nil, true, out)
+end)
+
+os.execute("rm -rf " .. work)
+t.done()
