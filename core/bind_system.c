@@ -1,5 +1,6 @@
 /* bind_system.c - optimisers, files, threads, clock and signals in Lua. */
 #define _POSIX_C_SOURCE 200809L
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,9 +133,22 @@ void bind_open_optim(lua_State *L) {
 
 /* ------------------------------------------------------------------ files */
 
+/* What is written has numbers with dots, and parameters in the order of their bytes. The program
+   sees to it (core/host.c); in a Lua of somebody else's the locale may be any. */
+static void check_locale(lua_State *L, const char *what) {
+  const char *collate = setlocale(LC_COLLATE, NULL), *point = localeconv()->decimal_point;
+  if (strcmp(point, ".") == 0 && (strncmp(collate, "C", 1) == 0 || strcmp(collate, "POSIX") == 0))
+    return;
+  bind_fail(L, FM_EUSAGE,
+            "%s: the locale writes 1%s5 for one and a half and sorts as '%s', expected "
+            "os.setlocale('C', 'numeric') and os.setlocale('C', 'collate')",
+            what, point, collate);
+}
+
 static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = text}, keep) */
   const char *path = luaL_checkstring(L, 1);
   int n = 0, m = 0;
+  check_locale(L, "save_safetensors");
   luaL_checktype(L, 2, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) n++;
   if (lua_istable(L, 3))
@@ -190,6 +204,7 @@ static int load_npy(lua_State *L) {
 static int write_file(lua_State *L) { /* (path, text): the old file or the whole new one */
   size_t n;
   const char *text = luaL_checklstring(L, 2, &n);
+  check_locale(L, "write_file");
   if (fm_write_file(bind_ctx(L), luaL_checkstring(L, 1), text, n, false) != FM_OK) bind_raise(L);
   return 0;
 }

@@ -1,0 +1,95 @@
+-- Numbers have dots and names one order, whatever locale an experiment asks for.
+
+local t = require "harness"
+local files = require "flowmap.files"
+local fm = require "flowmap"
+local json = require "flowmap.json"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+-- A locale with decimal commas, which the machine need not have installed (package locales).
+local made = os.execute(("localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1")
+  :format(work, work))
+
+local function run(command)
+  local pipe = io.popen(("exec 2>&1; LOCPATH=%s %s"):format(work, command))
+  local text = pipe:read "a"
+  local _, _, code = pipe:close()
+  return code, text
+end
+
+local function write(name, text)
+  local file = assert(io.open(work .. "/" .. name, "w"))
+  file:write(text)
+  file:close()
+  return work .. "/" .. name
+end
+
+t.test("there is a locale with commas to try, and stock Lua takes it", function()
+  t.eq(made, true, files.read(work .. "/log"))
+  local code, text = run [[lua5.4 -e 'os.setlocale "de_DE.UTF-8" print(1.5)']]
+  t.eq({ code, text }, { 0, "1,5\n" })
+end)
+
+t.test("the program's numbers keep their dots", function()
+  local path = write("input.lua", [[
+print(1, os.setlocale "de_DE.UTF-8", os.setlocale("de_DE.UTF-8", "numeric"))
+print(2, os.setlocale("de_DE.UTF-8", "collate"), os.setlocale("de_DE.UTF-8", "ctype"))
+print(3, os.setlocale("de_DE.UTF-8", "time"), os.setlocale("de_DE.UTF-8", "monetary"))
+print(4, 1.5, ("%.2f"):format(0.25), tonumber "2.5", tonumber "2,5", fm.tensor { 1.5 })
+print(5, require("cjson").encode { 1.5 }, require("cjson").decode("[2.5]")[1], "a" < "B")
+print(6, os.setlocale "C", os.setlocale(nil, "numeric"))
+]])
+  local code, text = run(program .. " repl <" .. path)
+  t.eq(code, 0, text)
+  for _, line in ipairs { "1\tnil\tnil", "2\tnil\tnil", "3\tde_DE.UTF-8\tde_DE.UTF-8",
+    "4\t1.5\t0.25\t2.5\tnil\tfloat32 (1) {1.5}", "5\t[1.5]\t2.5\tfalse", "6\tC\tC" } do
+    t.eq(text:find(line, 1, true) ~= nil, true, line .. " in " .. text)
+  end
+end)
+
+t.test("a run of an experiment with a locale of its own has the bits of one without", function()
+  local text = files.read "experiments/checkerboard.lua"
+  local plain = write("plain.lua", text)
+  local own = write("own.lua", "os.setlocale 'de_DE.UTF-8'\n" .. text)
+  local hashes = {}
+  for k, path in ipairs { plain, own } do
+    local dir = work .. "/run" .. k
+    local code, out = run(("%s run %s --profile smoke --set width=16 --set steps=4 --set nfe=1 "
+      .. "--set eval_samples=500 --set batch=32 --set lr=1.5e-3 --out %s")
+      :format(program, path, dir))
+    t.eq(code, 0, out)
+    t.eq(json.read(dir .. "/config.json").lr, 1.5e-3)
+    hashes[k] = {}
+    for name, tensor in pairs((fm.load_safetensors(dir .. "/checkpoint.safetensors"))) do
+      hashes[k][name] = fm.sha256(fm.bytes(tensor))
+    end
+  end
+  t.eq(hashes[2], hashes[1])
+end)
+
+t.test("in another Lua the module refuses to write with commas", function()
+  local path = write("stock.lua", [[
+local fm = require "flowmap"
+os.setlocale "de_DE.UTF-8"
+print(pcall(fm.write_file, arg[1] .. "/a.json", tostring(1.5)))
+print(pcall(fm.save_safetensors, arg[1] .. "/a.safetensors", { a = fm.tensor { 1 } }))
+os.setlocale("C", "numeric")
+print(pcall(fm.write_file, arg[1] .. "/a.json", tostring(1.5)))
+os.setlocale("C", "collate")
+print(pcall(fm.write_file, arg[1] .. "/b.json", tostring(1.5)))
+]])
+  local _, text = run(("lua5.4 %s %s"):format(path, work))
+  local refusal = "false\t[%w_:. ]*the locale writes 1,5 for one and a half"
+  t.eq(select(2, text:gsub(refusal, "")), 2, text)
+  t.eq(text:find "false\t[%w_:. ]*the locale writes 1%.5 [^\n]*\ntrue" ~= nil, true, text)
+  t.eq({ files.exists(work .. "/a.json"), files.exists(work .. "/a.safetensors"),
+    files.read(work .. "/b.json") }, { false, false, "1.5" })
+end)
+
+os.execute("rm -rf " .. work)
+t.done()
