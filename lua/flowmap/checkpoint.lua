@@ -1,15 +1,43 @@
 --- Checkpoints: one safetensors file with the weights (params.NAME), moments (m.NAME, v.NAME) and
--- averages (ema1.NAME, ...), and in its metadata the step and the settings.
+-- averages (ema1.NAME, ...), and in its metadata the step, the settings and what code it pins.
 -- All randomness is keyed by the step, so nothing else is needed to continue bit for bit.
+-- A checkpoint may come from elsewhere: every field is checked, none of them names code to load.
 -- @module flowmap.checkpoint
 
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local json = require "flowmap.json"
+local nets = require "flowmap.nets"
+local pin = require "flowmap.pin"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
+
+-- Keys of a run's settings that are no settings, and their types.
+local RUN_KEYS = { experiment = "string", profile = "string", method = "string", seed = "number",
+  shape = "table", dim = "number" }
+
+-- Names: of files of this suite, or of what an experiment brings. Never part of a path.
+local NAMES = { data = true, net = true, interpolant = true, times = true, stop = true,
+  method = true }
+
+-- Settings that are an experiment's own, by name.
+local function own_keys(cfg)
+  local keys = {}
+  for key in pairs(cfg) do
+    if not settings.by_key[key] and not RUN_KEYS[key] then keys[#keys + 1] = key end
+  end
+  table.sort(keys)
+  return keys
+end
+
+local function metadata(job, cfg, step)
+  return {
+    format = "flowmap 1", config = json.encode(cfg), options = json.encode(own_keys(cfg)),
+    code = pin.text(job), step = tostring(step),
+  }
+end
 
 --- Write a checkpoint; the one before it is kept as PATH.prev.
 -- @tparam string path
@@ -19,13 +47,9 @@ function M.save(path, job, state)
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
   for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
-  fm.save_safetensors(path, tensors, {
-    format = "flowmap 1",
-    config = json.encode(job.cfg),
-    experiment = job.experiment.path,
-    step = tostring(state.step),
-    wall_s = ("%.3f"):format(state.wall_s),
-  })
+  local meta = metadata(job, job.cfg, state.step)
+  meta.wall_s = ("%.3f"):format(state.wall_s)
+  fm.save_safetensors(path, tensors, meta)
 end
 
 --- Write weights alone, as a checkpoint that can be sampled from but not continued.
@@ -38,31 +62,166 @@ function M.save_weights(path, job, params, step)
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, params)
   for key, value in pairs(job.cfg) do cfg[key] = value end
   cfg.eval_ema = 0
-  fm.save_safetensors(path, tensors, { format = "flowmap 1", config = json.encode(cfg),
-    experiment = job.experiment.path, step = tostring(step) })
+  fm.save_safetensors(path, tensors, metadata(job, cfg, step))
 end
 
---- Read a checkpoint. Settings that did not exist when it was written get their defaults, with
--- which everything is as it was before them.
+-- ------------------------------------------------------------------ reading
+
+-- Text, a truth value, a finite number or a list of these.
+local function plain(value)
+  if type(value) == "table" then
+    for i, x in pairs(value) do
+      if math.type(i) ~= "integer" or type(x) == "table" or not plain(x) then return false end
+    end
+    return #value > 0 or next(value) == nil
+  end
+  return type(value) ~= "number" or value - value == 0
+end
+
+-- A sentence about use becomes one about the file.
+local function as_data(f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then return result end
+  if type(result) == "table" and result.code == "usage" then errors.data("%s", result.message) end
+  error(result, 0)
+end
+
+local function check_setting(where, key, value)
+  local default = settings.by_key[key].default
+  if (type(value) == "table") ~= (type(default) == "table") then
+    errors.data("%s: %s must be a %s, found a %s", where, key,
+      type(default) == "table" and "list of numbers" or type(default), type(value))
+  end
+  if NAMES[key] then return value end
+  return as_data(settings.check, key, value, where)
+end
+
+local function check_name(where, key, value)
+  if type(value) == "string" and value:find "^[%w_][%w_-]*$" then return end
+  errors.data("%s: %s is no name of letters, digits, - and _", where, key)
+end
+
+-- The settings in the metadata, checked one by one.
+local function read_settings(path, cfg, options)
+  local where, own, out = path .. ", its settings", {}, {}
+  for _, key in ipairs(options) do own[key] = true end
+  for key, value in pairs(cfg) do
+    if type(key) ~= "string" or not key:find "^[%a_][%w_]*$" or not plain(value) then
+      errors.data("%s: damaged", where)
+    end
+    if NAMES[key] then check_name(where, key, value) end
+    if settings.by_key[key] then
+      out[key] = check_setting(where, key, value)
+    elseif RUN_KEYS[key] then
+      if type(value) ~= RUN_KEYS[key] then
+        errors.data("%s: %s is a %s, expected a %s", where, key, type(value), RUN_KEYS[key])
+      end
+      out[key] = value
+    elseif own[key] then
+      out[key] = value
+    else
+      errors.data("%s: unknown setting '%s'", where, key)
+    end
+  end
+  -- Settings that did not exist when it was written: with the default all is as it was before them.
+  for key, it in pairs(settings.by_key) do
+    if out[key] == nil then out[key] = it.default end
+  end
+  return out
+end
+
+-- Options that are no settings of this suite; a file from before they were listed may have any.
+local function read_options(meta, cfg)
+  if meta.options == nil then return own_keys(cfg) end
+  local list = json.decode(meta.options)
+  return type(list) == "table" and list or {}
+end
+
+--- Read a checkpoint.
 -- @tparam string path
--- @treturn table { tensors =, cfg =, experiment = path, step =, wall_s = }
+-- @treturn table { tensors =, cfg =, pinned = see flowmap.pin, step =, wall_s = }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
   local cfg = meta.config and json.decode(meta.config)
-  if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not tonumber(meta.step) then
+  local step, wall_s = math.tointeger(tonumber(meta.step)), tonumber(meta.wall_s or 0)
+  if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not step or step < 0 then
     errors.data("%s is a safetensors file, but not a checkpoint of flowmap", path)
   end
-  for key, it in pairs(settings.by_key) do
-    if cfg[key] == nil then cfg[key] = it.default end
+  if not (wall_s and wall_s >= 0 and wall_s < math.huge) then
+    errors.data("%s: its time of training is no number of seconds", path)
   end
+  local pinned = meta.code and pin.parse(meta.code)
+  if meta.code and not pinned then errors.data("%s: what it says of its code is damaged", path) end
   return {
-    path = path, tensors = tensors, cfg = cfg, experiment = meta.experiment,
-    step = math.tointeger(tonumber(meta.step)), wall_s = tonumber(meta.wall_s) or 0,
+    path = path, tensors = tensors, cfg = read_settings(path, cfg, read_options(meta, cfg)),
+    pinned = pinned or { own_net = false }, step = step, wall_s = wall_s,
   }
 end
 
-local function same_shape(a, b)
-  return table.concat(a.shape, ",") == table.concat(b.shape, ",")
+local MANY = 1024 -- layers, whatever a file has
+
+-- Sampling needs the shape of a sample, its number of values and the base's deviation. A number of
+-- layers far beyond the file's tensors is damage, seen here before anything loops over it.
+local function check_sample(saved)
+  local cfg, count = saved.cfg, 1
+  for _, n in ipairs(cfg.shape or {}) do
+    count = math.type(n) == "integer" and n > 0 and n < 1 << 20 and count * n or 0
+  end
+  local rank = #(cfg.shape or {})
+  if (rank ~= 1 and rank ~= 3) or count <= 0 or cfg.dim ~= count or cfg.sigma <= 0 then
+    errors.data("%s: its settings do not say what a sample is (shape, dim, sigma)", saved.path)
+  end
+  for _, key in ipairs { "depth", "num_blocks" } do
+    if cfg[key] > MANY then
+      errors.data("%s: %s is %d, expected at most %d", saved.path, key, cfg[key], MANY)
+    end
+  end
+end
+
+--- The network of a checkpoint: the suite's, or that of an experiment.
+-- @tparam table saved what `load` returned
+-- @tparam table code see flowmap.pin
+-- @treturn table job { cfg =, net = }
+function M.job(saved, code)
+  check_sample(saved)
+  local own = saved.pinned.own_net and pin.experiment(saved, code).nets
+  return { cfg = saved.cfg, net = as_data(nets.build, saved.cfg, own or nil) }
+end
+
+-- A network's parameters as values without memory. A network of the checkpoint's settings draws at
+-- most as many tensors as the file has: no setting can make it work without bound.
+local function shapes(saved, job)
+  local trace, left = fm.trace(), 0
+  for _ in pairs(saved.tensors) do left = left + 1 end
+  return job.net.init(function(shape)
+    left = left - 1
+    if left < 0 then
+      errors.data("%s has fewer tensors than its network; was it made with another one?",
+        saved.path)
+    end
+    return trace:full(shape, 0, job.cfg.dtype)
+  end)
+end
+
+--- The weights of a checkpoint, or an average of them.
+-- @tparam table saved what `load` returned
+-- @tparam table job what `job` returned
+-- @tparam integer k which average, from 1; 0: the weights
+-- @treturn table
+function M.weights(saved, job, k)
+  return M.tree(saved, k == 0 and "params" or "ema" .. k, as_data(shapes, saved, job))
+end
+
+local function described(x) return ("shape (%s)"):format(table.concat(x.shape, ", ")) end
+
+-- That a tensor of a file is what was expected.
+local function check_tensor(path, name, found, expected)
+  if described(found) ~= described(expected) then
+    errors.data("%s: %s has %s, expected (%s)", path, name, described(found),
+      table.concat(expected.shape, ", "))
+  elseif found.dtype ~= expected.dtype then
+    errors.data("%s: %s is of type %s, expected %s", path, name, found.dtype, expected.dtype)
+  end
 end
 
 --- The tensors of a checkpoint in the form of a tree.
@@ -76,10 +235,8 @@ function M.tree(saved, group, like)
     if not found then
       errors.data("%s has no tensor %s.%s; was it made with another network?", saved.path, group,
         name)
-    elseif not same_shape(found, expected) then
-      errors.data("%s: %s.%s has shape (%s), expected (%s)", saved.path, group, name,
-        table.concat(found.shape, ", "), table.concat(expected.shape, ", "))
     end
+    check_tensor(saved.path, group .. "." .. name, found, expected)
     return found
   end, like)
 end
@@ -91,6 +248,7 @@ function M.restore(saved, opt)
   for name, tensor in pairs(opt:state()) do
     local found = saved.tensors[name]
     if not found then errors.data("%s has no tensor %s", saved.path, name) end
+    check_tensor(saved.path, name, found, tensor)
     tensor:copy_from(found)
   end
   opt:steps(saved.step)

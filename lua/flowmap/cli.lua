@@ -112,6 +112,8 @@ M.commands = {
     { "--seed", "Seed of the base noise (default 0).", kind = seed, default = "0" },
     { "--ema", "Average to use, from 1; 0: the weights (default: as evaluated).",
       kind = whole(0) },
+    { "--experiment", "Experiment of a network of its own: its code must be what the file pins.",
+      kind = file },
     { "--out", "FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
   },
   { "params", "Print the number of parameters of an experiment's network.", choice = true },

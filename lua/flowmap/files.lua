@@ -22,6 +22,13 @@ function M.exists(path)
   return lfs.attributes(path, "mode") ~= nil
 end
 
+--- A path from the root of the file system.
+-- @tparam string path
+-- @treturn string
+function M.absolute(path)
+  return path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path:gsub("^%./+", "")
+end
+
 --- Make a folder and those above it.
 -- @tparam string path
 function M.mkdir(path)

@@ -55,13 +55,14 @@ function writers.png(path, x)
 end
 
 --- The command `sample`.
--- @tparam table args checkpoint, steps, count, seed, ema, out
+-- @tparam table args checkpoint, steps, count, seed, ema, out, experiment
 function M.write(args)
   local kind = args.out:match "%.(%w+)$"
   if not writers[kind] then
     errors.usage("--out %s: expected a name that ends in .png, .npy or .csv", args.out)
   end
-  local job, params = trainer.load(args.checkpoint, args.ema)
+  local job, params = trainer.load(args.checkpoint, args.ema, {
+    option = "--experiment FILE", path = args.experiment })
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
   writers[kind](args.out, fm.cast(x, "float32"))
   io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,

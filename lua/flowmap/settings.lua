@@ -50,6 +50,7 @@ M.list = {
   { "off_weight", 1.0, positive, "weight of the off-diagonal term in the objective" },
   { "robust", 0.0, at_least_0, "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself" },
   { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self" },
+  { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own" },
   { "times", "uniform", names_of "times", "distribution of the off-diagonal (s, t)" },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "width", 512, positive, "width of the hidden layers" },

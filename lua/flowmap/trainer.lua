@@ -62,35 +62,37 @@ function M.parts(experiment, cfg)
   return job
 end
 
--- The experiment of a checkpoint matters only for networks and data of its own.
-local function experiment_of(saved)
-  if saved.experiment and files.exists(saved.experiment) then
-    return require("flowmap.experiment").load(saved.experiment)
-  end
-  return { path = saved.experiment }
-end
-
 -- The parameters' shapes, as values that take no memory.
 local function shapes(job)
   local trace = fm.trace()
   return job.net.init(function(shape) return trace:full(shape, 0, job.cfg.dtype) end)
 end
 
---- Load the weights of a checkpoint.
+--- Load the weights of a checkpoint. A network that is not the suite's comes from an experiment
+-- that the caller names, never from one that the checkpoint names: see flowmap.pin.
 -- @tparam string path
 -- @tparam[opt] integer average which average, from 1; 0: the weights; nil: as evaluated
+-- @tparam[opt] table code { path = an experiment's file, option = what names it, experiment = }
 -- @treturn table job { cfg =, net = }
 -- @treturn table params
-function M.load(path, average)
+function M.load(path, average, code)
   if not files.exists(path) then errors.data("there is no checkpoint %s", path) end
   local saved = checkpoint.load(path)
-  saved.cfg.dataset_size = 0 -- sampling needs no data
-  local job = M.parts(experiment_of(saved), saved.cfg)
   local k = average or saved.cfg.eval_ema
   if k > #saved.cfg.ema then
     errors.usage("there is no average %d in %s; it keeps %d", k, path, #saved.cfg.ema)
   end
-  return job, checkpoint.tree(saved, k == 0 and "params" or "ema" .. k, shapes(job))
+  local job = checkpoint.job(saved, code or { option = "--experiment FILE" })
+  return job, checkpoint.weights(saved, job, k)
+end
+
+-- The network and the weights of a run's teacher.
+local function teacher(experiment, cfg)
+  local file = cfg.teacher_experiment
+  return M.load(cfg.teacher, nil, {
+    option = "--set teacher_experiment=FILE", path = file ~= "" and file or nil,
+    experiment = experiment,
+  })
 end
 
 --- A job ready to train.
@@ -113,7 +115,7 @@ function M.new(experiment, cfg, saved)
   if saved then checkpoint.restore(saved, job.opt) end
   job.shared = { params = job.params, data = job.data, labels = job.labels }
   if cfg.teacher ~= "" then
-    local of, params = M.load(cfg.teacher)
+    local of, params = teacher(experiment, job.cfg)
     job.teacher_net, job.shared.teacher = of.net, params
   end
   job.program = step_program.program(job, job.shared)

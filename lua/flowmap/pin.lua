@@ -1,0 +1,73 @@
+--- The code behind a checkpoint. A checkpoint is data: it names the code that it was trained with
+-- and pins that code's hash, but nothing in it is ever loaded. Only a network of an experiment's
+-- own needs code besides the suite's; it comes from an experiment that the user names, and only if
+-- that is the code which the checkpoint pins.
+-- @module flowmap.pin
+
+local errors = require "flowmap.errors"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+
+local M = {}
+
+--- What a checkpoint says of its code.
+-- @tparam table job see flowmap.trainer: experiment, cfg
+-- @treturn string JSON
+function M.text(job)
+  local it, cfg = job.experiment, job.cfg
+  local pinned = { own_net = it.nets ~= nil and it.nets[cfg.net] ~= nil }
+  if it.path and files.exists(it.path) then
+    pinned.experiment = { path = files.absolute(it.path), hash = files.meaning(it.path) }
+  end
+  return json.encode(pinned)
+end
+
+local function is_text(x) return type(x) == "string" end
+
+--- What a checkpoint's metadata pin, checked.
+-- @tparam string text
+-- @treturn table { own_net =, experiment = { path =, hash = } }, or nil if it is no such text
+function M.parse(text)
+  local it = json.decode(text)
+  if type(it) ~= "table" or type(it.own_net) ~= "boolean" then return nil end
+  local of = it.experiment
+  if of ~= nil and not (type(of) == "table" and is_text(of.path) and is_text(of.hash)) then
+    return nil
+  end
+  return { own_net = it.own_net, experiment = of }
+end
+
+-- A text from a file, for a sentence: no control characters reach the terminal.
+local function shown(text) return (text:gsub("[%c\x7f]", "?")) end
+
+local function short(hash) return shown(hash):sub(1, 12) end
+
+--- The experiment whose network a checkpoint needs.
+-- @tparam table saved what flowmap.checkpoint.load returned
+-- @tparam[opt] table code { path = the file that the user named, option = by what option,
+--   experiment = or one that is loaded already }
+-- @treturn table the experiment; none of its own code runs unless it is the pinned code
+function M.experiment(saved, code)
+  local pinned = saved.pinned.experiment
+  if not pinned then
+    errors.data("%s was trained with a network of an experiment's own, but does not pin its code",
+      saved.path)
+  end
+  local path = code.path or code.experiment and code.experiment.path
+  if not path then
+    errors.usage("%s was trained with the network '%s' of the experiment %s (hash %s); a "
+      .. "checkpoint never loads code, so name that file by %s", saved.path, saved.cfg.net,
+      shown(pinned.path), short(pinned.hash), code.option)
+  end
+  if not files.exists(path) then errors.usage("there is no experiment '%s'", path) end
+  local hash = files.meaning(path)
+  if hash ~= pinned.hash then
+    errors.data("%s pins the code of the experiment %s, hash %s; %s has the hash %s: it has "
+      .. "changed since the training, or is another one%s", saved.path, shown(pinned.path),
+      short(pinned.hash), path, short(hash),
+      code.path and "" or ("; %s names the right one"):format(code.option))
+  end
+  return code.path and require("flowmap.experiment").load(path) or code.experiment
+end
+
+return M
