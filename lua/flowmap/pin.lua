@@ -7,6 +7,7 @@
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local lfs = require "lfs"
 
 local M = {}
 
@@ -16,7 +17,7 @@ local M = {}
 function M.text(job)
   local it, cfg = job.experiment, job.cfg
   local pinned = { own_net = it.nets ~= nil and it.nets[cfg.net] ~= nil }
-  if it.path and files.exists(it.path) then
+  if it.path and lfs.attributes(it.path, "mode") == "file" then
     pinned.experiment = { path = files.absolute(it.path), hash = files.meaning(it.path) }
   end
   return json.encode(pinned)
