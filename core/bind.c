@@ -93,5 +93,6 @@ int luaopen_flowmap_core(lua_State *L) {
   bind_open_check(L);
   bind_open_data(L);
   bind_open_linalg(L);
+  bind_open_process(L);
   return 1;
 }

@@ -1,15 +1,27 @@
---- Progress of a long loop: a bar with the time left on a terminal, else plain lines now and then.
+--- Progress of a long loop: a line with the time left, kept up to date on a terminal, else printed
+-- now and then. In a process that `reproduce` started it is told to that one instead.
 -- @module flowmap.progress
 
 local fm = require "flowmap"
+local Status = require "flowmap.status"
 
 local Progress = {}
 Progress.__index = Progress
+
+--- Whether progress is told to the process that started this one.
+Progress.reports = false
+
+-- What begins a line that is a report rather than a text.
+local MARK = "\30"
+
+-- Seconds between two lines: in place, to the parent, as plain text.
+local IN_PLACE, REPORT, PLAIN = 0.1, 0.25, 15
 
 --- A duration for people: "3:05", "1:02:03", "59 days".
 -- @tparam number seconds
 -- @treturn string
 function Progress.duration(seconds)
+  if seconds ~= seconds or seconds == math.huge then return "?" end
   local s = math.floor(math.max(0, seconds) + 0.5)
   local h, m = s // 3600, s // 60 % 60
   if h > 72 then return ("%.0f days"):format(h / 24) end
@@ -23,17 +35,36 @@ end
 -- @tparam[opt=0] integer done where a resumed loop starts
 -- @treturn Progress
 function Progress.new(label, total, done)
-  local bar = setmetatable({
-    label = label, total = total, first = done or 0, start = fm.clock(),
-    terminal = fm.isatty(1), last = nil,
+  local status = Status.new()
+  return setmetatable({
+    label = label, total = total, first = done or 0, start = fm.clock(), status = status,
+    pause = Progress.reports and REPORT or status.live and IN_PLACE or PLAIN, last = nil,
   }, Progress)
-  return bar
 end
 
--- On a terminal every 0.1 s, else every 15 s; then the end, too, is told.
+-- The end, too, is told, but not as the only plain line.
 local function due(self, now, done)
-  if done == self.total and (self.terminal or self.last) then return true end
-  return now - (self.last or self.start) >= (self.terminal and 0.1 or 15)
+  if done == self.total and (self.pause ~= PLAIN or self.last) then return true end
+  return now - (self.last or self.start) >= self.pause
+end
+
+--- A bar of `width` characters.
+-- @tparam number part from 0 to 1
+-- @tparam integer width
+-- @treturn string
+function Progress.bar(part, width)
+  local full = math.floor(width * math.max(0, math.min(1, part)))
+  return "[" .. ("#"):rep(full) .. ("."):rep(width - full) .. "]"
+end
+
+-- Texts from the longest to the shortest.
+local function texts(self, done, note, left)
+  local part = done / math.max(1, self.total)
+  local count, wait = ("%s %d/%d"):format(self.label, done, self.total),
+    self.duration(left) .. " left"
+  local full = count .. (note and "  " .. note or "") .. "  " .. wait
+  return { Progress.bar(part, 24) .. " " .. full, full, count .. "  " .. wait,
+    ("%3.0f %%  %s"):format(math.floor(100 * part), wait), wait }
 end
 
 --- Tell how far the loop is.
@@ -44,21 +75,30 @@ function Progress:update(done, note)
   if not due(self, now, done) then return end
   self.last = now
   local left = (now - self.start) / math.max(1, done - self.first) * (self.total - done)
-  local text = ("%s %d/%d  %s  %s left"):format(self.label, done, self.total, note or "",
-    self.duration(left))
-  if self.terminal then
-    local width = 24
-    local full = math.floor(width * done / self.total)
-    io.stdout:write("\r\27[K[", ("#"):rep(full), ("."):rep(width - full), "] ", text)
+  if Progress.reports then
+    self.status:write(("%s%s\t%d\t%d\t%.3f\t%s\n"):format(MARK, self.label, done, self.total, left,
+      note or ""))
+  elseif self.status.live then
+    self.status:show(Status.fit(texts(self, done, note, left), self.status:width()))
   else
-    io.stdout:write(text, "\n")
+    self.status:say(texts(self, done, note, left)[2])
   end
-  io.stdout:flush()
 end
 
---- End the line of the bar.
+--- A line that `update` wrote for the parent, read back.
+-- @tparam string line
+-- @treturn ?table { label =, done =, total =, left = seconds, note = }; nil: another line
+function Progress.parse(line)
+  local label, done, total, left, note = line:match(
+    "^" .. MARK .. "([^\t]*)\t(%d+)\t(%d+)\t([%d.]+)\t(.*)$")
+  if not label then return nil end
+  return { label = label, done = tonumber(done), total = tonumber(total), left = tonumber(left),
+    note = note }
+end
+
+--- End the line.
 function Progress:close()
-  if self.terminal and self.last then io.stdout:write "\n" end
+  self.status:close()
   self.last = nil
 end
 

@@ -3,6 +3,8 @@
 -- @module flowmap.data.images.notice
 
 local fm = require "flowmap"
+local Progress = require "flowmap.progress"
+local Status = require "flowmap.status"
 
 local Notice = {}
 Notice.__index = Notice
@@ -13,34 +15,38 @@ Notice.__index = Notice
 -- @tparam[opt] function show number -> text
 -- @treturn Notice
 function Notice.new(label, total, show)
-  io.stderr:write(label, " ...\n")
-  return setmetatable({ label = label, total = total, last = fm.clock(), start = fm.clock(),
-    show = show or function(n) return ("%d"):format(n) end, terminal = fm.isatty(2) }, Notice)
+  local status = Status.new(2)
+  status:say(label .. " ...")
+  return setmetatable({ total = total, last = fm.clock(), start = fm.clock(), status = status,
+    show = show or function(n) return ("%d"):format(n) end }, Notice)
+end
+
+-- Texts from the longest to the shortest.
+local function texts(self, done, now)
+  local text = self.show(done)
+  if not self.total or self.total <= 0 then return { text } end
+  local part = math.min(1, done / self.total)
+  local left = Progress.duration((now - self.start) * (1 - part) / math.max(part, 1e-6)) .. " left"
+  local percent = ("%3.0f %%  "):format(100 * part)
+  local full = percent .. ("%s of %s  "):format(text, self.show(self.total)) .. left
+  return { Progress.bar(part, 24) .. " " .. full, full, percent .. left }
 end
 
 --- Tell how far it is.
 -- @tparam number done
 function Notice:update(done)
-  local now = fm.clock()
-  if now - self.last < (self.terminal and 0.1 or 10) then return end
+  local now, status = fm.clock(), self.status
+  if now - self.last < (status.live and 0.1 or 10) then return end
   self.last = now
-  local text = self.show(done)
-  if self.total and self.total > 0 then
-    local part = math.min(1, done / self.total)
-    local full = math.floor(24 * part)
-    text = ("[%s%s] %3.0f %%  %s of %s  %s left"):format(("#"):rep(full), ("."):rep(24 - full),
-      100 * part, text, self.show(self.total), require("flowmap.progress").duration(
-        (now - self.start) * (1 - part) / math.max(part, 1e-6)))
+  if status.live then
+    status:show(Status.fit(texts(self, done, now), status:width()))
+  else
+    status:say(texts(self, done, now)[1])
   end
-  io.stderr:write(self.terminal and "\r\27[K" or "", text, self.terminal and "" or "\n")
-  self.drawn = self.terminal
 end
 
---- End the line of the bar.
-function Notice:close()
-  if self.drawn then io.stderr:write "\r\27[K" end
-  self.drawn = false
-end
+--- Remove the bar.
+function Notice:close() self.status:clear() end
 
 Notice.__close = Notice.close
 

@@ -1,0 +1,38 @@
+/* bind_process.c - what a process must know of its terminal and of the process that started it. */
+#define _POSIX_C_SOURCE 200809L
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "bind.h"
+
+/* columns([fd]) -> width of the terminal that fd (1) is, or nil; 0 where the terminal does not say */
+static int columns(lua_State *L) {
+  int fd = (int)luaL_optinteger(L, 1, STDOUT_FILENO);
+  struct winsize size = {0};
+  if (!isatty(fd)) return 0;
+  if (ioctl(fd, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
+  lua_pushinteger(L, size.ws_col);
+  return 1;
+}
+
+/*
+** follow_parent(pid): when the process `pid`, which started this one, ends, however it ends, the
+** kernel sends SIGTERM here. If that has happened already, SIGTERM comes at once. A closed pipe to
+** the parent must not kill what SIGTERM asks to save, hence SIGPIPE is ignored.
+*/
+static int follow_parent(lua_State *L) {
+  lua_Integer pid = luaL_checkinteger(L, 1);
+  signal(SIGPIPE, SIG_IGN);
+  if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
+    bind_fail(L, FM_EUSAGE, "follow_parent: this kernel has no PR_SET_PDEATHSIG");
+  if (getppid() != pid) raise(SIGTERM);
+  return 0;
+}
+
+void bind_open_process(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"columns", columns}, {"follow_parent", follow_parent}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}
