@@ -19,7 +19,7 @@ local function shown(columns, environment, fd)
     local bar <close> = of.new("training with a label of its own", 2000000)
     local start = fm.clock()
     repeat bar:update(1234567 + math.floor(fm.clock() - start), "loss 0.1234") until
-      fm.clock() - start > 0.15
+      fm.clock() - start > 0.25
   ]]
   file:close()
   local command = ("%s lua5.4 %s %d"):format(environment or "", path, fd or 1)
