@@ -7,7 +7,7 @@
 
 #include "bind.h"
 
-/* columns([fd]) -> width of the terminal that fd (1) is; 0: it does not say; nothing: no terminal */
+/* columns([fd]) -> width of the terminal that fd (1) is; 0: unknown; nothing: no terminal */
 static int columns(lua_State *L) {
   int fd = (int)luaL_optinteger(L, 1, STDOUT_FILENO);
   struct winsize size = {0};
