@@ -36,7 +36,7 @@ end
 
 -- The data set: its source, the images themselves, and by what samples are judged.
 local function add_data(inputs, it, cfg)
-  local set = data.reduced(data.find(cfg.data, it.data), cfg.resolution)
+  local set = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution)
   local own = it.data and it.data[cfg.data]
   if not own then add_module(inputs, "flowmap.data." .. cfg.data) end
   inputs.images = set.hash
@@ -61,7 +61,9 @@ function M.inputs(it, cfg)
   if not (it.nets and it.nets[cfg.net]) then add_module(inputs, "flowmap.nets." .. cfg.net) end
   add_data(inputs, it, cfg)
   -- An experiment with functions of its own is itself a source.
-  if it.losses or it.nets or it.data then inputs["source experiment"] = files.meaning(it.path) end
+  if it.losses or it.nets or it.data or it.times or it.interpolants or it.metrics then
+    inputs["source experiment"] = files.meaning(it.path)
+  end
   return inputs
 end
 

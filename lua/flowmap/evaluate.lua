@@ -65,7 +65,7 @@ function M.evaluations(cfg)
 end
 
 -- The rows of one checkpoint; `keep` is called with the samples of each N.
-local function rows_of(job, params, judge, bar, keep)
+local function rows_of(job, params, judge, measures, bar, keep)
   local cfg, rows = job.cfg, {}
   for i, N in ipairs(cfg.nfe) do
     local before = bar.count or 0
@@ -78,6 +78,7 @@ local function rows_of(job, params, judge, bar, keep)
     check_finite(x, N)
     rows[i] = judge:measure(x)
     rows[i].N = N
+    measures:add(rows[i], x, N)
     if keep then keep(N, x) end
   end
   return rows
@@ -106,16 +107,22 @@ function M.run(job, dir)
   local cfg = job.cfg
   local params, decay = M.weights(job)
   local judge = require("flowmap.judges." .. M.judge(job.set))(job, dir)
+  local measures = require("flowmap.measures").new(job)
   local bar <close> = Progress.new("evaluating", M.evaluations(cfg))
   local earlier = {}
   local kept = M.kept_weights(cfg, dir)
   for k, step in ipairs(tree.keys(kept)) do
     local weights = checkpoint.tree(checkpoint.load(kept[step]), "params", params)
-    earlier[k] = { step = step, rows = rows_of(job, weights, judge, bar) }
+    earlier[k] = { step = step, rows = rows_of(job, weights, judge, measures, bar) }
   end
   local result = judge:summary()
-  result.rows = rows_of(job, params, judge, bar, function(N, x) judge:keep(dir, N, x) end)
-  result.rule, result.ema, result.columns = "last", decay, judge.columns
+  result.rows = rows_of(job, params, judge, measures, bar, function(N, x)
+    judge:keep(dir, N, x)
+  end)
+  result.rule, result.ema, result.columns = "last", decay, {}
+  for _, columns in ipairs { judge.columns, measures.columns } do
+    table.move(columns, 1, #columns, #result.columns + 1, result.columns)
+  end
   result.checkpoints = #earlier > 0 and earlier or nil
   if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end
   fm.write_file(dir .. "/eval.json", json.encode(result, "") .. "\n")

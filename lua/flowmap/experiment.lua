@@ -9,16 +9,38 @@
 --         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
 --       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
 --       seeds = 2,                               -- optional: how many by default
---       losses = {}, nets = {}, data = {},       -- optional: its own, by name
+--       losses = {}, nets = {}, data = {}, times = {}, interpolants = {}, metrics = {},
+--       figures = {},                            -- optional: parts of its own, by name
 --       options = {},                            -- optional: its own settings with defaults
 --       run = function(cfg, dir, how) end,       -- optional: what is no training of a flow map
 --     }
+--
+-- Parts of its own. Each is found by its name, like those of the suite: `--method`, `--set net=`,
+-- `data=`, `times=`, `interpolant=`, `metrics=`, or the `kind` of an entry of `render`.
+--
+--     losses = { mine = function(a) ... end }              -- see flowmap.losses
+--     nets = { mine = function(cfg) ... end }              -- see flowmap.nets
+--     data = { mine = { dim =, sd =, sample =, ... } }     -- see flowmap.data
+--     times = { mine = function(a, c) ... return s, t end }            -- see flowmap.times
+--     interpolants = { mine = { alpha = function(t) ... end, beta = function(t) ... end } }
+--     metrics = { mine = function(samples, context) ... return number end } -- flowmap.measures
+--     figures = { mine = function(set, spec) ... return panels end }   -- see flowmap.render
+--
+-- A part with settings of its own is a table
+--
+--     { new = function(cfg) ... end, options = { waves = 8 } }
+--
+-- whose `new` makes the part from the settings. Options are settings like all others: typed by
+-- their default, changed by profiles and `--set waves=4`, recorded with the run that uses the part.
+-- An experiment's `options` are those of all its runs. (A figure reads no settings: its `options`
+-- are the fields that its entries in `render` may have.)
 --
 -- @module flowmap.experiment
 
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local losses = require "flowmap.losses"
+local parts = require "flowmap.parts"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
@@ -29,7 +51,8 @@ M.profiles = { "smoke", "laptop", "long", "paper" }
 
 local FIELDS = {
   name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
-  seeds = "number", losses = "table", nets = "table", data = "table", options = "table",
+  seeds = "number", losses = "table", nets = "table", data = "table", times = "table",
+  interpolants = "table", metrics = "table", figures = "table", options = "table",
   title = "string", render = "table", run = "function",
 }
 
@@ -60,6 +83,7 @@ function M.load(path)
   for _, key in ipairs { "name", "profiles" } do
     if not it[key] then errors.usage("%s: the field %s is missing", path, key) end
   end
+  parts.check(it, path)
   it.methods = it.methods or { "lsd" }
   it.path = path
   return it
@@ -84,11 +108,11 @@ end
 -- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
 -- @treturn table the settings, with experiment, profile, method and seed
 function M.resolve(it, want)
-  local own = it.options
+  local own = parts.options(it)
   local profile = want.profile or "laptop"
   errors.choice("profile", profile, tree.keys(it.profiles))
-  local method = (want.method or it.methods[1]):lower()
-  local loss = losses.find(method, it.losses)
+  local loss = losses.find(want.method or it.methods[1], it.losses)
+  local method = loss.name
   local cfg = {}
   for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
   for key, value in pairs(own or {}) do cfg[key] = copy(value) end
@@ -98,6 +122,7 @@ function M.resolve(it, want)
   apply(cfg, (of_profile.by_method or {})[method] or {}, it.path .. ", by_method", own)
   apply(cfg, want.point or {}, it.path .. ", grid", own)
   apply(cfg, want.set or {}, "--set", own)
+  parts.resolve(it, cfg, loss, want.set or {})
   if cfg.stop == "default" then cfg.stop = loss.stops[1] end
   errors.choice("stop-gradient of " .. method, cfg.stop, loss.stops)
   if cfg.eval_ema > #cfg.ema then
@@ -134,12 +159,12 @@ end
 -- @tparam table set what was set besides the profile's values: part of the name
 -- @treturn string
 function M.run_name(cfg, set)
-  local parts = { cfg.method }
+  local words = { cfg.method }
   for _, key in ipairs(tree.keys(set)) do
-    parts[#parts + 1] = key .. "=" .. settings.text(cfg[key]):gsub("[^%w.,+-]", "_")
+    words[#words + 1] = key .. "=" .. settings.text(cfg[key]):gsub("[^%w.,+-]", "_")
   end
-  parts[#parts + 1] = "seed" .. cfg.seed
-  return table.concat(parts, "-")
+  words[#words + 1] = "seed" .. cfg.seed
+  return table.concat(words, "-")
 end
 
 --- The folder of the runs that an experiment's tables and figures are made from.

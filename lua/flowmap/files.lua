@@ -58,7 +58,7 @@ function M.modules(module)
   local folder = package.searchpath(module .. ".init", package.path):match "^(.*)/"
   local names = {}
   for entry in lfs.dir(folder) do
-    local name = entry:match "^([%w_]+)%.lua$"
+    local name = entry:match "^([%w_-]+)%.lua$"
     if name and name ~= "init" then names[#names + 1] = name end
   end
   table.sort(names)

@@ -16,22 +16,35 @@
 
 local errors = require "flowmap.errors"
 local figure = require "flowmap.figure"
+local gnuplot = require "flowmap.gnuplot"
+local registry = require "flowmap.registry"
 local results = require "flowmap.results"
 local tables = require "flowmap.table"
-local tree = require "flowmap.tree"
 
 local M = {}
+
+-- The kinds that come with the suite, and what they write.
+local kinds = {
+  compare = "table", grid = "table", density = "figure", against_steps = "figure",
+  against_setting = "figure", traces = "figure", triangle = "figure", grids = "images",
+}
+
+--- The kinds, and an experiment's own figures. An own one is
+--
+--     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
+--
+-- It gets the runs (see flowmap.results) and the fields of its entry in `render`, and returns the
+-- panels of flowmap.gnuplot: { columns =, width =, height =, panels = {...} }. `options` are the
+-- fields that its entries may have, with their defaults.
+M.registry = registry.new { what = "render kind", field = "figures", plain = "function",
+  table_fields = { draw = "function" }, needs = { "draw" },
+  built = function() return kinds end }
 
 local default = {
   { kind = "compare", name = "kl", metric = "kl", title = "KL(data || model)", floor = "kl_floor" },
   { kind = "against_steps", name = "kl", metric = "kl", label = "KL(data || model)" },
   { kind = "density", name = "density", range = { -1, 1 }, metric = "kl", label = "KL" },
   { kind = "traces", name = "traces" },
-}
-
-local kinds = {
-  compare = "table", grid = "table", density = "figure", against_steps = "figure",
-  against_setting = "figure", traces = "figure", triangle = "figure", grids = "images",
 }
 
 local published_file = "paper/published.lua"
@@ -62,18 +75,34 @@ local function complete(entry, it, all)
   return spec, set
 end
 
+-- A figure of an experiment's own: the panels that its function describes.
+local function draw_own(kind, name, set, spec, dir)
+  for key, default_value in pairs(registry.options(kind)) do
+    if spec[key] == nil then spec[key] = default_value end
+  end
+  local panels = (type(kind) == "table" and kind.draw or kind)(set, spec)
+  if type(panels) ~= "table" or type(panels.panels) ~= "table" then
+    errors.usage("the figure '%s' returned a %s, expected a table { columns =, width =, height =, "
+      .. "panels = }", spec.kind, type(panels))
+  end
+  panels.columns, panels.width = panels.columns or 1, panels.width or 360
+  panels.height = panels.height or 220
+  return gnuplot.panels(dir, name, panels)
+end
+
 --- Render one entry.
 -- @tparam table it an experiment (its name and path are used)
 -- @tparam table entry see above
 -- @tparam Set all the experiment's runs
 -- @treturn {string,...} paths of the files
 function M.entry(it, entry, all)
-  errors.choice("render kind", tostring(entry.kind), tree.keys(kinds))
+  local kind, _, own = M.registry:find(tostring(entry.kind), it.figures)
   if type(entry.name) ~= "string" or entry.name:find("[^%w_.-]") then
     errors.usage("%s: a render entry (%s) needs a name for its files, found %s",
       it.path or it.name, entry.kind, tostring(entry.name))
   end
   local spec, set = complete(entry, it, all)
+  if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
   if kinds[entry.kind] == "table" then
     return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
   elseif kinds[entry.kind] == "images" then

@@ -44,14 +44,14 @@ M.list = {
   { "dataset_size", 0, at_least_0, "samples drawn once; 0: fresh draws in every step" },
   { "resolution", 0, at_least_0, "side to which images are averaged down; 0: as they are" },
   { "sigma", 0.0, at_least_0, "base standard deviation; 0: that of the data" },
-  { "interpolant", "linear", names_of "interpolants", "linear or trig" },
+  { "interpolant", "linear", any, "linear, trig or one of the experiment's own" },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's" },
   { "eta", 0.75, fraction, "diagonal fraction of a batch" },
   { "off_weight", 1.0, positive, "weight of the off-diagonal term in the objective" },
   { "robust", 0.0, at_least_0, "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself" },
   { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self" },
   { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own" },
-  { "times", "uniform", names_of "times", "distribution of the off-diagonal (s, t)" },
+  { "times", "uniform", any, "distribution of the off-diagonal (s, t)" },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "width", 512, positive, "width of the hidden layers" },
   { "depth", 5, positive, "number of hidden layers" },
@@ -85,6 +85,7 @@ M.list = {
   { "nfe", { 1, 2, 4, 8, 16 }, each(positive, 1), "numbers of steps N evaluated" },
   { "eval_samples", 1000000, positive, "samples per N in the evaluation" },
   { "checkpoints", 1, positive, "checkpoints evaluated, equally spaced; the last is the result" },
+  { "metrics", { "all" }, any, "the experiment's own metrics to measure: all, none or names" },
   { "bins", 64, positive, "bins per axis of the histogram" },
   { "log_every", 100, positive, "steps per line of metrics.jsonl" },
   { "save_every", 60.0, at_least_0, "seconds between checkpoints; 0: every step" },
@@ -104,7 +105,17 @@ function M.keys(own)
 end
 
 local function type_name(value)
+  if type(value) == "table" then
+    return type(value[1]) == "string" and "list of texts" or "list of numbers"
+  end
   return math.type(value) == "integer" and "whole number" or type(value)
+end
+
+-- "a,b" -> { "a", "b" }
+local function split(text)
+  local list = {}
+  for part in text:gmatch "[^,]+" do list[#list + 1] = part end
+  return list
 end
 
 local fit
@@ -114,6 +125,7 @@ local fit
 function fit(value, default)
   if type(default) == "table" then
     local list = {}
+    if type(value) == "string" and type(default[1]) == "string" then value = split(value) end
     for i, x in ipairs(type(value) == "table" and value or { value }) do
       list[i] = fit(x, default[1])
       if list[i] == nil then return nil end
@@ -143,7 +155,7 @@ function M.check(key, value, where, own)
   end
   local fitted = fit(value, default)
   if fitted == nil then
-    local expected = type(default) == "table" and "list of numbers" or type_name(default)
+    local expected = type_name(default)
     errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
       M.text(default), M.text(value))
   end

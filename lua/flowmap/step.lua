@@ -67,7 +67,8 @@ end
 -- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if any,
 -- where R is L, or what the scale c makes of it; and L alone, which is what a reader follows.
 local function term(job, params, loss, it, stop, c)
-  local I, extra = interpolants[job.cfg.interpolant], { labels = it.labels, dropout = it.dropout }
+  local I = job.interpolant or interpolants.find(job.cfg.interpolant)
+  local extra = { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
   it.map, it.stop = Map.of(job.net, params, extra), stop
   it.teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
@@ -100,7 +101,7 @@ function M.losses(job, params, it, nd, n)
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
-    part.s, part.t = times[job.cfg.times](part.a, part.c)
+    part.s, part.t = (job.times or times.find(job.cfg.times))(part.a, part.c)
     part.dropout = nil -- the diagonal term's alone
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop,
       job.cfg.robust)

@@ -11,10 +11,12 @@ local files = require "flowmap.files"
 local json = require "flowmap.json"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
+local interpolants = require "flowmap.interpolants"
 local schedule = require "flowmap.schedule"
 local settings = require "flowmap.settings"
 local program = require "flowmap.program"
 local step_program = require "flowmap.step"
+local times = require "flowmap.times"
 
 local M = {}
 
@@ -45,9 +47,11 @@ function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {} }
   for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
-  local set = data.reduced(data.find(cfg.data, experiment.data), cfg.resolution)
-  job.set, job.loss = set, losses.find(cfg.method, experiment.losses)
   cfg = job.cfg
+  local set = data.reduced(data.find(cfg.data, experiment.data, cfg), cfg.resolution)
+  job.set, job.loss = set, losses.find(cfg.method, experiment.losses, cfg)
+  job.times = times.find(cfg.times, experiment.times, cfg)
+  job.interpolant = interpolants.find(cfg.interpolant, experiment.interpolants, cfg)
   if not set.shape then check_classes(cfg, set) end
   if not set.shape and cfg.dataset_size > 0 then -- the same draw for every seed of the training
     job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size

@@ -6,31 +6,45 @@
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
 --       inside = function(x, y) ... end }            -- whether a point is in the support
 --
+-- An experiment's own data set is such a table, or { new = function(cfg) ... end, options = {} }
+-- that makes one from the settings.
+--
 -- Data sets of images are described in flowmap.data.images.
 -- @module flowmap.data
 
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
+local registry = require "flowmap.registry"
 
 local M = {}
+
+-- The files of this folder, by name.
+local function built()
+  local sets = {}
+  for _, name in ipairs(files.modules "flowmap.data") do sets[name] = "flowmap.data." .. name end
+  return sets
+end
+
+--- The data sets, and those of an experiment's own. Images (with a `shape`) may have more fields.
+M.registry = registry.new { what = "data set", field = "data", built = built, open = true,
+  table_fields = { dim = "number", sd = "number", sample = "function", mass = "function",
+    inside = "function", title = "string", hash = "string" },
+  needs = { "dim", "sample" } }
 
 --- Names of all data sets.
 -- @tparam[opt] table own data sets defined by an experiment
 -- @treturn {string,...}
-function M.names(own)
-  local names = files.modules "flowmap.data"
-  for name in pairs(own or {}) do names[#names + 1] = name end
-  return names
-end
+function M.names(own) return M.registry:names(own) end
 
 --- Find a data set.
 -- @tparam string name
 -- @tparam[opt] table own data sets defined by an experiment, name -> data set
+-- @tparam[opt] table cfg the run's settings, from which one with settings of its own is made
 -- @treturn table
-function M.find(name, own)
-  errors.choice("data set", name, M.names(own))
-  return own and own[name] or require("flowmap.data." .. name)
+function M.find(name, own, cfg)
+  local it = M.registry:find(name, own)
+  return type(it) == "string" and require(it) or registry.value(it, cfg)
 end
 
 --- A data set of images averaged down to a smaller side, a half, a quarter, ... of its own.

@@ -17,8 +17,8 @@
 -- @module flowmap.losses
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
 local files = require "flowmap.files"
+local registry = require "flowmap.registry"
 
 local M = {}
 
@@ -52,37 +52,61 @@ function M.robust(L, c)
   return c == 0 and L or fm.log(L / (c * c) + 1) * (c * c)
 end
 
+-- Add the methods of one loss: NAME, or NAME-VARIANT for each of its variants.
+local function add_methods(methods, name, it, file)
+  for variant, args in pairs(it.variants or {}) do
+    methods[name .. "-" .. variant] = { it = it, args = args, entry = name, file = file }
+  end
+  if not it.variants then
+    methods[name] = { it = it, args = it.args or {}, entry = name, file = file }
+  end
+end
+
+local built -- of the files, once
+
+local function built_methods()
+  if built then return built end
+  built = {}
+  for _, file in ipairs(files.modules "flowmap.losses") do
+    local module = "flowmap.losses." .. file
+    if file ~= "diagonal" then add_methods(built, file, require(module), module) end
+  end
+  return built
+end
+
+-- The methods of an experiment's own losses.
+local function own_methods(own)
+  local methods = {}
+  for name, it in pairs(own or {}) do
+    add_methods(methods, name, type(it) == "function" and { loss = it } or it)
+  end
+  return methods
+end
+
+--- The methods, and those of an experiment's own: functions or tables as above.
+M.registry = registry.new { what = "method", field = "losses", plain = "function",
+  table_fields = { loss = "function", stops = "table", variants = "table", args = "table" },
+  needs = { "loss" }, built = built_methods }
+
 --- Names of all off-diagonal methods, e.g. "lsd", "psd-m".
 -- @tparam[opt] table own losses defined by an experiment, name -> loss
 -- @treturn {string,...}
-function M.names(own)
-  local names = {}
-  for name in pairs(own or {}) do names[#names + 1] = name end
-  for _, file in ipairs(files.modules "flowmap.losses") do
-    local variants = require("flowmap.losses." .. file).variants
-    for variant in pairs(variants or {}) do names[#names + 1] = file .. "-" .. variant end
-    if not variants and file ~= "diagonal" then names[#names + 1] = file end
-  end
-  table.sort(names)
-  return names
-end
+function M.names(own) return M.registry:names(own_methods(own)) end
 
 --- Find a method by name.
 -- @tparam string name e.g. "lsd" or "psd-m"
 -- @tparam[opt] table own losses defined by an experiment
--- @treturn table { loss =, stops =, args = fields of the variant, file = source module or nil }
-function M.find(name, own)
-  errors.choice("method", name, M.names(own))
-  if own and own[name] then
-    local it = own[name]
-    if type(it) == "function" then it = { loss = it } end
-    return { loss = it.loss, stops = it.stops or { "default" }, args = it.args or {} }
-  end
-  local file, variant = name:match "^([^-]+)-?(.*)$"
-  local it = require("flowmap.losses." .. file)
+-- @tparam[opt] table cfg the run's settings, from which a loss with settings of its own is made
+-- @treturn table { name =, loss =, stops =, args = fields of the variant, entry = name without the
+--   variant, file = source module or nil }
+function M.find(name, own, cfg)
+  local found, as_registered = M.registry:find(name, own_methods(own))
+  local it = found.it
+  local made = cfg and registry.value(it, cfg) or it
+  local loss = type(made) == "function" and made or made.loss
   return {
-    loss = it.loss, stops = it.stops, args = it.variants and it.variants[variant] or {},
-    file = "flowmap.losses." .. file,
+    name = as_registered, loss = loss, stops = it.stops or { "default" }, args = found.args,
+    entry = found.entry, file = found.file,
   }
 end
 

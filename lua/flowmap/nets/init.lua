@@ -17,19 +17,28 @@
 -- @module flowmap.nets
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
 local files = require "flowmap.files"
+local registry = require "flowmap.registry"
 
 local M = {}
+
+-- The files of this folder, by name; a constructor is loaded when it is called.
+local function built()
+  local nets = {}
+  for _, name in ipairs(files.modules "flowmap.nets") do
+    nets[name] = function(cfg) return require("flowmap.nets." .. name)(cfg) end
+  end
+  return nets
+end
+
+--- The networks, and those of an experiment's own: constructors.
+M.registry = registry.new { what = "net", field = "nets", plain = "function",
+  needs = { "new" }, built = built }
 
 --- Names of all networks.
 -- @tparam[opt] table own networks defined by an experiment, name -> constructor
 -- @treturn {string,...}
-function M.names(own)
-  local names = files.modules "flowmap.nets"
-  for name in pairs(own or {}) do names[#names + 1] = name end
-  return names
-end
+function M.names(own) return M.registry:names(own) end
 
 --- Build a network.
 -- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.shape` and
@@ -37,9 +46,8 @@ end
 -- @tparam[opt] table own networks defined by an experiment
 -- @treturn table the network
 function M.build(cfg, own)
-  errors.choice("net", cfg.net, M.names(own))
-  local make = own and own[cfg.net] or require("flowmap.nets." .. cfg.net)
-  return make(cfg)
+  local it = M.registry:find(cfg.net, own)
+  return (type(it) == "table" and it.new or it)(cfg)
 end
 
 -- The standard deviation of a normal variate truncated to [-2, 2].

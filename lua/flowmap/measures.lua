@@ -1,0 +1,119 @@
+--- Metrics of an experiment's own, measured beside those of the judges (see flowmap.judges). One is
+--
+--     function(samples, context) ... end   -- a number, or a table name -> number
+--
+-- `samples` are the model's, (n, ...); `context` holds
+--
+--     N     the number of steps            cfg   the run's settings
+--     set   the data set                   data  function(count) -> as many true samples
+--
+-- or a table { measure = that function, head = "in tables", format = "%.4f", options = {},
+-- new = function(cfg) ... end }. The values stand in the rows of eval.json, under the metric's name
+-- or, of a table, NAME_KEY; tables and figures find them there, and a run prints them.
+-- @module flowmap.measures
+
+local data = require "flowmap.data"
+local errors = require "flowmap.errors"
+local fm = require "flowmap"
+local registry = require "flowmap.registry"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local DATA_SEED = 7919 -- of the true samples, the same for all runs
+
+--- The metrics of an experiment's own; those of the judges are always measured.
+M.registry = registry.new { what = "metric", field = "metrics", plain = "function",
+  table_fields = { measure = "function", head = "string", format = "string" },
+  needs = { "measure" }, built = function() return {} end }
+
+--- The metrics that the setting `metrics` means.
+-- @tparam {string,...} wanted "all", "none" or names
+-- @tparam[opt] table own metrics of an experiment
+-- @treturn {string,...} names as registered
+function M.names_of(wanted, own)
+  if #wanted == 1 and wanted[1] == "all" then return M.registry:names(own) end
+  if #wanted == 1 and wanted[1] == "none" then return {} end
+  local names = {}
+  for i, name in ipairs(wanted) do names[i] = M.registry:name(name, own) end
+  return names
+end
+
+-- True samples, as many as were asked for last.
+local function true_samples(set)
+  local kept
+  return function(count)
+    if not (kept and kept.shape[1] == count) then
+      if set.shape then
+        kept = data.images(set, set.table, fm.arange(math.min(count, set.count)))
+      else
+        kept = data.draw(set, count, DATA_SEED)
+      end
+    end
+    return kept
+  end
+end
+
+local Measures = {}
+Measures.__index = Measures
+
+--- The metrics of a run.
+-- @tparam table job see flowmap.trainer: cfg, set, experiment
+-- @treturn Measures a list
+function M.new(job)
+  local own, cfg = job.experiment.metrics, job.cfg
+  local self = setmetatable({ columns = {}, context = { cfg = cfg, set = job.set,
+    data = true_samples(job.set) } }, Measures)
+  for i, name in ipairs(cfg.metrics or {}) do
+    local it = M.registry:find(name, own)
+    local made = registry.value(it, cfg)
+    local form = type(it) == "table" and it or {}
+    self[i] = { name = name, measure = type(made) == "table" and made.measure or made,
+      head = form.head, format = form.format or "%.4g" }
+  end
+  return self
+end
+
+-- A number, also as a tensor of one value.
+local function number(value)
+  if fm.is_tensor(value) and #value.shape == 0 then return value:item() end
+  return type(value) == "number" and value or nil
+end
+
+-- What one metric returned, as field -> number.
+local function values_of(it, found)
+  local fields = {}
+  for key, value in pairs(type(found) == "table" and found or { [""] = found }) do
+    local field = key == "" and it.name or ("%s_%s"):format(it.name, key)
+    fields[field] = number(value)
+    if not fields[field] then
+      errors.usage("the metric '%s' returned a %s%s, expected a number or a table of numbers",
+        it.name, type(value), key == "" and "" or (" as '%s'"):format(key))
+    end
+  end
+  return fields
+end
+
+--- Add the values of all metrics to a row of results, and their columns.
+-- @tparam table row
+-- @param x samples
+-- @tparam integer N
+function Measures:add(row, x, N)
+  self.columns = {}
+  self.context.N = N
+  for _, it in ipairs(self) do
+    local fields = values_of(it, it.measure(x, self.context))
+    for _, field in ipairs(tree.keys(fields)) do
+      if row[field] ~= nil then
+        errors.usage("the metric '%s' has the name of a value that is there already: %s", it.name,
+          field)
+      end
+      row[field] = fields[field]
+      local head = it.head or it.name
+      self.columns[#self.columns + 1] = { field, field == it.name and head
+        or head .. field:sub(#it.name + 1):gsub("_", " "), it.format }
+    end
+  end
+end
+
+return M

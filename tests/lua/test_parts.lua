@@ -1,0 +1,161 @@
+-- Parts of an experiment's own: each kind is found by name and declares settings of its own.
+
+local t = require "harness"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.files"
+local fm = require "flowmap"
+local json = require "flowmap.json"
+
+local root = os.tmpname()
+os.remove(root)
+files.mkdir(root)
+
+local OWN = [[
+local fm = require "flowmap"
+local own = { name = "own", methods = { "MyLoss" } }
+own.losses = {
+  MyLoss = { new = function(cfg)
+    return function(a)
+      return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx) * cfg.pull
+    end
+  end, options = { pull = 2.0 } },
+  ["plain-loss"] = function(a) return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx) end,
+}
+own.nets = { wavy = { options = { waves = 8 }, new = function(cfg)
+  local net = {}
+  function net.init(rng) return { w = rng({ 4 + cfg.dim, cfg.dim }, "lecun") } end
+  function net.v(p, s, t, x)
+    return fm.matmul(fm.concat({ s, t, fm.sin(x * cfg.waves), x }, 2), p.w)
+  end
+  return net
+end } }
+own.data = { square = { options = { side = 1.0 }, new = function(cfg)
+  local a = cfg.side
+  return { dim = 2, sd = a / math.sqrt(3),
+    sample = function(b) return (b:uniform({ 2 }, "data") * 2 - 1) * a end,
+    inside = function(x, y) return math.abs(x) <= a and math.abs(y) <= a end,
+    mass = function(x0, x1, y0, y1)
+      local function side(l, h) return math.max(0, math.min(h, a) - math.max(l, -a)) / (2 * a) end
+      return side(x0, x1) * side(y0, y1)
+    end }
+end } }
+own.times = { late = function(a, c) return fm.minimum(a, c) * 0 + a, a + (1 - a) * c end }
+own.interpolants = { bent = { new = function(cfg)
+  return { alpha = function(t) return 1 - t end,
+    beta = function(t) return t + cfg.bend * t * (1 - t) end }
+end, options = { bend = 0.25 } } }
+own.metrics = {
+  centre = { head = "centre", measure = function(x) return fm.mean(fm.square(x)) end },
+  both = function(x, context)
+    return { mean = fm.mean(x):item(), data = fm.mean(context.data(x.shape[1])):item() }
+  end,
+}
+own.figures = { plot = { options = { label = "x" }, draw = function(set, spec)
+  return { panels = { { title = spec.label, xlabel = "N", ylabel = spec.metric, series = { {
+    kind = "linespoints", key = "ours", label = "ours", colour = 6, point = 7,
+    rows = { { 1, set:summary(spec.metric, 1).mean }, { 2, set:summary(spec.metric, 2).mean } },
+  } } } } }
+end } }
+own.render = { { kind = "plot", name = "own", metric = "centre" },
+  { kind = "compare", name = "both", metric = "both_mean", title = "both" } }
+own.profiles = { smoke = { net = "wavy", data = "square", times = "late", interpolant = "bent",
+  steps = 4, batch = 32, micro = 32, eval_samples = 2000, nfe = { 1, 2 }, log_every = 2 } }
+return own
+]]
+
+local function load(text, name)
+  local path = ("%s/%s.lua"):format(root, name or "own")
+  files.mkdir(root)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  return experiment.load(path)
+end
+
+local own = load(OWN)
+
+local function resolve(set, method)
+  return experiment.resolve(own, { profile = "smoke", method = method, set = set })
+end
+
+t.test("settings of a part are settings of the runs that use it", function()
+  local cfg = resolve()
+  t.eq({ cfg.method, cfg.pull, cfg.waves, cfg.side, cfg.bend },
+    { "MyLoss", 2.0, 8, 1.0, 0.25 })
+  cfg = resolve({ waves = 3, pull = 1 })
+  t.eq({ cfg.waves, cfg.pull, math.type(cfg.pull) }, { 3, 1.0, "float" })
+  t.raises(function() resolve { waves = "many" } end, "waves must be a whole number such as 8")
+  t.raises(function() resolve { wave = 3 } end, "unknown setting 'wave'; did you mean waves%?")
+  t.eq(resolve({}, "lsd").pull, nil)
+  t.raises(function() resolve({ pull = 3 }, "lsd") end,
+    "pull has no effect here; it is a setting of the method 'MyLoss'")
+  t.raises(function() resolve { net = "mlp", waves = 3 } end, "a setting of the net 'wavy'")
+end)
+
+t.test("names are found as written, and case is forgiven", function()
+  t.eq(resolve({}, "myloss").method, "MyLoss")
+  t.eq(resolve({}, "LSD").method, "lsd")
+  t.eq(resolve({}, "plain-loss").method, "plain-loss")
+  t.raises(function() resolve({}, "MyLos") end, "unknown method 'MyLos'; did you mean MyLoss%?")
+  for key, near in pairs { net = "wavy", data = "square", times = "late", interpolant = "bent" } do
+    t.raises(function() resolve { [key] = near .. "x" } end, "did you mean " .. near)
+  end
+  t.raises(function() resolve { metrics = "centr" } end, "did you mean centre")
+  t.eq(resolve({ metrics = "both" }).metrics, { "both" })
+  t.eq(resolve({ metrics = "none" }).metrics, {})
+  t.eq(resolve().metrics, { "both", "centre" })
+end)
+
+t.test("a run with nothing but own parts: trained, measured, rendered", function()
+  local cfg, dir = resolve(), root .. "/results/own/smoke/MyLoss-seed1"
+  fm.run.run(own, cfg, dir)
+  local eval = json.read(dir .. "/eval.json")
+  local row, heads = eval.rows[1], {}
+  for i, column in ipairs(eval.columns) do heads[i] = column[2] end
+  t.eq(table.concat(heads, " "):match "both data.*", "both data both mean centre")
+  local x = fm.load_npy(dir .. "/samples-N1.npy")
+  t.near(row.centre, fm.mean(fm.square(x)):item(), 1e-6)
+  t.near(row.both_mean, fm.mean(x):item(), 1e-6)
+  t.near(row.both_data, 0, 0.05)
+  local made = table.concat(fm.render.experiment(own, "smoke", root .. "/results"), " ")
+  t.eq(made:find("figures/own.png", 1, true) ~= nil, true, made)
+  t.eq(made:find("tables/both.md", 1, true) ~= nil, true, made)
+end)
+
+t.test("an own interpolant is the one that is trained with", function()
+  local job = fm.trainer.parts(own, resolve { bend = 0.5 })
+  local half = fm.full({ 1, 1 }, 0.5, "float64")
+  t.near(job.interpolant.beta(half):item(), 0.5 + 0.5 * 0.25, 1e-12)
+  local s, later = job.times(half, half)
+  t.eq({ s:item(), later:item() }, { 0.5, 0.75 })
+end)
+
+local function refused(body, pattern)
+  local err = t.raises(function() load("return { name = 'x', profiles = {}, " .. body .. " }") end,
+    pattern)
+  t.eq(err.code, "usage", pattern)
+end
+
+t.test("what is no part is refused when the experiment is loaded", function()
+  refused("losses = { a = 3 }", "losses%['a'%] must be a function or a table, found a number")
+  refused("losses = { a = { stops = {} } }", "losses%['a'%]: the field loss is missing")
+  refused("losses = { a = { los = print } }", "unknown field 'los'; did you mean loss%?")
+  refused("nets = { print }", "nets%['1'%]: a net is named by letters")
+  refused("nets = { a = {} }", "nets%['a'%]: the field new is missing")
+  refused("data = { a = print }", "data%['a'%] must be a table, found a function")
+  refused("data = { a = { dim = 2 } }", "data%['a'%]: the field sample is missing")
+  refused("interpolants = { a = { alpha = print } }", "the field beta is missing")
+  refused("times = { a = {} }", "times%['a'%]")
+  refused("metrics = { a = { measure = 1 } }", "the field measure must be a function")
+  refused("figures = { a = 1 }", "figures%['a'%] must be a function or a table")
+  refused("losses = { ['a/../b'] = print }", "named by letters")
+  refused("nets = { a = { new = print, options = { width = 3 } } }",
+    "the option width has the name of a setting")
+  refused("nets = { a = { new = print, options = { w = print } } }",
+    "the default of w is a function")
+  refused("nets = { a = { new = print, options = { w = 1 } }, "
+    .. "b = { new = print, options = { w = 2 } } }", "the option w has the default")
+end)
+
+os.execute("rm -rf " .. files.quote(root))
+t.done()
