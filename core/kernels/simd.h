@@ -208,6 +208,47 @@ static inline void vtranspose(V x[VN]) {
 #endif
 }
 
+/* The lanes of a V as doubles, in VDS vectors of the same width, and back. */
+#if FM_WIDTH == 0
+typedef double VD;
+#define VDS 1
+static inline VD vdset(double x) { return x; }
+static inline void vwiden(V v, VD w[VDS]) { w[0] = (double)v; }
+static inline V vnarrow(const VD w[VDS]) { return (V)w[0]; }
+#else
+typedef double VD __attribute__((vector_size(FM_WIDTH / 8), may_alias));
+#if FM_WIDTH == 256
+static inline VD vdset(double x) { return _mm256_set1_pd(x); }
+#else
+static inline VD vdset(double x) { return _mm512_set1_pd(x); }
+#endif
+#if FM_BITS == 64
+#define VDS 1
+static inline void vwiden(V v, VD w[VDS]) { w[0] = v; }
+static inline V vnarrow(const VD w[VDS]) { return w[0]; }
+#else
+#define VDS 2
+#if FM_WIDTH == 256
+static inline void vwiden(V v, VD w[VDS]) {
+  w[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+  w[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+}
+static inline V vnarrow(const VD w[VDS]) {
+  return _mm256_set_m128(_mm256_cvtpd_ps(w[1]), _mm256_cvtpd_ps(w[0]));
+}
+#else
+static inline void vwiden(V v, VD w[VDS]) {
+  w[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+  w[1] = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+}
+static inline V vnarrow(const VD w[VDS]) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(w[0])), _mm512_cvtpd_ps(w[1]),
+                            1);
+}
+#endif
+#endif
+#endif
+
 #include "simd_math.h"
 
 /*

@@ -81,13 +81,7 @@ static inline V vtanh(V x) {
   return vcopysign(vsel(vlt(a, vset(0.625f)), near, far), x); /* of all: -0 stays -0 */
 }
 
-/* ---- sin and cos: the reduction runs in double, two halves of a vector, so it never cancels */
-
-#if FM_WIDTH == 0
-typedef double VD;
-#else
-typedef double VD __attribute__((vector_size(FM_WIDTH / 8), may_alias));
-#endif
+/* ---- sin and cos: the reduction runs in double, part by part, so it never cancels */
 
 /* x - n pi/2, n = x / (pi/2) rounded; the first part of pi/2 has 25 bits: exact up to n = 2^28. */
 static inline VD vreduce_half(VD x, VD *n) {
@@ -98,41 +92,35 @@ static inline VD vreduce_half(VD x, VD *n) {
 
 /* The same for 0 <= x < 2^28; q: n modulo 2^32. */
 static inline V vreduce(V x, U *q) {
+  VD n[VDS], r[VDS];
+  vwiden(x, r);
+  for (int k = 0; k < VDS; k++) r[k] = vreduce_half(r[k], &n[k]);
 #if FM_WIDTH == 0
-  VD n, r = vreduce_half(x, &n);
-  *q = (U)n;
-  return (V)r;
+  *q = (U)n[0];
+#elif FM_WIDTH == 256
+  *q = (U)_mm256_set_m128i(_mm256_cvtpd_epi32(n[1]), _mm256_cvtpd_epi32(n[0]));
 #else
-  VD n0, n1;
-#if FM_WIDTH == 256
-  VD r0 = vreduce_half(_mm256_cvtps_pd(_mm256_castps256_ps128(x)), &n0);
-  VD r1 = vreduce_half(_mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)), &n1);
-  *q = (U)_mm256_set_m128i(_mm256_cvtpd_epi32(n1), _mm256_cvtpd_epi32(n0));
-  return _mm256_set_m128(_mm256_cvtpd_ps(r1), _mm256_cvtpd_ps(r0));
-#else
-  VD r0 = vreduce_half(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), &n0);
-  VD r1 = vreduce_half(_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), &n1);
-  *q = (U)_mm512_inserti32x8(_mm512_castsi256_si512(_mm512_cvtpd_epi32(n0)), _mm512_cvtpd_epi32(n1),
-                             1);
-  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(r0)), _mm512_cvtpd_ps(r1), 1);
+  *q = (U)_mm512_inserti32x8(_mm512_castsi256_si512(_mm512_cvtpd_epi32(n[0])),
+                             _mm512_cvtpd_epi32(n[1]), 1);
 #endif
-#endif
+  return vnarrow(r);
 }
 
-/* sin(x + shift pi/2); lanes out of the reduction's reach (and inf, NaN) go to the C library. */
+/* sin(x + shift pi/2); lanes out of the reduction's reach (and inf, NaN) go to the C library, and
+   these lanes alone: no lane's result depends on what is in the others. */
 static inline V vsincos(V x, TU shift, T (*libm)(T)) {
   static const T cs[] = {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f};
   static const T cc[] = {2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f};
-  const V a = vabs(x);
+  const M near = vlt(vabs(x), vset(268435456.0f));
   U q;
-  if (!vall(vlt(a, vset(268435456.0f)))) return vlanes(libm, x);
-  V r = vreduce(a, &q), z = r * r;
+  V r = vreduce(vsel(near, vabs(x), vset(0.0f)), &q), z = r * r;
   q = q + shift;
   V s = vfma(vpoly(z, 3, cs) * z, r, r);
   V c = vfma(vpoly(z, 3, cc), z * z, vfma(vset(-0.5f), z, vset(1.0f)));
   const M odd = veq(vfrom((q & 1u) << 30), vset(2.0f)); /* 2 is the float with bit 30 alone */
   U sign = ((q & 2u) << 30) ^ (vbits(x) & (shift ? 0 : FM_SIGN)); /* sin is odd, cos even */
-  return vfrom(vbits(vsel(odd, c, s)) ^ sign);
+  V y = vfrom(vbits(vsel(odd, c, s)) ^ sign);
+  return vall(near) ? y : vsel(near, y, vlanes(libm, x));
 }
 static inline V vsin(V x) { return vsincos(x, 0, sinf); }
 static inline V vcos(V x) { return vsincos(x, 1, cosf); }

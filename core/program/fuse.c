@@ -130,6 +130,22 @@ static void add_micro(builder *b, fm_val v) {
   if (done || family) release(b, fm_arg(p, v, 0), at);
 }
 
+/* A sum is finished when the walk leaves the outermost axis that it adds up over. */
+static void set_span(fm_reduce *r) {
+  const fm_slot *t = &r->target;
+  int outer = t->naxes - 1;
+  while (outer > 0 && t->stride[outer] != 0) outer--;
+  r->span = r->period = 1;
+  for (int k = 0; k <= outer; k++) {
+    r->span *= t->size[k];
+    if (t->stride[k] != 0) r->period *= t->size[k];
+  }
+  if (r->span > 0 && r->span < FM_BLOCK) {
+    r->period *= FM_BLOCK / r->span;
+    r->span *= FM_BLOCK / r->span;
+  }
+}
+
 static void add_reduce(builder *b, fm_val v) {
   const fm_prog *p = b->plan->p;
   fm_reduce *r = &b->f->reduce[b->f->nreduce++];
@@ -137,6 +153,9 @@ static void add_reduce(builder *b, fm_val v) {
   r->src = source(b, fm_arg(p, v, 0));
   r->target = (fm_slot){.kind = SLOT_BCAST, .v = v, .scratch = -1};
   set_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
+  set_span(r);
+  r->sums = b->f->nsum;
+  b->f->nsum += (size_t)r->period;
 }
 
 static bool is_sum(const builder *b, fm_val v) { return b->plan->p->node[v].op == &fm_op_sum_to; }
@@ -206,7 +225,7 @@ fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
                  .slot_of = work,
                  .last = work + plan->p->n};
     err = build(&b);
-    size_t scratch = (size_t)b.f->nscratch * FM_BLOCK * sizeof(double);
+    size_t scratch = ((size_t)b.f->nscratch * FM_BLOCK + b.f->nsum) * sizeof(double);
     if (scratch > plan->scratch) plan->scratch = scratch;
   }
   fm_free(plan->ctx, work, bytes);

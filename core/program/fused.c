@@ -94,18 +94,38 @@ static void *repeated(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t
   return block;
 }
 
-/* Add n values into the (smaller) target of a sum. */
-static void reduce(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t size, char *base,
-                   const char *x, int64_t n) {
+/* A sum under way. */
+typedef struct adder {
+  cursor walk;    /* along its target */
+  double *sum;    /* of the values of one period */
+  int64_t filled; /* values of the pass that these hold already */
+  int64_t from;   /* the period's first value in the target */
+  char *to;       /* the target */
+} adder;
+
+/* The values that are finished, rounded, to the target. */
+static void settle(adder *a, const fm_reduce *r, const fm_rows *kernel, size_t size) {
+  int64_t done = a->filled / (r->span / r->period) /* values added up per value of the target */;
+  kernel->settle(done, a->sum, a->to + (size_t)a->from * size);
+  a->from += done;
+  a->filled = 0;
+}
+
+/* Add n values of the pass. */
+static void reduce(adder *a, const fm_reduce *r, const fm_rows *kernel, size_t size, const char *x,
+                   int64_t n) {
+  const fm_slot *s = &r->target;
+  cursor *c = &a->walk;
   bool varies = s->stride[0] != 0;
   for (int64_t i = 0, rows, run; i < n; i += rows * run) {
-    next_part(c, s, n - i, &rows, &run);
-    char *to = base + (size_t)(c->at + (varies ? c->in : 0)) * size;
+    next_part(c, s, n - i < r->span - a->filled ? n - i : r->span - a->filled, &rows, &run);
+    double *to = a->sum + (c->at - a->from) + (varies ? c->in : 0);
     if (varies)
       kernel->sum_columns(rows, run, x + (size_t)i * size, to);
     else
       kernel->sum_rows(rows, run, x + (size_t)i * size, to, s->stride[1]);
     go_on(c, s, rows, run);
+    if ((a->filled += rows * run) == r->span) settle(a, r, kernel, size);
   }
 }
 
@@ -125,10 +145,11 @@ typedef struct pass {
   const fm_fused *g;
   const fm_rows *rows;
   size_t size;
-  char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory; then the targets of the sums */
+  char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory */
   char *block[MAX_SLOTS]; /* scratch block */
   void *now[MAX_SLOTS];   /* where the current block of the slot is */
-  cursor walk[MAX_SLOTS]; /* BCAST; then the targets of the sums */
+  cursor walk[MAX_SLOTS]; /* BCAST */
+  adder add[MAX_SLOTS];   /* per sum */
   fm_map map[MAX_SLOTS];  /* per micro-operation; NULL: a family */
 } pass;
 
@@ -150,11 +171,12 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
   }
   for (int k = 0; k < g->nmicro; k++)
     s->map[k] = g->micro[k].family ? NULL : fm_kernel_of(g->micro[k].op, g->domain.dtype)->map;
-  for (int k = 0, at = g->nslot; k < g->nreduce; k++, at++) {
-    fm_val v = g->reduce[k].v;
-    s->base[at] = fm_address(f, v);
-    s->walk[at] = (cursor){.held = -1};
-    memset(s->base[at], 0, fm_sig_bytes(&f->plan->p->node[v].sig));
+  double *sums = (double *)(void *)(f->scratch + (size_t)g->nscratch * FM_BLOCK * sizeof(double));
+  memset(sums, 0, g->nsum * sizeof *sums);
+  for (int k = 0; k < g->nreduce; k++) {
+    const fm_reduce *r = &g->reduce[k];
+    s->add[k] = (adder){.sum = sums + r->sums, .to = fm_address(f, r->v)};
+    if (r->span == 0) memset(s->add[k].to, 0, fm_sig_bytes(&f->plan->p->node[r->v].sig));
   }
 }
 
@@ -179,9 +201,8 @@ static void run_block(pass *s, int64_t at, int64_t n) {
     else
       s->map[k](n, s->now[m->dst], s->now[m->a], s->now[m->b], s->now[m->c], m->f);
   }
-  for (int k = 0, to = g->nslot; k < g->nreduce; k++, to++)
-    reduce(&g->reduce[k].target, &s->walk[to], s->rows, s->size, s->base[to],
-           s->now[g->reduce[k].src], n);
+  for (int k = 0; k < g->nreduce; k++)
+    reduce(&s->add[k], &g->reduce[k], s->rows, s->size, s->now[g->reduce[k].src], n);
 }
 
 void fm_fused_run(const fm_fused *g, const fm_frame *f) {
@@ -190,4 +211,6 @@ void fm_fused_run(const fm_fused *g, const fm_frame *f) {
   open_pass(&s, g, f);
   for (int64_t at = 0; at < total; at += block)
     run_block(&s, at, total - at < block ? total - at : block);
+  for (int k = 0; k < g->nreduce; k++)
+    if (s.add[k].filled > 0) settle(&s.add[k], &g->reduce[k], s.rows, s.size);
 }

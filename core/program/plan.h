@@ -46,16 +46,24 @@ typedef struct fm_micro { /* one vector operation on blocks */
   double f[2];
 } fm_micro;
 
-typedef struct fm_reduce { /* a sum at the end of a pass */
+/*
+** A sum at the end of a pass. Its values are added up in double, `period` of them at a time: those
+** that `span` values of the pass in a row, and no others, contribute to. Periods whose spans are
+** shorter than a block are joined.
+*/
+typedef struct fm_reduce {
   fm_val v;
-  int src;        /* slot that is summed */
-  fm_slot target; /* as a BCAST slot: where each value goes */
+  int src;              /* slot that is summed */
+  fm_slot target;       /* as a BCAST slot: where each value goes */
+  int64_t span, period; /* see above */
+  size_t sums;          /* its first double among those of the pass */
 } fm_reduce;
 
 typedef struct fm_fused {
   fm_sig domain;
   int nslot, nmicro, nreduce, nscratch;
   int slotcap, microcap, reducecap;
+  size_t nsum; /* doubles that the sums need */
   fm_slot *slot;
   fm_micro *micro;
   fm_reduce *reduce;
