@@ -94,6 +94,6 @@ int luaopen_flowmap_core(lua_State *L) {
   bind_open_data(L);
   bind_open_linalg(L);
   bind_open_process(L);
-  bind_open_files(L);
+  bind_open_lock(L);
   return 1;
 }

@@ -7,10 +7,13 @@
 
 local fm = require "flowmap"
 local data = require "flowmap.data"
+local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
+local folder = require "flowmap.folder"
 local json = require "flowmap.json"
 local losses = require "flowmap.losses"
+local record = require "flowmap.record"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
@@ -98,32 +101,33 @@ function M.differences(was, now)
   return out
 end
 
--- The part of a run's folder that records what it was made from.
-local function recorded(dir)
-  local text = files.read(dir .. "/inputs.json")
-  local it = text and json.decode(text)
-  return type(it) == "table" and it or nil
-end
-
 --- What to do with a run.
 -- @tparam string dir its folder
 -- @tparam table inputs what it would be made from now
 -- @treturn string "reuse", "resume", "run", or "diverged": it would end the same way again
 -- @treturn string why, for people
 function M.decide(dir, inputs)
-  local was = recorded(dir)
-  if not was then return "run", "there is no result yet" end
+  local was = folder.is_run(dir) and record.read(dir, "inputs")
+  if not was then
+    if record.read(dir, "manifest") then errors.data("%s has lost its inputs.json", dir) end
+    return "run", "there is no result yet"
+  end
   local changes = M.differences(was, inputs)
   if #changes > 0 then
     local more = #changes > 3 and (" and %d more"):format(#changes - 3) or ""
     return "run", table.concat(changes, "; ", 1, math.min(3, #changes)) .. more
   end
-  local manifest = files.exists(dir .. "/eval.json") and json.read(dir .. "/manifest.json")
-  if type(manifest) == "table" then
-    return "reuse", "nothing changed since " .. tostring(manifest.finished)
+  local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
+  if manifest then
+    if manifest.inputs_hash ~= M.hash(was) then
+      errors.data("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
+    end
+    record.verify(dir, manifest.files)
+    return "reuse", "nothing changed since " .. manifest.finished
+  elseif diverged then
+    record.verify(dir, diverged.files)
+    return "diverged", diverged.message
   end
-  local diverged = json.read(dir .. "/diverged.json")
-  if diverged then return "diverged", diverged.message end
   if files.exists(dir .. "/checkpoint.safetensors") then return "resume", "it was interrupted" end
   return "run", "it was interrupted before its first checkpoint"
 end
@@ -132,7 +136,7 @@ end
 -- @tparam string dir
 -- @tparam table inputs
 function M.record(dir, inputs)
-  fm.write_file(dir .. "/inputs.json", json.encode(inputs, "") .. "\n")
+  record.write(dir, "inputs", inputs)
 end
 
 return M

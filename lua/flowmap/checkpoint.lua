@@ -9,6 +9,7 @@ local errors = require "flowmap.errors"
 local json = require "flowmap.json"
 local nets = require "flowmap.nets"
 local pin = require "flowmap.pin"
+local schema = require "flowmap.schema"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
@@ -39,16 +40,19 @@ local function metadata(job, cfg, step)
   }
 end
 
+local NO_SUMS, NO_LINES = { diagonal = 0, off = 0, norm = 0, count = 0 }, fm.sha256 ""
+
 --- Write a checkpoint; the one before it is kept as PATH.prev.
 -- @tparam string path
 -- @tparam table job see flowmap.trainer: params, opt, cfg, experiment
--- @tparam table state { step =, wall_s = }
+-- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),
+--   metrics = the checksum of its lines so far }
 function M.save(path, job, state)
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
   for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
   local meta = metadata(job, job.cfg, state.step)
-  meta.wall_s = ("%.3f"):format(state.wall_s)
+  meta.state = json.encode { sums = state.sums or NO_SUMS, metrics = state.metrics or NO_LINES }
   fm.save_safetensors(path, tensors, meta)
 end
 
@@ -139,22 +143,22 @@ end
 
 --- Read a checkpoint.
 -- @tparam string path
--- @treturn table { tensors =, cfg =, pinned = see flowmap.pin, step =, wall_s = }
+-- @treturn table { tensors =, cfg =, pinned = see flowmap.pin, step =, and unless it holds weights
+--   alone sums =, metrics = }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
   local cfg = meta.config and json.decode(meta.config)
-  local step, wall_s = math.tointeger(tonumber(meta.step)), tonumber(meta.wall_s or 0)
+  local step = math.tointeger(tonumber(meta.step))
   if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not step or step < 0 then
     errors.data("%s is a safetensors file, but not a checkpoint of flowmap", path)
   end
-  if not (wall_s and wall_s >= 0 and wall_s < math.huge) then
-    errors.data("%s: its time of training is no number of seconds", path)
-  end
   local pinned = meta.code and pin.parse(meta.code)
   if meta.code and not pinned then errors.data("%s: what it says of its code is damaged", path) end
+  local state = meta.state and schema.check("state", json.decode(meta.state), path .. ", metadata")
   return {
     path = path, tensors = tensors, cfg = read_settings(path, cfg, read_options(meta, cfg)),
-    pinned = pinned or { own_net = false }, step = step, wall_s = wall_s,
+    pinned = pinned or { own_net = false }, step = step, sums = state and state.sums,
+    metrics = state and state.metrics,
   }
 end
 

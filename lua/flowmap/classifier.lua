@@ -10,6 +10,7 @@ local data = require "flowmap.data"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local record = require "flowmap.record"
 local nets = require "flowmap.nets"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -120,11 +121,11 @@ function M.job(experiment, cfg, set, saved)
   local shared = { params = params, set = set }
   local job = {
     experiment = experiment, cfg = cfg, params = params, shared = shared,
-    program = two_phases(cfg, shared), done = saved and saved.step or 0,
-    wall_s = saved and saved.wall_s or 0,
+    program = two_phases(cfg, shared),
     opt = fm.optimiser { kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2,
       eps = cfg.eps, weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema },
   }
+  trainer.continue(job, saved)
   if saved then checkpoint.restore(saved, job.opt) end
   return job
 end
@@ -146,11 +147,11 @@ end
 --- Write weights as one file that flowmap.features.cnn reads.
 -- @tparam string path
 -- @tparam table params
--- @tparam table record texts by name: accuracy, steps, data, ...
-function M.save(path, params, record)
+-- @tparam table about texts by name: accuracy, steps, data, ...
+function M.save(path, params, about)
   local tensors = {}
   tree.each(function(tensor, name) tensors[name] = tensor end, params)
-  fm.save_safetensors(path, tensors, record, false)
+  fm.save_safetensors(path, tensors, about, false)
 end
 
 -- ------------------------------------------------------------------ a run
@@ -188,7 +189,7 @@ function M.run(experiment, cfg, dir, how)
   local path = dir .. "/checkpoint.safetensors"
   local saved = how.resume and files.exists(path) and checkpoint.load(path) or nil
   files.mkdir(dir)
-  fm.write_file(dir .. "/config.json", json.encode(cfg, "") .. "\n")
+  record.write(dir, "config", cfg)
   local job = M.job(experiment, cfg, train, saved)
   trainer.train(job, dir)
   local params, info = job.opt:ema(math.max(1, cfg.eval_ema)), fm.info()

@@ -6,7 +6,7 @@ local fm = require "flowmap"
 local Progress = require "flowmap.progress"
 local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.errors"
-local json = require "flowmap.json"
+local record = require "flowmap.record"
 local sampler = require "flowmap.sampler"
 local tree = require "flowmap.tree"
 
@@ -125,7 +125,7 @@ function M.run(job, dir)
   end
   result.checkpoints = #earlier > 0 and earlier or nil
   if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end
-  fm.write_file(dir .. "/eval.json", json.encode(result, "") .. "\n")
+  record.write(dir, "eval", result)
   return result
 end
 

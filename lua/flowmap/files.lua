@@ -8,11 +8,23 @@ local M = {}
 
 --- The whole of a file.
 -- @tparam string path
--- @treturn string contents, or nil and a message
+-- @treturn string contents, or nil, a message and the system's error number
 function M.read(path)
-  local file <close>, message = io.open(path, "rb")
-  if not file then return nil, message end
+  local file <close>, message, errno = io.open(path, "rb")
+  if not file then return nil, message, errno end
   return file:read "a"
+end
+
+local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+
+--- The whole of a file that may be absent. Every other failure is an error: a file that cannot be
+-- opened once is not a file that does not exist.
+-- @tparam string path
+-- @treturn string contents, or nil if there is no such file
+function M.read_if_there(path)
+  local text, message, errno = M.read(path)
+  if not text and not ABSENT[errno] then errors.data("cannot read %s", message or path) end
+  return text
 end
 
 --- Whether a path exists.

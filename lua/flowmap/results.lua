@@ -5,10 +5,14 @@
 -- missing is an error whose sentence names file and field: nothing is filled in.
 -- @module flowmap.results
 
+local core = require "flowmap.core"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
+local folder = require "flowmap.folder"
 local json = require "flowmap.json"
 local lfs = require "lfs"
+local npy = require "flowmap.npy"
+local record = require "flowmap.record"
 local stats = require "flowmap.stats"
 local tree = require "flowmap.tree"
 
@@ -35,25 +39,7 @@ end
 -- @tparam string text
 function results.write_file(path, text)
   files.mkdir(path:match "^(.*)/" or ".")
-  local temporary = path .. ".tmp"
-  local f, why = io.open(temporary, "wb")
-  if not f then fail("cannot write %s", why) end
-  local ok
-  ok, why = f:write(text)
-  if ok then ok, why = f:close() else f:close() end
-  if ok then ok, why = os.rename(temporary, path) end
-  if not ok then
-    os.remove(temporary)
-    fail("cannot write %s: %s", path, why)
-  end
-end
-
-local function read_json(path)
-  local value, why = json.decode(results.read_file(path))
-  if type(value) ~= "table" then
-    fail("%s is not a JSON object: %s", path, why or "found a " .. type(value))
-  end
-  return value
+  core.write_file(path, text)
 end
 
 -- Follow "a.b.c" into nested tables; nil when some part is missing.
@@ -65,53 +51,31 @@ local function follow(t, path)
   return t
 end
 
---- Read a .npy file of little-endian float32, C order (what our runs write).
--- Pure Lua, so that rendering needs no numerical core; 200,000 numbers take about 20 ms.
--- @tparam string path
--- @treturn {number,...} flat values
--- @treturn {integer,...} shape
-function results.load_npy(path)
-  local bytes = results.read_file(path)
-  local header, at
-  if #bytes >= 10 and bytes:sub(1, 8) == "\x93NUMPY\1\0" then
-    local length = string.unpack("<I2", bytes, 9)
-    at = 11 + length
-    header = bytes:sub(11, at - 1)
-  end
-  if not header or not header:find("'descr': *'<f4'") or not header:find("'fortran_order': *False")
-  then
-    fail("%s is not a .npy file (version 1.0, '<f4', C order)", path)
-  end
-  local shape, count = {}, 1
-  for n in (header:match("'shape': *%(([^)]*)%)") or ""):gmatch("%d+") do
-    shape[#shape + 1] = math.tointeger(tonumber(n))
-    count = count * shape[#shape]
-  end
-  if #bytes - at + 1 ~= 4 * count then
-    fail("%s holds %d bytes of values, but its shape (%s) needs %d", path, #bytes - at + 1,
-      table.concat(shape, ", "), 4 * count)
-  end
-  local values, chunk = {}, 128
-  local format = "<" .. ("f"):rep(chunk)
-  for i = 1, count - chunk + 1, chunk do
-    table.move({ string.unpack(format, bytes, at) }, 1, chunk, i, values)
-    at = at + 4 * chunk
-  end
-  for i = #values + 1, count do values[i], at = string.unpack("<f", bytes, at) end
-  return values, shape
-end
+--- See flowmap.npy.
+results.load_npy = npy.load
 
 -- ------------------------------------------------------------------ one run
 
 local Run = {}
 Run.__index = Run
 
---- Read a finished run's folder.
+-- That the records of a folder are those of one run, unchanged since it ended.
+local function check(dir, ended)
+  local inputs = record.need(dir, "inputs")
+  if ended.inputs_hash and ended.inputs_hash ~= core.sha256(json.encode(inputs)) then
+    fail("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
+  end
+  record.verify(dir, ended.files)
+end
+
+--- Read a finished run's folder; every file of it is compared with its checksum.
 -- @tparam string dir
 -- @treturn Run {dir=, config=, manifest=, eval=}
 function results.run(dir)
-  return setmetatable({ dir = dir, config = read_json(dir .. "/config.json"),
-    manifest = read_json(dir .. "/manifest.json"), eval = read_json(dir .. "/eval.json") }, Run)
+  local manifest = record.need(dir, "manifest")
+  check(dir, manifest)
+  return setmetatable({ dir = dir, config = record.need(dir, "config"), manifest = manifest,
+    eval = record.need(dir, "eval") }, Run)
 end
 
 --- A field of one of the run's JSON files, "a.b" for nested ones.
@@ -148,19 +112,11 @@ function Run:value(metric, N)
   fail("%s/eval.json has no row for N = %d", self.dir, N)
 end
 
---- The training trace: one table per line of metrics.jsonl. A last line without its newline is
--- an interrupted write and is left out.
+--- The training trace: one table per line of metrics.jsonl.
 -- @treturn {table,...}
 function Run:metrics()
-  local path, lines = self.dir .. "/metrics.jsonl", {}
-  for line in results.read_file(path):gmatch("([^\n]*)\n") do
-    local value, why = json.decode(line)
-    if type(value) ~= "table" then
-      fail("%s, line %d is not a JSON object: %s", path, #lines + 1, why or line)
-    end
-    lines[#lines + 1] = value
-  end
-  return lines
+  local path = self.dir .. "/metrics.jsonl"
+  return (record.lines("metrics", results.read_file(path), path))
 end
 
 -- ------------------------------------------------------------------ a set of runs
@@ -175,11 +131,12 @@ end
 
 -- A run that ended where its numbers stopped being finite: settings, trace and that step.
 local function diverged_run(dir)
-  return setmetatable({ dir = dir, config = read_json(dir .. "/config.json"),
-    diverged = read_json(dir .. "/diverged.json") }, Run)
+  local diverged = record.need(dir, "diverged")
+  check(dir, diverged)
+  return setmetatable({ dir = dir, config = record.need(dir, "config"), diverged = diverged }, Run)
 end
 
---- All runs below a folder, sorted by name. Runs without eval.json and manifest.json (interrupted
+--- All runs below a folder, sorted by name. Runs without manifest.json (interrupted
 -- or diverged) are listed by name in `unfinished` and never enter a number; those that diverged
 -- are in `diverged`, too, for their traces.
 -- @tparam string root results/EXPERIMENT/PROFILE
@@ -190,7 +147,8 @@ function results.open(root)
   end
   local names = {}
   for name in lfs.dir(root) do
-    if name ~= "." and name ~= ".." and files.exists(root .. "/" .. name .. "/config.json") then
+    if not name:find "^%." and files.exists(root .. "/" .. name .. "/config.json")
+      and folder.is_run(root .. "/" .. name) then
       names[#names + 1] = name
     end
   end
@@ -198,7 +156,7 @@ function results.open(root)
   local runs, unfinished, diverged = {}, {}, {}
   for _, name in ipairs(names) do
     local dir = root .. "/" .. name
-    if files.exists(dir .. "/eval.json") and files.exists(dir .. "/manifest.json") then
+    if files.exists(dir .. "/manifest.json") then
       runs[#runs + 1] = results.run(dir)
     else
       unfinished[#unfinished + 1] = name
@@ -206,7 +164,7 @@ function results.open(root)
     end
   end
   if #runs == 0 then
-    fail("there is no finished run at %s (one with eval.json and manifest.json)", root)
+    fail("there is no finished run at %s (one with manifest.json)", root)
   end
   return new_set(root, runs, unfinished, diverged)
 end

@@ -8,8 +8,9 @@ local data = require "flowmap.data"
 local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
-local json = require "flowmap.json"
-local lfs = require "lfs"
+local folder = require "flowmap.folder"
+local record = require "flowmap.record"
+local revision = require "flowmap.revision"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -20,39 +21,22 @@ local function say(...) io.stdout:write(string.format(...), "\n") end
 
 local function now() return os.date "!%Y-%m-%dT%H:%M:%SZ" end
 
--- The project's revision, or "unknown" outside a working copy.
-local function revision()
-  local folder = package.searchpath("flowmap.run", package.path):match "^(.*)/" or "."
-  local command = ("git -C %s describe --always --dirty --abbrev=12 2>/dev/null"):format(
-    files.quote(folder))
-  local pipe <close> = assert(io.popen(command))
-  return pipe:read "l" or "unknown"
-end
-
-local function manifest(job, inputs, started, result)
-  local cfg, info = job.cfg, fm.info()
+local function manifest(job, inputs, result, sums)
+  local cfg, info, last = job.cfg, fm.info(), job.history[#job.history]
+  local inputs_hash = cache.hash(inputs)
   return {
     experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
-    steps = job.done, samples_seen = job.done * cfg.batch, wall_s = job.wall_s,
+    steps = job.done, samples_seen = job.done * cfg.batch,
+    wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000,
     dataset = { name = cfg.data, title = job.set.title or cfg.data, size = cfg.dataset_size,
       hash = job.set.hash or data.hash(job.set), count = job.set.count },
-    revision = revision(), version = info.version, isa = info.isa, blas = info.blas,
-    precision = cfg.precision, bfloat16 = cfg.precision == "bfloat16" and info.bfloat16 or nil,
-    threads = info.threads, params = tree.count(job.params), inputs_hash = cache.hash(inputs),
-    checkpoint_rule = result.rule, ema = result.ema, started = started, finished = now(),
-    peak_bytes = info.peak,
+    revision = last.revision, version = info.version, isa = info.isa, blas = info.blas,
+    precision = cfg.precision, bfloat16 = last.bfloat16, fingerprint = last.fingerprint,
+    threads = info.threads, params = tree.count(job.params), inputs_hash = inputs_hash,
+    checkpoint_rule = result.rule, ema = result.ema, started = job.history[1].time,
+    finished = now(), peak_bytes = info.peak, history = job.history, files = sums,
+    id = record.id(inputs_hash, sums),
   }
-end
-
--- Results of an earlier run must not outlive the inputs they were made from.
-local function clear(dir)
-  for _, name in ipairs { "eval.json", "manifest.json", "metrics.jsonl", "inputs.json",
-    "diverged.json", "checkpoint.safetensors", "checkpoint.safetensors.prev" } do
-    os.remove(dir .. "/" .. name)
-  end
-  for name in lfs.dir(dir) do
-    if name:find "^weights%-%d+%.safetensors" then os.remove(dir .. "/" .. name) end
-  end
 end
 
 local function load_saved(dir)
@@ -69,16 +53,27 @@ local function note_precision(cfg)
   end
 end
 
-local function execute(experiment, cfg, dir, inputs, resume)
-  local started = now()
-  note_precision(cfg)
-  local job = trainer.new(experiment, cfg, resume and load_saved(dir) or nil)
-  if not resume then
-    files.mkdir(dir)
-    clear(dir)
-    fm.write_file(dir .. "/config.json", json.encode(job.cfg, "") .. "\n")
-    cache.record(dir, inputs)
+-- The folder of a run that starts: what it holds is put aside first, unless that is only the start
+-- of the same run, from before its first checkpoint (`same`).
+local function fresh(dir, held, same)
+  if held and (same or not folder.has_work(dir)) then return held end
+  if held then
+    say("%s: what was there is put aside in %s", dir, folder.put_aside(dir))
+    held:release()
   end
+  return folder.make(dir)
+end
+
+-- Everything is deterministic: the same run would diverge again, so that is its result.
+local function keep_divergence(job, dir, message)
+  local kept = { ["config.json"] = true, ["inputs.json"] = true, ["metrics.jsonl"] = true,
+    ["history.jsonl"] = true }
+  record.write(dir, "diverged", { step = job.done + 1, message = message,
+    files = record.checksums(dir, function(name) return kept[name] end) })
+end
+
+-- Train and evaluate; a divergence is recorded on its way out.
+local function make(job, dir)
   local ok, result = pcall(function()
     trainer.train(job, dir)
     local before = fm.clock()
@@ -86,16 +81,40 @@ local function execute(experiment, cfg, dir, inputs, resume)
     job.wall_s = job.wall_s + fm.clock() - before
     return it
   end)
-  if not ok then
-    -- Everything is deterministic: the same run would diverge again, so that is its result.
-    if type(result) == "table" and result.code == "numeric" then
-      fm.write_file(dir .. "/diverged.json",
-        json.encode({ step = job.done + 1, message = result.message }, "") .. "\n")
-    end
-    error(result, 0)
+  if ok then return result end
+  if type(result) == "table" and result.code == "numeric" then
+    keep_divergence(job, dir, result.message)
   end
-  fm.write_file(dir .. "/manifest.json",
-    json.encode(manifest(job, inputs, started, result), "") .. "\n")
+  error(result, 0)
+end
+
+-- Steps on other hardware or sources may have other bits: said, and kept in the manifest.
+local function note_changes(starts)
+  local was, is = starts[#starts - 1], starts[#starts]
+  for _, key in ipairs { "isa", "blas", "bfloat16", "fingerprint", "version" } do
+    if was and was[key] ~= is[key] then
+      say("note: %s was %s up to step %d and is %s from there on; the bits are not those of an "
+        .. "uninterrupted run, and the manifest says so", key, tostring(was[key]), is.step,
+        tostring(is[key]))
+    end
+  end
+end
+
+local function execute(experiment, cfg, it)
+  local dir = it.dir
+  note_precision(cfg)
+  local about = { revision = revision.now(), fingerprint = it.inputs.fingerprint }
+  local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
+  job.about, job.on_start = about, note_changes
+  local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
+  if not it.resume then
+    record.write(dir, "config", job.cfg)
+    cache.record(dir, it.inputs)
+  end
+  local result = make(job, dir)
+  -- The checkpoint before the last depends on the clock, and the last is whole.
+  os.remove(dir .. "/checkpoint.safetensors.prev")
+  record.write(dir, "manifest", manifest(job, it.inputs, result, record.checksums(dir)))
   return result
 end
 
@@ -114,6 +133,41 @@ local function report(result, dir)
   say("written to %s", dir)
 end
 
+-- What to do with a run and why; what cannot be read is put aside with --force, never overwritten.
+local function decide(dir, inputs, how)
+  if how.force then return "run", "--force" end
+  local ok, action, why = pcall(cache.decide, dir, inputs)
+  if ok then return action, why end
+  if type(action) == "table" and action.code == "data" then
+    errors.data("%s; --force puts the run aside and makes it again", action.message)
+  end
+  error(action, 0)
+end
+
+-- That --resume, or its absence, says what the user means.
+local function check_resume(dir, action, why, how)
+  local work = files.exists(dir .. "/checkpoint.safetensors")
+  if how.resume and not how.force and action == "run" and work then
+    errors.usage("cannot resume %s: %s; run it without --resume to start anew", dir, why)
+  elseif action == "resume" and not how.resume then
+    errors.usage("%s holds this run, interrupted: --resume continues it, --force puts it aside and "
+      .. "starts anew", dir)
+  end
+end
+
+-- An experiment with a `run` of its own keeps no records that could tell a current result.
+local function run_own(experiment, cfg, dir, how)
+  local held = folder.take(dir)
+  if held and folder.has_work(dir) and not (how.resume or how.force) then
+    held:release()
+    errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts anew",
+      dir)
+  end
+  if not how.resume then held = fresh(dir, held) end
+  local _ <close> = held
+  return experiment.run(cfg, dir, how)
+end
+
 --- Make a run unless a current result is there.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
@@ -121,24 +175,25 @@ end
 -- @tparam[opt] table how { resume = boolean, force = boolean }
 function M.run(experiment, cfg, dir, how)
   how = how or {}
-  if experiment.run then return experiment.run(cfg, dir, how) end
+  dir = folder.name(dir)
+  if how.resume and not folder.is_run(dir) then
+    errors.usage("there is no run at %s that could be resumed", dir)
+  end
+  if experiment.run then return run_own(experiment, cfg, dir, how) end
+  local held <close> = folder.take(dir)
   local inputs = cache.inputs(experiment, cfg)
-  local action, why = cache.decide(dir, inputs)
-  if how.force and action ~= "run" then action, why = "run", "--force" end
-  if how.resume and action == "run" and files.exists(dir .. "/checkpoint.safetensors") then
-    errors.usage("cannot resume %s: %s; run it without --resume to start anew", dir, why)
-  end
-  if action == "resume" and not how.resume then
-    action, why = "run", "an interrupted one is there, but --resume was not given"
-  end
+  local action, why = decide(dir, inputs, how)
+  check_resume(dir, action, why, how)
   local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
   say("%s %s: %s", dir, words[action], why)
   if action == "diverged" then
     errors.numeric("%s", why)
   elseif action == "reuse" then
-    report(json.read(dir .. "/eval.json"), dir)
+    report(record.need(dir, "eval"), dir)
   else
-    report(execute(experiment, cfg, dir, inputs, action == "resume"), dir)
+    local was = not how.force and held and record.read(dir, "inputs")
+    report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held,
+      resume = action == "resume", same = was and #cache.differences(was, inputs) == 0 }), dir)
   end
 end
 
@@ -168,6 +223,7 @@ end
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
 function M.dry_run(experiment, cfg, dir)
+  folder.is_run(folder.name(dir)) -- a folder that is not ours is refused here, too
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end

@@ -8,7 +8,7 @@ local data = require "flowmap.data"
 local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
-local json = require "flowmap.json"
+local journal = require "flowmap.journal"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local interpolants = require "flowmap.interpolants"
@@ -99,16 +99,28 @@ local function teacher(experiment, cfg)
   })
 end
 
+--- Where a job is: at its start, or where a checkpoint left it.
+-- @tparam table job
+-- @tparam[opt] table saved a loaded checkpoint
+function M.continue(job, saved)
+  job.done, job.wall_s, job.sums = 0, 0, M.new_sums()
+  if not saved then return end
+  if not saved.sums then
+    errors.data("%s cannot be continued: it does not hold the state of a training", saved.path)
+  end
+  job.done, job.sums, job.metrics_hash = saved.step, saved.sums, saved.metrics
+end
+
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam[opt] table saved a loaded checkpoint to continue
--- @treturn table job with params, opt, program, shared, done = steps taken, wall_s, and where there
---   are images data, count and labels
+-- @treturn table job with params, opt, program, shared, done = steps taken, sums,
+--   wall_s, and where there are images data, count and labels
 function M.new(experiment, cfg, saved)
   local job = M.parts(experiment, cfg)
   if job.set.shape then M.open_images(job) end
-  job.done, job.wall_s = saved and saved.step or 0, saved and saved.wall_s or 0
+  M.continue(job, saved)
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
     or job.net.init(nets.rng(cfg.seed, cfg.dtype))
   if not saved and job.net.renew then job.net.renew(job.params) end
@@ -190,68 +202,88 @@ function M.step(job)
 end
 
 -- Means of the steps since the last line.
-local function log_line(job, sums, time)
-  local cfg, n = job.cfg, sums.count
-  local nd = M.diagonal_count(cfg)
-  return json.encode {
-    step = job.done, samples = job.done * cfg.batch, lr = sums.lr, time = time,
+local function means(job)
+  local cfg, sums = job.cfg, job.sums
+  local n, nd = sums.count, M.diagonal_count(cfg)
+  return {
+    step = job.done, samples = job.done * cfg.batch, lr = sums.lr,
     loss = (sums.diagonal + sums.off) / (n * cfg.batch), diag = sums.diagonal / (n * nd),
     off = cfg.batch > nd and sums.off / (n * (cfg.batch - nd)) or nil, grad_norm = sums.norm / n,
-  } .. "\n"
+  }
 end
 
-local function new_sums() return { diagonal = 0, off = 0, norm = 0, count = 0 } end
+--- Sums over the steps since the last line of metrics.jsonl; a checkpoint keeps them, so that a
+-- resumed run writes the same line.
+-- @treturn table
+function M.new_sums() return { diagonal = 0, off = 0, norm = 0, count = 0 } end
 
 local function add(sums, it)
   sums.diagonal, sums.off = sums.diagonal + it.diagonal, sums.off + it.off
   sums.norm, sums.count, sums.lr = sums.norm + it.norm, sums.count + 1, it.lr
 end
 
--- The file of metrics, with the lines of the part that the checkpoint continues: up to its step.
-local function open_metrics(path, done)
-  local kept = {}
-  for line in (done > 0 and files.read(path) or ""):gmatch "([^\n]*)\n" do
-    local it = json.decode(line)
-    if it and it.step and it.step <= done then kept[#kept + 1] = line .. "\n" end
-  end
-  fm.write_file(path, table.concat(kept)) -- at once: a killed process must not lose them
-  local file, message = io.open(path, "a")
-  if not file then errors.data("cannot write %s", message) end
-  return file
+-- What a run's history says of a start or a resumption.
+local function segment(job)
+  local info, about = fm.info(), job.about or {}
+  return { step = job.done, time = os.date "!%Y-%m-%dT%H:%M:%SZ",
+    revision = about.revision or "unknown", fingerprint = about.fingerprint,
+    version = info.version, isa = info.isa, blas = info.blas, threads = info.threads,
+    bfloat16 = job.cfg.precision == "bfloat16" and info.bfloat16 or nil }
 end
 
-local function write_line(file, line)
-  local ok, message = file:write(line)
-  if ok then ok, message = file:flush() end
-  if not ok then errors.data("cannot write metrics.jsonl: %s", message) end
+-- The files that a training adds lines to, with the lines of the part that it continues.
+local function open_logs(job, dir)
+  local metrics = journal.metrics(dir, job.done, job.metrics_hash)
+  local history, wall_s, starts = journal.history(dir, job.done)
+  starts[#starts + 1] = segment(job)
+  history:add(starts[#starts])
+  job.wall_s, job.history = wall_s, starts
+  if job.on_start then job.on_start(starts) end
+  return setmetatable({ metrics = metrics, history = history }, { __close = function()
+    metrics:close()
+    history:close()
+  end })
+end
+
+local function mark(job, logs)
+  logs.history:add { step = job.done, wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000 }
+end
+
+-- What a checkpoint relies on is on disk before it.
+local function save(job, path, logs)
+  logs.metrics:sync()
+  mark(job, logs)
+  logs.history:sync()
+  checkpoint.save(path, job, { step = job.done, sums = job.sums, metrics = logs.metrics:hash() })
 end
 
 --- Train until the last step, or until an interrupt: then save and raise "interrupted".
 -- @tparam table job
--- @tparam string dir where metrics.jsonl and checkpoint.safetensors go
+-- @tparam string dir where metrics.jsonl, history.jsonl and checkpoint.safetensors go
 function M.train(job, dir)
   local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
   fm.watch_signals()
-  local metrics <close> = open_metrics(dir .. "/metrics.jsonl", job.done)
+  local logs <close> = open_logs(job, dir)
   local bar <close> = Progress.new("training", cfg.steps, job.done)
   local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
-  local sums, keep = new_sums(), evaluate.kept_weights(cfg, dir)
+  local keep = evaluate.kept_weights(cfg, dir)
   while job.done < cfg.steps do
-    add(sums, M.step(job))
+    add(job.sums, M.step(job))
     local now = fm.clock()
     job.wall_s = before + now - start
-    local mean = (sums.diagonal + sums.off) / (sums.count * cfg.batch)
+    local mean = (job.sums.diagonal + job.sums.off) / (job.sums.count * cfg.batch)
     bar:update(job.done, ("loss %.4f"):format(mean))
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
-      write_line(metrics, log_line(job, sums, job.wall_s))
-      sums = new_sums()
+      logs.metrics:add(means(job))
+      mark(job, logs)
+      job.sums = M.new_sums()
     end
     if keep[job.done] then
       checkpoint.save_weights(keep[job.done], job, evaluate.weights(job), job.done)
     end
     local stop = fm.interrupted()
     if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then
-      checkpoint.save(path, job, { step = job.done, wall_s = job.wall_s })
+      save(job, path, logs)
       saved_at = fm.clock()
     end
     if stop and job.done < cfg.steps then

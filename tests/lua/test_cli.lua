@@ -151,12 +151,13 @@ t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed
   run = run:gsub("%-%-out", "--set save_every=0.01 --out")
   flowmap(run .. killed, "timeout --signal=KILL 0.15")
   for k = 2, 10 do
-    local start = files.exists(killed .. "/checkpoint.safetensors") and " --resume" or ""
+    local start = files.exists(killed .. "/.flowmap") and " --resume" or ""
     flowmap(run .. killed .. start, ("timeout --signal=KILL %.2f"):format(0.05 + k * 7 % 10 / 50))
   end
   local code, _, err = flowmap(run .. killed .. " --resume")
   t.eq(code, 0, err)
-  for _, name in ipairs { "eval.json", "samples-N1.npy", "samples-N2.npy" } do
+  -- save_every is a setting of its own: of the records that name it, only it may differ
+  for _, name in ipairs { "eval.json", "samples-N1.npy", "samples-N2.npy", "metrics.jsonl" } do
     t.eq(files.read(killed .. "/" .. name) == files.read(whole .. "/" .. name), true, name)
   end
   local function tensors(dir)
@@ -167,12 +168,6 @@ t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed
     return out
   end
   t.eq(tensors(killed), tensors(whole))
-  local lines = 0
-  for line in files.read(killed .. "/metrics.jsonl"):gmatch "[^\n]+" do
-    lines = lines + 1
-    t.eq(json.decode(line).step, lines * 50)
-  end
-  t.eq(lines, 8)
 end)
 
 t.test("an own loss that diverges is exit code 4", function()

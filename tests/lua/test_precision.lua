@@ -125,7 +125,7 @@ end)
 
 t.test("a resumed run ends bit-identical", function()
   local path = os.tmpname()
-  fm.checkpoint.save(path, trained({}, 3), { step = 3, wall_s = 0 })
+  fm.checkpoint.save(path, trained({}, 3), { step = 3 })
   local resumed = trainer.new(board, resolve(), fm.checkpoint.load(path))
   for _ = 1, 3 do trainer.step(resumed) end
   t.eq(bits(resumed), bits(trained({}, 6)))

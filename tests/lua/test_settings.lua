@@ -135,7 +135,15 @@ t.test("JSON: sorted, exact, one line or many", function()
   t.eq(json.encode(value), [[{"a": "x\n\"y\"", "b": [1, 2.5, 0.1], "c": {"d": true}}]])
   t.eq(json.decode(json.encode(value, "")), value)
   t.eq(json.decode(json.encode { x = 1 / 3 }).x, 1 / 3)
-  t.eq(json.encode { x = 0 / 0 }, [[{"x": null}]])
+  for _, it in ipairs { { { a = { b = 0 / 0 } }, "a.b is %-?nan" },
+    { { x = { 1, 1 / 0 } }, "x.2 is inf" },
+    { { a = { 1, x = 2 } }, "a is a list with" }, { { [3] = 1 }, "the key 3" },
+    { { s = 1 << 60 }, "beyond 2^53" }, { { f = print }, "f is a function" } } do
+    t.raises(function() json.encode(it[1]) end, it[2])
+  end
+  for _, text in ipairs { "[NaN]", "[1e999]", "[0x10]", "[1]x", "" } do
+    t.eq((json.decode(text)), nil, text)
+  end
   t.eq((json.decode "{"), nil)
 end)
 

@@ -149,22 +149,55 @@ t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", 
   t.near(diagonal:get(1), sum, 1e-12)
 end)
 
-t.test("a resumed run ends bit-identical", function()
+-- Train until the process is killed in step `last + 1`.
+local function killed_after(job, dir, last)
+  local program = job.program
+  job.program = { run = function(_, it)
+    if it.step == last then error("killed", 0) end
+    return program:run(it)
+  end }
+  t.raises(function() trainer.train(job, dir) end, "^killed$")
+end
+
+t.test("a resumed run ends bit-identical, its lines of metrics too", function()
   local dir, whole = folder(), folder()
-  local cfg = resolve(with { save_every = 0 })
+  local cfg = resolve(with { save_every = 0, log_every = 4 })
   local job = trainer.new(board, cfg)
   trainer.train(job, whole)
-  -- the first three steps, then what a killed process leaves: the checkpoint
-  local part = trainer.new(board, cfg)
-  for _ = 1, 3 do trainer.step(part) end
+  killed_after(trainer.new(board, cfg), dir, 3)
   local path = dir .. "/checkpoint.safetensors"
-  fm.checkpoint.save(path, part, { step = 3, wall_s = 1.5 })
   local resumed = trainer.new(board, cfg, fm.checkpoint.load(path))
   t.eq(resumed.done, 3)
-  t.eq(resumed.wall_s, 1.5)
   trainer.train(resumed, dir)
+  t.eq(resumed.wall_s > 0, true)
+  t.eq(#resumed.history, 2)
   t.eq(bits(resumed), bits(job))
   t.eq(files.exists(path .. ".prev"), true)
+  for _, name in ipairs { "metrics.jsonl", "checkpoint.safetensors" } do
+    t.eq(files.read(dir .. "/" .. name) == files.read(whole .. "/" .. name), true, name)
+  end
+end)
+
+t.test("metrics that a checkpoint relies on and that cannot be read stop a resumption", function()
+  local dir, cfg = folder(), resolve(with { save_every = 0, log_every = 1 })
+  local path = dir .. "/metrics.jsonl"
+  killed_after(trainer.new(board, cfg), dir, 3)
+  local saved, before = fm.checkpoint.load(dir .. "/checkpoint.safetensors"), files.read(path)
+  local function resume() trainer.train(trainer.new(board, cfg, saved), dir) end
+  for _, it in ipairs { { before:gsub("loss", "lost", 1), "line 1: the field loss is missing" },
+    { before:gsub("%d,", "3,", 1), "metrics.jsonl is damaged" },
+    { before:match "\n(.*)$", "metrics.jsonl is damaged" },
+    { before:gsub("\n", "\n5\n", 1), "line 2 is not a JSON object" },
+    { before:gsub("[%d.]+,", "NaN,", 1), "line 1 is not a JSON object" } } do
+    local text, pattern = it[1], it[#it]
+    fm.write_file(path, text)
+    t.eq(t.raises(resume, pattern).code, "data", pattern)
+    t.eq(files.read(path), text)
+  end
+  os.remove(path)
+  t.eq(t.raises(resume, "cannot read .*metrics.jsonl").code, "data")
+  fm.write_file(path, before .. '{"diag": 1.5, "gr')
+  resume()
 end)
 
 t.test("the loss falls", function()
@@ -197,7 +230,7 @@ end)
 t.test("a checkpoint of another network is refused", function()
   local path = folder() .. "/checkpoint.safetensors"
   local job = trainer.new(board, resolve(with()))
-  fm.checkpoint.save(path, job, { step = 0, wall_s = 0 })
+  fm.checkpoint.save(path, job, { step = 0 })
   t.raises(function()
     trainer.new(board, resolve(with { width = 8 }), fm.checkpoint.load(path))
   end, "params.1.b has shape %(16%), expected %(8%)")
@@ -260,7 +293,7 @@ t.test("a checkpoint from before a setting continues to the same bits", function
   for key, value in pairs(now) do before[key] = value end
   before.robust, before.resolution = nil, nil
   job.cfg = before
-  fm.checkpoint.save(path, job, { step = 1, wall_s = 0 })
+  fm.checkpoint.save(path, job, { step = 1 })
   job.cfg = now
   local saved = fm.checkpoint.load(path)
   local old = trainer.new(board, saved.cfg, saved)

@@ -27,7 +27,7 @@ end
 local board = experiment.load "experiments/checkerboard.lua"
 local cfg = experiment.resolve(board, { profile = "smoke", set = { width = 8, depth = 1 } })
 local job = fm.trainer.new(board, cfg)
-fm.checkpoint.save(work .. "/good.safetensors", job, { step = 0, wall_s = 0 })
+fm.checkpoint.save(work .. "/good.safetensors", job, { step = 0 })
 local tensors, meta = fm.load_safetensors(work .. "/good.safetensors")
 
 -- A checkpoint whose metadata differ; `settings` are changed in its config.
@@ -92,7 +92,7 @@ t.test("names in a checkpoint are never paths, settings have their types and ran
     num_blocks = 1 << 40 })
   fails("fewer tensors", { depth = 900 })
   fails("shape", { width = 1 << 40 })
-  fails("what a sample is", { shape = { 1 << 62, 4, 4 } })
+  fails("what a sample is", { shape = { 1 << 52, 4, 4 } })
   fails("what a sample is", { dim = 3 })
   fails("type float32, expected float64", { dtype = "float64" })
   fails("not a checkpoint", nil, { step = "1.5" })
@@ -100,7 +100,7 @@ t.test("names in a checkpoint are never paths, settings have their types and ran
   fails("not a checkpoint", nil, { format = "other" })
   fails("damaged", nil, { config = "[1, 2]" })
   fails("damaged", nil, { code = "{}" })
-  fails("seconds", nil, { wall_s = "nan" })
+  fails("the field metrics is missing", nil, { state = '{"sums": {"count": -1}}' })
   t.eq(sample "good", 0)
 end)
 
@@ -123,7 +123,7 @@ t.test("a network of an experiment's own: named by the user, and the code that w
     write("own.lua", OWN)
     local own = experiment.load(work .. "/own.lua")
     local it = fm.trainer.new(own, experiment.resolve(own, { profile = "smoke" }))
-    fm.checkpoint.save(work .. "/own.safetensors", it, { step = 0, wall_s = 0 })
+    fm.checkpoint.save(work .. "/own.safetensors", it, { step = 0 })
     local code, text = sample "own"
     t.eq(code, 2, text)
     t.eq(text:find(work .. "/own.lua", 1, true) ~= nil, true, text)
