@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,7 @@ static int run(launch *it) {
 
 int main(int argc, char **argv) {
   static launch it;
+  signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, with a sentence */
   on_exit(check_output, NULL);
   it.argc = argc;
   it.argv = argv;

@@ -66,7 +66,7 @@ function M.save_weights(path, job, params, step)
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, params)
   for key, value in pairs(job.cfg) do cfg[key] = value end
   cfg.eval_ema = 0
-  fm.save_safetensors(path, tensors, metadata(job, cfg, step))
+  fm.save_safetensors(path, tensors, metadata(job, cfg, step), false)
 end
 
 -- ------------------------------------------------------------------ reading

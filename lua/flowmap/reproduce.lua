@@ -6,8 +6,9 @@ local cache = require "flowmap.cache"
 local errors = require "flowmap.errors"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
-local json = require "flowmap.json"
+local folder = require "flowmap.folder"
 local progress = require "flowmap.progress"
+local record = require "flowmap.record"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
@@ -35,8 +36,11 @@ local function plan(list, args)
   for _, it in ipairs(list) do
     for _, run in ipairs(experiment.runs(it, args.profile, seeds_of(it, args.seeds))) do
       run.inputs = cache.inputs(it, run.cfg)
-      run.action, run.why = cache.decide(run.dir, run.inputs)
-      if args.force then run.action, run.why = "run", "--force" end
+      if args.force then -- not even looked at: it may be unreadable
+        run.action, run.why, run.force = "run", "--force", true
+      else
+        run.action, run.why = cache.decide(run.dir, run.inputs)
+      end
       run.name = run.dir:match "([^/]+)$"
       runs[#runs + 1] = run
     end
@@ -60,8 +64,7 @@ end
 
 -- Whether the run in a folder is one of the experiment as it is now; if not, why.
 local function outdated(it, dir)
-  local config = json.read(dir .. "/config.json")
-  if type(config) ~= "table" then return "it has no settings" end
+  local config = record.read(dir, "config")
   local ok, cfg = pcall(experiment.resolve, it, { profile = config.profile,
     method = config.method, seed = config.seed, point = point_of(it, config) })
   if not ok then return tostring(cfg) end
@@ -76,11 +79,10 @@ local function put_aside(it, profile, runs)
   for _, run in ipairs(runs) do planned[run.dir] = true end
   for _, name in ipairs(files.folders(root)) do
     local dir = root .. "/" .. name
-    local why = not planned[dir] and files.exists(dir .. "/config.json") and outdated(it, dir)
-    if why then
-      local to = ("%s-outdated/%s-%s"):format(root, name, os.date "!%Y%m%dT%H%M%SZ")
-      files.mkdir(root .. "-outdated")
-      if os.rename(dir, to) then say("%s/%s put aside in %s: %s", it.name, name, to, why) end
+    if not planned[dir] and files.exists(dir .. "/config.json") and folder.is_run(dir) then
+      local held <close> = folder.take(dir)
+      local why = held and outdated(it, dir)
+      if why then say("%s/%s put aside in %s: %s", it.name, name, folder.put_aside(dir), why) end
     end
   end
 end
@@ -95,6 +97,7 @@ local function command(program, run, threads)
     words[#words + 1] = key .. "=" .. settings.text(run.set[key])
   end
   if run.action == "resume" then words[#words + 1] = "--resume" end
+  if run.force then words[#words + 1] = "--force" end
   for i, word in ipairs(words) do words[i] = files.quote(word) end
   return table.concat(words, " ")
 end
@@ -116,7 +119,7 @@ local function finished(run, count, total, code, clock)
     local word = ENDS[code] or "failed with exit code " .. code
     return say("[%d/%d] %s %s: %s", count, total, run.name, word, run.last or "")
   end
-  local result, parts = json.read(run.dir .. "/eval.json"), {}
+  local result, parts = record.need(run.dir, "eval"), {}
   local field, head, format = table.unpack(result.columns[1])
   for i, row in ipairs(result.rows) do
     parts[i] = ("N=%d %s"):format(row.N, format:format(row[field]))

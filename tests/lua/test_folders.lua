@@ -1,0 +1,254 @@
+-- Run folders as users meet them: whose they are, who writes to them, what is never lost.
+
+local t = require "harness"
+local core = require "flowmap.core"
+local files = require "flowmap.files"
+local folder = require "flowmap.folder"
+local lfs = require "lfs"
+
+local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+local work = os.getenv "TMPDIR" or "/tmp"
+work = work .. "/flowmap-folders-" .. core.pid()
+files.mkdir(work)
+
+local SMALL = "run experiments/checkerboard.lua --profile smoke --set width=8 --set depth=1 "
+  .. "--set steps=20 --set eval_samples=256 --set nfe=1,2 --set batch=32 --set bins=8 "
+
+-- Run the program through a shell; `before` comes in front of it.
+local function flowmap(arguments, before)
+  local log = work .. "/log"
+  local _, _, code = os.execute(("%s %s %s >%s 2>&1"):format(before or "", program, arguments, log))
+  return code, files.read(log)
+end
+
+local function fails(arguments, expected, pattern, before)
+  local code, out = flowmap(arguments, before)
+  t.eq(code, expected, arguments .. ": " .. out)
+  t.eq(out:find(pattern) ~= nil, true, arguments .. ": " .. out)
+  t.eq(out:find "traceback", nil)
+end
+
+local function put(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+
+-- Names and hashes of all files of a folder.
+local function contents(dir)
+  local out = {}
+  for name in lfs.dir(dir) do
+    if lfs.attributes(dir .. "/" .. name, "mode") == "file" then
+      out[name] = core.sha256_file(dir .. "/" .. name)
+    end
+  end
+  return out
+end
+
+local function flip(path, at)
+  local text = files.read(path)
+  at = at or #text // 2
+  put(path, text:sub(1, at - 1) .. string.char(text:byte(at) ~ 1) .. text:sub(at + 1))
+end
+
+-- The folders into which a run was put aside, sorted.
+local function aside(dir) return files.folders(dir .. "-outdated") end
+
+-- A finished run, made once and copied.
+local finished = work .. "/finished"
+t.eq((flowmap(SMALL .. "--out " .. finished)), 0)
+
+local function copy(name)
+  local dir = work .. "/" .. name
+  os.execute(("cp -a %s %s"):format(finished, dir))
+  return dir
+end
+
+-- An interrupted run. It has more steps than it takes in its time, and a checkpoint.
+local LONG = SMALL:gsub("steps=20", "steps=2000000") .. "--set save_every=0.02 "
+
+local function interrupted(name)
+  local dir = work .. "/" .. name
+  local code = flowmap(LONG .. "--out " .. dir, "timeout --signal=KILL 0.5")
+  t.eq(code, 137)
+  t.eq(files.exists(dir .. "/checkpoint.safetensors"), true)
+  return dir
+end
+
+t.test("names that are no folder of a run's own are refused", function()
+  for _, name in ipairs { "", "' '", ".", "..", "/", "//", "x/..", "x/." } do
+    fails(SMALL .. "--out " .. (name == "" and "''" or name), 2, "expected")
+  end
+  put(work .. "/file", "x")
+  fails(SMALL .. "--out " .. work .. "/file", 2, "is a file, expected a folder")
+  for _, name in ipairs { "", " ", "." } do
+    t.eq(t.raises(function() folder.name(name) end, "%-%-out: found").code, "usage")
+  end
+  t.eq(folder.name "a/b//", "a/b")
+end)
+
+t.test("a folder with files and without our mark is refused and left as it is", function()
+  local dir = work .. "/foreign"
+  files.mkdir(dir)
+  for _, name in ipairs { "config.json", "data.npy", "weights-1.safetensors", "inputs.json" } do
+    put(dir .. "/" .. name, name)
+  end
+  for _, mark in ipairs { false, "another program's\n" } do
+    if mark then put(dir .. "/.flowmap", mark) end
+    local before = contents(dir)
+    for _, option in ipairs { "", "--force", "--resume", "--dry-run" } do
+      fails(SMALL .. option .. " --out " .. dir, 2, "no mark of a flowmap run")
+    end
+    t.eq(contents(dir), before)
+  end
+  -- an empty folder is taken, also one whose mark was begun by a process that was killed
+  local empty = work .. "/empty"
+  files.mkdir(empty)
+  folder.make(empty):release()
+  put(empty .. "/.flowmap", "")
+  folder.make(empty):release()
+  t.eq(folder.is_run(empty), true)
+end)
+
+t.test("two at once in one folder: the second is refused, until the first has died", function()
+  local dir = work .. "/two"
+  local out = work .. "/first"
+  os.execute(("%s %s --out %s >%s 2>&1 & echo $! >%s.pid"):format(program, LONG, dir, out, out))
+  local pid = files.read(out .. ".pid"):match "%d+"
+  local start = core.clock()
+  repeat until files.exists(dir .. "/checkpoint.safetensors") or core.clock() - start > 20
+  for _, more in ipairs { "", "--set steps=10 ", "--resume ", "--force " } do
+    fails(LONG .. more .. "--out " .. dir, 2, "is in use: another process")
+  end
+  t.eq(#aside(dir), 0)
+  os.execute("kill -9 " .. pid)
+  repeat
+    local free, held = pcall(folder.take, dir)
+    if free then held:release() end
+  until free or core.clock() - start > 30
+  fails(LONG .. "--out " .. dir, 2, "%-%-resume continues it")
+end)
+
+t.test("a lock excludes, ends with release, and follows its file, not its name", function()
+  local dir = work .. "/lock"
+  local held = folder.make(dir)
+  t.eq(t.raises(function() folder.take(dir) end, "in use").code, "usage")
+  local to = folder.put_aside(dir)
+  local new <close> = folder.make(dir)
+  t.eq(new ~= nil, true)
+  t.raises(function() folder.take(to) end, "in use")
+  held:release()
+  held:release()
+  folder.take(to):release()
+  t.eq(getmetatable(core.lock(work .. "/free")), "a lock of flowmap")
+end)
+
+t.test("a repeated command never deletes an interrupted run", function()
+  local dir = interrupted "repeated"
+  local before = contents(dir)
+  fails(LONG .. "--out " .. dir, 2, "%-%-resume continues it, %-%-force puts it aside")
+  t.eq(contents(dir), before)
+  fails(SMALL .. "--resume --out " .. dir, 2, "cannot resume .*steps changed")
+  t.eq(contents(dir), before)
+  local code, out = flowmap(SMALL .. "--out " .. dir) -- other settings
+  t.eq(code, 0, out)
+  t.eq(out:find "put aside in" ~= nil, true, out)
+  t.eq(contents(dir .. "-outdated/" .. aside(dir)[1]), before)
+  fails(SMALL .. "--resume --out " .. work .. "/typo", 2, "there is no run at .*typo")
+  t.eq(files.exists(work .. "/typo"), false)
+end)
+
+t.test("a finished run is never deleted: other settings and --force put it aside", function()
+  local dir = copy "kept"
+  local before = contents(dir)
+  t.eq((flowmap(SMALL .. "--set lr=1e-3 --out " .. dir)), 0)
+  t.eq((flowmap(SMALL .. "--set lr=1e-3 --force --out " .. dir)), 0)
+  local names = aside(dir)
+  t.eq(#names, 2)
+  t.eq(contents(dir .. "-outdated/" .. names[1]), before)
+  t.eq(contents(dir)["eval.json"], contents(dir .. "-outdated/" .. names[2])["eval.json"])
+  local link = work .. "/link"
+  os.execute(("ln -s %s %s"):format(dir, link))
+  fails(SMALL .. "--force --out " .. link, 2, "is a link")
+end)
+
+t.test("an unreadable record or a damaged file is exit code 3; nothing moves", function()
+  local dir = copy "damaged"
+  local function check(pattern)
+    local before = contents(dir)
+    fails(SMALL .. "--out " .. dir, 3, pattern)
+    t.eq(contents(dir), before)
+    t.eq(#aside(dir), 0)
+  end
+  for name in pairs(contents(dir)) do
+    if name ~= ".flowmap" then
+      local path, whole = dir .. "/" .. name, files.read(dir .. "/" .. name)
+      flip(path)
+      check(name:gsub("%p", "%%%0") .. ".*%-%-force puts the run aside")
+      put(path, whole)
+    end
+  end
+  t.eq((flowmap(SMALL .. "--out " .. dir)), 0)
+  -- a read that fails is not an absence: here a folder, and a link that leads to itself
+  local path = dir .. "/inputs.json"
+  os.rename(path, work .. "/inputs.json")
+  check "has lost its inputs.json"
+  files.mkdir(path)
+  check "cannot read"
+  os.remove(path)
+  os.execute(("ln -s inputs.json %s"):format(path))
+  check "cannot read"
+  local code, out = flowmap(SMALL .. "--force --out " .. dir)
+  t.eq(code, 0, out)
+  t.eq(#aside(dir), 1)
+end)
+
+t.test("records of two runs in one folder are noticed", function()
+  local dir, other = copy "mixed", work .. "/other"
+  t.eq((flowmap(SMALL .. "--seed 2 --out " .. other)), 0)
+  local results = require "flowmap.results"
+  for _, name in ipairs { "eval.json", "inputs.json", "config.json", "manifest.json",
+    "metrics.jsonl", "samples-N1.npy" } do
+    os.execute(("cp %s/%s %s/"):format(other, name, dir))
+    t.eq(t.raises(function() results.run(dir) end, dir:gsub("%p", "%%%0")).code, "data", name)
+    os.execute(("cp %s/%s %s/"):format(finished, name, dir))
+  end
+  t.eq(results.run(dir).manifest.id, results.run(finished).manifest.id)
+end)
+
+t.test("nothing optional fails a run: no git, a shell that cannot be started", function()
+  local dir = work .. "/nogit"
+  t.eq((flowmap(SMALL .. "--out " .. dir, "PATH=/nonexistent")), 0)
+  local record, revision = require "flowmap.record", require "flowmap.revision"
+  t.eq(record.read(dir, "manifest").revision, "unknown")
+  local popen = io.popen
+  for _, broken in ipairs { function() return nil, "Too many open files", 24 end, error } do
+    io.popen = broken -- luacheck: ignore
+    t.eq(revision.now(), "unknown")
+  end
+  io.popen = popen -- luacheck: ignore
+  -- nor does the environment choose another repository
+  t.eq((flowmap("info", "GIT_DIR=/nonexistent")), 0)
+end)
+
+t.test("no room: exit code 3 and a sentence at whatever file it ends, and what was there stays",
+  function()
+    local dir, k = work .. "/full", 0
+    for _, blocks in ipairs { 0, 1, 2, 3, 5, 9, 14, 20, 30 } do
+      local limit = ("ulimit -f %d;"):format(blocks)
+      local resume = files.exists(dir .. "/checkpoint.safetensors") and "--resume " or ""
+      local pipe <close> = io.popen(("(%s %s %s %s --out %s; echo code $?) 2>&1 | cat"):format(
+        limit, program, SMALL, resume, dir))
+      local out = pipe:read "a"
+      local code = out:match "code (%d+)"
+      t.eq(code == "0" or code == "3" and out:find "flowmap: .*large" ~= nil, true, out)
+      if code == "3" then k = k + 1 end
+    end
+    t.eq(k > 2, true, "the limits were met")
+    local code, out = flowmap(SMALL .. "--resume --out " .. dir)
+    t.eq(code, 0, out)
+    t.eq(contents(dir)["eval.json"], contents(finished)["eval.json"])
+    t.eq(contents(dir)["metrics.jsonl"], contents(finished)["metrics.jsonl"])
+  end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
