@@ -95,5 +95,6 @@ int luaopen_flowmap_core(lua_State *L) {
   bind_open_linalg(L);
   bind_open_process(L);
   bind_open_lock(L);
+  bind_open_files(L);
   return 1;
 }

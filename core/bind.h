@@ -55,5 +55,6 @@ void bind_open_data(lua_State *L);
 void bind_open_linalg(lua_State *L);
 void bind_open_process(lua_State *L);
 void bind_open_lock(lua_State *L);
+void bind_open_files(lua_State *L);
 
 #endif

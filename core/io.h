@@ -46,6 +46,16 @@ fm_err fm_out_write_at(fm_out *out, uint64_t at, const void *bytes, size_t n); /
 fm_err fm_out_commit(fm_out *out, bool keep); /* keep: the old file stays as path.prev */
 void fm_out_discard(fm_out *out);             /* give up an open one; else nothing */
 
+/* ------------------------------------------------------------------ private folders */
+
+/*
+** A new folder below TMPDIR, or /tmp if that is unset, with rights for its owner alone. It is
+** removed with its contents by fm_private_remove or when the process exits; what a killed process
+** left is removed by the next call. FM_EDATA: the place does not exist or cannot be written to.
+*/
+fm_err fm_private_folder(fm_ctx *ctx, char path[PATH_MAX]);
+void fm_private_remove(const char *path); /* one of ours; of any other path nothing happens */
+
 /* ------------------------------------------------------------------ header text */
 
 /*

@@ -44,13 +44,10 @@ function writers.png(path, x)
   end
   local values, lines = x:flat(), {}
   for i = 1, #values, 2 do lines[#lines + 1] = ("%.6g %.6g"):format(values[i], values[i + 1]) end
-  local folder = os.tmpname()
-  os.remove(folder)
-  local made = require("flowmap.gnuplot").render(folder, "samples", { width = 480, height = 480,
+  local folder, _ <close> = fm.private_folder()
+  require("flowmap.gnuplot").render(folder, "samples", { width = 480, height = 480,
     script = picture, data = table.concat(lines, "\n") .. "\n" })
   local bytes = assert(files.read(folder .. "/samples.png"))
-  for _, name in ipairs(made) do os.remove(name) end
-  os.remove(folder)
   fm.write_file(path, bytes)
 end
 

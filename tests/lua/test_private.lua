@@ -1,0 +1,124 @@
+--- Private folders: no name that another user could know or plant, TMPDIR honoured, nothing left.
+local lfs = require "lfs"
+local fm = require "flowmap"
+local t = require "harness"
+
+local root, guard <close> = fm.private_folder()
+local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+
+local function run(command)
+  local _, _, code = os.execute(("( %s ) >%s/out 2>&1"):format(command, root))
+  local file <close> = assert(io.open(root .. "/out"))
+  return code, file:read "a"
+end
+
+-- What a second process prints; `before` sets its variables.
+local function lua(before, script)
+  local path = root .. "/script.lua"
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write('local fm = require "flowmap"\n', script))
+  file:close()
+  return run(("%s lua5.4 %s"):format(before, path))
+end
+
+local function exists(path) return lfs.symlinkattributes(path, "mode") ~= nil end
+
+local function count(folder)
+  local n = 0
+  for name in lfs.dir(folder) do
+    if name ~= "." and name ~= ".." then n = n + 1 end
+  end
+  return n
+end
+
+t.test("a private folder admits its owner only, lies in TMPDIR, and goes when closed", function()
+  assert(lfs.mkdir(root .. "/tmp"))
+  local code, text = lua("TMPDIR=" .. root .. "/tmp", [[
+    local lfs = require "lfs"
+    local path
+    do
+      local folder <const>, guard <close> = fm.private_folder()
+      path = folder
+      io.open(folder .. "/file", "w"):close()
+      lfs.mkdir(folder .. "/below")
+      lfs.link("/", folder .. "/below/root", true) -- a link is removed, not followed
+      print(lfs.attributes(folder, "permissions"), folder)
+    end
+    print((lfs.attributes(path, "mode")))
+    print((fm.private_folder()))
+    os.exit(0) -- without closing the state
+  ]])
+  t.eq(code, 0, text)
+  t.eq(text:match "^(%S+)%s", "rwx------")
+  t.eq(text:find(root .. "/tmp/flowmap-private-", 1, true) ~= nil, true, text)
+  t.eq(text:match "\n(nil)\n", "nil", text)
+  t.eq(count(root .. "/tmp"), 0)
+end)
+
+t.test("what a killed process left is removed by the next, what is in use is not", function()
+  local code, text = lua("TMPDIR=" .. root .. "/tmp", [[
+    local mine = fm.private_folder()
+    local pipe = io.popen("TMPDIR=" .. os.getenv "TMPDIR" ..
+      [=[ lua5.4 -e 'local p = require("flowmap").private_folder()
+        io.open(p .. "/x", "w"):close() print(p) io.stdout:flush()
+        os.execute("kill -9 " .. require("flowmap").pid())']=])
+    local left = pipe:read "l"
+    pipe:close()
+    local lfs = require "lfs"
+    print((lfs.attributes(left, "mode")))
+    fm.private_folder()
+    print(lfs.attributes(left, "mode") or nil, (lfs.attributes(mine, "mode")))
+  ]])
+  t.eq({ code, text:gsub("Killed\n", "") .. "" }, { 0, "directory\nnil\tdirectory\n" })
+  t.eq(count(root .. "/tmp"), 0)
+end)
+
+t.test("a folder or link of that name which is no leftover stays", function()
+  local tmp = root .. "/tmp"
+  assert(lfs.mkdir(tmp .. "/flowmap-private-public")) -- rights of others: not made by us
+  assert(lfs.mkdir(root .. "/target"))
+  assert(lfs.link(root .. "/target", tmp .. "/flowmap-private-linked", true))
+  t.eq(lua("TMPDIR=" .. tmp, "fm.private_folder()"), 0)
+  t.eq({ exists(tmp .. "/flowmap-private-public"), exists(tmp .. "/flowmap-private-linked"),
+    exists(root .. "/target") }, { true, true, true })
+  os.remove(tmp .. "/flowmap-private-linked")
+  lfs.rmdir(tmp .. "/flowmap-private-public")
+end)
+
+t.test("a TMPDIR that does not exist is a sentence and no fault of Lua's", function()
+  local code, text = lua("TMPDIR=" .. root .. "/none", [[
+    local ok, e = pcall(fm.private_folder)
+    print(ok, e.code, e.message)
+  ]])
+  t.eq(code, 0, text)
+  t.eq(text, ("false\tdata\tcannot make a private folder in '%s/none' (named by TMPDIR): "):format(
+    root) .. "No such file or directory\n")
+end)
+
+-- A picture of points goes through gnuplot, by a folder between the two programs.
+t.test("sample puts what it hands to gnuplot into a private folder", function()
+  local experiments = lfs.currentdir() .. "/experiments/checkerboard.lua"
+  local code, text = run(("cd %s && '%s' run %s --profile smoke --set steps=2 --set eval_samples=64"
+    .. " --out %s/run"):format(root, program, experiments, root))
+  t.eq(code, 0, text)
+  local sample = ("'%s' sample %s/run/checkpoint.safetensors --steps 1 --count 50 --out %s/x.png")
+    :format(program, root, root)
+  code, text = run(("TMPDIR=%s/tmp %s"):format(root, sample))
+  t.eq(code, 0, text)
+  t.eq({ count(root .. "/tmp"), exists(root .. "/x.png") }, { 0, true })
+  code, text = run(("TMPDIR=%s/none %s"):format(root, sample))
+  t.eq(code, 3, text)
+  t.eq(text, ("flowmap: cannot make a private folder in '%s/none' (named by TMPDIR): No such file "
+    .. "or directory\n"):format(root))
+end)
+
+t.test("no source asks for a predictable name", function()
+  local pipe = io.popen "grep -rnE 'os[.]tmpname|io[.]tmpfile|te?mpnam *[(]' lua core"
+  for line in pipe:lines() do
+    if not line:find("lua/flowmap/reproduce.lua", 1, true) then error(line) end
+  end
+  pipe:close()
+end)
+
+guard:close()
+t.done()
