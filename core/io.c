@@ -17,7 +17,8 @@
 
 static fm_err cannot(fm_ctx *ctx, const char *what, const char *path) {
   /* The reason must fit in the sentence even if the path is of the longest kind. */
-  return fm_fail(ctx, FM_EDATA, "cannot %s '%.400s': %s", what, path, strerror(errno));
+  return fm_fail(ctx, errno == ENOMEM ? FM_ENOMEM : FM_EDATA, "cannot %s '%.400s': %s", what, path,
+                 strerror(errno));
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -26,7 +27,9 @@ fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path) {
   struct stat st;
   *in = (fm_in){.ctx = ctx, .path = path, .fd = -1};
   /* O_NONBLOCK: opening a pipe nobody writes to must not hang; it means nothing to a file. */
-  in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  do {
+    in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  } while (in->fd < 0 && errno == EINTR);
   if (in->fd < 0) return cannot(ctx, "read", path);
   fm_err err = FM_OK;
   if (fstat(in->fd, &st) != 0) {
@@ -136,18 +139,10 @@ fm_err fm_out_open(fm_out *o, fm_ctx *ctx, const char *path) {
   mode_t mode;
   *o = (fm_out){.ctx = ctx, .name = path, .fd = -1};
   fm_err err = find_target(o, &mode);
-  /* A killed process may have left its temporary, and process numbers come again: hence k. */
-  for (int k = 0; !err && o->fd < 0 && k < 100; k++) {
-    char suffix[64], part[PATH_MAX];
-    snprintf(suffix, sizeof suffix, ".tmp.%ld.%d", (long)getpid(), k);
-    if (!join(part, o->path, suffix)) break;
-    o->fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (o->fd >= 0)
-      join(o->part, part, ""); /* ours from here on, to be removed on failure */
-    else if (errno != EEXIST)
-      break;
-  }
-  return err ? err : o->fd < 0 ? give_up(o) : FM_OK;
+  if (err) return err;
+  fm_sweep(o->path);
+  o->fd = fm_temporary_open(o->path, o->part, mode);
+  return o->fd < 0 ? give_up(o) : FM_OK;
 }
 
 fm_err fm_out_write(fm_out *o, const void *bytes, size_t n) {
@@ -213,9 +208,14 @@ static int sync_folder(const char *path) {
     memcpy(folder, path, n);
     folder[n] = 0;
   }
-  int fd = open(folder, O_RDONLY | O_CLOEXEC);
+  int fd, failed;
+  do {
+    fd = open(folder, O_RDONLY | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
   if (fd < 0) return -1;
-  int failed = fsync(fd);
+  do {
+    failed = fsync(fd);
+  } while (failed && errno == EINTR);
   if (failed && errno == EINVAL) failed = 0; /* a file system that cannot, and says so */
   int why = errno;
   close(fd);
@@ -223,21 +223,30 @@ static int sync_folder(const char *path) {
   return failed;
 }
 
-fm_err fm_out_commit(fm_out *o, bool keep) {
+/* The finished temporary becomes the file. */
+static fm_err replace(fm_out *o, bool keep) {
   char prev[PATH_MAX];
   bool moved = false;
-  while (fsync(o->fd) != 0) {
-    if (errno != EINTR) return give_up(o);
-  }
-  int failed = close(o->fd);
-  o->fd = -1;
-  if (failed && errno != EINTR) return give_up(o);
   if (keep && !(join(prev, o->path, ".prev") && keep_old(o, prev, &moved))) return give_up(o);
   if (rename(o->part, o->path) != 0) {
     fm_err err = give_up(o);
     if (moved) rename(prev, o->path);
     return err;
   }
+  return FM_OK;
+}
+
+fm_err fm_out_commit(fm_out *o, bool keep) {
+  while (fsync(o->fd) != 0) {
+    if (errno != EINTR) return give_up(o);
+  }
+  int lock = fcntl(o->fd, F_DUPFD_CLOEXEC, 0); /* the temporary stays locked until it is renamed */
+  int failed = close(o->fd), why = errno;
+  o->fd = -1;
+  errno = why;
+  fm_err err = failed && why != EINTR ? give_up(o) : replace(o, keep);
+  if (lock >= 0) close(lock);
+  if (err) return err;
   if (sync_folder(o->path) != 0) {
     return fm_fail(o->ctx, FM_EDATA, "'%s' is written, but flushing its folder failed: %s", o->name,
                    strerror(errno));

@@ -7,6 +7,7 @@
 #define FM_IO_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "fm.h"
 
@@ -45,6 +46,13 @@ fm_err fm_out_write(fm_out *out, const void *bytes, size_t n);
 fm_err fm_out_write_at(fm_out *out, uint64_t at, const void *bytes, size_t n); /* anywhere */
 fm_err fm_out_commit(fm_out *out, bool keep); /* keep: the old file stays as path.prev */
 void fm_out_discard(fm_out *out);             /* give up an open one; else nothing */
+
+/*
+** The temporary of `path`, open for writing and locked, with its name in `part`; -1 with errno.
+** fm_sweep removes the temporaries of that path which no living process writes.
+*/
+int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode);
+void fm_sweep(const char *path);
 
 /* ------------------------------------------------------------------ private folders */
 

@@ -57,6 +57,10 @@ ssize_t write(int fd, const void *p, size_t n) {
 
 int fsync(int fd) {
   os.syncs++;
+  if (os.stutter && os.syncs % 2) { /* of a file and of a folder alike */
+    errno = EINTR;
+    return -1;
+  }
   return fault() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
@@ -174,6 +178,7 @@ static void test_stutter(void **state) {
   os.stutter = true;
   put(path, "a sentence that does not fit into one write of seven bytes", false);
   assert_content(path, "a sentence that does not fit into one write of seven bytes");
+  assert_int_equal(os.syncs, 4);
 }
 
 static void test_full_disk(void **state) {
