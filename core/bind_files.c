@@ -1,4 +1,6 @@
-/* bind_files.c - private folders in Lua. */
+/* bind_files.c - folders in Lua: private ones, and whether one can be written to. */
+#include <unistd.h>
+
 #include "bind.h"
 #include "io.h"
 
@@ -28,8 +30,14 @@ static int private_folder(lua_State *L) {
   return 2;
 }
 
+static int folder_writable(lua_State *L) { /* whether files can be made in a folder */
+  lua_pushboolean(L, access(luaL_checkstring(L, 1), W_OK | X_OK) == 0);
+  return 1;
+}
+
 void bind_open_files(lua_State *L) {
-  static const luaL_Reg functions[] = {{"private_folder", private_folder}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"private_folder", private_folder}, {"folder_writable", folder_writable}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"close", folder_close}, {"__close", folder_close}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);

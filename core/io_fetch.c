@@ -1,6 +1,9 @@
 /*
 ** io_fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen
 ** libraries it would make every start of the program 7 ms slower.
+**
+** What travels by plain http can be read and changed on its way, so https alone is spoken, at
+** redirects too. A file's address is the local file itself.
 */
 #include "io_fetch.h"
 
@@ -9,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* The part of the library that is used, under the types of its own header. */
@@ -22,11 +26,13 @@ typedef struct api {
   const char *(*text)(CURLcode);
 } api;
 
+static const curl_off_t most_bytes = (curl_off_t)1 << 37; /* a server may send without end */
+
 typedef struct transfer {
   fm_ctx *ctx;
   const char *path;
   int fd, error; /* errno of a failed write */
-  curl_off_t had;
+  curl_off_t had, came;
   fm_fetch_fn fn;
   void *arg;
 } transfer;
@@ -55,6 +61,11 @@ static fm_err load(fm_ctx *ctx, api *a) {
 static size_t receive(char *bytes, size_t one, size_t n, void *arg) {
   transfer *t = arg;
   size_t done = 0, all = one * n;
+  t->came += (curl_off_t)all;
+  if (t->had + t->came > most_bytes) {
+    t->error = EFBIG;
+    return 0;
+  }
   while (done < all) {
     ssize_t put = write(t->fd, bytes + done, all - done);
     if (put < 0 && errno == EINTR) continue;
@@ -75,9 +86,14 @@ static int tell(void *arg, curl_off_t total, curl_off_t now, curl_off_t up, curl
 
 static CURLcode attempt(const api *a, CURL *c, const char *url, transfer *t) {
   t->had = lseek(t->fd, 0, SEEK_END);
-  a->setopt(c, CURLOPT_URL, url);
-  a->setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
-  a->setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  t->came = 0;
+  CURLcode code = a->setopt(c, CURLOPT_URL, url);
+  /* A library that does not know these options would follow anything: then nothing is fetched. */
+  if (!code) code = a->setopt(c, CURLOPT_PROTOCOLS_STR, "https,file");
+  if (!code) code = a->setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+  if (!code) code = a->setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+  if (!code) code = a->setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+  if (code) return code;
   a->setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
   a->setopt(c, CURLOPT_MAXREDIRS, 8L);
   a->setopt(c, CURLOPT_FAILONERROR, 1L);
@@ -100,6 +116,9 @@ static fm_err why(const api *a, CURL *c, CURLcode code, const char *url, const t
   a->getinfo(c, CURLINFO_RESPONSE_CODE, &status);
   if (t->error)
     return fm_fail(t->ctx, FM_EDATA, "cannot write '%.300s': %s", t->path, strerror(t->error));
+  if (code == CURLE_UNSUPPORTED_PROTOCOL)
+    return fm_fail(t->ctx, FM_EDATA,
+                   "cannot download %.300s: it leads to an address that is not https", url);
   if (code == CURLE_HTTP_RETURNED_ERROR)
     return fm_fail(t->ctx, FM_EDATA, "cannot download %.300s: the server answers %ld", url, status);
   return fm_fail(t->ctx, FM_EDATA, "cannot download %.300s: %s%s", url, a->text(code),
@@ -123,10 +142,15 @@ static fm_err download(const api *a, const char *url, transfer *t) {
 
 fm_err fm_fetch(fm_ctx *ctx, const char *url, const char *path, fm_fetch_fn fn, void *arg) {
   api a;
+  if (strncasecmp(url, "https://", 8) != 0 && strncasecmp(url, "file://", 7) != 0)
+    return fm_fail(ctx, FM_EUSAGE, "cannot download %.300s: expected an address with https://",
+                   url);
   transfer t = {.ctx = ctx, .path = path, .fn = fn, .arg = arg};
   fm_err err = load(ctx, &a);
   if (err) return err;
-  t.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  do { /* a link may have been planted where others can write */
+    t.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+  } while (t.fd < 0 && errno == EINTR);
   if (t.fd < 0) {
     err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   } else {

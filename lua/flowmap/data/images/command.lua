@@ -71,6 +71,7 @@ end
 
 --- Download, compare with the known hash, import.
 function M.fetch(args)
+  local fetch = require "flowmap.data.images.fetch"
   local set = find(args.name)
   local folder = places.output()
   if not set.url then
@@ -80,8 +81,9 @@ function M.fetch(args)
   local path = folder .. "/" .. set.file
   if files.exists(path) then
     io.stderr:write(path, " is there already; without it a new one would be downloaded\n")
+    fetch.check(path, set.sha256)
   else
-    require("flowmap.data.images.fetch").run(set.url, path, set.sha256)
+    fetch.run(set.url, path, set.sha256)
   end
   M.import { name = args.name, path = path }
 end

@@ -27,13 +27,35 @@ local function get(url, part)
   return fm.sha256_file(part)
 end
 
+local function tell(path, found, sha256)
+  io.stderr:write(("%s: SHA-256 %s%s\n"):format(path, found,
+    sha256 and ", as expected" or " (none is known to compare with)"))
+end
+
+--- That a file's hash is known, and is that of the file; or else, before anything is done with it,
+-- that nobody can tell.
+-- @tparam string path
+-- @tparam[opt] string sha256 expected
+function M.check(path, sha256)
+  local found = fm.sha256_file(path)
+  if sha256 and found ~= sha256 then
+    errors.data("%s has the SHA-256 %s, expected %s; flowmap data import takes it if you trust it",
+      path, found, sha256)
+  end
+  tell(path, found, sha256)
+end
+
 --- Download.
 -- @tparam string url
 -- @tparam string path
--- @tparam[opt] string sha256 expected; without it the hash is only told. A file with another one is
---   kept under another name: it may be good, and the site's a new edition
+-- @tparam[opt] string sha256 expected; that there is none is said before anything is downloaded. A
+--   file with another hash is kept under another name: it may be good, and the site's a new edition
 function M.run(url, path, sha256)
   local part = path .. ".part"
+  if not sha256 then
+    io.stderr:write(("no SHA-256 is known for %s: what comes cannot be compared with anything, and "
+      .. "is only as trustworthy as that site\n"):format(url))
+  end
   local continued = files.exists(part)
   local found = get(url, part)
   if sha256 and found ~= sha256 and continued then -- the part was of something else
@@ -48,8 +70,7 @@ function M.run(url, path, sha256)
   end
   local ok, message = os.rename(part, path)
   if not ok then errors.data("cannot rename %s: %s", part, message) end
-  io.stderr:write(("%s: SHA-256 %s%s\n"):format(path, found,
-    sha256 and ", as expected" or " (none is known to compare with)"))
+  tell(path, found, sha256)
 end
 
 return M

@@ -3,6 +3,7 @@
 -- @module flowmap.data.images.places
 
 local lfs = require "lfs"
+local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 
@@ -32,15 +33,11 @@ end
 -- @treturn string
 function M.cache() return xdg("XDG_CACHE_HOME", ".cache") end
 
--- Root may write anywhere but on a read-only file system, so only trying tells.
+-- Nothing is written to find out: a name to try with could be planted as a link.
 local function writable(folder)
-  local name = ("%s/.flowmap-%d"):format(folder, require("flowmap").pid())
-  local file = io.open(name, "wb")
-  if not file then return false end
-  file:close()
-  os.remove(name)
   local mode = lfs.attributes(folder, "permissions")
-  return mode ~= nil and mode:sub(2, 2) == "w" -- write-protected is meant so, even for root
+  -- Write-protected is meant so, even for root, whom only a read-only file system stops.
+  return mode ~= nil and mode:sub(2, 2) == "w" and fm.folder_writable(folder)
 end
 
 --- The folder that a packed file or a download goes to, made if need be.
