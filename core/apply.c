@@ -1,4 +1,5 @@
 /* apply.c - eager execution: one operation on tensors, now. */
+#include "io_map.h"
 #include "op.h"
 
 fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a) {
@@ -25,5 +26,10 @@ fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in,
     fm_exec e = {.attr = &attr, .out = &out, .in = sig, .nin = nin, .y = y->data, .x = x};
     kernel->exec(&e);
   }
+  for (int k = 0; k < nin; k++)
+    if (fm_map_check(in[k]) != FM_OK) {
+      fm_tensor_drop(y);
+      return NULL;
+    }
   return y;
 }

@@ -226,10 +226,12 @@ static int pack_look(lua_State *L) { /* core.pack_look(path) -> {count, shape, .
   return 1;
 }
 
-static int pack_map(lua_State *L) { /* core.pack_map(path, first (0-based), n) -> table, labels */
+/* core.pack_map(path, first (0-based), n, stamp or nil) -> table, labels */
+static int pack_map(lua_State *L) {
   fm_tensor *table, *labels;
   int64_t first = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
-  if (fm_pack_map(bind_ctx(L), luaL_checkstring(L, 1), first, n, &table, &labels) != FM_OK)
+  const char *stamp = luaL_optstring(L, 4, NULL);
+  if (fm_pack_map(bind_ctx(L), luaL_checkstring(L, 1), first, n, stamp, &table, &labels) != FM_OK)
     bind_raise(L);
   bind_push_tensor(L, table);
   if (labels == NULL) return 1;
@@ -237,9 +239,30 @@ static int pack_map(lua_State *L) { /* core.pack_map(path, first (0-based), n) -
   return 2;
 }
 
+static int push_stamp(lua_State *L, const fm_stamp *stamp) {
+  lua_pushstring(L, stamp->text);
+  lua_pushboolean(L, stamp->fresh);
+  return 2;
+}
+
+/* core.pack_verify(path) -> stamp of what was verified, whether it is too young to be trusted */
 static int pack_verify(lua_State *L) {
-  if (fm_pack_verify(bind_ctx(L), luaL_checkstring(L, 1)) != FM_OK) bind_raise(L);
-  return 0;
+  fm_stamp stamp;
+  if (fm_pack_verify(bind_ctx(L), luaL_checkstring(L, 1), &stamp) != FM_OK) bind_raise(L);
+  return push_stamp(L, &stamp);
+}
+
+static int pack_stamp(lua_State *L) { /* core.pack_stamp(path) -> the same, unverified */
+  fm_stamp stamp;
+  if (fm_pack_stamp(bind_ctx(L), luaL_checkstring(L, 1), &stamp) != FM_OK) bind_raise(L);
+  return push_stamp(L, &stamp);
+}
+
+static int pack_blank(lua_State *L) { /* core.pack_blank({N, H, W, C}): zeros without memory */
+  fm_shape s;
+  bind_shape(L, 1, &s);
+  bind_push_tensor(L, fm_pack_blank(bind_ctx(L), &s));
+  return 1;
 }
 
 /* ------------------------------------------------------------------ pictures */
@@ -297,6 +320,8 @@ void bind_open_data(lua_State *L) {
                                        {"standin", standin},
                                        {"source", source_new},
                                        {"pack_verify", pack_verify},
+                                       {"pack_stamp", pack_stamp},
+                                       {"pack_blank", pack_blank},
                                        {"save_png", save_png},
                                        {"load_image", load_image},
                                        {"from_bytes", from_bytes},
@@ -309,6 +334,8 @@ void bind_open_data(lua_State *L) {
                                     {"close", source_close},   {"__gc", source_close},
                                     {"__close", source_close}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
+  lua_pushinteger(L, FM_PACK_TEXT); /* bytes that a pack's description must stay below */
+  lua_setfield(L, -2, "pack_text");
   for (int k = 0; k < 2; k++) {
     luaL_newmetatable(L, k ? FM_SOURCE : FM_PACK);
     luaL_setfuncs(L, k ? source : methods, 0);

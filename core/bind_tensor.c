@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "io_map.h"
 
 /* ------------------------------------------------------------------ userdata */
 
@@ -242,6 +243,12 @@ static int make_random(lua_State *L) {
 
 /* ------------------------------------------------------------------ looking */
 
+/* After values were read: n results, if a mapped file has not lost them meanwhile. */
+static int seen(lua_State *L, const fm_tensor *t, int n) {
+  if (fm_map_check(t) != FM_OK) bind_raise(L);
+  return n;
+}
+
 static int64_t flat_index(lua_State *L, const fm_tensor *t) { /* arguments 2.. are 1-based */
   int64_t at = 0;
   if (lua_gettop(L) - 1 < t->shape.nd)
@@ -259,7 +266,7 @@ static int64_t flat_index(lua_State *L, const fm_tensor *t) { /* arguments 2.. a
 static int tensor_get(lua_State *L) {
   fm_tensor *t = bind_tensor(L, 1);
   lua_pushnumber(L, fm_tensor_get(t, flat_index(L, t)));
-  return 1;
+  return seen(L, t, 1);
 }
 
 static int tensor_item(lua_State *L) {
@@ -269,7 +276,7 @@ static int tensor_item(lua_State *L) {
     bind_fail(L, FM_EUSAGE, "item: a tensor of the shape %s found, expected one value",
               fm_shape_text(&t->shape, a));
   lua_pushnumber(L, fm_tensor_get(t, 0));
-  return 1;
+  return seen(L, t, 1);
 }
 
 static void push_nested(lua_State *L, const fm_tensor *t, int depth, int64_t *at) {
@@ -286,8 +293,9 @@ static void push_nested(lua_State *L, const fm_tensor *t, int depth, int64_t *at
 
 static int tensor_totable(lua_State *L) {
   int64_t at = 0;
-  push_nested(L, bind_tensor(L, 1), 0, &at);
-  return 1;
+  const fm_tensor *t = bind_tensor(L, 1);
+  push_nested(L, t, 0, &at);
+  return seen(L, t, 1);
 }
 
 static int tensor_flat(lua_State *L) {
@@ -298,7 +306,7 @@ static int tensor_flat(lua_State *L) {
     lua_pushnumber(L, fm_tensor_get(t, k));
     lua_seti(L, -2, k + 1);
   }
-  return 1;
+  return seen(L, t, 1);
 }
 
 /* t:copy_from(u): overwrite t's values; for restoring parameters that others refer to. */
@@ -312,7 +320,7 @@ static int tensor_copy_from(lua_State *L) {
     bind_fail(L, FM_EUSAGE, "copy_from: the tensor lies in a packed file, which is read-only");
   memmove(t->data, u->data, t->bytes);
   lua_settop(L, 1);
-  return 1;
+  return seen(L, u, 1);
 }
 
 /* t:view(first, n): rows first (from 1) to first + n - 1 in t's own memory. */

@@ -63,6 +63,22 @@ fm_err fm_in_read(fm_in *in, void *to, size_t n) {
   return FM_OK;
 }
 
+fm_err fm_in_read_at(const fm_in *in, uint64_t at, void *to, size_t n) {
+  char *p = to;
+  while (n > 0) {
+    ssize_t got = pread(in->fd, p, n, (off_t)at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return cannot(in->ctx, "read", in->path);
+    if (got == 0)
+      return fm_fail(in->ctx, FM_EDATA, "'%.400s' ends after %llu bytes, expected %zu more",
+                     in->path, (unsigned long long)at, n);
+    p += got;
+    n -= (size_t)got;
+    at += (uint64_t)got;
+  }
+  return FM_OK;
+}
+
 void fm_in_close(fm_in *in) {
   if (in->fd >= 0) close(in->fd);
   in->fd = -1;

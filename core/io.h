@@ -28,6 +28,7 @@ typedef struct fm_in {
 /* Regular files only: a folder, pipe or device is refused rather than waited for. */
 fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path);
 fm_err fm_in_read(fm_in *in, void *to, size_t n); /* exactly n bytes, or FM_EDATA */
+fm_err fm_in_read_at(const fm_in *in, uint64_t at, void *to, size_t n); /* likewise, from there */
 void fm_in_close(fm_in *in);
 
 /* ------------------------------------------------------------------ a file being written */

@@ -3,6 +3,7 @@
 ** a failed call by longjmp: what must be freed then lives in a struct, not in registers.
 */
 #include "io_image.h"
+#include "io_map.h"
 
 #include <math.h>
 #include <png.h>
@@ -300,6 +301,7 @@ fm_err fm_save_png(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   fm_err err = fm_out_open(&out, ctx, path);
   if (!err) {
     err = write_png(ctx, &out, t, row);
+    if (!err) err = fm_map_check(t);
     if (!err) err = fm_out_commit(&out, false);
     fm_out_discard(&out);
   }

@@ -1,12 +1,14 @@
 /* io_pack.c - packed images: see io_pack.h for the layout of the file. */
 #include "io_pack.h"
 
-#include <errno.h>
 #include <nettle/sha2.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <zlib.h>
+
+#include "io_map.h"
 
 static const char magic[8] = "flowmap\n";
 
@@ -132,14 +134,14 @@ fm_err fm_pack_put(fm_pack *p, int64_t at, int64_t n, const uint8_t *pixels, con
 }
 
 /* SHA-256 of what follows the header, as it lies on the disk. */
-static fm_err hash_rest(fm_in *in, char hex[65]) {
+static fm_err hash_rest(const fm_in *in, char hex[65]) {
   struct sha256_ctx sha;
   uint8_t block[BLOCK];
   fm_err err = FM_OK;
   sha256_init(&sha);
-  while (!err && in->at < in->size) {
-    size_t n = in->size - in->at < sizeof block ? (size_t)(in->size - in->at) : sizeof block;
-    err = fm_in_read(in, block, n);
+  for (uint64_t at = FM_PACK_HEADER; !err && at < in->size; at += sizeof block) {
+    size_t n = in->size - at < sizeof block ? (size_t)(in->size - at) : sizeof block;
+    err = fm_in_read_at(in, at, block, n);
     if (!err) sha256_update(&sha, n, block);
   }
   fm_sha256_hex(&sha, hex);
@@ -155,8 +157,7 @@ static fm_err finish(fm_pack *p) {
   if (err) return err;
   fm_in in;
   if ((err = fm_in_open(&in, p->out.ctx, p->out.part)) != FM_OK) return err;
-  err = fm_in_read(&in, header, sizeof header); /* a hole yet */
-  if (!err) err = hash_rest(&in, p->info.hash);
+  err = hash_rest(&in, p->info.hash);
   fm_in_close(&in);
   if (err) return err;
   header_bytes(i, header);
@@ -187,6 +188,19 @@ fm_err fm_pack_look(fm_ctx *ctx, const char *path, fm_pack_info *info) {
   return err;
 }
 
+static void stamp_of(const fm_in *in, fm_stamp *stamp) {
+  struct stat st;
+  struct timespec now;
+  *stamp = (fm_stamp){.fresh = true};
+  if (fstat(in->fd, &st) != 0) return;
+  clock_gettime(CLOCK_REALTIME, &now);
+  snprintf(stamp->text, sizeof stamp->text, "%llx %llx %lld %lld.%09ld %lld.%09ld",
+           (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
+           (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec,
+           st.st_ctim.tv_nsec);
+  stamp->fresh = now.tv_sec - st.st_ctim.tv_sec < 2; /* the clock of files may be coarse */
+}
+
 /* Labels are few: read, checked, and kept as numbers that gather() takes. */
 static fm_err read_labels(const fm_in *in, const fm_pack_info *i, int64_t first, int64_t n,
                           fm_tensor **labels) {
@@ -195,13 +209,9 @@ static fm_err read_labels(const fm_in *in, const fm_pack_info *i, int64_t first,
   if (t == NULL) return FM_ENOMEM;
   fm_err err = FM_OK;
   for (int64_t at = 0; at < n && !err;) {
-    size_t want = n - at < (int64_t)sizeof block ? (size_t)(n - at) : sizeof block;
-    off_t from = (off_t)(file_bytes(i) - i->count + first + at);
-    ssize_t got = pread(in->fd, block, want, from);
-    if (got <= 0)
-      err = fm_fail(in->ctx, FM_EDATA, "cannot read '%.400s': %s", in->path,
-                    got < 0 ? strerror(errno) : "it has become shorter");
-    for (ssize_t k = 0; k < got && !err; k++) {
+    const size_t want = n - at < (int64_t)sizeof block ? (size_t)(n - at) : sizeof block;
+    err = fm_in_read_at(in, (uint64_t)(file_bytes(i) - i->count + first + at), block, want);
+    for (size_t k = 0; k < want && !err; k++) {
       if (block[k] >= i->classes)
         err = fm_fail(in->ctx, FM_EDATA, "'%.400s' is damaged: label %d found, expected 0 to %lld",
                       in->path, block[k], (long long)i->classes - 1);
@@ -215,26 +225,38 @@ static fm_err read_labels(const fm_in *in, const fm_pack_info *i, int64_t first,
   return err;
 }
 
-fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, fm_tensor **table,
-                   fm_tensor **labels) {
+static fm_err check_range(const fm_in *in, const fm_pack_info *i, int64_t first, int64_t n,
+                          const char *stamp) {
+  fm_stamp now;
+  stamp_of(in, &now);
+  if (stamp && strcmp(stamp, now.text) != 0)
+    return fm_fail(in->ctx, FM_EDATA, "'%.400s' has changed since it was verified", in->path);
+  if (first >= 0 && n >= 0 && first <= i->count - n) return FM_OK;
+  return fm_fail(in->ctx, FM_EUSAGE, "'%.400s' has %lld images, %lld from image %lld on asked for",
+                 in->path, (long long)i->count, (long long)n, (long long)first);
+}
+
+static fm_err map_images(const fm_in *in, const fm_pack_info *i, int64_t first, int64_t n,
+                         fm_tensor **out) {
+  const size_t size = (size_t)file_bytes(i);
+  const fm_shape s = {4, {n, i->height, i->width, i->channels}};
+  char *map = fm_map_file(in->ctx, in->path, in->fd, size, i->hash);
+  if (map == NULL) return fm_error_code(in->ctx);
+  char *data = map + FM_PACK_HEADER + first * image_bytes(i);
+  if ((*out = fm_tensor_over(in->ctx, FM_U8, &s, data, map, size)) != NULL) return FM_OK;
+  fm_unmap(map, size);
+  return fm_error_code(in->ctx);
+}
+
+fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, const char *stamp,
+                   fm_tensor **table, fm_tensor **labels) {
   fm_in in;
   fm_pack_info i = {0};
   *table = *labels = NULL;
   fm_err err = open_header(&in, ctx, path, &i);
   if (err) return err;
-  if (first < 0 || n < 0 || first > i.count - n) {
-    err = fm_fail(ctx, FM_EUSAGE, "'%.400s' has %lld images, %lld from image %lld on asked for",
-                  path, (long long)i.count, (long long)n, (long long)first);
-  } else {
-    const size_t size = (size_t)file_bytes(&i);
-    char *map = mmap(NULL, size, PROT_READ, MAP_SHARED, in.fd, 0);
-    const fm_shape s = {4, {n, i.height, i.width, i.channels}};
-    if (map == MAP_FAILED)
-      err = fm_fail(ctx, FM_EDATA, "cannot map '%.400s': %s", path, strerror(errno));
-    else if (!(*table = fm_tensor_over(ctx, FM_U8, &s,
-                                       map + FM_PACK_HEADER + first * image_bytes(&i), map, size)))
-      munmap(map, size), err = fm_error_code(ctx);
-  }
+  err = check_range(&in, &i, first, n, stamp);
+  if (!err) err = map_images(&in, &i, first, n, table);
   if (!err && i.classes) err = read_labels(&in, &i, first, n, labels);
   fm_in_close(&in);
   if (err) {
@@ -244,18 +266,51 @@ fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, fm_t
   return err;
 }
 
-fm_err fm_pack_verify(fm_ctx *ctx, const char *path) {
+fm_tensor *fm_pack_blank(fm_ctx *ctx, const fm_shape *shape) {
+  const int64_t bytes = fm_shape_bytes(shape, FM_U8, INT64_MAX);
+  if (bytes < 1) {
+    fm_fail(ctx, FM_EUSAGE, "blank images: a shape with none or too many values found");
+    return NULL;
+  }
+  void *map = fm_map_zeros(ctx, (size_t)bytes);
+  fm_tensor *t = map ? fm_tensor_over(ctx, FM_U8, shape, map, map, (size_t)bytes) : NULL;
+  if (map && t == NULL) fm_unmap(map, (size_t)bytes);
+  return t;
+}
+
+static fm_err compare(const fm_in *in, const char hash[65]) {
+  char hex[65];
+  fm_err err = hash_rest(in, hex);
+  if (err || strcmp(hex, hash) == 0) return err;
+  return fm_fail(in->ctx, FM_EDATA,
+                 "'%.400s' is damaged: its images have the SHA-256 %.12s..., expected %.12s...; "
+                 "import it again",
+                 in->path, hex, hash);
+}
+
+fm_err fm_pack_verify(fm_ctx *ctx, const char *path, fm_stamp *stamp) {
   fm_in in;
   fm_pack_info i;
-  char hex[65];
   fm_err err = open_header(&in, ctx, path, &i);
   if (err) return err;
-  err = hash_rest(&in, hex);
+  if (stamp) stamp_of(&in, stamp); /* before it is read: what changes then changes the stamp */
+  err = compare(&in, i.hash);
   fm_in_close(&in);
-  if (!err && strcmp(hex, i.hash) != 0)
-    return fm_fail(ctx, FM_EDATA,
-                   "'%.400s' is damaged: its images have the SHA-256 %.12s..., "
-                   "expected %.12s...",
-                   path, hex, i.hash);
   return err;
+}
+
+fm_err fm_pack_compare(fm_ctx *ctx, const char *path, int fd, const char hash[65]) {
+  struct stat st;
+  fm_in in = {.ctx = ctx, .path = path, .fd = fd};
+  if (fstat(fd, &st) == 0) in.size = (uint64_t)st.st_size;
+  return compare(&in, hash);
+}
+
+fm_err fm_pack_stamp(fm_ctx *ctx, const char *path, fm_stamp *stamp) {
+  fm_in in;
+  fm_err err = fm_in_open(&in, ctx, path);
+  if (err) return err;
+  stamp_of(&in, stamp);
+  fm_in_close(&in);
+  return FM_OK;
 }

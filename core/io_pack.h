@@ -42,14 +42,26 @@ void fm_pack_close(fm_pack *p);    /* an unfinished file vanishes */
 
 /* ------------------------------------------------------------------ reading */
 
+/* Which file it is and when it was last written to: another stamp means other contents, perhaps. */
+typedef struct fm_stamp {
+  char text[128];
+  bool fresh; /* so young that a later change might leave the stamp as it is */
+} fm_stamp;
+
 /* Header, checksum of the header and size: cheap. */
 fm_err fm_pack_look(fm_ctx *ctx, const char *path, fm_pack_info *info);
 /*
 ** Images [first, first + n) and their labels: table: uint8 (n, H, W, C), mapped; labels: float32
-** (n), or NULL.
+** (n), or NULL. With a stamp, the file must be the one that had it.
 */
-fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, fm_tensor **table,
-                   fm_tensor **labels);
-fm_err fm_pack_verify(fm_ctx *ctx, const char *path); /* reads all and compares the hash */
+fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, const char *stamp,
+                   fm_tensor **table, fm_tensor **labels);
+/* Compare the images and labels with their SHA-256. stamp (or NULL): of what was compared. */
+fm_err fm_pack_verify(fm_ctx *ctx, const char *path, fm_stamp *stamp);
+/* The same for an open file, whose images must have that hash. */
+fm_err fm_pack_compare(fm_ctx *ctx, const char *path, int fd, const char hash[65]);
+fm_err fm_pack_stamp(fm_ctx *ctx, const char *path, fm_stamp *stamp);
+/* Images of the shape (N, H, W, C), all zero, which take no memory; NULL on failure. */
+fm_tensor *fm_pack_blank(fm_ctx *ctx, const fm_shape *shape);
 
 #endif

@@ -2,9 +2,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "fm.h"
+#include "io_map.h"
 
 size_t fm_dtype_size(fm_dtype dtype) {
   static const size_t size[] = {[FM_F32] = sizeof(float), [FM_F64] = sizeof(double), [FM_U8] = 1};
@@ -104,7 +103,7 @@ void fm_tensor_drop(fm_tensor *t) {
   if (t->of)
     fm_tensor_drop(t->of);
   else if (t->map)
-    munmap(t->map, t->map_bytes);
+    fm_unmap(t->map, t->map_bytes);
   else
     fm_free(t->ctx, t->data, t->bytes);
   fm_free(t->ctx, t, sizeof *t);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "exe.h"
+#include "io_map.h"
 
 /* ------------------------------------------------------------------ memory */
 
@@ -318,7 +319,7 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *time
   fm_parallel(e->ctx, workers, work_epilogue, &r);
   pthread_cond_destroy(&r.freed);
   pthread_mutex_destroy(&r.lock);
-  return FM_OK;
+  return fm_maps_check(e->ctx); /* images may have been lost on the way */
 }
 
 fm_err fm_exe_run(fm_exe *e, const fm_job *job) {

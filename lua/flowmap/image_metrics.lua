@@ -21,6 +21,7 @@ local features = require "flowmap.features"
 local files = require "flowmap.files"
 local frechet = require "flowmap.frechet"
 local sliced = require "flowmap.sliced"
+local text = require "flowmap.text"
 
 local M = {}
 
@@ -100,8 +101,8 @@ end
 local function cache_path(folder, kind, reference)
   local key = table.concat({ "1", reference.hash, reference.split, reference.n, kind.hash,
     kind.protocol, kind.label, KEPT, fm.info().isa }, " ")
-  return ("%s/reference-%s-%s-%s.safetensors"):format(folder, reference.name, kind.label,
-    fm.sha256(key):sub(1, 16))
+  return ("%s/reference-%s-%s-%s.safetensors"):format(folder, text.file_name(reference.name),
+    text.file_name(kind.label), fm.sha256(key):sub(1, 16))
 end
 
 local function reference_summary(kind, reference, folder, progress)

@@ -227,6 +227,7 @@ function M.dry_run(experiment, cfg, dir)
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
+  require("flowmap.data.images").imagine()
   local job, train, map = pace(experiment, cfg)
   local info, duration = fm.info(), require("flowmap.progress").duration
   local evaluations = evaluate.evaluations(cfg)

@@ -279,7 +279,7 @@ static void test_archives(void **state) {
     make_archive(&b, kinds[kind], COUNT, &picture);
     dump(path, b.b, b.n);
     assert_int_equal(import(path, out), FM_OK);
-    assert_int_equal(fm_pack_map(ctx, out, 0, COUNT, &table, &labels), FM_OK);
+    assert_int_equal(fm_pack_map(ctx, out, 0, COUNT, NULL, &table, &labels), FM_OK);
     uint8_t want[SIDE * SIDE * 3];
     fm_image m;
     assert_int_equal(fm_image_decode(ctx, "it", picture.b, picture.n, &m), FM_OK);
@@ -396,10 +396,10 @@ static void test_packed(void **state) {
   assert_int_equal(fm_pack_put(&p, 0, 1, pixels, labels), FM_OK);
   assert_int_equal(fm_pack_finish(&p), FM_OK);
   fm_pack_close(&p);
-  assert_int_equal(fm_pack_verify(ctx, path), FM_OK);
+  assert_int_equal(fm_pack_verify(ctx, path, NULL), FM_OK);
   assert_int_equal(fm_read_file(ctx, path, &bytes, &n), FM_OK);
   fm_tensor *table, *numbers;
-  assert_int_equal(fm_pack_map(ctx, path, 2, 1, &table, &numbers), FM_OK);
+  assert_int_equal(fm_pack_map(ctx, path, 2, 1, NULL, &table, &numbers), FM_OK);
   assert_int_equal(fm_tensor_get(numbers, 0), 1);
   assert_memory_equal(table->data, pixels + 24, 12);
   fm_tensor_drop(table);
@@ -413,7 +413,7 @@ static void test_packed(void **state) {
     bytes[k] ^= 4;
     dump(path, bytes, n);
     bytes[k] ^= 4;
-    assert_refused(fm_pack_verify(ctx, path), path, "'");
+    assert_refused(fm_pack_verify(ctx, path, NULL), path, "'");
   }
   fm_free(ctx, bytes, n + 1);
 }

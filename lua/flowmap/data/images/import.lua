@@ -5,7 +5,7 @@ local lfs = require "lfs"
 local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
-local json = require "flowmap.json"
+local header = require "flowmap.data.images.header"
 local Notice = require "flowmap.data.images.notice"
 local places = require "flowmap.data.images.places"
 local plan_of = require("flowmap.data.images.plan").make
@@ -35,6 +35,22 @@ end
 -- A name that means the same later: without the folders above.
 local function shown(path) return path:gsub("/+$", ""):match "[^/]+$" or path end
 
+-- An import that is stopped in order leaves nothing behind.
+local function stop_if_interrupted()
+  if fm.interrupted() then
+    errors.raise("interrupted", "interrupted; nothing was written, the same command begins anew")
+  end
+end
+
+--- What an import would make, without making it.
+-- @tparam table set
+-- @tparam string path archive or folder
+-- @treturn table see flowmap.data.images.plan
+function M.look(set, path)
+  local source <close> = fm.source(path)
+  return plan_of(source:names(), set, path)
+end
+
 --- Import.
 -- @tparam table set
 -- @tparam string path archive or folder
@@ -43,19 +59,21 @@ local function shown(path) return path:gsub("/+$", ""):match "[^/]+$" or path en
 function M.run(set, path, folder)
   if not files.exists(path) then errors.data("there is no %s", path) end
   folder = folder or places.output()
+  fm.watch_signals()
   local notice <close> = Notice.new(("importing %s from %s"):format(set.official, path))
   local source <close> = fm.source(path)
   local plan = plan_of(source:names(), set, path)
   source:assign(plan.places, plan.labels)
   local out = ("%s/%s.images"):format(folder, set.name)
   local pack <close> = fm.pack(out, { count = plan.count, train = plan.train,
-    shape = { set.size, set.size, 3 }, classes = #plan.classes, text = json.encode {
+    shape = { set.size, set.size, 3 }, classes = #plan.classes, text = header.encode({
       title = plan.title, standin = plan.standin, classes = plan.classes, source = shown(path),
-      source_sha256 = source_hash(path) } })
+      source_sha256 = source_hash(path) }, fm.pack_text) })
   local done, files_taken = 0
   local per_file = plan.take and plan.take.records or 1
   notice.total = plan.count
   repeat
+    stop_if_interrupted()
     files_taken = pack:take(source, plan.take or {})
     done = done + files_taken * per_file
     notice:update(done)

@@ -12,12 +12,13 @@
 --       standin = false, "stand-in" or "procedural stand-in",
 --       hash = SHA-256 of pixels and labels, path = of the packed file }
 --
--- The packed file is looked for; else an archive is imported; else the stand-in is drawn.
+-- The packed file is looked for and compared with its hash; else an archive is imported; else the
+-- stand-in is drawn.
 -- @module flowmap.data.images
 
 local fm = require "flowmap"
-local json = require "flowmap.json"
 local files = require "flowmap.files"
+local header = require "flowmap.data.images.header"
 local places = require "flowmap.data.images.places"
 
 local M = {}
@@ -26,13 +27,14 @@ local M = {}
 local LAZY = { table = true, labels = true, count = true, classes = true, class_names = true,
   test = true, title = true, standin = true, hash = true, path = true, source = true }
 
---- Look at a packed file: cheap, but the header's checksum and the size are compared.
+--- Look at a packed file: cheap, but the header's checksum and the size are compared, and its texts
+-- are known to be fit to be shown.
 -- @tparam string path
 -- @treturn table the header, with `meta` decoded
 function M.look(path)
-  local header = fm.pack_look(path)
-  header.meta = json.decode(header.text)
-  return header
+  local it = fm.pack_look(path)
+  it.meta = header.decode(path, it.text, it.classes)
+  return it
 end
 
 --- The packed files of a data set, best first: real images before the stand-in.
@@ -50,34 +52,66 @@ end
 
 local function is_standin(path) return path:find "%-standin%.images$" ~= nil end
 
--- The packed file to use, made if there is none.
+-- Set when nothing may be written, see M.imagine.
+local imagined = false
+
+--- From now on nothing is imported, drawn or written: where there are no packed images, as many
+-- blank ones stand for them. For what needs only their number and size.
+function M.imagine() imagined = true end
+
+-- The packed file to use, made if there is none; nil if it may not be made.
 local function obtain(set)
   local path = M.packed(set)[1]
   if path and not is_standin(path) then return path end
   local import = require "flowmap.data.images.import"
   local archive = import.find_archive(set)
+  if imagined then return not archive and path or nil, archive end
   if archive then return import.run(set, archive) end
   return path or require("flowmap.data.images.standin").draw(set)
 end
 
+-- Where blank images take the place of those that an import or a drawing would make.
+local function blank(set, archive)
+  local it
+  if archive then
+    it = require("flowmap.data.images.import").look(set, archive)
+  else
+    local _, classes = fm.standin(set.drawing)
+    it = { count = set.standin_count, train = set.standin_train, classes = classes }
+  end
+  local described = { count = it.count, train = it.train, classes = #it.classes, hash = "none",
+    meta = { title = "blank images for " .. set.official, classes = it.classes } }
+  return described, function(_, n)
+    return fm.pack_blank { n, set.size, set.size, 3 }, #it.classes > 0 and fm.zeros { n } or nil
+  end
+end
+
+-- The header and a function(first, n) -> images, labels.
+local function open(set)
+  local path, archive = obtain(set)
+  if not path then return blank(set, archive) end
+  local it = M.look(path)
+  local stamp = require("flowmap.data.images.verified").stamp(path, imagined)
+  rawset(set, "path", path)
+  return it, function(first, n) return fm.pack_map(path, first, n, stamp) end
+end
+
 -- Fill a set with what its packed file holds.
 local function load(set)
-  local path = obtain(set)
-  local header = M.look(path)
-  local meta, count, train = header.meta, header.count, header.train
-  rawset(set, "path", path)
+  local it, images = open(set)
+  local meta, count, train = it.meta, it.count, it.train
   rawset(set, "count", train)
-  rawset(set, "classes", header.classes > 0 and header.classes or nil)
+  rawset(set, "classes", it.classes > 0 and it.classes or nil)
   rawset(set, "class_names", meta.classes)
   rawset(set, "title", meta.title)
   rawset(set, "standin", meta.standin)
   rawset(set, "source", meta.source)
-  rawset(set, "hash", header.hash)
-  local pixels, labels = fm.pack_map(path, 0, train)
+  rawset(set, "hash", it.hash)
+  local pixels, labels = images(0, train)
   rawset(set, "table", pixels)
   rawset(set, "labels", labels)
   if train < count then
-    local test, test_labels = fm.pack_map(path, train, count - train)
+    local test, test_labels = images(train, count - train)
     rawset(set, "test", { table = test, labels = test_labels, count = count - train })
   end
   setmetatable(set, nil)

@@ -3,7 +3,8 @@
 -- @module flowmap.data.images.standin
 
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local errors = require "flowmap.errors"
+local header = require "flowmap.data.images.header"
 local Notice = require "flowmap.data.images.notice"
 local places = require "flowmap.data.images.places"
 
@@ -21,12 +22,15 @@ function M.draw(set, folder)
   local side, classes = fm.standin(set.drawing)
   local path = ("%s/%s-standin.images"):format(folder, set.name)
   local pack <close> = fm.pack(path, { count = set.standin_count, train = set.standin_train,
-    shape = { side, side, 3 }, classes = #classes, text = json.encode {
+    shape = { side, side, 3 }, classes = #classes, text = header.encode({
       title = ("%s for %s"):format(M.TITLE, set.official), standin = M.TITLE, classes = classes,
-      source = ("drawn by flowmap %s from seed %d"):format(fm.info().version, SEED) } })
+      source = ("drawn by flowmap %s from seed %d"):format(fm.info().version, SEED) },
+      fm.pack_text) })
   local notice <close> = Notice.new(("drawing the %s for %s"):format(M.TITLE, set.official),
     set.standin_count)
+  fm.watch_signals()
   for at = 0, set.standin_count - 1, STEP do
+    if fm.interrupted() then errors.raise("interrupted", "interrupted; no images were written") end
     pack:draw(set.drawing, SEED, at, math.min(STEP, set.standin_count - at))
     notice:update(math.min(at + STEP, set.standin_count))
   end
