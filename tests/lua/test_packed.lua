@@ -125,8 +125,8 @@ t.test("a title is in no path: statistics of a hostile one lie in the cache fold
   local it = metrics.new(set, { metrics = { kind }, cache = root .. "/cache/stats" })
   pcall(it.measure, it, set.images(fm.zeros { 8 }))
   t.eq(tree(root .. "/cache/stats"):gsub(("%x"):rep(12) .. "+", "#") .. "",
-    ("%s/cache/stats\n%s/cache/stats/reference-escaped----touch-x--#-kind-#-#.safetensors\n"):format(
-      root, root))
+    ("%s/cache/stats\n%s/cache/stats/reference-escaped----touch-x--#-kind-#-#.safetensors\n")
+      :format(root, root))
 end)
 
 -- ------------------------------------------------------------------ bytes
