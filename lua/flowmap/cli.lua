@@ -132,6 +132,10 @@ M.commands = {
   { "paper", "Weave experiments and results into one HTML page.",
     { "--profile", "Whose results to weave.", default = "laptop" },
   },
+  { "publish", "Put the runs of a profile, with tables and figures, into paper/results.",
+    { "profile", "smoke, laptop, long or paper." },
+    { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
+  },
   { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
     choice = true },
 }

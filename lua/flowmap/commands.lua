@@ -82,6 +82,9 @@ function M.explain(args)
     "\n")
 end
 
+--- Runs into paper/results.
+function M.publish(args) use("publish").run(args) end
+
 --- The paper's page.
 function M.paper(args) return use("weave").run(args) end
 

@@ -141,6 +141,40 @@ function M.folders(path)
   return names
 end
 
+--- All files below a folder, sorted, their names relative to it; links are not followed.
+-- @tparam string path
+-- @treturn {string,...}
+function M.below(path)
+  local names = {}
+  local function walk(inside)
+    for name in lfs.dir(path .. "/" .. inside) do
+      local mode = lfs.symlinkattributes(path .. "/" .. inside .. name, "mode")
+      if mode ~= "directory" then
+        names[#names + 1] = inside .. name
+      elseif name ~= "." and name ~= ".." then
+        walk(inside .. name .. "/")
+      end
+    end
+  end
+  walk ""
+  table.sort(names)
+  return names
+end
+
+--- Remove a folder that the caller has made, with all that is in it.
+-- @tparam string path
+function M.remove_tree(path)
+  for name in lfs.dir(path) do
+    local inner = path .. "/" .. name
+    if lfs.symlinkattributes(inner, "mode") ~= "directory" then
+      os.remove(inner)
+    elseif name ~= "." and name ~= ".." then
+      M.remove_tree(inner)
+    end
+  end
+  lfs.rmdir(path)
+end
+
 --- A word quoted for the shell.
 -- @tparam string word
 -- @treturn string

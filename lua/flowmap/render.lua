@@ -59,9 +59,31 @@ function M.published()
   return chunk()
 end
 
+--- What an experiment renders.
+-- @tparam table it an experiment
+-- @treturn {table,...} entries
+function M.entries(it) return it.render or default end
+
+--- The runs that an entry is made from.
+-- @tparam table entry
+-- @tparam Set all
+-- @treturn Set
+function M.selected(entry, all) return entry.where and all:select(entry.where) or all end
+
+--- The description of an entry's table, nil if it is a figure.
+-- @tparam table it an experiment
+-- @tparam table entry
+-- @tparam Set all
+-- @treturn table see flowmap.table
+function M.description(it, entry, all)
+  if kinds[entry.kind] ~= "table" or it.figures and it.figures[entry.kind] then return nil end
+  local spec, set = M.complete(entry, it, all)
+  return tables[entry.kind](set, spec)
+end
+
 -- An entry with its runs chosen, steps and published values filled in.
-local function complete(entry, it, all)
-  local spec, set = {}, entry.where and all:select(entry.where) or all
+function M.complete(entry, it, all)
+  local spec, set = {}, M.selected(entry, all)
   for key, value in pairs(entry) do spec[key] = value end
   spec.steps = spec.steps or set:steps()
   if entry.published then
@@ -101,7 +123,7 @@ function M.entry(it, entry, all)
     errors.usage("%s: a render entry (%s) needs a name for its files, found %s",
       it.path or it.name, entry.kind, tostring(entry.name))
   end
-  local spec, set = complete(entry, it, all)
+  local spec, set = M.complete(entry, it, all)
   if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
   if kinds[entry.kind] == "table" then
     return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
@@ -121,7 +143,7 @@ end
 function M.experiment(it, profile, base)
   local all = results.open(("%s/%s/%s"):format(base or "results", it.name, profile))
   local paths = {}
-  for _, entry in ipairs(it.render or default) do
+  for _, entry in ipairs(M.entries(it)) do
     local made = M.entry(it, entry, all)
     table.move(made, 1, #made, #paths + 1, paths)
   end

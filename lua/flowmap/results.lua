@@ -59,21 +59,27 @@ results.load_npy = npy.load
 local Run = {}
 Run.__index = Run
 
--- That the records of a folder are those of one run, unchanged since it ended.
-local function check(dir, ended)
+-- That the records of a folder are those of one run, unchanged since it ended. `copied`: of copies
+-- of the records, the ones that are there.
+local function check(dir, ended, copied)
   local inputs = record.need(dir, "inputs")
   if ended.inputs_hash and ended.inputs_hash ~= core.sha256(json.encode(inputs)) then
     fail("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
   end
-  record.verify(dir, ended.files)
+  local sums = {}
+  for name, sum in pairs(ended.files) do
+    if not copied or files.exists(dir .. "/" .. name) then sums[name] = sum end
+  end
+  record.verify(dir, sums)
 end
 
 --- Read a finished run's folder; every file of it is compared with its checksum.
 -- @tparam string dir
+-- @tparam[opt] boolean copied of copies of its records, the files that are there
 -- @treturn Run {dir=, config=, manifest=, eval=}
-function results.run(dir)
+function results.run(dir, copied)
   local manifest = record.need(dir, "manifest")
-  check(dir, manifest)
+  check(dir, manifest, copied)
   return setmetatable({ dir = dir, config = record.need(dir, "config"), manifest = manifest,
     eval = record.need(dir, "eval") }, Run)
 end
@@ -89,6 +95,13 @@ function Run:field(file, path)
       errors.near(path, tree.keys(self[file])))
   end
   return value
+end
+
+--- The run's id: of what it was made from and what it gave, see flowmap.record.
+-- @treturn string
+function Run:id()
+  if self.manifest then return self:field("manifest", "id") end
+  return record.id(core.sha256(json.encode(record.need(self.dir, "inputs"))), self.diverged.files)
 end
 
 --- The method's name as we print it: upper case.
@@ -130,10 +143,29 @@ local function new_set(root, runs, unfinished, diverged)
 end
 
 -- A run that ended where its numbers stopped being finite: settings, trace and that step.
-local function diverged_run(dir)
+local function diverged_run(dir, copied)
   local diverged = record.need(dir, "diverged")
-  check(dir, diverged)
+  check(dir, diverged, copied)
   return setmetatable({ dir = dir, config = record.need(dir, "config"), diverged = diverged }, Run)
+end
+
+local function open(root, names, copied)
+  local runs, unfinished, diverged = {}, {}, {}
+  for _, name in ipairs(names) do
+    local dir = root .. "/" .. name
+    if files.exists(dir .. "/manifest.json") then
+      runs[#runs + 1] = results.run(dir, copied)
+    else
+      unfinished[#unfinished + 1] = name
+      if files.exists(dir .. "/diverged.json") then
+        diverged[#diverged + 1] = diverged_run(dir, copied)
+      end
+    end
+  end
+  if #runs == 0 then
+    fail("there is no finished run at %s (one with manifest.json)", root)
+  end
+  return new_set(root, runs, unfinished, diverged)
 end
 
 --- All runs below a folder, sorted by name. Runs without manifest.json (interrupted
@@ -146,28 +178,19 @@ function results.open(root)
     fail("there are no results at %s: run the experiment first", root)
   end
   local names = {}
-  for name in lfs.dir(root) do
-    if not name:find "^%." and files.exists(root .. "/" .. name .. "/config.json")
-      and folder.is_run(root .. "/" .. name) then
+  for _, name in ipairs(files.folders(root)) do
+    if files.exists(root .. "/" .. name .. "/config.json") and folder.is_run(root .. "/" .. name)
+    then
       names[#names + 1] = name
     end
   end
-  table.sort(names)
-  local runs, unfinished, diverged = {}, {}, {}
-  for _, name in ipairs(names) do
-    local dir = root .. "/" .. name
-    if files.exists(dir .. "/manifest.json") then
-      runs[#runs + 1] = results.run(dir)
-    else
-      unfinished[#unfinished + 1] = name
-      if files.exists(dir .. "/diverged.json") then diverged[#diverged + 1] = diverged_run(dir) end
-    end
-  end
-  if #runs == 0 then
-    fail("there is no finished run at %s (one with manifest.json)", root)
-  end
-  return new_set(root, runs, unfinished, diverged)
+  return open(root, names)
 end
+
+--- The copies of runs' records in a published set, see flowmap.publish: no samples, no weights.
+-- @tparam string root
+-- @treturn Set
+function results.copies(root) return open(root, files.folders(root), true) end
 
 -- "1" selects 1: selectors typed in prose are text.
 local function same(a, b)
@@ -351,6 +374,43 @@ function Set:title_field()
   return "dataset.title"
 end
 
+-- What a run says if it went on elsewhere than it started.
+local function moved(run)
+  local history, parts = run:field("manifest", "history"), {}
+  for k = 2, #history do
+    for _, key in ipairs { "isa", "blas", "version", "fingerprint" } do
+      local was, is = tostring(history[k - 1][key]), tostring(history[k][key])
+      if was ~= is then
+        parts[#parts + 1] = ("%s %s instead of %s from step %d on"):format(key, is, was,
+          history[k].step)
+      end
+    end
+  end
+  if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
+end
+
+local FEW = 8
+
+--- The ids of the set's runs, with those that diverged, sorted.
+-- @treturn {string,...}
+function Set:ids()
+  local ids = {}
+  for _, runs in ipairs { self.runs, self.diverged } do
+    for _, run in ipairs(runs) do ids[#ids + 1] = run:id() end
+  end
+  table.sort(ids)
+  return ids
+end
+
+--- By which runs a table or figure was made, in words: their ids, or of many the hash of those.
+-- @treturn string
+function Set:signature()
+  local ids = self:ids()
+  if #ids <= FEW then return "run ids " .. table.concat(ids, ", ") end
+  local hash = core.sha256(table.concat(ids, "\n"))
+  return ("%d run ids with the hash %s"):format(#ids, hash:sub(1, 12))
+end
+
 --- Where the set's numbers come from, in one sentence; every part is required.
 -- @treturn string
 function Set:provenance()
@@ -368,7 +428,9 @@ function Set:provenance()
     "instruction set " .. listed(self, "isa"),
     "revision " .. listed(self, "revision"),
     ("%d run%s, %.0f minutes in all"):format(#self.runs, #self.runs == 1 and "" or "s", wall / 60),
+    self:signature(),
   }
+  for _, run in ipairs(self.runs) do parts[#parts + 1] = moved(run) end
   return table.concat(parts, "; ")
 end
 

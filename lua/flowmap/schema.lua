@@ -36,6 +36,7 @@ end
 
 local at_least_0 = within(0, math.huge)
 local hash = like("^" .. ("%x"):rep(64) .. "$", "a SHA-256 in hex")
+local id = like("^" .. ("%x"):rep(12) .. "$", "12 hex digits")
 local time = like("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", "a time such as 2025-01-31T12:00:00Z")
 
 local function one_of(...)
@@ -141,9 +142,15 @@ M.kinds = {
     started = time, finished = time, peak_bytes = whole(0), ["fingerprint?"] = text,
     dataset = object { name = text, title = text, size = whole(0), hash = text,
       ["count?"] = whole(1) },
-    id = like("^" .. ("%x"):rep(12) .. "$", "12 hex digits"), files = map(hash),
+    id = id, files = map(hash),
     history = list(object(segment), 1) },
   diverged = object { step = whole(1), message = text, files = map(hash) },
+  -- a published set: where its files come from
+  set = object { profile = text, experiment = text, published = time, renderer = text,
+    revision = text, version = text, isa = text, blas = text, ["fingerprint?"] = text,
+    runs = list(object { name = text, id = id, method = text, seed = whole(0),
+      ["diverged?"] = whole(1) }, 1),
+    files = map(object { sha256 = hash, runs = list(id, 1) }) },
   -- lines
   metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number, diag = number,
     ["off?"] = number, grad_norm = number }, number),

@@ -1,0 +1,233 @@
+-- Published sets: those that are committed agree with themselves, and none that mixes, is outdated,
+-- unfinished or damaged can be published.
+
+local t = require "harness"
+local core = require "flowmap.core"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local lfs = require "lfs"
+local publish = require "flowmap.publish"
+local record = require "flowmap.record"
+
+local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+local work = (os.getenv "TMPDIR" or "/tmp") .. "/flowmap-published-" .. core.pid()
+files.mkdir(work)
+
+local function put(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+
+local function sums(dir)
+  local out = {}
+  for _, name in ipairs(files.below(dir)) do out[name] = core.sha256_file(dir .. "/" .. name) end
+  return out
+end
+
+-- ------------------------------------------------------------------ what is committed
+
+-- Files from before sets were published by a command: SHA-256 and name, as sha256sum writes them.
+local function legacy()
+  local known = {}
+  for line in (files.read "paper/results/legacy.sha256" or ""):gmatch "[^\n]+" do
+    local sum, name = line:match "^(%x+)  (.+)$"
+    known[name] = sum
+  end
+  return known
+end
+
+t.test("every committed table, figure and manifest agrees with its set", function()
+  local known = legacy()
+  for _, name in ipairs(files.below "paper/results") do
+    local profile, it = name:match "^([^/]+)/([^/]+)/"
+    if it then
+      t.eq(files.exists(("paper/results/%s/%s/set.json"):format(profile, it)), true, name)
+    elseif name ~= "legacy.sha256" then
+      t.eq(core.sha256_file("paper/results/" .. name), known[name], name)
+      known[name] = nil
+    end
+  end
+  t.eq(known, {}, "listed in legacy.sha256, but not there")
+  for _, profile in ipairs(files.folders "paper/results") do
+    for _, name in ipairs(files.folders("paper/results/" .. profile)) do
+      local it = experiment.load(("experiments/%s.lua"):format(name))
+      t.eq(publish.check(("paper/results/%s/%s"):format(profile, name), it), {})
+    end
+  end
+end)
+
+t.test("what README shows of paper/results is there", function()
+  local count = 0
+  for path in files.read "README.md":gmatch "paper/results/[%w_./-]*%w" do
+    t.eq(files.exists(path), true, path)
+    count = count + 1
+  end
+  t.eq(count > 0, true)
+end)
+
+-- ------------------------------------------------------------------ a small set
+
+local MINI = [[
+  return { name = "mini", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = 6,
+    width = 8, depth = 1, batch = 32, log_every = 2, eval_samples = 500, bins = 8,
+    nfe = { 1, 2 } } },
+    render = { { kind = "compare", name = "kl", metric = "kl", title = "KL" },
+      { kind = "compare", name = "lsd", metric = "kl", title = "K", where = { method = "lsd" } },
+      { kind = "traces", name = "traces" } } }
+]]
+put(work .. "/mini.lua", MINI)
+
+local function flowmap(arguments, before)
+  local log = work .. "/log"
+  local _, _, code = os.execute(("cd %s && %s %s %s >%s 2>&1"):format(work, before or "", program,
+    arguments, log))
+  return code, files.read(log)
+end
+
+local root, final = work .. "/results/mini/smoke", work .. "/paper/results/smoke/mini"
+for _, method in ipairs { "lsd", "psd-m" } do
+  local code, out = flowmap("run mini.lua --profile smoke --method " .. method)
+  t.eq(code, 0, out)
+end
+
+-- Give a run another revision, as if it had been made there.
+local function stamp(name, field, value)
+  local dir = root .. "/" .. name
+  local manifest, path = record.read(dir, "manifest"), dir .. "/history.jsonl"
+  manifest[field], manifest.history[1][field] = value, value
+  put(path, (files.read(path):gsub(('"%s": "[^"]*"'):format(field), ('"%s": "%s"'):format(field,
+    value))))
+  manifest.files["history.jsonl"] = core.sha256_file(path)
+  record.write(dir, "manifest", manifest)
+end
+
+local function refused(expected, pattern, before)
+  local was = files.exists(final) and sums(final)
+  local code, out = flowmap("publish smoke mini.lua", before)
+  t.eq(code, expected, out)
+  t.eq(out:find(pattern) ~= nil, true, out)
+  t.eq(out:find "traceback", nil, out)
+  if was then t.eq(sums(final), was) end
+  if not was then t.eq(files.exists(final), false) end
+  for _, name in ipairs(was and files.below(work .. "/paper/results") or {}) do
+    t.eq(name:find "^smoke/mini/" ~= nil, true, "left behind: " .. name)
+  end
+end
+
+t.test("dirty revisions, mixed and incomplete sets are refused", function()
+  stamp("lsd-seed1", "revision", "abc123-dirty")
+  stamp("psd-m-seed1", "revision", "abc123")
+  refused(1, "revision abc123%-dirty: commit first; mixed: revision is abc123%-dirty in lsd%-seed1")
+  stamp("lsd-seed1", "revision", "unknown")
+  refused(1, "revision unknown")
+  stamp("lsd-seed1", "revision", "abc123")
+  stamp("lsd-seed1", "isa", "mips")
+  refused(1, "mixed: isa is mips in lsd%-seed1 but %w+ in psd%-m%-seed1")
+  stamp("lsd-seed1", "isa", core.info().isa)
+  os.rename(root .. "/psd-m-seed1", work .. "/psd")
+  refused(1, "psd%-m%-seed1 is not current: there is no result yet")
+  os.rename(work .. "/psd", root .. "/psd-m-seed1")
+end)
+
+local it = experiment.load(work .. "/mini.lua")
+local function check() return publish.check(final, it) end
+
+t.test("a clean set is written whole, and agrees with itself", function()
+  local code, out = flowmap "publish smoke mini.lua"
+  t.eq(code, 0, out)
+  t.eq(check(), {})
+  local found = sums(final)
+  for _, name in ipairs { "set.json", "values.csv", "kl.csv", "kl.md", "lsd.csv", "traces.png",
+    "traces.svg", "runs/lsd-seed1/metrics.jsonl", "runs/psd-m-seed1/config.json" } do
+    t.eq(found[name] ~= nil, true, name)
+  end
+  t.eq(found["runs/lsd-seed1/checkpoint.safetensors"], nil)
+  local index, ids = record.read(final, "set"), {}
+  for _, run in ipairs(index.runs) do ids[run.method] = run.id end
+  t.eq(index.files["lsd.csv"].runs, { ids.LSD })
+  t.eq(#index.files["traces.png"].runs, 2)
+  for _, name in ipairs { "kl.csv", "kl.md", "traces.svg" } do
+    t.eq(files.read(final .. "/" .. name):find(ids.LSD, 1, true) ~= nil, true, name)
+  end
+  code, out = flowmap "publish smoke mini.lua" -- again, in place of the first
+  t.eq(code, 0, out)
+  t.eq(check(), {})
+end)
+
+t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set stays", function()
+  local one = root .. "/lsd-seed1/"
+  local whole = files.read(one .. "eval.json")
+  put(one .. "eval.json", (whole:gsub("0", "1", 1)))
+  refused(3, "eval.json")
+  put(one .. "eval.json", whole)
+  os.rename(one .. "manifest.json", work .. "/manifest.json")
+  refused(1, "lsd%-seed1 is not current: it was interrupted")
+  os.rename(work .. "/manifest.json", one .. "manifest.json")
+  put(work .. "/mini.lua", (MINI:gsub("width = 8", "width = 9")))
+  refused(1, "is not current: width changed from 8 to 9")
+  put(work .. "/mini.lua", MINI)
+  os.execute(("cp -a %s/lsd-seed1 %s/lsd-copy"):format(root, root))
+  refused(1, "lsd%-copy is none of the experiment's runs")
+  os.execute(("rm -rf %s/lsd-copy"):format(root))
+  refused(3, "gnuplot", "PATH=/nonexistent")
+  os.rename(final .. "/set.json", work .. "/set.json")
+  refused(2, "holds no published set")
+  os.rename(work .. "/set.json", final .. "/set.json")
+  t.eq(check(), {})
+end)
+
+t.test("whatever is edited in a set is found, its checksums brought in line or not", function()
+  local function found(pattern)
+    local problems = table.concat(check(), "; ")
+    t.eq(problems:find(pattern) ~= nil, true, pattern .. ": " .. problems)
+  end
+  local function edited(name, change, pattern, resum)
+    local path, index = final .. "/" .. name, files.read(final .. "/set.json")
+    local text = files.read(path)
+    local other = change(text)
+    t.eq(other ~= text, true, name)
+    put(path, other)
+    if resum then
+      local set = record.read(final, "set")
+      set.files[name].sha256 = core.sha256_file(path)
+      record.write(final, "set", set)
+    end
+    found(pattern)
+    put(path, text)
+    put(final .. "/set.json", index)
+  end
+  local function digit(text)
+    return (text:gsub("(,N = 1,)(%d)", function(a, d) return a .. (d + 1) % 10 end, 1))
+  end
+  for name in pairs(sums(final)) do
+    edited(name, function(text) return text .. " " end, name == "set.json" and "damaged"
+      or name:gsub("%p", "%%%0") .. " was changed")
+  end
+  edited("kl.csv", digit, "kl.csv does not hold the values of runs/", true)
+  edited("values.csv", function(text) return (text:gsub("(%d)\n$", "%11\n")) end,
+    "values.csv does not hold", true)
+  edited("traces.svg", function(text) return (text:gsub("run ids %w", "run ids x")) end,
+    "traces.svg does not name the runs", true)
+  edited("runs/lsd-seed1/eval.json", function(text)
+    local it_ = record.unseal(text, "x")
+    it_.rows[1].kl = it_.rows[1].kl / 2
+    return record.seal(it_)
+  end, "eval.json is damaged", true)
+  edited("runs/lsd-seed1/manifest.json", function(text)
+    local it_ = record.unseal(text, "x")
+    it_.id = ("0"):rep(12)
+    return record.seal(it_)
+  end, "is not a run of set.json", true)
+  put(final .. "/extra.csv", "")
+  found "extra.csv is not in set.json"
+  os.remove(final .. "/extra.csv")
+  os.rename(final .. "/kl.md", work .. "/kl.md")
+  found "kl.md is missing"
+  os.rename(work .. "/kl.md", final .. "/kl.md")
+  t.eq(check(), {})
+  t.eq(json.decode(files.read(final .. "/set.json")).profile, "smoke")
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
