@@ -1,6 +1,9 @@
 /* bind_check.c - the checks of every operation's rules, in Lua: fm.gradcheck([name]). */
+#include <string.h>
+
 #include "bind.h"
 #include "check.h"
+#include "io.h"
 
 static void add_row(void *arg, const fm_check *c) {
   lua_State *L = arg;
@@ -30,7 +33,26 @@ static int gradcheck(lua_State *L) {
   return 1;
 }
 
+/* The hash so far and that of a result, hashed. */
+static void mix(void *arg, const fm_tensor *result) {
+  char both[129], *hex = arg;
+  memcpy(both, hex, 64);
+  fm_sha256(result->data, result->bytes, both + 64);
+  fm_sha256(both, 128, hex);
+}
+
+static int probe(lua_State *L) { /* probe() -> SHA-256 of what all operations give */
+  char hex[65];
+  fm_sha256("", 0, hex);
+  for (int k = 0; k < fm_op_count(); k++)
+    if (fm_probe_op(bind_ctx(L), fm_op_at(k), mix, hex) != FM_OK) bind_raise(L);
+  lua_pushstring(L, hex);
+  return 1;
+}
+
 void bind_open_check(lua_State *L) {
+  lua_pushcfunction(L, probe);
+  lua_setfield(L, -2, "probe");
   lua_pushcfunction(L, gradcheck);
   lua_setfield(L, -2, "gradcheck");
 }

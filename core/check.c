@@ -12,6 +12,7 @@
 
 typedef struct trial {
   fm_ctx *ctx;
+  fm_dtype dtype;
   const fm_op *op;
   const fm_sample *s;
   fm_check_fn each;
@@ -78,9 +79,9 @@ static fm_tensor *operand(fm_ctx *ctx, const fm_sample *s, int k, fm_dtype dtype
 }
 
 /* A direction to move operand k along: none for whole numbers. */
-static fm_tensor *direction(fm_ctx *ctx, const fm_sample *s, int k, uint32_t stream) {
-  double size = is_whole(s, k) ? 0 : 1;
-  return random_like(ctx, FM_F64, &s->in[k], -size, size, stream);
+static fm_tensor *direction(const trial *t, int k, uint32_t stream) {
+  double size = is_whole(t->s, k) ? 0 : 1;
+  return random_like(t->ctx, t->dtype, &t->s->in[k], -size, size, stream);
 }
 
 /* Which derivative of the operation a small program computes. */
@@ -98,11 +99,11 @@ static fm_err build(trial *t, fm_prog *p, deriv d, const fm_sig *result, int *no
   fm_val x[MAX_IN], dx[MAX_IN], ddx[MAX_IN], g[MAX_IN];
   int n = t->s->nin;
   for (int k = 0; k < n; k++) {
-    fm_sig sig = sig_of(t->s, k, FM_F64);
+    fm_sig sig = sig_of(t->s, k, t->dtype);
     x[k] = fm_input(p, FM_SHARED, &sig);
   }
-  for (int k = 0; k < n; k++) dx[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
-  for (int k = 0; k < n; k++) ddx[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
+  for (int k = 0; k < n; k++) dx[k] = fm_input(p, FM_SHARED, &(fm_sig){t->dtype, t->s->in[k]});
+  for (int k = 0; k < n; k++) ddx[k] = fm_input(p, FM_SHARED, &(fm_sig){t->dtype, t->s->in[k]});
   fm_val u = fm_input(p, FM_SHARED, result), y = make(t, p, x), dy = y, ddy;
   *nout = 1;
   if (d == JVP || d == JVP_JVP || d == VJP_JVP) fm_jvp(p, n, x, dx, 1, &y, &dy);
@@ -114,7 +115,7 @@ static fm_err build(trial *t, fm_prog *p, deriv d, const fm_sig *result, int *no
     if (dy != FM_NONE) fm_vjp(p, 1, &dy, &u, n, x, g);
     for (int k = 0; k < n; k++) {
       bool absent = dy == FM_NONE || g[k] == FM_NONE;
-      fm_output(p, absent ? fm_full(p, (fm_sig){FM_F64, t->s->in[k]}, 0) : g[k], FM_SUM);
+      fm_output(p, absent ? fm_full(p, (fm_sig){t->dtype, t->s->in[k]}, 0) : g[k], FM_SUM);
     }
     *nout = n;
   } else {
@@ -230,36 +231,85 @@ static fm_err check_rules(trial *t) {
   return err;
 }
 
-static fm_err check_sample(trial *t) {
-  fm_err err = FM_OK;
-  for (int k = 0; k < t->s->nin && err == FM_OK; k++) {
-    t->x[k] = operand(t->ctx, t->s, k, FM_F64);
-    t->dx[k] = direction(t->ctx, t->s, k, 10 + (uint32_t)k);
-    t->ddx[k] = direction(t->ctx, t->s, k, 20 + (uint32_t)k);
-    if (!t->x[k] || !t->dx[k] || !t->ddx[k]) err = FM_ENOMEM;
+static fm_err draw_operands(trial *t) {
+  for (int k = 0; k < t->s->nin; k++) {
+    t->x[k] = operand(t->ctx, t->s, k, t->dtype);
+    t->dx[k] = direction(t, k, 10 + (uint32_t)k);
+    t->ddx[k] = direction(t, k, 20 + (uint32_t)k);
+    if (!t->x[k] || !t->dx[k] || !t->ddx[k]) return FM_ENOMEM;
   }
-  if (err == FM_OK) err = check_values(t, FM_F32);
-  if (err == FM_OK) err = check_values(t, FM_F64);
-  if (err == FM_OK && !(t->op->flags & (FM_LEAF | FM_LOWERED))) err = check_rules(t);
+  return FM_OK;
+}
+
+static void drop_operands(trial *t) {
   for (int k = 0; k < t->s->nin; k++) {
     fm_tensor_drop(t->x[k]);
     fm_tensor_drop(t->dx[k]);
     fm_tensor_drop(t->ddx[k]);
   }
+}
+
+static bool has_rules(const fm_op *op) { return !(op->flags & (FM_LEAF | FM_LOWERED)); }
+
+static fm_err check_sample(trial *t) {
+  fm_err err = draw_operands(t);
+  if (err == FM_OK) err = check_values(t, FM_F32);
+  if (err == FM_OK) err = check_values(t, FM_F64);
+  if (err == FM_OK && has_rules(t->op)) err = check_rules(t);
+  drop_operands(t);
   return err;
 }
 
 fm_err fm_check_op(fm_ctx *ctx, const fm_op *op, fm_check_fn each, void *arg) {
   int tried = 0;
   for (int k = 0; k < FM_MAX_SAMPLES; k++) {
-    trial t = {.ctx = ctx, .op = op, .s = &op->samples[k], .each = each, .arg = arg};
+    trial t = {ctx, FM_F64, op, &op->samples[k], each, arg, {0}, {0}, {0}};
     if (t.s->nin == 0 && t.s->hi == 0) break;
-    if (op == &fm_op_input || op == &fm_op_constant) t.s = &op->samples[k];
     fm_err err = check_sample(&t);
     if (err != FM_OK) return err;
     tried++;
   }
   fm_check c = {op->name, "has samples", tried ? 0 : 1, 0, tried > 0};
   each(arg, &c);
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ a probe of the numerics */
+
+/* The value of a sample, and of its rules J dx and J'u. */
+static fm_err probe_sample(trial *t, fm_probe_fn each, void *arg) {
+  fm_err err = draw_operands(t);
+  fm_tensor *y = err == FM_OK ? fm_apply(t->ctx, t->op, t->s->nin, t->x, &t->s->attr) : NULL;
+  if (err == FM_OK && y == NULL) err = fm_error_code(t->ctx);
+  if (y) each(arg, y);
+  fm_tensor *g[MAX_IN] = {0}, *u = NULL, *jv = NULL;
+  if (err == FM_OK && has_rules(t->op)) {
+    u = random_like(t->ctx, y->dtype, &y->shape, -1, 1, 99);
+    jv = fm_tensor_new(t->ctx, y->dtype, &y->shape);
+    for (int k = 0; k < t->s->nin; k++) g[k] = fm_tensor_new(t->ctx, t->dtype, &t->s->in[k]);
+    err = u && jv ? FM_OK : FM_ENOMEM;
+    for (int k = 0; k < t->s->nin; k++) err = g[k] ? err : FM_ENOMEM;
+    if (err == FM_OK) err = run(t, JVP, t->x, u, &jv);
+    if (err == FM_OK) err = run(t, VJP, t->x, u, g);
+    if (err == FM_OK) each(arg, jv);
+    for (int k = 0; k < t->s->nin && err == FM_OK; k++) each(arg, g[k]);
+  }
+  for (int k = 0; k < t->s->nin; k++) fm_tensor_drop(g[k]);
+  fm_tensor_drop(jv);
+  fm_tensor_drop(u);
+  fm_tensor_drop(y);
+  drop_operands(t);
+  return err;
+}
+
+fm_err fm_probe_op(fm_ctx *ctx, const fm_op *op, fm_probe_fn each, void *arg) {
+  static const fm_dtype dtypes[] = {FM_F32, FM_F64};
+  for (int k = 0; k < FM_MAX_SAMPLES; k++)
+    for (int d = 0; d < 2; d++) {
+      trial t = {ctx, dtypes[d], op, &op->samples[k], NULL, NULL, {0}, {0}, {0}};
+      if (t.s->nin == 0 && t.s->hi == 0) return FM_OK;
+      fm_err err = probe_sample(&t, each, arg);
+      if (err != FM_OK) return err;
+    }
   return FM_OK;
 }

@@ -19,4 +19,12 @@ typedef void (*fm_check_fn)(void *arg, const fm_check *c);
 /* Calls `each` per check and sample. An operation without samples fails the check "samples". */
 fm_err fm_check_op(fm_ctx *ctx, const fm_op *op, fm_check_fn each, void *arg);
 
+typedef void (*fm_probe_fn)(void *arg, const fm_tensor *result);
+
+/*
+** Calls `each` with what an operation gives for its samples in float32 and float64, by the
+** instruction set in use: the value, its jvp and its vjp. Their bits tell numerics apart.
+*/
+fm_err fm_probe_op(fm_ctx *ctx, const fm_op *op, fm_probe_fn each, void *arg);
+
 #endif

@@ -249,15 +249,6 @@ static inline V vnarrow(const VD w[VDS]) {
 #endif
 #endif
 
-/* Sums of many vectors: chains of FM_CHAIN additions, which are added up in double. */
-#define FM_CHAIN 64
-static inline void vdeepen(VD total[VDS], V *sum) {
-  VD w[VDS];
-  vwiden(*sum, w);
-  for (int k = 0; k < VDS; k++) total[k] += w[k];
-  *sum = vset(0);
-}
-
 #include "simd_math.h"
 
 /*

@@ -31,23 +31,14 @@ static inline void measure(group *g, int terms) {
   for (int64_t r = 0; r < VN; r++) xx[r] = xd[r] = xe[r] = de[r] = zero;
   for (int64_t r = 0; r < g->count; r++) {
     V s[4] = {zero, zero, zero, zero};
-    VD total[4][VDS];
-    for (int k = 0; k < 4 * VDS; k++) total[k / VDS][k % VDS] = vdset(0);
-    for (int64_t from = 0, to; from < g->n; from = to) {
-      to = g->n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : g->n;
-      for (int64_t i = from; i < to; i += VN) {
-        const int64_t at = r * g->n + i, left = g->n - i;
-        V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
-        V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
-        s[0] = vfma(x, x, s[0]);
-        if (terms > 1) s[1] = vfma(x, d, s[1]);
-        if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
-      }
-      if (g->n > FM_CHAIN * VN)
-        for (int k = 0; k < (terms > 2 ? 4 : terms); k++) vdeepen(total[k], &s[k]);
+    for (int64_t i = 0; i < g->n; i += VN) {
+      const int64_t at = r * g->n + i, left = g->n - i;
+      V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
+      V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
+      s[0] = vfma(x, x, s[0]);
+      if (terms > 1) s[1] = vfma(x, d, s[1]);
+      if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
     }
-    if (g->n > FM_CHAIN * VN)
-      for (int k = 0; k < (terms > 2 ? 4 : terms); k++) s[k] = vnarrow(total[k]);
     xx[r] = s[0], xd[r] = s[1], xe[r] = s[2], de[r] = s[3];
   }
   V r = vsqrt(vsums(xx) * g->over_n);

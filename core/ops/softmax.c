@@ -15,37 +15,6 @@ static V top_of(const T *x, int64_t n) {
   return vmax0(vmax0(vload(x), top), vload(x + n - VN)); /* the end, which may be met twice */
 }
 
-/* y = e^(x - top); a vector whose lanes add up to the sum of the row. */
-static V exp_row(T *y, const T *x, int64_t n, T top) {
-  V sum = vset(0);
-  VD total[VDS];
-  for (int k = 0; k < VDS; k++) total[k] = vdset(0);
-  for (int64_t from = 0, to; from < n; from = to) {
-    to = n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : n;
-    for (int64_t i = from; i < to; i += VN) {
-      V z = vexp(vtake(x + i, n - i) - vset(top));
-      vgive(y + i, z, n - i);
-      sum = sum + (n - i >= VN ? z : vtake(y + i, n - i)); /* without the lanes beyond */
-    }
-    if (n > FM_CHAIN * VN) vdeepen(total, &sum);
-  }
-  return n > FM_CHAIN * VN ? vnarrow(total) : sum;
-}
-
-/* A vector whose lanes add up to <p, d>. */
-static V dot_row(const T *p, const T *d, int64_t n) {
-  V sum = vset(0);
-  VD total[VDS];
-  for (int k = 0; k < VDS; k++) total[k] = vdset(0);
-  for (int64_t from = 0, to; from < n; from = to) {
-    to = n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : n;
-    for (int64_t i = from; i < to; i += VN)
-      sum = vfma(vtake(p + i, n - i), vtake(d + i, n - i), sum);
-    if (n > FM_CHAIN * VN) vdeepen(total, &sum);
-  }
-  return n > FM_CHAIN * VN ? vnarrow(total) : sum;
-}
-
 /* VN rows at a time: the reductions over their lanes share their steps. */
 static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
   V part[VN];
@@ -54,7 +23,15 @@ static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
   for (int64_t r = 0; r < rows; r++) part[r] = top_of(x + r * n, n);
   vstore(top, vtops(part));
   for (int64_t r = 0; r < VN; r++) part[r] = vset(0);
-  for (int64_t r = 0; r < rows; r++) part[r] = exp_row(y + r * n, x + r * n, n, top[r]);
+  for (int64_t r = 0; r < rows; r++) {
+    V sum = vset(0);
+    for (int64_t i = 0; i < n; i += VN) {
+      V z = vexp(vtake(x + r * n + i, n - i) - vset(top[r]));
+      vgive(y + r * n + i, z, n - i);
+      sum = sum + (n - i >= VN ? z : vtake(y + r * n + i, n - i)); /* without the lanes beyond */
+    }
+    part[r] = sum;
+  }
   vstore(scale, vset(1) / vsums(part));
   for (int64_t r = 0; r < rows; r++)
     for (int64_t i = 0; i < n; i += VN)
@@ -74,7 +51,9 @@ FM_EXEC(softmax_d) {
   const T *p = e->x[0], *d = e->x[1];
   T *y = e->y;
   for (int64_t r = 0; r < rows; r++, p += n, d += n, y += n) {
-    const V mean = vset(vsum(dot_row(p, d, n)));
+    V sum = vset(0);
+    for (int64_t i = 0; i < n; i += VN) sum = vfma(vtake(p + i, n - i), vtake(d + i, n - i), sum);
+    const V mean = vset(vsum(sum));
     for (int64_t i = 0; i < n; i += VN)
       vgive(y + i, vtake(p + i, n - i) * (vtake(d + i, n - i) - mean), n - i);
   }
