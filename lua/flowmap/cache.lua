@@ -1,73 +1,58 @@
 --- What a finished run depends on, and whether it is still current.
 --
--- Inputs are the settings and the meaning of the Lua sources that make the numbers (comments and
--- layout do not count). Tables, figures and prose are not among them: a changed colour never
--- retrains, a changed constant always does.
+-- The inputs of a run are its settings, compared exactly, the numerics (see flowmap.fingerprint),
+-- and every file that was loaded for it, recorded by flowmap.source: modules of the suite and of
+-- others, the experiment, what these read. Of code the meaning counts, not comments and layout.
+-- Whoever decides about a run compares with what the last one recorded, file by file as it is now;
+-- nothing has to be guessed beforehand, and there is no list to keep.
 -- @module flowmap.cache
 
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local errors = require "flowmap.errors"
-local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
+local fingerprint = require "flowmap.fingerprint"
 local folder = require "flowmap.folder"
 local json = require "flowmap.json"
-local losses = require "flowmap.losses"
 local record = require "flowmap.record"
 local settings = require "flowmap.settings"
+local source = require "flowmap.source"
 local tree = require "flowmap.tree"
 
 local M = {}
 
--- The modules of every run, besides its loss, net and data set.
-local MODULES = { "autodiff", "evaluate", "interpolants", "losses.diagonal", "losses.init", "map",
-  "nets.init", "nn", "optimiser", "program", "renew", "sampler", "schedule", "step", "tensor",
-  "times", "trainer" }
-
--- What each judge measures with.
-local MEASURES = {
-  plane = { "metrics" },
-  images = { "image_metrics", "frechet", "sliced", "features.init", "features.cnn" },
-}
-
 -- When to save and to print does not change a result.
 local IGNORED = { save_every = true }
 
-local function add_module(inputs, module)
-  inputs["source " .. module] = files.module_meaning(module)
+-- Modules that make no numbers: they find and keep files, check and resolve settings (which are
+-- compared themselves), word errors and draw bars.
+local NO_NUMBERS = {}
+for _, name in ipairs { "cache", "errors", "experiment", "files", "fingerprint", "folder",
+  "meaning", "parts", "pin", "progress", "record", "registry", "schema", "settings", "source",
+  "status", "data.images.notice" } do
+  NO_NUMBERS[source.path_of("flowmap." .. name) or name] = true
 end
 
--- The data set: its source, the images themselves, and by what samples are judged.
-local function add_data(inputs, it, cfg)
-  local set = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution)
-  local own = it.data and it.data[cfg.data]
-  if not own then add_module(inputs, "flowmap.data." .. cfg.data) end
-  inputs.images = set.hash
-  local judge = evaluate.judge(set)
-  add_module(inputs, "flowmap.judges." .. judge)
-  for _, name in ipairs(MEASURES[judge]) do add_module(inputs, "flowmap." .. name) end
-end
+-- ------------------------------------------------------------------ what is known beforehand
 
---- The inputs of a run, name -> text.
+local KEYS = { module = true, file = true, suite = true, variable = true, experiment = true }
+
+-- Whether an input is a file (or a variable of the environment): looked up anew at each decision.
+local function is_looked_up(key) return KEYS[key:match "^%w+"] end
+
+--- The inputs of a run that are known before it, name -> text. Those that it loads are added by
+-- `record`.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings
 -- @treturn table
 function M.inputs(it, cfg)
-  local inputs = { version = fm.info().version }
+  local inputs = { fingerprint = fingerprint.text(cfg) }
   for key, value in pairs(cfg) do
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
-  for _, name in ipairs(MODULES) do add_module(inputs, "flowmap." .. name) end
   if cfg.teacher ~= "" then inputs.teacher = fm.sha256(files.read(cfg.teacher) or "") end
-  local loss = losses.find(cfg.method, it.losses)
-  if loss.file then add_module(inputs, loss.file) end
-  if not (it.nets and it.nets[cfg.net]) then add_module(inputs, "flowmap.nets." .. cfg.net) end
-  add_data(inputs, it, cfg)
-  -- An experiment with functions of its own is itself a source.
-  if it.losses or it.nets or it.data or it.times or it.interpolants or it.metrics then
-    inputs["source experiment"] = files.meaning(it.path)
-  end
-  return inputs
+  inputs.images = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution).hash
+  return setmetatable(inputs, { experiment = it, cfg = cfg })
 end
 
 --- One name for a set of inputs.
@@ -75,6 +60,112 @@ end
 -- @treturn string SHA-256 in hex
 function M.hash(inputs)
   return fm.sha256(json.encode(inputs))
+end
+
+-- ------------------------------------------------------------------ what a run loads
+
+-- The files of the functions that an experiment holds, whoever loaded them.
+local function add_functions(value, roots, seen)
+  if type(value) == "function" then
+    local of = debug.getinfo(value, "S").source
+    if of:sub(1, 1) == "@" then roots[#roots + 1] = source.absolute(of:sub(2)) end
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for key, x in next, value do
+      if key ~= "render" and key ~= "figures" then add_functions(x, roots, seen) end
+    end
+  end
+end
+
+local function roots_of(it, cfg)
+  local roots = { source.path_of "flowmap.trainer", source.path_of "flowmap.evaluate" }
+  for _, path in ipairs { it.path or "", cfg.teacher_experiment } do
+    if path ~= "" and files.exists(path) then roots[#roots + 1] = source.absolute(path) end
+  end
+  add_functions(it, roots, {})
+  return roots
+end
+
+-- The folder of an experiment, with its slash: names of files start there.
+local function home_of(it)
+  return it.path and source.absolute(it.path):match "^(.*/)" or ""
+end
+
+local function name_of(path, found, it)
+  if found.kind == "setting" then return path end
+  if it.path and path == source.absolute(it.path) then return "experiment" end
+  if found.module then return "module " .. found.module end
+  if source.is_suite(path) then return "suite " .. path:sub(#source.folder + 1) end
+  local home = home_of(it)
+  local inside = home ~= "" and path:sub(1, #home) == home
+  return "file " .. (inside and path:sub(#home + 1) or path)
+end
+
+-- Where the file of an input is, and what kind it is.
+local function place_of(key, value, it)
+  local kind, name = value:match "^%w+", key:match "^%w+ (.*)$"
+  local path
+  if key == "experiment" then
+    path = it.path and source.absolute(it.path)
+  elseif key:find "^module " then
+    path = source.found(name)
+  elseif key:find "^variable " then
+    path = key
+  elseif key:find "^suite " then
+    path = source.folder .. name
+  else
+    path = name:sub(1, 1) == "/" and name or home_of(it) .. name
+  end
+  return path or "", kind
+end
+
+-- Add the files that the run has loaded so far; `dir` holds what it makes.
+local function add_loaded(inputs, dir)
+  local of = getmetatable(inputs)
+  local outputs = { source.absolute(dir) .. "/", source.absolute(data.cache_folder()) .. "/" }
+  local closure = source.closure(roots_of(of.experiment, of.cfg), function(path)
+    return NO_NUMBERS[path] or path:sub(1, #outputs[1]) == outputs[1]
+      or path:sub(1, #outputs[2]) == outputs[2]
+  end)
+  for path, found in pairs(closure) do
+    inputs[name_of(path, found, of.experiment)] = found.kind .. " " .. found.hash
+  end
+end
+
+-- ------------------------------------------------------------------ decisions
+
+-- "the numerics changed: instruction set avx512 -> avx2"
+local function numerics_changed(was, now)
+  local words = {}
+  local a, b = fingerprint.parts(was), fingerprint.parts(now)
+  for _, field in ipairs { { "isa", "instruction set" }, { "blas", "BLAS kernel" } } do
+    local key, name = table.unpack(field)
+    if a[key] ~= b[key] then
+      words[#words + 1] = ("%s %s -> %s"):format(name, a[key], b[key])
+    end
+  end
+  return "the numerics changed: " .. (#words > 0 and table.concat(words, ", ")
+    or "another program or library gives other bits")
+end
+
+-- A part of a sentence about one input that differs, or nil.
+local function difference(key, was, now)
+  local kind, name = key:match "^(%w+) (.*)$"
+  if kind == "setting" and was and now then
+    return ("%s changed from %s to %s"):format(name, was, now)
+  elseif key == "fingerprint" and was and now then
+    return numerics_changed(was, now)
+  elseif was and now and not now:find "absent$" then
+    return ("%s %s"):format(name or key, was:find "absent$" and "is new" or "changed")
+  end
+  return ("%s is %s"):format(name or key, was and "gone" or "new")
+end
+
+-- Whether some module of the suite differs: then other bits need no words of their own.
+local function suite_differs(was, now)
+  for key in pairs(was) do
+    if key:find "^module flowmap" and was[key] ~= now[key] then return true end
+  end
 end
 
 --- Differences between two sets of inputs, as sentences' parts.
@@ -86,24 +177,60 @@ function M.differences(was, now)
   for key in pairs(was) do all[key] = true end
   for key in pairs(now) do all[key] = true end
   for _, key in ipairs(tree.keys(all)) do
-    local kind, name = key:match "^(%w+) (.*)$"
-    if was[key] == now[key] then
-      goto continue
-    elseif kind == "setting" and was[key] and now[key] then
-      out[#out + 1] = ("%s changed from %s to %s"):format(name, was[key], now[key])
-    elseif was[key] and now[key] then
-      out[#out + 1] = (name or key) .. " changed"
-    else
-      out[#out + 1] = ("%s is %s"):format(name or key, now[key] and "new" or "gone")
+    if was[key] ~= now[key] and not (key == "fingerprint" and suite_differs(was, now)) then
+      out[#out + 1] = difference(key, was[key], now[key])
     end
-    ::continue::
   end
   return out
 end
 
+--- The inputs of a recorded run as they are now.
+-- @tparam table was what it recorded
+-- @tparam table inputs what is known beforehand, see `inputs`
+-- @treturn table
+function M.today(was, inputs)
+  local of, now = getmetatable(inputs), {}
+  for key, value in pairs(inputs) do
+    if not is_looked_up(key) then now[key] = value end
+  end
+  for key, value in pairs(was) do
+    if is_looked_up(key) then
+      local path, kind = place_of(key, value, of.experiment)
+      now[key] = kind .. " " .. source.today(path, kind)
+      if value == "absent absent" and now[key]:find "absent$" then now[key] = value end
+    end
+  end
+  return now
+end
+
+local function sentence(changes)
+  local more = #changes > 3 and (" and %d more"):format(#changes - 3) or ""
+  return table.concat(changes, "; ", 1, math.min(3, #changes)) .. more
+end
+
+--- What differs between a recorded run and what it would be made from now.
+-- @tparam table was what it recorded
+-- @tparam table inputs see `inputs`
+-- @treturn {string,...} sentences' parts
+function M.changes(was, inputs) return M.differences(was, M.today(was, inputs)) end
+
+-- An interrupted run goes on with other numerics if need be, and says so.
+local function interrupted(dir, was, inputs)
+  local now = M.today(was, inputs)
+  local other = was.fingerprint ~= now.fingerprint
+    and "; " .. numerics_changed(was.fingerprint or "", now.fingerprint) or ""
+  now.fingerprint = was.fingerprint
+  local changes = M.differences(was, now)
+  if #changes > 0 then return "run", sentence(changes) end
+  if files.exists(dir .. "/checkpoint.safetensors") then
+    return "resume", "it was interrupted" .. other
+  end
+  return "run", "it was interrupted before its first checkpoint"
+end
+
 --- What to do with a run.
 -- @tparam string dir its folder
--- @tparam table inputs what it would be made from now
+-- @tparam table inputs see `inputs`
 -- @treturn string "reuse", "resume", "run", or "diverged": it would end the same way again
 -- @treturn string why, for people
 function M.decide(dir, inputs)
@@ -111,32 +238,44 @@ function M.decide(dir, inputs)
   if not was then
     if record.read(dir, "manifest") then errors.data("%s has lost its inputs.json", dir) end
     return "run", "there is no result yet"
-  end
-  local changes = M.differences(was, inputs)
-  if #changes > 0 then
-    local more = #changes > 3 and (" and %d more"):format(#changes - 3) or ""
-    return "run", table.concat(changes, "; ", 1, math.min(3, #changes)) .. more
+  elseif was.version then
+    return "run", "it was recorded by an earlier version, which did not see all of its inputs"
   end
   local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
-  if manifest then
-    if manifest.inputs_hash ~= M.hash(was) then
-      errors.data("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
-    end
-    record.verify(dir, manifest.files)
-    return "reuse", "nothing changed since " .. manifest.finished
-  elseif diverged then
-    record.verify(dir, diverged.files)
-    return "diverged", diverged.message
+  if not (manifest or diverged) then return interrupted(dir, was, inputs) end
+  local changes = M.changes(was, inputs)
+  if #changes > 0 then return "run", sentence(changes) end
+  if manifest and manifest.inputs_hash ~= M.hash(was) then
+    errors.data("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
   end
-  if files.exists(dir .. "/checkpoint.safetensors") then return "resume", "it was interrupted" end
-  return "run", "it was interrupted before its first checkpoint"
+  record.verify(dir, (manifest or diverged).files)
+  if diverged and not manifest then return "diverged", diverged.message end
+  return "reuse", "nothing changed since " .. manifest.finished
 end
 
---- Record what a run that starts now is made from.
+-- ------------------------------------------------------------------ recording
+
+--- Record what a run is made from, now and whenever it loads more; until the result is closed.
 -- @tparam string dir
--- @tparam table inputs
-function M.record(dir, inputs)
-  record.write(dir, "inputs", inputs)
+-- @tparam table inputs see `inputs`; what the run loads is added to it
+-- @tparam[opt] boolean resumed what was loaded before the interruption counts, too
+-- @treturn table to be closed at the run's end: local recording <close> = ...
+function M.record(dir, inputs, resumed)
+  for key, value in pairs(resumed and record.need(dir, "inputs") or {}) do
+    if is_looked_up(key) then inputs[key] = value end
+  end
+  local written, busy
+  local function write()
+    if busy then return end
+    busy = true
+    add_loaded(inputs, dir)
+    local hash = M.hash(inputs)
+    if hash ~= written then record.write(dir, "inputs", inputs) end
+    written, busy = hash, false
+  end
+  write()
+  source.listen(write)
+  return setmetatable({}, { __close = function() source.listen(nil) end })
 end
 
 return M

@@ -101,8 +101,8 @@ local function check_setting(where, key, value)
 end
 
 local function check_name(where, key, value)
-  if type(value) == "string" and value:find "^[%w_][%w_-]*$" then return end
-  errors.data("%s: %s is no name of letters, digits, - and _", where, key)
+  if type(value) == "string" and value:find "^%w[%w_.+-]*$" then return end
+  errors.data("%s: %s is no name of letters, digits, -, _, . and +", where, key)
 end
 
 -- The settings in the metadata, checked one by one.
@@ -185,11 +185,16 @@ end
 --- The network of a checkpoint: the suite's, or that of an experiment.
 -- @tparam table saved what `load` returned
 -- @tparam table code see flowmap.pin
--- @treturn table job { cfg =, net = }
+-- @treturn table job { cfg =, net =, check = function: that no other code was loaded so far }
 function M.job(saved, code)
   check_sample(saved)
-  local own = saved.pinned.own_net and pin.experiment(saved, code).nets
-  return { cfg = saved.cfg, net = as_data(nets.build, saved.cfg, own or nil) }
+  local own = saved.pinned.own_net and pin.experiment(saved, code)
+  return {
+    cfg = saved.cfg, net = as_data(nets.build, saved.cfg, own and own.nets or nil),
+    check = function()
+      if own then pin.verify(saved, own) end
+    end,
+  }
 end
 
 -- A network's parameters as values without memory. A network of the checkpoint's settings draws at
@@ -213,7 +218,9 @@ end
 -- @tparam integer k which average, from 1; 0: the weights
 -- @treturn table
 function M.weights(saved, job, k)
-  return M.tree(saved, k == 0 and "params" or "ema" .. k, as_data(shapes, saved, job))
+  local like = as_data(shapes, saved, job)
+  job.check()
+  return M.tree(saved, k == 0 and "params" or "ema" .. k, like)
 end
 
 local function described(x) return ("shape (%s)"):format(table.concat(x.shape, ", ")) end

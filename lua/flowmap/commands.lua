@@ -6,7 +6,10 @@ local fm = require "flowmap"
 local M = {}
 
 -- Modules are loaded by the command that needs them: the prompt must come at once.
-local function use(name) return require("flowmap." .. name) end
+local function use(name)
+  local module = require("flowmap." .. name)
+  return module
+end
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 

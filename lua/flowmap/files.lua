@@ -34,13 +34,6 @@ function M.exists(path)
   return lfs.attributes(path, "mode") ~= nil
 end
 
---- A path from the root of the file system.
--- @tparam string path
--- @treturn string
-function M.absolute(path)
-  return path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path:gsub("^%./+", "")
-end
-
 --- Make a folder and those above it.
 -- @tparam string path
 function M.mkdir(path)
@@ -75,55 +68,6 @@ function M.modules(module)
   end
   table.sort(names)
   return names
-end
-
--- A piece of Lua source at `at`: what it means (nil for a comment, " " for white space) and where
--- the next one starts.
-local function piece(text, at)
-  local comment, level, past = text:match("^(%-?%-?)%[(=*)%[()", at)
-  if level and comment ~= "-" then -- a long comment or string
-    local _, last = text:find("]" .. level .. "]", past, true)
-    last = last or #text
-    return comment == "" and text:sub(at, last) or nil, last + 1
-  end
-  local next_at = text:match("^%-%-[^\n]*()", at)
-  if next_at then return nil, next_at end
-  next_at = text:match("^%s+()", at)
-  if next_at then return " ", next_at end
-  local quote = text:match("^[\"']", at)
-  local last = at
-  while quote do
-    last = text:find("[\\" .. quote .. "]", last + 1) or #text
-    if text:sub(last, last) ~= "\\" then break end
-    last = last + 1
-  end
-  if not quote then last = text:match("^[%w_]+()", at) and text:match("^[%w_]+()", at) - 1 or at end
-  return text:sub(at, last), last + 1
-end
-
---- Hash of what a Lua source means: comments and layout do not count, so edited prose never
---- makes a finished run stale, while a changed constant does.
--- @tparam string path
--- @treturn string SHA-256 in hex
-function M.meaning(path)
-  local text, message = M.read(path)
-  if not text then errors.data("cannot read %s: %s", path, message) end
-  local chunk, wrong = load(text, "=source", "t")
-  if not chunk then errors.usage("%s is not valid Lua: %s", path, wrong) end
-  local parts, at, it = {}, 1
-  while at <= #text do
-    it, at = piece(text, at)
-    if it and not (it == " " and (parts[#parts] or " ") == " ") then parts[#parts + 1] = it end
-  end
-  if parts[#parts] == " " then parts[#parts] = nil end
-  return require("flowmap.core").sha256(table.concat(parts))
-end
-
---- Hash of a module's source, see `meaning`.
--- @tparam string module
--- @treturn string
-function M.module_meaning(module)
-  return M.meaning(assert(package.searchpath(module, package.path)))
 end
 
 --- Names of the folders in a folder, sorted; none if it does not exist.

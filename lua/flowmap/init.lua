@@ -5,6 +5,7 @@
 -- `fm.help()` lists the operations.
 -- @module flowmap
 
+require "flowmap.source" -- first: it records what is loaded
 local core = require "flowmap.core"
 local errors = require "flowmap.errors"
 require "flowmap.tensor" -- each of these adds its functions to the core's table

@@ -107,10 +107,8 @@ local function execute(experiment, cfg, it)
   local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
   job.about, job.on_start = about, note_changes
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
-  if not it.resume then
-    record.write(dir, "config", job.cfg)
-    cache.record(dir, it.inputs)
-  end
+  if not it.resume then record.write(dir, "config", job.cfg) end
+  local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
   local result = make(job, dir)
   -- The checkpoint before the last depends on the clock, and the last is whole.
   os.remove(dir .. "/checkpoint.safetensors.prev")
@@ -193,7 +191,7 @@ function M.run(experiment, cfg, dir, how)
   else
     local was = not how.force and held and record.read(dir, "inputs")
     report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held,
-      resume = action == "resume", same = was and #cache.differences(was, inputs) == 0 }), dir)
+      resume = action == "resume", same = was and #cache.changes(was, inputs) == 0 }), dir)
   end
 end
 

@@ -61,6 +61,7 @@ function M.write(args)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
+  job.check() -- a network may load more as it is used
   writers[kind](args.out, fm.cast(x, "float32"))
   io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,
     args.out))

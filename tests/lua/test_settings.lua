@@ -161,21 +161,14 @@ t.test("the cache says why", function()
   t.eq(cache.differences(was, other), { "lr changed from 0.002 to 0.5" })
   local saved = cache.inputs(board, resolve { profile = "smoke", set = { save_every = 1 } })
   t.eq(cache.hash(saved), cache.hash(was))
-  other = cache.inputs(board, cfg)
-  other["source flowmap.losses.lsd"] = "changed"
+  was["module flowmap.losses.lsd"], other = "code a", cache.inputs(board, cfg)
+  other["module flowmap.losses.lsd"] = "code b"
   t.eq(cache.differences(was, other), { "flowmap.losses.lsd changed" })
   t.eq(cache.decide("/nonexistent", was), "run")
 end)
 
 t.test("comments do not change what a source means, constants do", function()
-  local files = require "flowmap.files"
-  local path = os.tmpname()
-  local function meaning(text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
-    return files.meaning(path)
-  end
+  local meaning = require("flowmap.meaning").of
   local first = meaning "local x = 3\nreturn x"
   t.eq(meaning "-- prose\nlocal x = 3 -- more\n\n\nreturn x", first)
   t.eq(meaning "local x = 4\nreturn x" == first, false)
@@ -185,7 +178,6 @@ t.test("comments do not change what a source means, constants do", function()
   t.eq(meaning(same), f)
   t.eq(meaning "return function() return 'a -- c', [[c\n-- d]] end" == f, false)
   t.eq(meaning "return function() return 'a -- b', [[c\n-- e]] end" == f, false)
-  os.remove(path)
 end)
 
 t.done()

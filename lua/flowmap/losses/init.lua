@@ -19,6 +19,7 @@
 local fm = require "flowmap"
 local files = require "flowmap.files"
 local registry = require "flowmap.registry"
+local source = require "flowmap.source"
 
 local M = {}
 
@@ -69,7 +70,7 @@ local function built_methods()
   built = {}
   for _, file in ipairs(files.modules "flowmap.losses") do
     local module = "flowmap.losses." .. file
-    if file ~= "diagonal" then add_methods(built, file, require(module), module) end
+    if file ~= "diagonal" then add_methods(built, file, source.peek(module), module) end
   end
   return built
 end
@@ -102,6 +103,7 @@ function M.names(own) return M.registry:names(own_methods(own)) end
 function M.find(name, own, cfg)
   local found, as_registered = M.registry:find(name, own_methods(own))
   local it = found.it
+  if found.file then require(found.file) end -- of all methods' files an input of this run
   local made = cfg and registry.value(it, cfg) or it
   local loss = type(made) == "function" and made or made.loss
   return {

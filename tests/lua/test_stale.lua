@@ -1,0 +1,259 @@
+-- Results that cannot go stale: a list of changes, and what must run again after each of them.
+
+local t = require "harness"
+local fm = require "flowmap"
+local cache = require "flowmap.cache"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.files"
+local lfs = require "lfs"
+
+local root = lfs.currentdir()
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work .. "/parts")
+files.mkdir(work .. "/found")
+files.mkdir(work .. "/before")
+
+local function write(name, text)
+  local file <close> = assert(io.open(work .. "/" .. name, "w"))
+  file:write(text)
+end
+
+local function read(name) return assert(files.read(work .. "/" .. name)) end
+
+-- ------------------------------------------------------------------ one experiment with it all
+
+write("own.lua", ([[
+-- # A chapter
+local fm = require "flowmap"
+local HERE = "WORK"
+local scale = dofile(HERE .. "/parts/scale.lua")
+local bend = require "stale_bend"
+local points = fm.load_npy(HERE .. "/points.npy")
+local text = io.open(HERE .. "/number.txt"):read "n"
+local K = 1.5
+local t = { name = "own", title = "A caption", methods = { "mine", "lsd" }, seeds = 2 }
+t.losses = { mine = function(a)
+  local r = a.map.v(a.s, a.t, a.x) - fm.stop(a.dx)
+  if io.open(HERE .. "/override.txt") then r = 2 * r end
+  return fm.losses.norm2(r) * K * scale * text
+end }
+t.nets = { line = function(cfg)
+  return { init = function(rng) return { w = rng({ cfg.dim, cfg.dim }, "lecun") } end,
+    v = function(p, _, _, x) return fm.matmul(x, p.w) * 1.25 end }
+end }
+t.data = { points = { dim = 2, sd = 1,
+  sample = function(b)
+    return fm.gather(points, fm.reshape(fm.floor(4 * b:uniform({ 1 }, "i")), { b.n }))
+  end,
+  mass = function() return 1 / 4096 end, inside = function() return true end } }
+t.interpolants = { curve = { alpha = function(s) return 1 - s end,
+  beta = function(s) return bend.of(s) end } }
+t.times = { mine = function(a, b) return fm.minimum(a, b) * 0.875, fm.maximum(a, b) end }
+t.render = { { kind = "compare", name = "kl", metric = "kl", colour = "#112233" } }
+t.profiles = {
+  smoke = { data = "points", net = "line", interpolant = "curve", times = "mine", steps = 2,
+    batch = 16, micro = 16, eval_samples = 64, nfe = { 1 }, bins = 8, ema = { 0.5 }, lr = 1e-3,
+    by_method = { mine = { off_weight = 2 }, lsd = { off_weight = 3 } } },
+  laptop = { steps = 1000 },
+}
+return t
+]]):gsub("WORK", work))
+write("parts/scale.lua", "return 0.5")
+write("found/stale_bend.lua", "return { of = function(s) return s * 1.0 end }")
+write("number.txt", "3")
+fm.save_npy(work .. "/points.npy", fm.normal({ 4, 2 }, { seed = 1 }))
+package.path = ("%s/before/?.lua;%s/found/?.lua;%s"):format(work, work, package.path)
+
+local dir = work .. "/run"
+
+local function load() return experiment.load(work .. "/own.lua") end
+
+local function resolved(it, want)
+  want = want or {}
+  want.profile = "smoke"
+  return experiment.resolve(it, want)
+end
+
+-- What would be done with the run now, and why.
+local function decision(want)
+  local it = load()
+  return cache.decide(dir, cache.inputs(it, resolved(it, want)))
+end
+
+local own = load()
+fm.run.run(own, resolved(own), dir)
+
+t.test("the run is current", function()
+  local action, why = decision()
+  t.eq(action, "reuse", why)
+end)
+
+-- ------------------------------------------------------------------ changes of files
+
+-- A change of the text of a file: name, file, what, by what, expected words ("": current).
+local CHANGES = {
+  { "a comment", "own.lua", "# A chapter", "# Another chapter", "" },
+  { "a longer comment", "own.lua", "local K", "--[[ new\nlines ]] local K", "" },
+  { "layout", "own.lua", "local K = 1.5", "local K   =\n\n 1.5", "" },
+  { "a caption", "own.lua", "A caption", "Another caption", "" },
+  { "a colour", "own.lua", "#112233", "#445566", "" },
+  { "another figure", "own.lua", 't.render = { {', 't.render = { { kind = "traces" }, {', "" },
+  { "another profile's settings", "own.lua", "steps = 1000", "steps = 2000", "" },
+  { "a new profile", "own.lua", "laptop = {", "long = { width = 3 }, laptop = {", "" },
+  { "another method's settings", "own.lua", "off_weight = 3", "off_weight = 4", "" },
+  { "its methods", "own.lua", '{ "mine", "lsd" }', '{ "mine" }', "" },
+  { "the number of seeds", "own.lua", "seeds = 2", "seeds = 5", "" },
+  { "this method's settings", "own.lua", "off_weight = 2", "off_weight = 5",
+    "off_weight changed from 2 to 5" },
+  { "a setting", "own.lua", "lr = 1e-3", "lr = 1.0000000000000002e-3",
+    "lr changed from 0.001 to 0.0010000000000000002" },
+  { "a constant", "own.lua", "local K = 1.5", "local K = 1.75", "experiment changed" },
+  { "an own loss", "own.lua", "* K * scale", "/ K * scale", "experiment changed" },
+  { "an own network", "own.lua", "p.w) * 1.25", "p.w) * 1.5", "experiment changed" },
+  { "an own data set", "own.lua", "fm.floor(4 *", "fm.floor(3 *", "experiment changed" },
+  { "own data's law", "own.lua", "1 / 4096", "1 / 4095", "experiment changed" },
+  { "an own interpolant", "own.lua", "1 - s end", "1 - s * s end", "experiment changed" },
+  { "an own law of times", "own.lua", "* 0.875", "* 0.5", "experiment changed" },
+  { "a helper read by dofile", "parts/scale.lua", "0.5", "0.25", "parts/scale.lua changed" },
+  { "a comment in a helper", "parts/scale.lua", "return", "-- half\nreturn", "" },
+  { "a helper found by require", "found/stale_bend.lua", "s * 1.0", "s * s",
+    "stale_bend changed" },
+  { "a text that is read", "number.txt", "3", "4", "number.txt changed" },
+}
+
+for _, change in ipairs(CHANGES) do
+  local name, file, what, by, words = table.unpack(change)
+  t.test("after a change of " .. name, function()
+    local before = read(file)
+    local first, last = before:find(what, 1, true)
+    t.eq(first ~= nil, true, "the text to change")
+    write(file, before:sub(1, first - 1) .. by .. before:sub(last + 1))
+    local action, why = decision()
+    write(file, before)
+    if words == "" then
+      t.eq(action, "reuse", why)
+    else
+      t.eq({ action, why }, { "run", words })
+    end
+    t.eq(decision(), "reuse")
+  end)
+end
+
+t.test("after other data in an own .npy", function()
+  local before = read "points.npy"
+  fm.save_npy(work .. "/points.npy", fm.normal({ 4, 2 }, { seed = 2 }))
+  t.eq({ decision() }, { "run", "points.npy changed" })
+  write("points.npy", before)
+  t.eq(decision(), "reuse")
+end)
+
+t.test("a file that hides another, one that is gone, one that was not there", function()
+  write("before/stale_bend.lua", "return { of = function(s) return s * s * s end }")
+  t.eq({ decision() }, { "run", "stale_bend changed" })
+  write("before/stale_bend.lua", "return { of = function(s) return s * 1.0 end } -- the same")
+  t.eq(decision(), "reuse")
+  os.remove(work .. "/before/stale_bend.lua")
+  os.rename(work .. "/number.txt", work .. "/away.txt")
+  local it = own
+  t.eq({ cache.decide(dir, cache.inputs(it, resolved(it))) }, { "run", "number.txt is gone" })
+  os.rename(work .. "/away.txt", work .. "/number.txt")
+  write("override.txt", "")
+  t.eq({ decision() }, { "run", "override.txt is new" })
+  os.remove(work .. "/override.txt")
+  t.eq(decision(), "reuse")
+end)
+
+-- ------------------------------------------------------------------ what the user sets
+
+t.test("settings are compared exactly, a seed too; saving and threads do not count", function()
+  local action, why = decision { seed = 1700000000000001 }
+  t.eq({ action, why }, { "run", "seed changed from 1 to 1700000000000001" })
+  local it = load()
+  local function inputs(seed) return cache.inputs(it, resolved(it, { seed = seed })) end
+  t.eq(cache.differences(inputs(1700000000000001), inputs(1700000000000002)),
+    { "seed changed from 1700000000000001 to 1700000000000002" })
+  t.eq(decision { method = "lsd" }, "run")
+  t.eq(decision { set = { save_every = 1 } }, "reuse")
+  local threads = fm.info().threads
+  fm.set_threads(threads + 1)
+  action, why = decision()
+  fm.set_threads(threads)
+  t.eq(action, "reuse", why)
+end)
+
+t.test("an instruction set and a kernel whose bits differ; one that keeps them", function()
+  local isa = fm.info().isa
+  if fm.set_isa "scalar" ~= isa then
+    t.eq({ decision() }, { "run", "the numerics changed: instruction set " .. isa .. " -> scalar" })
+  end
+  fm.set_isa(isa)
+  t.eq(decision(), "reuse")
+  local fingerprint = require "flowmap.fingerprint"
+  local text = fingerprint.text
+  fingerprint.text = function(cfg) -- as a program with another kernel would find it
+    return (text(cfg):gsub("^%x+", ("0"):rep(64)))
+  end
+  t.eq({ decision() }, { "run",
+    "the numerics changed: another program or library gives other bits" })
+  fingerprint.text = text
+  t.eq(decision(), "reuse")
+end)
+
+-- ------------------------------------------------------------------ the program as it is used
+
+local program = os.getenv "FLOWMAP" or root .. "/flowmap"
+
+local function flowmap(line, before)
+  local command = ("cd %s && %s %s %s 2>&1; echo $?"):format(work, before or "", program, line)
+  local pipe <close> = assert(io.popen(command))
+  local text = pipe:read "a"
+  return tonumber(text:match "(%d+)\n$"), (text:gsub("%d+\n$", ""))
+end
+
+local BOARD = ("run %s/experiments/checkerboard.lua --profile smoke --set width=8 --set depth=1 "
+  .. "--set steps=2 --set eval_samples=500 --out board"):format(root)
+
+t.test("a module of the suite: what makes numbers runs again, what reports does not", function()
+  os.execute(("mkdir %s/copy && cp -r %s/lua %s %s/copy"):format(work, root, program, work))
+  local before = program
+  program = work .. "/copy/flowmap"
+  local function edited(file, what, by)
+    local path = "copy/lua/flowmap/" .. file
+    local text = read(path)
+    local first, last = text:find(what, 1, true)
+    t.eq(first ~= nil, true, file)
+    write(path, text:sub(1, first - 1) .. by .. text:sub(last + 1))
+    local code, out = flowmap(BOARD)
+    t.eq(code, 0, out)
+    return out:match "[^\n]*"
+  end
+  t.eq(flowmap(BOARD), 0)
+  for _, it in ipairs {
+    { "table.lua", "local M = {}", "local M = { wide = true }", "reused" },
+    { "figure.lua", "local ", "local COLOUR = 3\nlocal ", "reused" },
+    { "cli.lua", "sample, compare.", "sample, look.", "reused" },
+    { "progress.lua", "local Progress = {}", "local Progress = { wide = 3 }", "reused" },
+    { "losses/esd.lua", "return {", "local _ = 1 return {", "reused" },
+    { "step.lua", "--- One", "--- A", "reused" },
+    { "step.lua", "local M = {}", "local M = { version = 2 }", "runs: flowmap.step changed" },
+    { "losses/lsd.lua", "return {", "local _ = 1 return {", "runs: flowmap.losses.lsd changed" },
+    { "metrics.lua", "local M = {}", "local M = { version = 2 }", "runs: flowmap.metrics changed" },
+  } do
+    local file, what, by, words = table.unpack(it)
+    local line = edited(file, what, by)
+    t.eq(line:find(words, 1, true) ~= nil, true, file .. ": " .. line)
+  end
+  program = before
+end)
+
+t.test("interrupted, then resumed with another instruction set: a word, kept", function()
+  local long = BOARD:gsub("steps=2", "steps=4000000"):gsub("out board", "out moved")
+  t.eq(flowmap(long, "timeout --preserve-status --signal=INT 0.5"), 75)
+  local _, out = flowmap(long .. " --resume", "FM_ISA=scalar timeout --signal=INT 0.5")
+  t.eq(out:find("it was interrupted; the numerics changed: instruction set", 1, true) ~= nil, true,
+    out)
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
