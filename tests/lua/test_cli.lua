@@ -147,21 +147,24 @@ end)
 t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed run", function()
   local run = SMALL:gsub("steps=20", "steps=400") .. "--set log_every=50 --out "
   local whole, killed = work .. "/whole", work .. "/killed"
+  local fm = require "flowmap"
+  local start = fm.clock()
   t.eq(flowmap(run .. whole), 0)
+  local took = fm.clock() - start -- on a machine as busy as it is now
   run = run:gsub("%-%-out", "--set save_every=0.01 --out")
-  flowmap(run .. killed, "timeout --signal=KILL 0.15")
-  for k = 2, 10 do
-    local start = files.exists(killed .. "/.flowmap") and " --resume" or ""
-    flowmap(run .. killed .. start, ("timeout --signal=KILL %.2f"):format(0.05 + k * 7 % 10 / 50))
+  local function resume() return files.exists(killed .. "/.flowmap") and " --resume" or "" end
+  for k = 1, 10 do
+    flowmap(run .. killed .. resume(), ("timeout --signal=KILL %.2f"):format(
+      took * (0.25 + k * 7 % 10 / 20)))
   end
-  local code, _, err = flowmap(run .. killed .. " --resume")
+  local code, _, err = flowmap(run .. killed .. resume())
   t.eq(code, 0, err)
   -- save_every is a setting of its own: of the records that name it, only it may differ
   for _, name in ipairs { "eval.json", "samples-N1.npy", "samples-N2.npy", "metrics.jsonl" } do
     t.eq(files.read(killed .. "/" .. name) == files.read(whole .. "/" .. name), true, name)
   end
   local function tensors(dir)
-    local out, fm = {}, require "flowmap"
+    local out = {}
     for name, tensor in pairs((fm.load_safetensors(dir .. "/checkpoint.safetensors"))) do
       out[name] = fm.sha256(fm.bytes(tensor))
     end
