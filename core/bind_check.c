@@ -18,11 +18,11 @@ static void add_row(void *arg, const fm_check *c) {
   lua_setfield(L, -2, "bound");
   lua_pushboolean(L, c->ok);
   lua_setfield(L, -2, "ok");
-  lua_seti(L, -2, (lua_Integer)luaL_len(L, -2) + 1);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 
 static int gradcheck(lua_State *L) {
-  const char *name = luaL_optstring(L, 1, NULL);
+  const char *name = lua_isnoneornil(L, 1) ? NULL : bind_text(L, 1, NULL);
   const fm_op *only = name ? fm_op_find(name) : NULL;
   if (name && only == NULL) bind_fail(L, FM_EUSAGE, "gradcheck: there is no operation '%s'", name);
   lua_newtable(L);

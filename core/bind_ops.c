@@ -12,6 +12,7 @@
 /* Run or record one operation on the values at stack indices arg[]; pushes the result. */
 static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, const fm_attr *attr) {
   int trace = 0;
+  luaL_checkstack(L, 8, op->name);
   for (int k = 0; k < nin; k++) {
     value *x = bind_value(L, arg[k]);
     if (x->t == NULL && trace == 0) {
@@ -21,11 +22,11 @@ static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, cons
   }
   if (trace == 0) {
     fm_tensor *in[MAX_OPERANDS];
-    for (int k = 0; k < nin; k++) in[k] = bind_value(L, arg[k])->t;
+    for (int k = 0; k < nin; k++) in[k] = bind_tensor(L, arg[k]);
     bind_push_tensor(L, fm_apply(bind_ctx(L), op, nin, in, attr));
     return;
   }
-  trace_box *tr = lua_touserdata(L, trace);
+  trace_box *tr = bind_trace(L, trace);
   fm_val in[MAX_OPERANDS];
   for (int k = 0; k < nin; k++) in[k] = bind_lift(L, tr, bind_value(L, arg[k]));
   bind_push_traced(L, trace, fm_emit(tr->p, op, nin, in, attr));
@@ -58,7 +59,7 @@ static void widen(lua_State *L, const fm_op *op, fm_shape *to, const fm_shape *s
 
 /* Replace the value at `arg` by one of the shape `to`. */
 static void stretch(lua_State *L, int arg, const fm_shape *to) {
-  fm_sig sig = bind_sig(L, bind_value(L, arg));
+  fm_sig sig = bind_sig(bind_value(L, arg));
   if (fm_shape_eq(&sig.shape, to)) return;
   if (sig.shape.nd < to->nd) {
     fm_shape s = {to->nd, {0}};
@@ -85,7 +86,7 @@ static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
     bind_push_tensor(L, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
   } else {
     lua_getiuservalue(L, traced, 1);
-    trace_box *tr = lua_touserdata(L, -1);
+    trace_box *tr = bind_trace(L, lua_gettop(L));
     bind_push_traced(L, lua_gettop(L), fm_emit(tr->p, &fm_op_full, 0, NULL, &a));
     lua_remove(L, -2);
   }
@@ -98,8 +99,8 @@ static void align(lua_State *L, const fm_op *op, int n) {
   bool seen = false;
   int traced = 0;
   for (int k = 1; k <= n; k++) {
-    if (lua_isnumber(L, k) && !bind_test(L, k)) continue;
-    fm_sig sig = bind_sig(L, bind_value(L, k));
+    if (lua_type(L, k) == LUA_TNUMBER) continue;
+    fm_sig sig = bind_sig(bind_value(L, k));
     if (seen)
       widen(L, op, &common.shape, &sig.shape);
     else
@@ -117,11 +118,11 @@ static void align(lua_State *L, const fm_op *op, int n) {
 /* ------------------------------------------------------------------ arguments by the op's spec */
 
 static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
-  int64_t a = luaL_checkinteger(L, arg);
+  int64_t a = bind_integer(L, arg, INT64_MIN, INT64_MAX);
   int64_t axis = a < 0 ? nd + a : a - 1;
   if (a == 0 || axis < 0 || axis >= nd)
-    bind_fail(L, FM_EUSAGE, "%s: axis %d found, expected 1 to %d or -1 to -%d", op->name, (int)a,
-              nd, nd);
+    bind_fail(L, FM_EUSAGE, "%s: axis %lld found, expected 1 to %d or -1 to -%d", op->name,
+              (long long)a, nd, nd);
   return axis;
 }
 
@@ -133,20 +134,30 @@ typedef struct reader {
 } reader;
 
 static void add_operand(lua_State *L, reader *r, int at) {
-  if (r->nin == MAX_OPERANDS)
-    bind_fail(L, FM_EUSAGE, "%s: more than %d tensors found", r->op->name, MAX_OPERANDS);
-  r->nd = bind_sig(L, bind_value(L, at)).shape.nd;
+  r->nd = bind_sig(bind_value(L, at)).shape.nd;
   r->in[r->nin++] = at;
 }
 
 static void read_list(lua_State *L, reader *r) {
-  luaL_checktype(L, r->arg, LUA_TTABLE);
-  lua_Integer n = luaL_len(L, r->arg);
-  luaL_checkstack(L, (int)n + 8, "too many tensors");
-  for (lua_Integer k = 1; k <= n; k++) {
-    lua_geti(L, r->arg, k);
+  char found[BIND_FOUND];
+  const int n = bind_list(L, r->arg, "a list of tensors");
+  if (n > MAX_OPERANDS)
+    bind_fail(L, FM_EUSAGE, "%s: %d tensors found, expected at most %d", r->op->name, n,
+              MAX_OPERANDS);
+  luaL_checkstack(L, n + 8, "too many tensors");
+  for (int k = 1; k <= n; k++) {
+    lua_rawgeti(L, r->arg, k);
+    if (bind_test(L, lua_gettop(L)) == NULL)
+      bind_fail(L, FM_EUSAGE, "%s: entry %d of the list is %s, expected a tensor", r->op->name, k,
+                bind_found(L, lua_gettop(L), found));
     add_operand(L, r, lua_gettop(L));
   }
+}
+
+/* An offset from 1 as one from 0; one below the range is a wrong offset, too. */
+static int64_t offset(lua_State *L, int arg) {
+  const int64_t n = bind_integer(L, arg, INT64_MIN, INT64_MAX);
+  return n > INT64_MIN ? n - 1 : n;
 }
 
 static void read_arg(lua_State *L, reader *r, char kind) {
@@ -154,9 +165,9 @@ static void read_arg(lua_State *L, reader *r, char kind) {
   switch (kind) {
   case 't': add_operand(L, r, r->arg); break;
   case 'T': read_list(L, r); break;
-  case 'n': r->attr.f[r->nf++] = luaL_checknumber(L, r->arg); break;
-  case 'i': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg); break;
-  case 'o': r->attr.i[r->ni++] = luaL_checkinteger(L, r->arg) - 1; break;
+  case 'n': r->attr.f[r->nf++] = bind_number(L, r->arg); break;
+  case 'i': r->attr.i[r->ni++] = bind_integer(L, r->arg, INT64_MIN, INT64_MAX); break;
+  case 'o': r->attr.i[r->ni++] = offset(L, r->arg); break;
   case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
   case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
   case 'd': r->attr.f[1] = (double)bind_dtype(L, r->arg, FM_F32); break;
@@ -176,7 +187,8 @@ static void read_arg(lua_State *L, reader *r, char kind) {
 }
 
 static int call_op(lua_State *L) {
-  const fm_op *op = lua_touserdata(L, lua_upvalueindex(1));
+  const lua_Integer which = lua_tointeger(L, lua_upvalueindex(1));
+  const fm_op *op = fm_op_at(which >= 0 && which < fm_op_count() ? (int)which : 0);
   reader r = {.op = op, .arg = 1};
   bool optional = false;
   if ((op->flags & FM_ELEMENTWISE) && op->nin > 1) align(L, op, op->nin);
@@ -236,7 +248,7 @@ static int op_div(lua_State *L) {
 static int op_unm(lua_State *L) { return affine(L, 1, -1, 0); }
 
 static int op_pow(lua_State *L) {
-  double e = luaL_checknumber(L, 2);
+  double e = bind_number(L, 2);
   fm_attr a = {{0}, {e, 0}};
   perform1(L, e == 2 ? &fm_op_square : &fm_op_pow, 1, e == 2 ? NULL : &a);
   return 1;
@@ -265,7 +277,7 @@ void bind_open_ops(lua_State *L) {
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
     if (op->flags & (FM_LEAF | FM_LOWERED)) continue;
-    lua_pushlightuserdata(L, (void *)(uintptr_t)op);
+    lua_pushinteger(L, k);
     lua_pushcclosure(L, call_op, 1);
     lua_setfield(L, -2, op->name);
   }
@@ -274,7 +286,7 @@ void bind_open_ops(lua_State *L) {
   static const luaL_Reg arithmetic[] = {{"add", op_add}, {"sub", op_sub}, {"mul", op_mul},
                                         {"div", op_div}, {"neg", op_unm}, {NULL, NULL}};
   luaL_setfuncs(L, arithmetic, 0); /* numbers allowed on either side */
-  luaL_getmetatable(L, FM_TENSOR);
+  luaL_getmetatable(L, bind_tensor_type);
   luaL_setfuncs(L, operators, 0);
   lua_pop(L, 1);
 }

@@ -61,6 +61,15 @@ static int set_upvalue(lua_State *L) {
   return 1;
 }
 
+/* debug.getmetatable that respects the lock (__metatable) of a userdata: its finaliser is ours. */
+static int get_metatable(lua_State *L) {
+  luaL_checkany(L, 1);
+  if (lua_type(L, 1) == LUA_TUSERDATA && luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+    return 1;
+  if (!lua_getmetatable(L, 1)) luaL_pushfail(L);
+  return 1;
+}
+
 /* C functions trust their stack, the metatables of their values, and the registry. */
 static void restrict_debug(lua_State *L) {
   static const char *const gone[] = {"getregistry", "setlocal", "setmetatable", "setuservalue"};
@@ -69,6 +78,8 @@ static void restrict_debug(lua_State *L) {
     lua_pushnil(L);
     lua_setfield(L, -2, gone[k]);
   }
+  lua_pushcfunction(L, get_metatable);
+  lua_setfield(L, -2, "getmetatable");
   lua_pushcfunction(L, set_upvalue);
   lua_setfield(L, -2, "setupvalue");
   lua_pop(L, 1);

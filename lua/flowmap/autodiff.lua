@@ -13,14 +13,14 @@ local M = {}
 
 local current -- the open trace, if any
 
---- Run f with `trace` as the open one; restores the former whatever happens.
+local restore = { __close = function(it) current = it.outer end }
+
+--- Run f with `trace` as the open one; restores the former whatever happens. An error is not
+-- caught on its way, so that its traceback shows the user's functions.
 function M.within(trace, f, ...)
-  local outer = current
+  local _ <close> = setmetatable({ outer = current }, restore)
   current = trace
-  local result = table.pack(pcall(f, ...))
-  current = outer
-  if not result[1] then error(result[2], 0) end
-  return table.unpack(result, 2, result.n)
+  return f(...)
 end
 
 --- The open trace, or nil.

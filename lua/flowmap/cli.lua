@@ -216,11 +216,11 @@ end
 
 -- The exit code of an error, after its sentence.
 local function fail(err, traceback)
-  local known = type(err) == "table" and errors.status[err.code]
+  local status, text = errors.explain(err)
   io.stdout:flush()
-  io.stderr:write("flowmap: ", tostring(type(err) == "table" and err.message or err), "\n")
+  io.stderr:write("flowmap: ", text, "\n")
   if traceback then io.stderr:write(traceback, "\n") end
-  return known or 1
+  return status
 end
 
 -- The arguments by name; or nil, and the exit code.

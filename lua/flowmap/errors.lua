@@ -2,19 +2,24 @@
 -- The command line maps the code to its exit status: usage 2, data 3, numeric 4, interrupted 75.
 -- @module flowmap.errors
 
+local core = require "flowmap.core"
+
 local M = {}
 
-local mt = { __tostring = function(e) return e.message end }
+-- Sources that begin like this one are the library's; an error tells the place in a user's file.
+core.own_sources((debug.getinfo(1, "S").source:gsub("errors%.lua$", "")))
+
+local mt = { __tostring = function(e) return (e.where or "") .. e.message end }
 
 --- Exit status of each code.
 M.status = { check = 1, usage = 2, memory = 2, data = 3, numeric = 4, interrupted = 75 }
 
---- An error value.
+--- An error value. It shows as its sentence, after the line of the user's code that led to it.
 -- @tparam string code one of the keys of `status`
 -- @tparam string message a sentence
 -- @treturn table
 function M.new(code, message)
-  return setmetatable({ code = code, message = message }, mt)
+  return setmetatable({ code = code, message = message, where = core.user_place() }, mt)
 end
 
 --- Raise an error.
@@ -24,6 +29,21 @@ end
 function M.raise(code, format, ...)
   local message = select("#", ...) > 0 and format:format(...) or format
   error(M.new(code, message), 0)
+end
+
+--- What any error value says: exit status and text. Lua's own error of memory is one of ours.
+-- @param err
+-- @treturn integer exit status, 1 for an error that is none of ours
+-- @treturn string
+function M.explain(err)
+  local code = type(err) == "table" and rawget(err, "code")
+  if M.status[code] then return M.status[code], tostring(err) end
+  local ok, text = pcall(tostring, err)
+  text = ok and text or "an error of type " .. type(err) .. " that has no text"
+  if text:find "not enough memory$" then
+    return M.status.memory, "memory: Lua's objects need more than there is"
+  end
+  return 1, text
 end
 
 for _, code in ipairs { "check", "usage", "data", "numeric" } do
