@@ -36,17 +36,64 @@ local function map(f, x)
   return out
 end
 
+-- "" or " at 'layers.1.w'": where in a tree.
+local function at(name) return name == "" and "" or (" at '%s'"):format(name) end
+
 local function leaves(x)
   local list = {}
-  map(function(t)
+  tree.each(function(t, name)
     if not is_tensor(t) then
-      errors.usage("derivatives: a %s found, expected tensors and tables of them", type(t))
+      errors.usage("derivatives: a %s found%s, expected tensors and tables of them", type(t),
+        at(name))
     end
     list[#list + 1] = t
   end, x)
   return list
 end
-M.map, M.leaves = map, leaves
+
+local function names(x)
+  local list = {}
+  for k, key in ipairs(tree.keys(x)) do list[k] = tostring(key) end
+  return #list > 0 and table.concat(list, ", ") or "none"
+end
+
+--- The leaves of `found` in the order of those of `like`: the two are paired by their keys.
+-- @param like a tree
+-- @param found a tree with the same keys
+-- @tparam string who for the sentence: the function and the argument
+-- @treturn {tensor,...}
+local function paired(like, found, who)
+  local list = {}
+  local function walk(x, y, name)
+    if type(x) ~= "table" then
+      if not is_tensor(y) then
+        errors.usage("%s: a %s found%s, expected a tensor", who, type(y), at(name))
+      end
+      list[#list + 1] = y
+      return
+    end
+    if type(y) ~= "table" then
+      errors.usage("%s: a %s found%s, expected a table with the keys %s", who,
+        is_tensor(y) and "tensor" or type(y), at(name), names(x))
+    end
+    for _, k in ipairs(tree.keys(y)) do
+      if x[k] == nil then
+        errors.usage("%s: the key '%s' found%s, expected the keys %s", who, tostring(k), at(name),
+          names(x))
+      end
+    end
+    for _, k in ipairs(tree.keys(x)) do
+      local inner = (name == "" and "" or name .. ".") .. tostring(k)
+      if y[k] == nil then
+        errors.usage("%s: nothing found%s, expected the keys %s", who, at(inner), names(x))
+      end
+      walk(x[k], y[k], inner)
+    end
+  end
+  walk(like, found, "")
+  return list
+end
+M.map, M.leaves, M.paired = map, leaves, paired
 
 --- Fresh names for the leaves of x inside the trace: only what f does with its argument is
 -- differentiated, not how the argument was made.
@@ -92,13 +139,11 @@ local function traced(body)
   return table.unpack(results, 1, results.n)
 end
 
-local function directions(x, dx)
-  local xs, ds = leaves(x), leaves(dx)
-  if #xs ~= #ds then
-    errors.usage("jvp: %d tensors and %d directions found, expected as many", #xs, #ds)
-  end
-  return ds
+local function callable(who, f)
+  if type(f) == "function" or type(f) == "table" and getmetatable(f) then return end
+  errors.usage("%s: argument 1 is a %s, expected a function of tensors", who, type(f))
 end
+M.callable = callable
 
 --- Forward mode: f(x) and its derivative along dx.
 -- @tparam function f of one argument, a tensor or nested table of tensors
@@ -106,11 +151,12 @@ end
 -- @param dx along what; the same structure as x
 -- @return f(x), and J_f(x) dx in the same structure
 function M.jvp(f, x, dx)
+  callable("jvp", f)
   return traced(function(trace)
     local xs = rename(trace, x)
     local y = f(xs)
     local ys = lifted(trace, leaves(y))
-    local dy = trace:jvp(leaves(xs), lifted(trace, directions(x, dx)), ys)
+    local dy = trace:jvp(leaves(xs), lifted(trace, paired(x, dx, "jvp: the direction")), ys)
     return y, rebuild(trace, y, dy)
   end)
 end
@@ -120,6 +166,7 @@ end
 -- not differentiated
 -- @treturn function (x, ...) -> f(x, ...), gradient in the structure of x
 function M.value_and_grad(f)
+  callable("grad", f)
   return function(x, ...)
     local rest = table.pack(...)
     return traced(function(trace)
@@ -148,10 +195,11 @@ end
 
 --- Reverse mode for any result: f(x) and J_f(x)' u.
 function M.vjp(f, x, u)
+  callable("vjp", f)
   return traced(function(trace)
     local xs = rename(trace, x)
     local y = f(xs)
-    local us = lifted(trace, directions(y, u))
+    local us = lifted(trace, paired(y, u, "vjp: the cotangent"))
     return y, rebuild(trace, xs, trace:vjp(lifted(trace, leaves(y)), us, leaves(xs)))
   end)
 end

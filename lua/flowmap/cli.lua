@@ -216,9 +216,9 @@ end
 
 -- The exit code of an error, after its sentence.
 local function fail(err, traceback)
-  local status, text = errors.explain(err)
+  local status, sentence = errors.explain(err)
   io.stdout:flush()
-  io.stderr:write("flowmap: ", text, "\n")
+  io.stderr:write("flowmap: ", sentence, "\n")
   if traceback then io.stderr:write(traceback, "\n") end
   return status
 end
@@ -245,13 +245,9 @@ function M.main(argv)
   local args, code = parse(argv)
   if not args then return code end
   args.program = argv[0]
-  local trace
-  local done, result = xpcall(execute, function(err)
-    if args.trace then trace = debug.traceback(nil, 2) end
-    return err
-  end, args)
+  local done, result = errors.pcall(execute, args)
   if done then return result end
-  return fail(result, trace)
+  return fail(result, args.trace and errors.traceback(result))
 end
 
 return M

@@ -46,6 +46,24 @@ function M.explain(err)
   return 1, text
 end
 
+local seen, trace -- the last error, and where it arose
+
+--- A message handler that remembers where an error arose, through any number of catches.
+-- @param err
+-- @return err
+function M.note(err)
+  if not rawequal(seen, err) then seen, trace = err, debug.traceback(nil, 2) end
+  return err
+end
+
+--- pcall for code that may be a user's: `--traceback` shows their functions after a rethrow, too.
+function M.pcall(f, ...) return xpcall(f, M.note, ...) end
+
+--- Where an error arose that `note` has seen.
+-- @param err
+-- @treturn ?string
+function M.traceback(err) return rawequal(seen, err) and trace or nil end
+
 for _, code in ipairs { "check", "usage", "data", "numeric" } do
   M[code] = function(...) M.raise(code, ...) end
 end

@@ -21,7 +21,8 @@ end
 --- One step in place: g = scale * grads, clipped by its global norm.
 -- @treturn number the norm before clipping
 function Optimiser:update(grads, lr, scale)
-  return self.core:update(autodiff.leaves(grads), lr, scale)
+  local list = autodiff.paired(self.params, grads, "optimiser: the gradients")
+  return self.core:update(list, lr, scale)
 end
 
 --- The k-th average of the parameters, in their structure.
@@ -49,8 +50,9 @@ function Optimiser:steps(n) return self.core:steps(n) end
 -- clip = bound on the global norm (0: none), ema = list of decays }
 -- @treturn Optimiser
 local function optimiser(conf)
-  if type(conf.params) ~= "table" then
-    errors.usage("optimiser: params is a %s, expected a table of tensors", type(conf.params))
+  local params = type(conf) == "table" and conf.params
+  if type(params) ~= "table" then
+    errors.usage("optimiser: params is a %s, expected a table of tensors", type(params))
   end
   return setmetatable({
     params = conf.params, averages = #(conf.ema or {}),

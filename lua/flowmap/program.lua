@@ -8,8 +8,9 @@
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
 local errors = require "flowmap.errors"
+local tree = require "flowmap.tree"
 
-local map, leaves = autodiff.map, autodiff.leaves
+local map, paired = autodiff.map, autodiff.paired
 
 --- What a traced function knows of its micro-batch.
 local Batch = {}
@@ -65,10 +66,34 @@ Program.__index = Program
 -- round their operands to it }
 -- @treturn Program
 local function program(f, spec)
+  autodiff.callable("program", f)
+  if type(spec) ~= "table" then
+    errors.usage("program: argument 2 is a %s, expected a table such as { shared = params }",
+      type(spec))
+  end
+  local micro = spec.micro or 512
+  if math.type(micro) ~= "integer" or micro < 1 then
+    errors.usage("program: micro is %s, expected a whole number from 1 on", tostring(micro))
+  end
   return setmetatable({
-    f = f, spec = spec, micro = spec.micro or 512, compiled = {},
-    names = require("flowmap.tree").keys(spec.rows or {}),
+    f = f, spec = spec, micro = micro, compiled = {},
+    names = tree.keys(spec.rows or {}),
   }, Program)
+end
+
+-- What f returned.
+local function checked(out)
+  if type(out) ~= "table" then
+    errors.usage("program: the function returned a %s, expected a table { sum =, rows = }",
+      core.is_tensor(out) and "tensor" or type(out))
+  end
+  for name in pairs(out) do
+    if name ~= "sum" and name ~= "rows" then
+      errors.usage("program: the function returned '%s', expected sum and rows alone",
+        tostring(name))
+    end
+  end
+  return out
 end
 
 --- Trace f for rows [first, last) of the batch; the outputs' structure is kept for `run`.
@@ -82,14 +107,17 @@ function Program:trace(batch, first, last)
     local shape = table.move(self.spec.rows[name], 1, 8, 2, { b.n })
     b.rows[name] = trace:input("rows", shape, self.spec.rows[name].dtype)
   end
-  local out = autodiff.within(trace, self.f, shared, b)
+  local out = checked(autodiff.within(trace, self.f, shared, b))
   local structure, k = {}, 0
   for _, role in ipairs { "sum", "rows" } do
-    structure[role] = map(function(v)
+    structure[role] = tree.map(function(v, name)
+      if not core.is_tensor(v) then
+        errors.usage("program: the function returned a %s as %s, expected a tensor", type(v), name)
+      end
       trace:output(v, role)
       k = k + 1
       return k
-    end, out[role] or {})
+    end, out[role] or {}, role)
   end
   return { trace = trace, n = b.n, splits = b.splits, structure = structure }
 end
@@ -134,10 +162,17 @@ function Program:prepared(batch)
 end
 
 function Program:inputs(job)
-  local list = leaves(job.shared or self.spec.shared or {})
+  local like = self.spec.shared or {}
+  local list = paired(like, job.shared or like, "program: the shared inputs")
+  local rows = job.rows or {}
   for _, name in ipairs(self.names) do
-    list[#list + 1] = job.rows and job.rows[name]
-      or errors.usage("program: the rows input '%s' is absent", name)
+    list[#list + 1] = rows[name] or errors.usage("program: the rows input '%s' is absent", name)
+  end
+  for name in pairs(rows) do
+    if not (self.spec.rows and self.spec.rows[name]) then
+      errors.usage("program: there is no rows input '%s'%s", tostring(name),
+        errors.near(tostring(name), self.names))
+    end
   end
   return list
 end

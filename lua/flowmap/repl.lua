@@ -1,11 +1,18 @@
 --- The prompt: Lua with `fm` at hand; an expression prints its value.
 -- @module flowmap.repl
 
+local errors = require "flowmap.errors"
+
 local M = {}
 
--- readline where Debian's lua-readline is there, else plain lines.
+-- readline where Debian's lua-readline is there, else plain lines. Not one of the current folder:
+-- what lies there may be anybody's.
 local function reader()
+  local path, cpath = package.path, package.cpath
+  package.path = (";" .. path):gsub(";%.[^;]*", "")
+  package.cpath = (";" .. cpath):gsub(";%.[^;]*", "")
   local ok, readline = pcall(require, "readline")
+  package.path, package.cpath = path, cpath
   if ok and require("flowmap.core").isatty() then
     return function(prompt)
       local line = readline.readline(prompt)
@@ -32,17 +39,20 @@ local function incomplete(text, env)
   return not chunk and message:find "<eof>$" ~= nil
 end
 
+local function say_error(err)
+  local _, text = errors.explain(err)
+  io.stdout:write("error: ", text, "\n")
+end
+
 local function show(ok, ...)
-  if not ok then
-    io.stdout:write("error: ", tostring((...)), "\n")
-    return
+  if not ok then return say_error((...)) end
+  local count, texts = select("#", ...), {}
+  for i = 1, count do
+    local fine, text = pcall(tostring, (select(i, ...))) -- a value's __tostring is the user's
+    if not fine then return say_error(text) end
+    texts[i] = text
   end
-  local count = select("#", ...)
-  if count > 0 then
-    local texts = {}
-    for i = 1, count do texts[i] = tostring((select(i, ...))) end
-    io.stdout:write(table.concat(texts, "\t"), "\n")
-  end
+  if count > 0 then io.stdout:write(table.concat(texts, "\t"), "\n") end
 end
 
 --- Evaluate one piece of text as the prompt does.

@@ -74,7 +74,7 @@ end
 
 -- Train and evaluate; a divergence is recorded on its way out.
 local function make(job, dir)
-  local ok, result = pcall(function()
+  local ok, result = errors.pcall(function()
     trainer.train(job, dir)
     local before = fm.clock()
     local it = evaluate.run(job, dir)

@@ -104,5 +104,26 @@ t.test("debug gives no way into C functions", function()
   t.eq(out:find "false\tbad argument" ~= nil, true, out)
 end)
 
+t.test("the prompt outlives every error", function()
+  local bad = "setmetatable({}, { __tostring = function() error 'raised' end })"
+  local out = prompt("getmetatable(fm.tensor{1}).__gc(3)",
+    "debug.getmetatable(fm.tensor{1}).__gc(3)", bad, "error(" .. bad .. ")",
+    "setmetatable({}, { __tostring = function() return 3 end })",
+    "error()", "error {}", "y = fm.matmul(1, 2)", "fm.none", "nil + 1", "=", "x = = 1",
+    "string.rep('x', 1 << 40)",
+    "(function() local function f() return f() + 1 end return f() end)()",
+    "coroutine.wrap(function() fm.exp(3) end)()", "print 'alive'")
+  t.eq(out:find "alive\n> \n$" ~= nil, true, out)
+  t.eq(out:find "error: .-raised" ~= nil, true, out)
+  t.eq(out:find "error: prompt:1: matmul: argument 1 is 1, expected a tensor" ~= nil, true, out)
+end)
+
+t.test("a readline.lua in the current folder is not run", function()
+  write("readline.lua", "print 'ran' return {}")
+  local code, text = run(("cd %s && %%s repl </dev/null"):format(work))
+  t.eq(code, 0, text)
+  t.eq(text:find "ran", nil, text)
+end)
+
 os.execute("rm -rf " .. work)
 t.done()

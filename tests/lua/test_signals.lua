@@ -1,0 +1,78 @@
+-- The first signal asks a run to stop, the second ends it; loops that never look end all the same.
+
+local t = require "harness"
+local files = require "flowmap.files"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+-- Runs Lua in the program (by its prompt) and sends it signals, the n-th after its n-th pause;
+-- gives its exit code, or 128 + signal, its seconds from the last signal on, and its output.
+local function signalled(lua, ...)
+  local input, log = work .. "/input.lua", work .. "/log"
+  local file = assert(io.open(input, "w"))
+  file:write(lua, "\n")
+  file:close()
+  local script = { ("env --default-signal=INT,TERM %s repl <%s >%s 2>&1 & pid=$!")
+    :format(program, input, log), ("until grep -q started %s; do sleep 0.02; done"):format(log) }
+  for _, step in ipairs { ... } do
+    script[#script + 1] = ("sleep %g; t=$(date +%%s%%N); kill -%s $pid"):format(step[1], step[2])
+  end
+  script[#script + 1] = "(sleep 10; kill -KILL $pid) >/dev/null 2>&1 & dog=$!; wait $pid 2>/dev/null; "
+    .. "code=$?; kill $dog; echo $code $(( ($(date +%s%N) - t) / 1000000 ))"
+  local pipe = io.popen(("bash -c '%s' 2>/dev/null"):format(table.concat(script, "\n")))
+  local code, ms = pipe:read("a"):match "(%d+) (%d+)"
+  pipe:close()
+  return tonumber(code), tonumber(ms) / 1000, files.read(log)
+end
+
+local WATCH = "fm.watch_signals() print 'started' io.stdout:flush() "
+
+t.test("a loop in Lua that never looks is ended by the first signal, resumably", function()
+  for _, name in ipairs { "INT", "TERM" } do
+    local code, s, log = signalled(WATCH .. "while true do end", { 0.05, name })
+    t.eq(code, 0, log) -- the prompt caught the error and reached its end
+    t.eq(log:find "error: prompt:1: interrupted by a signal" ~= nil, true, log)
+    t.eq(s < 4, true, s)
+  end
+end)
+
+t.test("a loop that catches every error, or is in a coroutine, by the second", function()
+  for _, loop in ipairs { "while true do pcall(function() while true do end end) end",
+    "coroutine.wrap(function() while true do end end)()" } do
+    local code, s, log = signalled(WATCH .. loop, { 0.05, "INT" }, { 0.4, "INT" })
+    t.eq(code, 130, log)
+    t.eq(s < 1, true, s)
+    t.eq(signalled(WATCH .. loop, { 0.05, "TERM" }, { 0.4, "TERM" }), 143)
+    t.eq(signalled(WATCH .. loop, { 0.05, "INT" }, { 0.4, "TERM" }), 143)
+  end
+end)
+
+t.test("one event that arrives as two signals is one", function()
+  local code, _, log = signalled(WATCH .. "while not fm.interrupted() do end "
+    .. "local e = fm.clock() + 0.5 while fm.clock() < e do fm.interrupted() end print 'saved'",
+    { 0.05, "INT" }, { 0, "TERM" })
+  t.eq(code, 0, log)
+  t.eq(log:find "saved" ~= nil, true, log)
+end)
+
+t.test("a loop in C, by the second", function()
+  local code, s = signalled(WATCH .. "fm.sha256(('x'):rep(1 << 20):rep(1500))", { 0.2, "INT" },
+    { 0.2, "INT" })
+  t.eq(code, 130)
+  t.eq(s < 1, true, s)
+end)
+
+t.test("a step of training is finished, however long the code around it", function()
+  local code, _, log = signalled(WATCH .. "local n = 0 for k = 1, 60 do "
+    .. "local e = fm.clock() + 0.02 while fm.clock() < e do end n = k "
+    .. "if fm.interrupted() then break end end print('looked', n < 60)", { 0.1, "INT" })
+  t.eq(code, 0, log)
+  t.eq(log:find "looked\ttrue" ~= nil, true, log)
+end)
+
+os.execute("rm -rf " .. work)
+t.done()
