@@ -4,13 +4,26 @@
 #include "bind.h"
 #include "io.h"
 
-#define FM_FOLDER "flowmap.folder"
+static const char folder_type[] = "flowmap.folder";
 
 /* ------------------------------------------------------------------ private folders */
 
+typedef struct folder_box {
+  const char *type;
+  char path[PATH_MAX]; /* "" once removed */
+} folder_box;
+
 static int folder_close(lua_State *L) {
-  luaL_checkudata(L, 1, FM_FOLDER);
-  if (lua_getiuservalue(L, 1, 1) == LUA_TSTRING) fm_private_remove(lua_tostring(L, -1));
+  folder_box *b = bind_box(L, 1, folder_type, sizeof *b);
+  if (b == NULL || b->path[0] == '\0') return 0;
+  fm_private_remove(b->path);
+  b->path[0] = '\0';
+  return 0;
+}
+
+/* What the collector finds stays until the end of the process: its path may still be in use. */
+static int folder_keep(lua_State *L) {
+  (void)L;
   return 0;
 }
 
@@ -19,33 +32,30 @@ static int folder_close(lua_State *L) {
 ** all that is in it when `folder` is closed, or at the end of the process.
 */
 static int private_folder(lua_State *L) {
-  char path[PATH_MAX];
-  lua_newuserdatauv(L, 0, 1);
-  luaL_setmetatable(L, FM_FOLDER);
-  if (fm_private_folder(bind_ctx(L), path) != FM_OK) bind_raise(L);
-  lua_pushstring(L, path);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, -3, 1);
+  folder_box *b = bind_new_box(L, folder_type, sizeof *b);
+  if (fm_private_folder(bind_ctx(L), b->path) != FM_OK) {
+    b->path[0] = '\0';
+    bind_raise(L);
+  }
+  lua_pushstring(L, b->path);
   lua_insert(L, -2);
   return 2;
 }
 
 static int folder_writable(lua_State *L) { /* whether files can be made in a folder */
-  lua_pushboolean(L, access(luaL_checkstring(L, 1), W_OK | X_OK) == 0);
+  lua_pushboolean(L, access(bind_path(L, 1), W_OK | X_OK) == 0);
   return 1;
 }
 
 void bind_open_files(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"private_folder", private_folder}, {"folder_writable", folder_writable}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"close", folder_close}, {"__close", folder_close}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"close", folder_close}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
-  luaL_newmetatable(L, FM_FOLDER);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
+  bind_new_type(L, folder_type, methods, folder_keep);
+  lua_pop(L, 1);
+  luaL_getmetatable(L, folder_type);
+  lua_pushcfunction(L, folder_close);
+  lua_setfield(L, -2, "__close");
   lua_pop(L, 1);
 }

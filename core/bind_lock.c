@@ -9,14 +9,15 @@
 
 #include "bind.h"
 
-#define FM_LOCK "flowmap.lock"
+static const char lock_type[] = "flowmap.lock";
 
 /*
 ** A lock belongs to the open file, not to the process: two locks of one process exclude each other,
 ** the kernel releases it when the process ends in any way, and started programs do not inherit it.
 */
-typedef struct lock_box { /* userdata FM_LOCK; fd -1 once released */
-  int fd;
+typedef struct lock_box {
+  const char *type;
+  int fd; /* -1 once released */
 } lock_box;
 
 static int cannot(lua_State *L, const char *what, const char *path) {
@@ -38,10 +39,9 @@ static int open_for_lock(lua_State *L, const char *path) {
 }
 
 static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds it */
-  const char *path = luaL_checkstring(L, 1);
-  lock_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  const char *path = bind_path(L, 1);
+  lock_box *box = bind_new_box(L, lock_type, sizeof *box);
   box->fd = -1;
-  luaL_setmetatable(L, FM_LOCK);
   for (int tries = 0; tries < 100; tries++) {
     int failed;
     box->fd = open_for_lock(L, path);
@@ -60,14 +60,15 @@ static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds
 }
 
 static int release(lua_State *L) { /* also the lock's __gc and __close; harmless when repeated */
-  lock_box *box = luaL_checkudata(L, 1, FM_LOCK);
+  lock_box *box = bind_box(L, 1, lock_type, sizeof *box);
+  if (box == NULL) return 0;
   if (box->fd >= 0) close(box->fd);
   box->fd = -1;
   return 0;
 }
 
 static int sync_file(lua_State *L) { /* sync_file(path): what was written to it is on disk */
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = bind_path(L, 1);
   int failed, fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return cannot(L, "open", path);
   do failed = fsync(fd);
@@ -80,15 +81,9 @@ static int sync_file(lua_State *L) { /* sync_file(path): what was written to it 
 }
 
 void bind_open_lock(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"release", release}, {"__gc", release}, {"__close", release}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"release", release}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"lock", lock}, {"sync_file", sync_file}, {NULL, NULL}};
-  luaL_newmetatable(L, FM_LOCK);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushliteral(L, "a lock of flowmap");
-  lua_setfield(L, -2, "__metatable");
+  bind_new_type(L, lock_type, methods, release);
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
 }

@@ -1,5 +1,6 @@
 /* bind_process.c - what a process must know of its terminal and of the process that started it. */
 #define _POSIX_C_SOURCE 200809L
+#include <limits.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -9,7 +10,7 @@
 
 /* columns([fd]) -> width of the terminal that fd (1) is; 0: unknown; nothing: no terminal */
 static int columns(lua_State *L) {
-  int fd = (int)luaL_optinteger(L, 1, STDOUT_FILENO);
+  const int fd = (int)bind_opt_integer(L, 1, STDOUT_FILENO, 0, INT_MAX);
   struct winsize size = {0};
   if (!isatty(fd)) return 0;
   if (ioctl(fd, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
@@ -23,7 +24,7 @@ static int columns(lua_State *L) {
 ** the parent must not kill what SIGTERM asks to save, hence SIGPIPE is ignored.
 */
 static int follow_parent(lua_State *L) {
-  lua_Integer pid = luaL_checkinteger(L, 1);
+  const int64_t pid = bind_integer(L, 1, 1, INT_MAX);
   signal(SIGPIPE, SIG_IGN);
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
     bind_fail(L, FM_EUSAGE, "follow_parent: this kernel has no PR_SET_PDEATHSIG");
