@@ -2,8 +2,9 @@
 ** bind_args.c - arguments from Lua. A wrong one raises a sentence: which function, which argument,
 ** what was found, what was expected, and the line of the user's file that called.
 **
-** Tables are read raw, without metamethods: no Lua code runs while the binding holds a pointer. What
-** may run Lua code (an allocation: its collector calls finalisers) comes before pointers are taken.
+** Tables are read raw, without metamethods: no Lua code runs while the binding holds a pointer.
+** What may run Lua code (an allocation: its collector calls finalisers) comes before pointers are
+** taken.
 */
 #include <limits.h>
 #include <stdio.h>

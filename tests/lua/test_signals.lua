@@ -21,8 +21,8 @@ local function signalled(lua, ...)
   for _, step in ipairs { ... } do
     script[#script + 1] = ("sleep %g; t=$(date +%%s%%N); kill -%s $pid"):format(step[1], step[2])
   end
-  script[#script + 1] = "(sleep 10; kill -KILL $pid) >/dev/null 2>&1 & dog=$!; wait $pid 2>/dev/null; "
-    .. "code=$?; kill $dog; echo $code $(( ($(date +%s%N) - t) / 1000000 ))"
+  script[#script + 1] = "(sleep 10; kill -KILL $pid) >/dev/null 2>&1 & dog=$!; "
+    .. "wait $pid 2>/dev/null; code=$?; kill $dog; echo $code $(( ($(date +%s%N) - t) / 1000000 ))"
   local pipe = io.popen(("bash -c '%s' 2>/dev/null"):format(table.concat(script, "\n")))
   local code, ms = pipe:read("a"):match "(%d+) (%d+)"
   pipe:close()
