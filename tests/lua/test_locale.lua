@@ -84,9 +84,9 @@ os.setlocale("C", "collate")
 print(pcall(fm.write_file, arg[1] .. "/b.json", tostring(1.5)))
 ]])
   local _, text = run(("lua5.4 %s %s"):format(path, work))
-  local refusal = "false\t[%w_:. ]*the locale writes 1,5 for one and a half"
+  local refusal = "false\t[^\n]*the locale writes 1,5 for one and a half"
   t.eq(select(2, text:gsub(refusal, "")), 2, text)
-  t.eq(text:find "false\t[%w_:. ]*the locale writes 1%.5 [^\n]*\ntrue" ~= nil, true, text)
+  t.eq(text:find "false\t[^\n]*the locale writes 1%.5 [^\n]*\ntrue" ~= nil, true, text)
   t.eq({ files.exists(work .. "/a.json"), files.exists(work .. "/a.safetensors"),
     files.read(work .. "/b.json") }, { false, false, "1.5" })
 end)
