@@ -71,7 +71,8 @@ end
 function M.raises(fn, pattern)
   local ok, err = pcall(fn)
   if ok then error("expected an error that matches " .. pattern .. ", found none", 2) end
-  if not tostring(err):find(pattern) then
+  local message = type(err) == "table" and err.message -- without the place
+  if not tostring(err):find(pattern) and not (message and message:find(pattern)) then
     error(("expected an error that matches '%s', found '%s'"):format(pattern, tostring(err)), 2)
   end
   return err
