@@ -4,31 +4,26 @@
 #include <cblas.h>
 #include <string.h>
 
-void fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
-                      int64_t lda, const float *b, int64_t ldb, bool accumulate, float *y,
-                      int64_t ldy) {
-  if (m == 0 || n == 0) return;
-  if (k == 0) { /* an empty sum; BLAS may leave y as it was */
-    if (!accumulate) memset(y, 0, (size_t)(m * n) * sizeof *y);
-    return;
-  }
-  cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-              (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda, b, (blasint)ldb, accumulate,
-              y, (blasint)ldy);
+static bool fits(int64_t a, int64_t b, int64_t c) {
+  return a <= INT32_MAX && b <= INT32_MAX && c <= INT32_MAX;
 }
 
-void fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
-                      int64_t lda, const double *b, int64_t ldb, bool accumulate, double *y,
-                      int64_t ldy) {
-  if (m == 0 || n == 0) return;
-  if (k == 0) {
-    if (!accumulate) memset(y, 0, (size_t)(m * n) * sizeof *y);
-    return;
+/* An empty sum is left to us: BLAS may leave y as it was. */
+#define GEMM(name, t, call)                                                                        \
+  bool name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const t *a, int64_t lda,            \
+            const t *b, int64_t ldb, bool accumulate, t *y, int64_t ldy) {                         \
+    if (m == 0 || n == 0) return true;                                                             \
+    if (!fits(m, n, k) || !fits(lda, ldb, ldy)) return false;                                      \
+    if (k == 0 && !accumulate)                                                                     \
+      for (int64_t i = 0; i < m; i++) memset(y + i * ldy, 0, (size_t)n * sizeof *y);               \
+    if (k > 0)                                                                                     \
+      call(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,          \
+           (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda, b, (blasint)ldb, accumulate, y, \
+           (blasint)ldy);                                                                          \
+    return true;                                                                                   \
   }
-  cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-              (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda, b, (blasint)ldb, accumulate,
-              y, (blasint)ldy);
-}
+GEMM(fm_blas_gemm_f32, float, cblas_sgemm)
+GEMM(fm_blas_gemm_f64, double, cblas_dgemm)
 
 /* Fortran's: every argument by address, and at the end the lengths of the two texts. LAPACKE, which
 ** would declare it, is not in the library; LAPACK itself is. */

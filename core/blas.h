@@ -1,15 +1,18 @@
-/* blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b), or y += ... with
-** `accumulate`. Serves shapes that the core's own kernel (kernels/gemm.c) is not made for. */
+/*
+** blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b), or y += ... with
+** `accumulate`. Serves shapes that the core's own kernel (kernels/gemm.c) is not made for. BLAS
+** counts in 32 bits: false, and nothing is done, where a size or a step between rows is larger.
+*/
 #ifndef FM_BLAS_H
 #define FM_BLAS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-void fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
+bool fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
                       int64_t lda, const float *b, int64_t ldb, bool accumulate, float *y,
                       int64_t ldy);
-void fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
+bool fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
                       int64_t lda, const double *b, int64_t ldb, bool accumulate, double *y,
                       int64_t ldy);
 /*

@@ -29,46 +29,46 @@ static void spread(int64_t rows, int64_t run, const void *from, int64_t stride, 
   }
 }
 
-/* Up to VN columns, in two chains of additions per column. */
-static inline void sum_some(int64_t rows, int64_t run, const T *x, int64_t n, double *sum) {
-  VD even[VDS], odd[VDS], w[VDS];
-  double lane[VN];
-  for (int k = 0; k < VDS; k++) even[k] = odd[k] = vdset(0);
+static inline void add_wide(VD sum[VDS], V v) {
+  VD w[VDS];
+  vwiden(v, w);
+  for (int k = 0; k < VDS; k++) sum[k] += w[k];
+}
+
+/* n <= VN columns, in two chains of additions per column. */
+static inline __attribute__((always_inline)) void sum_some(int64_t rows, int64_t run, const T *x,
+                                                           const int64_t n, double *sum) {
+  VD even[VDS], odd[VDS];
+  double lane[VN] = {0};
+  memcpy(lane, sum, (size_t)n * sizeof *sum);
+  memcpy(even, lane, sizeof lane);
+  for (int k = 0; k < VDS; k++) odd[k] = vdset(0);
   int64_t r = 0;
-  for (; r + 2 <= rows; r += 2) {
-    vwiden(n >= VN ? vload(x + r * run) : vloadn(x + r * run, n), w);
-    for (int k = 0; k < VDS; k++) even[k] += w[k];
-    vwiden(n >= VN ? vload(x + (r + 1) * run) : vloadn(x + (r + 1) * run, n), w);
-    for (int k = 0; k < VDS; k++) odd[k] += w[k];
+  for (; r + 2 <= rows; r += 2, x += 2 * run) {
+    add_wide(even, n == VN ? vload(x) : vloadn(x, n));
+    add_wide(odd, n == VN ? vload(x + run) : vloadn(x + run, n));
   }
-  if (r < rows) {
-    vwiden(n >= VN ? vload(x + r * run) : vloadn(x + r * run, n), w);
-    for (int k = 0; k < VDS; k++) even[k] += w[k];
-  }
+  if (r < rows) add_wide(even, n == VN ? vload(x) : vloadn(x, n));
   for (int k = 0; k < VDS; k++) even[k] += odd[k];
   memcpy(lane, even, sizeof lane);
-  for (int64_t i = 0; i < n && i < VN; i++) sum[i] += lane[i];
+  memcpy(sum, lane, (size_t)n * sizeof *sum);
 }
 
 static void sum_columns(int64_t rows, int64_t run, const void *from, double *sum) {
   const T *x = from;
-  if (rows == 1) { /* a long row, which the compiler turns into vector code */
-    for (int64_t i = 0; i < run; i++) sum[i] += (double)x[i];
-    return;
-  }
-  for (int64_t i = 0; i < run; i += VN) sum_some(rows, run, x + i, run - i, sum + i);
+  int64_t i = 0;
+  for (; i + VN <= run; i += VN) sum_some(rows, run, x + i, VN, sum + i);
+  if (i < run) sum_some(rows, run, x + i, run - i, sum + i);
 }
 
 static double sum_row(const T *x, int64_t n) {
-  VD a[VDS], b[VDS], w[VDS];
+  VD a[VDS], b[VDS];
   double lane[VN], rest = 0;
   int64_t i = 0;
   for (int k = 0; k < VDS; k++) a[k] = b[k] = vdset(0);
   for (; i + 2 * VN <= n; i += 2 * VN) {
-    vwiden(vload(x + i), w);
-    for (int k = 0; k < VDS; k++) a[k] += w[k];
-    vwiden(vload(x + i + VN), w);
-    for (int k = 0; k < VDS; k++) b[k] += w[k];
+    add_wide(a, vload(x + i));
+    add_wide(b, vload(x + i + VN));
   }
   for (; i < n; i++) rest += (double)x[i];
   for (int k = 0; k < VDS; k++) a[k] += b[k];

@@ -11,6 +11,7 @@
 #ifndef FM_SIMD_H
 #define FM_SIMD_H
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,10 +35,12 @@
 typedef float T;
 typedef uint32_t TU;
 #define FM_LIBM(fn) fn##f
+#define FM_LARGEST FLT_MAX
 #else
 typedef double T;
 typedef uint64_t TU;
 #define FM_LIBM(fn) fn
+#define FM_LARGEST DBL_MAX
 #endif
 #define FM_SIGN ((TU)1 << (FM_BITS - 1))
 
@@ -248,6 +251,15 @@ static inline V vnarrow(const VD w[VDS]) {
 #endif
 #endif
 #endif
+
+/* Sums of many vectors: chains of FM_CHAIN additions, which are added up in double. */
+#define FM_CHAIN 64
+static inline void vdeepen(VD total[VDS], V *sum) {
+  VD w[VDS];
+  vwiden(*sum, w);
+  for (int k = 0; k < VDS; k++) total[k] += w[k];
+  *sum = vset(0);
+}
 
 #include "simd_math.h"
 

@@ -20,21 +20,26 @@
 #define W(x2) vfma(K(2 * GELU_C * GELU_A), x2, K(2 * GELU_C))  /* w / x */
 #define W1(x2) vfma(K(6 * GELU_C * GELU_A), x2, K(2 * GELU_C)) /* w' */
 
-/*
-** s(w) and 1 - s(w), the latter without cancellation. Below -80 s is 0 to any purpose, and the
-** bound keeps e^-w finite.
-*/
+/* s(w) and 1 - s(w), the latter without cancellation: bounded, so that it is 0 where s is. */
 static inline V sigmoid(V w, V *rest) {
-  V e = vexp(-vmax(w, K(-80))), s = ONE / (ONE + e);
-  *rest = e * s;
+  V e = vexp(-w), s = ONE / (ONE + e);
+  *rest = vmin0(K(FM_LARGEST), e) * s;
   return s;
+}
+
+/* Beyond +-FAR s is 0 or 1, and products with x are those at the bound: they are the limits there,
+   where infinity times 0 would be none. Order 0 grows with x, so it has the lower bound alone. */
+#define FAR 1000
+static inline V bounded(V x, V *low) {
+  *low = vmax0(K(-FAR), x); /* a NaN stays */
+  return vmin0(K(FAR), *low);
 }
 
 /* Orders 0, 1 and 2 of gelu, each if it is wanted:
 ** x s, s (1 + x (1 - s) w'), s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2). */
-static inline void gelu_orders(V x, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
-  V x2 = x * x, r, s = sigmoid(x * W(x2), &r), w1 = W1(x2);
-  if (want[0]) y[0] = x * s;
+static inline void gelu_orders(V v, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
+  V low, x = bounded(v, &low), x2 = x * x, r, s = sigmoid(x * W(x2), &r), w1 = W1(x2);
+  if (want[0]) y[0] = low * s;
   if (want[1]) y[1] = s * vfma(x * r, w1, ONE);
   if (want[2]) {
     V w = vfma(K(12 * GELU_C * GELU_A), x2, K(2) * w1);
@@ -43,9 +48,9 @@ static inline void gelu_orders(V x, V y[FM_ORDERS], const bool want[FM_ORDERS]) 
 }
 
 /* x s, s (1 + x (1 - s)), s (1 - s) (2 + x (1 - 2 s)) with s = s(x) */
-static inline void silu_orders(V x, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
-  V r, s = sigmoid(x, &r);
-  if (want[0]) y[0] = x * s;
+static inline void silu_orders(V v, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
+  V low, x = bounded(v, &low), r, s = sigmoid(x, &r);
+  if (want[0]) y[0] = low * s;
   if (want[1]) y[1] = s * vfma(x, r, ONE);
   if (want[2]) y[2] = s * r * vfma(x, r - s, K(2));
 }
@@ -115,8 +120,15 @@ static fm_err infer_activation(fm_ctx *ctx, const fm_op *op, int nin, const fm_s
   return FM_OK;
 }
 
+/* The third derivatives and all beyond are 0 where this bound is. */
+static fm_val bounded(fm_prog *p, fm_val x) {
+  fm_attr limits = {{0}, {-1000, 1000}};
+  return fm_emit(p, &fm_op_clip, 1, &x, &limits);
+}
+
 /* gelu'''(x), with t = tanh u, s = 1 - t^2, t' = s u', s' = -2 t s u'. */
-static fm_val gelu_3(fm_prog *p, fm_val x) {
+static fm_val gelu_3(fm_prog *p, fm_val at) {
+  fm_val x = bounded(p, at);
   const double ca = GELU_C * GELU_A;
   fm_val x2 = fm_e1(p, &fm_op_square, x);
   fm_val u = fm_mul(p, x, fm_affine(p, x2, ca, GELU_C));
@@ -137,7 +149,8 @@ static fm_val gelu_3(fm_prog *p, fm_val x) {
 }
 
 /* silu''' = q ((1 - 2 s)(3 + x (1 - 2 s)) - 2 x q) with s = sigmoid x, q = s (1 - s). */
-static fm_val silu_3(fm_prog *p, fm_val x) {
+static fm_val silu_3(fm_prog *p, fm_val at) {
+  fm_val x = bounded(p, at);
   fm_val s = fm_e1(p, &fm_op_sigmoid, x);
   fm_val q = fm_mul(p, s, fm_affine(p, s, -1, 1)), r = fm_affine(p, s, -2, 1);
   fm_val inner = fm_mul(p, r, fm_affine(p, fm_mul(p, x, r), 1, 3));

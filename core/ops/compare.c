@@ -13,7 +13,7 @@ FM_MAP3(where, vsel(veq(A, ZERO), C, B))
 FM_MAP2(maximum, vmax(A, B))
 FM_MAP2(minimum, vmin(A, B))
 FM_MAP1(abs, vabs(A))
-FM_MAP1(sign, vsel(vlt(ZERO, A), ONE, vsel(vlt(A, ZERO), -ONE, ZERO)))
+FM_MAP1(sign, vsel(vlt(ZERO, A), ONE, vsel(vlt(A, ZERO), -ONE, A))) /* zeros and NaN as they are */
 FM_MAP1(floor, vfloor(A))
 
 #ifdef FM_RULES

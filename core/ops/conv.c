@@ -75,6 +75,47 @@ static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const
     FM_FN(gemm)(true, false, O, n, count, b + p * O, O, cols, n, e->accumulate || p > 0, y + k, K);
 }
 
+/* Above this many pixels the gradient of the kernels is added up in double: OUTPUTS of the result's
+   channels by PAIRS pairs (tap, channel) at a time. */
+#define MANY 65536
+#define OUTPUTS 64
+#define PAIRS 1024
+_Static_assert((PIECE + OUTPUTS * PAIRS) * sizeof(T) + OUTPUTS * PAIRS * sizeof(double) <=
+                   FM_CONV_ROOM,
+               "a piece, a product and its sum");
+
+/* `n` pairs from `k` on, all of tap t and channel c or of `taps` whole taps, for oc outputs. */
+static void sum_pairs(const fm_exec *e, const meeting *m, int64_t o, int64_t oc, int64_t t,
+                      int64_t taps, int64_t c, int64_t n) {
+  T *cols = (T *)(void *)fm_conv_room, *some = cols + PIECE;
+  double *sum = (double *)(void *)(some + OUTPUTS * PAIRS);
+  const int64_t O = e->out->shape.d[0], K = m->kh * m->kw * m->c, width = taps * n;
+  const int64_t pixels = e->in[1].shape.d[0] * m->gh * m->gw, rows = PIECE / width;
+  memset(sum, 0, (size_t)(oc * width) * sizeof *sum);
+  for (int64_t p = 0; p < pixels; p += rows) {
+    int64_t count = pixels - p < rows ? pixels - p : rows;
+    gather(m, e->x[0], p, count, t, taps, c, n, cols);
+    FM_FN(gemm)(true, false, oc, width, count, (const T *)e->x[1] + p * O + o, O, cols, width,
+                false, some, width);
+    for (int64_t i = 0; i < oc * width; i++) sum[i] += (double)some[i];
+  }
+  for (int64_t i = 0; i < oc; i++)
+    for (int64_t j = 0; j < width; j++) {
+      T *y = (T *)e->y + (o + i) * K + t * m->c + c + j;
+      *y = (T)((e->accumulate ? (double)*y : 0) + sum[i * width + j]);
+    }
+}
+
+static void sum_many(const fm_exec *e, const meeting *m) {
+  const int64_t O = e->out->shape.d[0], all = m->kh * m->kw;
+  const int64_t chunk = m->c < PAIRS ? m->c : PAIRS, group = chunk < m->c ? 1 : PAIRS / chunk;
+  for (int64_t o = 0; o < O; o += OUTPUTS)
+    for (int64_t t = 0; t < all; t += group)
+      for (int64_t c = 0; c < m->c; c += chunk)
+        sum_pairs(e, m, o, O - o < OUTPUTS ? O - o : OUTPUTS, t, all - t < group ? all - t : group,
+                  c, m->c - c < chunk ? m->c - c : chunk);
+}
+
 static void convolve(const fm_exec *e, int kind) {
   const fm_shape *x = &e->in[0].shape, *w = kind == CONV_W ? &e->out->shape : &e->in[1].shape;
   const fm_shape *grid = kind == CONV_W ? &e->in[1].shape : &e->out->shape;
@@ -89,6 +130,10 @@ static void convolve(const fm_exec *e, int kind) {
   int64_t rows = in_place || chunk == 0 ? pixels : PIECE / (group * chunk);
   if ((pixels == 0 || m.c == 0) && !e->accumulate)
     memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
+  if (kind == CONV_W && pixels > MANY) {
+    sum_many(e, &m);
+    return;
+  }
   for (int64_t p = 0; p < pixels; p += rows)
     for (int64_t t = 0; t < taps; t += group)
       for (int64_t c = 0; c < m.c; c += chunk) {

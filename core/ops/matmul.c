@@ -1,5 +1,7 @@
 /* matmul.c - (batched) matrix products. y = op(a) op(b), with op the transpose where asked; leading
 ** axes are equal. One thread each: the workers run side by side. */
+#include <string.h>
+
 #include "ops.h"
 
 #ifndef FM_RULES
@@ -14,26 +16,73 @@
    their accuracy, which costs next to nothing. The number of rows decides nothing. */
 #define NARROW 8
 
-FM_EXEC(matmul) {
-  const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
-  bool ta = e->attr->i[0], tb = e->attr->i[1];
-  int nd = y->nd;
-  int64_t m = y->d[nd - 2], n = y->d[nd - 1], k = a->d[ta ? nd - 2 : nd - 1], count = 1;
-  for (int i = 0; i < nd - 2; i++) count *= y->d[i];
-  int64_t lda = a->d[nd - 1], ldb = b->d[nd - 1];
+/* Inner dimension up to which a product is left to the kernels, whose sums go to and fro between
+   registers and y every few hundred terms. Longer ones are sums of such products, in double. */
+#define DEEPEST 65536
+#define ROWS 64 /* of y at a time, and columns */
+#define COLUMNS 128
+
+typedef struct product { /* y = op(a) op(b) */
+  bool ta, tb, narrow, bf16;
+  int64_t m, n, k, lda, ldb, ldy;
+} product;
+
+static void multiply(const product *p, const T *a, const T *b, bool accumulate, T *y) {
 #if FM_BITS == 32
-  if (e->bf16 && n >= NARROW && lda >= NARROW && ldb >= NARROW) {
-    for (int64_t i = 0; i < count; i++)
-      FM_FN(gemm_bf16)(fm_bf16_native(), ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda,
-                       (const T *)e->x[1] + i * k * n, ldb, e->accumulate, (T *)e->y + i * m * n,
-                       n);
+  if (p->bf16) {
+    FM_FN(gemm_bf16)(fm_bf16_native(), p->ta, p->tb, p->m, p->n, p->k, a, p->lda, b, p->ldb,
+                     accumulate, y, p->ldy);
     return;
   }
 #endif
+  if (p->narrow && FM_GLUE(fm_blas_gemm_, FM_T)(p->ta, p->tb, p->m, p->n, p->k, a, p->lda, b,
+                                                p->ldb, accumulate, y, p->ldy))
+    return;
+  FM_FN(gemm)(p->ta, p->tb, p->m, p->n, p->k, a, p->lda, b, p->ldb, accumulate, y, p->ldy);
+}
+
+/* A part of y, at most ROWS by COLUMNS, over the whole inner dimension. */
+static void multiply_part(const product *p, const T *a, const T *b, bool accumulate, T *y) {
+  double *sum = (double *)(void *)fm_conv_room;
+  T *some = (T *)(void *)(sum + ROWS * COLUMNS);
+  product piece = *p;
+  piece.ldy = p->n;
+  memset(sum, 0, (size_t)(p->m * p->n) * sizeof *sum);
+  for (int64_t at = 0; at < p->k; at += DEEPEST) {
+    piece.k = p->k - at < DEEPEST ? p->k - at : DEEPEST;
+    multiply(&piece, a + at * (p->ta ? p->lda : 1), b + at * (p->tb ? 1 : p->ldb), false, some);
+    for (int64_t i = 0; i < p->m * p->n; i++) sum[i] += (double)some[i];
+  }
+  for (int64_t i = 0; i < p->m; i++, y += p->ldy)
+    for (int64_t j = 0; j < p->n; j++)
+      y[j] = (T)((accumulate ? (double)y[j] : 0) + sum[i * p->n + j]);
+}
+
+static void multiply_deep(const product *p, const T *a, const T *b, bool accumulate, T *y) {
+  product part = *p;
+  for (int64_t i = 0; i < p->m; i += ROWS)
+    for (int64_t j = 0; j < p->n; j += COLUMNS) {
+      part.m = p->m - i < ROWS ? p->m - i : ROWS, part.n = p->n - j < COLUMNS ? p->n - j : COLUMNS;
+      multiply_part(&part, a + i * (p->ta ? 1 : p->lda), b + j * (p->tb ? p->ldb : 1), accumulate,
+                    y + i * p->ldy + j);
+    }
+}
+
+FM_EXEC(matmul) {
+  const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
+  const int nd = y->nd;
+  product p = {.ta = e->attr->i[0], .tb = e->attr->i[1], .m = y->d[nd - 2], .n = y->d[nd - 1]};
+  int64_t count = 1;
+  for (int i = 0; i < nd - 2; i++) count *= y->d[i];
+  p.lda = a->d[nd - 1], p.ldb = b->d[nd - 1], p.ldy = p.n;
+  p.k = a->d[p.ta ? nd - 2 : nd - 1];
+  p.narrow = p.n < NARROW;
+  p.bf16 = e->bf16 && p.n >= NARROW && p.lda >= NARROW && p.ldb >= NARROW;
+  if (p.m == 0 || p.n == 0) return;
   for (int64_t i = 0; i < count; i++)
-    (n < NARROW ? FM_GLUE(fm_blas_gemm_, FM_T) : FM_FN(gemm))(
-      ta, tb, m, n, k, (const T *)e->x[0] + i * m * k, lda, (const T *)e->x[1] + i * k * n, ldb,
-      e->accumulate, (T *)e->y + i * m * n, n);
+    (p.k > DEEPEST ? multiply_deep : multiply)(&p, (const T *)e->x[0] + i * p.m * p.k,
+                                               (const T *)e->x[1] + i * p.k * p.n, e->accumulate,
+                                               (T *)e->y + i * p.m * p.n);
 }
 
 #endif

@@ -23,6 +23,27 @@ typedef struct group { /* up to VN rows; in the vectors below a lane is a row */
   V over_n, q, over_r, a, b, de; /* see above; de = <d, e> / n */
 } group;
 
+/* Rows so large that the sum of their squares is not finite: the sums once more, in double. */
+static void measure_large(group *g, int terms, V r) {
+  T root[VN], q[VN], over[VN], a[VN], b[VN], de[VN];
+  vstore(root, r), vstore(q, g->q), vstore(over, g->over_r);
+  vstore(a, g->a), vstore(b, g->b), vstore(de, g->de);
+  for (int64_t row = 0; row < g->count; row++) {
+    if (root[row] < (T)INFINITY) continue;
+    double s[4] = {0}, n = (double)g->n;
+    for (int64_t i = row * g->n; i < (row + 1) * g->n; i++) {
+      const double x = (double)g->x[0][i], d = terms > 1 ? (double)g->x[1][i] : 0;
+      const double e = terms > 2 ? (double)g->x[2][i] : 0;
+      s[0] += x * x, s[1] += x * d, s[2] += x * e, s[3] += d * e;
+    }
+    const double size = sqrt(s[0] / n);
+    q[row] = (T)(1 / ((double)g->eps + size)), over[row] = (T)(1 / size);
+    a[row] = (T)(s[1] / n / size), b[row] = (T)(s[2] / n / size), de[row] = (T)(s[3] / n);
+  }
+  g->q = vload(q), g->over_r = vload(over);
+  g->a = vload(a), g->b = vload(b), g->de = vload(de);
+}
+
 /* What the formulas need of the rows of x, d and e (as many as `terms` says). */
 static inline void measure(group *g, int terms) {
   const V zero = vset(0), one = vset(1);
@@ -31,14 +52,23 @@ static inline void measure(group *g, int terms) {
   for (int64_t r = 0; r < VN; r++) xx[r] = xd[r] = xe[r] = de[r] = zero;
   for (int64_t r = 0; r < g->count; r++) {
     V s[4] = {zero, zero, zero, zero};
-    for (int64_t i = 0; i < g->n; i += VN) {
-      const int64_t at = r * g->n + i, left = g->n - i;
-      V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
-      V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
-      s[0] = vfma(x, x, s[0]);
-      if (terms > 1) s[1] = vfma(x, d, s[1]);
-      if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
+    VD total[4][VDS];
+    for (int k = 0; k < 4 * VDS; k++) total[k / VDS][k % VDS] = vdset(0);
+    for (int64_t from = 0, to; from < g->n; from = to) {
+      to = g->n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : g->n;
+      for (int64_t i = from; i < to; i += VN) {
+        const int64_t at = r * g->n + i, left = g->n - i;
+        V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
+        V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
+        s[0] = vfma(x, x, s[0]);
+        if (terms > 1) s[1] = vfma(x, d, s[1]);
+        if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
+      }
+      if (g->n > FM_CHAIN * VN)
+        for (int k = 0; k < (terms > 2 ? 4 : terms); k++) vdeepen(total[k], &s[k]);
     }
+    if (g->n > FM_CHAIN * VN)
+      for (int k = 0; k < (terms > 2 ? 4 : terms); k++) s[k] = vnarrow(total[k]);
     xx[r] = s[0], xd[r] = s[1], xe[r] = s[2], de[r] = s[3];
   }
   V r = vsqrt(vsums(xx) * g->over_n);
@@ -48,6 +78,7 @@ static inline void measure(group *g, int terms) {
   if (terms > 1) g->a = vsums(xd) * g->over_n * g->over_r;
   if (terms > 2) g->b = vsums(xe) * g->over_n * g->over_r;
   if (terms > 2) g->de = vsums(de) * g->over_n;
+  if (!vall(vlt(r, vset((T)INFINITY)))) measure_large(g, terms, r);
 }
 
 static inline group start(const fm_exec *e, int terms) {
@@ -57,6 +88,7 @@ static inline group start(const fm_exec *e, int terms) {
   g.left = g.n ? fm_shape_count(s) / g.n : 0;
   if (e->attr->f[0] == 0) g.eps = (T)1e-4;
   g.over_n = vset(1 / (T)(g.n ? g.n : 1));
+  g.a = g.b = g.de = vset(0);
   if (g.left > 0) measure(&g, terms);
   return g;
 }

@@ -110,14 +110,26 @@ static T share(const window *w) {
   return 1 / (T)(w->attr->i[COUNT_PAD] ? k * k : w->rows * w->cols);
 }
 
+/* Of VN channels, or of `left` of them. */
+static V window_sum(const window *w, const T *x, int64_t left) {
+  V sum = vset(0);
+  VD total[VDS];
+  int64_t n = 0;
+  for (int k = 0; k < VDS; k++) total[k] = vdset(0);
+  for (int64_t r = 0; r < w->rows; r++)
+    for (int64_t k = 0; k < w->cols; k++) {
+      sum = sum + vtake(x + r * w->line + k * w->c, left);
+      if (++n % FM_CHAIN == 0) vdeepen(total, &sum);
+    }
+  if (n < FM_CHAIN) return sum;
+  vdeepen(total, &sum);
+  return vnarrow(total);
+}
+
 FM_EXEC(avg_pool) {
   for (window w = start(e, &e->in[0].shape, &e->out->shape); w.left > 0; next(&w))
     for (int64_t i = 0; i < w.c; i += VN) {
-      const T *x = (const T *)e->x[0] + w.big + i;
-      V sum = vset(0);
-      for (int64_t r = 0; r < w.rows; r++)
-        for (int64_t k = 0; k < w.cols; k++)
-          sum = sum + vtake(x + r * w.line + k * w.c, w.c - i);
+      V sum = window_sum(&w, (const T *)e->x[0] + w.big + i, w.c - i);
       vgive((T *)e->y + w.small + i, sum * vset(share(&w)), w.c - i);
     }
 }

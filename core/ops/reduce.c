@@ -157,6 +157,17 @@ static fm_err infer_reduce(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   return infer_to(ctx, op, in, attr, out, false);
 }
 
+/* Of no values there is no largest one. */
+static fm_err infer_max(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                        const fm_attr *attr, fm_sig *out) {
+  char b[96];
+  fm_err err = infer_reduce(ctx, op, nin, in, attr, out);
+  if (err != FM_OK || fm_shape_count(&out->shape) == 0 || fm_shape_count(&in[0].shape) > 0)
+    return err;
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s has no values along an axis whose largest was "
+                 "asked for, expected one or more", op->name, fm_shape_text(&in[0].shape, b));
+}
+
 static void vjp_broadcast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_sig x = fm_prog_sig(p, fm_arg(p, y, 0));
   dx[0] = fm_sum_to(p, dy, &x.shape);
@@ -207,7 +218,7 @@ static void vjp_max_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_max_to = {.name = "max_to", .doc = "The largest over the axes that become 1.",
-  .args = "ts", .nin = 1, .infer = infer_reduce, .jvp = jvp_max_to, .vjp = vjp_max_to,
+  .args = "ts", .nin = 1, .infer = infer_max, .jvp = jvp_max_to, .vjp = vjp_max_to,
   .flops = flops_reduce, .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
                                      {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1}}};
 

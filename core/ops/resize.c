@@ -10,6 +10,8 @@
 
 #ifndef FM_RULES
 
+#include "../kernels/room.h"
+
 typedef struct between { /* a place on an axis: the two neighbours, and the weight of the second */
   int64_t lo, hi;
   T weight;
@@ -45,27 +47,62 @@ FM_EXEC(resize_bilinear) {
   }
 }
 
-FM_EXEC(resize_bilinear_t) {
+/* The two rows of an image that values are being added to, in double; `n` of its channels. */
+typedef struct rows {
+  double *sum[2];
+  int64_t at, n; /* the first of the two */
+} rows;
+
+/* Row `at` of the image y, channels from c on, has all its values; on to the next. */
+static void finish_row(rows *r, const fm_shape *s, T *y, int64_t c) {
+  double *sum = r->sum[0];
+  for (int64_t j = 0; j < s->d[2]; j++)
+    for (int64_t i = 0; i < r->n; i++)
+      y[(r->at * s->d[2] + j) * s->d[3] + c + i] = (T)sum[j * r->n + i];
+  memset(sum, 0, (size_t)(s->d[2] * r->n) * sizeof *sum);
+  r->sum[0] = r->sum[1], r->sum[1] = sum;
+  r->at++;
+}
+
+/* A row of `o`, its channels from c on, added to the two rows. */
+static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
-  const int64_t c = s->d[3], line = s->d[2] * c;
-  const T *x = e->x[0];
-  memset(e->y, 0, (size_t)fm_shape_count(s) * sizeof(T));
-  for (int64_t row = 0; row < o->d[0] * o->d[1]; row++) {
-    const between v = neighbours(row % o->d[1], o->d[1], s->d[1], e->attr->i[2]);
-    T *image = (T *)e->y + row / o->d[1] * s->d[1] * line;
-    for (int64_t column = 0; column < o->d[2]; column++, x += c) {
-      const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
-      T *upper = image + v.lo * line, *lower = image + v.hi * line;
-      const int64_t l = h.lo * c, r = h.hi * c;
-      for (int64_t i = 0; i < c; i++) {
-        const T b = v.weight * x[i], a = x[i] - b;
-        upper[l + i] += a - h.weight * a;
-        upper[r + i] += h.weight * a;
-        lower[l + i] += b - h.weight * b;
-        lower[r + i] += h.weight * b;
-      }
+  double *upper = r->sum[v.lo - r->at], *lower = r->sum[v.hi - r->at];
+  for (int64_t column = 0; column < o->d[2]; column++, x += o->d[3]) {
+    const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
+    const int64_t left = h.lo * r->n, right = h.hi * r->n;
+    for (int64_t i = 0; i < r->n; i++) {
+      const double b = (double)v.weight * (double)x[i], a = (double)x[i] - b;
+      const double w = (double)h.weight;
+      upper[left + i] += a - w * a;
+      upper[right + i] += w * a;
+      lower[left + i] += b - w * b;
+      lower[right + i] += w * b;
     }
   }
+}
+
+/* `n` channels of an image: rows come from top to bottom, and add to two rows at a time. */
+static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64_t n) {
+  const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
+  double *room = (double *)(void *)fm_conv_room;
+  rows r = {{room, room + s->d[2] * n}, 0, n};
+  memset(room, 0, (size_t)(2 * s->d[2] * n) * sizeof *room);
+  for (int64_t row = 0; row < o->d[1]; row++) {
+    const between v = neighbours(row, o->d[1], s->d[1], e->attr->i[2]);
+    while (r.at < v.lo) finish_row(&r, s, y, c);
+    add_row(&r, e, v, x + row * o->d[2] * o->d[3] + c);
+  }
+  while (r.at < s->d[1]) finish_row(&r, s, y, c);
+}
+
+FM_EXEC(resize_bilinear_t) {
+  const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
+  const int64_t c = s->d[3], most = FM_CONV_ROOM / (int64_t)sizeof(double) / (2 * s->d[2]);
+  for (int64_t image = 0; image < s->d[0]; image++)
+    for (int64_t i = 0; i < c; i += most)
+      transpose_image(e, (const T *)e->x[0] + image * o->d[1] * o->d[2] * c,
+                      (T *)e->y + image * s->d[1] * s->d[2] * c, i, c - i < most ? c - i : most);
 }
 
 #endif

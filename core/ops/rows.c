@@ -7,6 +7,8 @@
 
 #ifndef FM_RULES
 
+#include "../kernels/room.h"
+
 static int64_t row_size(const fm_shape *s) {
   int64_t n = 1;
   for (int k = 1; k < s->nd; k++) n *= s->d[k];
@@ -25,16 +27,33 @@ FM_EXEC(gather) {
   }
 }
 
-FM_EXEC(scatter) {
-  const T *x = e->x[0], *index = e->x[1];
-  int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);
-  T *y = e->y;
-  memset(y, 0, (size_t)(rows * size) * sizeof(T));
-  for (int64_t r = 0; r < e->in[1].shape.d[0]; r++, x += size) {
-    if (!(index[r] >= 0 && index[r] < (T)rows)) continue;
-    T *to = y + (int64_t)index[r] * size;
-    for (int64_t i = 0; i < size; i++) to[i] += x[i];
+/* Columns [from, from + n) of rows [first, end) of the table, added up in double. */
+static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t from, int64_t n) {
+  const int64_t size = row_size(&e->out->shape);
+  const T *index = e->x[1];
+  double *sum = (double *)(void *)fm_conv_room;
+  memset(sum, 0, (size_t)((end - first) * n) * sizeof *sum);
+  for (int64_t r = 0; r < e->in[1].shape.d[0]; r++) {
+    if (!(index[r] >= (T)first && index[r] < (T)end)) continue;
+    const T *x = (const T *)e->x[0] + r * size + from;
+    double *to = sum + ((int64_t)index[r] - first) * n;
+    for (int64_t i = 0; i < n; i++) to[i] += (double)x[i];
   }
+  for (int64_t r = first; r < end; r++, sum += n) {
+    T *y = (T *)e->y + r * size + from;
+    for (int64_t i = 0; i < n; i++) y[i] = (T)sum[i];
+  }
+}
+
+/* As many rows at a time as their sums have room. */
+FM_EXEC(scatter) {
+  const int64_t room = FM_CONV_ROOM / (int64_t)sizeof(double);
+  const int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);
+  if (size == 0) return;
+  const int64_t n = size < room ? size : room, some = room / n;
+  for (int64_t r = 0; r < rows; r += some)
+    for (int64_t i = 0; i < size; i += n)
+      scatter_part(e, r, rows - r < some ? rows : r + some, i, size - i < n ? size - i : n);
 }
 
 #endif

@@ -15,6 +15,47 @@ static V top_of(const T *x, int64_t n) {
   return vmax0(vmax0(vload(x), top), vload(x + n - VN)); /* the end, which may be met twice */
 }
 
+/* The limit at infinite values: they share the row, unless one is NaN. Returns the sum. */
+static V infinite_row(T *y, const T *x, int64_t n) {
+  T sum = 0;
+  for (int64_t i = 0; i < n; i++) {
+    y[i] = x[i] == (T)INFINITY ? 1 : x[i] == x[i] ? 0 : x[i];
+    sum += y[i];
+  }
+  return vset(sum / VN);
+}
+
+/* y = e^(x - top); a vector whose lanes add up to the sum of the row. */
+static V exp_row(T *y, const T *x, int64_t n, T top) {
+  V sum = vset(0);
+  VD total[VDS];
+  for (int k = 0; k < VDS; k++) total[k] = vdset(0);
+  for (int64_t from = 0, to; from < n; from = to) {
+    to = n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : n;
+    for (int64_t i = from; i < to; i += VN) {
+      V z = vexp(vtake(x + i, n - i) - vset(top));
+      vgive(y + i, z, n - i);
+      sum = sum + (n - i >= VN ? z : vtake(y + i, n - i)); /* without the lanes beyond */
+    }
+    if (n > FM_CHAIN * VN) vdeepen(total, &sum);
+  }
+  return n > FM_CHAIN * VN ? vnarrow(total) : sum;
+}
+
+/* A vector whose lanes add up to <p, d>. */
+static V dot_row(const T *p, const T *d, int64_t n) {
+  V sum = vset(0);
+  VD total[VDS];
+  for (int k = 0; k < VDS; k++) total[k] = vdset(0);
+  for (int64_t from = 0, to; from < n; from = to) {
+    to = n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : n;
+    for (int64_t i = from; i < to; i += VN)
+      sum = vfma(vtake(p + i, n - i), vtake(d + i, n - i), sum);
+    if (n > FM_CHAIN * VN) vdeepen(total, &sum);
+  }
+  return n > FM_CHAIN * VN ? vnarrow(total) : sum;
+}
+
 /* VN rows at a time: the reductions over their lanes share their steps. */
 static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
   V part[VN];
@@ -23,15 +64,9 @@ static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
   for (int64_t r = 0; r < rows; r++) part[r] = top_of(x + r * n, n);
   vstore(top, vtops(part));
   for (int64_t r = 0; r < VN; r++) part[r] = vset(0);
-  for (int64_t r = 0; r < rows; r++) {
-    V sum = vset(0);
-    for (int64_t i = 0; i < n; i += VN) {
-      V z = vexp(vtake(x + r * n + i, n - i) - vset(top[r]));
-      vgive(y + r * n + i, z, n - i);
-      sum = sum + (n - i >= VN ? z : vtake(y + r * n + i, n - i)); /* without the lanes beyond */
-    }
-    part[r] = sum;
-  }
+  for (int64_t r = 0; r < rows; r++)
+    part[r] = top[r] == (T)INFINITY ? infinite_row(y + r * n, x + r * n, n)
+                                    : exp_row(y + r * n, x + r * n, n, top[r]);
   vstore(scale, vset(1) / vsums(part));
   for (int64_t r = 0; r < rows; r++)
     for (int64_t i = 0; i < n; i += VN)
@@ -51,9 +86,7 @@ FM_EXEC(softmax_d) {
   const T *p = e->x[0], *d = e->x[1];
   T *y = e->y;
   for (int64_t r = 0; r < rows; r++, p += n, d += n, y += n) {
-    V sum = vset(0);
-    for (int64_t i = 0; i < n; i += VN) sum = vfma(vtake(p + i, n - i), vtake(d + i, n - i), sum);
-    const V mean = vset(vsum(sum));
+    const V mean = vset(vsum(dot_row(p, d, n)));
     for (int64_t i = 0; i < n; i += VN)
       vgive(y + i, vtake(p + i, n - i) * (vtake(d + i, n - i) - mean), n - i);
   }
@@ -65,8 +98,13 @@ FM_EXEC(softmax_d) {
 
 static fm_err infer_softmax(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
+  char a[96];
+  const fm_shape *s = &in[0].shape;
   (void)attr;
-  if (in[0].shape.nd > 0) return fm_infer_alike(ctx, op, nin, in, out);
+  if (s->nd > 0 && s->d[s->nd - 1] == 0)
+    return fm_fail(ctx, FM_EUSAGE, "%s: the last axis of the shape %s has no values, expected one "
+                   "or more", op->name, fm_shape_text(s, a));
+  if (s->nd > 0) return fm_infer_alike(ctx, op, nin, in, out);
   return fm_fail(ctx, FM_EUSAGE, "%s: a scalar found, expected rank 1 or more", op->name);
 }
 

@@ -12,6 +12,7 @@
 #define STEP (CHUNK * CHUNK + LINE)
 #define LD (CHUNK + LINE) /* of transformed tiles */
 #define TILES 56          /* of a block */
+#define BLOCKS 64         /* that a chunk's sums take before they are added to the gradient */
 #define MR FM_TILE_ROWS
 #define NR FM_TILE_COLUMNS
 
@@ -39,7 +40,7 @@ static void pair_in(const chunk *c, int pair, const tiling *in, const tiling *ou
 
 /* s += D (B' d B) over the tiles of a block: a third of s at a time. */
 static void sum_block(const chunk *c, const tiling *in, const tiling *out, int64_t first,
-                      int64_t count, const T *x, const T *dy) {
+                      int64_t count, bool add, const T *x, const T *dy) {
   const int64_t step = count * LD, rows = even_part(c->oc, MR);
   T *d = c->s + 36 * STEP, *g = d + 12 * step;
   for (int pair = 0; pair < 3; pair++) {
@@ -49,7 +50,7 @@ static void sum_block(const chunk *c, const tiling *in, const tiling *out, int64
       for (int64_t j = 0; j < c->ic; j += NR)
         for (int64_t r = 0; r < c->oc; r += rows)
           FM_FN(gemm_tile)((int)least(rows, c->oc - r), true, least(NR, CHUNK - j), count,
-                           g + e * step + r, LD, d + e * step + j, LD, first > 0,
+                           g + e * step + r, LD, d + e * step + j, LD, add,
                            s + r * CHUNK + j, CHUNK);
     }
   }
@@ -91,9 +92,11 @@ FM_EXEC(winograd_w) {
   for (c.o = 0; c.o < out.c; c.o += CHUNK)
     for (c.i = 0; c.i < in.c; c.i += CHUNK) {
       c.oc = least(CHUNK, out.c - c.o), c.ic = least(CHUNK, in.c - c.i);
-      for (int64_t k = 0; k < in.count; k += most)
-        sum_block(&c, &in, &out, k, least(most, in.count - k), e->x[0], e->x[1]);
-      chunk_back(&c, in.c, e->accumulate, e->y);
+      for (int64_t k = 0, done = 0; k < in.count; k += most) {
+        sum_block(&c, &in, &out, k, least(most, in.count - k), done % BLOCKS > 0, e->x[0], e->x[1]);
+        if (++done % BLOCKS == 0 || k + most >= in.count)
+          chunk_back(&c, in.c, e->accumulate || done > BLOCKS, e->y);
+      }
     }
 }
 

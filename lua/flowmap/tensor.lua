@@ -56,9 +56,13 @@ function M.sum(x, axis, keepdims) return (total(x, axis, keepdims)) end
 local largest = reducer("max_reduce", core.max_to)
 function M.max_reduce(x, axis, keepdims) return (largest(x, axis, keepdims)) end
 
---- Mean over axes.
+--- Mean over axes; of no values there is none.
 function M.mean(x, axis, keepdims)
   local y, count = total(x, axis, keepdims)
+  if count == 0 then
+    errors.usage("mean: the shape (%s) has no values along the axes, expected one or more",
+      table.concat(x.shape, ", "))
+  end
   return y / count
 end
 
