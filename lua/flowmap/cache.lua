@@ -46,7 +46,7 @@ local function is_looked_up(key) return KEYS[key:match "^%w+"] end
 -- @tparam table cfg resolved settings
 -- @treturn table
 function M.inputs(it, cfg)
-  local inputs = { fingerprint = fingerprint.text(cfg) }
+  local inputs = { fingerprint = fingerprint.text(), training = fingerprint.training(cfg) }
   for key, value in pairs(cfg) do
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
@@ -153,7 +153,7 @@ local function difference(key, was, now)
   local kind, name = key:match "^(%w+) (.*)$"
   if kind == "setting" and was and now then
     return ("%s changed from %s to %s"):format(name, was, now)
-  elseif key == "fingerprint" and was and now then
+  elseif (key == "fingerprint" or key == "training") and was and now then
     return numerics_changed(was, now)
   elseif was and now and not now:find "absent$" then
     return ("%s %s"):format(name or key, was:find "absent$" and "is new" or "changed")
@@ -161,10 +161,11 @@ local function difference(key, was, now)
   return ("%s is %s"):format(name or key, was and "gone" or "new")
 end
 
--- Whether some module of the suite differs: then other bits need no words of their own.
-local function suite_differs(was, now)
-  for key in pairs(was) do
-    if key:find "^module flowmap" and was[key] ~= now[key] then return true end
+-- Whether other bits need no words of their own: a module of the suite differs, or others say it.
+local function is_said(key, was, now)
+  if key == "training" and was.fingerprint ~= now.fingerprint then return true end
+  for other in pairs(key == "training" and was or {}) do
+    if other:find "^module flowmap" and was[other] ~= now[other] then return true end
   end
 end
 
@@ -177,7 +178,7 @@ function M.differences(was, now)
   for key in pairs(was) do all[key] = true end
   for key in pairs(now) do all[key] = true end
   for _, key in ipairs(tree.keys(all)) do
-    if was[key] ~= now[key] and not (key == "fingerprint" and suite_differs(was, now)) then
+    if was[key] ~= now[key] and not is_said(key, was, now) then
       out[#out + 1] = difference(key, was[key], now[key])
     end
   end
@@ -219,7 +220,7 @@ local function interrupted(dir, was, inputs)
   local now = M.today(was, inputs)
   local other = was.fingerprint ~= now.fingerprint
     and "; " .. numerics_changed(was.fingerprint or "", now.fingerprint) or ""
-  now.fingerprint = was.fingerprint
+  now.fingerprint, now.training = was.fingerprint, was.training
   local changes = M.differences(was, now)
   if #changes > 0 then return "run", sentence(changes) end
   if files.exists(dir .. "/checkpoint.safetensors") then

@@ -3,11 +3,14 @@
 -- and the same fingerprint have the same bits; a program built anew that keeps the bits keeps the
 -- fingerprint, and so all results.
 --
--- The probe has parts: every operation of the core in both formats with its jvp and vjp, products
--- and eigenvectors by the BLAS and LAPACK library; of a run's method twenty steps in float32,
--- bfloat16 and float64, with samples; and the same of its network, where that is not the
--- multilayer perceptron which the methods are probed with. What a part gave is kept in the user's
--- cache folder under all that it can depend on, so that it is computed once per build.
+-- The fingerprint proper is of the core: every operation in both formats with its jvp and vjp,
+-- products and eigenvectors by the BLAS and LAPACK library, and the gradient through a derivative
+-- as all losses have it. Beside it stands what a run's own training gives: twenty steps of its
+-- method in float32, bfloat16 and float64, with samples, and some of its network, where that is not
+-- the multilayer perceptron which the methods are probed with.
+--
+-- What a part gave is kept in the user's cache folder under all that it can depend on, so that it
+-- is computed once per build.
 -- @module flowmap.fingerprint
 
 local core = require "flowmap.core"
@@ -65,6 +68,26 @@ local function bits(tensors)
   return core.sha256(table.concat(parts))
 end
 
+local NUMBERS = { { "float32", "float32" }, { "float32", "bfloat16" }, { "float64", "float32" } }
+
+-- The gradient through a derivative of a small network, by a program as training has it.
+local function gradient(number)
+  local fm = require "flowmap"
+  local w = { normal({ 64, 96 }, "w", number[1]), normal({ 96, 64 }, "v", number[1]) }
+  local program = fm.program(function(p, b)
+    local x = fm.cast(b:normal({ 64 }, "x"), number[1])
+    local function f(params)
+      local y, dy = fm.jvp(function(at)
+        return fm.matmul(fm.gelu(fm.matmul(at, params[1])), params[2])
+      end, x, fm.silu(x))
+      return fm.sum(fm.square(dy - fm.stop(y)))
+    end
+    local _, grads = fm.value_and_grad(f)(p)
+    return { sum = grads }
+  end, { shared = w, rows = {}, micro = 32, precision = number[2] })
+  return bits(program:run { shared = w, batch = 96, seed = 1, step = 0 }.sum)
+end
+
 -- Operations, and the sizes at which libraries change their ways.
 local function operations()
   local fm, parts = require "flowmap", { core.probe() }
@@ -76,6 +99,7 @@ local function operations()
       parts[#parts + 1] = bits { fm.eigh(x + fm.transpose(x, { 2, 1 })) }
     end
   end
+  for _, number in ipairs(NUMBERS) do parts[#parts + 1] = gradient(number) end
   return table.concat(parts)
 end
 
@@ -113,8 +137,7 @@ end
 -- Weights, their average and samples after some steps, in all number formats.
 local function training(method, net, shape, steps)
   local fm, parts = require "flowmap", {}
-  for _, number in ipairs { { "float32", "float32" }, { "float32", "bfloat16" },
-    { "float64", "float32" } } do
+  for _, number in ipairs(NUMBERS) do
     local job = job_of(method, net, shape, number)
     for _ = 1, steps do fm.trainer.step(job) end
     local samples = fm.sampler.generator(job, job.params, 2)(64, 1)
@@ -125,19 +148,18 @@ end
 
 local MODULES = { "trainer", "step", "experiment", "sampler" }
 
--- The parts for a run: name, modules, and what computes them.
+-- The parts of a run's own training: name, modules, and what computes them.
 local function parts_of(cfg)
   local fm = require "flowmap"
   local known = source.aside(pcall, fm.losses.find, cfg.method)
   local loss = source.aside(fm.losses.find, known and cfg.method or "lsd")
   local list = {
-    { "operations", { "tensor" }, operations },
     { "method " .. loss.name, { loss.file:sub(9), table.unpack(MODULES) }, function()
       return training(loss.name, "mlp", { 2 }, 20)
     end },
   }
   if cfg.net == "edm2" then
-    list[3] = { "net edm2", { "nets.edm2", table.unpack(MODULES) }, function()
+    list[2] = { "net edm2", { "nets.edm2", table.unpack(MODULES) }, function()
       return training("lsd", "edm2", { 8, 8, 3 }, 5)
     end }
   end
@@ -167,13 +189,21 @@ local function part(name, modules, compute, of)
   return hash
 end
 
---- The fingerprint for a run.
--- @tparam table cfg its settings: method and net
+--- The fingerprint.
 -- @treturn string "HASH ISA BLAS"
-function M.text(cfg)
-  local of, hashes, info = binary(), {}, core.info()
+function M.text()
+  local info = core.info()
+  return ("%s %s %s"):format(part("operations", { "program" }, operations, binary()), info.isa,
+    info.blas)
+end
+
+--- What training as a run's gives.
+-- @tparam table cfg its settings: method and net
+-- @treturn string a hash
+function M.training(cfg)
+  local of, hashes = binary(), {}
   for i, it in ipairs(parts_of(cfg)) do hashes[i] = part(it[1], it[2], it[3], of) end
-  return ("%s %s %s"):format(core.sha256(table.concat(hashes)), info.isa, info.blas)
+  return core.sha256(table.concat(hashes))
 end
 
 --- What a fingerprint says in words.
