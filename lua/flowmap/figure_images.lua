@@ -4,6 +4,7 @@
 -- @module flowmap.figure_images
 
 local fm = require "flowmap"
+local escape = require "flowmap.escape"
 local gnuplot = require "flowmap.gnuplot"
 local sheet = require "flowmap.sheet"
 
@@ -44,7 +45,8 @@ local function panel(f, x, y, picture, title, labels)
     out[#out + 1] = ("set label %s at screen %.5f,%.5f right\n"):format(gnuplot.text(label),
       (x - 8) / f.width, 1 - (y + (i - 0.5) * (SIDE + GAP)) / f.height)
   end
-  out[#out + 1] = ('plot "%s" binary filetype=png with rgbimage\n'):format(picture)
+  out[#out + 1] = ("plot %s binary filetype=png with rgbimage\n"):format(
+    escape.gnuplot(picture))
   f.script[#f.script + 1] = table.concat(out)
 end
 
@@ -62,7 +64,7 @@ function M.grids(dir, name, set, spec)
   local f = { width = 24 + across * (columns + 1), height = height + 10, script = { style } }
   local paths = {}
   local function place(x, y, label, pixels, title, labels)
-    local picture = ("%s.%s.png"):format(name, label)
+    local picture = ("%s.%s.png"):format(name, escape.filename(label))
     sheet.write(dir .. "/" .. picture, pixels, COLUMNS)
     paths[#paths + 1] = dir .. "/" .. picture
     panel(f, x, y, picture, title, labels)

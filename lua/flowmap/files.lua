@@ -3,6 +3,7 @@
 
 local lfs = require "lfs"
 local errors = require "flowmap.errors"
+local escape = require "flowmap.escape"
 
 local M = {}
 
@@ -123,7 +124,7 @@ end
 -- @tparam string word
 -- @treturn string
 function M.quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
+  return escape.shell(word)
 end
 
 return M

@@ -15,7 +15,9 @@
 -- @module flowmap.render
 
 local errors = require "flowmap.errors"
+local escape = require "flowmap.escape"
 local figure = require "flowmap.figure"
+local files = require "flowmap.files"
 local gnuplot = require "flowmap.gnuplot"
 local registry = require "flowmap.registry"
 local results = require "flowmap.results"
@@ -47,14 +49,14 @@ local default = {
   { kind = "traces", name = "traces" },
 }
 
-local published_file = "paper/published.lua"
+local published_file = files.installed "paper/published.lua"
 
 --- The published numbers.
 -- @treturn table what paper/published.lua returns
 function M.published()
   local chunk, why = loadfile(published_file, "t")
   if not chunk then
-    errors.data("cannot read the published values: %s (run in the project's folder)", why)
+    errors.data("cannot read the published values that belong to this installation: %s", why)
   end
   return chunk()
 end
@@ -81,11 +83,21 @@ function M.description(it, entry, all)
   return tables[entry.kind](set, spec)
 end
 
+-- Numbers of steps as the results have them: they become labels and parts of file names.
+local function checked_steps(steps, set)
+  for _, N in ipairs(steps) do
+    if math.type(N) ~= "integer" or N < 1 then
+      errors.data("%s: '%s' is no number of steps", set.root, escape.line(N))
+    end
+  end
+  return steps
+end
+
 -- An entry with its runs chosen, steps and published values filled in.
 function M.complete(entry, it, all)
   local spec, set = {}, M.selected(entry, all)
   for key, value in pairs(entry) do spec[key] = value end
-  spec.steps = spec.steps or set:steps()
+  spec.steps = checked_steps(spec.steps or set:steps(), set)
   if entry.published then
     local known = M.published()
     spec.source, spec.published = known.source, (known[it.name] or {})[entry.metric]
@@ -119,9 +131,9 @@ end
 -- @treturn {string,...} paths of the files
 function M.entry(it, entry, all)
   local kind, _, own = M.registry:find(tostring(entry.kind), it.figures)
-  if type(entry.name) ~= "string" or entry.name:find("[^%w_.-]") then
-    errors.usage("%s: a render entry (%s) needs a name for its files, found %s",
-      it.path or it.name, entry.kind, tostring(entry.name))
+  if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
+    errors.usage("%s: a render entry (%s) needs a name for its files (letters, digits, '_', '-', "
+      .. "'.'), found '%s'", it.path or it.name, entry.kind, escape.line(entry.name))
   end
   local spec, set = M.complete(entry, it, all)
   if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end

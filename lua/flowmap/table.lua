@@ -8,11 +8,15 @@
 --                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
--- A cell is a stats.summary (mean and 95 % interval), a plain number, or nil. `theirs` marks
--- published rows, set in italics.
+-- A cell is a stats.summary (mean and 95 % interval), a plain number, or nil; what has no finite
+-- value is printed as "diverged" or "–". `theirs` marks published rows, set in italics. All texts
+-- are plain: each writer escapes them for its own language.
 -- @module flowmap.table
 
+local axes = require "flowmap.axis"
 local errors = require "flowmap.errors"
+local escape = require "flowmap.escape"
+local measured = require "flowmap.measured"
 local results = require "flowmap.results"
 
 local M = {}
@@ -34,7 +38,7 @@ end
 
 local function summaries(set, metric, steps)
   local cells = {}
-  for i, N in ipairs(steps) do cells[i] = set:summary(metric, N) end
+  for i, N in ipairs(steps) do cells[i] = measured.summary(set, metric, N) end
   return cells
 end
 
@@ -42,7 +46,7 @@ end
 local function floors(set, metric, steps)
   local cells = summaries(set, metric, steps)
   for i, cell in ipairs(cells) do
-    if cell.min == cell.max then cells[i] = cell.mean end
+    if cell.mean and cell.min == cell.max then cells[i] = cell.mean end
   end
   return cells
 end
@@ -126,7 +130,7 @@ function M.grid(set, spec)
     for _, value in ipairs(part:distinct(spec.column)) do present[value] = true end
     for i, value in ipairs(across) do
       if present[value] then
-        cells[i] = part:select({ [spec.column] = value }):summary(spec.metric, spec.N)
+        cells[i] = measured.summary(part:select { [spec.column] = value }, spec.metric, spec.N)
       end
     end
     t.rows[#t.rows + 1] = { heads = heads, cells = cells }
@@ -138,53 +142,70 @@ end
 -- ------------------------------------------------------------------ formats
 
 -- A cell as text: "0.0712 +- 0.0031" with the format's own plus-minus sign.
-local function cell_text(t, cell, plus_minus)
-  if cell == nil then return nil end
-  if type(cell) == "number" then return t.format:format(cell) end
-  if type(cell) ~= "table" or type(cell.mean) ~= "number" then
+local function cell_text(t, cell, how)
+  if type(cell) == "number" then cell = { mean = cell, plain = true } end
+  if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
     errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
   end
+  if cell.lost then
+    local some = cell.count < cell.n and (" (%d of %d)"):format(cell.count, cell.n) or ""
+    return (cell.lost == "–" and how.empty or cell.lost) .. some
+  end
+  if not axes.finite(cell.mean) then return "diverged" end
   local mean = t.format:format(cell.mean)
-  if not cell.half then return mean .. " (n = 1)" end
-  return mean .. plus_minus .. t.format:format(cell.half)
+  if cell.plain then return mean end
+  if not axes.finite(cell.half) then return mean .. (cell.n == 1 and " (n = 1)" or "") end
+  return mean .. how.plus_minus .. t.format:format(cell.half)
 end
 
--- Heads and cells of every row as texts, through `wrap(row, text)`; repeated heads are blanked.
-local function text_rows(t, plus_minus, empty, wrap)
+-- Heads and cells of every row as texts of one language, `how` = { escape=, plus_minus=, empty=,
+-- theirs= (marks a published row's text) }; repeated heads are blanked.
+local function text_rows(t, how)
   local out, above = {}, {}
   for i, row in ipairs(t.rows) do
     local line, fresh = {}, false
+    local mark = row.theirs and how.theirs or function(text) return text end
     for j, head in ipairs(row.heads) do
       fresh = fresh or above[j] ~= head or j == #row.heads
-      line[j] = fresh and wrap(row, head) or ""
+      line[j] = fresh and head ~= "" and mark(how.escape(head)) or ""
       above[j] = head
     end
     for j = 1, #t.columns do
-      local text = cell_text(t, row.cells[j], plus_minus)
-      line[#row.heads + j] = text and wrap(row, text) or empty
+      local cell = row.cells[j]
+      line[#row.heads + j] = cell ~= nil and mark(cell_text(t, cell, how)) or how.empty
     end
     out[i] = line
   end
   return out
 end
 
+-- The names of all columns, escaped.
+local function head_texts(t, escaped)
+  local heads = {}
+  for _, head in ipairs(t.heads) do heads[#heads + 1] = escaped(head) end
+  for _, head in ipairs(t.columns) do heads[#heads + 1] = escaped(head) end
+  return heads
+end
+
+-- No-break spaces: a value and its interval stay on one line.
+local markdown_style = { escape = escape.markdown, plus_minus = "\u{a0}±\u{a0}", empty = "–",
+  theirs = function(text) return "*" .. text .. "*" end }
+
 --- A Markdown pipe table with caption and notes.
 -- @tparam table t a description
 -- @treturn string
 function M.markdown(t)
-  local heads = table.move(t.columns, 1, #t.columns, #t.heads + 1, { table.unpack(t.heads) })
-  local rules = {}
-  for i = 1, #heads do rules[i] = i <= #t.heads and ":--" or "--:" end
-  local lines = { "| " .. table.concat(heads, " | ") .. " |",
+  local rules, notes = {}, {}
+  for i = 1, #t.heads + #t.columns do rules[i] = i <= #t.heads and ":--" or "--:" end
+  local lines = { "| " .. table.concat(head_texts(t, escape.markdown), " | ") .. " |",
     "|" .. table.concat(rules, "|") .. "|" }
-  local function wrap(row, text) return row.theirs and "*" .. text .. "*" or text end
-  -- No-break spaces: a value and its interval stay on one line.
-  for _, row in ipairs(text_rows(t, "\u{a0}±\u{a0}", "–", wrap)) do
+  for _, row in ipairs(text_rows(t, markdown_style)) do
     lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
   end
-  lines[#lines + 1] = "\n: " .. t.title .. M.interval_note(t) .. "\n"
+  for i, note in ipairs(t.notes) do notes[i] = escape.markdown(note) end
+  lines[#lines + 1] = "\n: " .. escape.markdown(t.title .. M.interval_note(t)) .. "\n"
   lines[#lines + 1] = "::: provenance"
-  lines[#lines + 1] = table.concat(t.notes, "\n\n") .. "\n:::\n"
+  lines[#lines + 1] = table.concat(notes, "\n\n") .. "\n:::\n"
   return table.concat(lines, "\n")
 end
 
@@ -205,59 +226,53 @@ function M.interval_note(t)
   return (" (mean ± half of the 95 %% Student-t interval over n = %s seeds)"):format(n)
 end
 
-local tex_special = { ["\\"] = "\\textbackslash{}", ["~"] = "\\textasciitilde{}",
-  ["^"] = "\\textasciicircum{}" }
-
--- One pass over the special characters, so that no replacement is replaced again.
-local function tex(text)
-  text = text:gsub("[\\~^#$%%&_{}]", function(c) return tex_special[c] or "\\" .. c end)
-  return (text:gsub("±", "$\\pm$"):gsub("–", "--"))
-end
+local latex_style = { escape = escape.latex, plus_minus = " $\\pm$ ", empty = "--",
+  theirs = function(text) return "\\textit{" .. text .. "}" end }
 
 --- A LaTeX table environment (package booktabs).
 -- @tparam table t a description
 -- @treturn string
 function M.latex(t)
-  local heads = {}
-  for _, head in ipairs(t.heads) do heads[#heads + 1] = tex(head) end
-  for _, head in ipairs(t.columns) do heads[#heads + 1] = tex(head) end
   local lines = { "\\begin{table}", "\\centering",
-    "\\caption{" .. tex(t.title .. M.interval_note(t)) .. "}",
+    "\\caption{" .. escape.latex(t.title .. M.interval_note(t)) .. "}",
     "\\begin{tabular}{" .. ("l"):rep(#t.heads) .. ("r"):rep(#t.columns) .. "}", "\\toprule",
-    table.concat(heads, " & ") .. " \\\\", "\\midrule" }
-  local function wrap(row, text)
-    return row.theirs and "\\textit{" .. tex(text) .. "}" or tex(text)
-  end
-  for _, row in ipairs(text_rows(t, " ± ", "--", wrap)) do
+    table.concat(head_texts(t, escape.latex), " & ") .. " \\\\", "\\midrule" }
+  for _, row in ipairs(text_rows(t, latex_style)) do
     lines[#lines + 1] = table.concat(row, " & ") .. " \\\\"
   end
   lines[#lines + 1] = "\\bottomrule\n\\end{tabular}"
-  for _, note in ipairs(t.notes) do lines[#lines + 1] = "\\par\\footnotesize " .. tex(note) end
+  for _, note in ipairs(t.notes) do
+    lines[#lines + 1] = "\\par\\footnotesize " .. escape.latex(note)
+  end
   lines[#lines + 1] = "\\end{table}\n"
   return table.concat(lines, "\n")
 end
 
-local function csv_field(text)
-  return text:find('[",\n]') and '"' .. text:gsub('"', '""') .. '"' or text
+-- A number of a CSV file, with full precision.
+local function csv_number(v)
+  if v == nil then return "" end
+  if v ~= v then return "nan" end
+  return ("%.9g"):format(v)
 end
 
 --- The tidy form: one value per line (heads, column, value, half of the interval, n), full
--- precision; notes as leading lines with `#`.
+-- precision; what diverged is nan; notes as leading lines with `#`.
 -- @tparam table t a description
 -- @treturn string
 function M.csv(t)
-  local lines = {}
-  for _, note in ipairs(t.notes) do lines[#lines + 1] = "# " .. note end
-  lines[#lines + 1] = table.concat(t.heads, ",") .. ",column,value,half95,n"
+  local lines, names = {}, {}
+  for _, note in ipairs(t.notes) do lines[#lines + 1] = escape.csv_comment(note) end
+  for i, head in ipairs(t.heads) do names[i] = escape.csv(head) end
+  lines[#lines + 1] = table.concat(names, ",") .. ",column,value,half95,n"
   for _, row in ipairs(t.rows) do
     local heads = {}
-    for i, head in ipairs(row.heads) do heads[i] = csv_field(head) end
+    for i, head in ipairs(row.heads) do heads[i] = escape.csv(head) end
     for i, column in ipairs(t.columns) do
       local cell = row.cells[i]
       if type(cell) == "number" then cell = { mean = cell, n = "" } end
-      if cell then
-        lines[#lines + 1] = ("%s,%s,%.9g,%s,%s"):format(table.concat(heads, ","),
-          csv_field(column), cell.mean, cell.half and ("%.9g"):format(cell.half) or "", cell.n)
+      if cell and cell.lost ~= "–" then
+        lines[#lines + 1] = ("%s,%s,%s,%s,%s"):format(table.concat(heads, ","),
+          escape.csv(column), csv_number(cell.mean or 0 / 0), csv_number(cell.half), cell.n)
       end
     end
   end

@@ -20,11 +20,15 @@
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
 --
+-- Values that are text are shown as they stand: nothing in a result file is Markdown or HTML. Prose
+-- has no raw HTML or LaTeX either, so that the page holds what Markdown can say and no more.
+--
 -- A name may begin with another experiment's, `ablations/`: {{ablations/kl.LSD.N1 eta=0.5}},
 -- figure:ablations/kl. Whatever does not exist is an error naming file, line and field.
 -- @module flowmap.weave
 
 local errors = require "flowmap.errors"
+local escape = require "flowmap.escape"
 local files = require "flowmap.files"
 local render = require "flowmap.render"
 local results = require "flowmap.results"
@@ -137,7 +141,7 @@ local function format_value(value, format)
   if format:find("d$") then value = math.tointeger(value) or value end
   local ok, text = pcall(string.format, format, value)
   if not ok then errors.data("the value %s does not fit the format %s", tostring(value), format) end
-  return text
+  return type(value) == "string" and escape.markdown(text) or text
 end
 
 --- The text for one `{{...}}`.
@@ -147,7 +151,7 @@ end
 function M.inline(context, inside)
   local name, words = inside:match("^%s*(%S+)%s*(.-)%s*$")
   local experiment, field = owner(context, name or "")
-  if field == "provenance" then return context:set(experiment):provenance() end
+  if field == "provenance" then return escape.markdown(context:set(experiment):provenance()) end
   if field == "table" then
     local own, table_name = owner(context, words)
     return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
@@ -181,7 +185,7 @@ local function fill(context, line, place)
     return named("{{" .. inside .. "}}", M.inline, inside)
   end)
   return (line:gsub("%(figure:([^)%s]+)%)", function(name)
-    return "(" .. named("figure:" .. name, figure_path, name) .. ")"
+    return "(<" .. named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0") .. ">)"
   end))
 end
 
@@ -189,11 +193,12 @@ end
 
 local function code_text(block, mode)
   if mode == "hide" then return "" end
-  local fence = ("`"):rep(8)
-  local code = fence .. "{.lua}\n" .. table.concat(block, "\n") .. "\n" .. fence .. "\n"
+  local text, longest = table.concat(block, "\n"), 7
+  for run in text:gmatch "`+" do longest = math.max(longest, #run) end
+  local fence = ("`"):rep(longest + 1)
+  local code = fence .. "{.lua}\n" .. text .. "\n" .. fence .. "\n"
   if mode == "show" then return code end
-  return ('<details class="code">\n<summary>Code, %d lines</summary>\n\n%s\n</details>\n'):format(
-    #block, code)
+  return ('::::::: {.fold lines="%d"}\n%s:::::::\n'):format(#block, code)
 end
 
 --- Weave one chapter, literate Lua or Markdown, into Markdown.
@@ -238,6 +243,10 @@ local function embed_option()
   return version >= 2019 and "--embed-resources" or "--self-contained"
 end
 
+-- Markdown without a way around itself: no HTML, no LaTeX but mathematics, no metadata.
+local reader = "markdown+tex_math_dollars-raw_html-raw_tex-raw_attribute-native_divs-native_spans"
+  .. "-markdown_in_html_blocks-yaml_metadata_block-pandoc_title_block-latex_macros"
+
 --- Turn Markdown into one HTML file that needs no network: mathematics as MathML, images and
 -- style inside. A warning of pandoc's (a formula or citation it cannot resolve) is an error.
 -- @tparam string markdown path of the source
@@ -245,12 +254,13 @@ end
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
 function M.pandoc(markdown, html, book)
   local temporary = html .. ".tmp"
-  local words = { "pandoc", "--from=markdown+tex_math_dollars", "--to=html5", "--standalone",
-    embed_option(), "--mathml", "--toc", "--toc-depth=2", "--number-sections", "--citeproc",
-    "--columns=400", "--wrap=none", "--fail-if-warnings", "--bibliography=" .. book.bibliography,
-    "--css=" .. book.style, "--metadata=title=" .. book.title, "--metadata=lang=en",
-    "--metadata=subtitle=" .. book.subtitle, "--metadata=link-citations=true",
-    "--output=" .. temporary, markdown }
+  local words = { "pandoc", "--from=" .. reader, "--to=html5", "--standalone", embed_option(),
+    "--mathml", "--lua-filter=" .. files.installed "paper/page.lua",
+    "--template=" .. files.installed "paper/page.html", "--toc", "--toc-depth=2",
+    "--number-sections", "--citeproc", "--columns=400", "--wrap=none", "--fail-if-warnings",
+    "--bibliography=" .. book.bibliography, "--css=" .. book.style,
+    "--metadata=title=" .. book.title, "--metadata=subtitle=" .. book.subtitle,
+    "--metadata=lang=en", "--metadata=link-citations=true", "--output=" .. temporary, markdown }
   for i, word in ipairs(words) do words[i] = files.quote(word) end
   local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1"))
   local said = pipe:read("a")
@@ -263,7 +273,7 @@ function M.pandoc(markdown, html, book)
 end
 
 --- Weave a book: all chapters, in order, into DIR/flowmap.md and DIR/flowmap.html.
--- @tparam table book what paper/chapters.lua returns
+-- @tparam table book what paper/chapters.lua returns, with paths that can be read from here
 -- @tparam table how {profile=, results=, code=}
 -- @treturn string path of the page
 function M.book(book, how)
@@ -276,12 +286,20 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
+-- The suite's own book: its sources are where the suite is installed, its results where one stands.
+local function own_book()
+  local book = assert(loadfile(files.installed "paper/chapters.lua", "t"))()
+  for i, path in ipairs(book.chapters) do book.chapters[i] = files.installed(path) end
+  book.bibliography, book.style = files.installed(book.bibliography), files.installed(book.style)
+  return book
+end
+
 --- The command `paper`: render the chapters' experiments again (from their results alone), weave.
 -- @tparam table args {profile=}
 -- @treturn integer exit code
 function M.run(args)
   local load_experiment = require("flowmap.experiment").load
-  local book = dofile "paper/chapters.lua"
+  local book = own_book()
   for _, path in ipairs(book.chapters) do
     if path:find("%.lua$") then render.experiment(load_experiment(path), args.profile) end
   end
