@@ -9,6 +9,7 @@ local files = require "flowmap.files"
 local gnuplot = require "flowmap.gnuplot"
 local json = require "flowmap.json"
 local lfs = require "lfs"
+local made_run = require "made_run"
 local results = require "flowmap.results"
 local tables = require "flowmap.table"
 local weave = require "flowmap.weave"
@@ -250,18 +251,14 @@ local function npy()
   return "\x93NUMPY\1\0" .. string.pack("<s2ffff", header, 0, 0, 0.5, 0.5)
 end
 
--- A run as somebody else may have written it: every text that a file can hold is hostile.
+-- A run as somebody else may have written it: every text that its records can hold is hostile.
 local function hostile_run(i, text)
-  local dir = ("%s/results/door/smoke/run%d/"):format(root, i)
-  results.write_file(dir .. "config.json", json.encode { method = "lsd", seed = 1, eta = i,
-    stop = text })
-  results.write_file(dir .. "manifest.json", json.encode { profile = text, method = text, seed = 1,
-    samples_seen = 9, checkpoint_rule = text, ema = 0.9, isa = text, revision = text, wall_s = 1,
-    dataset = { title = text, hash = text } })
-  results.write_file(dir .. "eval.json", json.encode { rows = { { N = 1, kl = 0.5 } } })
-  results.write_file(dir .. "metrics.jsonl", '{"samples":1,"loss":1,"off":1,"grad_norm":1}\n')
-  results.write_file(dir .. "data.npy", npy())
-  results.write_file(dir .. "samples-N1.npy", npy())
+  made_run.finished(("%s/results/door/smoke/run%d"):format(root, i), {
+    config = { method = "lsd", seed = 1, eta = i, stop = text }, metrics = { { step = 1,
+      samples = 1, loss = 1, off = 1 } }, rows = { { N = 1, kl = 0.5 } },
+    manifest = { profile = text, method = text, checkpoint_rule = text, isa = text, revision = text,
+      dataset = { name = text, title = text, size = 0, hash = ("0123456789abcdef"):rep(4) } },
+    files = { ["data.npy"] = npy(), ["samples-N1.npy"] = npy() } })
 end
 
 -- Every tag of a page that a hostile text could have brought.
