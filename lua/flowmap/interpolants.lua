@@ -5,6 +5,7 @@
 
 local fm = require "flowmap"
 local registry = require "flowmap.registry"
+local returned = require "flowmap.returned"
 
 local M = {}
 
@@ -38,7 +39,7 @@ M.registry = registry.new { what = "interpolant", field = "interpolants",
 -- @tparam[opt] table cfg the run's settings, from which one with settings of its own is made
 -- @treturn table { alpha =, beta = }
 function M.find(name, own, cfg)
-  return registry.value(M.registry:find(name, own), cfg)
+  return M.registry:get(name, own, cfg)
 end
 
 --- Times as a column that broadcasts against x: (n) or (n, 1) -> (n, 1, ..., 1).
@@ -59,8 +60,13 @@ end
 -- @treturn tensor I_t, (n, ...)
 -- @treturn tensor dI_t, (n, ...)
 function M.at(interpolant, t, x0, x1)
-  local function I(time) return interpolant.alpha(time) * x0 + interpolant.beta(time) * x1 end
   local column = M.column(t, x0)
+  local function I(time)
+    local alpha, beta = interpolant.alpha(time), interpolant.beta(time)
+    returned.tensor(alpha, "alpha of the interpolant", column.shape, column.dtype)
+    returned.tensor(beta, "beta of the interpolant", column.shape, column.dtype)
+    return alpha * x0 + beta * x1
+  end
   return fm.jvp(I, column, fm.ones(column.shape, column.dtype))
 end
 

@@ -16,6 +16,7 @@ local data = require "flowmap.data"
 local errors = require "flowmap.errors"
 local fm = require "flowmap"
 local registry = require "flowmap.registry"
+local returned = require "flowmap.returned"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -66,7 +67,7 @@ function M.new(job)
     data = true_samples(job.set) } }, Measures)
   for i, name in ipairs(cfg.metrics or {}) do
     local it = M.registry:find(name, own)
-    local made = registry.value(it, cfg)
+    local made = M.registry:make(it, name, cfg)
     local form = type(it) == "table" and it or {}
     self[i] = { name = name, measure = type(made) == "table" and made.measure or made,
       head = form.head, format = form.format or "%.4g" }
@@ -74,22 +75,13 @@ function M.new(job)
   return self
 end
 
--- A number, also as a tensor of one value.
-local function number(value)
-  if fm.is_tensor(value) and #value.shape == 0 then return value:item() end
-  return type(value) == "number" and value or nil
-end
-
 -- What one metric returned, as field -> number.
 local function values_of(it, found)
   local fields = {}
   for key, value in pairs(type(found) == "table" and found or { [""] = found }) do
     local field = key == "" and it.name or ("%s_%s"):format(it.name, key)
-    fields[field] = number(value)
-    if not fields[field] then
-      errors.usage("the metric '%s' returned a %s%s, expected a number or a table of numbers",
-        it.name, type(value), key == "" and "" or (" as '%s'"):format(key))
-    end
+    local who = ("the metric '%s'"):format(it.name)
+    fields[field] = returned.number(value, key == "" and who or ("%s, %s,"):format(who, key))
   end
   return fields
 end

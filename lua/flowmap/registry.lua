@@ -32,7 +32,8 @@ M.by_field = {}
 --   built = function() ... end,         -- the suite's parts: name -> anything
 --   plain = "function",                 -- the type of a part that is no table with `new`; or nil
 --   table_fields = { loss = "function" }, -- what a table may have besides `new` and `options`
---   needs = { "loss" } }                -- which of these it must have where it has no `new`
+--   needs = { "loss" },                 -- which of these it must have where it has no `new`
+--   check_one = function(it, where) }   -- optional: further checks of a part that is a table
 -- @treturn Registry
 function M.new(it)
   M.by_field[it.field] = it
@@ -77,14 +78,6 @@ function Registry:find(name, own)
   return self.built()[name], name, false
 end
 
---- The value that an own part stands for.
--- @param part what `find` returned
--- @tparam table cfg the run's settings
--- @return
-function M.value(part, cfg)
-  if type(part) == "table" and part.new then return part.new(cfg) end
-  return part
-end
 
 --- The settings that a part declares.
 -- @param part
@@ -138,24 +131,57 @@ function Registry:check_table(it, where)
   end
 end
 
+-- A part, or what `new` made of it.
+function Registry:check_part(it, where, verb)
+  if type(it) == "table" then
+    if getmetatable(it) or it.shape and self.open then return end -- the suite's own; images
+    self:check_table(it, where)
+    if self.check_one then self.check_one(it, where) end
+  elseif type(it) ~= self.plain then
+    local found = it == nil and "nothing" or "a " .. type(it)
+    local expected = self.plain and ("a %s or a table"):format(self.plain) or "a table"
+    if verb == "returned" then
+      errors.usage("%s returned %s, expected %s", where, found, expected)
+    end
+    errors.usage("%s must be %s, found %s", where, expected, found)
+  end
+end
+
 --- Check the parts that an experiment holds: their names, types and declared settings.
 -- @tparam table own the experiment's field
 -- @tparam string path of the experiment
 function Registry:check(own, path)
   for name, it in pairs(own) do
     local where = ("%s: %s['%s']"):format(path, self.field, tostring(name))
-    if type(name) ~= "string" or not name:find "^%w[%w_.+-]*$" then
-      errors.usage("%s: a %s is named by letters, digits, -, _, . and +, found the %s '%s'", where,
+    if type(name) ~= "string" or not name:find "^[%w_][%w_-]*$" then
+      errors.usage("%s: a %s is named by letters, digits, - and _, found the %s '%s'", where,
         self.what, type(name), tostring(name))
     end
-    if type(it) == "table" and not getmetatable(it) then -- a table with one is the suite's
-      if not (it.shape and self.open) then self:check_table(it, where) end
-      if it.options then check_options(it.options, where) end
-    elseif type(it) ~= "table" and type(it) ~= self.plain then
-      errors.usage("%s must be a %s%s, found a %s", where, self.plain and self.plain .. " or a "
-        or "", "table", type(it))
-    end
+    self:check_part(it, where, "must be")
+    if type(it) == "table" and rawget(it, "options") then check_options(it.options, where) end
   end
+end
+
+--- The value that a part stands for: itself, or what its `new` makes of the settings.
+-- @param part what `find` returned
+-- @tparam string name
+-- @tparam table cfg the run's settings
+-- @return
+function Registry:make(part, name, cfg)
+  if type(part) ~= "table" or not rawget(part, "new") then return part end
+  local value, where = part.new(cfg), ("new of the %s '%s'"):format(self.what, name)
+  self:check_part(value, where, "returned")
+  return value
+end
+
+--- Find a part and make its value.
+-- @tparam string name
+-- @tparam ?table own parts of an experiment
+-- @tparam ?table cfg the run's settings
+-- @return
+function Registry:get(name, own, cfg)
+  local part, as_registered = self:find(name, own)
+  return self:make(part, as_registered, cfg or {})
 end
 
 return M

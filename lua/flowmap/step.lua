@@ -3,10 +3,10 @@
 
 local fm = require "flowmap"
 local data = require "flowmap.data"
-local errors = require "flowmap.errors"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
+local returned = require "flowmap.returned"
 local Map = require "flowmap.map"
 local times = require "flowmap.times"
 
@@ -14,7 +14,7 @@ local M = {}
 
 -- Data of a micro-batch, (n, ...), and their labels (n) where there are any.
 local function draw_data(job, shared, b)
-  if not shared.data then return job.set.sample(b) end
+  if not shared.data then return data.sample(job.set, b) end
   local index = fm.reshape(fm.floor(job.count * b:uniform({ 1 }, "index")), { b.n })
   local labels = shared.labels and fm.gather(shared.labels, index)
   if job.set.shape then return data.images(job.set, shared.data, index), labels end
@@ -70,17 +70,23 @@ local function term(job, params, loss, it, stop, c)
   local I = job.interpolant or interpolants.find(job.cfg.interpolant)
   local extra = { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
-  it.map, it.stop = Map.of(job.net, params, extra), stop
+  it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.cfg
   it.teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
   local L = loss(it)
   local R = losses.robust(L, c)
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
-  if #w.shape ~= 1 or w.shape[1] ~= L.shape[1] then
-    errors.usage("the network's weight has the shape (%s), expected one value per sample, (%d)",
-      table.concat(w.shape, ", "), L.shape[1])
-  end
   return fm.exp(-w) * R + w, L
+end
+
+-- The times of the off-diagonal term.
+local function draw_times(job, part)
+  local s, t = (job.times or times.find(job.cfg.times))(part.a, part.c)
+  local who = ("the law of times '%s'"):format(job.cfg.times)
+  for _, value in ipairs { s or false, t or false } do
+    returned.tensor(value or nil, who, part.a.shape, part.a.dtype, "s and t, each one per sample")
+  end
+  return s, t
 end
 
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
@@ -101,7 +107,7 @@ function M.losses(job, params, it, nd, n)
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
-    part.s, part.t = (job.times or times.find(job.cfg.times))(part.a, part.c)
+    part.s, part.t = draw_times(job, part)
     part.dropout = nil -- the diagonal term's alone
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop,
       job.cfg.robust)

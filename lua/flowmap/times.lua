@@ -26,7 +26,7 @@ M.registry = registry.new { what = "law of times", field = "times", plain = "fun
 -- @tparam[opt] table cfg the run's settings, from which a law with settings of its own is made
 -- @treturn function (a, c) -> s, t
 function M.find(name, own, cfg)
-  return registry.value(M.registry:find(name, own), cfg)
+  return M.registry:get(name, own, cfg)
 end
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.

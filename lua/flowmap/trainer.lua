@@ -122,7 +122,7 @@ function M.new(experiment, cfg, saved)
   if job.set.shape then M.open_images(job) end
   M.continue(job, saved)
   job.params = saved and checkpoint.tree(saved, "params", shapes(job))
-    or job.net.init(nets.rng(cfg.seed, cfg.dtype))
+    or nets.init(job.net, nets.rng(cfg.seed, cfg.dtype), cfg)
   if not saved and job.net.renew then job.net.renew(job.params) end
   job.opt = fm.optimiser {
     kind = cfg.optimiser, params = job.params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,

@@ -16,6 +16,7 @@ local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local registry = require "flowmap.registry"
+local returned = require "flowmap.returned"
 
 local M = {}
 
@@ -44,7 +45,8 @@ function M.names(own) return M.registry:names(own) end
 -- @treturn table
 function M.find(name, own, cfg)
   local it = M.registry:find(name, own)
-  return type(it) == "string" and require(it) or registry.value(it, cfg)
+  if type(it) == "string" then return require(it) end
+  return M.registry:make(it, name, cfg or {})
 end
 
 --- A data set of images averaged down to a smaller side, a half, a quarter, ... of its own.
@@ -77,6 +79,17 @@ function M.images(set, pixels, index)
   return x
 end
 
+--- The samples of a micro-batch, checked.
+-- @tparam table set a data set that draws its samples
+-- @param b the batch of a program
+-- @treturn tensor (b.n, ...)
+-- @treturn ?tensor labels (b.n), if the set gives them
+function M.sample(set, b)
+  local x, labels = set.sample(b)
+  local shape = table.move(set.shape or { set.dim }, 1, 8, 2, { b.n })
+  return returned.tensor(x, "sample of the data set", shape, nil, "one row per sample"), labels
+end
+
 --- Draw samples at once.
 -- @tparam table set a data set
 -- @tparam integer count
@@ -85,7 +98,7 @@ end
 -- @treturn tensor (count, dim)
 function M.draw(set, count, seed, dtype)
   local program = fm.program(function(_, b)
-    return { rows = { x = fm.cast(set.sample(b), dtype or "float32") } }
+    return { rows = { x = fm.cast(M.sample(set, b), dtype or "float32") } }
   end, { shared = {}, rows = {}, micro = 8192 })
   return program:run { shared = {}, rows = {}, batch = count, seed = seed, step = 0 }.rows.x
 end

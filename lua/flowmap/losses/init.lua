@@ -1,7 +1,7 @@
 --- Registry of the losses. A loss is one file of this folder, `NAME.lua`, which returns
 --
 --     { loss = function(a) ... end,   -- a pure function: one value per sample, shape (n)
---       stops = {"convex", "none"},   -- its stop-gradient choices, the default first
+--       stops = {"convex", "none"},   -- optional: its stop-gradient choices, the default first
 --       variants = { m = { g = 0.5 }, u = { g = "uniform" } } }   -- optional: NAME-m, NAME-u
 --
 -- The argument table `a` of a loss:
@@ -11,14 +11,20 @@
 --     x0, x1 the base and data samples     stop   the stop-gradient choice
 --     teacher  optional: a frozen flow map
 --
+--     cfg    the run's settings
+--
 -- and the fields of the variant, where "uniform" stands for one U[0,1] draw per sample, (n, 1).
+-- A loss passes `a.stop` to `stop_if`, which stops the gradient where the choice says so. A loss
+-- that declares no `stops` has a single choice, at which every `stop_if` stops the gradient.
 -- Squared errors are summed over data dimensions; the trainer averages over the batch.
 -- `fm.losses.lsd{ map = X, s = s, t = t, x = x }` calls a loss directly.
 -- @module flowmap.losses
 
 local fm = require "flowmap"
+local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local registry = require "flowmap.registry"
+local returned = require "flowmap.returned"
 local source = require "flowmap.source"
 
 local M = {}
@@ -32,16 +38,49 @@ function M.norm2(r)
   return fm.sum(fm.square(r), axes)
 end
 
---- Stop the gradient through x when the choice is one of the listed ones.
--- @tparam string choice the loss's `stop`
+-- The loss that is being evaluated: { name =, stops = nil or declared choices }.
+local current
+
+-- A choice that the loss does not declare would never stop anything.
+local function check_declared(name)
+  for _, declared in ipairs(current.stops) do
+    if declared == name then return end
+  end
+  errors.usage("the loss '%s' stops a gradient at '%s', which is none of its stops: %s",
+    current.name, tostring(name), table.concat(current.stops, ", "))
+end
+
+--- Stop the gradient through x when the choice is one of the listed ones. Without a choice (a loss
+-- that declares none, or is called directly) it stops always.
+-- @tparam ?string choice the loss's `stop`
 -- @param x a tensor
 -- @param ... the choices at which the gradient stops
 -- @treturn tensor
 function M.stop_if(choice, x, ...)
+  local stop = choice == nil or choice == "default"
   for _, name in ipairs { ... } do
-    if name == choice then return fm.stop(x) end
+    if current and current.stops then check_declared(name) end
+    stop = stop or name == choice
   end
-  return x
+  return stop and fm.stop(x) or x
+end
+
+-- The loss as the trainer calls it: while it runs, `stop_if` knows its choices, and what it returns
+-- is checked.
+local function called(loss, name, stops)
+  return function(a)
+    local outer = current
+    current = { name = name, stops = stops }
+    local ok, L = pcall(loss, a)
+    current = outer
+    if not ok then error(L, 0) end
+    local who = ("the loss '%s'"):format(name)
+    returned.tensor(L, who, { a.x.shape[1] }, a.x.dtype, "one value per sample")
+    if a.x.traced and not L.traced then
+      errors.usage("%s returned a constant: it depends neither on the network nor on the data", who)
+    end
+    return L
+  end
 end
 
 --- A loss that large residuals pull at less: c^2 log(1 + L / c^2), which is L where L is small
@@ -84,10 +123,44 @@ local function own_methods(own)
   return methods
 end
 
+-- What the trainer itself puts into the argument of a loss.
+local TAKEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true,
+  stop = true, teacher = true, cfg = true, a = true, c = true, labels = true, dropout = true,
+  teacher_params = true }
+
+local function check_args(args, where)
+  if type(args) ~= "table" then
+    errors.usage("%s: a variant is a table of its fields, found a %s", where, type(args))
+  end
+  for key, value in pairs(args) do
+    if TAKEN[key] then
+      errors.usage("%s: the field '%s' of a variant is set by the trainer; choose another name",
+        where, key)
+    elseif type(value) ~= "number" and value ~= "uniform" then
+      errors.usage("%s: the field '%s' of a variant is %s, expected a number or \"uniform\"", where,
+        tostring(key), type(value) == "string" and "'" .. value .. "'" or "a " .. type(value))
+    end
+  end
+end
+
+-- The stops and variants that a loss declares.
+local function check_loss(it, where)
+  for _, name in ipairs(it.stops or {}) do
+    if type(name) ~= "string" then
+      errors.usage("%s: stops must be a list of texts, found a %s in it", where, type(name))
+    end
+  end
+  if it.stops and #it.stops == 0 then
+    errors.usage("%s: stops is an empty list; leave it out for a loss without a choice", where)
+  end
+  if it.args then check_args(it.args, where) end
+  for _, args in pairs(it.variants or {}) do check_args(args, where) end
+end
+
 --- The methods, and those of an experiment's own: functions or tables as above.
 M.registry = registry.new { what = "method", field = "losses", plain = "function",
   table_fields = { loss = "function", stops = "table", variants = "table", args = "table" },
-  needs = { "loss" }, built = built_methods }
+  needs = { "loss" }, built = built_methods, check_one = check_loss }
 
 --- Names of all off-diagonal methods, e.g. "lsd", "psd-m".
 -- @tparam[opt] table own losses defined by an experiment, name -> loss
@@ -104,11 +177,12 @@ function M.find(name, own, cfg)
   local found, as_registered = M.registry:find(name, own_methods(own))
   local it = found.it
   if found.file then require(found.file) end -- of all methods' files an input of this run
-  local made = cfg and registry.value(it, cfg) or it
+  local made = cfg and M.registry:make(it, as_registered, cfg) or it
   local loss = type(made) == "function" and made or made.loss
+  local stops = it.stops or type(made) == "table" and made.stops
   return {
-    name = as_registered, loss = loss, stops = it.stops or { "default" }, args = found.args,
-    entry = found.entry, file = found.file,
+    name = as_registered, loss = loss and called(loss, as_registered, stops),
+    stops = stops or { "default" }, args = found.args, entry = found.entry, file = found.file,
   }
 end
 
@@ -117,9 +191,10 @@ return setmetatable(M, {
     local path = "flowmap.losses." .. tostring(name)
     if not package.searchpath(path, package.path) then return nil end
     local it = require(path)
+    local loss = called(it.loss, name, it.stops)
     return function(a)
-      a.stop = a.stop or it.stops[1]
-      return it.loss(a)
+      a.stop = a.stop or it.stops and it.stops[1]
+      return loss(a)
     end
   end,
 })

@@ -17,8 +17,10 @@
 -- @module flowmap.nets
 
 local fm = require "flowmap"
+local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local registry = require "flowmap.registry"
+local returned = require "flowmap.returned"
 
 local M = {}
 
@@ -40,14 +42,42 @@ M.registry = registry.new { what = "net", field = "nets", plain = "function",
 -- @treturn {string,...}
 function M.names(own) return M.registry:names(own) end
 
+-- The network with what its functions return checked.
+local function checked(made, name)
+  local who = ("the net '%s'"):format(name)
+  returned.functions(made, who, { "init", "v" }, { "weight", "renew" })
+  local net = setmetatable({}, getmetatable(made))
+  for key, value in pairs(made) do net[key] = value end
+  function net.v(params, s, t, x, extra)
+    return returned.tensor(made.v(params, s, t, x, extra), who .. ": v", x.shape, x.dtype,
+      "the shape of x")
+  end
+  if made.weight then
+    function net.weight(params, s, t)
+      return returned.tensor(made.weight(params, s, t), who .. ": weight", { s.shape[1] }, s.dtype,
+        "one value per sample")
+    end
+  end
+  return net
+end
+
 --- Build a network.
 -- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.shape` and
 -- `cfg.dim` (of a sample: its shape, its number of values) and `cfg.sigma` are set
 -- @tparam[opt] table own networks defined by an experiment
 -- @treturn table the network
 function M.build(cfg, own)
-  local it = M.registry:find(cfg.net, own)
-  return (type(it) == "table" and it.new or it)(cfg)
+  local it, name = M.registry:find(cfg.net, own)
+  return checked((type(it) == "table" and it.new or it)(cfg), name)
+end
+
+--- The parameters of a network, checked.
+-- @tparam table net
+-- @tparam function rng see below
+-- @tparam table cfg the run's settings
+-- @treturn table
+function M.init(net, rng, cfg)
+  return returned.parameters(net.init(rng), ("the net '%s': init"):format(cfg.net), cfg.dtype)
 end
 
 -- The standard deviation of a normal variate truncated to [-2, 2].
@@ -66,6 +96,20 @@ local function truncated(shape, dtype, seed, index)
   return fm.clip(x, -2, 2)
 end
 
+local KINDS = { "lecun", "normal", "zeros" }
+
+local function check_draw(shape, kind)
+  if type(shape) ~= "table" then
+    errors.usage("rng(shape, kind): the shape is a %s, expected a table of whole numbers",
+      type(shape))
+  end
+  errors.choice("kind of initial values", kind, KINDS)
+  if kind == "lecun" and #shape == 0 then
+    errors.usage("rng(shape, kind): \"lecun\" has the variance 1 / fan-in, the first number of the "
+      .. "shape; found an empty shape")
+  end
+end
+
 --- A source of initial parameters: the k-th tensor drawn depends on the seed and k alone.
 -- "lecun": truncated normal of variance 1 / fan-in for a weight (fan-in, fan-out); "normal":
 -- N(0, 1); "zeros".
@@ -76,6 +120,7 @@ function M.rng(seed, dtype)
   local index = -1
   return function(shape, kind)
     index = index + 1
+    check_draw(shape, kind)
     if kind == "zeros" then return fm.zeros(shape, dtype) end
     if kind == "normal" then
       return fm.normal(shape, { seed = seed, stream = "init", step = index, dtype = dtype })
