@@ -1,5 +1,5 @@
 --- Evaluation of a trained run: samples for every N, what a judge says of them, and the files of
--- both. Points of the plane and images have each a judge of their own, see flowmap.judges.
+-- both. Points and images have each a judge of their own, see flowmap.judges.
 -- @module flowmap.evaluate
 
 local fm = require "flowmap"
@@ -28,7 +28,7 @@ end
 -- @tparam table set a data set
 -- @treturn string module flowmap.judges.NAME
 function M.judge(set)
-  return set.shape and "images" or "plane"
+  return set.shape and "images" or "points"
 end
 
 --- The steps, besides the last one, after which weights are kept to be evaluated, and where.
@@ -48,6 +48,19 @@ local function check_finite(x, N)
   if x:finite() then return end
   errors.numeric("the samples at N = %d are not finite: training diverged", N)
 end
+
+-- Every number of the evaluation passes here: none that is not finite enters a file.
+local function check_numbers(row)
+  for _, field in ipairs(tree.keys(row)) do
+    local value = row[field]
+    if type(value) == "number" and value - value ~= 0 then
+      errors.numeric("the measure '%s' at N = %s is %s, not a finite number", field,
+        tostring(row.N or "-"), tostring(value))
+    end
+  end
+end
+
+local function judge_module(set) return require("flowmap.judges." .. M.judge(set)) end
 
 local function stop_if_interrupted()
   if fm.interrupted() then
@@ -79,6 +92,7 @@ local function rows_of(job, params, judge, measures, bar, keep)
     rows[i] = judge:measure(x)
     rows[i].N = N
     measures:add(rows[i], x, N)
+    check_numbers(rows[i])
     if keep then keep(N, x) end
   end
   return rows
@@ -99,6 +113,43 @@ local function add_best(rows, earlier, fields, last)
   end
 end
 
+-- The columns of a run's results: the judge's, then those of the experiment's metrics.
+local function joined(judge, measures)
+  local columns = {}
+  for _, list in ipairs { judge.columns, measures.columns } do
+    table.move(list, 1, #list, #columns + 1, columns)
+  end
+  return columns
+end
+
+local DRY = { points = 1024, images = 32 } -- true samples
+
+--- What an evaluation will need, tried on few true samples: nothing may fail after the training.
+-- @tparam table job a job that has not been trained
+-- @treturn table fields: the fields of a row of its results
+-- @treturn {table,...} columns
+function M.rehearse(job)
+  local kind, cfg = M.judge(job.set), {}
+  for key, value in pairs(job.cfg) do cfg[key] = value end
+  cfg.eval_samples = math.min(cfg.eval_samples, DRY[kind])
+  local dry = setmetatable({ cfg = cfg }, { __index = job })
+  local judge, row, x = judge_module(job.set), {}
+  judge.check(job)
+  local measures = require("flowmap.measures").new(dry)
+  if kind == "points" then
+    judge, x = judge.new(dry)
+    row = judge:measure(x)
+  else -- the distances of images are too expensive to try
+    for _, column in ipairs(judge.columns) do row[column[1]] = 0 end
+    x = measures.context.data(cfg.eval_samples)
+  end
+  row.N = cfg.nfe[1]
+  measures:add(row, fm.cast(x, "float32"), row.N)
+  check_numbers(row)
+  if cfg.checkpoints > 1 then add_best({ row }, {}, judge.best, cfg.steps) end
+  return row, joined(judge, measures)
+end
+
 --- Sample, measure and write eval.json and what figures need.
 -- @tparam table job a trained job
 -- @tparam string dir
@@ -106,7 +157,7 @@ end
 function M.run(job, dir)
   local cfg = job.cfg
   local params, decay = M.weights(job)
-  local judge = require("flowmap.judges." .. M.judge(job.set))(job, dir)
+  local judge = judge_module(job.set).new(job, dir)
   local measures = require("flowmap.measures").new(job)
   local bar <close> = Progress.new("evaluating", M.evaluations(cfg))
   local earlier = {}
@@ -116,13 +167,11 @@ function M.run(job, dir)
     earlier[k] = { step = step, rows = rows_of(job, weights, judge, measures, bar) }
   end
   local result = judge:summary()
+  check_numbers(result)
   result.rows = rows_of(job, params, judge, measures, bar, function(N, x)
     judge:keep(dir, N, x)
   end)
-  result.rule, result.ema, result.columns = "last", decay, {}
-  for _, columns in ipairs { judge.columns, measures.columns } do
-    table.move(columns, 1, #columns, #result.columns + 1, result.columns)
-  end
+  result.rule, result.ema, result.columns = "last", decay, joined(judge, measures)
   result.checkpoints = #earlier > 0 and earlier or nil
   if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end
   record.write(dir, "eval", result)

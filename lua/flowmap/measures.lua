@@ -77,12 +77,14 @@ end
 
 -- What one metric returned, as field -> number.
 local function values_of(it, found)
+  local who = ("the metric '%s'"):format(it.name)
+  if type(found) ~= "table" then return { [it.name] = returned.number(found, who) } end
   local fields = {}
-  for key, value in pairs(type(found) == "table" and found or { [""] = found }) do
-    local field = key == "" and it.name or ("%s_%s"):format(it.name, key)
-    local who = ("the metric '%s'"):format(it.name)
-    fields[field] = returned.number(value, key == "" and who or ("%s, %s,"):format(who, key))
+  for key, value in pairs(found) do
+    local field = ("%s_%s"):format(it.name, key)
+    fields[field] = returned.number(value, ("%s, %s,"):format(who, key))
   end
+  if not next(fields) then errors.usage("%s returned a table without numbers", who) end
   return fields
 end
 

@@ -10,6 +10,7 @@ local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local folder = require "flowmap.folder"
 local record = require "flowmap.record"
+local rehearse = require "flowmap.rehearse"
 local revision = require "flowmap.revision"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
@@ -105,6 +106,7 @@ local function execute(experiment, cfg, it)
   note_precision(cfg)
   local about = { revision = revision.now(), fingerprint = it.inputs.fingerprint }
   local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
+  rehearse.check(job)
   job.about, job.on_start = about, note_changes
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end

@@ -65,6 +65,26 @@ local function labels_of(cfg, first, count)
   return fm.cast(k - cfg.classes * fm.floor((k + 0.5) / cfg.classes), cfg.dtype)
 end
 
+-- The program that draws samples by N steps.
+local function sample_program(job, params, N, method)
+  local cfg, conditional = job.cfg, job.cfg.classes > 0
+  return fm.program(function(input, b)
+    local X = conditional and Map.guided(job.net, input.params, b.rows.labels, cfg.guidance)
+      or Map.of(job.net, input.params)
+    local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
+    return { rows = { x = (method or M.steps)(X, x0, N) } }
+  end, { shared = { params = params }, rows = conditional and { labels = { dtype = cfg.dtype } },
+    micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512 })
+end
+
+--- Trace the sampler's program, of one step, without running it: a network that cannot be sampled
+-- from is known before it is trained.
+-- @tparam table job see flowmap.trainer: cfg, net
+-- @tparam table params
+function M.rehearse(job, params)
+  sample_program(job, params, 1):trace(2, 0, 2).trace:close()
+end
+
 --- A source of samples: base noise through the map, in pieces, so that a long draw can tell how far
 -- it is and be interrupted. Sample k depends on the seed and k alone; of a network with classes it
 -- is of class k mod classes, guided by the setting `guidance`.
@@ -78,13 +98,7 @@ end
 function M.generator(job, params, N, method)
   local cfg, shared = job.cfg, { params = params }
   local conditional = cfg.classes > 0
-  local program = fm.program(function(input, b)
-    local X = conditional and Map.guided(job.net, input.params, b.rows.labels, cfg.guidance)
-      or Map.of(job.net, input.params)
-    local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
-    return { rows = { x = (method or M.steps)(X, x0, N) } }
-  end, { shared = shared, micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512,
-    rows = conditional and { labels = { dtype = cfg.dtype } } or nil })
+  local program = sample_program(job, params, N, method)
   return function(count, seed, tick, use)
     local pieces, done, size, number = {}, 0, piece_size(cfg), 0
     while done < count do

@@ -9,6 +9,7 @@ local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
 local journal = require "flowmap.journal"
+local law = require "flowmap.law"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local interpolants = require "flowmap.interpolants"
@@ -57,7 +58,7 @@ function M.parts(experiment, cfg)
     job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
   end
   if cfg.sigma == 0 then
-    job.cfg.sigma = job.data and data.sd(job.data) or set.sd
+    job.cfg.sigma = job.data and data.sd(job.data) or law.sd(set, cfg.data)
   end
   job.cfg.shape = set.shape or { set.dim } -- of a sample
   job.cfg.dim = 1                          -- the number of its values

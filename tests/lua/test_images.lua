@@ -87,7 +87,7 @@ end)
 
 t.test("samples of the data themselves are nearer than noise of another kind", function()
   local job = { set = noise }
-  local judge = require "flowmap.judges.images"(job, folder())
+  local judge = require("flowmap.judges.images").new(job, folder())
   local same = judge:measure(fm.pixels(noise.table, fm.arange(256)))
   local far = judge:measure(fm.zeros { 256, 32, 32, 3 } + 0.5)
   for _, metric in ipairs { "fd_cnn", "kid_cnn", "sw" } do

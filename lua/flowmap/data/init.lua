@@ -4,7 +4,12 @@
 --       sd = ...,                                    -- standard deviation of a coordinate
 --       sample = function(b) ... end,                -- b.n samples, (n, dim), from random ops of b
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
---       inside = function(x, y) ... end }            -- whether a point is in the support
+--       inside = function(x, y) ... end,             -- whether a point is in the support
+--       range = { -1, 1 } }                          -- of each axis of the grid of KL
+--
+-- `mass`, `inside` and `range` are optional. `mass` is for one dimension, mass(x0, x1), or two;
+-- `inside` takes as many coordinates as there are. What they say is compared with the samples
+-- before a run trains, see flowmap.law.
 --
 -- An experiment's own data set is such a table, or { new = function(cfg) ... end, options = {} }
 -- that makes one from the settings.
@@ -20,6 +25,8 @@ local returned = require "flowmap.returned"
 
 local M = {}
 
+local MOST = 65536 -- coordinates of a point
+
 -- The files of this folder, by name.
 local function built()
   local sets = {}
@@ -27,11 +34,30 @@ local function built()
   return sets
 end
 
+-- The numbers of a data set of points.
+local function check_set(it, where)
+  if it.dim and not (math.type(it.dim) == "integer" and it.dim >= 1 and it.dim <= MOST) then
+    errors.usage("%s: dim must be a whole number from 1 to %d, found %s", where, MOST,
+      tostring(it.dim))
+  elseif it.sd and not (it.sd > 0 and it.sd < math.huge) then
+    errors.usage("%s: sd must be more than 0 and finite, found %s", where, tostring(it.sd))
+  elseif it.mass and it.dim and it.dim > 2 then
+    errors.usage("%s: mass is the probability of an interval or of a rectangle, but dim is %d; "
+      .. "leave it out: the distances of samples need none", where, it.dim)
+  end
+  local low, high = table.unpack(it.range or { -1, 1 })
+  local numbers = type(low) == "number" and type(high) == "number"
+  if not (numbers and low < high and high - low < 1e30) then
+    errors.usage("%s: range must be a list of two numbers such as { -1, 1 }, the first the smaller",
+      where)
+  end
+end
+
 --- The data sets, and those of an experiment's own. Images (with a `shape`) may have more fields.
 M.registry = registry.new { what = "data set", field = "data", built = built, open = true,
   table_fields = { dim = "number", sd = "number", sample = "function", mass = "function",
-    inside = "function", title = "string", hash = "string" },
-  needs = { "dim", "sample" } }
+    inside = "function", range = "table", title = "string", hash = "string" },
+  needs = { "dim", "sample" }, check_one = check_set }
 
 --- Names of all data sets.
 -- @tparam[opt] table own data sets defined by an experiment

@@ -22,6 +22,7 @@ M.dim = 128
 M.protocols = { "cnn" } -- samples clipped to [-1, 1], larger images averaged down to 32 x 32
 
 local SIDE, MICRO = 32, 32
+M.side = SIDE -- of the images it sees; larger ones are multiples of it
 
 -- { name, kernel, inputs, outputs }
 local LAYERS = {

@@ -4,10 +4,14 @@
 -- @module flowmap.judges.images
 
 local fm = require "flowmap"
+local cnn = require "flowmap.features.cnn"
 local data = require "flowmap.data"
+local errors = require "flowmap.errors"
 local image_metrics = require "flowmap.image_metrics"
 
 local KEPT = 64 -- images kept in a file
+
+local M = {}
 
 local Judge = { best = { "fd_cnn", "kid_cnn", "sw" } }
 Judge.__index = Judge
@@ -43,11 +47,37 @@ function Judge:keep(dir, N, x) keep(dir, "samples-N" .. N, x) end
 --- What the whole evaluation rests on, for eval.json.
 function Judge:summary() return { data_images = self.count } end
 
+-- The features that are compared, and where their weights are.
+local function kinds()
+  return os.getenv "FLOWMAP_INCEPTION" and { "cnn", "inception" } or { "cnn" }
+end
+
+--- That a run's settings allow what will be measured.
+-- @tparam table job see flowmap.trainer
+function M.check(job)
+  local side = job.set.shape[1]
+  if side % cnn.side ~= 0 or side ~= job.set.shape[2] then
+    errors.usage("images of %d x %d (data, resolution); the features of FD-cnn need squares of "
+      .. "%d, %d, %d, ... pixels", side, job.set.shape[2], cnn.side, 2 * cnn.side, 3 * cnn.side)
+  end
+  for _, name in ipairs(kinds()) do
+    local dim = require("flowmap.features." .. name).dim
+    if job.cfg.eval_samples < dim then
+      errors.usage("eval_samples is %d; the Frechet distance in the features '%s' needs at least "
+        .. "as many as these have dimensions, %d", job.cfg.eval_samples, name, dim)
+    elseif job.set.count < dim then
+      errors.data("the data set '%s' has %d images; the Frechet distance in the features '%s' "
+        .. "needs at least as many as these have dimensions, %d", job.cfg.data, job.set.count, name,
+        dim)
+    end
+  end
+end
+
 --- A judge of a data set; the statistics of its images are computed once for all runs.
 -- @tparam table job see flowmap.trainer
 -- @tparam string dir where data.npy goes
 -- @treturn Judge
-return function(job, dir)
+function M.new(job, dir)
   local set = job.set
   local function images(index) return data.images(set, set.table, index) end
   local reference = { name = set.title, split = "train", n = set.count, images = images,
@@ -58,3 +88,8 @@ return function(job, dir)
   return setmetatable({ count = set.count, metrics = image_metrics.new(reference,
     { metrics = metrics, cache = data.cache_folder() }) }, Judge)
 end
+
+--- The columns of every run.
+M.columns, M.best = Judge.columns, Judge.best
+
+return M

@@ -71,7 +71,7 @@ local function called(loss, name, stops)
   return function(a)
     local outer = current
     current = { name = name, stops = stops }
-    local ok, L = pcall(loss, a)
+    local ok, L = errors.pcall(loss, a)
     current = outer
     if not ok then error(L, 0) end
     local who = ("the loss '%s'"):format(name)

@@ -1,0 +1,259 @@
+-- What a user's own functions return, and what a data set says of its law: all is checked before
+-- the first step, in sentences that name the function, what was found and what was expected.
+
+local t = require "harness"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.files"
+local fm = require "flowmap"
+local json = require "flowmap.json"
+
+local root = os.tmpname()
+os.remove(root)
+files.mkdir(root)
+
+-- An experiment with these lines in it; `own` is its table.
+local HEAD = [[
+local fm = require "flowmap"
+local losses = fm.losses
+local own = { name = "own", methods = { "lsd" } }
+own.settings = { width = 8, depth = 1, batch = 16, micro = 16, steps = 2, eval_samples = 2000,
+  nfe = { 1 }, log_every = 1 }
+own.profiles = { smoke = {} }
+]]
+
+local count = 0
+
+local function load(lines)
+  count = count + 1
+  local path = ("%s/%d.lua"):format(root, count)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(HEAD, lines, "\nreturn own\n")
+  file:close()
+  return experiment.load(path)
+end
+
+local function run(lines, set)
+  local it = load(lines)
+  local dir = ("%s/run%d"):format(root, count)
+  fm.run.run(it, experiment.resolve(it, { profile = "smoke", set = set }), dir)
+  return dir
+end
+
+-- Refused before anything is written.
+local function refused(lines, pattern, set, code)
+  local err = t.raises(function() run(lines, set) end, pattern)
+  t.eq(err.code, code or "usage", pattern)
+  t.eq(files.exists(("%s/run%d"):format(root, count)), false, "nothing is written: " .. lines)
+end
+
+local function loss(body)
+  return 'own.methods = { "mine" }\nown.losses = { mine = ' .. body .. " }"
+end
+
+local LSD = [[
+local function lsd(a)
+  local X = a.map
+  local moved, d_t = X:dt(a.s, a.t, a.x)
+  local target = losses.stop_if(a.stop, X:b(a.t, moved), "convex")
+  return losses.norm2(d_t - target)
+end
+]]
+
+local function weights(dir)
+  local tensors, parts = fm.load_safetensors(dir .. "/checkpoint.safetensors"), {}
+  for _, name in ipairs(fm.tree.keys(tensors)) do
+    parts[#parts + 1] = name .. fm.bytes(tensors[name])
+  end
+  return fm.sha256(table.concat(parts))
+end
+
+t.test("LSD written as an own loss is LSD to the bit, with or without declared stops", function()
+  local expected = weights(run "")
+  t.eq(weights(run(LSD .. loss "lsd")), expected)
+  t.eq(weights(run(LSD .. loss '{ loss = lsd, stops = { "convex", "none" } }')), expected)
+  local none = weights(run("", { stop = "none" }))
+  t.eq(weights(run(LSD .. loss '{ loss = lsd, stops = { "none", "convex" } }')), none)
+  t.eq(none == expected, false)
+end)
+
+t.test("a stop that is not declared is an error", function()
+  refused(LSD .. loss '{ loss = lsd, stops = { "convx", "none" } }',
+    "the loss 'mine' stops a gradient at 'convex', which is none of its stops: convx, none")
+end)
+
+t.test("what a loss returns", function()
+  local function returns(what) return loss("function(a) return " .. what .. " end") end
+  refused(returns "fm.sum(a.x)", "loss 'mine' returned a tensor %(%) of float32, expected a tensor "
+    .. "%(4%) of float32: one value per sample")
+  refused(returns "3", "loss 'mine' returned a number")
+  refused(returns "", "loss 'mine' returned nothing")
+  refused(returns "a.map:b(a.t, a.x)", "loss 'mine' returned a tensor %(4, 2%)")
+  refused(returns 'fm.cast(losses.norm2(a.dx), "float64")', "of float64, expected .* of float32")
+  refused(returns "fm.ones(4)", "loss 'mine' returned a constant")
+  refused(loss "{ loss = function() end, variants = { a = { x = 1 } } }", "'x' of a variant is set")
+end)
+
+local function net(fields)
+  return 'own.settings.net = "mine"\nown.nets = { mine = function(cfg) return ' .. fields
+    .. " end }"
+end
+
+t.test("what a network returns", function()
+  local init = 'init = function(rng) return { w = rng({ 2, 2 }, "lecun") } end, '
+  refused(net("{ " .. init .. "v = function(p, s, t, x) return fm.sum(x, 2, true) end }"),
+    "the net 'mine': v returned a tensor %(%d+, 1%) of float32, expected a tensor %(%d+, 2%)")
+  refused(net("{ " .. init .. "v = function() end }"), "net 'mine': v returned nothing")
+  refused(net("{ " .. init .. "}"), "net 'mine': v is nothing, expected a function")
+  refused(net "nil", "net 'mine' returned nothing, expected a table with the functions init, v")
+  local v = "v = function(p, s, t, x) return fm.matmul(x, p.w) end"
+  refused(net('{ init = function(rng) return { w = rng({ 2, 2 }, "foo") } end, ' .. v .. " }"),
+    "unknown kind of initial values 'foo'; known: lecun, normal, zeros")
+  refused(net("{ init = function(rng) return { w = 3 } end, " .. v .. " }"),
+    "net 'mine': init returned a number as w, expected tensors")
+  refused(net("{ init = function(rng) end, " .. v .. " }"), "init returned nothing")
+  refused(net("{ init = function(rng) return {} end, " .. v .. " }"), "init returned no tensor")
+  refused(net("{ " .. init .. v .. ", weight = function(p, s, t) return s end }"),
+    "net 'mine': weight returned a tensor %(%d+, 1%)")
+end)
+
+-- A data set: the square [-1, 1]^2, some fields replaced.
+local function square(fields, more)
+  return 'own.settings.data = "mine"\nown.data = { mine = { dim = 2, sd = 1 / math.sqrt(3),\n'
+    .. 'sample = function(b) return b:uniform({ 2 }, "data") * 2 - 1 end,\n'
+    .. "inside = function(x, y) return math.abs(x) <= 1 and math.abs(y) <= 1 end,\n"
+    .. "mass = function(x0, x1, y0, y1) return (x1 - x0) * (y1 - y0) / 4 end } }\n"
+    .. "for k, v in pairs " .. fields .. " do own.data.mine[k] = v end\n" .. (more or "")
+end
+
+t.test("what a data set draws and says", function()
+  run(square "{}")
+  refused(square "{ sample = function(b) return b:uniform({ 3 }, 'data') end }",
+    "sample of the data set returned a tensor %(%d+, 3%) of float32, expected a tensor %(%d+, 2%)")
+  refused(square "{ sample = function(b) end }", "sample of the data set returned nothing")
+  refused(square "{ sample = function(b) return fm.log(-b:uniform({ 2 }, 'data')) end }",
+    "'mine' drew a number that is not finite")
+  refused(square "{ inside = function() end }", "inside returned nothing, expected true or false")
+  refused(square "{ mass = function() end }", "mass of the data set gave nothing for the box")
+  refused(square "{ mass = function() return 0 / 0 end }", "gave %-?nan for the box")
+  refused(square "{ sd = 2 }", "sd is 2, but 65536 draws have the standard deviation 0.57")
+  refused(square "{ dim = 2.5 }", "dim must be a whole number")
+  refused(square("{}", "own.data.mine.sd = nil"),
+    "has no sd, the standard deviation of a coordinate; 65536 draws of it have 0.57")
+end)
+
+-- Wide in x, narrow in y.
+local BOX = [[{
+  sd = math.sqrt((1 + 1 / 16) / 6),
+  sample = function(b)
+    local u = b:uniform({ 2 }, "data") * 2 - 1
+    return fm.concat({ fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1) / 4 }, 2)
+  end,
+  inside = function(x, y) return math.abs(x) <= 1 and math.abs(y) <= 0.25 end,
+  mass = function(x0, x1, y0, y1)
+    return (x1 - x0) * math.max(0, math.min(y1, 0.25) - math.max(y0, -0.25))
+  end }]]
+
+t.test("a mass that does not agree with the samples", function()
+  run(square(BOX))
+  refused(square(BOX) .. "local m = own.data.mine.mass\n"
+    .. "own.data.mine.mass = function(a, b, c, d) return m(c, d, a, b) end",
+    "'mine': mass gives the probability .* but .* of 65536 draws are there")
+  refused(square(BOX) .. "local m = own.data.mine.mass\n"
+    .. "own.data.mine.mass = function(...) return m(...) * 1.1 end",
+    "masses of the 64 cells of the grid add up to 1.1000")
+  refused(square(BOX) .. "local m = own.data.mine.mass\n"
+    .. "own.data.mine.mass = function(...) return m(...) * 0.99 end", "mass gives the probability")
+  refused(square(BOX) .. "own.data.mine.inside = function(y, x) "
+    .. "return math.abs(x) <= 1 and math.abs(y) <= 0.25 end", "%d+ %% of the set's own samples")
+  refused(square(BOX) .. "own.data.mine.inside = function() return true end",
+    "mass is 0 .* but inside says that the support is there")
+  refused(square("{ sd = 4 / math.sqrt(3), "
+    .. "mass = function(x0, x1, y0, y1) return (x1 - x0) * (y1 - y0) / 64 end, "
+    .. "sample = function(b) return b:uniform({ 2 }, 'data') * 8 - 4 end }",
+    "own.data.mine.inside = nil"), "94 %% of the samples are outside the grid")
+end)
+
+-- A uniform law on [-1, 1]^dim.
+local function cube(dim, fields)
+  return 'own.settings.data = "mine"\nown.data = { mine = { sd = 1 / math.sqrt(3), dim = ' .. dim
+    .. (", sample = function(b) return b:uniform({ %d }, 'data') * 2 - 1 end, %s } }"):format(dim,
+    fields or "")
+end
+
+t.test("data of one, three and five dimensions: right numbers", function()
+  local dir = run(cube(1, "mass = function(a, b) return (b - a) / 2 end, "
+    .. "inside = function(x) return math.abs(x) <= 1 end"))
+  local eval = json.read(dir .. "/eval.json")
+  local x = fm.load_npy(dir .. "/samples-N1.npy"):flat()
+  local out, sum, cells = 0, 0, {}
+  for _, v in ipairs(x) do
+    if math.abs(v) > 1 then out = out + 1 end
+    local cell = v >= -1 and v < 1 and math.floor((v + 1) * 32) or 64
+    cells[cell] = (cells[cell] or 0) + 1
+  end
+  for k = 0, 63 do
+    sum = sum + math.log((#x + 32.5) / 64 / ((cells[k] or 0) + 0.5)) / 64
+  end
+  t.near(eval.rows[1].outside, out / #x, 1e-12)
+  t.near(eval.rows[1].kl, sum, 1e-9)
+  t.near(eval.rows[1].kl_floor, 64 / (2 * 2000), 0.02)
+  for _, dim in ipairs { 3, 5 } do
+    local row = json.read(run(cube(dim)) .. "/eval.json").rows[1]
+    t.eq(row.kl, nil)
+    t.near(row.energy_floor, 0, 0.02)
+    t.near(row.sw_floor, 0, 0.05)
+    t.eq(row.energy > row.energy_floor and row.mean_error >= 0 and row.cov_error > 0, true)
+  end
+  t.raises(function() load(cube(3, "mass = function() return 0 end")) end,
+    "mass is the probability of an interval or of a rectangle, but dim is 3")
+end)
+
+t.test("data without mass", function()
+  local eval = json.read(run(square("{}", "own.data.mine.mass = nil")) .. "/eval.json")
+  t.eq(eval.columns[1][1], "outside")
+  t.eq(eval.rows[1].kl, nil)
+end)
+
+t.test("what a law of times draws", function()
+  local function times(body)
+    return 'own.settings.times = "mine"\nown.times = { mine = function(a, c) ' .. body .. " end }"
+  end
+  refused(times "return fm.maximum(a, c), fm.minimum(a, c)", "'mine' drew s = .* 0 <= s <= t <= 1")
+  refused(times "return a", "'mine' returned nothing, expected a tensor")
+  refused(times "return fm.reshape(a, a.shape[1]), c", "'mine' returned a tensor %(4096%)")
+  refused(times "return a, a + c", "drew s = ")
+end)
+
+t.test("what an interpolant is", function()
+  local function bent(alpha, beta)
+    return 'own.settings.interpolant = "mine"\nown.interpolants = { mine = { alpha = function(t) '
+      .. "return " .. alpha .. " end, beta = function(t) return " .. beta .. " end } }"
+  end
+  run(bent("1 - t * t", "t * t"))
+  refused(bent("1 - t", "t * 2"), "the interpolant 'mine': beta%(1%) is 2, expected 1")
+  refused(bent("t", "t"), "alpha%(0%) is 0, expected 1")
+  refused(bent("1 - t", "fm.floor(t * 8) / 8"), "beta jumps: its derivative adds up to 0")
+  refused(bent("1 - t", "fm.stop(t)"), "beta has the derivative 0 at t")
+  refused(bent("1 - t", "1"), "beta returned a number")
+  refused(bent("1 - t", "fm.sum(t)"), "beta returned a tensor %(%)")
+end)
+
+t.test("what a metric returns", function()
+  local function metric(body)
+    return "own.metrics = { mine = function(x, context) return " .. body .. " end }"
+  end
+  refused(metric "'big'", "the metric 'mine' returned a string, expected a number")
+  refused(metric "nil", "the metric 'mine' returned nothing")
+  refused(metric "fm.mean(x, 1)", "the metric 'mine' returned a tensor %(2%)")
+  refused(metric "{ a = print }", "the metric 'mine', a, returned a function")
+  refused(metric "0 / 0", "the metric 'mine' returned %-?nan, expected a finite number", nil,
+    "numeric")
+  refused("own.metrics = { energy = function() return 1 end }", "a value that is there already")
+end)
+
+t.test("evaluation's least number of samples", function()
+  refused("", "eval_samples is 1; the energy distance needs at least 2", { eval_samples = 1 })
+end)
+
+os.execute("rm -rf " .. files.quote(root))
+t.done()
