@@ -28,8 +28,8 @@ local IGNORED = { save_every = true }
 -- compared themselves), word errors and draw bars.
 local NO_NUMBERS = {}
 for _, name in ipairs { "cache", "errors", "experiment", "files", "fingerprint", "folder",
-  "meaning", "parts", "pin", "progress", "record", "registry", "schema", "settings", "source",
-  "status", "data.images.notice" } do
+  "law", "meaning", "parts", "pin", "progress", "record", "registry", "returned", "schema",
+  "settings", "source", "status", "data.images.notice" } do
   NO_NUMBERS[source.path_of("flowmap." .. name) or name] = true
 end
 
