@@ -33,6 +33,11 @@ for _, name in ipairs { "cache", "errors", "experiment", "files", "fingerprint",
   NO_NUMBERS[source.path_of("flowmap." .. name) or name] = true
 end
 
+--- Whether a setting can change a result.
+-- @tparam string key
+-- @treturn boolean
+function M.counts(key) return not IGNORED[key] end
+
 -- ------------------------------------------------------------------ what is known beforehand
 
 local KEYS = { module = true, file = true, suite = true, variable = true, experiment = true }
@@ -119,11 +124,16 @@ local function place_of(key, value, it)
   return path or "", kind
 end
 
--- Add the files that the run has loaded so far; `dir` holds what it makes.
-local function add_loaded(inputs, dir)
+--- Add the files that a run has loaded so far.
+-- @tparam table inputs see `inputs`, changed in place
+-- @tparam string dir what the run makes, which is no input
+-- @tparam[opt] {string,...} also further files that the run loads
+function M.add_loaded(inputs, dir, also)
   local of = getmetatable(inputs)
+  local roots = roots_of(of.experiment, of.cfg)
+  table.move(also or {}, 1, #(also or {}), #roots + 1, roots)
   local outputs = { source.absolute(dir) .. "/", source.absolute(data.cache_folder()) .. "/" }
-  local closure = source.closure(roots_of(of.experiment, of.cfg), function(path)
+  local closure = source.closure(roots, function(path)
     return NO_NUMBERS[path] or path:sub(1, #outputs[1]) == outputs[1]
       or path:sub(1, #outputs[2]) == outputs[2]
   end)
@@ -229,6 +239,25 @@ local function interrupted(dir, was, inputs)
   return "run", "it was interrupted before its first checkpoint"
 end
 
+--- The inputs that a finished run counts as made from: its own, or what was accepted in their
+-- place (see flowmap.accept); an error if a file of the run is not what it was at its end.
+-- @tparam string dir
+-- @tparam table ended its manifest, or the record of its divergence
+-- @treturn table
+-- @treturn boolean whether they were accepted
+function M.recorded(dir, ended)
+  local was = record.need(dir, "inputs")
+  if ended.inputs_hash and ended.inputs_hash ~= M.hash(was) then
+    errors.data("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
+  end
+  record.verify(dir, ended.files)
+  local accepted = record.read(dir, "accepted")
+  if accepted and accepted.run ~= ended.inputs_hash then
+    errors.data("%s: accepted.json is of another run than manifest.json", dir)
+  end
+  return accepted and accepted.inputs or was, accepted ~= nil
+end
+
 --- What to do with a run.
 -- @tparam string dir its folder
 -- @tparam table inputs see `inputs`
@@ -244,14 +273,12 @@ function M.decide(dir, inputs)
   end
   local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
   if not (manifest or diverged) then return interrupted(dir, was, inputs) end
-  local changes = M.changes(was, inputs)
+  local counts, accepted = M.recorded(dir, manifest or diverged)
+  local changes = M.changes(counts, inputs)
   if #changes > 0 then return "run", sentence(changes) end
-  if manifest and manifest.inputs_hash ~= M.hash(was) then
-    errors.data("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
-  end
-  record.verify(dir, (manifest or diverged).files)
   if diverged and not manifest then return "diverged", diverged.message end
   return "reuse", "nothing changed since " .. manifest.finished
+    .. (accepted and " but what was accepted" or "")
 end
 
 -- ------------------------------------------------------------------ recording
@@ -269,7 +296,7 @@ function M.record(dir, inputs, resumed)
   local function write()
     if busy then return end
     busy = true
-    add_loaded(inputs, dir)
+    M.add_loaded(inputs, dir)
     local hash = M.hash(inputs)
     if hash ~= written then record.write(dir, "inputs", inputs) end
     written, busy = hash, false

@@ -35,6 +35,9 @@ end
 --- Run and render everything.
 function M.reproduce(args) return use("reproduce").run(args) end
 
+--- A change since a run that does not matter.
+function M.accept(args) use("accept").run(args) end
+
 --- An interactive prompt.
 function M.repl() use("repl").run() end
 

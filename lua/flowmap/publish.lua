@@ -30,7 +30,7 @@ local M = {}
 M.base = "paper/results"
 
 local COPIED = { "config.json", "inputs.json", "eval.json", "manifest.json", "diverged.json",
-  "metrics.jsonl", "history.jsonl" }
+  "metrics.jsonl", "history.jsonl", "accepted.json" }
 local LARGEST_SVG = 128 * 1024 -- a drawing; a cloud of points is kept as PNG alone
 
 -- ------------------------------------------------------------------ what may be published

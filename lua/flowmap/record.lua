@@ -100,7 +100,7 @@ end
 
 -- ------------------------------------------------------------------ checksums of a run
 
-local ENDS = { manifest = true, diverged = true }
+local ENDS = { manifest = true, diverged = true, accepted = true }
 
 -- Files that come and go: temporary ones, the checkpoint before the last, the mark.
 local function passing(name)

@@ -81,7 +81,7 @@ function results.run(dir, copied)
   local manifest = record.need(dir, "manifest")
   check(dir, manifest, copied)
   return setmetatable({ dir = dir, config = record.need(dir, "config"), manifest = manifest,
-    eval = record.need(dir, "eval") }, Run)
+    eval = record.need(dir, "eval"), accepted = record.read(dir, "accepted") }, Run)
 end
 
 --- A field of one of the run's JSON files, "a.b" for nested ones.
@@ -430,7 +430,12 @@ function Set:provenance()
     ("%d run%s, %.0f minutes in all"):format(#self.runs, #self.runs == 1 and "" or "s", wall / 60),
     self:signature(),
   }
-  for _, run in ipairs(self.runs) do parts[#parts + 1] = moved(run) end
+  for _, run in ipairs(self.runs) do
+    parts[#parts + 1] = moved(run)
+    for _, words in ipairs(run.accepted and require("flowmap.accept").words(run.accepted) or {}) do
+      parts[#parts + 1] = run:id() .. " " .. words
+    end
+  end
   return table.concat(parts, "; ")
 end
 

@@ -128,6 +128,8 @@ local segment = { step = whole(0), time = time, revision = text, version = text,
 local sums = object { diagonal = number, off = number, norm = number, count = whole(0),
   ["lr?"] = number }
 
+local side = object { inputs = hash, fingerprint = text }
+
 --- What each record holds.
 M.kinds = {
   config = object({ experiment = text, profile = text, method = text, seed = whole(0),
@@ -145,6 +147,9 @@ M.kinds = {
     id = id, files = map(hash),
     history = list(object(segment), 1) },
   diverged = object { step = whole(1), message = text, files = map(hash) },
+  -- what was declared not to matter, see flowmap.accept; `run` is the manifest's inputs_hash
+  accepted = object { run = hash, inputs = map(text), entries = list(object { time = time,
+    why = text, changes = list(text, 1), was = side, now = side }, 1) },
   -- a published set: where its files come from
   set = object { profile = text, experiment = text, published = time, renderer = text,
     revision = text, version = text, isa = text, blas = text, ["fingerprint?"] = text,

@@ -60,8 +60,8 @@ local SUITE = here:match "^(.*/)"
 --- The folder of the suite's modules, with its slash.
 M.folder = SUITE
 
--- Files of the suite that ask on behalf of others.
-local HELPERS = { [here] = true, [SUITE .. "files.lua"] = true, [SUITE .. "json.lua"] = true }
+-- Files of the suite that read on behalf of others.
+local READERS = { [here] = true, [SUITE .. "files.lua"] = true, [SUITE .. "json.lua"] = true }
 
 local CHECKPOINTS = SUITE .. "checkpoint.lua"
 
@@ -72,7 +72,7 @@ function M.is_suite(path) return path:sub(1, #SUITE) == SUITE end
 
 -- The file whose code asks, the one outside of the suite for which it may do so, if any, and
 -- whether a function of it asks, not the chunk that is being loaded.
-local function asking()
+local function asking(reading)
   local nearest, outside, in_function
   for level = 3, math.huge do
     local info = getinfo(level, "S")
@@ -81,7 +81,7 @@ local function asking()
     if name:sub(1, 1) == "@" then
       absolute[name] = absolute[name] or M.absolute(name:sub(2))
       local path = absolute[name]
-      if not HELPERS[path] then
+      if not (reading and READERS[path] or path == here) then
         if not nearest then nearest, in_function = path, info.what ~= "main" end
         if not M.is_suite(path) then outside = path end
       end
@@ -189,14 +189,14 @@ end
 -- What a user's code reads, also by way of the suite.
 local function note_outside(path)
   if type(path) ~= "string" then return end
-  local _, outside = asking()
+  local _, outside = asking(true)
   if outside then M.note(path, outside) end
 end
 
 -- What the suite's code reads by itself is hashed when it turns out to be an input.
 local function note_any(path)
   if type(path) ~= "string" then return end
-  local nearest, outside = asking()
+  local nearest, outside = asking(true)
   if outside then return M.note(path, outside) end
   if nearest == CHECKPOINTS then return end -- a run's own, and its teacher, an input by itself
   local it = node(M.absolute(path))
@@ -218,7 +218,7 @@ end
 
 local function recording_getenv(name)
   local value = getenv(name)
-  local _, outside = asking()
+  local _, outside = asking(true)
   if outside and type(name) == "string" then
     remember("variable " .. name, "setting", nil, value and core.sha256(value) or "absent")
     edge(outside, "variable " .. name)

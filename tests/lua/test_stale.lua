@@ -42,11 +42,25 @@ t.nets = { line = function(cfg)
   return { init = function(rng) return { w = rng({ cfg.dim, cfg.dim }, "lecun") } end,
     v = function(p, _, _, x) return fm.matmul(x, p.w) * 1.25 end }
 end }
-t.data = { points = { dim = 2, sd = 1,
+local flat = points:flat()
+t.data = { points = { dim = 2, sd = fm.data.sd(points),
   sample = function(b)
     return fm.gather(points, fm.reshape(fm.floor(4 * b:uniform({ 1 }, "i")), { b.n }))
   end,
-  mass = function() return 1 / 4096 end, inside = function() return true end } }
+  mass = function(x0, x1, y0, y1)
+    local m = 0
+    for k = 1, 8, 2 do
+      local x, y = flat[k], flat[k + 1]
+      if x >= x0 and x < x1 and y >= y0 and y < y1 then m = m + 1 / 4 end
+    end
+    return m
+  end,
+  inside = function(x, y)
+    for k = 1, 8, 2 do
+      if x == flat[k] and y == flat[k + 1] then return true end
+    end
+    return false
+  end } }
 t.interpolants = { curve = { alpha = function(s) return 1 - s end,
   beta = function(s) return bend.of(s) end } }
 t.times = { mine = function(a, b) return fm.minimum(a, b) * 0.875, fm.maximum(a, b) end }
@@ -62,7 +76,7 @@ return t
 write("parts/scale.lua", "return 0.5")
 write("found/stale_bend.lua", "return { of = function(s) return s * 1.0 end }")
 write("number.txt", "3")
-fm.save_npy(work .. "/points.npy", fm.normal({ 4, 2 }, { seed = 1 }))
+fm.save_npy(work .. "/points.npy", fm.uniform({ 4, 2 }, { seed = 1 }))
 package.path = ("%s/before/?.lua;%s/found/?.lua;%s"):format(work, work, package.path)
 
 local dir = work .. "/run"
@@ -112,7 +126,7 @@ local CHANGES = {
   { "an own loss", "own.lua", "* K * scale", "/ K * scale", "experiment changed" },
   { "an own network", "own.lua", "p.w) * 1.25", "p.w) * 1.5", "experiment changed" },
   { "an own data set", "own.lua", "fm.floor(4 *", "fm.floor(3 *", "experiment changed" },
-  { "own data's law", "own.lua", "1 / 4096", "1 / 4095", "experiment changed" },
+  { "own data's law", "own.lua", "m + 1 / 4", "m + 0.25", "experiment changed" },
   { "an own interpolant", "own.lua", "1 - s end", "1 - s * s end", "experiment changed" },
   { "an own law of times", "own.lua", "* 0.875", "* 0.5", "experiment changed" },
   { "a helper read by dofile", "parts/scale.lua", "0.5", "0.25", "parts/scale.lua changed" },
@@ -252,6 +266,7 @@ t.test("interrupted, then resumed with another instruction set: a word, kept", f
   local code, out = flowmap(("%s & while ! test -s moved/metrics.jsonl; do sleep 0.02; done; "
     .. "kill -INT $!; wait $!"):format(long), "exec 2>/dev/null; ")
   t.eq(code, 75, out)
+  os.execute(("cp -r %s/moved %s/unfinished"):format(work, work))
   code, out = flowmap(long .. " --resume", "FM_ISA=scalar")
   t.eq(code, 0, out)
   if fm.info().isa == "scalar" then return end
@@ -260,6 +275,53 @@ t.test("interrupted, then resumed with another instruction set: a word, kept", f
   local history = require("flowmap.record").need(work .. "/moved", "manifest").history
   t.eq({ history[1].isa, history[2].isa }, { fm.info().isa, "scalar" })
   t.eq(history[1].fingerprint == history[2].fingerprint, false)
+end)
+
+-- ------------------------------------------------------------------ what is declared not to matter
+
+local ACCEPT = "accept set/run --why '%s'"
+
+t.test("accept: a reason, a finished and undamaged run; then it is current, and tables say so",
+  function()
+    local line = BOARD:gsub("out board", "out set/run")
+    t.eq(flowmap(line), 0)
+    local function fails(expected, words, arguments)
+      local code, out = flowmap(arguments)
+      t.eq({ code, out:find(words, 1, true) ~= nil }, { expected, true }, out)
+    end
+    fails(2, "give the reason with --why", "accept set/run")
+    fails(2, "give the reason with --why", ACCEPT:format " ")
+    fails(2, "one line of at most 500 bytes", ACCEPT:format(("x"):rep(501)))
+    fails(2, "there is no run at nowhere", "accept nowhere --why x")
+    fails(2, "is not finished", "accept unfinished --why x")
+    fails(2, "name its file by --experiment FILE", "accept run --why x")
+    fails(0, "there is nothing to accept", ACCEPT:format "x")
+    t.eq(files.exists(work .. "/set/run/accepted.json"), false)
+    local eval = read "set/run/eval.json"
+    write("set/run/eval.json", (eval:gsub("1", "2", 1)))
+    fails(3, "is damaged", ACCEPT:format "x")
+    write("set/run/eval.json", eval)
+    if fm.info().isa == "scalar" then return end
+    local code, out = flowmap(ACCEPT:format "bits of another machine", "FM_ISA=scalar")
+    t.eq({ code, out:find "instruction set %w+ %-> scalar" ~= nil }, { 0, true }, out)
+    t.eq(select(2, flowmap(line, "FM_ISA=scalar")):find "reused" ~= nil, true)
+    t.eq(select(2, flowmap(ACCEPT:format "and back")):find "scalar %-> " ~= nil, true)
+    t.eq(select(2, flowmap(line)):find "reused: nothing changed since %S+ but what was acc" ~= nil,
+      true)
+    local words = require("flowmap.results").open(work .. "/set"):provenance()
+    t.eq(words:find("bits of another machine (the numerics changed: instruction set", 1, true)
+      ~= nil, true, words)
+    t.eq(words:find "and back %(.-; inputs %x+ %-> %x+, numerics %x+ %-> %x+%)" ~= nil, true, words)
+  end)
+
+t.test("accept: an own experiment's changed helper; settings stay those of the run", function()
+  write("parts/scale.lua", "return 0.25 * 2")
+  t.eq({ decision() }, { "run", "parts/scale.lua changed" })
+  local code, out = flowmap("accept run --experiment own.lua --why 'the same number'",
+    ("LUA_PATH='%s/found/?.lua;;'"):format(work))
+  t.eq({ code, out }, { 0, "accepted: parts/scale.lua changed\n" })
+  t.eq(decision(), "reuse")
+  t.eq({ decision { set = { lr = 0.5 } } }, { "run", "lr changed from 0.001 to 0.5" })
 end)
 
 os.execute("rm -rf " .. files.quote(work))
