@@ -4,8 +4,6 @@
 -- and `below` count the values beyond the range, `length` the characters of a label.
 -- @module flowmap.axis
 
-local stats = require "flowmap.stats"
-
 local M = {}
 
 local LARGEST, LEAST = 1e200, 1e-200 -- beyond these gnuplot cannot draw: shown at the edge
@@ -64,28 +62,29 @@ function M.spaced_by_factors(values)
   return #values == 2 or unevenness(factors) < unevenness(steps)
 end
 
--- A few values far beyond the rest would flatten all others. Where the last hundredth of them takes
--- more than half of the axis, the range ends a little beyond the quantile.
-local function clipped(values, low, high)
-  if #values < 20 then return low, high end
-  local least, most = stats.quantile(values, 0.01), stats.quantile(values, 0.99)
-  local core = most - least
-  if core <= 0 then return low, high end
-  if high - most > core then high = most + 0.25 * core end
-  if least - low > core then low = least - 0.25 * core end
-  return low, high
+-- A few values far beyond the rest would flatten all others. The core is what lies between the
+-- quantiles 0.05 and 0.95; the range ends at the last value that is no further from the core than
+-- `reach` of its widths, or than `least`.
+local function clipped(values, reach, least)
+  local sorted = table.move(values, 1, #values, 1, {})
+  table.sort(sorted)
+  local count = #sorted
+  local first, last = 1, count
+  if count >= 10 then
+    local from, to = sorted[count - 95 * (count - 1) // 100], sorted[1 + 95 * (count - 1) // 100]
+    local beyond = math.max(reach * (to - from), least)
+    while sorted[first] < from - beyond do first = first + 1 end
+    while sorted[last] > to + beyond do last = last - 1 end
+  end
+  return sorted[first], sorted[last]
 end
 
--- The same on a logarithmic scale, where the core is given at least a decade.
-local function clipped_log(values, low, high)
+-- The same on a logarithmic scale: what is within two decades of the core is no spike.
+local function clipped_log(values)
   local logs = {}
   for i, v in ipairs(values) do logs[i] = math.log(v, 10) end
-  if #logs < 20 then return low, high end
-  local least, most = stats.quantile(logs, 0.01), stats.quantile(logs, 0.99)
-  local core = math.max(1, most - least)
-  if math.log(high, 10) - most > core then high = 10 ^ (most + 0.25 * core) end
-  if least - math.log(low, 10) > core then low = 10 ^ (least - 0.25 * core) end
-  return low, high
+  local low, high = clipped(logs, 1, 2)
+  return 10 ^ low, 10 ^ high
 end
 
 local function positive(values)
@@ -107,9 +106,10 @@ end
 --- The range for values: logarithmic when they are positive and geometric (zeros are drawn at its
 -- edge), unless `log` says otherwise.
 -- @tparam {number,...} values finite ones
--- @tparam[opt] table how { log = true or false, zero = true: a linear axis of values >= 0 begins at
---   0, clip = true: a few far beyond the rest do not count, room = 1.2: the factor of free
---   space at both ends of a logarithmic axis, and half as much at a linear one }
+-- @tparam[opt] table how { log = true or false, zero = "always": a linear axis of values >= 0
+--   begins at 0, or "near": unless they lie within a third, clip = true: a few far beyond the rest
+--   do not count, room = 1.2: the factor of free space at both ends of a logarithmic axis, and half
+--   as much at a linear one }
 -- @treturn table an axis without tics
 function M.range(values, how)
   how = how or {}
@@ -122,12 +122,12 @@ function M.range(values, how)
   log = log and #above_zero > 0 and low >= 0
   if log then
     low = bounds(above_zero)
-    if how.clip then low, high = clipped_log(above_zero, low, high) end
+    if how.clip then low, high = clipped_log(above_zero) end
     low, high = low / room, high * room
     if high / low < 1.5 then low, high = low / 1.25, high * 1.25 end
   else
-    if how.clip then low, high = clipped(values, low, high) end
-    local from_zero = how.zero and low >= 0 and 3 * low < 2 * high + LEAST
+    if how.clip then low, high = clipped(values, 4, LEAST) end
+    local from_zero = low >= 0 and (how.zero == "always" or how.zero == "near" and low < high / 1.5)
     low, high = widened(from_zero and 0 or low, high)
     local free = (room - 1) / 2 * (high - low)
     low, high = from_zero and 0 or low - free, high + free

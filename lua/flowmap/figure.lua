@@ -31,7 +31,7 @@ end
 -- One axis for all panels, with room for `values` and for the intervals as far as they do not
 -- squeeze the values flat; those that reach further end at the edge.
 local function share_axis(panels, values)
-  local axis = axes.range(axes.finite_values(values), { zero = true, room = 1.5 })
+  local axis = axes.range(axes.finite_values(values), { zero = "near", room = 1.5 })
   for _, panel in ipairs(panels) do
     panel.yrange, panel.ylog = { axis.low, axis.high }, axis.log
   end

@@ -39,8 +39,8 @@ local function add_traces(panels, run, style, points)
       errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
     end
     if #rows > 0 then
-      series[#series + 1] = { kind = "line", width = 1.2, rows = rows, key = method, label = label,
-        colour = style.colour }
+      series[#series + 1] = { kind = #rows > 2 and "line" or "linespoints", width = 1.2,
+        rows = rows, key = method, label = label, colour = style.colour, point = style.filled }
     end
     if #rows > 0 and run.diverged then
       series[#series + 1] = { kind = "points", rows = { rows[#rows] }, key = method .. " diverged",
@@ -73,7 +73,7 @@ end
 function M.traces(dir, name, set, spec)
   local panels = {}
   for i, of in ipairs(trace_panels) do
-    panels[i] = { title = of.label, series = {}, xzero = true, clip = true }
+    panels[i] = { title = of.label, series = {}, xzero = "always", clip = true }
   end
   local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
   for k, method in ipairs(set:traced_methods()) do

@@ -93,8 +93,7 @@ function M.render(dir, name, spec)
   if not pipe:close() then
     errors.data("gnuplot failed on %s.gp: %s", stem, escape.line(said:gsub("%s+", " ")))
   elseif said:find "%S" then
-    io.stderr:write(("gnuplot says of %s.gp: %s\n"):format(stem,
-      escape.line(said:gsub("%s+", " "))))
+    io.stderr:write(("gnuplot says of %s.gp: %s\n"):format(stem, escape.short(said, 200)))
   end
   return paths
 end
@@ -137,7 +136,7 @@ end
 -- Colour, dash and point of a series, as in its plot and in the key.
 local function look(s)
   return colour_text(s.colour) .. (s.dash and (" dt %d"):format(s.dash) or "")
-    .. (s.point and (" pt %d ps %g"):format(s.point, s.size or 0.7) or "")
+    .. (s.point and s.kind ~= "line" and (" pt %d ps %g"):format(s.point, s.size or 0.7) or "")
 end
 
 -- A column of the data. Values beyond the axis are drawn at its edge where they would vanish:
@@ -199,7 +198,9 @@ local function values_of(panel, first, last)
   local values = {}
   for _, s in ipairs(panel.series) do
     for _, row in ipairs(s.rows) do
-      table.move(row, first, math.min(last, #row), #values + 1, values)
+      if #axes.finite_values(row) == #row then
+        table.move(row, first, math.min(last, #row), #values + 1, values)
+      end
     end
   end
   return axes.finite_values(values)
@@ -221,15 +222,21 @@ local function complete_axes(p, pixels)
   axes.label(p.y)
 end
 
--- What the range leaves out is said in the panel.
+-- What the range leaves out is said in the panel: values, and ends of intervals.
 local function clipped_text(p)
-  local parts = {}
+  local parts, cut = {}, 0
   for _, side in ipairs { { p.y.above, "above" }, { p.y.below, "below" } } do
-    if side[1] > 0 then parts[#parts + 1] = ("%d %s"):format(side[1], side[2]) end
+    if side[1] > 0 then parts[#parts + 1] = ("%d values %s"):format(side[1], side[2]) end
   end
+  for _, s in ipairs(p.series) do
+    for _, row in ipairs(s.kind == "interval" and s.rows or {}) do
+      if row[3] < p.y.low or row[4] > p.y.high then cut = cut + 1 end
+    end
+  end
+  if cut > 0 then parts[#parts + 1] = ("%d interval%s"):format(cut, cut == 1 and "" or "s") end
   if #parts == 0 then return "unset label\n" end
-  return ("unset label\nset label %s at graph 0.98,0.96 right font ',9'\n"):format(
-    M.text("clipped: " .. table.concat(parts, ", ") .. " the range"))
+  return ("unset label\nset label %s at graph 0.99,0.97 right font ',9' tc rgb '#606060'\n"):format(
+    M.text("clipped: " .. table.concat(parts, ", ")))
 end
 
 local function tics_text(name, axis)

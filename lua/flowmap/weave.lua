@@ -30,6 +30,7 @@
 local errors = require "flowmap.errors"
 local escape = require "flowmap.escape"
 local files = require "flowmap.files"
+local page = require "flowmap.page"
 local render = require "flowmap.render"
 local results = require "flowmap.results"
 
@@ -234,44 +235,6 @@ function M.chapter(path, how)
   return table.concat(out, "\n") .. "\n"
 end
 
--- pandoc renamed the option that embeds images and style.
-local function embed_option()
-  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 pandoc --version 2>&1"))
-  local major, minor = pipe:read("a"):match("^pandoc%S* (%d+)%.(%d+)")
-  if not major then errors.data("pandoc is not installed; it weaves the page") end
-  local version = tonumber(major) * 1000 + tonumber(minor)
-  return version >= 2019 and "--embed-resources" or "--self-contained"
-end
-
--- Markdown without a way around itself: no HTML, no LaTeX but mathematics, no metadata.
-local reader = "markdown+tex_math_dollars-raw_html-raw_tex-raw_attribute-native_divs-native_spans"
-  .. "-markdown_in_html_blocks-yaml_metadata_block-pandoc_title_block-latex_macros"
-
---- Turn Markdown into one HTML file that needs no network: mathematics as MathML, images and
--- style inside. A warning of pandoc's (a formula or citation it cannot resolve) is an error.
--- @tparam string markdown path of the source
--- @tparam string html path of the page
--- @tparam table book {title=, subtitle=, bibliography=, style=}
-function M.pandoc(markdown, html, book)
-  local temporary = html .. ".tmp"
-  local words = { "pandoc", "--from=" .. reader, "--to=html5", "--standalone", embed_option(),
-    "--mathml", "--lua-filter=" .. files.installed "paper/page.lua",
-    "--template=" .. files.installed "paper/page.html", "--toc", "--toc-depth=2",
-    "--number-sections", "--citeproc", "--columns=400", "--wrap=none", "--fail-if-warnings",
-    "--bibliography=" .. book.bibliography, "--css=" .. book.style,
-    "--metadata=title=" .. book.title, "--metadata=subtitle=" .. book.subtitle,
-    "--metadata=lang=en", "--metadata=link-citations=true", "--output=" .. temporary, markdown }
-  for i, word in ipairs(words) do words[i] = files.quote(word) end
-  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1"))
-  local said = pipe:read("a")
-  if not pipe:close() then
-    os.remove(temporary)
-    errors.data("pandoc failed on %s: %s", markdown, said:gsub("%s+", " "))
-  end
-  local ok, why = os.rename(temporary, html)
-  if not ok then errors.data("cannot write %s: %s", html, why) end
-end
-
 --- Weave a book: all chapters, in order, into DIR/flowmap.md and DIR/flowmap.html.
 -- @tparam table book what paper/chapters.lua returns, with paths that can be read from here
 -- @tparam table how {profile=, results=, code=}
@@ -281,7 +244,7 @@ function M.book(book, how)
   for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
   local stem = book.output .. "/flowmap"
   results.write_file(stem .. ".md", table.concat(parts, "\n"))
-  M.pandoc(stem .. ".md", stem .. ".html", { title = book.title, style = book.style,
+  page.write(stem .. ".md", stem .. ".html", { title = book.title, style = book.style,
     subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography })
   return stem .. ".html"
 end
