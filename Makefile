@@ -39,7 +39,10 @@ LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFL
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
 LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
-LIBS = $(eval LIBS := $$(shell pkg-config --libs $$(LIBRARIES)) -lm -ldl)$(LIBS)
+# Those that take long to load, or must be loaded with care (core/blas.c, core/io_archive.c).
+LOADED = openblas libarchive
+LIBS = $(eval LIBS := \
+  $$(shell pkg-config --libs $$(filter-out $$(LOADED),$$(LIBRARIES))) -lm -ldl)$(LIBS)
 # Its header alone: the program loads it when a download is asked for (core/io_fetch.c).
 CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
 # The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads; chunks

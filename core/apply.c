@@ -1,5 +1,6 @@
 /* apply.c - eager execution: one operation on tensors, now. */
 #include "io_map.h"
+#include "blas.h"
 #include "op.h"
 
 fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a) {
@@ -16,6 +17,7 @@ fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in,
     x[k] = in[k]->data;
   }
   if (fm_infer(ctx, op, nin, sig, &attr, &out) != FM_OK) return NULL;
+  if (op == &fm_op_matmul && fm_blas_reserve(ctx, 1) != FM_OK) return NULL;
   fm_tensor *y = fm_tensor_new(ctx, out.dtype, &out.shape);
   if (y == NULL) return NULL;
   const fm_kernel *kernel = fm_kernel_of(op, out.dtype);

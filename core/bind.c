@@ -1,5 +1,6 @@
 /* bind.c - the Lua module "flowmap.core": its context, its errors, its parts. */
 #include "bind.h"
+#include "blas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +86,10 @@ static void open_ctx(lua_State *L) {
   lua_pushcclosure(L, free_ctx, 1);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  if ((*box = fm_ctx_new(0)) == NULL) luaL_error(L, "flowmap: no memory for a context");
+  if ((*box = fm_ctx_new(0)) == NULL) {
+    const char *why = fm_blas_init();
+    bind_fail(L, FM_ENOMEM, "memory: %s", why ? why : "there is too little to start");
+  }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
 }
 

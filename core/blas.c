@@ -1,8 +1,123 @@
-/* blas.c - OpenBLAS behind three functions. */
+/*
+** blas.c - OpenBLAS behind a few functions. The library is loaded here and now, not linked: only so
+** can its start be told, by a variable of the environment, to make no threads. With more than one it
+** waits for ever when it finds no memory for their buffers (0.3.21), deaf to SIGTERM.
+*/
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#define _POSIX_C_SOURCE 200809L
 #include "blas.h"
 
 #include <cblas.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define LIBRARY "libopenblas.so.0"
+#define THREADS "OPENBLAS_NUM_THREADS"
+
+/* Fortran's: every argument by address, and at the end the lengths of the two texts. LAPACKE, which
+** would declare it, is not in the library; LAPACK itself is. */
+typedef void dsyevd_fn(const char *jobz, const char *uplo, const blasint *n, double *a,
+                       const blasint *lda, double *w, double *work, const blasint *lwork,
+                       blasint *iwork, const blasint *liwork, blasint *info, size_t, size_t);
+
+/* The part of the library that is used, under the types of its own header. */
+static struct {
+  void (*sgemm)(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, blasint, blasint, blasint, float,
+                const float *, blasint, const float *, blasint, float, float *, blasint);
+  void (*dgemm)(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, blasint, blasint, blasint, double,
+                const double *, blasint, const double *, blasint, double, double *, blasint);
+  dsyevd_fn *dsyevd;
+  void (*set_num_threads)(int);
+  char *(*corename)(void);
+  void *(*memory_alloc)(int); /* these two may be absent */
+  void (*memory_free)(void *);
+} api;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static char problem[256];
+
+/* ------------------------------------------------------------------ loading */
+
+/* POSIX promises that a function's address survives the passage through void *. */
+static bool find(void *library, const char *name, void *to) {
+  void *f = dlsym(library, name);
+  memcpy(to, &f, sizeof f);
+  return f != NULL;
+}
+
+/* dlopen with the variable set; nobody else, and no child, sees it. */
+static void *open_library(void) {
+  const char *set = getenv(THREADS);
+  char *was = set ? strdup(set) : NULL;
+  if (set && was == NULL) return NULL;
+  setenv(THREADS, "1", 1);
+  void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
+  if (was)
+    setenv(THREADS, was, 1);
+  else
+    unsetenv(THREADS);
+  free(was);
+  return library;
+}
+
+static void load(void) {
+  void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_NOLOAD); /* a host may have it already */
+  if (library == NULL) library = open_library();
+  if (library && find(library, "cblas_sgemm", &api.sgemm) &&
+      find(library, "cblas_dgemm", &api.dgemm) && find(library, "dsyevd_", &api.dsyevd) &&
+      find(library, "openblas_set_num_threads", &api.set_num_threads) &&
+      find(library, "openblas_get_corename", &api.corename)) {
+    if (!find(library, "blas_memory_alloc", &api.memory_alloc) ||
+        !find(library, "blas_memory_free", &api.memory_free))
+      api.memory_alloc = NULL;
+    api.set_num_threads(1);
+    return;
+  }
+  const char *why = dlerror();
+  snprintf(problem, sizeof problem, "OpenBLAS could not be loaded: %.200s",
+           why ? why : "there is too little memory");
+}
+
+const char *fm_blas_init(void) {
+  pthread_once(&once, load);
+  return problem[0] ? problem : NULL;
+}
+
+/* ------------------------------------------------------------------ memory */
+
+#define BUFFER ((size_t)128 << 20) /* address space of a call's buffer, the largest of all builds */
+#define MOST 256
+
+/*
+** A call for which OpenBLAS finds no memory tries again for ever. So the buffers of all calls that
+** can run side by side are made before: tried first, then asked for, then given back to its pool.
+*/
+fm_err fm_blas_reserve(fm_ctx *ctx, int calls) {
+  static int reserved; /* only the thread that drives the library comes here */
+  void *buffer[MOST];
+  if (calls > MOST) calls = MOST;
+  if (calls <= reserved || api.memory_alloc == NULL) return FM_OK;
+  const size_t bytes = (size_t)(calls - reserved) * BUFFER;
+  void *trial =
+      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (trial == MAP_FAILED)
+    return fm_fail(ctx, FM_ENOMEM,
+                   "memory: matrix products on %d thread%s need %zu MiB of address space more than "
+                   "there is%s",
+                   calls, calls > 1 ? "s" : "", bytes >> 20,
+                   calls > 1 ? "; --threads 1 needs the least" : "");
+  munmap(trial, bytes);
+  for (int k = 0; k < calls; k++) buffer[k] = api.memory_alloc(0);
+  for (int k = 0; k < calls; k++) api.memory_free(buffer[k]);
+  reserved = calls;
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ products, eigenvalues */
 
 static bool fits(int64_t a, int64_t b, int64_t c) {
   return a <= INT32_MAX && b <= INT32_MAX && c <= INT32_MAX;
@@ -22,22 +137,14 @@ static bool fits(int64_t a, int64_t b, int64_t c) {
            (blasint)ldy);                                                                          \
     return true;                                                                                   \
   }
-GEMM(fm_blas_gemm_f32, float, cblas_sgemm)
-GEMM(fm_blas_gemm_f64, double, cblas_dgemm)
-
-/* Fortran's: every argument by address, and at the end the lengths of the two texts. LAPACKE, which
-** would declare it, is not in the library; LAPACK itself is. */
-void dsyevd_(const char *jobz, const char *uplo, const blasint *n, double *a, const blasint *lda,
-             double *w, double *work, const blasint *lwork, blasint *iwork, const blasint *liwork,
-             blasint *info, size_t, size_t);
+GEMM(fm_blas_gemm_f32, float, api.sgemm)
+GEMM(fm_blas_gemm_f64, double, api.dgemm)
 
 int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, int *iwork,
                  int64_t niwork) {
   blasint size = (blasint)n, lwork = (blasint)nwork, liwork = (blasint)niwork, info = 0;
-  if (n > 0) dsyevd_("V", "U", &size, a, &size, w, work, &lwork, iwork, &liwork, &info, 1, 1);
+  if (n > 0) api.dsyevd("V", "U", &size, a, &size, w, work, &lwork, iwork, &liwork, &info, 1, 1);
   return (int)info;
 }
 
-void fm_blas_init(void) { openblas_set_num_threads(1); }
-
-const char *fm_blas_name(void) { return openblas_get_corename(); }
+const char *fm_blas_name(void) { return api.corename(); }

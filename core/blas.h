@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fm.h"
+
 bool fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
                       int64_t lda, const float *b, int64_t ldb, bool accumulate, float *y,
                       int64_t ldy);
@@ -22,8 +24,13 @@ bool fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const d
 */
 int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, int *iwork,
                  int64_t niwork);
-/* One thread per call from now on (the core's own workers run side by side). */
-void fm_blas_init(void);
+/*
+** Loads the library, for one thread per call (the core's own workers run side by side). NULL, or a
+** sentence about what is wrong. Comes before all others.
+*/
+const char *fm_blas_init(void);
+/* Memory for as many calls side by side, or FM_ENOMEM; comes before calls, on one thread. */
+fm_err fm_blas_reserve(fm_ctx *ctx, int calls);
 /* The kernel family that the library chose for this processor, e.g. "Cooperlake". */
 const char *fm_blas_name(void);
 

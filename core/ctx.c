@@ -184,6 +184,7 @@ static int default_threads(void) {
 }
 
 fm_ctx *fm_ctx_new(int threads) {
+  if (fm_blas_init() != NULL) return NULL;
   fm_ctx *ctx = calloc(1, sizeof *ctx);
   if (ctx == NULL) return NULL;
   pthread_mutex_init(&ctx->lock, NULL);
@@ -191,7 +192,6 @@ fm_ctx *fm_ctx_new(int threads) {
   pthread_cond_init(&ctx->done, NULL);
   ctx->threads = threads > 0 && threads <= MAX_THREADS ? threads : default_threads();
   fm_isa(); /* decide before threads ask */
-  fm_blas_init();
   return ctx;
 }
 

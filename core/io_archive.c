@@ -8,8 +8,6 @@
 #define _XOPEN_SOURCE 700
 #include "io_archive.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "io_libarchive.h"
 
 enum { GZ_BLOCK = 1 << 16 };
 
@@ -148,6 +148,8 @@ static bool is_gzip(const char *path) {
 static fm_err open_archive(fm_source *s) {
   close_archive(s);
   s->at = 0;
+  fm_err err = load_libarchive(s->ctx);
+  if (err != FM_OK) return err;
   if ((s->archive = archive_read_new()) == NULL) return FM_ENOMEM;
   archive_read_support_filter_bzip2(s->archive);
   archive_read_support_filter_xz(s->archive);

@@ -45,6 +45,7 @@ static int find_root(char *root, size_t size) {
 
 /* What the protected part of the program reads, and leaves for the part that must not fail. */
 #define UNSET (-1)
+#define NO_MEMORY "memory: too little is left to go on"
 typedef struct launch {
   char root[PATH_MAX + 64];
   int argc;
@@ -92,6 +93,10 @@ static int keep_sentence(lua_State *L) {
     luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
   }
   const char *text = lua_tostring(L, -1);
+  if (text && (strstr(text, "not enough memory") || strstr(text, "Cannot allocate memory"))) {
+    it->status = 2;
+    text = NO_MEMORY;
+  }
   snprintf(it->sentence, sizeof it->sentence, "%s", text ? text : "an error without a message");
   return 0;
 }
@@ -127,8 +132,7 @@ static int run(launch *it) {
     lua_close(L);
   }
   if (it->status != UNSET && it->sentence[0] == '\0') return it->status;
-  fprintf(stderr, "flowmap: %s\n",
-          it->sentence[0] ? it->sentence : "memory: too little is left to go on");
+  fprintf(stderr, "flowmap: %s\n", it->sentence[0] ? it->sentence : NO_MEMORY);
   return it->status == UNSET ? 2 : it->status;
 }
 
