@@ -1,7 +1,7 @@
 /*
-** blas.c - OpenBLAS behind a few functions. The library is loaded here and now, not linked: only so
-** can its start be told, by a variable of the environment, to make no threads. With more than one it
-** waits for ever when it finds no memory for their buffers (0.3.21), deaf to SIGTERM.
+** blas.c - OpenBLAS behind a few functions. The library is loaded here, not linked: only so can its
+** start be told, by a variable of the environment, to make no threads. With more than one it waits
+** for ever when it finds no memory for their buffers (0.3.21), deaf to SIGTERM.
 */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #define _POSIX_C_SOURCE 200809L
