@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bind.h"
@@ -38,11 +39,17 @@ static int open_for_lock(lua_State *L, const char *path) {
   return fd;
 }
 
+/* A process that was killed a moment ago may hold its files for some milliseconds more. */
+static void wait_a_little(void) {
+  struct timespec t = {0, 10000000};
+  nanosleep(&t, NULL);
+}
+
 static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds it */
   const char *path = bind_path(L, 1);
   lock_box *box = bind_new_box(L, lock_type, sizeof *box);
   box->fd = -1;
-  for (int tries = 0; tries < 100; tries++) {
+  for (int tries = 0; tries < 30; tries++) {
     int failed;
     box->fd = open_for_lock(L, path);
     do failed = flock(box->fd, LOCK_EX | LOCK_NB);
@@ -52,8 +59,8 @@ static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds
     close(box->fd);
     box->fd = -1;
     errno = why;
-    if (failed && errno == EWOULDBLOCK) break;
-    if (failed) return cannot(L, "lock", path);
+    if (failed && errno != EWOULDBLOCK) return cannot(L, "lock", path);
+    if (failed) wait_a_little();
   }
   lua_pushnil(L);
   return 1;

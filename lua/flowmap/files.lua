@@ -7,6 +7,8 @@ local escape = require "flowmap.escape"
 
 local M = {}
 
+local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+
 --- The whole of a file.
 -- @tparam string path
 -- @treturn string contents, or nil, a message and the system's error number
@@ -15,8 +17,6 @@ function M.read(path)
   if not file then return nil, message, errno end
   return file:read "a"
 end
-
-local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
 
 --- The whole of a file that may be absent. Every other failure is an error: a file that cannot be
 -- opened once is not a file that does not exist.
@@ -28,11 +28,14 @@ function M.read_if_there(path)
   return text
 end
 
---- Whether a path exists.
+--- Whether a path exists. That this cannot be told is an error: what cannot be looked at just now
+-- must not be taken for absent, and written anew.
 -- @tparam string path
 -- @treturn boolean
 function M.exists(path)
-  return lfs.attributes(path, "mode") ~= nil
+  local mode, message, errno = lfs.attributes(path, "mode")
+  if not mode and not ABSENT[errno] then errors.data("%s", message) end
+  return mode ~= nil
 end
 
 --- Make a folder and those above it.

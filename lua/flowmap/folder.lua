@@ -99,8 +99,13 @@ local function lock(dir)
   return setmetatable({ dir = dir, lock = it }, Held)
 end
 
--- Temporary files of processes that were killed: with the lock held, nobody else's.
+-- What processes that were killed left: temporary files, with the lock held nobody else's, and, on
+-- a file system without links, a checkpoint that has its old name alone.
 local function sweep(dir)
+  local path = dir .. "/checkpoint.safetensors"
+  if not files.exists(path) and files.exists(path .. ".prev") then
+    os.rename(path .. ".prev", path)
+  end
   for _, name in ipairs(contents(dir)) do
     if is_temporary(name) then os.remove(dir .. "/" .. name) end
   end

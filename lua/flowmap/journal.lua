@@ -77,7 +77,8 @@ end
 -- @treturn {table,...} starts and resumptions so far, earliest first
 function M.history(dir, done)
   local path = dir .. "/history.jsonl"
-  local contents = done > 0 and files.read(path) or ""
+  local contents = ""
+  if done > 0 then contents = files.read(path) end
   if not contents then errors.data("cannot read %s: it is part of the run's record", path) end
   local values, texts = record.lines("history", contents, path)
   local wall_s, starts = 0, {}

@@ -41,7 +41,15 @@ local function manifest(job, inputs, result, sums)
 end
 
 local function load_saved(dir)
-  local saved = checkpoint.load(dir .. "/checkpoint.safetensors")
+  local path = dir .. "/checkpoint.safetensors"
+  local ok, saved = pcall(checkpoint.load, path)
+  if not ok then
+    if type(saved) == "table" and saved.code == "data" and files.exists(path .. ".prev") then
+      errors.data("%s; %s.prev is the one before: given its name, the run continues from there",
+        saved.message, path)
+    end
+    error(saved, 0)
+  end
   say("resuming after step %d", saved.step)
   return saved
 end
