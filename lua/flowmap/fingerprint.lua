@@ -206,6 +206,13 @@ function M.training(cfg)
   return core.sha256(table.concat(hashes))
 end
 
+--- What something kept between runs depends on besides its data: the numerics and its sources.
+-- @tparam string ... modules that make it, without "flowmap."
+-- @treturn string
+function M.with_sources(...)
+  return M.text() .. "\n" .. sources { ... }
+end
+
 --- What a fingerprint says in words.
 -- @tparam string text what `text` returned
 -- @treturn table { hash =, isa =, blas = }

@@ -19,6 +19,7 @@ local fm = require "flowmap"
 local errors = require "flowmap.errors"
 local features = require "flowmap.features"
 local files = require "flowmap.files"
+local fingerprint = require "flowmap.fingerprint"
 local frechet = require "flowmap.frechet"
 local sliced = require "flowmap.sliced"
 local text = require "flowmap.text"
@@ -100,7 +101,7 @@ end
 -- The name under which a summary of the reference is kept.
 local function cache_path(folder, kind, reference)
   local key = table.concat({ "1", reference.hash, reference.split, reference.n, kind.hash,
-    kind.protocol, kind.label, KEPT, fm.info().isa }, " ")
+    kind.protocol, kind.label, KEPT, fingerprint.with_sources "image_metrics" }, " ")
   return ("%s/reference-%s-%s-%s.safetensors"):format(folder, text.file_name(reference.name),
     text.file_name(kind.label), fm.sha256(key):sub(1, 16))
 end

@@ -17,8 +17,8 @@ local function write(name, text)
 end
 
 -- The program's exit code and what it said.
-local function flowmap(line)
-  local command = ("cd %s && %s %s 2>&1; echo $?"):format(work, program, line)
+local function flowmap(line, folder)
+  local command = ("cd %s/%s && %s %s 2>&1; echo $?"):format(work, folder or ".", program, line)
   local pipe <close> = assert(io.popen(command))
   local text = pipe:read "a"
   return tonumber(text:match "(%d+)\n$"), text:gsub("%d+\n$", "")
@@ -113,9 +113,7 @@ local OWN = [[
     return { init = function(rng) return { w = rng({ cfg.dim, cfg.dim }, "lecun") } end,
       v = function(p, _, _, x) return fm.sin(fm.matmul(x, p.w)) * 1 end }
   end }
-  t.data = { points = { dim = 2, sd = 1, sample = function(b) return b:normal({ 2 }, "data") end,
-    mass = function(a, b, c, d) return (fm.normal_mass(a, b) * fm.normal_mass(c, d)) end,
-    inside = function() return true end } }
+  t.data = { points = { dim = 2, sd = 1, sample = function(b) return b:normal({ 2 }, "data") end } }
   return t
 ]]
 
@@ -141,6 +139,34 @@ t.test("a network of an experiment's own: named by the user, and the code that w
     code, text = sample("own", "--experiment nothing.lua")
     t.eq(code, 2, text)
   end)
+
+t.test("helpers of an own network are pinned, too, wherever the program is started", function()
+  files.mkdir(work .. "/lib")
+  files.mkdir(work .. "/elsewhere")
+  local text = OWN:gsub("%* 1 end", "* factor end"):gsub("local fm = ",
+    ("local factor = dofile '%s/lib/factor.lua' %%0"):format(work))
+  write("helped.lua", text)
+  write("lib/factor.lua", "return 1")
+  local code, out = flowmap "run helped.lua --profile smoke --set checkpoints=2 --out helped"
+  t.eq(code, 0, out)
+  for _, name in ipairs { "checkpoint", "weights-1" } do
+    local line = ("sample ../helped/%s.safetensors --count 8 --out x.npy "):format(name)
+    code, out = flowmap(line, "elsewhere")
+    t.eq(code, 2, out)
+    t.eq(out:find(work .. "/helped.lua", 1, true) ~= nil, true, out)
+    line = line .. "--experiment ../helped.lua"
+    code, out = flowmap(line, "elsewhere")
+    t.eq(code, 0, out)
+    write("lib/factor.lua", "-- one\nreturn 1")
+    t.eq(flowmap(line, "elsewhere"), 0)
+    write("lib/factor.lua", "return 2")
+    code, out = flowmap(line, "elsewhere")
+    t.eq(code, 3, out)
+    t.eq(out:find "lib/factor.lua, which .-helped.lua loads, has the hash %x+; pinned is %x+"
+      ~= nil, true, out)
+    write("lib/factor.lua", "return 1")
+  end
+end)
 
 t.test("a teacher's network comes from the running experiment, if it is the pinned code", function()
   write("own.lua", OWN)
