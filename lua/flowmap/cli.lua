@@ -86,14 +86,17 @@ local EVERYWHERE = {
 }
 
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
--- { name, meaning, kind =, default =, count =, value =, flag =, args =, action = }: with a dash in
--- front an option or, by `flag`, a switch; without, by position. `choice` adds those of CHOICE.
+-- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =,
+-- hidden = }: with a dash in front an option or, by `flag`, a switch; without, by position.
+-- `choice` adds those of CHOICE.
 M.commands = {
   { "run", "Train and evaluate one run of an experiment.", choice = true,
     { "--out", "Folder for the results (default: below results/).", kind = folder },
     { "--dry-run", "Tell memory and time, and write nothing.", flag = true },
+    { "--json", "With --dry-run: as one line of JSON.", flag = true },
     { "--resume", "Continue from the run's checkpoint.", flag = true },
     { "--force", "Run even if a current result is there.", flag = true },
+    { "--parent", "", kind = whole(1), hidden = true }, -- `reproduce`: its process id
   },
   { "reproduce", "Run all experiments and render tables, figures and the paper.",
     { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
@@ -102,6 +105,8 @@ M.commands = {
       kind = seeds },
     { "--jobs -j", "Runs at the same time (default: one per processor).",
       kind = whole(1, MAX_THREADS) },
+    { "--dry-run", "Tell each run, why it runs or is reused, time, memory and disk; write nothing.",
+      flag = true },
     { "--force", "Run even what is current.", flag = true },
   },
   { "accept", "Declare that what changed since a run does not matter for its result.",
@@ -168,7 +173,7 @@ local function add_argument(command, it)
   end
   if it.kind then arg:convert(converter(name, it.kind)) end
   if it.value then arg:argname(it.value) end
-  for _, key in ipairs { "args", "default", "count", "action" } do
+  for _, key in ipairs { "args", "default", "count", "action", "hidden" } do
     if it[key] then arg[key](arg, it[key]) end
   end
 end

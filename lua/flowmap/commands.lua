@@ -26,9 +26,14 @@ end
 
 --- Train and evaluate one run.
 function M.run(args)
+  if args.parent then
+    fm.follow_parent(args.parent)
+    use("progress").reports = true
+  end
+  if args.json and not args.dry_run then use("errors").usage "--json goes with --dry-run" end
   local it, cfg, set = resolve(args)
   local dir = args.out or use("experiment").run_dir(cfg, set)
-  if args.dry_run then return use("run").dry_run(it, cfg, dir) end
+  if args.dry_run then return use("run").dry_run(it, cfg, dir, args.json) end
   use("run").run(it, cfg, dir, { resume = args.resume, force = args.force })
 end
 

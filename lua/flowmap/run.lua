@@ -2,6 +2,7 @@
 -- @module flowmap.run
 
 local fm = require "flowmap"
+local Progress = require "flowmap.progress"
 local cache = require "flowmap.cache"
 local checkpoint = require "flowmap.checkpoint"
 local data = require "flowmap.data"
@@ -12,13 +13,15 @@ local folder = require "flowmap.folder"
 local record = require "flowmap.record"
 local rehearse = require "flowmap.rehearse"
 local revision = require "flowmap.revision"
-local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
 local M = {}
 
-local function say(...) io.stdout:write(string.format(...), "\n") end
+-- For people; `reproduce`, which started this process if progress is told to it, says it itself.
+local function say(...)
+  if not Progress.reports then io.stdout:write(string.format(...), "\n") end
+end
 
 local function now() return os.date "!%Y-%m-%dT%H:%M:%SZ" end
 
@@ -205,50 +208,33 @@ function M.run(experiment, cfg, dir, how)
   end
 end
 
--- Seconds per training sample and per evaluation of the map for a sample, from a small batch.
-local function pace(experiment, cfg)
-  local small = {}
-  for key, value in pairs(cfg) do small[key] = value end
-  small.batch = math.min(cfg.batch, 2048)
-  local job = trainer.new(experiment, small)
-  trainer.step(job) -- the first step also traces and plans
-  local start, steps = fm.clock(), 0
-  repeat
-    trainer.step(job)
-    steps = steps + 1
-  until steps == 20 or fm.clock() - start > 1
-  local train = (fm.clock() - start) / (steps * small.batch)
-  local draw, count = sampler.generator(job, job.params, 1), job.set.shape and 64 or 2048
-  draw(count, 0)
-  start = fm.clock()
-  draw(count, 1)
-  return job, train, (fm.clock() - start) / count
-end
-
---- Tell memory and time of a run without making it: a few small steps are timed. Micro-batches are
--- those of the run, so that the memory is, too.
+--- Tell memory and time of a run without making it.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
-function M.dry_run(experiment, cfg, dir)
+-- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
+function M.dry_run(experiment, cfg, dir, as_json)
   folder.is_run(folder.name(dir)) -- a folder that is not ours is refused here, too
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
-  require("flowmap.data.images").imagine()
-  local job, train, map = pace(experiment, cfg)
-  local info, duration = fm.info(), require("flowmap.progress").duration
-  local evaluations = evaluate.evaluations(cfg)
+  local estimate, duration = require "flowmap.estimate", Progress.duration
+  local pace = estimate.measure(experiment, cfg)
+  if as_json then
+    io.stdout:write(require("flowmap.json").encode(pace), "\n")
+    return
+  end
+  local train, evaluation = estimate.seconds(cfg, pace)
   say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
     cfg.seed)
   say("folder       %s", dir)
-  say("parameters   %d", tree.count(job.params))
-  say("memory       %.0f MiB with %d threads", info.peak / 2^20, info.threads)
-  say("step         %.2f ms, %.0f samples/s", 1e3 * train * cfg.batch, 1 / train)
-  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch,
-    duration(train * cfg.batch * cfg.steps))
-  say("evaluation   %d evaluations of the map, about %s", evaluations,
-    duration(map * evaluations))
+  say("parameters   %d", pace.params)
+  say("memory       %.0f MiB with %d threads", pace.memory / 2^20, pace.threads)
+  say("disk         %.1f MiB", pace.disk / 2^20)
+  say("step         %.2f ms, %.0f samples/s", 1e3 * pace.sample_s * cfg.batch, 1 / pace.sample_s)
+  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch, duration(train))
+  say("evaluation   %d evaluations of the map, about %s", evaluate.evaluations(cfg),
+    duration(evaluation))
 end
 
 return M

@@ -249,8 +249,9 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
--- The suite's own book: its sources are where the suite is installed, its results where one stands.
-local function own_book()
+--- The suite's own book: its sources are where the suite is installed, its results where one stands.
+-- @treturn table
+function M.suite()
   local book = assert(loadfile(files.installed "paper/chapters.lua", "t"))()
   for i, path in ipairs(book.chapters) do book.chapters[i] = files.installed(path) end
   book.bibliography, book.style = files.installed(book.bibliography), files.installed(book.style)
@@ -262,7 +263,7 @@ end
 -- @treturn integer exit code
 function M.run(args)
   local load_experiment = require("flowmap.experiment").load
-  local book = own_book()
+  local book = M.suite()
   for _, path in ipairs(book.chapters) do
     if path:find("%.lua$") then render.experiment(load_experiment(path), args.profile) end
   end
