@@ -18,14 +18,20 @@ static int columns(lua_State *L) {
   return 1;
 }
 
+static int ignore_broken_pipes(lua_State *L) { /* writing to one fails, and ends no process */
+  (void)L;
+  signal(SIGPIPE, SIG_IGN);
+  return 0;
+}
+
 /*
 ** follow_parent(pid): when the process `pid`, which started this one, ends, however it ends, the
 ** kernel sends SIGTERM here. If that has happened already, SIGTERM comes at once. A closed pipe to
-** the parent must not kill what SIGTERM asks to save, hence SIGPIPE is ignored.
+** the parent must not kill what SIGTERM asks to save: see ignore_broken_pipes.
 */
 static int follow_parent(lua_State *L) {
   const int64_t pid = bind_integer(L, 1, 1, INT_MAX);
-  signal(SIGPIPE, SIG_IGN);
+  ignore_broken_pipes(L);
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
     bind_fail(L, FM_EUSAGE, "follow_parent: this kernel has no PR_SET_PDEATHSIG");
   if (getppid() != pid) raise(SIGTERM);
@@ -33,7 +39,9 @@ static int follow_parent(lua_State *L) {
 }
 
 void bind_open_process(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"columns", columns}, {"follow_parent", follow_parent}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"columns", columns},
+                                       {"ignore_broken_pipes", ignore_broken_pipes},
+                                       {"follow_parent", follow_parent},
+                                       {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

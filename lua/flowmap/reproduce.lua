@@ -166,7 +166,7 @@ local function announce(say, runs, due, jobs, kinds)
   for _, run in ipairs(runs) do
     local seconds = run.kind and expected(run, kinds)
     say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
-      seconds and (" (about %s)"):format(duration(math.ceil(seconds))) or "")
+      seconds and (" (about %s)"):format(duration(seconds + 0.5)) or "")
   end
   say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
   if #due == 0 then return end
@@ -179,7 +179,7 @@ local function announce(say, runs, due, jobs, kinds)
   local memory, disk = outlook.space(due, jobs)
   local disks = uv.fs_statfs "."
   say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
-    duration(math.ceil(outlook.makespan({}, waiting, jobs))), size(memory), size(uv.get_free_memory()),
+    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory), size(uv.get_free_memory()),
     size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
   say("(from the pace of a second's steps of each of %d kinds of runs; without tables and figures)",
@@ -351,6 +351,7 @@ end
 -- @treturn integer exit code
 function M.run(args)
   local start = fm.clock()
+  fm.ignore_broken_pipes() -- who reads the output may go; the runs are asked to save, then
   local status <close> = Status.new()
   local function say(...)
     status:say(string.format(...))
@@ -364,6 +365,7 @@ function M.run(args)
   local jobs = math.max(1, math.min(args.jobs or fm.info().threads, #due))
   local kinds = measure(due, jobs)
   announce(say, runs, due, jobs, kinds)
+  if status.broken then interrupted "nobody reads this output, and nothing had begun" end
   if args.dry_run then return 0 end
   if #due > 0 then
     local failed, first = execute(status, say, due, jobs, kinds)

@@ -1,0 +1,224 @@
+-- reproduce: its plan and estimate, its children, and what becomes of them however it ends.
+
+local t = require "harness"
+local Progress = require "flowmap.progress"
+local files = require "flowmap.files"
+local json = require "flowmap.json"
+local lfs = require "lfs"
+local outlook = require "flowmap.outlook"
+
+local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+local function write(path, text)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(text)
+end
+
+-- Run a shell command in the scratch folder; returns exit code and what it wrote.
+local function sh(command)
+  local out = work .. "/out"
+  local _, _, code = os.execute(("cd %s && { %s\n} >%s 2>&1"):format(work, command, out))
+  return code, files.read(out)
+end
+
+local function reproduce(arguments) return program .. " reproduce " .. arguments end
+
+-- An experiment with runs that take `steps` steps.
+local function experiment(name, steps, more)
+  write(work .. "/" .. name .. ".lua", ([[
+    return { name = "%s", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = %d,
+      width = 8, depth = 1, batch = 32, log_every = 50, eval_samples = 500, nfe = { 1 },
+      save_every = 0.05 %s } } }]]):format(name, steps, more or ""))
+end
+
+-- The processes whose command line has this text.
+local function processes(text)
+  local list = {}
+  for entry in lfs.dir "/proc" do
+    local line = entry:find "^%d+$" and files.read("/proc/" .. entry .. "/cmdline")
+    if line and line:find(text, 1, true) and line:find("--parent", 1, true) then
+      list[#list + 1] = entry
+    end
+  end
+  return list
+end
+
+-- Wait until a condition holds, at most `seconds`.
+local function await(seconds, condition)
+  local fm = require "flowmap"
+  local start = fm.clock()
+  while not condition() do
+    if fm.clock() - start > seconds then return false end
+    os.execute "sleep 0.05"
+  end
+  return true
+end
+
+local function exists(path) return files.exists(work .. "/" .. path) end
+
+t.test("--dry-run tells each run, its reason and the estimate, and writes nothing", function()
+  experiment("dry", 100)
+  local before = #files.folders(work)
+  local code, out = sh("XDG_CACHE_HOME=$PWD/none " .. reproduce
+    "dry.lua --profile smoke --seeds 2 --dry-run")
+  t.eq(code, 0, out)
+  for _, name in ipairs { "lsd-seed1", "psd-m-seed1", "lsd-seed2", "psd-m-seed2" } do
+    t.eq(out:find("dry/" .. name .. " runs: there is no result yet (about ", 1, true) ~= nil, true,
+      out)
+  end
+  t.eq(out:find "4 runs, 4 of them to make" ~= nil, true, out)
+  t.eq(out:find "estimate: %d+:%d%d, memory %d+ MiB of .- free, disk %d+ MiB of .- free" ~= nil,
+    true, out)
+  t.eq(#files.folders(work), before)
+end)
+
+t.test("the estimate comes before the first run; output of runs has their names", function()
+  write(work .. "/talk.lua", [[
+    print "own words"
+    return { name = "talk", profiles = { smoke = { steps = 3, width = 8, batch = 32,
+      eval_samples = 500, nfe = { 1 }, log_every = 1 } } }]])
+  local code, out = sh(reproduce "talk.lua --profile smoke --seeds 2 -j 2")
+  t.eq(code, 0, out)
+  t.eq(out:find "estimate:.*talk/lsd%-seed1: own words" ~= nil, true, out)
+  t.eq(out:find "talk/lsd%-seed2: own words" ~= nil, true, out)
+  t.eq(out:find "%[2/2%] talk/lsd%-seed%d done in" ~= nil, true, out)
+  t.eq(out:find "[\27\r\30]", nil, "no escapes where there is no terminal")
+end)
+
+-- Start a long reproduce in the background; returns when both runs have checkpoints.
+local function begin(name, before)
+  experiment(name, 2000000)
+  sh(("%s %s >%s.log 2>&1 & echo $! >%s.pid"):format(before or "", reproduce(name
+    .. ".lua --profile smoke --seeds 1 -j 2"), name, name))
+  local root = ("results/%s/smoke/"):format(name)
+  t.eq(await(10, function()
+    return exists(root .. "lsd-seed1/checkpoint.safetensors")
+      and exists(root .. "psd-m-seed1/checkpoint.safetensors")
+  end), true, "two runs begin")
+  return files.read(work .. "/" .. name .. ".pid"):match "%d+"
+end
+
+-- That no run of an experiment goes on, and that all can be resumed.
+local function ended_and_resumable(name)
+  t.eq(await(5, function() return #processes(name .. ".lua") == 0 end), true, "no run goes on")
+  local _, out = sh(reproduce(name .. ".lua --profile smoke --seeds 1 --dry-run"))
+  t.eq(select(2, out:gsub("resumes: it was interrupted", "")), 2, out)
+end
+
+t.test("kill -9 of reproduce: its runs save and end", function()
+  local pid = begin "killed"
+  t.eq(#processes "killed.lua", 2)
+  sh("kill -KILL " .. pid)
+  ended_and_resumable "killed"
+  -- and the same command takes them up
+  experiment("killed", 2000000)
+  sh(("timeout --signal=INT 1.2 %s"):format(reproduce "killed.lua --profile smoke --seeds 1 -j 2"))
+  ended_and_resumable "killed"
+end)
+
+t.test("INT and TERM: exit code 75, its runs save and end", function()
+  for _, signal in ipairs { "INT", "TERM" } do
+    local name = "asked" .. signal
+    experiment(name, 2000000)
+    -- `timeout` sends the signal twice at once: to the process, and to its group
+    local code, out = sh(("timeout --signal=%s 1.2 %s; echo code $?"):format(signal,
+      reproduce(name .. ".lua --profile smoke --seeds 1 -j 2")))
+    t.eq(code, 0)
+    t.eq(out:find "code 124" ~= nil, true, out) -- timeout's own: it had to send the signal
+    t.eq(out:find "flowmap: interrupted; the same command continues" ~= nil, true, out)
+    t.eq(select(2, out:gsub("stopped: it is saved", "")), 2, out)
+    ended_and_resumable(name)
+  end
+end)
+
+t.test("who reads its output goes: its runs save and end", function()
+  experiment("piped", 2000000)
+  write(work .. "/piped.lua", 'print "own words"\n' .. files.read(work .. "/piped.lua"))
+  for _, count in ipairs { 2, 6 } do -- before the first run; when runs have begun and say a word
+    local code, out = sh(("{ %s; echo code $? >&2; } | head -n %d"):format(
+      reproduce "piped.lua --profile smoke --seeds 1 -j 2", count))
+    t.eq(code, 0)
+    t.eq(out:find "code 75" ~= nil, true, out)
+    t.eq(#processes "piped.lua", 0)
+    t.eq(exists "results/piped/smoke/lsd-seed1", count == 6, out)
+  end
+end)
+
+t.test("a second request ends at once what does not end by itself", function()
+  write(work .. "/stuck.lua", [[
+    local lsd = require("flowmap.losses.lsd").loss
+    return { name = "stuck", losses = { stuck = function(a)
+        local file = io.open("stuck." .. fm_pid(), "w")
+        if file then file:close() end
+        while os.getenv "STUCK" do end
+        return lsd(a)
+      end }, methods = { "stuck" },
+      profiles = { smoke = { steps = 9, width = 8, eval_samples = 100 } } }]])
+  local text = files.read(work .. "/stuck.lua"):gsub("fm_pid%(%)", "require('flowmap').pid()")
+  write(work .. "/stuck.lua", text)
+  sh(("STUCK=1 %s >stuck.log 2>&1 & echo $! >stuck.pid"):format(
+    reproduce "stuck.lua --profile smoke --seeds 1"))
+  t.eq(await(5, function() return #processes "stuck.lua" == 1 end), true)
+  local pid = files.read(work .. "/stuck.pid"):match "%d+"
+  sh("kill -INT " .. pid .. "; sleep 0.6; kill -INT " .. pid)
+  t.eq(await(3, function()
+    return #processes "stuck.lua" == 0 and not files.exists("/proc/" .. pid)
+  end), true, "all have ended")
+end)
+
+t.test("nothing is deleted: what starts anew is put aside, whole", function()
+  experiment("kept", 100)
+  local first, said = sh(reproduce "kept.lua --profile smoke --seeds 1")
+  t.eq(first, 0, said)
+  local bytes = files.read(work .. "/results/kept/smoke/lsd-seed1/checkpoint.safetensors")
+  for k = 1, 2 do
+    local code, out = sh(reproduce "kept.lua --profile smoke --seeds 1 --force")
+    t.eq(code, 0, out)
+    t.eq(#files.folders(work .. "/results/kept/smoke-outdated"), 2 * k)
+  end
+  local found = 0
+  for _, name in ipairs(files.folders(work .. "/results/kept/smoke-outdated")) do
+    local dir = work .. "/results/kept/smoke-outdated/" .. name
+    if name:find "^lsd" then
+      found = found + 1
+      t.eq(files.read(dir .. "/checkpoint.safetensors") == bytes, true)
+      t.eq(type(json.read(dir .. "/eval.json")), "table")
+    end
+  end
+  t.eq(found, 2)
+end)
+
+t.test("a run that fails: its sentence with its name, and its exit code", function()
+  write(work .. "/bad.lua", [[
+    return { name = "bad", losses = { bad = function() error "no good" end }, methods = { "bad" },
+      profiles = { smoke = { steps = 3, width = 8, batch = 32, eval_samples = 500 } } }]])
+  local code, out = sh(reproduce "bad.lua --profile smoke")
+  t.eq(code, 2, out)
+  t.eq(out:find "flowmap: bad/bad%-seed1: bad.lua:1: no good" ~= nil, true, out)
+  t.eq(exists "results/bad", false, "nothing had begun")
+end)
+
+t.test("makespan gives each run to the job that is free first", function()
+  t.eq(outlook.makespan({}, {}, 2), 0)
+  t.eq(outlook.makespan({ 5 }, { 1, 1, 1 }, 2), 5)
+  t.eq(outlook.makespan({}, { 3, 3, 3 }, 2), 6)
+  t.eq(outlook.makespan({ 2, 4 }, { 3, 1 }, 2), 5)
+end)
+
+t.test("what finished runs took corrects the estimates of their kind, or of all", function()
+  local a, b = { actual = 0, planned = 0 }, { actual = 0, planned = 0 }
+  t.eq(outlook.correction({ a, b }, a), 1)
+  a.actual, a.planned = 30, 20
+  t.eq(outlook.correction({ a, b }, a), 1.5)
+  t.eq(outlook.correction({ a, b }, b), 1.5)
+  b.actual, b.planned = 10, 20
+  t.eq(outlook.correction({ a, b }, b), 0.5)
+  t.eq(Progress.duration(59.6), "1:00")
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
