@@ -179,8 +179,8 @@ local function announce(say, runs, due, jobs, kinds)
   local memory, disk = outlook.space(due, jobs)
   local disks = uv.fs_statfs "."
   say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
-    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory), size(uv.get_free_memory()),
-    size(disk), disks and size(disks.bavail * disks.bsize) or "?",
+    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
+    size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
   say("(from the pace of a second's steps of each of %d kinds of runs; without tables and figures)",
     #kinds)

@@ -1,0 +1,88 @@
+-- Errors in a user's own Lua: exit code 2, one sentence, file and line; never Lua's own words.
+
+local t = require "harness"
+local files = require "flowmap.files"
+
+local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+
+-- Run an experiment with this text; returns exit code and standard error.
+local function run(text, arguments)
+  local file <close> = assert(io.open(work .. "/own.lua", "w"))
+  file:write(text)
+  file:close()
+  local _, _, code = os.execute(("cd %s && %s %s >/dev/null 2>err"):format(work, program,
+    arguments or "run own.lua --profile smoke --out o --force"))
+  return code, files.read(work .. "/err")
+end
+
+local function with(losses)
+  return ([[
+return { name = "own", methods = { "mine" }, profiles = { smoke = { steps = 3, width = 8,
+    batch = 32, eval_samples = 200, nfe = { 1 } } },
+  losses = { mine = function(a)
+    %s
+  end } }]]):format(losses)
+end
+
+-- { the experiment, what its sentence says }
+local CASES = {
+  { "error()", "own.lua:1: error%(%) was called without a message" },
+  { "\nerror({})", "own.lua:2: error%(%) was called with a table" },
+  { "error(setmetatable({}, { __tostring = function() return 'mine' end }))", "own.lua:1: mine" },
+  { "error(3)", "own.lua:1: .*3" },
+  { "error 'no good'", "own.lua:1: no good" },
+  { "\n\nlocal x = nil + 1", "own.lua:3: attempt to perform arithmetic" },
+  { "return {", "own.lua:1: unexpected symbol" },
+  { "local x = require 'no_such_module'", "own.lua:1: module 'no_such_module' not found$" },
+  { "string.rep()", "own.lua:1: bad argument #1 to 'rep'" },
+  { "local fm = require 'flowmap'\nfm.matmul(fm.ones{2,3}, fm.ones{2,3})", "own.lua:2: .*matmul" },
+  { "require('flowmap').nothing()", "own.lua:1: fm.nothing: no such function" },
+  { "return 5", "own.lua returns a number" },
+  { "local function f() return f() + 1 end\nreturn f()", "own.lua:1: stack overflow" },
+  { with "error 'no good'", "own.lua:4: no good" },
+  { with "return a.map + 1", "own.lua:4: attempt to perform arithmetic" },
+  { with "return a.s .. a.t", "own.lua:4: " },
+  { with "local fm = require 'flowmap'; return fm.matmul(a.x, a.x) + 1", "own.lua:4: .*matmul.*%(" },
+  -- a last call leaves the stack: the line where its function begins
+  { with "return require('flowmap').matmul(a.x, a.x)", "own.lua:3: .*matmul.*%(" },
+  { with "error({})", "own.lua:4: error%(%) was called with a table" },
+}
+
+t.test("exit code 2 and one sentence that names file and line", function()
+  for _, case in ipairs(CASES) do
+    local code, said = run(case[1])
+    t.eq(code, 2, case[1] .. ": " .. said)
+    t.eq(said:gsub("\n$", ""):find("^flowmap: .*" .. case[2]) ~= nil, true, said)
+    t.eq(select(2, said:gsub("\n", "")), 1, "one line: " .. said)
+    t.eq(said:find "/lua/flowmap/", nil, said)
+  end
+end)
+
+t.test("--traceback shows the user's stack, through our own calls", function()
+  local code, said = run(with "local function inner() error 'no good' end; inner()",
+    "--traceback run own.lua --profile smoke --out o --force")
+  t.eq(code, 2)
+  t.eq(said:find "own.lua:4: no good\nstack traceback:" ~= nil, true, said)
+  t.eq(said:find "own.lua:4: in .-inner" ~= nil, true, said)
+end)
+
+t.test("every command that loads an experiment", function()
+  for _, command in ipairs { "run own.lua", "reproduce own.lua", "params own.lua",
+    "explain own.lua", "reproduce own.lua --dry-run" } do
+    local code, said = run("\nerror {}", command)
+    t.eq(code, 2, command .. said)
+    t.eq(said:find "^flowmap: own.lua:2: error%(%) was called with a table" ~= nil, true, said)
+  end
+end)
+
+t.test("without LUA_PATH's own ';;' the suite still finds itself", function()
+  local code, said = run("return 5", "info >/dev/null; LUA_PATH=/none/?.lua " .. program .. " info")
+  t.eq(code, 0, said)
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
