@@ -48,10 +48,14 @@ end
 
 local seen, trace -- the last error, and where it arose
 
---- A message handler that remembers where an error arose, through any number of catches.
+--- A message handler that remembers where an error arose, through any number of catches. An error
+-- of Lua's or of a user's own becomes one of ours.
 -- @param err
 -- @return err
 function M.note(err)
+  if type(err) ~= "table" or not M.status[rawget(err, "code")] and err ~= seen then
+    err = require("flowmap.blame").explained(err)
+  end
   if not rawequal(seen, err) then seen, trace = err, debug.traceback(nil, 2) end
   return err
 end
