@@ -7,6 +7,7 @@
 -- @module flowmap.children
 
 local errors = require "flowmap.errors"
+local files = require "flowmap.files"
 
 local M = {}
 
@@ -136,13 +137,23 @@ function Pool:stop()
   end
 end
 
+-- Whether a signal was ignored when this process began (`nohup`, a shell's `&`), as it stays then.
+local function ignored(number)
+  local mask = (files.read "/proc/self/status" or ""):match "SigIgn:%s*(%x+)"
+  return mask ~= nil and tonumber(mask, 16) >> (number - 1) & 1 == 1
+end
+
+local SIGNALS = { sighup = 1, sigint = 2, sigterm = 15 }
+
 -- Signals and the clock, as events.
 local function watch(pool, interval)
   local uv = pool.uv
-  for _, name in ipairs { "sigint", "sigterm", "sighup" } do
-    local handle = uv.new_signal()
-    handle:start(name, function() push(pool, "signal") end)
-    pool.handles[#pool.handles + 1] = handle
+  for name, number in pairs(SIGNALS) do
+    if not ignored(number) then
+      local handle = uv.new_signal()
+      handle:start(name, function() push(pool, "signal") end)
+      pool.handles[#pool.handles + 1] = handle
+    end
   end
   local timer = uv.new_timer()
   timer:start(interval, interval, function() push(pool, "tick") end)

@@ -168,6 +168,9 @@ end
 
 -- ------------------------------------------------------------------ kept
 
+--- Whether what is computed is kept; a dry run, which writes nothing, says no.
+M.keep = true
+
 local computed = {} -- key -> hash, in this process
 
 local function kept(path)
@@ -178,12 +181,15 @@ end
 local function part(name, modules, compute, of)
   local key = core.sha256(table.concat({ name, of or "", sources(modules) }, "\n"))
   if computed[key] then return computed[key] end
-  local ok, folder = pcall(function() return require("flowmap.data").cache_folder() end)
+  local ok, folder = pcall(function()
+    if M.keep then return require("flowmap.data").cache_folder() end
+    return require("flowmap.data.images.places").cache()
+  end)
   local path = ok and of and ("%s/numerics-%s"):format(folder, key:sub(1, 32))
   local hash = path and kept(path)
   if not hash then
     hash = core.sha256(source.aside(compute))
-    if path then pcall(core.write_file, path, hash .. "\n") end -- a cache: it may be read-only
+    if path and M.keep then pcall(core.write_file, path, hash .. "\n") end -- a cache: it may be read-only
   end
   computed[key] = hash
   return hash

@@ -70,9 +70,9 @@ function M.measure(kinds, command, jobs, tell)
   local next_kind, done = 1, 0
   local pool = children.pool {
     heard = function(kind, line) kind.said = line end,
-    ended = function(kind, code)
+    ended = function(kind, code, signal)
       done = done + 1
-      settle(kind, code)
+      settle(kind, signal == 0 and code or 128 + signal)
     end,
     tick = function() tell(done) end,
   }

@@ -22,6 +22,7 @@ M.experiments = { "experiments/checkerboard.lua", "experiments/ablations.lua",
   "experiments/cifar10.lua", "experiments/celeba.lua", "experiments/afhq.lua" }
 
 local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
+local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM, before the run began to watch for it
 local PLAIN = 30 -- seconds between two lines of progress where there is no terminal
 
 local duration = Progress.duration
@@ -262,6 +263,7 @@ local function handlers(state)
     end
   end
   function it.ended(run, code, signal)
+    if signal ~= 0 then code = ENDED_BY[signal] or 128 + signal end
     state.running[run], state.count, run.code = nil, state.count + 1, code
     if code == 0 and run.action == "run" then outlook.finished(run, fm.clock() - run.started) end
     tell_end(state, run, code, signal)
@@ -356,7 +358,10 @@ function M.run(args)
   local function say(...)
     status:say(string.format(...))
   end
-  if args.dry_run then require("flowmap.data.images").imagine() end
+  if args.dry_run then
+    require("flowmap.data.images").imagine()
+    require("flowmap.fingerprint").keep = false
+  end
   local list, runs = prepare(say, args)
   local due = {}
   for _, run in ipairs(runs) do

@@ -249,7 +249,8 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
---- The suite's own book: its sources are where the suite is installed, its results where one stands.
+--- The suite's own book: its sources are where the suite is installed, its results where one
+-- stands.
 -- @treturn table
 function M.suite()
   local book = assert(loadfile(files.installed "paper/chapters.lua", "t"))()
