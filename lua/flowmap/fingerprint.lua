@@ -189,7 +189,8 @@ local function part(name, modules, compute, of)
   local hash = path and kept(path)
   if not hash then
     hash = core.sha256(source.aside(compute))
-    if path and M.keep then pcall(core.write_file, path, hash .. "\n") end -- a cache: it may be read-only
+    -- A cache: it may be read-only.
+    if path and M.keep then pcall(core.write_file, path, hash .. "\n") end
   end
   computed[key] = hash
   return hash

@@ -2,6 +2,7 @@
 
 local t = require "harness"
 local Progress = require "flowmap.progress"
+local children = require "flowmap.children"
 local files = require "flowmap.files"
 local lfs = require "lfs"
 local outlook = require "flowmap.outlook"
@@ -143,25 +144,28 @@ t.test("who reads its output goes: its runs save and end", function()
 end)
 
 t.test("a second request ends at once what does not end by itself", function()
-  write(work .. "/stuck.lua", [[
-    local lsd = require("flowmap.losses.lsd").loss
-    return { name = "stuck", losses = { stuck = function(a)
-        local file = io.open("stuck." .. fm_pid(), "w")
-        if file then file:close() end
-        while os.getenv "STUCK" do end
-        return lsd(a)
-      end }, methods = { "stuck" },
-      profiles = { smoke = { steps = 9, width = 8, eval_samples = 100 } } }]])
-  local text = files.read(work .. "/stuck.lua"):gsub("fm_pid%(%)", "require('flowmap').pid()")
-  write(work .. "/stuck.lua", text)
-  sh(("STUCK=1 %s >stuck.log 2>&1 & echo $! >stuck.pid"):format(
-    reproduce "stuck.lua --profile smoke --seeds 1"))
-  t.eq(await(5, function() return #processes "stuck.lua" == 1 end), true)
-  local pid = files.read(work .. "/stuck.pid"):match "%d+"
-  sh("kill -TERM " .. pid .. "; sleep 0.6; kill -TERM " .. pid)
-  t.eq(await(5, function()
-    return #processes "stuck.lua" == 0 and not files.exists("/proc/" .. pid)
-  end), true, "all have ended")
+  local uv = require "luv"
+  local asked, last, code_seen, signal_seen = 0, 0, nil, nil
+  local pool
+  pool = children.pool {
+    heard = function() asked, last = 1, uv.now() end,
+    ended = function(_, code, signal) code_seen, signal_seen = code, signal end,
+    tick = function()
+      if asked > 0 and asked < 3 and uv.now() - last > 400 then
+        asked, last = asked + 1, uv.now()
+        uv.kill(uv.os_getpid(), "sigterm")
+      end
+    end,
+  }
+  local begun = false
+  local stopped = pool:run(function()
+    if begun then return end
+    begun = true
+    pool:start("task", "/bin/sh", { "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done" })
+  end, 50)
+  t.eq(stopped, true)
+  t.eq(pool.requests, 2)
+  t.eq(code_seen, signal_seen) -- nil: it was not waited for
 end)
 
 t.test("nothing is deleted: what starts anew is put aside, whole", function()
