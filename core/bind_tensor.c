@@ -216,6 +216,9 @@ static int make_random(lua_State *L) {
   fm_tensor *t = fm_tensor_new(bind_ctx(L), dtype, &s);
   bind_push_tensor(L, t);
   int64_t n = fm_shape_count(&s);
+  if (rows > 0 && n / rows > FM_RNG_VALUES(dtype))
+    bind_fail(L, FM_EUSAGE, "random numbers: %lld values per sample found, expected at most %lld",
+              (long long)(n / rows), (long long)FM_RNG_VALUES(dtype));
   bool normal = lua_toboolean(L, lua_upvalueindex(1));
   if (n > 0 && rows > 0)
     (normal ? fm_rng_normal : fm_rng_uniform)(&r, t->dtype, row0, rows, n / rows, t->data);

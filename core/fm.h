@@ -78,6 +78,11 @@ typedef struct fm_shape {
   int64_t d[FM_MAX_DIMS]; /* sizes, outermost first; unused entries are 0 */
 } fm_shape;
 
+typedef struct fm_sig { /* what is known of a value before it exists */
+  fm_dtype dtype;
+  fm_shape shape;
+} fm_sig;
+
 /*
 ** Row-major, contiguous values, 64-byte aligned but in a view or a file. `data` may be written by
 ** its owner only, and never when it lies in a mapped file: those pages are read-only.
@@ -98,6 +103,11 @@ size_t fm_dtype_size(fm_dtype dtype);
 const char *fm_dtype_name(fm_dtype dtype); /* "float32", "float64", "uint8" */
 int64_t fm_shape_count(const fm_shape *s); /* number of values; 1 for a scalar */
 bool fm_shape_eq(const fm_shape *a, const fm_shape *b);
+/*
+** Rank and sizes in range, and the product of any of the sizes, in bytes, below 2^60: true of every
+** tensor and of every value of a program, so that arithmetic on their shapes cannot overflow.
+*/
+bool fm_sig_fits(const fm_sig *sig);
 const char *fm_shape_text(const fm_shape *s, char buf[96]); /* "(2, 3)"; returns buf */
 
 fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape); /* zeros */
@@ -141,6 +151,9 @@ typedef struct fm_rng {
   uint32_t step;   /* training step */
 } fm_rng;
 
+/* Most values of one sample; of more, some would be equal to those of other samples. */
+#define FM_RNG_VALUES(dtype) ((int64_t)1 << ((dtype) == FM_F32 ? 26 : 25))
+
 void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 /* rows x cols values; uniform on [0,1) with 24 (float64: 53) bits; normal by Box-Muller. */
 void fm_rng_uniform(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y);
@@ -161,11 +174,6 @@ typedef struct fm_attr { /* what an operation needs beside its operands; unused 
   int64_t i[8];
   double f[2];
 } fm_attr;
-
-typedef struct fm_sig {
-  fm_dtype dtype;
-  fm_shape shape;
-} fm_sig;
 
 const fm_op *fm_op_find(const char *name); /* NULL if there is none */
 int fm_op_count(void);

@@ -7,6 +7,7 @@
 #define FM_OP_H
 
 #include "fm.h"
+#include "sizes.h"
 
 enum {
   FM_ELEMENTWISE = 1, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule too */
@@ -91,6 +92,12 @@ const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instr
 /* The shape rule with its error sentence. */
 fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                 fm_sig *out);
+/* A rule whose result's shape comes from attributes checks it before it counts with it; fm_infer
+   does so with every result. */
+fm_err fm_check_sig(fm_ctx *ctx, const fm_op *op, const fm_sig *sig);
+/* The result with the shape of fm_attr_shape, checked. */
+fm_err fm_infer_shape(fm_ctx *ctx, const fm_op *op, fm_dtype dtype, const fm_attr *attr,
+                      fm_sig *out);
 /* The rule of operations whose operands are all alike, and the result as they. */
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
@@ -120,8 +127,8 @@ fm_val fm_slice(fm_prog *p, fm_val a, int axis, int64_t start, int64_t length);
 fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis);
 fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb);
 
-fm_attr fm_attr_shape(const fm_shape *s); /* i[0] = rank, i[1..] = sizes */
-fm_shape fm_shape_of_attr(const fm_attr *a);
+fm_attr fm_attr_shape(const fm_shape *s);    /* i[0] = rank, i[1..] = sizes */
+fm_shape fm_shape_of_attr(const fm_attr *a); /* unchecked; rank -1 if that is out of range */
 
 /* Linear operations whose jvp is themselves: missing tangents of some operands become zeros. */
 fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);

@@ -164,7 +164,11 @@ fm_tensor *fm_optim_state(fm_optim *o, int what, int i) {
 
 int64_t fm_optim_steps(const fm_optim *o) { return o->steps; }
 
-void fm_optim_set_steps(fm_optim *o, int64_t steps) { o->steps = steps < 0 ? 0 : steps; }
+/* At most 2^53, so that they are counted exactly as a double, too. */
+void fm_optim_set_steps(fm_optim *o, int64_t steps) {
+  const int64_t most = (int64_t)1 << 53;
+  o->steps = steps < 0 ? 0 : steps > most ? most : steps;
+}
 
 /* ------------------------------------------------------------------ the gradient's norm */
 

@@ -50,10 +50,10 @@ void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 }
 
 /* n <= BATCH blocks from block `block` of sample `row` on; every sample has `per_row` of them. */
-static void draw(const fm_rng *r, int64_t row, int64_t block, int64_t per_row, int n,
+static void draw(const fm_rng *r, uint64_t row, int64_t block, int64_t per_row, int n,
                  block_words w) {
   for (int i = 0; i < n; i++) {
-    w[0][i] = (uint32_t)block ^ (uint32_t)((uint64_t)row >> 32) << 24;
+    w[0][i] = (uint32_t)block ^ (uint32_t)(row >> 32) << 24;
     w[1][i] = (uint32_t)row;
     if (++block == per_row) block = 0, row++;
   }
@@ -149,7 +149,7 @@ static void fill(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_
   double v[4 * BATCH];
   for (int64_t at = 0, all = rows * per_row; at < all; at += BATCH) {
     const int n = (int)(all - at < BATCH ? all - at : BATCH);
-    draw(r, row0 + at / per_row, at % per_row, per_row, n, w);
+    draw(r, (uint64_t)row0 + (uint64_t)(at / per_row), at % per_row, per_row, n, w);
     values(t, n, w, v);
     if (cols % each == 0) {
       put(t, y, at * each, n * each, v);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io_map.h"
+#include "sizes.h"
 
 size_t fm_dtype_size(fm_dtype dtype) {
   static const size_t size[] = {[FM_F32] = sizeof(float), [FM_F64] = sizeof(double), [FM_U8] = 1};
@@ -36,22 +37,25 @@ const char *fm_shape_text(const fm_shape *s, char buf[96]) {
   return buf;
 }
 
-/* The size in bytes, or false when the shape is malformed or too large to address. */
-static bool shape_bytes(const fm_shape *s, fm_dtype dtype, size_t *bytes) {
-  size_t n = fm_dtype_size(dtype);
+bool fm_sig_fits(const fm_sig *sig) {
+  const fm_shape *s = &sig->shape;
+  size_t n = fm_dtype_size(sig->dtype);
   if (s->nd < 0 || s->nd > FM_MAX_DIMS) return false;
   for (int i = 0; i < s->nd; i++) {
-    if (s->d[i] < 0) return false;
-    if (s->d[i] > 0 && n > (SIZE_MAX >> 4) / (size_t)s->d[i]) return false;
-    n *= (size_t)s->d[i];
+    size_t d = s->d[i] > 0 ? (size_t)s->d[i] : 1;
+    if (s->d[i] < 0 || n > FM_MOST_BYTES / d) return false;
+    n *= d;
   }
-  *bytes = n;
   return true;
 }
 
 static bool check_shape(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, size_t *bytes) {
   char buf[96];
-  if (shape_bytes(shape, dtype, bytes)) return true;
+  const fm_sig sig = {dtype, *shape};
+  if (fm_sig_fits(&sig)) {
+    *bytes = (size_t)fm_shape_count(shape) * fm_dtype_size(dtype);
+    return true;
+  }
   fm_fail(ctx, FM_EUSAGE, "tensor: the shape %s is negative or too large to address",
           fm_shape_text(shape, buf));
   return false;
@@ -81,7 +85,7 @@ fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n) {
   int64_t rows = t->shape.nd > 0 ? t->shape.d[0] : 0;
   if (first < 0 || n < 0 || first > rows || n > rows - first) {
     fm_fail(t->ctx, FM_EUSAGE, "view: rows %lld to %lld found, expected some of 1 to %lld",
-            (long long)first + 1, (long long)first + (long long)n, (long long)rows);
+            (long long)fm_plus(first, 1), (long long)fm_plus(first, n), (long long)rows);
     return NULL;
   }
   fm_shape shape = t->shape;

@@ -33,31 +33,46 @@ FM_EXEC(normal) { draw(e, fm_rng_normal); }
 
 #ifdef FM_RULES
 
+/* The number format in f[1]. */
+static fm_err check_dtype(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
+  const double t = attr->f[1];
+  if (t == FM_F32 || t == FM_F64 || t == FM_U8) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: number format %g found, expected one of three", op->name, t);
+}
+
 /* Shape in i[0..6], dtype in f[1]. */
 static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
   (void)nin, (void)in;
-  if (attr->i[0] < 0 || attr->i[0] > FM_MAX_DIMS)
-    return fm_fail(ctx, FM_EUSAGE, "%s: rank %lld found, expected 0 to %d", op->name,
-                   (long long)attr->i[0], FM_MAX_DIMS);
-  out->shape = fm_shape_of_attr(attr);
-  for (int i = 0; i < out->shape.nd; i++)
-    if (out->shape.d[i] < 0)
-      return fm_fail(ctx, FM_EUSAGE, "%s: size %lld found, expected 0 or more", op->name,
-                     (long long)out->shape.d[i]);
-  out->dtype = (fm_dtype)attr->f[1];
+  fm_err err = check_dtype(ctx, op, attr);
+  if (err == FM_OK) err = fm_infer_shape(ctx, op, (fm_dtype)attr->f[1], attr, out);
+  if (err != FM_OK) return err;
   if (out->dtype != FM_U8 || op == &fm_op_input || op == &fm_op_constant) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: uint8 found, expected float32 or float64", op->name);
 }
 
-#define LEAF(op, text)                                                                        \
-  const fm_op fm_op_##op = {.name = #op, .doc = text, .args = "", .nin = 0, .flags = FM_LEAF, \
-    .cost = 0, .infer = infer_leaf, .samples = {{0, {{0}}, {{2, 3, 7}, {0.5, 0}}, 0, 1}}};
+/* One row per sample. */
+static fm_err infer_random(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
+                           const fm_attr *attr, fm_sig *out) {
+  char a[96];
+  fm_err err = infer_leaf(ctx, op, nin, in, attr, out);
+  if (err != FM_OK) return err;
+  const int64_t rows = out->shape.nd > 0 ? out->shape.d[0] : 1;
+  if (rows == 0) return FM_OK;
+  if (fm_shape_count(&out->shape) / rows <= FM_RNG_VALUES(out->dtype)) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, expected at most %lld values per sample "
+                 "(along the first axis)", op->name, fm_shape_text(&out->shape, a),
+                 (long long)FM_RNG_VALUES(out->dtype));
+}
 
-LEAF(input, "An input of the program.")
-LEAF(constant, "A tensor that the program holds.")
-LEAF(full, "One number everywhere.")
-LEAF(uniform, "Uniform numbers on [0, 1), keyed by seed, stream, step and sample.")
-LEAF(normal, "Standard normal numbers, keyed by seed, stream, step and sample.")
+#define LEAF(op, infer_op, text)                                                              \
+  const fm_op fm_op_##op = {.name = #op, .doc = text, .args = "", .nin = 0, .flags = FM_LEAF, \
+    .cost = 0, .infer = infer_op, .samples = {{0, {{0}}, {{2, 3, 7}, {0.5, 0}}, 0, 1}}};
+
+LEAF(input, infer_leaf, "An input of the program.")
+LEAF(constant, infer_leaf, "A tensor that the program holds.")
+LEAF(full, infer_leaf, "One number everywhere.")
+LEAF(uniform, infer_random, "Uniform numbers on [0, 1), keyed by seed, stream, step and sample.")
+LEAF(normal, infer_random, "Standard normal numbers, keyed by seed, stream, step and sample.")
 
 #endif

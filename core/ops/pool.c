@@ -205,7 +205,8 @@ static fm_err infer_avg_unpool(fm_ctx *ctx, const fm_op *op, int nin, const fm_s
   *out = in[0];
   out->shape.d[1] = attr->i[HEIGHT];
   out->shape.d[2] = attr->i[WIDTH];
-  fm_err err = pooled(ctx, op, &out->shape, attr, &small);
+  fm_err err = fm_check_sig(ctx, op, out);
+  if (err == FM_OK) err = pooled(ctx, op, &out->shape, attr, &small);
   if (err != FM_OK) return err;
   return fm_shape_eq(&small, &in[0].shape) ? FM_OK : unfit(ctx, op, &in[0].shape, &out->shape);
 }

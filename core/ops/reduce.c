@@ -134,7 +134,8 @@ FM_EXEC(max_to) {
 static fm_err infer_to(fm_ctx *ctx, const fm_op *op, const fm_sig *in, const fm_attr *attr,
                        fm_sig *out, bool grow) {
   char a[96], b[96];
-  *out = (fm_sig){in[0].dtype, fm_shape_of_attr(attr)};
+  fm_err err = fm_infer_shape(ctx, op, in[0].dtype, attr, out);
+  if (err != FM_OK) return err;
   const fm_shape *big = grow ? &out->shape : &in[0].shape;
   const fm_shape *small = grow ? &in[0].shape : &out->shape;
   bool ok = big->nd == small->nd;

@@ -176,7 +176,8 @@ static fm_err infer_reshape(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig 
                             const fm_attr *attr, fm_sig *out) {
   char a[96], b[96];
   (void)nin;
-  *out = (fm_sig){in[0].dtype, fm_shape_of_attr(attr)};
+  fm_err err = fm_infer_shape(ctx, op, in[0].dtype, attr, out);
+  if (err != FM_OK) return err;
   if (fm_shape_count(&out->shape) == fm_shape_count(&in[0].shape)) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s does not hold as many values as %s", op->name,
                  fm_shape_text(&out->shape, a), fm_shape_text(&in[0].shape, b));
@@ -203,7 +204,7 @@ static fm_err infer_transpose(fm_ctx *ctx, const fm_op *op, int nin, const fm_si
     int64_t from = attr->i[k];
     if (from < 0 || from >= in[0].shape.nd || (seen & (1u << from)))
       return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found at place %d, expected each axis of 1 to "
-                     "%d once", op->name, (long long)from + 1, k + 1, in[0].shape.nd);
+                     "%d once", op->name, (long long)fm_plus(from, 1), k + 1, in[0].shape.nd);
     seen |= 1u << from;
     out->shape.d[k] = in[0].shape.d[from];
   }
@@ -230,7 +231,7 @@ const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another orde
 static fm_err bad_axis(fm_ctx *ctx, const fm_op *op, const fm_sig *in, int64_t axis) {
   char b[96];
   return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found, expected one of the axes of the shape %s",
-                 op->name, (long long)axis + 1, fm_shape_text(&in->shape, b));
+                 op->name, (long long)fm_plus(axis, 1), fm_shape_text(&in->shape, b));
 }
 
 /* i = {axis, start, length} */
@@ -243,8 +244,8 @@ static fm_err infer_slice(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *i
   out->shape.d[axis] = length;
   if (start >= 0 && length >= 0 && length <= in[0].shape.d[axis] - start) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: entries %lld to %lld found, but axis %lld has %lld", op->name,
-                 (long long)start + 1, (long long)start + length, (long long)axis + 1,
-                 (long long)in[0].shape.d[axis]);
+                 (long long)fm_plus(start, 1), (long long)fm_plus(start, length),
+                 (long long)axis + 1, (long long)in[0].shape.d[axis]);
 }
 
 /* i = {axis, start, length of the result} */
@@ -255,9 +256,9 @@ static fm_err infer_pad(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
   *out = in[0];
   out->shape.d[axis] = attr->i[2];
-  if (attr->i[1] >= 0 && attr->i[1] + in[0].shape.d[axis] <= attr->i[2]) return FM_OK;
+  if (attr->i[1] >= 0 && fm_plus(attr->i[1], in[0].shape.d[axis]) <= attr->i[2]) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: %lld entries from %lld on do not fit in %lld", op->name,
-                 (long long)in[0].shape.d[axis], (long long)attr->i[1] + 1,
+                 (long long)in[0].shape.d[axis], (long long)fm_plus(attr->i[1], 1),
                  (long long)attr->i[2]);
 }
 
@@ -298,7 +299,7 @@ static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   for (int k = 0; k < nin; k++) {
     fm_shape s = in[k].shape;
     if (s.nd == in[0].shape.nd) {
-      total += s.d[axis];
+      total = fm_plus(total, s.d[axis]);
       s.d[axis] = in[0].shape.d[axis];
     }
     if (!fm_shape_eq(&s, &in[0].shape) || in[k].dtype != in[0].dtype) {
@@ -336,10 +337,13 @@ const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the othe
 /* f[1]: the dtype of the result */
 static fm_err infer_cast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
+  const double to = attr->f[1];
   (void)nin;
-  *out = (fm_sig){(fm_dtype)attr->f[1], in[0].shape};
-  if (out->dtype != FM_U8) return FM_OK;
-  return fm_fail(ctx, FM_EUSAGE, "%s: to uint8 found, expected float32 or float64", op->name);
+  if (to != FM_F32 && to != FM_F64)
+    return fm_fail(ctx, FM_EUSAGE, "%s: to %s found, expected float32 or float64", op->name,
+                   to == FM_U8 ? "uint8" : "an unknown number format");
+  *out = (fm_sig){(fm_dtype)to, in[0].shape};
+  return FM_OK;
 }
 
 static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {

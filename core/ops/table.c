@@ -95,6 +95,22 @@ fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, f
   return FM_OK;
 }
 
+fm_err fm_check_sig(fm_ctx *ctx, const fm_op *op, const fm_sig *sig) {
+  char a[96];
+  if (fm_sig_fits(sig)) return FM_OK;
+  if (sig->shape.nd < 0)
+    return fm_fail(ctx, FM_EUSAGE, "%s: a rank out of range found, expected 0 to %d", op->name,
+                   FM_MAX_DIMS);
+  return fm_fail(ctx, FM_EUSAGE, "%s: the result's shape %s is negative or too large to address",
+                 op->name, fm_shape_text(&sig->shape, a));
+}
+
+fm_err fm_infer_shape(fm_ctx *ctx, const fm_op *op, fm_dtype dtype, const fm_attr *attr,
+                      fm_sig *out) {
+  *out = (fm_sig){dtype, fm_shape_of_attr(attr)};
+  return fm_check_sig(ctx, op, out);
+}
+
 fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                 fm_sig *out) {
   if (op->nin >= 0 && nin != op->nin)
@@ -103,8 +119,9 @@ fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const f
     if (in[k].dtype == FM_U8)
       return fm_fail(ctx, FM_EUSAGE, "%s: operand %d is uint8, which only stores images; expected "
                      "float32 or float64, as pixels() and cast() make of it", op->name, k + 1);
-  return op->infer ? op->infer(ctx, op, nin, in, attr, out)
-                   : fm_infer_alike(ctx, op, nin, in, out);
+  fm_err err = op->infer ? op->infer(ctx, op, nin, in, attr, out)
+                         : fm_infer_alike(ctx, op, nin, in, out);
+  return err == FM_OK ? fm_check_sig(ctx, op, out) : err;
 }
 
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out,

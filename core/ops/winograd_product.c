@@ -91,6 +91,8 @@ static fm_err infer_winograd_product(fm_ctx *ctx, const fm_op *op, int nin, cons
   bool ok = w->nd == 4 && w->d[1] == 3 && w->d[2] == 3 && in[0].dtype == in[1].dtype &&
             in[2].dtype == in[1].dtype && fm_shape_count(&in[2].shape) == w->d[0] && i[0] >= 0 &&
             i[1] >= 1 && i[2] >= 1;
+  const fm_sig images = {in[0].dtype, {3, {i[0], i[1], i[2]}}};
+  if (ok && fm_check_sig(ctx, op, &images) != FM_OK) return FM_EUSAGE;
   if (ok) {
     fm_shape expected = transformed(tiles(i[0], i[1], i[2]), w->d[i[3] ? 0 : 3], in[0].dtype);
     ok = fm_shape_eq(d, &expected);

@@ -52,9 +52,9 @@ static int by_room(const void *a, const void *b) { /* largest first */
 static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
   size_t at = 0;
   int k = 0;
-  for (; k < n && placed[k].at < at + b->size; k++) {
+  for (; k < n && placed[k].at < fm_plus_bytes(at, b->size); k++) {
     fm_val u = placed[k].v;
-    size_t end = placed[k].at + placed[k].size;
+    size_t end = fm_plus_bytes(placed[k].at, placed[k].size);
     if (end > at && l->from[u] <= l->to[b->v] && l->from[b->v] <= l->to[u]) at = end;
   }
   b->at = at;
@@ -71,7 +71,8 @@ static int find_peak(const fm_layout *l, const fm_block *list, int n) {
   for (int k = 0; k < plan->nstep; k++) {
     size_t total = 0;
     for (int i = 0; i < n; i++)
-      if (l->from[list[i].v] <= k && l->to[list[i].v] >= k) total += list[i].size;
+      if (l->from[list[i].v] <= k && l->to[list[i].v] >= k)
+        total = fm_plus_bytes(total, list[i].size);
     if (total > most) most = total, at = k;
   }
   return plan->nstep ? (int)plan->step[at].order[0] : 0;
@@ -91,7 +92,8 @@ void fm_place(fm_layout *l, fm_block *list) {
     fm_block *b = &list[k];
     put(l, b, list + n, k);
     plan->loc[b->v].offset = b->at;
-    if (b->at + b->size > plan->arena) plan->arena = b->at + b->size;
+    size_t end = fm_plus_bytes(b->at, b->size);
+    if (end > plan->arena) plan->arena = end;
   }
   for (fm_val v = 0; v < p->n; v++) { /* parts and views follow their owners */
     if (l->parent[v] == FM_NONE || !l->g->live[v]) continue;

@@ -44,8 +44,8 @@ fm_attr fm_attr_shape(const fm_shape *s) {
 }
 
 fm_shape fm_shape_of_attr(const fm_attr *a) {
-  fm_shape s = {(int)a->i[0], {0}};
-  for (int k = 0; k < s.nd && k < FM_MAX_DIMS; k++) s.d[k] = a->i[k + 1];
+  fm_shape s = {a->i[0] >= 0 && a->i[0] <= FM_MAX_DIMS ? (int)a->i[0] : -1, {0}};
+  for (int k = 0; k < s.nd; k++) s.d[k] = a->i[k + 1];
   return s;
 }
 

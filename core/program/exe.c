@@ -8,7 +8,23 @@
 
 /* ------------------------------------------------------------------ making */
 
+/* A sample's number has 40 bits in the counter of its random numbers. */
+#define MOST_SAMPLES ((int64_t)1 << 40)
+
+static fm_err check_rows(fm_ctx *ctx, const fm_cut *cut) {
+  for (int k = 0; k < cut->nmicro; k++)
+    if (cut->row0[k] < 0 || cut->row0[k + 1] < cut->row0[k] || cut->row0[k + 1] > MOST_SAMPLES)
+      return fm_fail(ctx, FM_EUSAGE,
+                     "program: micro-batch %d has the samples %lld to %lld, expected ascending "
+                     "numbers up to %lld",
+                     k + 1, (long long)fm_plus(cut->row0[k], 1), (long long)cut->row0[k + 1],
+                     (long long)MOST_SAMPLES);
+  return FM_OK;
+}
+
 static fm_err copy_cut(fm_exe *e, const fm_cut *cut) {
+  fm_err err = check_rows(e->ctx, cut);
+  if (err != FM_OK) return err;
   e->nmicro = cut->nmicro;
   e->which = fm_alloc(e->ctx, (size_t)cut->nmicro * sizeof *e->which);
   e->row0 = fm_alloc(e->ctx, (size_t)(cut->nmicro + 1) * sizeof *e->row0);
@@ -171,7 +187,7 @@ static size_t out_bytes(const fm_exe *e, int k) {
 ** there the micro-batches take turns, and none can run far ahead of the one before it. */
 static void count_lanes(fm_exe *e, int passes) {
   size_t sums = 0;
-  for (int k = 0; k < e->h.nout; k++) sums += added(e, k) ? out_bytes(e, k) : 0;
+  for (int k = 0; k < e->h.nout; k++) sums = fm_plus_bytes(sums, added(e, k) ? out_bytes(e, k) : 0);
   e->nlane = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
   e->ordered = e->nlane > 1 && (sums > LANE_BYTES || (passes & FM_SCARCE));
   if (e->ordered) e->nlane = 1;

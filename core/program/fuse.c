@@ -155,7 +155,7 @@ static void add_reduce(builder *b, fm_val v) {
   set_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
   set_span(r);
   r->sums = b->f->nsum;
-  b->f->nsum += (size_t)r->period;
+  b->f->nsum = fm_plus_bytes(b->f->nsum, (size_t)r->period);
 }
 
 static bool is_sum(const builder *b, fm_val v) { return b->plan->p->node[v].op == &fm_op_sum_to; }
@@ -225,7 +225,8 @@ fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
                  .slot_of = work,
                  .last = work + plan->p->n};
     err = build(&b);
-    size_t scratch = ((size_t)b.f->nscratch * FM_BLOCK + b.f->nsum) * sizeof(double);
+    size_t scratch = fm_plus_bytes((size_t)b.f->nscratch * FM_BLOCK, b.f->nsum);
+    scratch = scratch > FM_MOST_BYTES / sizeof(double) ? SIZE_MAX : scratch * sizeof(double);
     if (scratch > plan->scratch) plan->scratch = scratch;
   }
   fm_free(plan->ctx, work, bytes);

@@ -322,6 +322,9 @@ static fm_err make(fm_plan *plan, int passes) {
     if (plan->fused) memset(plan->fused, 0, (size_t)g.ngroup * sizeof *plan->fused);
     if (err == FM_OK) err = fm_fuse(plan, &g);
     if (err == FM_OK) err = arrange(plan, &g);
+    if (err == FM_OK && fm_plus_bytes(plan->arena, plan->scratch) > FM_MOST_BYTES)
+      err = fm_fail(plan->ctx, FM_ENOMEM,
+                    "program: its values need more memory than can be addressed");
   }
   fm_free(plan->ctx, key, bytes);
   return err;

@@ -130,9 +130,12 @@ local function fits(traced, batch, first, last)
   return true
 end
 
+-- Bounds of a batch: products of two numbers of samples stay exact, and the list of cuts is short.
+local MOST_SAMPLES, MOST_CUTS = 1 << 31, 1 << 20
+
 --- Cut a batch into equal micro-batches (sizes differ by one at most) and trace each shape once.
 function Program:compile(batch)
-  local count = math.max(1, (batch + self.micro - 1) // self.micro)
+  local count = (batch - 1) // self.micro + 1
   local traces, which, row0 = {}, {}, { 0 }
   for k = 1, count do
     local first, last = row0[k], k * batch // count
@@ -156,6 +159,10 @@ end
 function Program:prepared(batch)
   if math.type(batch) ~= "integer" or batch < 1 then
     errors.usage("program: batch %s found, expected a whole number from 1 on", tostring(batch))
+  end
+  if batch > MOST_SAMPLES or (batch - 1) // self.micro >= MOST_CUTS then
+    errors.usage("program: a batch of %d samples in micro-batches of %d found, expected at most %d "
+      .. "samples and %d micro-batches", batch, self.micro, MOST_SAMPLES, MOST_CUTS)
   end
   self.compiled[batch] = self.compiled[batch] or self:compile(batch)
   return self.compiled[batch]
