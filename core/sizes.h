@@ -1,6 +1,6 @@
 /*
-** sizes.h - arithmetic on sizes that does not overflow: what is out of range stays at its end, and no
-** check lets that pass. Shapes themselves are checked once, where they are made: fm_sig_fits.
+** sizes.h - arithmetic on sizes that does not overflow: what is out of range stays at its end, and
+** no check lets that pass. Shapes are checked once, where they are made: fm_sig_fits.
 */
 #ifndef FM_SIZES_H
 #define FM_SIZES_H
