@@ -235,7 +235,8 @@ local function install()
   package.searchers[2] = search
   replace(_G, { require = recording_require, loadfile = recording_loadfile,
     dofile = recording_dofile })
-  replace(io, { open = recording_open, lines = recorded(lines, note_outside) })
+  replace(io, { open = recording_open, lines = recorded(lines, note_outside),
+    input = recorded(io.input, note_outside) })
   replace(os, { getenv = recording_getenv })
   for _, name in ipairs { "load_npy", "load_safetensors" } do
     core[name] = recorded(core[name], note_any)
