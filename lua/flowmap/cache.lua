@@ -14,6 +14,7 @@ local files = require "flowmap.files"
 local fingerprint = require "flowmap.fingerprint"
 local folder = require "flowmap.folder"
 local json = require "flowmap.json"
+local places = require "flowmap.data.images.places"
 local record = require "flowmap.record"
 local settings = require "flowmap.settings"
 local source = require "flowmap.source"
@@ -132,10 +133,14 @@ function M.add_loaded(inputs, dir, also)
   local of = getmetatable(inputs)
   local roots = roots_of(of.experiment, of.cfg)
   table.move(also or {}, 1, #(also or {}), #roots + 1, roots)
-  local outputs = { source.absolute(dir) .. "/", source.absolute(data.cache_folder()) .. "/" }
+  local outputs = { source.absolute(dir) .. "/" }
+  local known, kept = pcall(places.cache) -- what can be made again, where there is a home for it
+  if known then outputs[2] = source.absolute(kept) .. "/" end
   local closure = source.closure(roots, function(path)
-    return NO_NUMBERS[path] or path:sub(1, #outputs[1]) == outputs[1]
-      or path:sub(1, #outputs[2]) == outputs[2]
+    for _, folder_of_outputs in ipairs(outputs) do
+      if path:sub(1, #folder_of_outputs) == folder_of_outputs then return true end
+    end
+    return NO_NUMBERS[path]
   end)
   for path, found in pairs(closure) do
     inputs[name_of(path, found, of.experiment)] = found.kind .. " " .. found.hash

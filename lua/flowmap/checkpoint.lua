@@ -86,7 +86,9 @@ end
 local function as_data(f, ...)
   local ok, result = pcall(f, ...)
   if ok then return result end
-  if type(result) == "table" and result.code == "usage" then errors.data("%s", result.message) end
+  if type(result) == "table" and result.code == "usage" then
+    errors.data("%s", (result.message:gsub("[%c\x7f]", "?"))) -- it may quote the file's text
+  end
   error(result, 0)
 end
 

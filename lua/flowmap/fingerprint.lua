@@ -15,6 +15,7 @@
 
 local core = require "flowmap.core"
 local files = require "flowmap.files"
+local lfs = require "lfs"
 local source = require "flowmap.source"
 local tree = require "flowmap.tree"
 
@@ -22,7 +23,8 @@ local M = {}
 
 -- ------------------------------------------------------------------ what the bits depend on
 
--- The program or module that holds the core, by its contents, and every library in memory.
+-- The program or module that holds the core, by its contents, and every library in memory; nil if
+-- that cannot be told: without /proc, or when a file was replaced since it was loaded.
 local function binary()
   local seen, parts = {}, {}
   local maps <close> = io.open "/proc/self/maps"
@@ -30,7 +32,8 @@ local function binary()
     local path = line:match "^%S+ ..x. %S+ %S+ %d+ +(/.*)$"
     if path and not seen[path] then
       seen[path] = true
-      local about = require("lfs").attributes(path) or {}
+      local about = lfs.attributes(path)
+      if not about then return nil end
       local ours = path:find "/flowmap$" or path:find "/flowmap/core%.so$"
       parts[#parts + 1] = ours and core.sha256_file(path)
         or ("%s %s %s %s"):format(path, about.size, about.modification, about.ino)

@@ -88,6 +88,7 @@ t.test("names in a checkpoint are never paths, settings have their types and ran
   fails("width must be a whole number", { width = "8" })
   fails("width must be more than 0", { width = -1 })
   fails("unknown setting 'widht'", { widht = 1 })
+  fails("schedule must be one of [^\27]*, found %?%[31mred", { schedule = "\27[31mred" })
   fails("depth is %d+, expected at most", { depth = 1 << 40 })
   fails("num_blocks is %d+, expected", { net = "edm2", shape = { 8, 8, 3 }, dim = 192,
     num_blocks = 1 << 40 })
