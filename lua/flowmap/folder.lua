@@ -9,6 +9,7 @@ local core = require "flowmap.core"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local lfs = require "lfs"
+local record = require "flowmap.record"
 
 local M = {}
 
@@ -79,6 +80,21 @@ function M.is_run(dir)
   local state = M.state(dir)
   if state == "foreign" then refuse(dir) end
   return state == "ours"
+end
+
+--- That a file which a user names for output takes no place among a run's: not of one that its
+-- manifest lists, and while the run has none, of any, because it would be listed.
+-- @tparam string path
+function M.check_output(path)
+  local dir, name = path:match "^(.*)/([^/]*)$"
+  dir, name = dir and (dir == "" and "/" or dir) or ".", name or path
+  if files.read_if_there(dir .. "/" .. MARK) ~= MAGIC then return end
+  local manifest = record.read(dir, "manifest")
+  if not manifest then
+    errors.usage("--out %s: the run in %s is not finished; choose another folder", path, dir)
+  elseif name == MARK or manifest.files[name] or name:find "%.json$" then
+    errors.usage("--out %s: this is a file of the run in %s; choose another name", path, dir)
+  end
 end
 
 -- ------------------------------------------------------------------ the lock

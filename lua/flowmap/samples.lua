@@ -58,6 +58,7 @@ function M.write(args)
   if not writers[kind] then
     errors.usage("--out %s: expected a name that ends in .png, .npy or .csv", args.out)
   end
+  require("flowmap.folder").check_output(args.out)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)

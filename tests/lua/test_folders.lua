@@ -77,9 +77,19 @@ local function started(dir)
   return files.read(out .. ".pid"):match "%d+"
 end
 
+-- Kill it, and wait until it is gone.
+local function kill(pid, dir)
+  os.execute("kill -9 " .. pid)
+  local start = core.clock()
+  repeat
+    local lock = core.lock(dir .. "/.flowmap")
+    if lock then lock:release() end
+  until lock or core.clock() - start > 60
+end
+
 local function interrupted(name)
   local dir = work .. "/" .. name
-  os.execute("kill -9 " .. started(dir))
+  kill(started(dir), dir)
   t.eq(files.exists(dir .. "/checkpoint.safetensors"), true)
   return dir
 end
@@ -126,7 +136,7 @@ t.test("two at once in one folder: the second is refused, until the first has di
     fails(LONG .. more .. "--out " .. dir, 2, "is in use: another process")
   end
   t.eq(#aside(dir), 0)
-  os.execute("kill -9 " .. pid)
+  kill(pid, dir)
   fails(LONG .. "--out " .. dir, 2, "%-%-resume continues it")
 end)
 
@@ -225,6 +235,22 @@ t.test("an unreadable record or a damaged file is exit code 3; nothing moves", f
   local code, out = flowmap(SMALL .. "--force --out " .. dir)
   t.eq(code, 0, out)
   t.eq(#aside(dir), 1)
+end)
+
+t.test("samples do not take the place of a run's files", function()
+  local dir = copy "sampled"
+  local before = contents(dir)
+  for _, name in ipairs { "samples-N1.npy", "data.npy" } do
+    fails(("sample %s/checkpoint.safetensors --count 10 --out %s/%s"):format(dir, dir, name), 2,
+      "is a file of the run")
+  end
+  t.eq(contents(dir), before)
+  for _ = 1, 2 do
+    local code, out = flowmap(("sample %s/checkpoint.safetensors --count 10 --out %s/own.npy")
+      :format(dir, dir))
+    t.eq(code, 0, out)
+  end
+  t.eq((flowmap(SMALL .. "--out " .. dir)), 0)
 end)
 
 t.test("records of two runs in one folder are noticed", function()
