@@ -53,7 +53,7 @@ PROGRAM_LIBS = -Wl,-E -Wl,--wrap=lua_load -Wl,--whole-archive $(LUA_STATIC) -Wl,
 
 # Kernels are compiled per instruction set and element type (see core/kernels/simd.h), and once more
 # with FM_RULES for what does not depend on either: shape and differentiation rules, tables.
-ISAS = scalar $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
+ISAS = scalar $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),avx2 avx512)
 DTYPES = f32 f64
 FLAGS_scalar =
 FLAGS_avx2 = -mavx2 -mfma
@@ -132,8 +132,11 @@ $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
 $B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)
 $B/%.list: FORCE
-	@pkg-config --exists lua5.4 $(LIBRARIES) || { \
-	  echo "flowmap: one of lua5.4 $(LIBRARIES) not found; run .ci/deps.sh" >&2; exit 2; }
+	@command -v $(firstword $(CC)) >/dev/null || { \
+	  echo "flowmap: no C compiler '$(firstword $(CC))' found; run .ci/deps.sh" >&2; exit 2; }
+	@pkg-config --exists lua5.4 $(LIBRARIES) 2>/dev/null || { \
+	  echo "flowmap: pkg-config or one of lua5.4 $(LIBRARIES) not found; run .ci/deps.sh" >&2; \
+	  exit 2; }
 	@mkdir -p $(@D)
 	@echo '$(CONTENTS)' | cmp -s - $@ || echo '$(CONTENTS)' > $@
 
@@ -197,21 +200,24 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 paper: all ## weave experiments and results into one HTML page (paper/build)
 	./$(PROGRAM) paper --profile $(PROFILE)
 
-SHARE = $(DESTDIR)$(PREFIX)/share
-LIB = $(DESTDIR)$(PREFIX)/lib
+# Quoted where they are used: DESTDIR and PREFIX may hold spaces.
+TO = $(DESTDIR)$(PREFIX)
 install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
-	install -D $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/flowmap
-	install -Dm644 $(MODULE) $(LIB)/lua/5.4/flowmap/core.so
+	install -D $(PROGRAM) "$(TO)/bin/flowmap"
+	install -Dm644 $(MODULE) "$(TO)/lib/lua/5.4/flowmap/core.so"
 	@for f in $$(find lua experiments paper -path paper/build -prune -o -type f -print); do \
-	  install -Dm644 $$f $(SHARE)/flowmap/$$f || exit; done
-	mkdir -p $(SHARE)/lua/5.4
-	ln -sfn ../../flowmap/lua/flowmap $(SHARE)/lua/5.4/flowmap
+	  install -Dm644 $$f "$(TO)/share/flowmap/$$f" || exit; done
+	mkdir -p "$(TO)/share/lua/5.4"
+	ln -sfn ../../flowmap/lua/flowmap "$(TO)/share/lua/5.4/flowmap"
 	@for f in README.md LICENSE CITATION.cff; do \
-	  install -Dm644 $$f $(SHARE)/doc/flowmap/$$f || exit; done
+	  install -Dm644 $$f "$(TO)/share/doc/flowmap/$$f" || exit; done
 
+# Folders that others may use, too, stay unless they are empty.
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/flowmap $(SHARE)/lua/5.4/flowmap
-	rm -rf $(LIB)/lua/5.4/flowmap $(SHARE)/flowmap $(SHARE)/doc/flowmap
+	rm -f "$(TO)/bin/flowmap" "$(TO)/share/lua/5.4/flowmap"
+	rm -rf "$(TO)/lib/lua/5.4/flowmap" "$(TO)/share/flowmap" "$(TO)/share/doc/flowmap"
+	@cd "$(TO)" 2>/dev/null && rmdir -p --ignore-fail-on-non-empty bin lib/lua/5.4 share/lua/5.4 \
+	  share/doc 2>/dev/null || true
 
 clean: ## remove what was built; results stay
 	rm -rf $B paper/build $(PROGRAM)
