@@ -291,7 +291,8 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   e->ctx = ctx;
   if (copy_cut(e, cut) == FM_OK && check_programs(e, progs, nprogs) == FM_OK &&
       cut_programs(e, progs, nprogs, passes) == FM_OK && make_plans(e, passes) == FM_OK &&
-      make_values(e) == FM_OK && make_lanes(e) == FM_OK)
+      make_values(e) == FM_OK && make_lanes(e) == FM_OK &&
+      fm_groups_make(e) == FM_OK)
     return e;
   fm_exe_free(e);
   return NULL;
@@ -312,6 +313,7 @@ static void free_lanes(fm_exe *e) {
 void fm_exe_free(fm_exe *e) {
   if (e == NULL) return;
   fm_exe_free_memory(e);
+  fm_groups_free(e);
   free_lanes(e);
   for (int k = 0; e->value && k < e->h.nvalue; k++)
     fm_free(e->ctx, e->value[k], fm_sig_bytes(&e->h.value[k]));

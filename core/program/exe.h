@@ -32,6 +32,7 @@ struct fm_exe {
   size_t body_size, part_size; /* arena, scratch, pointers to inputs and outputs: the largest */
   char **memory;               /* per worker, nworker of them; for one phase after the other */
   void **lane;                 /* nlane x outputs of a body; see lane_of */
+  double **group;              /* the same: sums of groups of micro-batches; NULL: there are few */
   int *borrow; /* per output of a body: the job's output that serves as its last lane, or -1 */
   int *turn;   /* of an ordered run, per output of a body: the micro-batch that adds next */
 };
@@ -47,6 +48,18 @@ static inline int fm_exe_runners(const fm_exe *e) { /* most workers that run mic
   return e->ordered ? most : e->nlane;
 }
 void fm_exe_free_memory(fm_exe *e); /* of the workers */
+
+/* ------------------------------------------------------------------ groups.c */
+
+#define FM_GROUP 64 /* micro-batches that a lane adds up before their sum goes elsewhere */
+fm_err fm_groups_make(fm_exe *e);
+void fm_groups_free(fm_exe *e);
+size_t fm_groups_bytes(const fm_exe *e, int k); /* of group[k] */
+/* Does the micro-batch open a group, so that its sums overwrite what is in its lane? */
+bool fm_groups_first(const fm_exe *e, int micro);
+/* After the micro-batch, whose sums are in its lane: sum[k] per output of a body. */
+void fm_groups_add(const fm_exe *e, int lane, int micro, void *const *sum);
+
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times);
 
 #endif

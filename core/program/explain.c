@@ -28,6 +28,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
   const fm_prog *p = e->plan[0]->p;
   for (int k = 0; k < e->nlane * e->h.nout; k++)
     if (e->lane[k]) s.lanes += fm_sig_bytes(&p->node[p->out[k % e->h.nout].v].sig);
+  for (int k = 0; e->group && k < e->nlane * e->h.nout; k++) s.lanes += fm_groups_bytes(e, k);
   for (int k = 0; k < e->nplan; k++) s.ms_plan += e->plan[k]->ms_plan;
   s.ms_optimise = e->ms_optimise;
   return s;

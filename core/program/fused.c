@@ -19,6 +19,8 @@ static const fm_rows *const row_kernels[FM_NISA][2] = {ROWS(scalar), ROWS(avx2),
 static const fm_rows *const row_kernels[1][2] = {ROWS(scalar)};
 #endif
 
+const fm_rows *fm_rows_of(fm_dtype dtype) { return row_kernels[fm_isa()][dtype]; }
+
 /* ------------------------------------------------------------------ walking smaller values */
 
 /* Where a walk along a smaller value is. A row is its first axis: values that follow each other, or
@@ -156,7 +158,7 @@ typedef struct pass {
 static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
   size_t size = fm_dtype_size(g->domain.dtype);
   s->g = g, s->size = size;
-  s->rows = row_kernels[fm_isa()][g->domain.dtype];
+  s->rows = fm_rows_of(g->domain.dtype);
   for (int k = 0; k < g->nslot; k++) {
     const fm_slot *slot = &g->slot[k];
     if (slot->kind == SLOT_FULL || slot->kind == SLOT_BCAST) s->base[k] = fm_address(f, slot->v);

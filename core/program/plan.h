@@ -82,6 +82,9 @@ typedef struct fm_frame {
 
 void *fm_address(const fm_frame *f, fm_val v);
 void fm_fused_run(const fm_fused *g, const fm_frame *f);
+struct fm_rows;
+const struct fm_rows *fm_rows_of(
+    fm_dtype dtype); /* kernels/rows.h, for the instruction set in use */
 
 /* ------------------------------------------------------------------ steps */
 

@@ -159,12 +159,13 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   }
   fm_frame f = frame(r, plan, memory, e->arena);
   f.in = in, f.lane = out;
-  f.first = micro < e->nlane;
+  f.first = fm_groups_first(e, micro);
   f.row0 = e->row0[micro];
   if (e->ordered && r->times == NULL)
     run_in_turn(r, micro, plan, &f);
   else
     run_steps(plan, &f, r->times && e->which[micro] == 0 ? r->times->body : NULL);
+  fm_groups_add(e, lane, micro, out);
 }
 
 typedef void (*part_runner)(race *r, int part, char *memory);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -106,7 +107,129 @@ static void test_empty(void **state) {
   check_shape((fm_shape){3, {4, 0, 3}});
 }
 
+/* ------------------------------------------------------------------ sums inside operations */
+
+enum { MANY = 1 << 18 };
+
+/* One value again and again: rounding errors of a running sum all have one sign. */
+static fm_tensor *repeated(fm_dtype dtype, fm_shape shape, double a, double b) {
+  fm_tensor *t = zeros(dtype, &shape);
+  for (int64_t i = 0; i < fm_shape_count(&shape); i++)
+    fm_tensor_set(t, i, (double)(float)(i % 2 ? b : a));
+  return t;
+}
+
+typedef struct trial {
+  const char *name;
+  fm_attr attr;
+  int nin;
+  fm_shape shape[3];
+  double a[3], b[3]; /* values of the operands at even and at odd places */
+  double bound;      /* relative to the largest value */
+} trial;
+
+static const trial trials[] = {
+    {"softmax", {{0}, {0}}, 1, {{2, {2, MANY + 1}}}, {0.3}, {0}, 3e-6},
+    {"softmax_d", {{0}, {0}}, 2, {{1, {MANY}}, {1, {MANY}}}, {0.3, 0.7}, {0.3, 0.2}, 3e-6},
+    {"normalize", {{0}, {0}}, 1, {{2, {3, MANY + 5}}}, {0.3}, {0.7}, 3e-6},
+    {"normalize_d", {{0}, {0}}, 2, {{1, {MANY}}, {1, {MANY}}}, {0.3, 0.7}, {0.3, 0.1}, 1e-5},
+    {"normalize_dd",
+     {{0}, {0}},
+     3,
+     {{1, {MANY}}, {1, {MANY}}, {1, {MANY}}},
+     {0.3, 0.7, 0.2},
+     {0.3, 0.1, 0.9},
+     2e-5},
+    {"scatter", {{1}, {0}}, 2, {{2, {MANY, 2}}, {1, {MANY}}}, {0.1, 0}, {0.3, 0}, 1e-7},
+    {"scatter", {{300000}, {0}}, 2, {{2, {MANY, 1}}, {1, {MANY}}}, {0.1, 0}, {0.3, 299999}, 1e-7},
+    {"avg_pool", {{512, 0, 0, 0}, {0}}, 1, {{4, {1, 512, 512, 1}}}, {0.1}, {0.1}, 3e-6},
+    {"resize_bilinear_t", {{1, 2, 1}, {0}}, 1, {{4, {1, 512, 512, 2}}}, {0.1}, {0.3}, 1e-6},
+    {"matmul", {{0}, {0}}, 2, {{2, {3, MANY}}, {2, {MANY, 1}}}, {0.1, 0.3}, {0.1, 0.3}, 5e-6},
+    {"matmul", {{0}, {0}}, 2, {{2, {3, MANY}}, {2, {MANY, 9}}}, {0.1, 0.3}, {0.1, 0.3}, 5e-6},
+    {"matmul", {{1, 1}, {0}}, 2, {{2, {MANY, 3}}, {2, {9, MANY}}}, {0.1, 0.3}, {0.1, 0.3}, 5e-6},
+    {"conv_w",
+     {{1, 0, 0, 1, 1}, {0}},
+     2,
+     {{4, {1, 512, 512, 1}}, {4, {1, 512, 512, 1}}},
+     {0.1, 0.3},
+     {0.1, 0.3},
+     5e-6},
+    {"winograd_w",
+     {{0}, {0}},
+     2,
+     {{4, {1, 1024, 1024, 1}}, {4, {1, 1024, 1024, 1}}},
+     {0.1, 0.3},
+     {0.1, 0.3},
+     5e-6},
+};
+
+/* In float32 against float64. */
+static void try_operation(const trial *t) {
+  fm_tensor *x[2][3], *y[2];
+  for (int dtype = FM_F32; dtype <= FM_F64; dtype++) {
+    for (int k = 0; k < t->nin; k++)
+      x[dtype][k] = repeated((fm_dtype)dtype, t->shape[k], t->a[k], t->b[k]);
+    y[dtype] = apply(t->name, t->nin, x[dtype], t->attr);
+    drop_all(t->nin, x[dtype]);
+  }
+  double most = 0, off = 0;
+  for (int64_t i = 0; i < fm_shape_count(&y[0]->shape); i++) {
+    most = fmax(most, fabs(fm_tensor_get(y[1], i)));
+    off = fmax(off, fabs(fm_tensor_get(y[0], i) - fm_tensor_get(y[1], i)));
+  }
+  if (!(off <= t->bound * most))
+    fail_msg("%s %s: off by %g of %g, bound %g", fm_isa_name(fm_isa()), t->name, off / most, most,
+             t->bound);
+  drop_all(2, y);
+}
+
+static void test_operations(void **state) {
+  (void)state;
+  int was = fm_isa();
+  for (int isa = 0; isa < FM_NISA; isa++)
+    for (size_t k = 0; fm_set_isa(isa) == isa && k < sizeof trials / sizeof *trials; k++)
+      try_operation(&trials[k]);
+  fm_set_isa(was);
+}
+
+/* ------------------------------------------------------------------ sums over micro-batches */
+
+/* Twice, by the executable's own memory: the second run starts from nothing, too. */
+static void check_micro_batches(int micro, int passes) {
+  int *which = calloc((size_t)micro, sizeof *which);
+  int64_t *row0 = calloc((size_t)micro + 1, sizeof *row0);
+  for (int k = 0; k <= micro; k++) row0[k] = k;
+  fm_tensor *x = zeros(FM_F32, SHAPE(2, micro, 3)), *out = NULL;
+  for (int64_t i = 0; i < 3 * micro; i++) fm_tensor_set(x, i, 0.2 + 0.1 * (double)(i % 3));
+  fm_prog *p = fm_prog_new(ctx);
+  fm_sig sig = {FM_F32, {2, {1, 3}}};
+  fm_val v = fm_input(p, FM_ROWS, &sig);
+  fm_output(p, fm_scale(p, v, 0.5), FM_SUM);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){micro, which, row0}, passes);
+  assert_non_null(e);
+  for (int run = 0; run < 2; run++) {
+    run_exe(e, &x, &out);
+    for (int i = 0; i < 3; i++) {
+      double exact = 0.5 * micro * fm_tensor_get(x, i);
+      assert_within(fabs(fm_tensor_get(out, i) - exact) / exact, 1.5e-6, "micro-batches", micro);
+    }
+    fm_tensor_drop(out);
+  }
+  fm_exe_free(e);
+  fm_prog_free(p);
+  fm_tensor_drop(x);
+  free(which), free(row0);
+}
+
+static void test_micro_batches(void **state) {
+  (void)state;
+  const int sizes[] = {1, 5, 256, 257, 320, 511, 1000, 20000};
+  for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+    check_micro_batches(sizes[k], FM_PASS_ALL);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_long), TEST(test_axes), TEST(test_empty)};
+  const struct CMUnitTest tests[] = {TEST(test_long), TEST(test_axes), TEST(test_empty),
+                                     TEST(test_operations), TEST(test_micro_batches)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
