@@ -291,8 +291,7 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   e->ctx = ctx;
   if (copy_cut(e, cut) == FM_OK && check_programs(e, progs, nprogs) == FM_OK &&
       cut_programs(e, progs, nprogs, passes) == FM_OK && make_plans(e, passes) == FM_OK &&
-      make_values(e) == FM_OK && make_lanes(e) == FM_OK &&
-      fm_groups_make(e) == FM_OK)
+      make_values(e) == FM_OK && make_lanes(e) == FM_OK && fm_groups_make(e) == FM_OK)
     return e;
   fm_exe_free(e);
   return NULL;

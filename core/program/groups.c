@@ -1,7 +1,7 @@
 /*
 ** groups.c - sums over many micro-batches. A lane adds up its micro-batches in their order; of more
-** than FM_GROUP of them it starts again after each FM_GROUP, and the sums of these groups are added up
-** in double. So the error of a sum does not grow with the number of micro-batches. Few micro-batches
+** than FM_GROUP of them it starts again after each FM_GROUP, and the sums of these groups are added
+** up in double. So the error of a sum does not grow with the number of micro-batches. Few of them
 ** need no further memory, and ordered runs, which are there to save memory, do without.
 */
 #include <string.h>
