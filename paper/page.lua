@@ -37,22 +37,52 @@ local function image(it)
   return nil
 end
 
--- A paragraph of nothing but a displayed formula scrolls inside its own box.
+local function is_space(inline) return inline.t == "Space" or inline.t == "SoftBreak" end
+
+-- Displayed formulas leave their paragraph: each scrolls inside its own box, where it is too wide.
 local function paragraph(it)
-  for _, inline in ipairs(it.content) do
-    local formula = inline.t == "Math" and tostring(inline.mathtype) == "DisplayMath"
-    if not (formula or inline.t == "Space" or inline.t == "SoftBreak") then return nil end
+  local blocks, open, formulas = pandoc.List {}, pandoc.List {}, 0
+  local function close()
+    while #open > 0 and is_space(open[1]) do open:remove(1) end
+    if #open > 0 then blocks:insert(pandoc.Para(open)) end
+    open = pandoc.List {}
   end
-  return #it.content > 0 and boxed("formula", it) or nil
+  for _, inline in ipairs(it.content) do
+    if inline.t == "Math" and tostring(inline.mathtype):find "DisplayMath" then
+      close()
+      blocks:insert(boxed("formula", pandoc.Plain { inline }))
+      formulas = formulas + 1
+    else
+      open:insert(inline)
+    end
+  end
+  close()
+  return formulas > 0 and blocks or nil
+end
+
+-- A table scrolls inside its own box, its caption stays above.
+local function table_box(it)
+  local caption = it.caption.long
+  it.caption = { long = {} }
+  local box = boxed("table", it)
+  if #caption == 0 then return box end
+  return { pandoc.Div(caption, pandoc.Attr("", { "caption" })), box }
 end
 
 local function nothing() return {} end
 
+-- An element keeps its name and classes; other attributes (style, onclick) are dropped.
+local function plain(it)
+  it.attributes = {}
+  return it
+end
+
 return {
   { RawBlock = nothing, RawInline = nothing },
+  { Div = function(div) return div.classes:includes "fold" and fold(div) or plain(div) end },
+  { Span = plain, Header = plain, Code = plain, CodeBlock = plain, Link = plain, Image = plain,
+    Table = plain },
   {
-    Div = function(div) return div.classes:includes "fold" and fold(div) or nil end,
-    Table = function(it) return boxed("table", it) end,
-    Link = link, Image = image, Para = paragraph,
+    Table = table_box, Link = link, Image = image, Para = paragraph, Plain = paragraph,
   },
 }

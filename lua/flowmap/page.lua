@@ -49,6 +49,17 @@ local function math_style(stem)
   return stem .. ".math.css"
 end
 
+-- Accents over letters: pandoc writes the combining characters, which stand beside a letter when
+-- drawn alone and stretch over it; the spacing ones are made for MathML.
+local accents = { ["\u{0307}"] = "\u{02D9}", ["\u{0308}"] = "\u{00A8}", ["\u{0302}"] = "\u{02C6}",
+  ["\u{0303}"] = "\u{02DC}" }
+
+local function spacing_accents(html)
+  return (html:gsub('<mo accent="true">([^<]*)</mo>', function(mark)
+    return accents[mark] and ('<mo stretchy="false" accent="true">%s</mo>'):format(accents[mark])
+  end))
+end
+
 --- Turn Markdown into one HTML file that needs no network: mathematics as MathML; images, style and
 -- the font of formulas inside. A warning of pandoc's (a formula or citation it cannot resolve) is
 -- an error.
@@ -73,8 +84,8 @@ function M.write(markdown, html, book)
     os.remove(temporary)
     errors.data("pandoc failed on %s: %s", markdown, said:gsub("%s+", " "))
   end
-  local ok, why = os.rename(temporary, html)
-  if not ok then errors.data("cannot write %s: %s", html, why) end
+  results.write_file(html, spacing_accents(results.read_file(temporary)))
+  os.remove(temporary)
 end
 
 return M

@@ -1,0 +1,153 @@
+-- The page: what pandoc, its filter and the style make of Markdown; and that the suite's own files
+-- are found from any folder. (How it looks was seen in a browser, at three widths; this keeps what
+-- the looks depend on.)
+
+local t = require "harness"
+local files = require "flowmap.files"
+local made_run = require "made_run"
+local page = require "flowmap.page"
+local results = require "flowmap.results"
+local tables = require "flowmap.table"
+local figure = require "flowmap.figure"
+
+local root = os.tmpname()
+os.remove(root)
+
+local function has(program)
+  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
+end
+
+local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
+
+local function write(markdown)
+  results.write_file(root .. "/a.md", markdown)
+  results.write_file(root .. "/references.json", "[]")
+  page.write(root .. "/a.md", root .. "/a.html", { title = "T <b> & U", subtitle = "s",
+    bibliography = root .. "/references.json", style = files.installed "paper/style.css" })
+  return results.read_file(root .. "/a.html")
+end
+
+local source = [[
+# One
+
+A text $x^2$ with a formula inside its paragraph
+$$\dot I_t = \frac{a}{b}$$
+and more, $\dot x$.
+
+- an item with one: $$\hat y = 1$$
+
+| a | b |
+|:--|--:|
+| 1 | 2 |
+
+: A caption.
+
+[web](https://example.org) [script](javascript:alert(1)) [script](JavaScript&colon;alert(1))
+[data](data:text/html;base64,AAAA) [file](file:///etc/passwd) [place](#one)
+
+![a](http://example.invalid/a.png) ![b](//example.invalid/b.png) ![c](/etc/passwd)
+
+<svg onload=alert(1)> <iframe src="x"></iframe> `<b>`{=html}
+
+```{=html}
+<script>alert(1)</script>
+```
+
+::: {.provenance onclick="alert(1)"}
+A note, [span]{.a onclick="alert(1)" style="x"}, `code`{onclick="alert(1)"}.
+:::
+
+## Head {#head onclick="alert(1)"}
+
+::::::: {.fold lines="3"}
+```lua
+local x = 1
+```
+:::::::
+]]
+
+t.test("formulas and tables scroll in their own boxes; the font of formulas is inside", function()
+  if not has "pandoc" then return print "pandoc is not installed: not tested" end
+  local html = write(source)
+  t.eq(count(html, '<div class="formula">%s*<math display="block"'), 2)
+  t.eq(count(html, 'display="block"'), 2)
+  t.eq(count(html, '<div class="table">%s*<table'), 1)
+  t.eq(html:find('<div class="caption">%s*<?p?>?A caption%.') ~= nil, true)
+  t.eq(html:find "<details class=\"code\">%s*<summary>Code, 3 lines</summary>" ~= nil, true)
+  local css = files.read(files.installed "paper/style.css")
+  t.eq(css:match "math[^{};]*{[^}]*overflow", nil, "a formula itself has no scrollbar")
+  t.eq(css:match "%.formula {[^}]*overflow%-y: hidden" ~= nil, true)
+  t.eq(count(html, '<mo stretchy="false" accent="true">˙</mo>'), 2, "dots above letters")
+  local font = files.exists "/usr/share/fonts/truetype/dejavu/DejaVuMathTeXGyre.ttf"
+  local data = html:match 'font%-family: "Page Math"[^}]*url%(["\']?data:[^,]*;base64,([%w+/=]+)'
+    or html:match 'font%-family:"?Page Math"?[^}]*url%(["\']?data:[^,]*;base64,([%w+/=]+)'
+  t.eq(data ~= nil, font, "the font")
+  t.eq(html:find 'src="http' or html:find 'url%(%p?http' or html:find '<link', nil, "fetched")
+  t.eq(#html < 1200000, true, "size " .. #html)
+end)
+
+t.test("the page runs nothing, leads nowhere else, and says so to the browser", function()
+  if not has "pandoc" then return end
+  local html = write(source)
+  local policy = html:match '<meta http%-equiv="Content%-Security%-Policy" content="([^"]*)"'
+  policy = policy:gsub("&#39;", "'")
+  t.eq(policy:find("script-src 'none'", 1, true) ~= nil, true)
+  t.eq(policy:find("default-src 'none'", 1, true) ~= nil, true)
+  t.eq(html:find "<meta http%-equiv" < html:find "<style", true, "the policy comes first")
+  local body = html:match "<body.*$"
+  for _, bad in ipairs { "<script", "<svg", "<iframe", "href=\"[jJ]ava", "href=\"data:",
+    "href=\"file:", "<img", "<b>" } do
+    t.eq(body:find(bad), nil, bad)
+  end
+  for attributes in body:gmatch "<%w+([^>]*)>" do
+    t.eq(attributes:find "%son%w+=", nil, attributes)
+  end
+  t.eq(count(body, 'href="https://example.org"'), 1)
+  t.eq(count(body, 'href="#one"') >= 1, true)
+  t.eq(html:find("<title>T &lt;b&gt; &amp; U</title>", 1, true) ~= nil, true)
+end)
+
+t.test("the suite's files are found from another folder", function()
+  local code = [[local w = require 'flowmap.weave' local b = w.suite() local n = 0
+    for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end
+    assert(io.open(b.bibliography)):close() assert(io.open(b.style)):close()
+    assert(require('flowmap.render').published().checkerboard) io.write(n, ' ', b.output)]]
+  results.write_file(root .. "/else/x", "")
+  local pipe <close> = io.popen(("cd %s/else && lua5.4 -e %s 2>&1"):format(files.quote(root),
+    files.quote(code)))
+  t.eq(pipe:read "a", "7 paper/build")
+end)
+
+-- ------------------------------------------------------------------ what has no finite value
+
+local function run(seed, rows)
+  made_run.finished(("%s/r/lsd-seed%d"):format(root, seed), { config = { method = "lsd",
+    seed = seed, eta = 0.5, stop = "none" }, metrics = { { step = 1, samples = 64, loss = 1,
+    off = 1 } }, rows = rows })
+end
+
+t.test("values that diverged or are missing are shown as such in tables and left out of figures",
+  function()
+    run(1, { { N = 1, kl = 1 }, { N = 2, kl = 2 }, { N = 4 }, { N = 8, kl = 3 } })
+    run(2, { { N = 1, kl = 1 }, { N = 2, kl = 4 }, { N = 4 }, { N = 8 } })
+    local set = results.open(root .. "/r")
+    set.runs[2].eval.rows[1].kl = 1 / 0 -- what 1e999 in a record would be
+    local description = tables.compare(set, { metric = "kl", title = "t", steps = { 1, 2, 4, 8 } })
+    local cells = tables.markdown(description):match "\n| LSD | ours |([^\n]*)"
+    t.eq(cells:find(" diverged %(1 of 2%) | 3.0000[^|]*| – | – %(1 of 2%) |") ~= nil, true, cells)
+    t.eq(tables.latex(description):find "diverged %(1 of 2%)" ~= nil, true)
+    local csv = tables.csv(description)
+    t.eq(csv:find("\nLSD,ours,N = 1,nan,,2\n", 1, true) ~= nil, true, csv)
+    t.eq(csv:find "N = 4", nil)
+    description.rows[1].cells = { 0 / 0, 1 / 0, { mean = 0 / 0, n = 2, half = 0 / 0 } }
+    t.eq(tables.markdown(description):find "| diverged | diverged | diverged | – |" ~= nil, true)
+    t.raises(function() tables.compare(set, { metric = "klx", title = "t" }) end, "no number 'klx'")
+    if not has "gnuplot" then return end
+    t.eq(#figure.against_steps(root, "steps", set, { metric = "kl", label = "KL",
+      steps = { 1, 2, 4, 8 } }), 4)
+    t.eq(#figure.against_setting(root, "setting", set, { metric = "kl", N = 4, x = "eta",
+      series = "stop", label = "KL" }), 4)
+  end)
+
+os.execute("rm -rf " .. files.quote(root))
+t.done()
