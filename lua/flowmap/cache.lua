@@ -28,9 +28,9 @@ local IGNORED = { save_every = true }
 -- Modules that make no numbers: they find and keep files, check and resolve settings (which are
 -- compared themselves), word errors and draw bars.
 local NO_NUMBERS = {}
-for _, name in ipairs { "cache", "errors", "experiment", "files", "fingerprint", "folder",
-  "law", "meaning", "parts", "pin", "progress", "record", "registry", "returned", "schema",
-  "settings", "source", "status", "data.images.notice" } do
+for _, name in ipairs { "cache", "effect", "errors", "experiment", "files", "fingerprint",
+  "folder", "law", "meaning", "outline", "parts", "pin", "progress", "record", "registry",
+  "returned", "schema", "settings", "source", "status", "data.images.notice" } do
   NO_NUMBERS[source.path_of("flowmap." .. name) or name] = true
 end
 

@@ -72,23 +72,25 @@ for _, code in ipairs { "check", "usage", "data", "numeric" } do
   M[code] = function(...) M.raise(code, ...) end
 end
 
---- Edit distance (Levenshtein) of two short strings.
+--- Edit distance of two short strings; two neighbours that changed places are one edit.
 -- @tparam string a
 -- @tparam string b
 -- @treturn integer
 function M.distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
+  local rows = { [0] = {} }
+  for j = 0, #b do rows[0][j] = j end
   for i = 1, #a do
-    local corner = row[0]
-    row[0] = i
+    local row, above = { [0] = i }, rows[i - 1]
     for j = 1, #b do
-      local swap = corner + (a:byte(i) == b:byte(j) and 0 or 1)
-      corner = row[j]
-      row[j] = math.min(row[j] + 1, row[j - 1] + 1, swap)
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], rows[i - 2][j - 2] + 1)
+      end
     end
+    rows[i] = row
   end
-  return row[#b]
+  return rows[#a][#b]
 end
 
 --- The end of a sentence about an unknown name: near matches, or else all names.

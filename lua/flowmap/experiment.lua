@@ -37,9 +37,11 @@
 --
 -- @module flowmap.experiment
 
+local effect = require "flowmap.effect"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
 local losses = require "flowmap.losses"
+local outline = require "flowmap.outline"
 local parts = require "flowmap.parts"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
@@ -48,13 +50,6 @@ local M = {}
 
 --- Names of the profiles, from quick to complete.
 M.profiles = { "smoke", "laptop", "long", "paper" }
-
-local FIELDS = {
-  name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
-  seeds = "number", losses = "table", nets = "table", data = "table", times = "table",
-  interpolants = "table", metrics = "table", figures = "table", options = "table",
-  title = "string", render = "table", run = "function",
-}
 
 --- Load an experiment.
 -- @tparam string path a Lua file
@@ -68,22 +63,7 @@ function M.load(path)
   local chunk, message = loadfile(path, "t")
   if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
   local it = chunk()
-  if type(it) ~= "table" then
-    errors.usage("%s returns a %s; an experiment returns a table", path, type(it))
-  end
-  local known = tree.keys(FIELDS)
-  for key, value in pairs(it) do
-    if not FIELDS[key] then
-      errors.usage("%s: unknown field '%s'%s", path, tostring(key),
-        errors.near(tostring(key), known))
-    elseif type(value) ~= FIELDS[key] then
-      errors.usage("%s: the field %s must be a %s, found a %s", path, key, FIELDS[key], type(value))
-    end
-  end
-  for _, key in ipairs { "name", "profiles" } do
-    if not it[key] then errors.usage("%s: the field %s is missing", path, key) end
-  end
-  parts.check(it, path)
+  outline.check(it, path)
   it.methods = it.methods or { "lsd" }
   it.path = path
   return it
@@ -102,37 +82,34 @@ local function copy(value)
   return type(value) == "table" and table.move(value, 1, #value, 1, {}) or value
 end
 
---- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
--- point, then the user's.
--- @tparam table it an experiment
--- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
--- @treturn table the settings, with experiment, profile, method and seed
-function M.resolve(it, want)
-  local own = parts.options(it)
-  local profile = want.profile or "laptop"
-  errors.choice("profile", profile, tree.keys(it.profiles))
-  local loss = losses.find(want.method or it.methods[1], it.losses)
-  local method = loss.name
-  local cfg = {}
+-- The layers of settings that an experiment itself gives a method: { values, where }.
+local function layers(it, profile, method)
+  local of_profile, of_method = it.profiles[profile], {}
+  for name, values in pairs(of_profile.by_method or {}) do
+    if losses.registry_name(name, it.losses) == method then of_method = values end
+  end
+  local path = it.path or it.name
+  return {
+    { it.settings or {}, path .. ": settings" },
+    { of_profile, ("%s, profile %s"):format(path, profile) },
+    { of_method, ("%s, profile %s, by_method %s"):format(path, profile, method), true },
+  }
+end
+
+-- Settings of one run without judgement: defaults, the layers, the grid's point, the user's.
+local function layered(it, profile, method, want)
+  local own, cfg = parts.options(it), {}
+  local loss = losses.find(method, it.losses)
   for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
-  for key, value in pairs(own or {}) do cfg[key] = copy(value) end
-  local of_profile = it.profiles[profile]
-  apply(cfg, it.settings or {}, it.path, own)
-  apply(cfg, of_profile, ("%s, profile %s"):format(it.path, profile), own)
-  apply(cfg, (of_profile.by_method or {})[method] or {}, it.path .. ", by_method", own)
-  apply(cfg, want.point or {}, it.path .. ", grid", own)
+  for key, value in pairs(own) do cfg[key] = copy(value) end
+  for _, layer in ipairs(layers(it, profile, loss.name)) do apply(cfg, layer[1], layer[2], own) end
+  apply(cfg, want.point or {}, (it.path or it.name) .. ", grid", own)
   apply(cfg, want.set or {}, "--set", own)
   parts.resolve(it, cfg, loss, want.set or {})
   if cfg.stop == "default" then cfg.stop = loss.stops[1] end
-  errors.choice("stop-gradient of " .. method, cfg.stop, loss.stops)
-  if cfg.eval_ema > #cfg.ema then
-    errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
-  end
-  if cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then
-    errors.usage("precision bfloat16 needs dtype float32, found %s", cfg.dtype)
-  end
-  cfg.experiment, cfg.profile, cfg.method, cfg.seed = it.name, profile, method, want.seed or 1
-  return cfg
+  errors.choice("stop-gradient of " .. loss.name, cfg.stop, loss.stops)
+  cfg.method = loss.name
+  return cfg, loss
 end
 
 -- All points of a grid { key = {values} }; "*" as values of `stop` means all of the method's.
@@ -152,6 +129,71 @@ local function points(grid, loss)
     out = longer
   end
   return out
+end
+
+-- Whether some run of some methods reads a setting.
+local function read_by_some(key, it, profile, methods)
+  local why
+  for _, method in ipairs(methods) do
+    for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+      local read, reason = effect.reads(key, it, layered(it, profile, method, { point = point }))
+      if read then return true end
+      why = why or reason
+    end
+  end
+  return false, why
+end
+
+-- What an experiment sets must matter to at least one of its runs; a value that is the default may
+-- be written down anywhere.
+local function check_layers(it, profile, method)
+  local methods = (it.profiles[profile] or {}).methods or it.methods
+  for _, layer in ipairs(layers(it, profile, method)) do
+    local values, where, of_method = table.unpack(layer)
+    for _, key in ipairs(tree.keys(values)) do
+      local known = settings.by_key[key]
+      if known and known.when and settings.text(values[key]) ~= settings.text(known.default) then
+        local read, why = read_by_some(key, it, profile, of_method and { method } or methods)
+        if not read then errors.usage("%s: %s has no effect: %s", where, key, why) end
+      end
+    end
+  end
+end
+
+-- Settings that exclude each other.
+local function check_together(cfg)
+  if cfg.eval_ema > #cfg.ema then
+    errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
+  elseif cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then
+    errors.usage("precision bfloat16 needs dtype float32, found %s", cfg.dtype)
+  elseif cfg.checkpoints > cfg.steps then
+    errors.usage("checkpoints is %d, but there are only %d steps", cfg.checkpoints, cfg.steps)
+  elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
+    errors.usage("guidance is %s, which follows the difference to the null class, but "
+      .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))
+  elseif (cfg.schedule == "late" or cfg.schedule == "sqrt") and cfg.decay_start >= cfg.steps then
+    errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
+      .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
+  end
+end
+
+--- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
+-- point, then the user's. A setting without effect is an error, see flowmap.effect.
+-- @tparam table it an experiment
+-- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
+-- @treturn table the settings, with experiment, profile, method and seed
+function M.resolve(it, want)
+  local profile = want.profile or "laptop"
+  errors.choice("profile", profile, tree.keys(it.profiles))
+  local cfg, loss = layered(it, profile, want.method or it.methods[1], want)
+  if not it.run then
+    check_layers(it, profile, loss.name)
+    effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
+    effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
+    check_together(cfg)
+  end
+  cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
+  return cfg
 end
 
 --- The folder of a run below results/EXPERIMENT/PROFILE.

@@ -23,10 +23,17 @@ local M = {}
 
 local DATA_SEED = 7919 -- of the true samples, the same for all runs
 
+local function check_format(it, where)
+  if it.format and not it.format:find "^%%%.?%d*[efg]$" then
+    errors.usage("%s: format must be that of one number, such as %%.4f, found '%s'", where,
+      it.format)
+  end
+end
+
 --- The metrics of an experiment's own; those of the judges are always measured.
 M.registry = registry.new { what = "metric", field = "metrics", plain = "function",
   table_fields = { measure = "function", head = "string", format = "string" },
-  needs = { "measure" }, built = function() return {} end }
+  needs = { "measure" }, check_one = check_format, built = function() return {} end }
 
 --- The metrics that the setting `metrics` means.
 -- @tparam {string,...} wanted "all", "none" or names
@@ -62,7 +69,7 @@ Measures.__index = Measures
 -- @tparam table job see flowmap.trainer: cfg, set, experiment
 -- @treturn Measures a list
 function M.new(job)
-  local own, cfg = job.experiment.metrics, job.cfg
+  local own, cfg = job.experiment.metrics, job.view or job.cfg
   local self = setmetatable({ columns = {}, context = { cfg = cfg, set = job.set,
     data = true_samples(job.set) } }, Measures)
   for i, name in ipairs(cfg.metrics or {}) do

@@ -5,6 +5,7 @@
 local errors = require "flowmap.errors"
 local registry = require "flowmap.registry"
 local settings = require "flowmap.settings"
+local source = require "flowmap.source"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -19,7 +20,7 @@ local MODULES = {
 local NAMED = { net = "nets", data = "data", times = "times", interpolant = "interpolants" }
 
 local function registry_of(field)
-  return require("flowmap." .. MODULES[field]).registry
+  return source.peek("flowmap." .. MODULES[field]).registry -- figures make no numbers
 end
 
 local function own_parts(it)

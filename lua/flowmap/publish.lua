@@ -191,7 +191,7 @@ end
 local function write(it, profile, set, origin, target)
   local listed, drafts = {}, target .. "/drafts"
   local drawn = setmetatable({ root = drafts }, { __index = set })
-  for _, entry in ipairs(render.entries(it)) do
+  for _, entry in ipairs(render.entries(it, set)) do
     collect(render.entry(it, entry, drawn), target, render.selected(entry, set), listed)
   end
   if files.exists(drafts) then files.remove_tree(drafts) end
@@ -315,7 +315,7 @@ local function check_tables(dir, it, set, index, wrong)
   if files.read(dir .. "/values.csv") ~= M.values(set) then
     wrong "values.csv does not hold the values of runs/"
   end
-  for _, entry in ipairs(render.entries(it)) do
+  for _, entry in ipairs(render.entries(it, set)) do
     local part = render.selected(entry, set)
     for _, kind in ipairs { "csv", "md", "svg", "png" } do
       local name = entry.name .. "." .. kind

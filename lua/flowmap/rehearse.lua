@@ -3,6 +3,7 @@
 -- called and what they return is checked; laws are compared with their samples.
 -- @module flowmap.rehearse
 
+local effect = require "flowmap.effect"
 local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local fm = require "flowmap"
@@ -10,6 +11,7 @@ local interpolants = require "flowmap.interpolants"
 local law = require "flowmap.law"
 local returned = require "flowmap.returned"
 local sampler = require "flowmap.sampler"
+local source = require "flowmap.source"
 
 local M = {}
 
@@ -93,14 +95,17 @@ end
 
 --- Try everything that a run will need.
 -- @tparam table job see flowmap.trainer.new
-function M.check(job)
+-- @tparam table resolved the settings that it was made from
+function M.check(job, resolved)
   local cfg = job.cfg
   check_times(job)
   M.interpolant(job.interpolant, cfg.interpolant)
   if not job.set.shape then law.check(job.set, cfg.data) end
   job.program:prepared(cfg.batch)
   sampler.rehearse(job, job.params)
-  evaluate.rehearse(job)
+  local row = evaluate.rehearse(job)
+  source.peek "flowmap.render_check".results(job.experiment, cfg, row, job.set)
+  effect.settle(resolved, job.read)
 end
 
 return M

@@ -22,6 +22,7 @@ local gnuplot = require "flowmap.gnuplot"
 local registry = require "flowmap.registry"
 local results = require "flowmap.results"
 local tables = require "flowmap.table"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -42,12 +43,46 @@ M.registry = registry.new { what = "render kind", field = "figures", plain = "fu
   table_fields = { draw = "function" }, needs = { "draw" },
   built = function() return kinds end }
 
-local default = {
-  { kind = "compare", name = "kl", metric = "kl", title = "KL(data || model)", floor = "kl_floor" },
-  { kind = "against_steps", name = "kl", metric = "kl", label = "KL(data || model)" },
-  { kind = "density", name = "density", range = { -1, 1 }, metric = "kl", label = "KL" },
-  { kind = "traces", name = "traces" },
-}
+-- The tables of a grid: one per number of steps, the key of most values across.
+local function default_grid(it, column, steps)
+  local keys, across = tree.keys(it.grid), nil
+  local function count(key) return it.grid[key] == "*" and 2 or #it.grid[key] end
+  for _, key in ipairs(keys) do
+    if not across or count(key) >= count(across) then across = key end
+  end
+  local rows, entries = { "method" }, {}
+  for _, key in ipairs(keys) do
+    if key ~= across then rows[#rows + 1] = key end
+  end
+  for _, N in ipairs(steps) do
+    entries[#entries + 1] = { kind = "grid", name = ("%s-N%d"):format(column[1], N),
+      metric = column[1], N = N, rows = rows, column = across,
+      title = ("%s at N = %d"):format(column[2], N) }
+  end
+  return entries
+end
+
+-- What is drawn without a list: the first column of the results, densities of the plane, traces.
+local function default(it, all)
+  local run = all:first()
+  local column, entries = run:field("eval", "columns")[1], {}
+  local metric, head = column[1], column[1] == "kl" and "KL(data || model)" or column[2]
+  if next(it.grid or {}) then
+    entries = default_grid(it, column, all:steps())
+  else
+    local floor = metric .. "_floor"
+    local has_floor = run:field("eval", "rows")[1][floor] ~= nil
+    entries[1] = { kind = "compare", name = metric, metric = metric, title = head,
+      floor = has_floor and floor or nil }
+    entries[2] = { kind = "against_steps", name = metric, metric = metric, label = head }
+    if files.exists(("%s/density-N%d.npy"):format(run.dir, all:steps()[1])) then
+      entries[3] = { kind = "density", name = "density", range = { -1, 1 }, metric = metric,
+        label = column[2] }
+    end
+  end
+  entries[#entries + 1] = { kind = "traces", name = "traces" }
+  return entries
+end
 
 local published_file = files.installed "paper/published.lua"
 
@@ -63,8 +98,9 @@ end
 
 --- What an experiment renders.
 -- @tparam table it an experiment
+-- @tparam Set all its runs
 -- @treturn {table,...} entries
-function M.entries(it) return it.render or default end
+function M.entries(it, all) return it.render or default(it, all) end
 
 --- The runs that an entry is made from.
 -- @tparam table entry
@@ -155,7 +191,7 @@ end
 function M.experiment(it, profile, base)
   local all = results.open(("%s/%s/%s"):format(base or "results", it.name, profile))
   local paths = {}
-  for _, entry in ipairs(M.entries(it)) do
+  for _, entry in ipairs(M.entries(it, all)) do
     local made = M.entry(it, entry, all)
     table.move(made, 1, #made, #paths + 1, paths)
   end

@@ -117,7 +117,7 @@ local function execute(experiment, cfg, it)
   note_precision(cfg)
   local about = { revision = revision.now(), fingerprint = it.inputs.fingerprint }
   local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
-  rehearse.check(job)
+  rehearse.check(job, cfg)
   job.about, job.on_start = about, note_changes
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end

@@ -70,8 +70,13 @@ local function term(job, params, loss, it, stop, c)
   local I = job.interpolant or interpolants.find(job.cfg.interpolant)
   local extra = { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
-  it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.cfg
-  it.teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
+  it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view or job.cfg
+  local teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
+  setmetatable(it, { __index = function(_, key)
+    if key ~= "teacher" then return nil end
+    if job.read then job.read.teacher = true end -- the loss asks for it
+    return teacher
+  end })
   local L = loss(it)
   local R = losses.robust(L, c)
   if not job.net.weight then return R, L end

@@ -5,6 +5,7 @@ local fm = require "flowmap"
 local Progress = require "flowmap.progress"
 local checkpoint = require "flowmap.checkpoint"
 local data = require "flowmap.data"
+local effect = require "flowmap.effect"
 local errors = require "flowmap.errors"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
@@ -45,14 +46,15 @@ end
 -- @treturn table job { experiment =, cfg = with shape, dim and sigma, set =, loss =, net =,
 --   data = a table of samples or nil, count = its length }
 function M.parts(experiment, cfg)
-  local job = { experiment = experiment, cfg = {} }
+  local job = { experiment = experiment, cfg = {}, read = {} }
   for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
   cfg = job.cfg
-  local set = data.reduced(data.find(cfg.data, experiment.data, cfg), cfg.resolution)
-  job.set, job.loss = set, losses.find(cfg.method, experiment.losses, cfg)
-  job.times = times.find(cfg.times, experiment.times, cfg)
-  job.interpolant = interpolants.find(cfg.interpolant, experiment.interpolants, cfg)
+  job.view = effect.view(cfg, job.read)
+  local set = data.reduced(data.find(cfg.data, experiment.data, job.view), cfg.resolution)
+  job.set, job.loss = set, losses.find(cfg.method, experiment.losses, job.view)
+  job.times = times.find(cfg.times, experiment.times, job.view)
+  job.interpolant = interpolants.find(cfg.interpolant, experiment.interpolants, job.view)
   if not set.shape then check_classes(cfg, set) end
   if not set.shape and cfg.dataset_size > 0 then -- the same draw for every seed of the training
     job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
@@ -63,7 +65,7 @@ function M.parts(experiment, cfg)
   job.cfg.shape = set.shape or { set.dim } -- of a sample
   job.cfg.dim = 1                          -- the number of its values
   for _, n in ipairs(job.cfg.shape) do job.cfg.dim = job.cfg.dim * n end
-  job.net = nets.build(job.cfg, experiment.nets)
+  job.net = nets.build(job.view, experiment.nets)
   return job
 end
 
@@ -162,6 +164,8 @@ local function diverged(job, out, cause)
   local where = {}
   if not finite(out.sum.diagonal:item()) then where[1] = "the diagonal term" end
   if not finite(out.sum.off:item()) then where[#where + 1] = "the " .. job.cfg.method .. " term" end
+  -- Both terms are shown without their weights, which may be what is not finite.
+  if #where == 0 then where[1] = "the weighted terms (by robust, or the net's weight)" end
   local first, last = bad_rows(out.rows.loss)
   if first then
     errors.numeric("step %d: the loss is not finite in %s, samples %d to %d of %d; nothing was "

@@ -293,7 +293,8 @@ t.test("a missing number names file, line and field", function()
   t.raises(function() woven "-- {{kl.ESD.N1}}" end, "no finished run with method = ESD")
   t.raises(function() woven "-- ![x](figure:none)" end, "board.lua:1: figure:none")
   t.raises(function() woven "-- {{table none}}" end, "board.lua:1: {{table none}}")
-  t.raises(function() woven "-- {{code flod}}" end, "board.lua:1: code mode 'flod'; known: fold")
+  t.raises(function() woven "-- {{code flod}}" end, "board.lua:1: code mode 'flod'; did you mean "
+    .. "fold%?")
 end)
 
 t.test("a book becomes one page that needs no network", function()

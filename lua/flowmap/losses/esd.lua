@@ -18,4 +18,4 @@ local function esd(a)
   return losses.norm2(d_s + losses.stop_if(a.stop, advection, "full"))
 end
 
-return { loss = esd, stops = { "full", "convex", "none" } }
+return { loss = esd, stops = { "full", "convex", "none" }, teacher = true }

@@ -2,6 +2,7 @@
 --
 --     { loss = function(a) ... end,   -- a pure function: one value per sample, shape (n)
 --       stops = {"convex", "none"},   -- optional: its stop-gradient choices, the default first
+--       teacher = true,               -- optional: it reads a.teacher, where there is one
 --       variants = { m = { g = 0.5 }, u = { g = "uniform" } } }   -- optional: NAME-m, NAME-u
 --
 -- The argument table `a` of a loss:
@@ -159,13 +160,20 @@ end
 
 --- The methods, and those of an experiment's own: functions or tables as above.
 M.registry = registry.new { what = "method", field = "losses", plain = "function",
-  table_fields = { loss = "function", stops = "table", variants = "table", args = "table" },
+  table_fields = { loss = "function", stops = "table", variants = "table", args = "table",
+    teacher = "boolean" },
   needs = { "loss" }, built = built_methods, check_one = check_loss }
 
 --- Names of all off-diagonal methods, e.g. "lsd", "psd-m".
 -- @tparam[opt] table own losses defined by an experiment, name -> loss
 -- @treturn {string,...}
 function M.names(own) return M.registry:names(own_methods(own)) end
+
+--- The name of a method as it is registered, or a sentence.
+-- @tparam string name
+-- @tparam[opt] table own losses defined by an experiment
+-- @treturn string
+function M.registry_name(name, own) return M.registry:name(name, own_methods(own)) end
 
 --- Find a method by name.
 -- @tparam string name e.g. "lsd" or "psd-m"
@@ -182,7 +190,8 @@ function M.find(name, own, cfg)
   local stops = it.stops or type(made) == "table" and made.stops
   return {
     name = as_registered, loss = loss and called(loss, as_registered, stops),
-    stops = stops or { "default" }, args = found.args, entry = found.entry, file = found.file,
+    stops = stops or { "default" }, args = found.args, teacher = it.teacher == true,
+    entry = found.entry, file = found.file,
   }
 end
 

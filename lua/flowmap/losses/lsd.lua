@@ -17,4 +17,4 @@ local function lsd(a)
   return losses.norm2(d_t - target)
 end
 
-return { loss = lsd, stops = { "convex", "none" } }
+return { loss = lsd, stops = { "convex", "none" }, teacher = true }
