@@ -83,7 +83,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 # ---------------------------------------------------------------------- build
 
-.PHONY: all check run-tests bench asan run-asan lint lint-sizes lint-format lint-tidy lint-lua \
+.PHONY: all tools check run-tests bench asan run-asan lint lint-sizes lint-format lint-tidy lint-lua \
   reproduce paper install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -131,14 +131,17 @@ $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 # What was compiled how: these files change, and so cause a new build, when their contents do.
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
 $B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)
-$B/%.list: FORCE
+$B/%.list: FORCE | tools
+	@mkdir -p $(@D)
+	@echo '$(CONTENTS)' | cmp -s - $@ || echo '$(CONTENTS)' > $@
+
+# Asked once, before anything is compiled, so that what is missing is said once.
+tools:
 	@command -v $(firstword $(CC)) >/dev/null || { \
 	  echo "flowmap: no C compiler '$(firstword $(CC))' found; run .ci/deps.sh" >&2; exit 2; }
 	@pkg-config --exists lua5.4 $(LIBRARIES) 2>/dev/null || { \
 	  echo "flowmap: pkg-config or one of lua5.4 $(LIBRARIES) not found; run .ci/deps.sh" >&2; \
 	  exit 2; }
-	@mkdir -p $(@D)
-	@echo '$(CONTENTS)' | cmp -s - $@ || echo '$(CONTENTS)' > $@
 
 # Folders are made on the way.
 say = @mkdir -p $(@D); $(if $V,,printf '  %-5s %s\n' '$1' '$@')
