@@ -91,6 +91,8 @@ char *fm_scan_string(fm_scan *s); /* a JSON string, decoded in place; valid UTF-
 bool fm_scan_end(fm_scan *s);     /* nothing but blanks is left */
 
 bool fm_utf8_ok(const char *text);
+/* A name of an archive's file as UTF-8: as it is, else by code page 437. False: it does not fit. */
+bool fm_name_utf8(const char *name, char *out, size_t room);
 const char *fm_shown(const char *text, char buf[64]); /* fit for a sentence: short, no controls */
 
 /*

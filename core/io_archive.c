@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,12 @@
 
 enum { GZ_BLOCK = 1 << 16 };
 
-static const int64_t most_bytes = 1LL << 37; /* of all files together, unpacked */
+/*
+** Bytes of all files together, unpacked: as many as a disk holds, but of a small archive no more
+** than images compress to; and of all names.
+*/
+static const int64_t most_bytes = 1LL << 37, always_bytes = 1LL << 30, most_ratio = 1000;
+static const size_t most_names = (size_t)1 << 27;
 
 typedef struct file {
   char *name;
@@ -34,7 +40,10 @@ struct fm_source {
   bool folder, ended;
   file *file;
   int64_t count, room, at; /* at: the file whose turn it is, while walking */
-  int64_t total;           /* bytes of all files so far */
+  int64_t total, most;     /* bytes of all files so far, and how many there may be */
+  size_t names;            /* bytes of their names */
+  locale_t utf8;           /* in which libarchive understands all names; 0: none */
+  char name[3 * FM_SOURCE_NAME];
   struct archive *archive;
   gzFile gz;
   char gz_block[GZ_BLOCK];
@@ -59,10 +68,15 @@ static bool escapes(const char *name) {
 
 static fm_err add(fm_source *s, const char *name) {
   const size_t n = strlen(name) + 1;
-  if (n > FM_SOURCE_NAME) return unfit(s, name, "has too long a name");
+  if (n > sizeof s->name || (s->folder && n > FM_SOURCE_NAME))
+    return unfit(s, name, "has too long a name");
   if (escapes(name)) return unfit(s, name, "points outside of it");
   if (s->count == FM_SOURCE_FILES)
     return fm_fail(s->ctx, FM_EDATA, "'%.400s' has more than %d files", s->path, FM_SOURCE_FILES);
+  s->names += n;
+  if (s->names > most_names)
+    return fm_fail(s->ctx, FM_EDATA, "'%.400s' has names of more than %zu MiB together", s->path,
+                   most_names >> 20);
   if (s->count == s->room) {
     const size_t was = (size_t)s->room * sizeof *s->file,
                  to = was ? 2 * was : 256 * sizeof *s->file;
@@ -94,7 +108,8 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
   snprintf(path, sizeof path, "%.2000s%s%.2000s", s->path, *inside ? "/" : "", inside);
   const int n = scandir(path, &entry, is_shown, by_name);
   if (n < 0)
-    return fm_fail(s->ctx, FM_EDATA, "cannot read the folder '%.400s': %s", path, strerror(errno));
+    return fm_fail(s->ctx, errno == ENOMEM ? FM_ENOMEM : FM_EDATA,
+                   "cannot read the folder '%.400s': %s", path, strerror(errno));
   for (int k = 0; k < n; k++) {
     snprintf(name, sizeof name, "%.2000s%s%.255s", inside, *inside ? "/" : "", entry[k]->d_name);
     snprintf(path, sizeof path, "%.1500s/%.2300s", s->path, name);
@@ -113,8 +128,13 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
 
 /* ------------------------------------------------------------------ archives */
 
+static fm_err no_memory(fm_source *s) {
+  return fm_fail(s->ctx, FM_ENOMEM, "no memory to read '%.400s'", s->path);
+}
+
 static fm_err broken(fm_source *s) {
   const char *why = s->archive ? archive_error_string(s->archive) : NULL;
+  if (s->archive && archive_errno(s->archive) == ENOMEM) return no_memory(s);
   return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or no archive: %.150s", s->path,
                  why ? why : "it cannot be read");
 }
@@ -125,7 +145,8 @@ static la_ssize_t gz_feed(struct archive *a, void *arg, const void **block) {
   const char *why = gzerror(s->gz, &code);
   *block = s->gz_block;
   if (n >= 0 && (code == Z_OK || code == Z_STREAM_END)) return n;
-  archive_set_error(a, EIO, "gzip: %s", code == Z_BUF_ERROR ? "it ends too early" : why);
+  archive_set_error(a, code == Z_MEM_ERROR ? ENOMEM : EIO, "gzip: %s",
+                    code == Z_BUF_ERROR ? "it ends too early" : why);
   return -1;
 }
 
@@ -150,22 +171,47 @@ static fm_err open_archive(fm_source *s) {
   s->at = 0;
   fm_err err = load_libarchive(s->ctx);
   if (err != FM_OK) return err;
-  if ((s->archive = archive_read_new()) == NULL) return FM_ENOMEM;
-  archive_read_support_filter_bzip2(s->archive);
-  archive_read_support_filter_xz(s->archive);
-  archive_read_support_filter_zstd(s->archive);
-  archive_read_support_format_tar(s->archive);
-  archive_read_support_format_zip_seekable(s->archive); /* the streaming one misses a lost end */
-  archive_read_set_options(s->archive, "tar:read_concatenated_archives");
-  int code;
+  if ((s->archive = archive_read_new()) == NULL) return no_memory(s);
+  int code = archive_read_support_filter_bzip2(s->archive);
+  if (code == ARCHIVE_OK) code = archive_read_support_filter_xz(s->archive);
+  if (code == ARCHIVE_OK) code = archive_read_support_filter_zstd(s->archive);
+  if (code == ARCHIVE_OK) code = archive_read_support_format_tar(s->archive);
+  /* The streaming reader of zip misses a lost end. */
+  if (code == ARCHIVE_OK) code = archive_read_support_format_zip_seekable(s->archive);
+  if (code == ARCHIVE_OK)
+    code = archive_read_set_options(s->archive, "tar:read_concatenated_archives");
+  if (code != ARCHIVE_OK) return no_memory(s); /* nothing else stops these calls */
   if (is_gzip(s->path)) {
-    if ((s->gz = gzopen(s->path, "rb")) == NULL) return broken(s);
+    errno = ENOMEM; /* zlib's own reason is told no other way */
+    if ((s->gz = gzopen(s->path, "rb")) == NULL) return errno == ENOMEM ? no_memory(s) : broken(s);
     gzbuffer(s->gz, 1 << 17);
     code = archive_read_open(s->archive, s, NULL, gz_feed, NULL);
   } else {
     code = archive_read_open_filename(s->archive, s->path, 1 << 16);
   }
   return code == ARCHIVE_OK ? FM_OK : broken(s);
+}
+
+static fm_err count_bytes(fm_source *s, struct archive_entry *e) {
+  const int64_t size = archive_entry_size_is_set(e) ? archive_entry_size(e) : 0;
+  if (size >= 0 && size <= s->most - s->total) {
+    s->total += size;
+    return FM_OK;
+  }
+  return fm_fail(s->ctx, FM_EDATA, "'%.400s' unpacks to more than %lld MiB, expected less of it",
+                 s->path, (long long)(s->most >> 20));
+}
+
+/* The name in UTF-8, whatever locale the user has. */
+static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name) {
+  const char *raw = archive_entry_pathname(e);
+  if (raw == NULL) raw = archive_entry_pathname_utf8(e);
+  if (raw == NULL) return unfit(s, "?", "has an unreadable name");
+  while (strncmp(raw, "./", 2) == 0) raw += 2;
+  if (strlen(raw) >= FM_SOURCE_NAME || !fm_name_utf8(raw, s->name, sizeof s->name))
+    return unfit(s, raw, "has too long a name");
+  *name = s->name;
+  return FM_OK;
 }
 
 /* The next regular file; *name NULL at the end. */
@@ -177,21 +223,26 @@ static fm_err next_entry(fm_source *s, const char **name) {
     if (code == ARCHIVE_EOF) return FM_OK;
     if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return broken(s);
     if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e)) continue;
-    *name = archive_entry_pathname(e);
-    if (*name == NULL) *name = archive_entry_pathname_utf8(e);
-    if (*name == NULL) return unfit(s, "?", "has an unreadable name");
-    while (strncmp(*name, "./", 2) == 0) *name += 2;
-    if (archive_entry_size_is_set(e)) s->total += archive_entry_size(e);
-    if (s->total > most_bytes || s->total < 0)
-      return fm_fail(s->ctx, FM_EDATA, "'%.400s' unpacks to more than %lld GiB", s->path,
-                     (long long)(most_bytes >> 30));
-    return FM_OK;
+    fm_err err = take_name(s, e, name);
+    return err ? err : count_bytes(s, e);
   }
 }
 
-static fm_err list_archive(fm_source *s) {
+/*
+** libarchive converts names to the thread's locale, and loses those that it cannot express: the
+** locale of the process may be C.
+*/
+static locale_t enter(fm_source *s) { return s->utf8 ? uselocale(s->utf8) : (locale_t)0; }
+static void leave(locale_t was) {
+  if (was) uselocale(was);
+}
+
+static fm_err list_archive(fm_source *s, int64_t size) {
   const char *name;
+  const int64_t room = size < most_bytes / most_ratio ? size * most_ratio : most_bytes;
+  s->most = room < most_bytes - always_bytes ? room + always_bytes : most_bytes;
   s->total = 0;
+  const locale_t was = enter(s);
   fm_err err = open_archive(s);
   while (!err) {
     err = next_entry(s, &name);
@@ -199,6 +250,7 @@ static fm_err list_archive(fm_source *s) {
     err = add(s, name);
   }
   close_archive(s);
+  leave(was);
   return err;
 }
 
@@ -211,6 +263,7 @@ fm_source *fm_source_open(fm_ctx *ctx, const char *path) {
   memset(s, 0, sizeof *s);
   s->ctx = ctx;
   s->in.fd = -1;
+  s->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
   snprintf(s->path, sizeof s->path, "%s", path);
   fm_err err = FM_OK;
   if (stat(path, &st) != 0)
@@ -220,7 +273,7 @@ fm_source *fm_source_open(fm_ctx *ctx, const char *path) {
   else if (!S_ISREG(st.st_mode))
     err = fm_fail(ctx, FM_EDATA, "'%.400s' is neither a folder nor a file", path);
   else
-    err = list_archive(s);
+    err = list_archive(s, st.st_size);
   s->at = -1;
   if (err == FM_OK) return s;
   fm_source_close(s);
@@ -232,6 +285,7 @@ void fm_source_close(fm_source *s) {
   fm_in_close(&s->in);
   for (int64_t k = 0; k < s->count; k++) fm_free(s->ctx, s->file[k].name, s->file[k].bytes);
   if (s->file) fm_free(s->ctx, s->file, (size_t)s->room * sizeof *s->file);
+  if (s->utf8) freelocale(s->utf8);
   fm_free(s->ctx, s, sizeof *s);
 }
 
@@ -250,16 +304,8 @@ static fm_err next_in_folder(fm_source *s, const uint8_t *wanted, int64_t *k) {
   return err;
 }
 
-fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k) {
+static fm_err next_in_archive(fm_source *s, const uint8_t *wanted, int64_t *k) {
   const char *name;
-  *k = -1;
-  if (s->at < 0) {
-    s->at = s->total = 0;
-    fm_err err = s->folder ? FM_OK : open_archive(s);
-    if (err) return err;
-  }
-  if (s->ended) return FM_OK;
-  if (s->folder) return next_in_folder(s, wanted, k);
   for (;;) {
     fm_err err = next_entry(s, &name);
     if (err) return err;
@@ -273,6 +319,20 @@ fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k) {
     *k = s->at++;
     if (wanted[*k]) return FM_OK;
   }
+}
+
+fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k) {
+  fm_err err = FM_OK;
+  const locale_t was = enter(s);
+  *k = -1;
+  if (s->at < 0) {
+    s->at = s->total = 0;
+    if (!s->folder) err = open_archive(s);
+  }
+  if (!err && !s->ended)
+    err = s->folder ? next_in_folder(s, wanted, k) : next_in_archive(s, wanted, k);
+  leave(was);
+  return err;
 }
 
 fm_err fm_source_read(fm_source *s, void *to, size_t n, size_t *got) {

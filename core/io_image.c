@@ -13,12 +13,54 @@
 
 #include <jpeglib.h>
 
+#include <jerror.h>
+
 static fm_err damaged(fm_ctx *ctx, const char *name, const char *why) {
   char shown[64];
   return fm_fail(ctx, FM_EDATA, "image '%s': %s", fm_shown(name, shown), why);
 }
 
-static fm_err take(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, fm_image *out) {
+static fm_err no_memory(fm_ctx *ctx, const char *name) {
+  char shown[64];
+  return fm_fail(ctx, FM_ENOMEM, "image '%s': no memory to read it", fm_shown(name, shown));
+}
+
+/* ------------------------------------------------------------------ memory of all threads */
+
+void fm_budget_open(fm_budget *b, size_t most) {
+  *b = (fm_budget){.most = most};
+  pthread_mutex_init(&b->lock, NULL);
+  pthread_cond_init(&b->freed, NULL);
+}
+
+void fm_budget_close(fm_budget *b) {
+  pthread_cond_destroy(&b->freed);
+  pthread_mutex_destroy(&b->lock);
+}
+
+static void claim(fm_image *image, size_t bytes) {
+  fm_budget *b = image->budget;
+  if (b == NULL) return;
+  pthread_mutex_lock(&b->lock);
+  while (b->used > 0 && b->used + bytes > b->most) pthread_cond_wait(&b->freed, &b->lock);
+  b->used += bytes;
+  pthread_mutex_unlock(&b->lock);
+  image->claim = bytes;
+}
+
+static void release(fm_image *image) {
+  fm_budget *b = image->budget;
+  if (b == NULL || image->claim == 0) return;
+  pthread_mutex_lock(&b->lock);
+  b->used -= image->claim;
+  pthread_cond_broadcast(&b->freed);
+  pthread_mutex_unlock(&b->lock);
+  image->claim = 0;
+}
+
+/* extra: bytes a pixel that decoding takes beside the result. */
+static fm_err take(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, size_t extra,
+                   fm_image *out) {
   char why[128];
   snprintf(why, sizeof why, "%llu x %llu pixels found, expected 1 to %d a side and at most %d",
            (unsigned long long)w, (unsigned long long)h, FM_IMAGE_SIDE, FM_IMAGE_PIXELS);
@@ -26,13 +68,15 @@ static fm_err take(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, fm_ima
     damaged(ctx, name, why);
     return FM_EDATA;
   }
-  *out = (fm_image){(int64_t)h, (int64_t)w, fm_alloc(ctx, (size_t)(h * w * 3))};
-  return out->rgb ? FM_OK : FM_ENOMEM;
+  claim(out, (size_t)(h * w) * (3 + extra));
+  out->h = (int64_t)h, out->w = (int64_t)w;
+  return (out->rgb = fm_alloc(ctx, (size_t)(h * w * 3))) ? FM_OK : FM_ENOMEM;
 }
 
 void fm_image_free(fm_ctx *ctx, fm_image *image) {
   if (image->rgb) fm_free(ctx, image->rgb, (size_t)(image->h * image->w * 3));
   image->rgb = NULL;
+  release(image);
 }
 
 /* ------------------------------------------------------------------ JPEG */
@@ -71,7 +115,9 @@ static fm_err jpeg_read(jpeg *j, fm_ctx *ctx, const char *name, const uint8_t *b
   jpeg_read_header(&j->d, TRUE);
   if (j->d.jpeg_color_space == JCS_CMYK || j->d.jpeg_color_space == JCS_YCCK)
     return damaged(ctx, name, "CMYK colours found, expected RGB or greyscale");
-  fm_err err = take(ctx, name, j->d.image_height, j->d.image_width, out);
+  /* Of several scans all coefficients are kept, two bytes each. */
+  const size_t extra = jpeg_has_multiple_scans(&j->d) ? 2 * (size_t)j->d.num_components : 0;
+  fm_err err = take(ctx, name, j->d.image_height, j->d.image_width, extra, out);
   if (err) return err;
   j->d.out_color_space = JCS_RGB;
   j->d.dct_method = JDCT_ISLOW;
@@ -95,7 +141,8 @@ static fm_err jpeg_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, s
   j.err.emit_message = jpeg_message;
   j.d.client_data = &j;
   if (setjmp(j.escape)) {
-    err = damaged(ctx, name, j.why);
+    const bool memory = j.err.msg_code == JERR_OUT_OF_MEMORY;
+    err = memory ? no_memory(ctx, name) : damaged(ctx, name, j.why);
   } else {
     jpeg_create_decompress(&j.d);
     j.d.client_data = &j;
@@ -110,6 +157,8 @@ static fm_err jpeg_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, s
 /* ------------------------------------------------------------------ PNG */
 
 typedef struct png { /* what reading and writing share */
+  fm_ctx *ctx;
+  bool no_memory;
   png_structp s;
   png_infop info;
   png_bytepp rows;
@@ -127,6 +176,25 @@ static void png_escape(png_structp s, png_const_charp why) {
   png_longjmp(s, 1);
 }
 
+/* libpng's memory is ours, so that it is counted and made to fail as all other is. */
+enum { PNG_SIZE = 64 }; /* in front of each block, its size; keeps the alignment */
+
+static png_voidp png_take(png_structp s, png_alloc_size_t n) {
+  png *p = png_get_mem_ptr(s);
+  size_t *block = n < SIZE_MAX / 2 ? fm_alloc(p->ctx, n + PNG_SIZE) : NULL;
+  p->no_memory = p->no_memory || block == NULL;
+  if (block == NULL) return NULL;
+  *block = n + PNG_SIZE;
+  return (char *)block + PNG_SIZE;
+}
+
+static void png_give(png_structp s, png_voidp at) {
+  png *p = png_get_mem_ptr(s);
+  if (at == NULL) return;
+  size_t *block = (size_t *)(void *)((char *)at - PNG_SIZE);
+  fm_free(p->ctx, block, *block);
+}
+
 static void png_ignore(png_structp s, png_const_charp why) { (void)s, (void)why; }
 
 static void png_feed(png_structp s, png_bytep to, size_t n) {
@@ -137,14 +205,50 @@ static void png_feed(png_structp s, png_bytep to, size_t n) {
   p->left -= n;
 }
 
-/* Everything becomes 8-bit RGBA; rows are read into memory of four bytes a pixel. */
-static fm_err png_read_rgba(png *p, fm_ctx *ctx, const char *name, fm_image *out) {
+/* Pixels of RGBA laid on white. */
+static void png_flatten(const uint8_t *from, size_t n, uint8_t *rgb) {
+  for (; n > 0; n--, from += 4)
+    for (int c = 0; c < 3; c++) {
+      const int v = from[c] * from[3] + 255 * (255 - from[3]);
+      *rgb++ = (uint8_t)((v + 127) / 255);
+    }
+}
+
+/* The rows of an interlaced picture come in several passes: all are kept, as four bytes a pixel. */
+static fm_err png_rows_interlaced(png *p, const fm_image *out) {
+  const size_t h = (size_t)out->h, w = (size_t)out->w;
+  p->rows_bytes = h * (sizeof(png_bytep) + 4 * w);
+  if ((p->rows = fm_alloc(p->ctx, p->rows_bytes)) == NULL) return FM_ENOMEM;
+  const png_bytep pixels = (png_bytep)(p->rows + h);
+  for (size_t k = 0; k < h; k++) p->rows[k] = pixels + k * 4 * w;
+  png_read_image(p->s, p->rows);
+  png_read_end(p->s, NULL);
+  png_flatten(pixels, h * w, out->rgb);
+  return FM_OK;
+}
+
+static fm_err png_rows(png *p, const fm_image *out) {
+  const size_t w = (size_t)out->w;
+  p->rows_bytes = 4 * w;
+  if ((p->rows = fm_alloc(p->ctx, p->rows_bytes)) == NULL) return FM_ENOMEM;
+  for (int64_t k = 0; k < out->h; k++) {
+    png_read_row(p->s, (png_bytep)p->rows, NULL);
+    png_flatten((png_bytep)p->rows, w, out->rgb + (size_t)k * 3 * w);
+  }
+  png_read_end(p->s, NULL);
+  return FM_OK;
+}
+
+/* Everything becomes 8-bit RGBA. Texts and profiles in the file are passed over. */
+static fm_err png_read_rgba(png *p, const char *name, fm_image *out) {
   png_set_read_fn(p->s, p, png_feed);
   png_set_user_limits(p->s, FM_IMAGE_SIDE, FM_IMAGE_SIDE);
   png_set_chunk_malloc_max(p->s, 1 << 24);
+  png_set_chunk_cache_max(p->s, 1); /* none: a thousand of them might be kept otherwise */
   png_read_info(p->s, p->info);
-  uint64_t h = png_get_image_height(p->s, p->info), w = png_get_image_width(p->s, p->info);
-  fm_err err = take(ctx, name, h, w, out);
+  const uint64_t h = png_get_image_height(p->s, p->info), w = png_get_image_width(p->s, p->info);
+  const bool interlaced = png_get_interlace_type(p->s, p->info) != PNG_INTERLACE_NONE;
+  fm_err err = take(p->ctx, name, h, w, interlaced ? 4 : 0, out);
   if (err) return err;
   png_set_expand(p->s); /* palettes, greys below 8 bits, transparent colours */
   png_set_scale_16(p->s);
@@ -153,33 +257,22 @@ static fm_err png_read_rgba(png *p, fm_ctx *ctx, const char *name, fm_image *out
   png_set_interlace_handling(p->s);
   png_read_update_info(p->s, p->info);
   if (png_get_rowbytes(p->s, p->info) != 4 * w) png_error(p->s, "it is of an unknown kind");
-  p->rows_bytes = (size_t)h * (sizeof(png_bytep) + 4 * (size_t)w);
-  if ((p->rows = fm_alloc(ctx, p->rows_bytes)) == NULL) return FM_ENOMEM;
-  for (uint64_t k = 0; k < h; k++) p->rows[k] = (png_bytep)(p->rows + h) + k * 4 * w;
-  png_read_image(p->s, p->rows);
-  png_read_end(p->s, NULL);
-  for (uint64_t k = 0; k < h * w; k++) { /* laid on white */
-    const uint8_t *from = (png_bytep)(p->rows + h) + 4 * k;
-    for (int c = 0; c < 3; c++) {
-      const int v = from[c] * from[3] + 255 * (255 - from[3]);
-      out->rgb[3 * k + (uint64_t)c] = (uint8_t)((v + 127) / 255);
-    }
-  }
-  return FM_OK;
+  return interlaced ? png_rows_interlaced(p, out) : png_rows(p, out);
 }
 
 static fm_err png_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
                          fm_image *out) {
-  png p = {.bytes = bytes, .left = n};
+  png p = {.ctx = ctx, .bytes = bytes, .left = n};
   fm_err err = FM_ENOMEM;
-  p.s = png_create_read_struct(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore);
+  p.s = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p, png_take,
+                                 png_give);
   p.info = p.s ? png_create_info_struct(p.s) : NULL;
   if (p.info == NULL) {
-    err = damaged(ctx, name, "no memory to read it");
+    err = no_memory(ctx, name);
   } else if (setjmp(png_jmpbuf(p.s))) {
-    err = damaged(ctx, name, p.why);
+    err = p.no_memory ? no_memory(ctx, name) : damaged(ctx, name, p.why);
   } else {
-    err = png_read_rgba(&p, ctx, name, out);
+    err = png_read_rgba(&p, name, out);
   }
   if (p.rows) fm_free(ctx, p.rows, p.rows_bytes);
   png_destroy_read_struct(&p.s, &p.info, NULL);
@@ -188,11 +281,11 @@ static fm_err png_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, si
 
 /* ------------------------------------------------------------------ any picture */
 
-fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
-                       fm_image *out) {
+fm_err fm_image_decode_within(fm_budget *budget, fm_ctx *ctx, const char *name,
+                              const uint8_t *bytes, size_t n, fm_image *out) {
   static const uint8_t is_png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   fm_err err;
-  *out = (fm_image){0, 0, NULL};
+  *out = (fm_image){.budget = budget};
   if (n >= 8 && memcmp(bytes, is_png, 8) == 0)
     err = png_decode(ctx, name, bytes, n, out);
   else if (n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff)
@@ -201,6 +294,11 @@ fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size
     err = damaged(ctx, name, n == 0 ? "it is empty" : "it is neither a JPEG nor a PNG file");
   if (err) fm_image_free(ctx, out);
   return err;
+}
+
+fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
+                       fm_image *out) {
+  return fm_image_decode_within(NULL, ctx, name, bytes, n, out);
 }
 
 /*
@@ -273,13 +371,16 @@ static void png_emit(png *p, const fm_tensor *t, uint8_t *row) {
 }
 
 static fm_err write_png(fm_ctx *ctx, fm_out *out, const fm_tensor *t, uint8_t *row) {
-  png p = {.out = out};
-  p.s = png_create_write_struct(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore);
+  png p = {.ctx = ctx, .out = out};
+  p.s = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p, png_take,
+                                  png_give);
   p.info = p.s ? png_create_info_struct(p.s) : NULL;
   if (p.info == NULL) {
     p.err = fm_fail(ctx, FM_ENOMEM, "no memory to write '%.400s'", out->name);
   } else if (setjmp(png_jmpbuf(p.s))) {
-    if (!p.err) p.err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", out->name, p.why);
+    if (!p.err)
+      p.err = fm_fail(ctx, p.no_memory ? FM_ENOMEM : FM_EDATA, "cannot write '%.400s': %s",
+                      out->name, p.why);
   } else {
     png_emit(&p, t, row);
   }

@@ -9,6 +9,8 @@
 #ifndef FM_IO_IMAGE_H
 #define FM_IO_IMAGE_H
 
+#include <pthread.h>
+
 #include "io.h"
 
 enum {
@@ -17,12 +19,32 @@ enum {
   FM_IMAGE_PIXELS = 1 << 25 /* most pixels */
 };
 
+/*
+** Memory that pictures being decoded by several threads take together: who would exceed it waits
+** until others have finished. A picture that needs more than all of it is decoded alone.
+*/
+typedef struct fm_budget {
+  pthread_mutex_t lock;
+  pthread_cond_t freed;
+  size_t most, used;
+} fm_budget;
+
+void fm_budget_open(fm_budget *b, size_t most);
+void fm_budget_close(fm_budget *b);
+
 typedef struct fm_image {
   int64_t h, w;
   uint8_t *rgb; /* (h, w, 3), from fm_alloc; the receiver frees it */
+  fm_budget *budget;
+  size_t claim; /* on the budget, until the image is freed */
 } fm_image;
 
-/* `name` is the picture's, for sentences. FM_EDATA: no JPEG or PNG, damaged, too large. */
+/*
+** `name` is the picture's, for sentences; budget: NULL for none. FM_EDATA: no JPEG or PNG, damaged,
+** too large.
+*/
+fm_err fm_image_decode_within(fm_budget *budget, fm_ctx *ctx, const char *name,
+                              const uint8_t *bytes, size_t n, fm_image *out);
 fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
                        fm_image *out);
 void fm_image_free(fm_ctx *ctx, fm_image *image);

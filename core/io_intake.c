@@ -9,7 +9,9 @@
 #include "io_image.h"
 
 enum { BATCH = 64, RECORD = 1 + 3072, RECORDS = 1000 };
-enum { BATCH_BYTES = 1 << 26 }; /* no further picture is read into a batch that holds as much */
+enum { BATCH_BYTES = 1 << 25 };   /* no further picture is read into a batch that holds as much */
+enum { DECODED_BYTES = 1 << 27 }; /* of pictures that all threads decode at the same time */
+enum { MOST_RECORDS = 1 << 20 };  /* of a batch of CIFAR-10's form */
 
 typedef struct picture {
   int64_t file;
@@ -24,6 +26,7 @@ typedef struct batch {
   picture picture[BATCH];
   int n, side;
   uint8_t *pixels;
+  fm_budget budget;
   fm_err err[BATCH];
 } batch;
 
@@ -70,7 +73,8 @@ static void decode(void *arg, int k) {
   const picture *p = &b->picture[k];
   const char *name = fm_source_name(b->source, p->file);
   fm_image m;
-  if ((b->err[k] = fm_image_decode(b->ctx, name, p->bytes, p->n, &m)) != FM_OK) return;
+  if ((b->err[k] = fm_image_decode_within(&b->budget, b->ctx, name, p->bytes, p->n, &m)) != FM_OK)
+    return;
   const size_t size = 3 * (size_t)b->side * (size_t)b->side;
   const int64_t least = m.h < m.w ? m.h : m.w, side = b->plan->crop ? b->plan->crop : least;
   b->err[k] = check_size(b, name, &m, side);
@@ -86,7 +90,7 @@ static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *w
     err = fm_source_next(s, wanted, &one->file);
     if (err || one->file < 0) break;
     err = read_all(s, one, b->ctx, fm_source_name(s, one->file));
-    bytes += one->n;
+    bytes += one->room;
   }
   if (!err) fm_parallel(b->ctx, b->n, decode, b);
   for (int k = 0; k < b->n && !err; k++) err = b->err[k];
@@ -168,14 +172,36 @@ static fm_err take(fm_pack *p, fm_source *s, const fm_intake *plan, const uint8_
   if (b == NULL) return FM_ENOMEM;
   memset(b, 0, sizeof *b);
   b->ctx = ctx, b->source = s, b->plan = plan, b->side = (int)p->info.height;
+  fm_budget_open(&b->budget, DECODED_BYTES);
   const size_t bytes = BATCH * 3 * (size_t)b->side * (size_t)b->side;
   fm_err err = (b->pixels = fm_alloc(ctx, bytes)) ? take_pictures(p, s, b, wanted) : FM_ENOMEM;
   *files = b->n;
   for (int k = 0; k < BATCH; k++)
     if (b->picture[k].bytes) fm_free(ctx, b->picture[k].bytes, b->picture[k].room);
   if (b->pixels) fm_free(ctx, b->pixels, bytes);
+  fm_budget_close(&b->budget);
   fm_free(ctx, b, sizeof *b);
   return err;
+}
+
+/* Numbers that come from outside, and are computed with. */
+static fm_err check_plan(const fm_pack *p, const fm_source *s, const fm_intake *plan) {
+  const int64_t most = plan->records ? plan->records : 1;
+  fm_ctx *ctx = p->out.ctx;
+  if (plan->records < 0 || plan->records > MOST_RECORDS)
+    return fm_fail(ctx, FM_EUSAGE, "packed images: %lld records found, expected 1 to %d",
+                   (long long)plan->records, MOST_RECORDS);
+  if (plan->height < 0 || plan->width < 0 || plan->crop < 0 || plan->height > FM_IMAGE_SIDE ||
+      plan->width > FM_IMAGE_SIDE || plan->crop > FM_IMAGE_SIDE)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "packed images: pictures of %lld x %lld cropped to %lld found, expected 0 to %d",
+                   (long long)plan->width, (long long)plan->height, (long long)plan->crop,
+                   FM_IMAGE_SIDE);
+  for (int64_t k = 0; k < fm_source_count(s); k++)
+    if (plan->place[k] < -1 || plan->place[k] > p->info.count - most)
+      return fm_fail(ctx, FM_EUSAGE, "packed images: place %lld found, but there are %lld",
+                     (long long)plan->place[k], (long long)p->info.count);
+  return FM_OK;
 }
 
 fm_err fm_pack_take(fm_pack *p, fm_source *s, const fm_intake *plan, int64_t *files) {
@@ -188,10 +214,12 @@ fm_err fm_pack_take(fm_pack *p, fm_source *s, const fm_intake *plan, int64_t *fi
                    "channels",
                    (long long)p->info.height, (long long)p->info.width,
                    (long long)p->info.channels);
+  fm_err err = check_plan(p, s, plan);
+  if (err) return err;
   uint8_t *wanted = fm_alloc(ctx, (size_t)n + 1);
   if (wanted == NULL) return FM_ENOMEM;
   for (int64_t k = 0; k < n; k++) wanted[k] = plan->place[k] >= 0;
-  fm_err err = take(p, s, plan, wanted, files);
+  err = take(p, s, plan, wanted, files);
   fm_free(ctx, wanted, (size_t)n + 1);
   return err;
 }

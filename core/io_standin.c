@@ -45,9 +45,10 @@ fm_err fm_standin_draw(fm_pack *p, fm_standin kind, uint64_t seed, int64_t at, i
   if (i->height != j.side || i->width != j.side || i->channels != 3 || i->classes != j.classes)
     return fm_fail(ctx, FM_EUSAGE, "stand-in: a pack of %lld x %lld found, expected %d x %d",
                    (long long)i->height, (long long)i->width, j.side, j.side);
-  if (at < 0 || n < 0 || n > i->count)
-    return fm_fail(ctx, FM_EUSAGE, "stand-in: %lld images from %lld on found", (long long)n,
-                   (long long)at);
+  if (at < 0 || n < 0 || n > i->count || at > i->count - n)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "stand-in: %lld images from %lld on found, expected some of %lld", (long long)n,
+                   (long long)at, (long long)i->count);
   const size_t bytes = (size_t)(n * j.side * j.side * 3);
   j.pixels = fm_alloc(ctx, bytes);
   j.labels = j.pixels ? fm_alloc(ctx, (size_t)n) : NULL;

@@ -1,0 +1,302 @@
+/*
+** test_intake.c - what an import takes from an archive: names in any alphabet and locale, memory
+** within a budget however many threads decode, numbers that fit, and no work without bound.
+*/
+#define _DEFAULT_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+#include <sys/stat.h>
+
+#include "io_archive.h"
+#include "io_image.h"
+#include "io_standin.h"
+#include "scratch.h"
+
+enum { SIDE = 4, MOST = 1 << 20 };
+
+static char bytes[MOST];
+static size_t size;
+
+/* ------------------------------------------------------------------ making archives */
+
+static void add(struct archive *a, const char *name, const void *content, size_t n) {
+  struct archive_entry *e = archive_entry_new();
+  archive_entry_set_pathname(e, name);
+  archive_entry_set_filetype(e, AE_IFREG);
+  archive_entry_set_perm(e, 0644);
+  archive_entry_set_size(e, (int64_t)n);
+  archive_write_header(a, e);
+  archive_write_data(a, content, n);
+  archive_entry_free(e);
+}
+
+static struct archive *start(const char *kind) {
+  struct archive *a = archive_write_new();
+  if (strcmp(kind, "zip") == 0)
+    archive_write_set_format_zip(a);
+  else
+    archive_write_set_format_ustar(a);
+  if (strcmp(kind, "xz") == 0) archive_write_add_filter_xz(a);
+  assert_int_equal(archive_write_open_memory(a, bytes, sizeof bytes, &size), ARCHIVE_OK);
+  return a;
+}
+
+static const char *finish(struct archive *a) {
+  archive_write_close(a);
+  archive_write_free(a);
+  const char *path = in_folder("a.archive");
+  dump(path, bytes, size);
+  return path;
+}
+
+/* The mark that says names are UTF-8, in every header of a zip file. */
+static void mark_utf8(void) {
+  for (size_t k = 0; k + 10 < size; k++) {
+    if (memcmp(bytes + k, "PK\3\4", 4) == 0) bytes[k + 7] |= 8;
+    if (memcmp(bytes + k, "PK\1\2", 4) == 0) bytes[k + 9] |= 8;
+  }
+}
+
+static void check_name(const char *path, const char *want) {
+  fm_source *s = fm_source_open(ctx, path);
+  if (s == NULL) fail_msg("%s", fm_error(ctx));
+  uint8_t wanted[1] = {1}, content[8];
+  int64_t k;
+  size_t got;
+  assert_int_equal(fm_source_count(s), 1);
+  assert_string_equal(fm_source_name(s, 0), want);
+  assert_int_equal(fm_source_next(s, wanted, &k), FM_OK);
+  assert_int_equal(k, 0);
+  assert_int_equal(fm_source_read(s, content, sizeof content, &got), FM_OK);
+  assert_int_equal(got, 4);
+  assert_int_equal(fm_source_next(s, wanted, &k), FM_OK);
+  assert_int_equal(k, -1);
+  fm_source_close(s);
+}
+
+/* ------------------------------------------------------------------ names */
+
+static void test_names(void **state) {
+  static const char *const locales[] = {"C", "C.UTF-8"};
+  static const struct {
+    const char *raw, *want;
+    bool marked;
+  } names[] = {
+      {"set/Gr\xc3\xb6\xc3\x9f"
+       "e/1.png",
+       "set/Gr\xc3\xb6\xc3\x9f"
+       "e/1.png",
+       true},
+      {"set/Gr\xc3\xb6\xc3\x9f"
+       "e/1.png",
+       "set/Gr\xc3\xb6\xc3\x9f"
+       "e/1.png",
+       false},
+      {"\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png",
+       "\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png", true},
+      {"gr\x94\xe1"
+       "e.png",
+       "gr\xc3\xb6\xc3\x9f"
+       "e.png",
+       false}, /* code page 437 */
+      {"\xdb\xfe.png", "\xe2\x96\x88\xe2\x96\xa0.png", false},
+  };
+  (void)state;
+  for (int l = 0; l < 2; l++) {
+    assert_non_null(setlocale(LC_ALL, locales[l]));
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+      for (int tar = 0; tar < 2; tar++) {
+        setlocale(LC_ALL, "C"); /* names go in as they are */
+        struct archive *a = start(tar ? "tar" : "zip");
+        add(a, names[k].raw, "text", 4);
+        archive_write_close(a);
+        if (names[k].marked && !tar) mark_utf8();
+        const char *path = finish(a);
+        setlocale(LC_ALL, locales[l]);
+        check_name(path, names[k].want);
+      }
+  }
+  setlocale(LC_ALL, "C");
+}
+
+/* A mark that lies: imported under some name, or refused in a sentence; the same twice. */
+static void test_lying_mark(void **state) {
+  (void)state;
+  struct archive *a = start("zip");
+  add(a, "a\xff\xfe/1.png", "text", 4);
+  archive_write_close(a);
+  mark_utf8();
+  const char *path = finish(a);
+  fm_source *s = fm_source_open(ctx, path);
+  if (s == NULL) {
+    assert_refused(fm_error_code(ctx), path, "'");
+    return;
+  }
+  assert_true(fm_utf8_ok(fm_source_name(s, 0)));
+  uint8_t wanted[1] = {1};
+  int64_t k;
+  assert_int_equal(fm_source_next(s, wanted, &k), FM_OK);
+  fm_source_close(s);
+}
+
+static void test_escaping_names(void **state) {
+  static const char *const names[] = {"../a.png", "/etc/a.png", "x/../../a.png", "x/..",
+                                      "\xc3\xb6/../../a.png"};
+  (void)state;
+  for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+    for (int marked = 0; marked < 2; marked++) {
+      struct archive *a = start("zip");
+      add(a, names[k], "text", 4);
+      archive_write_close(a);
+      if (marked) mark_utf8();
+      const char *path = finish(a);
+      assert_null(fm_source_open(ctx, path));
+      assert_refused(fm_error_code(ctx), path, "points outside");
+    }
+}
+
+/* ------------------------------------------------------------------ bounds */
+
+static fm_err import(const char *path, int64_t count, const fm_intake *plan, int64_t place) {
+  fm_source *s = fm_source_open(ctx, path);
+  if (s == NULL) return fm_error_code(ctx);
+  int64_t places[64], files = 1;
+  uint8_t label[64] = {0};
+  for (int64_t k = 0; k < fm_source_count(s) && k < 64; k++) places[k] = place < 0 ? k : place;
+  const fm_pack_info info = {
+      .count = count, .height = SIDE, .width = SIDE, .channels = 3, .train = 1, .text = "{}"};
+  fm_intake it = *plan;
+  it.place = places, it.label = label;
+  fm_pack p;
+  fm_err err = fm_pack_create(&p, ctx, in_folder("a.images"), &info);
+  while (!err && files) err = fm_pack_take(&p, s, &it, &files);
+  if (!err) err = fm_pack_finish(&p);
+  fm_pack_close(&p);
+  fm_source_close(s);
+  return err;
+}
+
+/* Large pictures that compress to nothing, and more threads than the budget has room for. */
+static void test_budget(void **state) {
+  enum { PICTURES = 6, LARGE = 3600 };
+  (void)state;
+  const char *first = in_folder("0.png");
+  fm_tensor *t = fm_tensor_new(ctx, FM_U8, &(fm_shape){3, {LARGE, LARGE, 3}});
+  assert_int_equal(fm_save_png(ctx, first, t), FM_OK);
+  fm_tensor_drop(t);
+  char *picture;
+  size_t n;
+  assert_int_equal(fm_read_file(ctx, first, &picture, &n), FM_OK);
+  struct archive *a = start("zip");
+  for (int k = 0; k < PICTURES; k++) {
+    char name[16];
+    snprintf(name, sizeof name, "%d.png", k);
+    add(a, name, picture, n);
+  }
+  fm_free(ctx, picture, n + 1);
+  const char *path = finish(a);
+  assert_true(size < 4096);
+  fm_ctx *quiet = ctx; /* its peak knows the tensor */
+  ctx = fm_ctx_new(8);
+  assert_int_equal(import(path, PICTURES, &(fm_intake){0}, -1), FM_OK);
+  const size_t peak = fm_bytes_peak(ctx), left = fm_bytes_now(ctx);
+  fm_ctx_free(ctx);
+  ctx = quiet;
+  assert_int_equal(left, 0);
+  assert_true(peak > (size_t)LARGE * LARGE * 3);
+  assert_true(peak < ((size_t)1 << 27) + ((size_t)1 << 24));
+}
+
+/* Overwrites the size that a tar states of its first file. */
+static void state_size(const char field[12]) {
+  unsigned sum = 0;
+  memcpy(bytes + 124, field, 12);
+  memset(bytes + 148, ' ', 8);
+  for (int k = 0; k < 512; k++) sum += (unsigned char)bytes[k];
+  snprintf(bytes + 148, 8, "%06o", sum);
+}
+
+/* Of a small archive no more is unpacked than images would compress to. */
+static void test_ratio(void **state) {
+  (void)state;
+  struct archive *a = start("tar");
+  add(a, "0.png", "", 0);
+  archive_write_close(a);
+  state_size("11300000000"); /* 1200 MiB */
+  const char *path = finish(a);
+  assert_null(fm_source_open(ctx, path));
+  assert_refused(fm_error_code(ctx), path, "unpacks to more than 10");
+}
+
+/* Numbers of an archive and of a caller, near the ends of what they may be. */
+static void test_numbers(void **state) {
+  static const int64_t odd[] = {-1, -2, INT64_MIN, INT64_MAX, INT64_MAX - 1, 1LL << 62, 1LL << 32};
+  (void)state;
+  struct archive *a = start("tar");
+  add(a, "data_batch_1.bin", "text", 4);
+  char path[128];
+  strcpy(path, finish(a));
+  for (size_t k = 0; k < sizeof odd / sizeof *odd; k++) {
+    const fm_intake plans[] = {{.records = odd[k]},
+                               {.height = odd[k], .width = 1},
+                               {.width = odd[k], .height = 1},
+                               {.crop = odd[k]}};
+    for (int j = 0; j < 4; j++) {
+      assert_int_equal(import(path, 1, &plans[j], -1), FM_EUSAGE);
+      fm_error_clear(ctx);
+    }
+    if (odd[k] == -1) continue; /* a file that is not wanted */
+    if (odd[k] > 0) {
+      assert_int_equal(import(path, 1, &(fm_intake){0}, odd[k]), FM_EUSAGE);
+      fm_error_clear(ctx);
+    }
+    const fm_pack_info info = {
+        .count = 4, .height = 32, .width = 32, .channels = 3, .train = 1, .classes = 10};
+    fm_pack p;
+    assert_int_equal(fm_pack_create(&p, ctx, in_folder("s.images"), &info), FM_OK);
+    const uint8_t pixel = 0;
+    for (int j = 0; j < 2; j++) {
+      const int64_t at = j ? 1 : odd[k], n = j ? odd[k] : 4;
+      assert_int_equal(fm_standin_draw(&p, FM_OBJECTS, 1, at, n), FM_EUSAGE);
+      fm_error_clear(ctx);
+      assert_int_equal(fm_pack_put(&p, at, n, &pixel, NULL), FM_EUSAGE);
+      fm_error_clear(ctx);
+    }
+    fm_pack_close(&p);
+  }
+}
+
+/* A size in a tar's header near 2^63, twice: their sum is not computed with. */
+static void test_huge_sizes(void **state) {
+  (void)state;
+  struct archive *a = start("tar");
+  add(a, "0.png", "", 0);
+  archive_write_close(a);
+  for (int k = 0; k < 2; k++) {
+    state_size(k ? "\377\377\377\377\200\0\0\0\0\0\0" /* negative */
+                 : "\200\0\0\0\177\377\377\377\377\377\377\377");
+    dump(in_folder("a.archive"), bytes, size);
+    fm_source *s = fm_source_open(ctx, in_folder("a.archive"));
+    if (s) {
+      fm_source_close(s); /* libarchive takes a negative size for none */
+      continue;
+    }
+    assert_refused(fm_error_code(ctx), "a.archive", "'");
+  }
+  archive_write_free(a);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(test_names), TEST(test_lying_mark), TEST(test_escaping_names), TEST(test_budget),
+      TEST(test_ratio), TEST(test_numbers),    TEST(test_huge_sizes)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
