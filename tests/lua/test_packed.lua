@@ -116,7 +116,7 @@ end)
 
 t.test("a title is in no path: statistics of a hostile one lie in the cache folder", function()
   local metrics = require "flowmap.image_metrics"
-  local set = { name = "../../../escaped \0/`touch x`", split = "train", n = 8,
+  local set = { name = "../../../escaped */`touch x`", split = "train", n = 8,
     hash = ("0"):rep(64),
     images = function(index) return fm.full({ index.shape[1], 8, 8, 3 }, 0.5) end }
   local kind = { label = "../kind", kernel = "K", dim = 2, protocol = "p", hash = "h",
