@@ -45,6 +45,7 @@ struct fm_source {
   locale_t utf8;           /* in which libarchive understands all names; 0: none */
   char name[3 * FM_SOURCE_NAME];
   struct archive *archive;
+  struct archive_entry *entry; /* libarchive's own may be missing, and it does not look */
   gzFile gz;
   char gz_block[GZ_BLOCK];
   fm_in in; /* the open file of a folder */
@@ -132,11 +133,23 @@ static fm_err no_memory(fm_source *s) {
   return fm_fail(s->ctx, FM_ENOMEM, "no memory to read '%.400s'", s->path);
 }
 
+/* Whether a failure of libarchive was short memory: it does not always give that as the number. */
+static bool is_memory(struct archive *a, const char *why) {
+  static const char *const signs[] = {"llocate", " memory", "an't initialize",
+                                      "nternal error init"};
+  if (why == NULL || archive_errno(a) == ENOMEM) return true; /* of damage there is a sentence */
+  for (size_t k = 0; k < sizeof signs / sizeof *signs; k++)
+    if (strstr(why, signs[k])) return true;
+  return false;
+}
+
 static fm_err broken(fm_source *s) {
   const char *why = s->archive ? archive_error_string(s->archive) : NULL;
-  if (s->archive && archive_errno(s->archive) == ENOMEM) return no_memory(s);
-  return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or no archive: %.150s", s->path,
-                 why ? why : "it cannot be read");
+  if (s->archive && is_memory(s->archive, why)) return no_memory(s);
+  if (why == NULL) why = "it cannot be read";
+  const size_t n = strcspn(why, "\r\n"); /* some of its sentences end with a line feed */
+  return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or no archive: %.*s", s->path,
+                 n < 150 ? (int)n : 150, why);
 }
 
 static la_ssize_t gz_feed(struct archive *a, void *arg, const void **block) {
@@ -152,18 +165,22 @@ static la_ssize_t gz_feed(struct archive *a, void *arg, const void **block) {
 
 static void close_archive(fm_source *s) {
   if (s->archive) archive_read_free(s->archive);
+  archive_entry_free(s->entry);
   if (s->gz) gzclose(s->gz);
   s->archive = NULL;
+  s->entry = NULL;
   s->gz = NULL;
 }
 
-static bool is_gzip(const char *path) {
+static fm_err look_for_gzip(fm_source *s, bool *found) {
   unsigned char b[2] = {0};
-  FILE *f = fopen(path, "rb");
-  if (f == NULL) return false;
-  const size_t n = fread(b, 1, 2, f);
-  fclose(f);
-  return n == 2 && b[0] == 0x1f && b[1] == 0x8b;
+  fm_in in;
+  fm_err err = fm_in_open(&in, s->ctx, s->path);
+  if (err) return err;
+  if (in.size >= 2) err = fm_in_read(&in, b, 2);
+  fm_in_close(&in);
+  *found = b[0] == 0x1f && b[1] == 0x8b;
+  return err;
 }
 
 static fm_err open_archive(fm_source *s) {
@@ -172,6 +189,7 @@ static fm_err open_archive(fm_source *s) {
   fm_err err = load_libarchive(s->ctx);
   if (err != FM_OK) return err;
   if ((s->archive = archive_read_new()) == NULL) return no_memory(s);
+  if ((s->entry = archive_entry_new2(s->archive)) == NULL) return no_memory(s);
   int code = archive_read_support_filter_bzip2(s->archive);
   if (code == ARCHIVE_OK) code = archive_read_support_filter_xz(s->archive);
   if (code == ARCHIVE_OK) code = archive_read_support_filter_zstd(s->archive);
@@ -181,11 +199,16 @@ static fm_err open_archive(fm_source *s) {
   if (code == ARCHIVE_OK)
     code = archive_read_set_options(s->archive, "tar:read_concatenated_archives");
   if (code != ARCHIVE_OK) return no_memory(s); /* nothing else stops these calls */
-  if (is_gzip(s->path)) {
+  bool gzip;
+  fm_err err = look_for_gzip(s, &gzip);
+  if (err) return err;
+  if (gzip) {
     errno = ENOMEM; /* zlib's own reason is told no other way */
     if ((s->gz = gzopen(s->path, "rb")) == NULL) return errno == ENOMEM ? no_memory(s) : broken(s);
     gzbuffer(s->gz, 1 << 17);
-    code = archive_read_open(s->archive, s, NULL, gz_feed, NULL);
+    archive_read_set_read_callback(s->archive, gz_feed);
+    code = archive_read_set_callback_data(s->archive, s); /* archive_read_open does not look */
+    if (code == ARCHIVE_OK) code = archive_read_open1(s->archive);
   } else {
     code = archive_read_open_filename(s->archive, s->path, 1 << 16);
   }
@@ -216,10 +239,10 @@ static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name
 
 /* The next regular file; *name NULL at the end. */
 static fm_err next_entry(fm_source *s, const char **name) {
-  struct archive_entry *e;
+  struct archive_entry *e = s->entry;
   *name = NULL;
   for (;;) {
-    const int code = archive_read_next_header(s->archive, &e);
+    const int code = archive_read_next_header2(s->archive, e);
     if (code == ARCHIVE_EOF) return FM_OK;
     if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return broken(s);
     if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e)) continue;
