@@ -126,7 +126,7 @@ $B/core/kernels/gemm_bf16.avx512.f32.o: private FLAGS_avx512 += -mavx512bf16
 
 $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)
-	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka -larchive $(LIBS) -o $@
 
 # What was compiled how: these files change, and so cause a new build, when their contents do.
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))

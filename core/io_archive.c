@@ -165,7 +165,7 @@ static la_ssize_t gz_feed(struct archive *a, void *arg, const void **block) {
 
 static void close_archive(fm_source *s) {
   if (s->archive) archive_read_free(s->archive);
-  archive_entry_free(s->entry);
+  if (s->entry) archive_entry_free(s->entry);
   if (s->gz) gzclose(s->gz);
   s->archive = NULL;
   s->entry = NULL;
@@ -186,8 +186,10 @@ static fm_err look_for_gzip(fm_source *s, bool *found) {
 static fm_err open_archive(fm_source *s) {
   close_archive(s);
   s->at = 0;
+  bool gzip;
   fm_err err = load_libarchive(s->ctx);
-  if (err != FM_OK) return err;
+  if (!err) err = look_for_gzip(s, &gzip);
+  if (err) return err;
   if ((s->archive = archive_read_new()) == NULL) return no_memory(s);
   if ((s->entry = archive_entry_new2(s->archive)) == NULL) return no_memory(s);
   int code = archive_read_support_filter_bzip2(s->archive);
@@ -199,9 +201,6 @@ static fm_err open_archive(fm_source *s) {
   if (code == ARCHIVE_OK)
     code = archive_read_set_options(s->archive, "tar:read_concatenated_archives");
   if (code != ARCHIVE_OK) return no_memory(s); /* nothing else stops these calls */
-  bool gzip;
-  fm_err err = look_for_gzip(s, &gzip);
-  if (err) return err;
   if (gzip) {
     errno = ENOMEM; /* zlib's own reason is told no other way */
     if ((s->gz = gzopen(s->path, "rb")) == NULL) return errno == ENOMEM ? no_memory(s) : broken(s);

@@ -15,19 +15,24 @@
 
 #define FM_ARCHIVE(X)                                                                              \
   X(archive_entry_filetype)                                                                        \
+  X(archive_entry_free)                                                                            \
   X(archive_entry_hardlink)                                                                        \
+  X(archive_entry_new2)                                                                            \
   X(archive_entry_pathname)                                                                        \
   X(archive_entry_pathname_utf8)                                                                   \
   X(archive_entry_size)                                                                            \
   X(archive_entry_size_is_set)                                                                     \
+  X(archive_errno)                                                                                 \
   X(archive_error_string)                                                                          \
   X(archive_read_data)                                                                             \
   X(archive_read_free)                                                                             \
   X(archive_read_new)                                                                              \
-  X(archive_read_next_header)                                                                      \
-  X(archive_read_open)                                                                             \
+  X(archive_read_next_header2)                                                                     \
+  X(archive_read_open1)                                                                            \
   X(archive_read_open_filename)                                                                    \
+  X(archive_read_set_callback_data)                                                                \
   X(archive_read_set_options)                                                                      \
+  X(archive_read_set_read_callback)                                                                \
   X(archive_read_support_filter_bzip2)                                                             \
   X(archive_read_support_filter_xz)                                                                \
   X(archive_read_support_filter_zstd)                                                              \
@@ -63,19 +68,24 @@ static fm_err load_libarchive(fm_ctx *ctx) {
 }
 
 #define archive_entry_filetype fm_archive.archive_entry_filetype
+#define archive_entry_free fm_archive.archive_entry_free
 #define archive_entry_hardlink fm_archive.archive_entry_hardlink
+#define archive_entry_new2 fm_archive.archive_entry_new2
 #define archive_entry_pathname fm_archive.archive_entry_pathname
 #define archive_entry_pathname_utf8 fm_archive.archive_entry_pathname_utf8
 #define archive_entry_size fm_archive.archive_entry_size
 #define archive_entry_size_is_set fm_archive.archive_entry_size_is_set
+#define archive_errno fm_archive.archive_errno
 #define archive_error_string fm_archive.archive_error_string
 #define archive_read_data fm_archive.archive_read_data
 #define archive_read_free fm_archive.archive_read_free
 #define archive_read_new fm_archive.archive_read_new
-#define archive_read_next_header fm_archive.archive_read_next_header
-#define archive_read_open fm_archive.archive_read_open
+#define archive_read_next_header2 fm_archive.archive_read_next_header2
+#define archive_read_open1 fm_archive.archive_read_open1
 #define archive_read_open_filename fm_archive.archive_read_open_filename
+#define archive_read_set_callback_data fm_archive.archive_read_set_callback_data
 #define archive_read_set_options fm_archive.archive_read_set_options
+#define archive_read_set_read_callback fm_archive.archive_read_set_read_callback
 #define archive_read_support_filter_bzip2 fm_archive.archive_read_support_filter_bzip2
 #define archive_read_support_filter_xz fm_archive.archive_read_support_filter_xz
 #define archive_read_support_filter_zstd fm_archive.archive_read_support_filter_zstd
