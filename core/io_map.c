@@ -18,10 +18,11 @@
 typedef struct mapping { /* of the handler: base and bytes; base is set last, and cleared first */
   atomic_uintptr_t base;
   size_t bytes;
-  atomic_bool lost;
-  int fd;
+  char *path;
   struct timespec changed; /* the file's time of modification */
-  char hash[65], *path;
+  int fd;
+  atomic_bool lost;
+  char hash[65];
 } mapping;
 
 static mapping table[FM_MAPPINGS];

@@ -1,6 +1,6 @@
 /*
-** test_mutate.c - random damage to every kind of file that is read: each is read, or refused as data
-** in one sentence; nothing crashes, leaks, or asks for memory that the file does not account for.
+** test_mutate.c - random damage to every kind of file that is read: each is read, or refused as
+** data in one sentence; nothing crashes, leaks, or asks for memory without reason.
 ** FM_SEED chooses other damage, FM_ROUNDS how much of it.
 */
 #define _DEFAULT_SOURCE
