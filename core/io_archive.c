@@ -137,8 +137,8 @@ static fm_err no_memory(fm_source *s) {
 static bool is_memory(struct archive *a, const char *why) {
   static const char *const signs[] = {"llocate", " memory", "an't initialize",
                                       "nternal error init"};
-  if (why == NULL || archive_errno(a) == ENOMEM) return true; /* of damage there is a sentence */
-  for (size_t k = 0; k < sizeof signs / sizeof *signs; k++)
+  if (archive_errno(a) == ENOMEM) return true;
+  for (size_t k = 0; why && k < sizeof signs / sizeof *signs; k++)
     if (strstr(why, signs[k])) return true;
   return false;
 }
@@ -211,7 +211,9 @@ static fm_err open_archive(fm_source *s) {
   } else {
     code = archive_read_open_filename(s->archive, s->path, 1 << 16);
   }
-  return code == ARCHIVE_OK ? FM_OK : broken(s);
+  if (code == ARCHIVE_OK) return FM_OK;
+  /* When it opens a file, libarchive has a sentence for everything but its own missing memory. */
+  return archive_error_string(s->archive) ? broken(s) : no_memory(s);
 }
 
 static fm_err count_bytes(fm_source *s, struct archive_entry *e) {
