@@ -17,8 +17,9 @@
 
 #include "io.h"
 
-#define CRC_KEY "flowmap.crc32"
-#define FORMAT_KEY "flowmap.format"
+#define OUR_PREFIX "flowmap."
+#define CRC_KEY OUR_PREFIX "crc32"
+#define FORMAT_KEY OUR_PREFIX "format"
 #define META_KEY "__metadata__"
 #define MARK "{\"" META_KEY "\":{\"" CRC_KEY "\":\""
 #define ZEROS "00000000"

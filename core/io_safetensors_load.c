@@ -25,7 +25,7 @@ typedef struct head {
   size_t size;
   int64_t data_size; /* bytes of the file behind the header */
   bool ours;         /* begins with MARK: there is a checksum */
-  bool marked;       /* has a reserved key: there must be one */
+  bool marked;       /* has a key as only our files have: there must be one */
   bool has_meta;
   char recorded[CRC_DIGITS + 1];
   uLong crc;
@@ -57,10 +57,9 @@ static bool parse_metadata(head *h) {
     char *key = fm_scan_string(s);
     char *value = key && fm_scan_expect(s, ":") ? fm_scan_string(s) : NULL;
     if (!value) return false;
-    if (key_reserved(key)) {
-      h->marked = true;
-      continue;
-    }
+    /* Not that one alone: damage may have met both of our keys. */
+    if (strncmp(key, OUR_PREFIX, sizeof OUR_PREFIX - 1) == 0) h->marked = true;
+    if (key_reserved(key)) continue;
     fm_pair *p = grow(h, h->meta, h->nmeta, &h->meta_room, sizeof *p);
     if (!p) return false;
     h->meta = p;
