@@ -44,6 +44,30 @@ static void measure_large(group *g, int terms, V r) {
   g->a = vload(a), g->b = vload(b), g->de = vload(de);
 }
 
+/* <x, x>, <x, d>, <x, e>, <d, e> over the values [from, to) of row r, lane by lane. */
+static inline void add_products(const group *g, int terms, int64_t r, int64_t from, int64_t to,
+                                V s[4]) {
+  for (int64_t i = from; i < to; i += VN) {
+    const int64_t at = r * g->n + i, left = g->n - i;
+    V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : vset(0);
+    V e = terms > 2 ? vtake(g->x[2] + at, left) : vset(0);
+    s[0] = vfma(x, x, s[0]);
+    if (terms > 1) s[1] = vfma(x, d, s[1]);
+    if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
+  }
+}
+
+static void add_long(const group *g, int terms, int64_t r, V s[4]) {
+  VD total[4][VDS];
+  for (int k = 0; k < 4 * VDS; k++) total[k / VDS][k % VDS] = vdset(0);
+  for (int64_t from = 0, to; from < g->n; from = to) {
+    to = g->n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : g->n;
+    add_products(g, terms, r, from, to, s);
+    for (int k = 0; k < 4; k++) vdeepen(total[k], &s[k]);
+  }
+  for (int k = 0; k < 4; k++) s[k] = vnarrow(total[k]);
+}
+
 /* What the formulas need of the rows of x, d and e (as many as `terms` says). */
 static inline void measure(group *g, int terms) {
   const V zero = vset(0), one = vset(1);
@@ -52,23 +76,10 @@ static inline void measure(group *g, int terms) {
   for (int64_t r = 0; r < VN; r++) xx[r] = xd[r] = xe[r] = de[r] = zero;
   for (int64_t r = 0; r < g->count; r++) {
     V s[4] = {zero, zero, zero, zero};
-    VD total[4][VDS];
-    for (int k = 0; k < 4 * VDS; k++) total[k / VDS][k % VDS] = vdset(0);
-    for (int64_t from = 0, to; from < g->n; from = to) {
-      to = g->n - from > FM_CHAIN * VN ? from + FM_CHAIN * VN : g->n;
-      for (int64_t i = from; i < to; i += VN) {
-        const int64_t at = r * g->n + i, left = g->n - i;
-        V x = vtake(g->x[0] + at, left), d = terms > 1 ? vtake(g->x[1] + at, left) : zero;
-        V e = terms > 2 ? vtake(g->x[2] + at, left) : zero;
-        s[0] = vfma(x, x, s[0]);
-        if (terms > 1) s[1] = vfma(x, d, s[1]);
-        if (terms > 2) s[2] = vfma(x, e, s[2]), s[3] = vfma(d, e, s[3]);
-      }
-      if (g->n > FM_CHAIN * VN)
-        for (int k = 0; k < (terms > 2 ? 4 : terms); k++) vdeepen(total[k], &s[k]);
-    }
-    if (g->n > FM_CHAIN * VN)
-      for (int k = 0; k < (terms > 2 ? 4 : terms); k++) s[k] = vnarrow(total[k]);
+    if (g->n <= FM_CHAIN * VN)
+      add_products(g, terms, r, 0, g->n, s);
+    else
+      add_long(g, terms, r, s);
     xx[r] = s[0], xd[r] = s[1], xe[r] = s[2], de[r] = s[3];
   }
   V r = vsqrt(vsums(xx) * g->over_n);
