@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "blas.h"
 #include "fm.h"
 #include "kernels/isa.h"
+#include "processors.h"
 
 #define MAX_THREADS 256
 
@@ -179,7 +179,7 @@ fm_err fm_set_threads(fm_ctx *ctx, int threads) {
 static int default_threads(void) {
   const char *text = getenv("FM_THREADS");
   long n = text ? strtol(text, NULL, 10) : 0;
-  if (n < 1 || n > MAX_THREADS) n = sysconf(_SC_NPROCESSORS_ONLN);
+  if (n < 1 || n > MAX_THREADS) n = fm_processors();
   return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
 }
 

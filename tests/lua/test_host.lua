@@ -125,5 +125,14 @@ t.test("a readline.lua in the current folder is not run", function()
   t.eq(text:find "ran", nil, text)
 end)
 
+t.test("threads are the processors allowed", function()
+  local _, nproc = run "nproc" -- it heeds the mask, too
+  for _, it in ipairs { { "", math.tointeger(tonumber(nproc)) }, { "taskset -c 0 ", 1 } } do
+    local code, text = run("env -u FM_THREADS " .. it[1] .. "%s info")
+    t.eq(code, 0, text)
+    t.eq(tonumber(text:match "threads +(%d+)") <= it[2], true, it[1] .. text)
+  end
+end)
+
 os.execute("rm -rf " .. work)
 t.done()

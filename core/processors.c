@@ -1,0 +1,52 @@
+/* processors.c - how many processors this process may use. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "processors.h"
+
+/* The quota in one cpu.max, "200000 100000" for two processors or "max 100000", rounded up. */
+static int quota_in(const char *path) {
+  long long quota, period;
+  FILE *f = fopen(path, "re");
+  if (f == NULL) return 0;
+  const bool some = fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0;
+  fclose(f);
+  return some ? (int)((quota - 1) / period + 1) : 0;
+}
+
+/* The path of our control group (version 2), "" if there is none. */
+static void own_group(char *path, int size) {
+  char line[512];
+  FILE *f = fopen("/proc/self/cgroup", "re");
+  path[0] = '\0';
+  while (f && fgets(line, sizeof line, f))
+    if (strncmp(line, "0::/", 4) == 0)
+      snprintf(path, (size_t)size, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+  if (f) fclose(f);
+}
+
+/* The least quota of our control group and those above it; 0: none. */
+static int quota(void) {
+  char group[512], path[600];
+  int least = 0;
+  own_group(group, sizeof group);
+  for (char *end = group + strlen(group); group[0]; *end = '\0') {
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+    const int n = quota_in(path);
+    if (n > 0 && (least == 0 || n < least)) least = n;
+    if ((end = strrchr(group, '/')) == NULL) break;
+  }
+  const int top = quota_in("/sys/fs/cgroup/cpu.max");
+  return top > 0 && (least == 0 || top < least) ? top : least;
+}
+
+int fm_processors(void) {
+  cpu_set_t set;
+  const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+  const long n = known ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+  const int most = quota();
+  return n < 1 ? 1 : most > 0 && most < n ? most : (int)n;
+}

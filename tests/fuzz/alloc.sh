@@ -1,0 +1,118 @@
+#!/bin/sh
+# Memory runs out at the k-th allocation, for many k: of the start; of three steps of training with
+# evaluation and saving; of a resumption that saves over an older checkpoint; of drawing samples
+# (loading); of an import. Each must end with exit code 0, or 2 and one sentence about memory, never
+# by a signal or with another reason; and what was there before must be whole.
+#
+#   tests/fuzz/alloc.sh [ALLOCATIONS]     how many for each of the ten cases (default 250)
+#
+# Cases: five commands, each with that one allocation failing, and with it and all that follow.
+set -u
+each=${1:-250}
+flowmap=$(realpath "${FLOWMAP:-./flowmap}")
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cp "$here/../../experiments/checkerboard.lua" "$work/e.lua"
+${CC:-cc} -shared -fPIC -O1 -o "$work/fail.so" "$here/fail_alloc.c" || exit 1
+cd "$work" || exit 1
+export XDG_CACHE_HOME="$work/cache" FM_THREADS=2
+passed=0 failed=0
+
+small='--profile smoke --set width=8 --set steps=3 --set eval_samples=50 --set batch=16
+  --set nfe=1 --set save_every=0'
+
+# limited K ALL COMMAND...: exit code, with standard error in ./err
+limited() {
+  k=$1 all=$2
+  shift 2
+  timeout -s KILL 60 env FAIL_AT="$k" FAIL_ALL="$all" FAIL_COUNT=count LD_PRELOAD=./fail.so \
+    "$flowmap" "$@" >out 2>err
+}
+
+start() { :; }
+start_args() { echo info; }
+start_whole() { :; }
+
+run() { rm -rf fresh; }
+run_args() { echo "run e.lua $small --out fresh"; }
+run_whole() { [ ! -e fresh/checkpoint.safetensors ] || loads fresh/checkpoint.safetensors; }
+
+resume() { rm -rf again && cp -r interrupted again; }
+resume_args() { echo "run e.lua $small --out again --resume"; }
+resume_whole() { loads again/checkpoint.safetensors; }
+
+sample() { cp kept/samples-N1.npy samples.npy; }
+sample_args() { echo "sample kept/checkpoint.safetensors --count 20 --out samples.npy"; }
+sample_whole() { cmp -s samples.npy kept/samples-N1.npy || cmp -s samples.npy twenty.npy; }
+
+import() { rm -rf cache && cp -r drawn cache; }
+import_args() { echo "data import afhq images"; }
+import_whole() { diff -r images pictures >/dev/null; }
+
+loads() { "$flowmap" sample "$1" --count 2 --out two.npy >out 2>err; }
+
+# A finished run, an interrupted one, its samples, and pictures to import.
+prepare() {
+  # shellcheck disable=SC2046,SC2086
+  "$flowmap" run e.lua $small --out kept >out 2>err &&
+    "$flowmap" $(sample_args) >out 2>err && mv samples.npy twenty.npy || return 1
+  mkdir -p images/train/cat images/train/dog images/train/wild
+  for class in cat dog wild; do
+    echo "fm.save_png('images/train/$class/a.png', fm.zeros { 64, 64, 3 })"
+  done | "$flowmap" repl >out || return 1
+  cp -r images pictures
+  "$flowmap" data import afhq images >out 2>err || return 1
+  cp -r cache drawn
+  rm -rf interrupted
+  limited 0 0 $(run_args)
+  n=$(cat count) part=20
+  while [ $part -lt 60 ] && [ ! -e interrupted/checkpoint.safetensors ]; do
+    rm -rf fresh interrupted
+    # shellcheck disable=SC2046
+    limited $((n * part / 60)) 1 $(run_args)
+    [ -e fresh ] && mv fresh interrupted
+    part=$((part + 1))
+  done
+  [ -e interrupted/checkpoint.safetensors ] && [ ! -e interrupted/manifest.json ]
+}
+
+# wrong CASE K ALL CODE: what is not as it must be
+wrong() {
+  case $4 in
+  0) ;;
+  2)
+    [ "$(wc -l <err)" -eq 1 ] || { echo "not one line"; return; }
+    grep -q '^flowmap: .*memory' err || { echo "another reason"; return; } ;;
+  *) echo "exit code $4"; return ;;
+  esac
+  cp err first
+  "$1_whole" || { echo "what was there is lost"; cp err second; }
+  mv first err
+}
+
+try() { # try CASE ALL
+  # shellcheck disable=SC2046
+  "$1" && limited 0 0 $("$1_args") || { echo "$1 fails with all memory: $(cat err)"; exit 1; }
+  n=$(cat count) i=0
+  while [ "$i" -lt "$each" ]; do
+    k=$((1 + (i * n + n * 7 / 10) / each)) i=$((i + 1))
+    "$1"
+    # shellcheck disable=SC2046
+    limited $k "$2" $("$1_args")
+    why=$(wrong "$1" $k "$2" $?)
+    if [ -z "$why" ]; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+      echo "$1, allocation $k of $n, all=$2: $why: $(head -c 400 err)"
+    fi
+  done
+}
+
+prepare || { echo "the preparation failed: $(cat err)"; exit 1; }
+for all in 0 1; do
+  for case in start run resume sample import; do try $case $all; done
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

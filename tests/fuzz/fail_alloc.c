@@ -1,0 +1,60 @@
+/*
+** fail_alloc.c - for tests/fuzz/alloc.sh: preloaded, it makes an allocation of a program fail.
+**
+**   FAIL_AT=k        the k-th allocation fails (0 or unset: none)
+**   FAIL_ALL=1       and all that follow
+**   FAIL_COUNT=FILE  at the end, how many there were
+*/
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* glibc's own, which need no dlsym (that allocates). */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t align, size_t n);
+
+static atomic_long count;
+static long fail_at = -1, fail_all;
+
+static long number(const char *name) {
+  const char *text = getenv(name);
+  return text ? strtol(text, NULL, 10) : 0;
+}
+
+static int fails(void) {
+  if (fail_at < 0) {
+    fail_all = number("FAIL_ALL");
+    fail_at = number("FAIL_AT");
+  }
+  const long k = atomic_fetch_add(&count, 1) + 1;
+  if (fail_at == 0 || (k != fail_at && !(fail_all && k > fail_at))) return 0;
+  errno = ENOMEM;
+  return 1;
+}
+
+void *malloc(size_t n) { return fails() ? NULL : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return fails() ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return fails() ? NULL : __libc_realloc(p, n); }
+void *memalign(size_t align, size_t n) { return fails() ? NULL : __libc_memalign(align, n); }
+void *aligned_alloc(size_t align, size_t n) { return fails() ? NULL : __libc_memalign(align, n); }
+
+int posix_memalign(void **p, size_t align, size_t n) {
+  void *q = fails() ? NULL : __libc_memalign(align, n);
+  if (q) *p = q;
+  return q ? 0 : ENOMEM;
+}
+
+static __attribute__((destructor)) void report(void) {
+  const char *path = getenv("FAIL_COUNT");
+  const long n = atomic_load(&count);
+  FILE *f;
+  fail_at = 0;
+  if (path == NULL || (f = fopen(path, "w")) == NULL) return;
+  fprintf(f, "%ld\n", n);
+  fclose(f);
+}
