@@ -17,8 +17,10 @@ local function axes_of(name, x, axis)
     for k = 1, rank do set[k] = true end
     return set
   end
-  for _, a in ipairs(type(axis) == "table" and axis or { axis }) do
-    local k = math.tointeger(a)
+  local list = type(axis) == "table" and axis or { axis }
+  for i = 1, #list do
+    local a = list[i]
+    local k = type(a) == "number" and math.tointeger(a)
     k = k and k < 0 and rank + 1 + k or k
     if not k or k < 1 or k > rank then
       errors.usage("%s: axis %s found, expected 1 to %d or -1 to -%d", name, a, rank, rank)
@@ -145,9 +147,9 @@ function M.rows(x, first, count) return core.slice(x, 1, first, count) end
 --- Split along an axis into parts of the given sizes.
 function M.split(x, sizes, axis)
   local parts, at = {}, 1
-  for k, n in ipairs(sizes) do
-    parts[k] = core.slice(x, axis or 1, at, n)
-    at = at + n
+  for k = 1, #sizes do
+    parts[k] = core.slice(x, axis or 1, at, sizes[k])
+    at = at + sizes[k]
   end
   return unpack(parts)
 end

@@ -82,8 +82,8 @@ wrong() {
   case $4 in
   0) ;;
   2)
-    [ "$(wc -l <err)" -eq 1 ] || { echo "not one line"; return; }
-    grep -q '^flowmap: .*memory' err || { echo "another reason"; return; } ;;
+    [ "$(grep -c '^flowmap: ' err)" -eq 1 ] || { echo "not one sentence"; return; }
+    tail -1 err | grep -q '^flowmap: .*memory' || { echo "another reason"; return; } ;;
   *) echo "exit code $4"; return ;;
   esac
   cp err first
