@@ -37,7 +37,8 @@ typedef enum fm_err {
 typedef struct fm_ctx fm_ctx;
 
 /*
-** A context with `threads` worker threads (0: one per processor allowed, or FM_THREADS); NULL on failure.
+** A context with `threads` worker threads (0: FM_THREADS, or one per processor allowed); NULL on
+** failure.
 */
 fm_ctx *fm_ctx_new(int threads);
 void fm_ctx_free(fm_ctx *ctx);
