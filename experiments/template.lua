@@ -1,22 +1,25 @@
--- # A template: your own loss, network and data
+-- # A template: parts of your own
 --
 -- Copy this file, change what you like, and run it:
 --
 --     ./flowmap run experiments/template.lua --profile smoke
 --     ./flowmap run experiments/template.lua --method mean-flow --set lr=2e-3
+--     ./flowmap reproduce experiments/template.lua --profile smoke
 --
--- An experiment is a table. Only `name` and `profiles` are needed; what is not set has the default
--- of `lua/flowmap/settings.lua`, and `--set key=value` changes any setting for one run.
+-- An experiment is a table. Only `name` and `profiles` are required; other settings have the
+-- defaults of `lua/flowmap/settings.lua`, and `--set key=value` changes any of them for one run.
+-- Each part below is a field of the table, found by its name like those of the suite; delete those
+-- you do not need.
 
 local fm = require "flowmap"
 
-local template = { name = "template", methods = { "mean-flow", "lsd" }, settings = { width = 128 } }
+local template = { name = "template", methods = { "mean-flow", "lsd" } }
 
--- ## An own loss
+-- ## A loss
 --
 -- A loss is a function of the table `a`: the flow map `a.map` with its derivatives `dt`, `ds`,
 -- `dx` and velocity `b`; the times `a.s` and `a.t`; the point `a.x` of the interpolant with its
--- velocity `a.dx`. It returns one value per sample. Gradients come by themselves, also through
+-- velocity `a.dx`. It returns one value per sample. Gradients are derived, also through
 -- derivatives. This one is mean flow (Geng et al. 2025) in our notation: along the flow,
 -- $$v_{s,t} = v_{s,s} + (t-s)\,\tfrac{d}{ds} v_{s,t},$$
 -- with the velocity $\dot I_s$ of the sample in place of $v_{s,s}$, and the right side held fixed.
@@ -31,12 +34,11 @@ end
 
 template.losses = { ["mean-flow"] = mean_flow }
 
--- ## An own network
+-- ## A network
 --
 -- A network is made from the settings: `init` draws its parameters, a nested table of tensors, and
--- `v` is the velocity. `template.options` declares settings of your own, here `waves`.
-
-template.options = { waves = 8 }
+-- `v` is the velocity. `options` declares settings of the part's own, here `waves`, with their
+-- defaults; any part may have some.
 
 local function wavy(cfg)
   local function features(s, t, x)
@@ -53,12 +55,12 @@ local function wavy(cfg)
   return net
 end
 
-template.nets = { wavy = wavy }
+template.nets = { wavy = { new = wavy, options = { waves = 8 } } }
 
--- ## Own data
+-- ## A data set
 --
--- A data set draws samples with the random operations of a batch `b`, and knows its law: `mass` is
--- the exact probability of a box, which the KL estimator needs, `inside` tells its support.
+-- A data set draws samples with the random operations of a batch `b`. It may know its law: `mass`
+-- is the exact probability of a box, which the KL estimator needs, `inside` tells its support.
 
 local disc = { dim = 2, sd = 0.5 }
 
@@ -82,12 +84,57 @@ end
 
 template.data = { disc = disc }
 
+-- ## Times and an interpolant
+--
+-- A law of times turns two columns of independent draws from U[0,1] into $s \le t$, for the
+-- off-diagonal term. An interpolant is the pair of coefficients of $I_t = \alpha x_0 + \beta x_1$;
+-- its velocity is derived.
+
+template.times = { early = function(a, b)
+  local s, t = fm.minimum(a, b), fm.maximum(a, b)
+  return s * s, t
+end }
+
+template.interpolants = { smooth = {
+  alpha = function(t) return 1 - t * t * (3 - 2 * t) end,
+  beta = function(t) return t * t * (3 - 2 * t) end,
+} }
+
+-- ## A metric and a figure
+--
+-- A metric is a number (or a table of numbers by name) of the model's samples; it is recorded for
+-- each number of steps, and tables and figures find it by name. A figure makes panels from results.
+
+template.metrics = { radius = function(samples, context)
+  local function mean_radius(x) return fm.mean(fm.sqrt(fm.sum(fm.square(x), { 2 }))):item() end
+  return mean_radius(samples) - mean_radius(context.data(samples.shape[1]))
+end }
+
+template.figures = { bars = { options = { label = "" }, draw = function(set, spec)
+  local rows = {}
+  for k, N in ipairs(spec.steps) do rows[k] = { N, set:summary(spec.metric, N).mean } end
+  return { panels = { { title = spec.label, xlabel = "N", ylabel = spec.metric, series = { {
+    kind = "linespoints", key = "mean", label = "mean over seeds", colour = 6, point = 7,
+    rows = rows } } } } }
+end } }
+
+template.render = {
+  { kind = "compare", name = "radius", metric = "radius", title = "Error of the mean radius" },
+  { kind = "bars", name = "radius", metric = "radius", where = { method = "lsd" }, label = "LSD" },
+  { kind = "density", name = "density", range = { -1, 1 } },
+  { kind = "traces", name = "traces" },
+}
+
 -- ## Profiles
 --
--- Settings for a quick look and for a real run; `by_method` sets some for one method alone.
+-- Settings for a quick look and for a real run, which `--profile` chooses; `by_method` sets some
+-- for one method alone. The parts above are used where a setting names them.
+
+template.settings = { width = 128, data = "disc", net = "wavy", times = "early",
+  interpolant = "smooth" }
 
 template.profiles = {
-  smoke = { data = "disc", net = "wavy", steps = 50, batch = 128, eval_samples = 10000 },
+  smoke = { steps = 50, batch = 128, eval_samples = 10000, nfe = { 1, 2, 4 } },
   laptop = { steps = 4000, by_method = { lsd = { eta = 0.5 } } },
 }
 

@@ -1,0 +1,157 @@
+-- Every command and every piece of Lua in README.md and the template runs, in smoke form: in a
+-- scratch folder, with few steps. A command that no rule below covers is a failure.
+
+local t = require "harness"
+local cli = require "flowmap.cli"
+local files = require "flowmap.files"
+local fm = require "flowmap"
+local lfs = require "lfs"
+
+local here = lfs.currentdir()
+local program = os.getenv "FLOWMAP" or here .. "/flowmap"
+local build = os.getenv "FLOWMAP_BUILD" or here .. "/build"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work)
+for _, name in ipairs { "lua", "paper", "core", ".ci", "Makefile" } do
+  assert(lfs.link(here .. "/" .. name, work .. "/" .. name, true))
+end
+assert(lfs.link(program, work .. "/flowmap", true))
+assert(lfs.link(build, work .. "/build", true))
+files.mkdir(work .. "/experiments")
+for name in lfs.dir(here .. "/experiments") do
+  if name:find "%.lua$" and name ~= "template.lua" then
+    assert(lfs.link(here .. "/experiments/" .. name, work .. "/experiments/" .. name, true))
+  end
+end
+
+local readme = assert(files.read(here .. "/README.md"))
+local template = assert(files.read(here .. "/experiments/template.lua"))
+
+-- Fenced blocks by language, and the indented lines outside of them.
+local function parse(text)
+  local fences, commands, open = {}, {}, nil
+  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
+    local fence = line:match "^```(%w*)$"
+    if fence and open then
+      open = nil
+    elseif fence then
+      open = { language = fence }
+      fences[#fences + 1] = open
+    elseif open then
+      open[#open + 1] = line
+    elseif line:find "^    %S" then
+      commands[#commands + 1] = line:gsub("%s+#.*$", ""):gsub("^%s+", "")
+    end
+  end
+  return fences, commands
+end
+
+local fences, commands = parse(readme)
+for line in template:gmatch "\n%-%-     (%./[^\n]*)" do commands[#commands + 1] = line end
+
+-- The template with README's loss pasted into it.
+local snippet
+for _, it in ipairs(fences) do
+  if it.language == "lua" then snippet = table.concat(it, "\n") end
+end
+local head, rest = template:match "^(.-\ntemplate%.losses = [^\n]*\n)(.*)$"
+local file <close> = assert(io.open(work .. "/experiments/template.lua", "w"))
+file:write(head, snippet, "\n", rest)
+file:close()
+
+local function sh(command)
+  local out = work .. "/out"
+  local _, _, code = os.execute(("cd %s && { %s\n} >%s 2>&1 </dev/null"):format(work, command, out))
+  return code, files.read(out)
+end
+
+-- What a run needs to be quick.
+local QUICK = " --set steps=4 --set eval_samples=2000 --set nfe=1,2 --set log_every=2"
+
+local function quick(command)
+  return command .. (command:find "--profile" and "" or " --profile smoke") .. QUICK
+end
+
+-- A command as the program parses it; raises what it would say.
+local function parsed(command)
+  local words = {}
+  command:gsub("^%./flowmap ", ""):gsub('"([^"]*)"', function(text)
+    return (text:gsub(" ", "\0"))
+  end):gsub("%S+", function(word) words[#words + 1] = word:gsub("%z", " ") end)
+  local ok, args = cli.parser():pparse(words)
+  if not ok then error(args, 0) end
+end
+
+-- Rules: the first that matches says how a command is tried.
+local RULES = {
+  { "^make (%a+)", function(_, target) t.eq(sh("make -n " .. target), 0, target) end },
+  { "^%./flowmap run ", function(command) return quick(command) end },
+  { "^%./flowmap explain ", function(command) return command .. " --profile smoke" end },
+  { "^%./flowmap sample ", function(command) return (command:gsub("10000", "100")
+    :gsub("%.png", ".csv")) end },
+  { "^%./flowmap reproduce experiments/template", function(command)
+    return command .. " --dry-run"
+  end },
+  { "^%./flowmap data list", function(command) return command end },
+  -- Their work is too long for here, or is tested elsewhere: that they are understood.
+  { "^%./flowmap %a+", parsed },
+  { "^LUA_PATH=", function(command) return command .. " -e 'print(flowmap)'" end },
+}
+
+local function try(command)
+  for _, rule in ipairs(RULES) do
+    local found, _, part = command:find(rule[1])
+    if found then
+      local line = rule[2](command, part)
+      if not line then return end
+      local code, out = sh(line)
+      return t.eq(code, 0, line .. ": " .. out)
+    end
+  end
+  error("no rule of this test covers: " .. command, 0)
+end
+
+t.test("README has commands, a loss and a prompt", function()
+  t.eq(#commands > 10, true)
+  t.eq(snippet ~= nil, true)
+end)
+
+for _, command in ipairs(commands) do
+  t.test("README: " .. command, function() try(command) end)
+end
+
+t.test("README's LSD pasted into the template is LSD, to the bit", function()
+  local function weights(method)
+    local dir = work .. "/bits-" .. method
+    local code, out = sh(quick(("./flowmap run experiments/template.lua --method %s --out %s")
+      :format(method, dir)))
+    t.eq(code, 0, out)
+    local list = {}
+    for name, tensor in pairs((fm.load_safetensors(dir .. "/checkpoint.safetensors"))) do
+      list[name] = fm.sha256(fm.bytes(tensor))
+    end
+    return list
+  end
+  t.eq(weights "my-lsd", weights "lsd")
+end)
+
+t.test("README's prompt", function()
+  for _, it in ipairs(fences) do
+    if it[1] and it[1]:find "repl$" then
+      local input = work .. "/input"
+      local to <close> = assert(io.open(input, "w"))
+      for k = 2, #it do to:write(it[k]:gsub("^> ", ""), "\n") end
+      to:close()
+      local code, out = sh("./flowmap repl <" .. input)
+      t.eq(code, 0, out)
+      t.eq(out:find "error", nil, out)
+      return
+    end
+  end
+  error "README shows no prompt"
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
