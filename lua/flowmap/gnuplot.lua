@@ -5,6 +5,7 @@
 -- @module flowmap.gnuplot
 
 local axes = require "flowmap.axis"
+local descriptions = require "flowmap.panels"
 local errors = require "flowmap.errors"
 local escape = require "flowmap.escape"
 local results = require "flowmap.results"
@@ -277,6 +278,7 @@ end
 --   key)},...}},...}}
 -- @treturn {string,...} the paths
 function M.panels(dir, name, spec)
+  spec = descriptions.complete(name, spec)
   local rows = math.ceil(#spec.panels / spec.columns)
   for _, p in ipairs(spec.panels) do complete_axes(p, spec.width) end
   local numbers = widest(spec.panels)

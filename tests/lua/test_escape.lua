@@ -126,7 +126,7 @@ t.test("numbers and colours of a script are numbers and colours", function()
   t.raises(function() gnuplot.number "`touch PWNED`" end, "finite number")
   t.raises(function() gnuplot.number(0 / 0) end, "finite number")
   t.raises(function()
-    gnuplot.panels(root, "x", { columns = 1, width = 9, height = 9, panels = { { series = {
+    gnuplot.panels(root, "x", { columns = 1, width = 90, height = 90, panels = { { series = {
       { kind = "line", label = "", rows = {}, colour = "red' ; system 'touch PWNED" } } } } })
   end, "colour")
   for _, name in ipairs { "../x", "a b", "`touch PWNED`", ".x", "-x", "" } do
