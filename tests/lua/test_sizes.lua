@@ -118,8 +118,8 @@ t.test("tensors and random numbers out of range", function()
 end)
 
 t.test("a batch out of range is refused", function()
-  local program = fm.program(function(b)
-    return { sum = { total = fm.sum(b.x) } }
+  local program = fm.program(function(_, b)
+    return { sum = { total = fm.sum(b.rows.x) } }
   end, { rows = { x = { 2 } }, micro = 64 })
   for _, batch in ipairs { 1 << 62, MOST, 1 << 40, 1 << 32, 0, -1 } do
     local message = refused(function()
