@@ -114,9 +114,7 @@ end)
 
 t.test("no source asks for a predictable name", function()
   local pipe = io.popen "grep -rnE 'os[.]tmpname|io[.]tmpfile|te?mpnam *[(]' lua core"
-  for line in pipe:lines() do
-    if not line:find("lua/flowmap/reproduce.lua", 1, true) then error(line) end
-  end
+  t.eq(pipe:read "a", "")
   pipe:close()
 end)
 
