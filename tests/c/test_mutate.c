@@ -175,7 +175,7 @@ static void test_safetensors(void **state) {
   for (int k = 0; k < 2; k++) fm_tensor_drop(t[k].tensor);
   load_blob(in_folder("it"), &good);
   rounds(&good, NULL, read_safetensors);
-  /* The checksum finds all damage, except where it makes another file of the format, without one. */
+  /* The checksum finds all damage, except where several strokes make a file without one. */
   assert_true(taken <= 2);
   static const char foreign[] =
       "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F32\",\"shape\":"
