@@ -47,9 +47,17 @@ static int folder_writable(lua_State *L) { /* whether files can be made in a fol
   return 1;
 }
 
+/* core.sweep(path): remove what killed processes left of writing that file. */
+static int sweep(lua_State *L) {
+  fm_sweep(luaL_checkstring(L, 1));
+  return 0;
+}
+
 void bind_open_files(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"private_folder", private_folder}, {"folder_writable", folder_writable}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"private_folder", private_folder},
+                                       {"folder_writable", folder_writable},
+                                       {"sweep", sweep},
+                                       {NULL, NULL}};
   static const luaL_Reg methods[] = {{"close", folder_close}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   bind_new_type(L, folder_type, methods, folder_keep);

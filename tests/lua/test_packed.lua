@@ -275,6 +275,15 @@ t.test("--dry-run with an archive counts its images and imports nothing", functi
   run(("rm -r %s/data/afhq"):format(root))
 end)
 
+t.test("what killed imports left goes with the next start, whatever that is", function()
+  pack(path, 3, good)
+  for k = 1, 24 do write(("%s.tmp.%d.0"):format(path, 999999900 + k), "left") end
+  write(path .. ".tmp.mine", "")
+  t.eq(flowmap "data list", 0)
+  t.eq(tree(root .. "/data"), ("%s/data\n%s\n%s.tmp.mine\n"):format(root, path, path))
+  os.remove(path .. ".tmp.mine")
+end)
+
 t.test("an interrupted drawing or import leaves nothing, a killed one until the next", function()
   local start = ("cd %s && XDG_CACHE_HOME=%s/cache setsid lua5.4 -e 'require(\"flowmap.data\")"
     .. ".find(\"celeba\").standin_count = 200000; local ok, e = pcall(require("

@@ -38,6 +38,7 @@ function M.list()
     places.cache())
   for _, name in ipairs(names()) do
     local set = data.find(name)
+    images.sweep(set)
     local packed, archive = images.packed(set), import.find_archive(set)
     say("%s", name)
     for _, path in ipairs(packed) do

@@ -52,6 +52,16 @@ end
 
 local function is_standin(path) return path:find "%-standin%.images$" ~= nil end
 
+--- Remove what killed imports and drawings of a data set left behind.
+-- @tparam table set
+function M.sweep(set)
+  for _, folder in ipairs(places.search()) do
+    for _, name in ipairs { set.name .. ".images", set.name .. "-standin.images" } do
+      fm.sweep(folder .. "/" .. name)
+    end
+  end
+end
+
 -- Set when nothing may be written, see M.imagine.
 local imagined = false
 
@@ -88,6 +98,7 @@ end
 
 -- The header and a function(first, n) -> images, labels.
 local function open(set)
+  if not imagined then M.sweep(set) end
   local path, archive = obtain(set)
   if not path then return blank(set, archive) end
   local it = M.look(path)
