@@ -62,6 +62,12 @@ local function default_grid(it, column, steps)
   return entries
 end
 
+-- What the stored densities of a run cover.
+local function range_of(it, run)
+  local set = it.data and it.data[run:field("config", "data")]
+  return type(set) == "table" and set.range or { -1, 1 }
+end
+
 -- What is drawn without a list: the first column of the results, densities of the plane, traces.
 local function default(it, all)
   local run = all:first()
@@ -76,8 +82,8 @@ local function default(it, all)
       floor = has_floor and floor or nil }
     entries[2] = { kind = "against_steps", name = metric, metric = metric, label = head }
     if files.exists(("%s/density-N%d.npy"):format(run.dir, all:steps()[1])) then
-      entries[3] = { kind = "density", name = "density", range = { -1, 1 }, metric = metric,
-        label = column[2] }
+      entries[3] = { kind = "density", name = "density", range = range_of(it, run),
+        metric = metric, label = column[2] }
     end
   end
   entries[#entries + 1] = { kind = "traces", name = "traces" }

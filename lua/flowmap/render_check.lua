@@ -184,6 +184,12 @@ local function check_needs(entry, it, cfg, row, set, where)
   elseif entry.kind == "grids" and not set.shape then
     errors.usage("%s: a grid shows images, and the data set '%s' has points", where, cfg.data)
   end
+  local low, high = table.unpack(set.range or { -1, 1 })
+  if entry.kind == "density" and not entry.bins
+    and (entry.range[1] ~= low or entry.range[2] ~= high) then
+    errors.usage("%s: range is { %g, %g }, but the stored densities cover { %g, %g }; set bins to "
+      .. "count the samples anew", where, entry.range[1], entry.range[2], low, high)
+  end
   local published = entry.published and require("flowmap.render").published()
   if published and not (published[it.name] or {})[entry.metric] then
     errors.usage("%s: there are no published values of '%s' for the experiment '%s'", where,

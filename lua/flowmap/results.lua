@@ -104,8 +104,11 @@ function Run:id()
   return record.id(core.sha256(json.encode(record.need(self.dir, "inputs"))), self.diverged.files)
 end
 
---- The method's name as we print it: upper case.
-function Run:method() return tostring(self:field("config", "method")):upper() end
+--- The method's name as we print it: upper case, unless it was written with capitals of its own.
+function Run:method()
+  local name = tostring(self:field("config", "method"))
+  return name:find "%u" and name or name:upper()
+end
 
 --- One measured value, at N steps.
 -- @tparam string metric a column of eval.json's rows, such as "kl"
@@ -200,7 +203,7 @@ end
 local function matches(run, where)
   for key, wanted in pairs(where) do
     if key == "method" then
-      if run:method() ~= tostring(wanted):upper() then return false end
+      if run:method():upper() ~= tostring(wanted):upper() then return false end
     elseif not same(run:field("config", key), wanted) then
       return false
     end

@@ -63,7 +63,12 @@ function M.write(args)
     option = "--experiment FILE", path = args.experiment })
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
   job.check() -- a network may load more as it is used
-  writers[kind](args.out, fm.cast(x, "float32"))
+  x = fm.cast(x, "float32")
+  if not x:finite() then
+    errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,
+      args.out)
+  end
+  writers[kind](args.out, x)
   io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,
     args.out))
 end

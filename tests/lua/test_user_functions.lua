@@ -255,5 +255,21 @@ t.test("evaluation's least number of samples", function()
   refused("", "eval_samples is 1; the energy distance needs at least 2", { eval_samples = 1 })
 end)
 
+t.test("samples that are not finite are not written", function()
+  local dir = run ""
+  local path = dir .. "/checkpoint.safetensors"
+  local tensors, meta = fm.load_safetensors(path)
+  for name, tensor in pairs(tensors) do tensors[name] = tensor * 1e30 end
+  fm.save_safetensors(path, tensors, meta)
+  for _, kind in ipairs { "csv", "npy", "png" } do
+    local out = ("%s/huge.%s"):format(root, kind)
+    local err = t.raises(function()
+      fm.samples.write { checkpoint = path, out = out, steps = 2, count = 100, seed = 0 }
+    end, "the samples at N = 2 are not finite")
+    t.eq(err.code, "numeric")
+    t.eq(files.exists(out), false)
+  end
+end)
+
 os.execute("rm -rf " .. files.quote(root))
 t.done()
