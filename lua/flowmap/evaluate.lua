@@ -140,13 +140,16 @@ function M.rehearse(job)
     judge, x = judge.new(dry)
     row = judge:measure(x)
   else -- the distances of images are too expensive to try
-    for _, column in ipairs(judge.columns) do row[column[1]] = 0 end
+    for _, column in ipairs(judge.columns) do
+      row[column[1]], row[column[1] .. "_half"] = 0, 0
+    end
+    row.samples, row.about = cfg.eval_samples, {}
     x = measures.context.data(cfg.eval_samples)
   end
   row.N = cfg.nfe[1]
+  if cfg.checkpoints > 1 then add_best({ row }, {}, judge.best, cfg.steps) end
   measures:add(row, fm.cast(x, "float32"), row.N)
   check_numbers(row)
-  if cfg.checkpoints > 1 then add_best({ row }, {}, judge.best, cfg.steps) end
   return row, joined(judge, measures)
 end
 

@@ -88,6 +88,9 @@ local function values_of(it, found)
   if type(found) ~= "table" then return { [it.name] = returned.number(found, who) } end
   local fields = {}
   for key, value in pairs(found) do
+    if not tostring(key):find "^[%w_]+$" then
+      errors.usage("%s named a number '%s', expected letters, digits and _", who, tostring(key))
+    end
     local field = ("%s_%s"):format(it.name, key)
     fields[field] = returned.number(value, ("%s, %s,"):format(who, key))
   end

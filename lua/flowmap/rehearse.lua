@@ -12,6 +12,7 @@ local law = require "flowmap.law"
 local returned = require "flowmap.returned"
 local sampler = require "flowmap.sampler"
 local source = require "flowmap.source"
+local step = require "flowmap.step"
 
 local M = {}
 
@@ -102,6 +103,10 @@ function M.check(job, resolved)
   M.interpolant(job.interpolant, cfg.interpolant)
   if not job.set.shape then law.check(job.set, cfg.data) end
   job.program:prepared(cfg.batch)
+  if not step.trains(job, job.shared) then
+    errors.usage("the loss '%s' has no gradient: every way from it to the network's parameters is "
+      .. "stopped (stop is %s)", cfg.method, cfg.stop)
+  end
   sampler.rehearse(job, job.params)
   local row = evaluate.rehearse(job)
   source.peek "flowmap.render_check".results(job.experiment, cfg, row, job.set)

@@ -2,6 +2,7 @@
 -- @module flowmap.step
 
 local fm = require "flowmap"
+local autodiff = require "flowmap.autodiff"
 local data = require "flowmap.data"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
@@ -122,6 +123,30 @@ end
 
 local function total(x)
   return x and fm.sum(x)
+end
+
+--- Whether the off-diagonal term trains the network at all: a loss that stops every gradient would
+-- leave the diagonal term alone. Traced, not run.
+-- @tparam table job see flowmap.trainer
+-- @tparam table shared as for `program`
+-- @treturn boolean true also where a batch has no off-diagonal samples
+function M.trains(job, shared)
+  local reached = true
+  fm.program(function(input, b)
+    local nd, n = b:split(job.cfg.eta), b.n
+    local params = autodiff.map(fm.copy, input.params)
+    local _, off, bare = M.losses(job, params, draw(job, input, b), nd, n)
+    if not off then return {} end
+    local sum = fm.sum(bare.off) -- without the weight, which is always trained
+    reached = false
+    for _, g in ipairs(b.trace:vjp({ sum }, { b.trace:full({}, 1, sum.dtype) },
+      autodiff.leaves(params))) do
+      reached = reached or g
+    end
+    return {}
+  end, { shared = shared, rows = {}, micro = job.cfg.micro })
+    :trace(job.cfg.batch, 0, math.min(job.cfg.micro, job.cfg.batch)).trace:close()
+  return reached ~= false
 end
 
 --- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their

@@ -90,6 +90,7 @@ t.test("what a loss returns", function()
   refused(returns "a.map:b(a.t, a.x)", "loss 'mine' returned a tensor %(4, 2%)")
   refused(returns 'fm.cast(losses.norm2(a.dx), "float64")', "of float64, expected .* of float32")
   refused(returns "fm.ones(4)", "loss 'mine' returned a constant")
+  refused(returns "losses.norm2(fm.stop(a.map.v(a.s, a.t, a.x)))", "loss 'mine' has no gradient")
   refused(loss "{ loss = function() end, variants = { a = { x = 1 } } }", "'x' of a variant is set")
 end)
 
@@ -248,6 +249,9 @@ t.test("what a metric returns", function()
   refused(metric "{ a = print }", "the metric 'mine', a, returned a function")
   refused(metric "0 / 0", "the metric 'mine' returned %-?nan, expected a finite number", nil,
     "numeric")
+  refused("own.settings.checkpoints = 2 own.metrics = { kl_best = function() return 1 end }",
+    "a value that is there already")
+  refused(metric "{ ['a b'] = 1 }", "named a number 'a b'")
   refused("own.metrics = { energy = function() return 1 end }", "a value that is there already")
 end)
 
