@@ -24,23 +24,9 @@ M.trig = {
 --- Names of the interpolants.
 M.names = { "linear", "trig" }
 
---- The interpolants, and those of an experiment's own: tables { alpha =, beta = }.
-M.registry = registry.new { what = "interpolant", field = "interpolants",
-  table_fields = { alpha = "function", beta = "function" }, needs = { "alpha", "beta" },
-  built = function()
-    local built = {}
-    for _, name in ipairs(M.names) do built[name] = M[name] end
-    return built
-  end }
-
---- Find an interpolant.
--- @tparam string name
--- @tparam[opt] table own those of an experiment
--- @tparam[opt] table cfg the run's settings, from which one with settings of its own is made
--- @treturn table { alpha =, beta = }
-function M.find(name, own, cfg)
-  return M.registry:get(name, own, cfg)
-end
+-- An experiment's own are tables { alpha =, beta = }, too.
+registry.of_module(M, { what = "interpolant", field = "interpolants",
+  table_fields = { alpha = "function", beta = "function" }, needs = { "alpha", "beta" } })
 
 --- Times as a column that broadcasts against x: (n) or (n, 1) -> (n, 1, ..., 1).
 -- @param t (n) or (n, 1)

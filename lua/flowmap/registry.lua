@@ -40,6 +40,20 @@ function M.new(it)
   return setmetatable(it, Registry)
 end
 
+--- A registry of the parts that a module holds under its `names`; gives the module `registry` and
+-- `find(name, own, cfg)`, which returns the part of that name, made from the settings if it has any.
+-- @tparam table module
+-- @tparam table it as for `new`, without `built`
+function M.of_module(module, it)
+  it.built = function()
+    local built = {}
+    for _, name in ipairs(module.names) do built[name] = module[name] end
+    return built
+  end
+  module.registry = M.new(it)
+  function module.find(name, own, cfg) return module.registry:get(name, own, cfg) end
+end
+
 --- Names of all parts, sorted.
 -- @tparam[opt] table own parts of an experiment, name -> part
 -- @treturn {string,...}

@@ -11,23 +11,9 @@ local M = {}
 M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts",
   "half_long", "half_starts", "half_ends" }
 
---- The distributions, and those of an experiment's own: functions (a, c) -> s, t.
-M.registry = registry.new { what = "law of times", field = "times", plain = "function",
-  needs = { "new" },
-  built = function()
-    local built = {}
-    for _, name in ipairs(M.names) do built[name] = M[name] end
-    return built
-  end }
-
---- Find a distribution.
--- @tparam string name
--- @tparam[opt] table own those of an experiment
--- @tparam[opt] table cfg the run's settings, from which a law with settings of its own is made
--- @treturn function (a, c) -> s, t
-function M.find(name, own, cfg)
-  return M.registry:get(name, own, cfg)
-end
+-- An experiment's own are functions (a, c) -> s, t, too.
+registry.of_module(M, { what = "law of times", field = "times", plain = "function",
+  needs = { "new" } })
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)

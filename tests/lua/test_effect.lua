@@ -6,11 +6,10 @@ local effect = require "flowmap.effect"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
 local fm = require "flowmap"
+local own_files = require "own_experiment"
 local settings = require "flowmap.settings"
 
-local root = os.tmpname()
-os.remove(root)
-files.mkdir(root)
+local root = own_files.root
 
 local board = experiment.load "experiments/checkerboard.lua"
 local cifar = experiment.load "experiments/cifar10.lua"
@@ -181,14 +180,7 @@ end)
 
 -- ------------------------------------------------------------------ the outline
 
-local count = 0
-
-local function load(text)
-  count = count + 1
-  local path = ("%s/e%d.lua"):format(root, count)
-  fm.write_file(path, text)
-  return experiment.load(path)
-end
+local load = own_files.load
 
 local function bad(fields, pattern)
   local profiles = fields:find "profiles" and "" or "profiles = { smoke = {} }, "
@@ -265,7 +257,7 @@ t.test("and before the first step what the results will hold", function()
     local it = load(("return { name = 'x', settings = { width = 8, depth = 1, batch = 16, "
       .. "micro = 16, steps = 2, eval_samples = 2000, nfe = { 1 }, log_every = 1 }, "
       .. "profiles = { smoke = {} }, render = { %s } %s }"):format(entry, more or ""))
-    local dir = ("%s/r%d"):format(root, count)
+    local dir = ("%s/r%d"):format(root, own_files.count)
     local function go()
       fm.run.run(it, experiment.resolve(it, { profile = "smoke" }), dir)
     end
@@ -307,5 +299,5 @@ t.test("images: needs of the evaluation before the first step", function()
   check({ resolution = 16 }, "images of 16 x 16 .* need squares of 32, 64, 96")
 end)
 
-os.execute("rm -rf " .. files.quote(root))
+own_files.remove()
 t.done()

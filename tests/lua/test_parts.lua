@@ -2,13 +2,11 @@
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
 local fm = require "flowmap"
 local json = require "flowmap.json"
+local own_files = require "own_experiment"
 
-local root = os.tmpname()
-os.remove(root)
-files.mkdir(root)
+local root = own_files.root
 
 local OWN = [[
 local fm = require "flowmap"
@@ -63,14 +61,7 @@ own.profiles = { smoke = { net = "wavy", data = "square", times = "late", interp
 return own
 ]]
 
-local function load(text, name)
-  local path = ("%s/%s.lua"):format(root, name or "own")
-  files.mkdir(root)
-  local file <close> = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  return experiment.load(path)
-end
+local load = own_files.load
 
 local own = load(OWN)
 
@@ -157,5 +148,5 @@ t.test("what is no part is refused when the experiment is loaded", function()
     .. "b = { new = print, options = { w = 2 } } }", "the option w has the default")
 end)
 
-os.execute("rm -rf " .. files.quote(root))
+own_files.remove()
 t.done()

@@ -6,10 +6,9 @@ local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
 local fm = require "flowmap"
 local json = require "flowmap.json"
+local own_files = require "own_experiment"
 
-local root = os.tmpname()
-os.remove(root)
-files.mkdir(root)
+local root = own_files.root
 
 -- An experiment with these lines in it; `own` is its table.
 local HEAD = [[
@@ -21,20 +20,11 @@ own.settings = { width = 8, depth = 1, batch = 16, micro = 16, steps = 2, eval_s
 own.profiles = { smoke = {} }
 ]]
 
-local count = 0
-
-local function load(lines)
-  count = count + 1
-  local path = ("%s/%d.lua"):format(root, count)
-  local file <close> = assert(io.open(path, "w"))
-  file:write(HEAD, lines, "\nreturn own\n")
-  file:close()
-  return experiment.load(path)
-end
+local function load(lines) return own_files.load(HEAD .. lines .. "\nreturn own\n") end
 
 local function run(lines, set)
   local it = load(lines)
-  local dir = ("%s/run%d"):format(root, count)
+  local dir = ("%s/run%d"):format(root, own_files.count)
   fm.run.run(it, experiment.resolve(it, { profile = "smoke", set = set }), dir)
   return dir
 end
@@ -43,7 +33,7 @@ end
 local function refused(lines, pattern, set, code)
   local err = t.raises(function() run(lines, set) end, pattern)
   t.eq(err.code, code or "usage", pattern)
-  t.eq(files.exists(("%s/run%d"):format(root, count)), false, "nothing is written: " .. lines)
+  t.eq(files.exists(("%s/run%d"):format(root, own_files.count)), false, "nothing is written: " .. lines)
 end
 
 local function loss(body)
@@ -275,5 +265,5 @@ t.test("samples that are not finite are not written", function()
   end
 end)
 
-os.execute("rm -rf " .. files.quote(root))
+own_files.remove()
 t.done()
