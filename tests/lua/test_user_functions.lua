@@ -33,7 +33,8 @@ end
 local function refused(lines, pattern, set, code)
   local err = t.raises(function() run(lines, set) end, pattern)
   t.eq(err.code, code or "usage", pattern)
-  t.eq(files.exists(("%s/run%d"):format(root, own_files.count)), false, "nothing is written: " .. lines)
+  local dir = ("%s/run%d"):format(root, own_files.count)
+  t.eq(files.exists(dir), false, "nothing is written: " .. lines)
 end
 
 local function loss(body)
