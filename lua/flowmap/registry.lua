@@ -40,8 +40,8 @@ function M.new(it)
   return setmetatable(it, Registry)
 end
 
---- A registry of the parts that a module holds under its `names`; gives the module `registry` and
--- `find(name, own, cfg)`, which returns the part of that name, made from the settings if it has any.
+--- A registry of the parts that a module holds under its `names`. It gives the module `registry`
+-- and `find(name, own, cfg)`, which returns the part of that name, made from the settings if need be.
 -- @tparam table module
 -- @tparam table it as for `new`, without `built`
 function M.of_module(module, it)
