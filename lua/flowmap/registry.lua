@@ -41,7 +41,7 @@ function M.new(it)
 end
 
 --- A registry of the parts that a module holds under its `names`. It gives the module `registry`
--- and `find(name, own, cfg)`, which returns the part of that name, made from the settings if need be.
+-- and `find(name, own, cfg)`, which returns the part of that name, made from the settings.
 -- @tparam table module
 -- @tparam table it as for `new`, without `built`
 function M.of_module(module, it)
