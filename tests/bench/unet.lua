@@ -39,7 +39,7 @@ local function ours(net, method)
   local set = { data = "noise", net = "edm2", mult = { 2, 2, 2 }, attention = { 16 },
     batch = it.batch, micro = math.tointeger(tonumber(os.getenv "FLOWMAP_MICRO")) or it.micro,
     eta = method == "diagonal" and 1 or 0.75, dropout = 0.13, clip = 1, lr = 1e-2,
-    schedule = "sqrt", ema = { 0.999, 0.9999 } }
+    schedule = "sqrt", decay_start = 10000, ema = { 0.999, 0.9999 } }
   for key, value in pairs(it.set) do set[key] = value end
   local cfg = experiment.resolve(bench,
     { method = (method == "psd-m") and method or "lsd", set = set })
