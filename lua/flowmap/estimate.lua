@@ -56,18 +56,21 @@ end
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @treturn table { params =, memory, disk = bytes, sample_s = seconds of training per sample,
---   map_s = seconds of an evaluation per sample, steps = that were timed, threads = }
+--   map_s = seconds of an evaluation per sample, steps = that were timed, timed_s = seconds
+--   that this took, threads = }
 function M.measure(experiment, cfg)
   local small = {}
   for key, value in pairs(cfg) do small[key] = value end
   small.batch = math.min(cfg.batch, 2048)
   require("flowmap.data.images").imagine()
   local job = trainer.new(experiment, small)
+  local start = fm.clock()
   local sample_s, steps = pace_of_training(job, small.batch)
   local map_s = pace_of_sampling(job)
+  local timed_s = fm.clock() - start
   local sample = job.cfg.dim * 4
   return { params = tree.count(job.params), sample_s = sample_s, map_s = map_s, steps = steps,
-    memory = resident() + cfg.eval_samples * sample, threads = fm.info().threads,
+    timed_s = timed_s, memory = resident() + cfg.eval_samples * sample, threads = fm.info().threads,
     disk = disk(job.cfg, bytes_of(job.params, cfg.dtype), sample) }
 end
 

@@ -5,6 +5,7 @@
 -- took corrects the estimates: of their kind, or of all where no run of a kind has finished.
 -- @module flowmap.outlook
 
+local fm = require "flowmap"
 local children = require "flowmap.children"
 local errors = require "flowmap.errors"
 local estimate = require "flowmap.estimate"
@@ -52,7 +53,8 @@ end
 local function settle(kind, code)
   local pace = code == 0 and json.decode(kind.said or "")
   if type(pace) == "table" then
-    kind.pace = pace
+    -- What a run takes besides its steps: to start, to load, to trace.
+    kind.pace, kind.overhead = pace, math.max(0, fm.clock() - kind.begun - pace.timed_s)
   elseif code == errors.status.usage or code == errors.status.data then
     error(errors.new(code == errors.status.data and "data" or "usage",
       ("%s: %s"):format(kind.run.name, (kind.said or "no message"):gsub("^flowmap: ", ""))), 0)
@@ -81,6 +83,7 @@ function M.measure(kinds, command, jobs, tell)
       local kind = kinds[next_kind]
       next_kind = next_kind + 1
       if not kind.run.experiment.run then -- what trains no flow map has no pace
+        kind.begun = fm.clock()
         pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
       end
     end
@@ -94,7 +97,7 @@ end
 function M.seconds(run)
   if not run.kind.pace then return nil end
   local train, evaluation = estimate.seconds(run.cfg, run.kind.pace)
-  return train + evaluation, evaluation
+  return run.kind.overhead + train + evaluation, evaluation
 end
 
 --- The factor by which runs of a kind took longer than expected.

@@ -1,0 +1,69 @@
+-- An installed copy, under a folder with a space in its name, used from another folder.
+
+local t = require "harness"
+local files = require "flowmap.files"
+local lfs = require "lfs"
+
+local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+local build = os.getenv "FLOWMAP_BUILD" or lfs.currentdir() .. "/build"
+
+local work = os.tmpname()
+os.remove(work)
+files.mkdir(work .. "/elsewhere")
+local root = work .. "/a root"
+
+local function sh(command)
+  local out = work .. "/out"
+  local _, _, code = os.execute(("{ %s\n} >%s 2>&1 </dev/null"):format(command, files.quote(out)))
+  return code, files.read(out)
+end
+
+-- `-o all`: what is built is installed as it is.
+local function make(target)
+  return sh(("make -o all %s DESTDIR=%s PREFIX=/usr PROGRAM=%s B=%s"):format(target,
+    files.quote(root), files.quote(program), files.quote(build)))
+end
+
+-- The installed program in another folder, with nothing of this environment.
+local function flowmap(arguments)
+  return sh(("cd %s && env -i HOME=%s PATH=/usr/bin:/bin %s %s"):format(
+    files.quote(work .. "/elsewhere"), files.quote(work), files.quote(root .. "/usr/bin/flowmap"),
+    arguments))
+end
+
+t.test("make install where DESTDIR has a space", function()
+  local code, out = make "install"
+  t.eq(code, 0, out)
+  t.eq(files.exists(root .. "/usr/share/flowmap/paper/published.lua"), true)
+  t.eq(lfs.attributes(root .. "/usr/share/lua/5.4/flowmap/init.lua", "mode"), "file")
+  code, out = flowmap "info"
+  t.eq(code, 0, out)
+end)
+
+t.test("an installed copy finds its files, and writes where one stands", function()
+  local file <close> = assert(io.open(work .. "/elsewhere/own.lua", "w"))
+  file:write [[
+    return { name = "checkerboard", profiles = { smoke = { steps = 3, width = 8, depth = 1,
+        batch = 32, eval_samples = 500, nfe = { 1 }, log_every = 1 } },
+      render = { { kind = "compare", name = "kl", metric = "kl", title = "KL",
+        published = true } } }]]
+  file:close()
+  local code, out = flowmap "reproduce own.lua --profile smoke --seeds 1"
+  t.eq(code, 0, out)
+  t.eq(out:find "results/checkerboard/smoke/tables/kl.md" ~= nil, true, out)
+  t.eq(files.exists(work .. "/elsewhere/results/checkerboard/smoke/lsd-seed1/eval.json"), true)
+  code, out = flowmap "params experiments/checkerboard.lua --profile paper" -- an installed one
+  t.eq(code, 0, out)
+  t.eq(out, "1054210\n")
+end)
+
+t.test("make uninstall removes what install put there", function()
+  local code, out = make "uninstall"
+  t.eq(code, 0, out)
+  local _, left = sh("find " .. files.quote(root) .. " ! -type d")
+  t.eq(left, "")
+  t.eq(files.folders(root .. "/usr"), {})
+end)
+
+os.execute("rm -rf " .. files.quote(work))
+t.done()
