@@ -25,7 +25,7 @@ local M = {}
 
 -- The program or module that holds the core, by its contents, and every library in memory; nil if
 -- that cannot be told: without /proc, or when a file was replaced since it was loaded.
-local function binary()
+local function mapped()
   local seen, parts = {}, {}
   local maps <close> = io.open "/proc/self/maps"
   for line in maps and maps:lines() or function() end do
@@ -40,9 +40,16 @@ local function binary()
     end
   end
   table.sort(parts)
+  return maps and table.concat(parts, "\n")
+end
+
+local libraries -- of this process, once
+
+local function binary()
+  if libraries == nil then libraries = mapped() or false end
   local info = core.info()
-  return maps and table.concat({ info.version, info.isa, info.blas, info.bfloat16,
-    table.concat(parts, "\n") }, "\n")
+  return libraries and table.concat({ info.version, info.isa, info.blas, info.bfloat16, libraries },
+    "\n")
 end
 
 -- The Lua sources that a part of the probe runs.
