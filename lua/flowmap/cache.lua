@@ -41,7 +41,8 @@ function M.counts(key) return not IGNORED[key] end
 
 -- ------------------------------------------------------------------ what is known beforehand
 
-local KEYS = { module = true, file = true, suite = true, variable = true, experiment = true }
+local KEYS = { module = true, file = true, suite = true, experiment = true, variable = true,
+  listing = true, exists = true }
 
 -- Whether an input is a file (or a variable of the environment): looked up anew at each decision.
 local function is_looked_up(key) return KEYS[key:match "^%w+"] end
@@ -98,31 +99,30 @@ local function home_of(it)
 end
 
 local function name_of(path, found, it)
-  if found.kind == "setting" then return path end
   if it.path and path == source.absolute(it.path) then return "experiment" end
   if found.module then return "module " .. found.module end
   if source.is_suite(path) then return "suite " .. path:sub(#source.folder + 1) end
+  local word, about = "file", path
+  if found.kind == "fact" then word, about = path:match "^(%w+) (.*)$" end
   local home = home_of(it)
-  local inside = home ~= "" and path:sub(1, #home) == home
-  return "file " .. (inside and path:sub(#home + 1) or path)
+  local inside = home ~= "" and about:sub(1, #home) == home and #about > #home
+  return word .. " " .. (inside and about:sub(#home + 1) or about)
 end
 
 -- Where the file of an input is, and what kind it is.
 local function place_of(key, value, it)
-  local kind, name = value:match "^%w+", key:match "^%w+ (.*)$"
-  local path
-  if key == "experiment" then
-    path = it.path and source.absolute(it.path)
-  elseif key:find "^module " then
-    path = source.found(name)
-  elseif key:find "^variable " then
-    path = key
-  elseif key:find "^suite " then
-    path = source.folder .. name
-  else
-    path = name:sub(1, 1) == "/" and name or home_of(it) .. name
+  local kind, word, name = value:match "^%w+", key:match "^(%w+) ?(.*)$"
+  if word == "experiment" then
+    return it.path and source.absolute(it.path) or "", kind
+  elseif word == "module" then
+    return source.found(name) or "", kind
+  elseif word == "suite" then
+    return source.folder .. name, kind
+  elseif word == "variable" then
+    return key, kind
   end
-  return path or "", kind
+  local path = name:sub(1, 1) == "/" and name or home_of(it) .. name
+  return kind == "fact" and word .. " " .. path or path, kind
 end
 
 --- Add the files that a run has loaded so far.

@@ -4,6 +4,7 @@
 
 local core = require "flowmap.core"
 local errors = require "flowmap.errors"
+local source = require "flowmap.source"
 
 local WORDS = { t = "tensor", T = "{tensor, ...}", n = "number", i = "integer", a = "axis",
   o = "start", s = "{size, ...}", p = "{axis, ...}", b = "boolean", d = "dtype" }
@@ -30,7 +31,8 @@ local function line(op) return ("%s%s  %s"):format(op.name, arguments(op.args), 
 
 -- Where a function that is no operation is described.
 local function place(name)
-  local at = type(core[name]) == "function" and debug.getinfo(core[name], "S")
+  local f = source.original[core[name]] or core[name]
+  local at = type(f) == "function" and debug.getinfo(f, "S")
   if not at then return name .. ": a part of the library, see lua/flowmap/" end
   if at.what == "C" then return name .. ": a function of the core, see core/bind_*.c" end
   return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)

@@ -13,13 +13,15 @@ local lfs = require "lfs"
 local M = {}
 
 local getinfo, open, lines, getenv = debug.getinfo, io.open, io.lines, os.getenv
+local list, attributes = lfs.dir, lfs.attributes
 local base_require, base_loadfile, searchpath = require, loadfile, package.searchpath
 
 -- ------------------------------------------------------------------ files and edges
 
--- By absolute path: { kind = "code", "experiment", "data", "absent" or "setting" (a variable of the
--- environment), text = of code, data = hash of the others, hash = of what it means, module = name,
--- uses = { path = true } }.
+-- By absolute path: { kind = "code", "experiment", "data", "absent" or "fact", text = of code,
+-- data = hash of the others, hash = of what it means, module = name, uses = {...} }. The path of
+-- a fact is a word and what it is about: "variable NAME" (of the environment), "listing FOLDER"
+-- (the names in it), "exists PATH".
 local nodes = {}
 local modules = {}  -- name -> path
 local absolute = {} -- name of a chunk -> path: the working folder may change
@@ -139,12 +141,24 @@ end
 -- @return the module
 function M.peek(name) return (base_require(name)) end
 
+local function is_nowhere(name)
+  return type(name) == "string" and package.loaded[name] == nil and package.preload[name] == nil
+    and not searchpath(name, package.path) and not searchpath(name, package.cpath)
+end
+
+-- A module that is not there: the sentence names the line that asks, not the one here.
+local function require_nowhere(name)
+  local ok, value, where = pcall(base_require, name)
+  if not ok then error(type(value) == "string" and value:gsub("^[^\n]-:%d+: ", "") or value, 3) end
+  return value, where
+end
+
 local function recording_require(name)
   local from, _, in_function = asking()
-  local value, where = base_require(name)
+  local value, where = (is_nowhere(name) and require_nowhere or base_require)(name)
   if modules[name] then
     edge(from, modules[name], in_function)
-  elseif type(where) == "string" and not M.is_suite(from) and lfs.attributes(where, "mode") then
+  elseif type(where) == "string" and not M.is_suite(from) and attributes(where, "mode") then
     M.note(where, from) -- a C library
   end
   return value, where
@@ -169,8 +183,8 @@ local function recording_dofile(path)
 end
 
 local function hash_of(path)
-  if lfs.attributes(path, "mode") ~= "file" then
-    return lfs.attributes(path, "mode") == nil and "absent" or nil
+  if attributes(path, "mode") ~= "file" then
+    return attributes(path, "mode") == nil and "absent" or nil
   end
   return core.sha256_file(path)
 end
@@ -204,11 +218,16 @@ local function note_any(path)
   edge(nearest, M.absolute(path))
 end
 
+--- What a recorder stands in place of: recorder -> function.
+M.original = setmetatable({}, { __mode = "k" })
+
 local function recorded(reader, note)
-  return function(path, ...)
+  local function recorder(path, ...)
     note(path)
     return reader(path, ...)
   end
+  M.original[recorder] = reader
+  return recorder
 end
 
 local function recording_open(path, mode)
@@ -216,14 +235,40 @@ local function recording_open(path, mode)
   return open(path, mode)
 end
 
-local function recording_getenv(name)
+-- ------------------------------------------------------------------ facts
+
+local FACTS = {}
+
+function FACTS.variable(name)
   local value = getenv(name)
-  local _, outside = asking(true)
-  if outside and type(name) == "string" then
-    remember("variable " .. name, "setting", nil, value and core.sha256(value) or "absent")
-    edge(outside, "variable " .. name)
+  return value and core.sha256(value)
+end
+
+function FACTS.listing(path)
+  local names = {}
+  if attributes(path, "mode") ~= "directory" then return nil end
+  for name in list(path) do names[#names + 1] = name end
+  table.sort(names)
+  return core.sha256(table.concat(names, "\n"))
+end
+
+function FACTS.exists(path) return attributes(path, "mode") end
+
+local function fact(id)
+  local word, about = id:match "^(%w+) (.*)$"
+  return FACTS[word] and FACTS[word](about) or "absent"
+end
+
+-- What a user's code asks, also by way of the suite.
+local function note_fact(word)
+  return function(about)
+    if type(about) ~= "string" then return end
+    local _, outside = asking(true)
+    if not outside then return end
+    local id = word .. " " .. (word == "variable" and about or M.absolute(about))
+    remember(id, "fact", nil, fact(id))
+    edge(outside, id)
   end
-  return value
 end
 
 local function replace(library, functions)
@@ -237,7 +282,9 @@ local function install()
     dofile = recording_dofile })
   replace(io, { open = recording_open, lines = recorded(lines, note_outside),
     input = recorded(io.input, note_outside) })
-  replace(os, { getenv = recording_getenv })
+  replace(os, { getenv = recorded(getenv, note_fact "variable") })
+  replace(lfs, { dir = recorded(list, note_fact "listing"),
+    attributes = recorded(attributes, note_fact "exists") })
   for _, name in ipairs { "load_npy", "load_safetensors" } do
     core[name] = recorded(core[name], note_any)
   end
@@ -263,13 +310,10 @@ end
 
 --- Hash of a file as it is now: of code, what it means.
 -- @tparam string path absolute
--- @tparam string kind "code", "experiment", "data", "absent" or "setting"
+-- @tparam string kind "code", "experiment", "data", "absent" or "fact"
 -- @treturn string SHA-256 in hex, or "absent"
 function M.today(path, kind)
-  if kind == "setting" then
-    local value = getenv(path:match "^variable (.*)$")
-    return value and core.sha256(value) or "absent"
-  end
+  if kind == "fact" then return fact(path) end
   local text = (kind == "code" or kind == "experiment") and read(path)
   return text and meaning(text, kind) or hash_of(path) or "absent"
 end

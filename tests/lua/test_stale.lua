@@ -31,6 +31,9 @@ local scale = dofile(HERE .. "/parts/scale.lua")
 local bend = require "stale_bend"
 local points = fm.load_npy(HERE .. "/points.npy")
 local text = io.open(HERE .. "/number.txt"):read "n"
+for name in require("lfs").dir(HERE .. "/parts") do text = text + #name / 1e9 end
+if require("lfs").attributes(HERE .. "/flag") then text = 2 * text end
+text = text * (os.getenv "STALE_KNOB" and 2 or 1)
 local K = 1.5
 local t = { name = "own", title = "A caption", methods = { "mine", "lsd" }, seeds = 2 }
 t.losses = { mine = function(a)
@@ -176,6 +179,19 @@ t.test("a file that hides another, one that is gone, one that was not there", fu
   t.eq({ decision() }, { "run", "override.txt is new" })
   os.remove(work .. "/override.txt")
   t.eq(decision(), "reuse")
+  write("parts/more.lua", "return 1")
+  t.eq({ decision() }, { "run", "parts changed" })
+  os.remove(work .. "/parts/more.lua")
+  write("flag", "")
+  t.eq({ decision() }, { "run", "flag is new" })
+  os.remove(work .. "/flag")
+  t.eq(decision(), "reuse")
+end)
+
+t.test("a module that is nowhere is told of at the line that asks for it", function()
+  local chunk = assert(_G.load("\n\nrequire 'stale_nowhere'", "@own place"))
+  t.raises(chunk, "^own place:3: module 'stale_nowhere' not found")
+  t.eq(fm.help "load_npy", "load_npy: a function of the core, see core/bind_*.c")
 end)
 
 -- ------------------------------------------------------------------ what the user sets
