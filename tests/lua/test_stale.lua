@@ -67,7 +67,8 @@ t.data = { points = { dim = 2, sd = fm.data.sd(points),
 t.interpolants = { curve = { alpha = function(s) return 1 - s end,
   beta = function(s) return bend.of(s) end } }
 t.times = { mine = function(a, b) return fm.minimum(a, b) * 0.875, fm.maximum(a, b) end }
-t.render = { { kind = "compare", name = "kl", metric = "kl", colour = "#112233" } }
+t.figures = { mine = function() return { colour = "#112233" } end }
+t.render = { { kind = "compare", name = "kl", metric = "kl", title = "A table's caption" } }
 t.profiles = {
   smoke = { data = "points", net = "line", interpolant = "curve", times = "mine", steps = 2,
     batch = 16, micro = 16, eval_samples = 64, nfe = { 1 }, bins = 8, ema = { 0.5 }, lr = 1e-3,
@@ -114,8 +115,10 @@ local CHANGES = {
   { "a longer comment", "own.lua", "local K", "--[[ new\nlines ]] local K", "" },
   { "layout", "own.lua", "local K = 1.5", "local K   =\n\n 1.5", "" },
   { "a caption", "own.lua", "A caption", "Another caption", "" },
+  { "a table's caption", "own.lua", "A table's caption", "Another", "" },
   { "a colour", "own.lua", "#112233", "#445566", "" },
-  { "another figure", "own.lua", 't.render = { {', 't.render = { { kind = "traces" }, {', "" },
+  { "another figure", "own.lua", 't.render = { {', 't.render = { { kind = "traces", name = "t" }, {',
+    "" },
   { "another profile's settings", "own.lua", "steps = 1000", "steps = 2000", "" },
   { "a new profile", "own.lua", "laptop = {", "long = { width = 3 }, laptop = {", "" },
   { "another method's settings", "own.lua", "off_weight = 3", "off_weight = 4", "" },
@@ -245,7 +248,8 @@ local BOARD = ("run %s/experiments/checkerboard.lua --profile smoke --set width=
   .. "--set steps=2 --set eval_samples=500 --out board"):format(root)
 
 t.test("a module of the suite: what makes numbers runs again, what reports does not", function()
-  os.execute(("mkdir %s/copy && cp -r %s/lua %s %s/copy"):format(work, root, program, work))
+  os.execute(("mkdir %s/copy && cd %s && cp -r lua %s %s/copy && mkdir %s/copy/paper && cp "
+    .. "paper/*.lua %s/copy/paper"):format(work, root, program, work, work, work))
   local before = program
   program = work .. "/copy/flowmap"
   local function edited(file, what, by)
@@ -279,8 +283,8 @@ end)
 
 t.test("interrupted, then resumed with another instruction set: a word, kept", function()
   local long = BOARD:gsub("steps=2", "steps=3000"):gsub("out board", "out moved")
-  local code, out = flowmap(("%s & while ! test -s moved/metrics.jsonl; do sleep 0.02; done; "
-    .. "kill -INT $!; wait $!"):format(long), "exec 2>/dev/null; ")
+  local code, out = flowmap(("%s & k=0; while ! test -s moved/metrics.jsonl && test $k -lt 500; do "
+    .. "sleep 0.02; k=$((k + 1)); done; kill -INT $!; wait $!"):format(long), "exec 2>/dev/null; ")
   t.eq(code, 75, out)
   os.execute(("cp -r %s/moved %s/unfinished"):format(work, work))
   code, out = flowmap(long .. " --resume", "FM_ISA=scalar")
