@@ -117,7 +117,7 @@ local CHANGES = {
   { "a caption", "own.lua", "A caption", "Another caption", "" },
   { "a table's caption", "own.lua", "A table's caption", "Another", "" },
   { "a colour", "own.lua", "#112233", "#445566", "" },
-  { "another figure", "own.lua", 't.render = { {', 't.render = { { kind = "traces", name = "t" }, {',
+  { "another figure", "own.lua", 't.render = {', 't.render = { { kind = "traces", name = "t" },',
     "" },
   { "another profile's settings", "own.lua", "steps = 1000", "steps = 2000", "" },
   { "a new profile", "own.lua", "laptop = {", "long = { width = 3 }, laptop = {", "" },
