@@ -215,8 +215,7 @@ static int source_assign(lua_State *L) {
   const int64_t n = fm_source_count(b->s);
   if (b->place == NULL && !(b->place = fm_alloc(ctx, (size_t)n * sizeof *b->place))) bind_raise(L);
   if (b->label == NULL && !(b->label = fm_alloc(ctx, (size_t)n))) bind_raise(L);
-  for (int64_t k = 0; k < n; k++) b->place[k] = -1; /* should an entry be wrong */
-  memset(b->label, 0, (size_t)n);
+  for (int64_t k = 0; k < n; k++) b->place[k] = -1, b->label[k] = 0; /* should an entry be wrong */
   for (int64_t k = 0; k < n; k++) {
     const int64_t label = entry(L, 3, k + 1, 0, FM_PACK_CLASSES - 1);
     b->label[k] = label < 0 ? 0 : (uint8_t)label;

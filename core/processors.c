@@ -33,11 +33,10 @@ static int quota(void) {
   char group[512], path[600];
   int least = 0;
   own_group(group, sizeof group);
-  for (char *end = group + strlen(group); group[0]; *end = '\0') {
+  for (char *end; (end = strrchr(group, '/')) != NULL; *end = '\0') {
     snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
     const int n = quota_in(path);
     if (n > 0 && (least == 0 || n < least)) least = n;
-    if ((end = strrchr(group, '/')) == NULL) break;
   }
   const int top = quota_in("/sys/fs/cgroup/cpu.max");
   return top > 0 && (least == 0 || top < least) ? top : least;
