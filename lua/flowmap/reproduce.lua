@@ -131,6 +131,14 @@ local function interrupted(what)
   errors.raise("interrupted", "interrupted; %s", what)
 end
 
+local EPIPE = 32
+
+-- Output that cannot be written: nobody reads it any more, or there is no place for it.
+local function check_output(status)
+  if status.errno == EPIPE then interrupted "nobody reads this output any more" end
+  if status.broken then errors.data("standard output cannot be written: %s", status.broken) end
+end
+
 -- Measure the pace of each kind of run; returns the kinds.
 local function measure(due, jobs)
   local kinds = outlook.kinds(due)
@@ -305,6 +313,7 @@ local function execute(status, say, due, jobs, kinds)
   state.pool = children.pool(handlers(state))
   local stopped = state.pool:run(function() start_more(state) end, status.live and 200 or 500)
   status:clear()
+  check_output(status)
   if stopped then interrupted "the same command continues where the runs stopped" end
   local failed, first = 0, nil
   for _, run in ipairs(due) do
@@ -370,7 +379,7 @@ function M.run(args)
   local jobs = math.max(1, math.min(args.jobs or fm.info().threads, #due))
   local kinds = measure(due, jobs)
   announce(say, runs, due, jobs, kinds)
-  if status.broken then interrupted "nobody reads this output, and nothing had begun" end
+  check_output(status)
   if args.dry_run then return 0 end
   if #due > 0 then
     local failed, first = execute(status, say, due, jobs, kinds)

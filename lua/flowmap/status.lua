@@ -65,9 +65,11 @@ function Status.fit(texts, width)
   return (Status.cut(texts[#texts], width))
 end
 
--- Write at once; whether that failed is kept in `broken`.
+-- Write at once; the first failure is kept: its message in `broken`, its number in `errno`.
 function Status:write(...)
-  if not (self.file:write(...) and self.file:flush()) then self.broken = true end
+  local ok, message, errno = self.file:write(...)
+  if ok then ok, message, errno = self.file:flush() end
+  if not ok and not self.broken then self.broken, self.errno = message, errno end
 end
 
 -- What removes the line that stands there.
