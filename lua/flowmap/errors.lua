@@ -40,7 +40,9 @@ function M.explain(err)
   if M.status[code] then return M.status[code], tostring(err) end
   local ok, text = pcall(tostring, err)
   text = ok and text or "an error of type " .. type(err) .. " that has no text"
-  if text:find("not enough memory", 1, true) or text:find("Cannot allocate memory", 1, true) then
+  local module = text:match "module '(flowmap[%w_.]*)' not found" -- is it there, after all?
+  if text:find("not enough memory", 1, true) or text:find("Cannot allocate memory", 1, true)
+    or module and package.searchpath(module, package.path) then
     return M.status.memory, "memory: Lua's objects need more than there is"
   end
   return 1, text
