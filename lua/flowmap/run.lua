@@ -121,8 +121,11 @@ local function execute(experiment, cfg, it)
   job.about, job.on_start = about, note_changes
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
-  local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
-  local result = make(job, dir)
+  local result
+  do -- what is loaded for the records alone is no input
+    local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
+    result = make(job, dir)
+  end
   -- The checkpoint before the last depends on the clock, and the last is whole.
   os.remove(dir .. "/checkpoint.safetensors.prev")
   record.write(dir, "manifest", manifest(job, it.inputs, result, record.checksums(dir)))
