@@ -13,7 +13,7 @@ local one = fm.tensor { 1, 1 }
 
 t.test("jvp's directions", function()
   for _, it in ipairs {
-    { { z = one, y = { c = one } }, "jvp: the direction: the key 'y' found, " },
+    { { z = one, y = { c = one } }, "jvp: the direction: the key '[yz]' found, " },
     { { a = one }, "nothing found at 'b', expected the keys a, b" },
     { { a = one, b = { c = one, d = one } }, "the key 'd' found at 'b', expected the keys c" },
     { { a = one, b = {} }, "nothing found at 'b.c', expected the keys c" },
@@ -22,7 +22,7 @@ t.test("jvp's directions", function()
     { { a = 1, b = { c = one } }, "a number found at 'a', expected a tensor" },
     { one, "a tensor found, expected a table with the keys a, b" },
     { nil, "a nil found, expected a table with the keys a, b" },
-    { { one, one }, "the key '1' found, expected the keys a, b" },
+    { { one, one }, "the key '[12]' found, expected the keys a, b" },
   } do
     t.raises(function() fm.jvp(f, x, it[1]) end, (it[2]:gsub("%.", "%%.")))
   end
@@ -44,7 +44,7 @@ t.test("a program's inputs, and an optimiser's gradients", function()
   local v = fm.ones { 3, 2 }
   for _, it in ipairs {
     { { a = one, c = one }, "program: the shared inputs: the key 'c' found, " },
-    { { one, one }, "the key '1' found" }, { { a = one }, "nothing found at 'b'" },
+    { { one, one }, "the key '[12]' found" }, { { a = one }, "nothing found at 'b'" },
   } do
     t.raises(function() p:run { batch = 3, shared = it[1], rows = { v = v } } end, it[2])
   end
@@ -52,7 +52,7 @@ t.test("a program's inputs, and an optimiser's gradients", function()
   t.raises(function() p:run { batch = 3, rows = {} } end, "rows input 'v' is absent")
   local opt = fm.optimiser { params = { a = fm.tensor { 1 }, b = fm.tensor { 1 } } }
   t.raises(function() opt:update({ fm.tensor { 1 }, fm.tensor { 1 } }, 1) end,
-    "optimiser: the gradients: the key '1' found, expected the keys a, b")
+    "optimiser: the gradients: the key '[12]' found, expected the keys a, b")
 end)
 
 t.test("what user functions are and return", function()
