@@ -49,7 +49,7 @@ static int folder_writable(lua_State *L) { /* whether files can be made in a fol
 
 /* core.sweep(path): remove what killed processes left of writing that file. */
 static int sweep(lua_State *L) {
-  fm_sweep(luaL_checkstring(L, 1));
+  fm_sweep(bind_path(L, 1));
   return 0;
 }
 
