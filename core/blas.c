@@ -51,6 +51,9 @@ static bool find(void *library, const char *name, void *to) {
 
 /* dlopen with the variable set; nobody else, and no child, sees it. */
 static void *open_library(void) {
+  void *trial = malloc(1 << 20); /* libgfortran, which comes along, dies where it finds no memory */
+  free(trial);
+  if (trial == NULL) return NULL;
   const char *set = getenv(THREADS);
   char *was = set ? strdup(set) : NULL;
   if (set && was == NULL) return NULL;
