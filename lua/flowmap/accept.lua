@@ -1,6 +1,7 @@
 --- The command `accept`: a user declares that a change does not matter for a run's results. The
 -- run then counts as made from today's sources and numerics; what it really was made from stays in
--- its records, and the declaration, with its reason, is printed below every table.
+-- its records, and the declaration, with its reason, is printed below every table. An interrupted
+-- run can then go on: where only a metric was mended, its training is not lost.
 -- @module flowmap.accept
 
 local cache = require "flowmap.cache"
@@ -87,17 +88,28 @@ local function side(inputs)
   return { inputs = cache.hash(inputs), fingerprint = inputs.fingerprint }
 end
 
+-- What a run counts as made from, and the hash of its own inputs: of a result, or of a run that was
+-- interrupted, or could not be evaluated, and can go on.
+local function recorded(dir)
+  local manifest = record.read(dir, "manifest")
+  if manifest then return (cache.recorded(dir, manifest)), manifest.inputs_hash end
+  if record.read(dir, "diverged") then
+    errors.usage("accept: the run at %s diverged; only a result or an interrupted run can be "
+      .. "accepted", dir)
+  elseif not files.exists(dir .. "/checkpoint.safetensors") then
+    errors.usage("accept: the run at %s is not finished and has no checkpoint to go on from", dir)
+  end
+  local was = record.need(dir, "inputs")
+  return cache.unfinished(dir, was), cache.hash(was)
+end
+
 --- The command.
 -- @tparam table args run = a folder, why, experiment = a file or nil
 function M.run(args)
   local why, dir = check_why(args.why), folder.name(args.run)
   local held <close> = folder.take(dir)
   if not held then errors.usage("accept: there is no run at %s", dir) end
-  local manifest = record.read(dir, "manifest")
-  if not manifest then
-    errors.usage("accept: the run at %s is not finished; only a result can be accepted", dir)
-  end
-  local was = cache.recorded(dir, manifest)
+  local was, run = recorded(dir)
   local config = record.need(dir, "config")
   local now = today(dir, was, experiment_of(config, args.experiment), config)
   local changes = cache.differences(was, now)
@@ -105,8 +117,8 @@ function M.run(args)
     io.stdout:write(("%s is current: there is nothing to accept\n"):format(dir))
     return
   end
-  local accepted = record.read(dir, "accepted") or { run = manifest.inputs_hash, entries = {} }
-  accepted.inputs = now
+  local accepted = record.read(dir, "accepted") or { entries = {} }
+  accepted.run, accepted.inputs = run, now
   table.insert(accepted.entries, { time = os.date "!%Y-%m-%dT%H:%M:%SZ", why = why,
     changes = changes, was = side(was), now = side(now) })
   record.write(dir, "accepted", accepted)

@@ -230,8 +230,19 @@ end
 -- @treturn {string,...} sentences' parts
 function M.changes(was, inputs) return M.differences(was, M.today(was, inputs)) end
 
+--- The inputs that a run without a result counts as made from so far: its own, or what was accepted
+-- in their place.
+-- @tparam string dir
+-- @tparam table was its own
+-- @treturn table
+function M.unfinished(dir, was)
+  local accepted = record.read(dir, "accepted")
+  return accepted and accepted.run == M.hash(was) and accepted.inputs or was
+end
+
 -- An interrupted run goes on with other numerics if need be, and says so.
 local function interrupted(dir, was, inputs)
+  was = M.unfinished(dir, was)
   local now = M.today(was, inputs)
   local other = was.fingerprint ~= now.fingerprint
     and "; " .. numerics_changed(was.fingerprint or "", now.fingerprint) or ""
@@ -257,7 +268,7 @@ function M.recorded(dir, ended)
   end
   record.verify(dir, ended.files)
   local accepted = record.read(dir, "accepted")
-  if accepted and accepted.run ~= ended.inputs_hash then
+  if accepted and accepted.run ~= M.hash(was) then
     errors.data("%s: accepted.json is of another run than manifest.json", dir)
   end
   return accepted and accepted.inputs or was, accepted ~= nil
@@ -288,13 +299,21 @@ end
 
 -- ------------------------------------------------------------------ recording
 
+-- What was accepted while a run was interrupted is of the run that goes on.
+local function keep_accepted(dir, inputs, hash)
+  local accepted = record.read(dir, "accepted")
+  if not accepted then return end
+  accepted.run, accepted.inputs = hash, inputs
+  record.write(dir, "accepted", accepted)
+end
+
 --- Record what a run is made from, now and whenever it loads more; until the result is closed.
 -- @tparam string dir
 -- @tparam table inputs see `inputs`; what the run loads is added to it
 -- @tparam[opt] boolean resumed what was loaded before the interruption counts, too
 -- @treturn table to be closed at the run's end: local recording <close> = ...
 function M.record(dir, inputs, resumed)
-  for key, value in pairs(resumed and record.need(dir, "inputs") or {}) do
+  for key, value in pairs(resumed and M.unfinished(dir, record.need(dir, "inputs")) or {}) do
     if is_looked_up(key) then inputs[key] = value end
   end
   local written, busy
@@ -303,7 +322,10 @@ function M.record(dir, inputs, resumed)
     busy = true
     M.add_loaded(inputs, dir)
     local hash = M.hash(inputs)
-    if hash ~= written then record.write(dir, "inputs", inputs) end
+    if hash ~= written then
+      record.write(dir, "inputs", inputs)
+      keep_accepted(dir, inputs, hash)
+    end
     written, busy = hash, false
   end
   write()

@@ -30,7 +30,7 @@ local function whole(low, high)
   end
 end
 
-local seed = whole(0, math.maxinteger)
+local seed = whole(0, 1 << 53) -- what JSON can hold exactly
 
 local function text(what)
   return function(value)

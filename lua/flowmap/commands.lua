@@ -24,6 +24,15 @@ local function resolve(args)
   return it, cfg, set
 end
 
+-- The same for commands about the training step of a flow map.
+local function resolve_step(args, command)
+  local it, cfg = resolve(args)
+  if it.run then
+    use("errors").usage("%s trains no flow map, and `%s` is about its step", it.path, command)
+  end
+  return it, cfg
+end
+
 --- Train and evaluate one run.
 function M.run(args)
   if args.parent then
@@ -51,7 +60,7 @@ function M.sample(args) use("samples").write(args) end
 
 --- The parameter count alone.
 function M.params(args)
-  local it, cfg = resolve(args)
+  local it, cfg = resolve_step(args, "params")
   cfg.dataset_size = 0 -- counting needs no data
   local job = use("trainer").parts(it, cfg)
   local rng = function(shape) return fm.zeros(shape, cfg.dtype) end
@@ -87,7 +96,7 @@ end
 --- The program of a training step.
 function M.explain(args)
   local trainer = use "trainer"
-  local it, cfg = resolve(args)
+  local it, cfg = resolve_step(args, "explain")
   local job = trainer.new(it, cfg)
   io.stdout:write(job.program:explain { shared = job.shared, batch = cfg.batch, seed = cfg.seed },
     "\n")

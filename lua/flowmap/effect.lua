@@ -11,6 +11,12 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
+-- A misspelt setting would be nil, and `cfg.wavse or 8` the default for ever.
+local function no_setting(key, cfg)
+  errors.usage("this run has no setting '%s'%s; a setting of a part's own is declared among its "
+    .. "options", tostring(key), errors.near(tostring(key), tree.keys(cfg)))
+end
+
 --- The settings as parts of a run see them, and which of these they read.
 -- @tparam table cfg
 -- @tparam table read key -> true, filled in
@@ -19,7 +25,9 @@ function M.view(cfg, read)
   return setmetatable({}, {
     __index = function(_, key)
       read[key] = true
-      return cfg[key]
+      local value = cfg[key]
+      if value == nil then no_setting(key, cfg) end
+      return value
     end,
     __newindex = cfg,
     __pairs = function()

@@ -159,6 +159,7 @@ end
 -- @treturn table what eval.json holds
 function M.run(job, dir)
   local cfg = job.cfg
+  math.randomseed(cfg.seed or 0) -- a metric may draw by it, in a resumed run, too
   local params, decay = M.weights(job)
   local judge = judge_module(job.set).new(job, dir)
   local measures = require("flowmap.measures").new(job)

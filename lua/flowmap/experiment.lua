@@ -62,6 +62,7 @@ function M.load(path)
   end
   local chunk, message = loadfile(path, "t")
   if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
+  math.randomseed(0) -- Lua seeds it anew in each process, but the file means the same in all
   local it = chunk()
   outline.check(it, path)
   it.methods = it.methods or { "lsd" }
@@ -184,6 +185,10 @@ end
 -- @treturn table the settings, with experiment, profile, method and seed
 function M.resolve(it, want)
   local profile = want.profile or "laptop"
+  if not want.profile and not it.profiles[profile] then
+    errors.usage("%s has no profile 'laptop', which is taken where --profile names none; it has: "
+      .. "%s", it.path or it.name, table.concat(tree.keys(it.profiles), ", "))
+  end
   errors.choice("profile", profile, tree.keys(it.profiles))
   local cfg, loss = layered(it, profile, want.method or it.methods[1], want)
   if not it.run then

@@ -15,6 +15,7 @@ local DRAWS, SEED = 65536, 7919
 local BINS = { 64, 8 }   -- per axis, in one and two dimensions
 local FAR = 6            -- standard deviations of a count, or of chi-squared, that mean error
 local STRAY = 0.05       -- part of the samples outside the support, or the grid, at most
+local TORN = 0.01        -- sum of the differences between masses of two grids, at most
 local SD_ERROR = 0.1     -- of sd, relative
 
 --- The standard deviation that a data set states.
@@ -117,6 +118,36 @@ local function check_mass(set, x, who)
     errors.usage("%s: %.0f %% of the samples are outside the grid of KL, [%g, %g] in each "
       .. "coordinate; declare range = { low, high }", who, 100 * count[#p] / n,
       table.unpack(set.range or { -1, 1 }))
+  end
+end
+
+-- The greatest common divisor.
+local function common(a, b) return b == 0 and a or common(b, a % b) end
+
+-- The cell of a coarse grid in which a cell of a finer one is.
+local function coarser(cell, bins, by, few)
+  return (cell - 1) // bins // by * few + (cell - 1) % bins // by + 1
+end
+
+--- That the masses of the grid which a run is judged on add up to those that were compared with
+-- the samples: `check` looks at few cells.
+-- @tparam table set
+-- @tparam string name
+-- @tparam {number,...} masses what metrics.masses returned
+-- @tparam integer bins
+function M.check_grid(set, name, masses, bins)
+  local few = common(bins, BINS[set.dim])
+  local coarse, sums, apart = metrics.masses(set, few), {}, 0
+  for cell = 1, #coarse do sums[cell] = 0 end
+  for cell = 1, #masses - 1 do
+    local at = coarser(cell, bins, bins // few, few)
+    sums[at] = sums[at] + masses[cell]
+  end
+  sums[#coarse] = masses[#masses]
+  for cell, mass in ipairs(coarse) do apart = apart + math.abs(mass - sums[cell]) end
+  if apart > TORN then
+    errors.usage("the data set '%s': the masses of %d bins per axis, put together to %d, differ by "
+      .. "%.4f from the masses of %d: mass is no probability of a box", name, bins, few, apart, few)
   end
 end
 

@@ -98,6 +98,23 @@ local function values_of(it, found)
   return fields
 end
 
+-- What a metric found. A metric that fails tells nothing of the training, so its error says that.
+local function measured(it, x, context)
+  local ok, found = errors.pcall(function()
+    local fields, before = values_of(it, (it.measure(x, context))), it.fields
+    it.fields = tree.keys(fields)
+    local words, were = table.concat(it.fields, ", "), table.concat(before or it.fields, ", ")
+    if words ~= were then
+      errors.usage("the metric '%s' returned %s at N = %d, but %s before", it.name, words,
+        context.N, were)
+    end
+    return fields
+  end)
+  if ok then return found end
+  if type(found) == "table" then found.of_metric = true end
+  return error(found, 0)
+end
+
 --- Add the values of all metrics to a row of results, and their columns.
 -- @tparam table row
 -- @param x samples
@@ -106,7 +123,7 @@ function Measures:add(row, x, N)
   self.columns = {}
   self.context.N = N
   for _, it in ipairs(self) do
-    local fields = values_of(it, it.measure(x, self.context))
+    local fields = measured(it, x, self.context)
     for _, field in ipairs(tree.keys(fields)) do
       if row[field] ~= nil then
         errors.usage("the metric '%s' has the name of a value that is there already: %s", it.name,

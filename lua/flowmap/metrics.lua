@@ -114,10 +114,18 @@ end
 -- @treturn number
 function M.outside(x, set)
   local out, inside = 0, set.inside
+  local function add(answer)
+    if answer == false then
+      out = out + 1
+    elseif answer ~= true then
+      errors.usage("inside of the data set returned %s for a sample, expected true or false",
+        returned.describe(answer))
+    end
+  end
   if x.shape[2] == 2 then
-    each_point(x, function(a, b) if not inside(a, b) then out = out + 1 end end)
+    each_point(x, function(a, b) add(inside(a, b)) end)
   else
-    each_point(x, function(...) if not inside(...) then out = out + 1 end end)
+    each_point(x, function(...) add(inside(...)) end)
   end
   return out / x.shape[1]
 end

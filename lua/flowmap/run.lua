@@ -84,6 +84,14 @@ local function keep_divergence(job, dir, message)
     files = record.checksums(dir, function(name) return kept[name] end) })
 end
 
+-- The training is not lost with an evaluation that fails: how it goes on.
+local function note_trained(job, dir, err)
+  if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
+  say("the training is finished and kept in %s: when what failed is mended, declare it by\n"
+    .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir, dir,
+    job.experiment.path)
+end
+
 -- Train and evaluate; a divergence is recorded on its way out.
 local function make(job, dir)
   local ok, result = errors.pcall(function()
@@ -94,8 +102,10 @@ local function make(job, dir)
     return it
   end)
   if ok then return result end
-  if type(result) == "table" and result.code == "numeric" then
+  if type(result) == "table" and result.code == "numeric" and not result.of_metric then
     keep_divergence(job, dir, result.message)
+  else
+    note_trained(job, dir, result)
   end
   error(result, 0)
 end
@@ -162,7 +172,8 @@ end
 local function check_resume(dir, action, why, how)
   local work = files.exists(dir .. "/checkpoint.safetensors")
   if how.resume and not how.force and action == "run" and work then
-    errors.usage("cannot resume %s: %s; run it without --resume to start anew", dir, why)
+    errors.usage("cannot resume %s: %s; run it without --resume to start anew, or declare by "
+      .. "flowmap accept that the change does not matter", dir, why)
   elseif action == "resume" and not how.resume then
     errors.usage("%s holds this run, interrupted: --resume continues it, --force puts it aside and "
       .. "starts anew", dir)

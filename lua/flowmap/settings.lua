@@ -256,10 +256,15 @@ function fit(value, default)
   if type(value) == type(default) then return value end
 end
 
--- An experiment's own setting has no range, but is finite.
+local MOST_EXACT = 1 << 53 -- beyond it the records of a run do not hold every whole number
+
+-- An experiment's own setting has no range, but is finite, and recorded exactly.
 local function finite(value)
   for _, x in ipairs(type(value) == "table" and value or { value }) do
     if type(x) == "number" and x - x ~= 0 then return false, "finite" end
+    if math.type(x) == "integer" and (x > MOST_EXACT or x < -MOST_EXACT) then
+      return false, "from -2^53 to 2^53"
+    end
   end
   return true
 end

@@ -26,6 +26,7 @@ local nodes = {}
 local modules = {}  -- name -> path
 local absolute = {} -- name of a chunk -> path: the working folder may change
 local heard         -- called when an edge is new
+local telling       -- while it is: what it looks at is no input, whoever's code is below it
 local aside = false -- see `aside`
 local epoch = 0     -- grows when an experiment is loaded (again)
 
@@ -51,7 +52,11 @@ local function edge(from, to, in_function)
   local it = node(from)
   if it.uses[to] then return end
   it.uses[to] = true
-  if heard then heard() end
+  if not heard or telling then return end
+  telling = true
+  local ok, message = pcall(heard)
+  telling = false
+  if not ok then error(message, 0) end
 end
 
 -- ------------------------------------------------------------------ who asks
@@ -75,6 +80,7 @@ function M.is_suite(path) return path:sub(1, #SUITE) == SUITE end
 -- The file whose code asks, the one outside of the suite for which it may do so, if any, and
 -- whether a function of it asks, not the chunk that is being loaded.
 local function asking(reading)
+  if telling then return "" end
   local nearest, outside, in_function
   for level = 3, math.huge do
     local info = getinfo(level, "S")

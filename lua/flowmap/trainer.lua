@@ -47,6 +47,7 @@ end
 --   data = a table of samples or nil, count = its length }
 function M.parts(experiment, cfg)
   local job = { experiment = experiment, cfg = {}, read = {} }
+  math.randomseed(cfg.seed or 0) -- for parts of the experiment's own that draw by Lua's generator
   for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
   for key, value in pairs(cfg) do job.cfg[key] = value end
   cfg = job.cfg
@@ -61,6 +62,10 @@ function M.parts(experiment, cfg)
   end
   if cfg.sigma == 0 then
     job.cfg.sigma = job.data and data.sd(job.data) or law.sd(set, cfg.data)
+    if job.cfg.sigma == 0 then
+      errors.usage("the data set '%s' has the standard deviation 0 (dataset_size is %d), and so "
+        .. "would its base; set sigma", cfg.data, cfg.dataset_size)
+    end
   end
   job.cfg.shape = set.shape or { set.dim } -- of a sample
   job.cfg.dim = 1                          -- the number of its values

@@ -164,7 +164,7 @@ t.test("the cache says why", function()
   was["module flowmap.losses.lsd"], other = "code a", cache.inputs(board, cfg)
   other["module flowmap.losses.lsd"] = "code b"
   t.eq(cache.differences(was, other), { "flowmap.losses.lsd changed" })
-  t.eq(cache.decide("/nonexistent", was), "run")
+  t.eq(cache.decide("tests/no-such-run", was), "run")
 end)
 
 t.test("comments do not change what a source means, constants do", function()

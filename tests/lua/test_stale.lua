@@ -301,7 +301,7 @@ end)
 
 local ACCEPT = "accept set/run --why '%s'"
 
-t.test("accept: a reason, a finished and undamaged run; then it is current, and tables say so",
+t.test("accept: a reason, an undamaged run; then it is current, and tables say so",
   function()
     local line = BOARD:gsub("out board", "out set/run")
     t.eq(flowmap(line), 0)
@@ -313,7 +313,7 @@ t.test("accept: a reason, a finished and undamaged run; then it is current, and 
     fails(2, "give the reason with --why", ACCEPT:format " ")
     fails(2, "one line of at most 500 bytes", ACCEPT:format(("x"):rep(501)))
     fails(2, "there is no run at nowhere", "accept nowhere --why x")
-    fails(2, "is not finished", "accept unfinished --why x")
+    fails(0, "there is nothing to accept", "accept unfinished --why x")
     fails(2, "name its file by --experiment FILE", "accept run --why x")
     fails(0, "there is nothing to accept", ACCEPT:format "x")
     t.eq(files.exists(work .. "/set/run/accepted.json"), false)

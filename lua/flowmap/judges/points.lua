@@ -8,6 +8,7 @@
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local errors = require "flowmap.errors"
+local law = require "flowmap.law"
 local metrics = require "flowmap.metrics"
 local sliced = require "flowmap.sliced"
 
@@ -124,9 +125,10 @@ function M.new(job, dir)
   local reference = data.draw(set, few, DATA_SEED + 1)
   local more = not (set.mass and set.inside and set.dim == 2)
   local columns = columns_of(set, more)
+  local masses = set.mass and metrics.masses(set, cfg.bins)
+  if masses then law.check_grid(set, cfg.data, masses, cfg.bins) end
   local self = setmetatable({ set = set, bins = cfg.bins, few = few, reference = reference,
-    more = more, columns = columns, best = { columns[1][1] },
-    masses = set.mass and metrics.masses(set, cfg.bins),
+    more = more, columns = columns, best = { columns[1][1] }, masses = masses,
     within = metrics.mean_distance(reference) }, Judge)
   local truth = data.draw(set, cfg.eval_samples, DATA_SEED)
   if dir then fm.save_npy(dir .. "/data.npy", first_rows(truth, KEPT)) end

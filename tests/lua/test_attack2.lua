@@ -1,0 +1,180 @@
+-- What somebody who writes experiments of their own does wrong, or has go wrong: other members of
+-- the kinds of fault that test_user_functions, test_stale and test_settings have.
+
+local t = require "harness"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.files"
+local fm = require "flowmap"
+local own_files = require "own_experiment"
+local record = require "flowmap.record"
+
+local root = own_files.root
+
+local HEAD = [[
+local fm = require "flowmap"
+local own = { name = "own", methods = { "lsd" } }
+own.settings = { width = 8, depth = 1, batch = 16, micro = 16, steps = 2, eval_samples = 500,
+  nfe = { 1, 2 }, log_every = 1 }
+own.profiles = { smoke = {} }
+]]
+
+local function load(lines) return own_files.load(HEAD .. lines .. "\nreturn own\n") end
+
+local function run(it, set, dir, how)
+  dir = dir or ("%s/run%d"):format(root, own_files.count)
+  fm.run.run(it, experiment.resolve(it, { profile = "smoke", set = set }), dir, how)
+  return dir
+end
+
+local function refused(lines, pattern, set)
+  local err = t.raises(function() run(load(lines), set) end, pattern)
+  t.eq(err.code, "usage", pattern)
+end
+
+-- ------------------------------------------------------------------ silent wrong results
+
+t.test("a setting that there is not is no nil for a part of one's own", function()
+  local net = [[own.nets = { mine = { options = { gain = 2 }, new = function(cfg)
+    local net = {}
+    function net.init(rng) return { a = rng({ 2, 2 }, "lecun") } end
+    function net.v(p, s, t, x) return fm.matmul(x, p.a) * (cfg.%s or 2) end
+    return net
+  end } }
+  own.settings.net = "mine"]]
+  refused(net:format "gian", "this run has no setting 'gian'; did you mean gain")
+  run(load(net:format "gain"))
+  refused('own.metrics = { m = function(_, context) return context.cfg.bin or 1 end }',
+    "no setting 'bin'")
+  refused('own.methods = { "m" } own.losses = { m = function(a) return '
+    .. "fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) * (a.cfg.scale or 1) end }", "no setting 'scale'")
+end)
+
+t.test("what draws by Lua's own generator gives the same numbers in every process", function()
+  local lines = [[
+  local at_load = math.random()
+  own.data = { d = { dim = 2, sd = 1, sample = function(b)
+    return b:normal({ 2 }, "d") * (0.95 + 0.1 * math.random())
+  end } }
+  own.settings.data = "d"
+  own.metrics = { m = function() return math.random() + at_load end }]]
+  local function results()
+    math.randomseed() -- as a new process has it
+    local dir = run(load(lines))
+    return fm.sha256(files.read(dir .. "/data.npy")), record.need(dir, "eval").rows
+  end
+  local a, rows = results()
+  local b, again = results()
+  t.eq({ a, rows }, { b, again })
+end)
+
+t.test("a mass that agrees with the samples on a coarse grid alone",
+  function()
+    local lines = [[
+    local normal = require "flowmap.normal"
+    own.data = { d = { dim = 1, sd = 1, range = { -5, 5 }, mass = function(a, b)
+      return b - a < 0.1 and 0 or normal.between(a, b)
+    end, sample = function(b) return b:normal({ 1 }, "d") end } }
+    own.settings.data = "d"]]
+    refused(lines, "512 bins per axis, put together to 64, differ by 2%.0", { bins = 512 })
+    run(load(lines)) -- 64 bins
+    run(load(lines), { bins = 48 })
+  end)
+
+t.test("inside answers with true or false for every sample, not for the first alone", function()
+  refused([[own.data = { d = { dim = 2, sd = 1, inside = function(x)
+      if x > 1 then return 0 end
+      return true
+    end, sample = function(b) return b:normal({ 2 }, "d") end } }
+    own.settings.data = "d"]], "inside of the data set returned a number")
+end)
+
+t.test("data without spread: said before the first step, not by an infinite loss", function()
+  refused("", "has the standard deviation 0 %(dataset_size is 1%)", { dataset_size = 1 })
+  run(load "", { dataset_size = 1, sigma = 1 })
+end)
+
+t.test("a metric that names other numbers at another N", function()
+  refused("own.metrics = { m = function(_, context) return { [\"n\" .. context.N] = 1 } end }",
+    "metric 'm' returned m_n2 at N = 2, but m_n1 before")
+end)
+
+-- ------------------------------------------------------------------ work lost
+
+local LATE = [[
+local calls = 0
+own.metrics = { m = function()
+  calls = calls + 1
+  if calls > 1 then %s end
+  return 1
+end }]]
+
+local function accept(dir, path)
+  require("flowmap.accept").run { run = dir, why = "the metric alone", experiment = path }
+end
+
+for what, failure in pairs { ["an error"] = 'error("late")', ["not a number"] = "return 0 / 0" } do
+  t.test("a metric fails after the training (" .. what .. "): mended, it is only evaluated",
+    function()
+      local it = load(LATE:format(failure))
+      local dir = root .. "/late"
+      t.raises(function() run(it, {}, dir) end, what == "an error" and "late" or "finite number")
+      t.eq(files.exists(dir .. "/diverged.json"), false)
+      for key in pairs(record.need(dir, "inputs")) do
+        t.eq(key:find "^variable" or key:find "^exists", nil, "what recording looks at: " .. key)
+      end
+      fm.write_file(it.path, (files.read(it.path):gsub("if calls.-end", "")))
+      it = experiment.load(it.path)
+      local trained = fm.sha256(files.read(dir .. "/checkpoint.safetensors"))
+      t.raises(function() run(it, {}, dir, { resume = true }) end,
+        "declare by flowmap accept that the change does not matter")
+      accept(dir, it.path)
+      t.raises(function() run(it, {}, dir) end, "holds this run, interrupted: %-%-resume continues")
+      run(it, {}, dir, { resume = true })
+      t.eq(fm.sha256(files.read(dir .. "/checkpoint.safetensors")), trained)
+      t.eq(record.need(dir, "eval").rows[2].m, 1)
+      local cfg = experiment.resolve(it, { profile = "smoke", set = {} })
+      local decision, why = fm.cache.decide(dir, fm.cache.inputs(it, cfg))
+      t.eq({ decision, why:find "but what was accepted" ~= nil }, { "reuse", true })
+      local words = require("flowmap.accept").words(record.need(dir, "accepted"))
+      t.eq(words[1]:find "the metric alone %(experiment changed" ~= nil, true, words[1])
+      fm.write_file(it.path, files.read(it.path) .. "-- no change\n")
+      accept(dir, it.path) -- a result, as before: nothing to accept
+      os.execute("rm -rf " .. files.quote(dir))
+    end)
+end
+
+t.test("accept: no run that diverged, none without a checkpoint", function()
+  local dir = run(load "")
+  os.remove(dir .. "/manifest.json")
+  record.write(dir, "diverged", { step = 1, message = "x", files = {} })
+  t.raises(function() accept(dir) end, "diverged; only a result or an interrupted run")
+  os.remove(dir .. "/diverged.json")
+  os.remove(dir .. "/checkpoint.safetensors")
+  t.raises(function() accept(dir) end, "is not finished and has no checkpoint to go on from")
+end)
+
+-- ------------------------------------------------------------------ first contact
+
+t.test("an experiment without the profile that is taken where none is named", function()
+  local err = t.raises(function() experiment.resolve(load "", {}) end,
+    "has no profile 'laptop', which is taken where %-%-profile names none; it has: smoke")
+  t.eq(err.code, "usage")
+end)
+
+t.test("whole numbers that records cannot hold exactly are no settings", function()
+  refused("own.options = { n = 1 }", "n must be from %-2%^53 to 2%^53, found 9007199254740993",
+    { n = (1 << 53) + 1 })
+end)
+
+t.test("params and explain of what trains no flow map", function()
+  local commands = require "flowmap.commands"
+  for _, name in ipairs { "params", "explain" } do
+    local err = t.raises(function()
+      commands[name] { experiment = "experiments/classifier.lua", profile = "smoke", set = {} }
+    end, "classifier.lua trains no flow map, and `" .. name .. "` is about its step")
+    t.eq(err.code, "usage")
+  end
+end)
+
+own_files.remove()
+t.done()
