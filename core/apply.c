@@ -1,7 +1,19 @@
 /* apply.c - eager execution: one operation on tensors, now. */
 #include "io_map.h"
 #include "blas.h"
+#include "flush.h"
 #include "op.h"
+
+static void execute(const fm_kernel *kernel, const fm_exec *e) {
+  fm_flush was = fm_flush_begin();
+  if (kernel->map) {
+    const void *const *x = e->x, *b = e->nin > 1 ? x[1] : x[0], *c = e->nin > 2 ? x[2] : x[0];
+    kernel->map(fm_shape_count(&e->out->shape), e->y, x[0], b, c, e->attr->f);
+  } else {
+    kernel->exec(e);
+  }
+  fm_flush_end(was);
+}
 
 fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in, const fm_attr *a) {
   const void *x[FM_MAX_OPERANDS] = {0};
@@ -20,14 +32,8 @@ fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in,
   if (op == &fm_op_matmul && fm_blas_reserve(ctx, 1) != FM_OK) return NULL;
   fm_tensor *y = fm_tensor_new(ctx, out.dtype, &out.shape);
   if (y == NULL) return NULL;
-  const fm_kernel *kernel = fm_kernel_of(op, out.dtype);
-  if (kernel->map) {
-    const void *b = nin > 1 ? x[1] : x[0], *c = nin > 2 ? x[2] : x[0];
-    kernel->map(fm_shape_count(&out.shape), y->data, x[0], b, c, attr.f);
-  } else {
-    fm_exec e = {.attr = &attr, .out = &out, .in = sig, .nin = nin, .y = y->data, .x = x};
-    kernel->exec(&e);
-  }
+  fm_exec e = {.attr = &attr, .out = &out, .in = sig, .nin = nin, .y = y->data, .x = x};
+  execute(fm_kernel_of(op, out.dtype), &e);
   for (int k = 0; k < nin; k++)
     if (fm_map_check(in[k]) != FM_OK) {
       fm_tensor_drop(y);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blas.h"
+#include "flush.h"
 #include "fm.h"
 #include "kernels/isa.h"
 #include "processors.h"
@@ -100,7 +101,9 @@ void fm_fail_alloc(fm_ctx *ctx, long k) { atomic_store(&ctx->fail_in, k); }
 /* ------------------------------------------------------------------ threads */
 
 static void run_tasks(fm_ctx *ctx, task_fn fn, void *arg, int n) {
+  fm_flush was = fm_flush_begin();
   for (int i; (i = atomic_fetch_add(&ctx->next, 1)) < n;) fn(arg, i);
+  fm_flush_end(was);
 }
 
 static void *worker_main(void *p) {
@@ -145,7 +148,9 @@ static void start_workers(fm_ctx *ctx) {
 
 void fm_parallel(fm_ctx *ctx, int n, task_fn fn, void *arg) {
   if (n <= 1 || ctx->threads == 1) {
+    fm_flush was = fm_flush_begin();
     for (int i = 0; i < n; i++) fn(arg, i);
+    fm_flush_end(was);
     return;
   }
   start_workers(ctx);
