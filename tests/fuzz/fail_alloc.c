@@ -28,7 +28,7 @@ static long number(const char *name) {
   return text ? strtol(text, NULL, 10) : 0;
 }
 
-/* libgfortran, which OpenBLAS brings, ends or crashes the process when its own start finds no memory;
+/* libgfortran, which OpenBLAS brings, ends or crashes the process when its start finds no memory;
    that is not ours to mend. */
 static int spared(void *caller) {
   Dl_info at;
