@@ -40,6 +40,7 @@
 local effect = require "flowmap.effect"
 local errors = require "flowmap.errors"
 local files = require "flowmap.files"
+local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.outline"
 local parts = require "flowmap.parts"
@@ -201,6 +202,16 @@ function M.resolve(it, want)
   return cfg
 end
 
+local LONGEST = 64 -- bytes of a value in a file's name
+
+-- A value as a part of a file's name: as it is, or, of a text that could not be told from another
+-- one then, with a part of its hash.
+local function file_text(text)
+  local safe = text:gsub("[^%w.,+-]", "_")
+  if safe == text and #text <= LONGEST then return text end
+  return safe:sub(1, LONGEST // 2) .. "-" .. fm.sha256(text):sub(1, 8)
+end
+
 --- The folder of a run below results/EXPERIMENT/PROFILE.
 -- @tparam table cfg resolved settings
 -- @tparam table set what was set besides the profile's values: part of the name
@@ -208,7 +219,7 @@ end
 function M.run_name(cfg, set)
   local words = { cfg.method }
   for _, key in ipairs(tree.keys(set)) do
-    words[#words + 1] = key .. "=" .. settings.text(cfg[key]):gsub("[^%w.,+-]", "_")
+    words[#words + 1] = key .. "=" .. file_text(settings.text(cfg[key]))
   end
   words[#words + 1] = "seed" .. cfg.seed
   return table.concat(words, "-")

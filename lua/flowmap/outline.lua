@@ -42,7 +42,7 @@ end
 -- Names of experiments and profiles become folders.
 local function check_name(name, what, path)
   if type(name) ~= "string" or not name:find "^[%w_][%w_.-]*$" then
-    errors.usage("%s: a %s is named by letters, digits, -, _ and ., found '%s'", path, what,
+    errors.usage("%s: %s is named by letters, digits, -, _ and ., found '%s'", path, what,
       tostring(name))
   end
 end
@@ -129,7 +129,7 @@ function M.check(it, path)
     errors.usage("%s returns %s; an experiment returns a table", path, a(it))
   end
   check_fields(it, path)
-  check_name(it.name, "experiment", path)
+  check_name(it.name, "an experiment", path)
   parts.check(it, path)
   local own = parts.options(it)
   if it.seeds and not (math.type(it.seeds) == "integer" and it.seeds >= 1 and it.seeds <= 1000) then
@@ -140,7 +140,7 @@ function M.check(it, path)
   check_settings(it.settings or {}, path .. ": settings", own)
   if not next(it.profiles) then errors.usage("%s: there is no profile in profiles", path) end
   for name, profile in pairs(it.profiles) do
-    check_name(name, "profile", path)
+    check_name(name, "a profile", path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
   check_grid(it.grid or {}, path, own)

@@ -161,6 +161,18 @@ function Registry:check_part(it, where, verb)
   end
 end
 
+-- Names are found in any capitals, so two that differ in these alone would be one.
+local function check_twins(name, where, ...)
+  for _, parts in ipairs { ... } do
+    for other in pairs(parts) do
+      if other ~= name and tostring(other):lower() == name:lower() then
+        errors.usage("%s: there is a '%s' already, and names that differ in capitals alone are the "
+          .. "same", where, other)
+      end
+    end
+  end
+end
+
 --- Check the parts that an experiment holds: their names, types and declared settings.
 -- @tparam table own the experiment's field
 -- @tparam string path of the experiment
@@ -171,6 +183,7 @@ function Registry:check(own, path)
       errors.usage("%s: a %s is named by letters, digits, - and _, found the %s '%s'", where,
         self.what, type(name), tostring(name))
     end
+    check_twins(name, where, own, self.built())
     self:check_part(it, where, "must be")
     if type(it) == "table" and rawget(it, "options") then check_options(it.options, where) end
   end

@@ -59,9 +59,15 @@ end
 
 -- Every run with what to do about it and why.
 local function plan(list, args)
-  local runs = {}
+  local runs, taken = {}, {}
   for _, it in ipairs(list) do
     for _, run in ipairs(experiment.runs(it, args.profile, seeds_of(it, args.seeds))) do
+      local other = taken[run.dir]
+      if other then
+        errors.usage("%s and %s both have a run in %s; give each experiment a name of its own",
+          other.path, it.path, run.dir)
+      end
+      taken[run.dir] = it
       run.action, run.why = decide(it, run, args)
       run.name = ("%s/%s"):format(it.name, run.dir:match "([^/]+)$")
       run.done = run.action == "resume" and steps_made(run.dir) or 0

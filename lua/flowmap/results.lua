@@ -13,6 +13,7 @@ local json = require "flowmap.json"
 local lfs = require "lfs"
 local npy = require "flowmap.npy"
 local record = require "flowmap.record"
+local settings = require "flowmap.settings"
 local stats = require "flowmap.stats"
 local tree = require "flowmap.tree"
 
@@ -195,8 +196,10 @@ end
 -- @treturn Set
 function results.copies(root) return open(root, files.folders(root), true) end
 
--- "1" selects 1: selectors typed in prose are text.
+-- "1" selects 1: selectors typed in prose are text. So are lists.
 local function same(a, b)
+  if type(a) == "table" then a = settings.text(a) end
+  if type(b) == "table" then b = settings.text(b) end
   return a == b or tostring(a) == tostring(b) or tonumber(a) ~= nil and tonumber(a) == tonumber(b)
 end
 
@@ -244,12 +247,15 @@ function Set:first()
   return first
 end
 
---- The distinct values of a config field over the runs, sorted.
+--- The distinct values of a config field over the runs, sorted; lists as their text.
 -- @tparam string key
 -- @treturn {value,...}
 function Set:distinct(key)
   local seen = {}
-  for _, run in ipairs(self.runs) do seen[run:field("config", key)] = true end
+  for _, run in ipairs(self.runs) do
+    local value = run:field("config", key)
+    seen[type(value) == "table" and settings.text(value) or value] = true
+  end
   return tree.keys(seen)
 end
 

@@ -78,7 +78,7 @@ function M.number(value, who)
   elseif value - value ~= 0 then
     errors.numeric("%s returned %s, expected a finite number", who, tostring(value))
   end
-  return value
+  return (value > 2^53 or value < -2^53) and value + 0.0 or value -- as records can hold it
 end
 
 --- The parameters of a network: a nested table of tensors, at least one.

@@ -4,16 +4,19 @@
 
 local M = {}
 
---- Keys of a table in a fixed order: numbers first, then strings.
+local function before(a, b)
+  if type(a) == type(b) and type(a) ~= "boolean" then return a < b end
+  if type(a) == "number" or type(b) == "number" then return type(a) == "number" end
+  return tostring(a) < tostring(b)
+end
+
+--- Keys of a table in a fixed order: numbers first, then strings and truth values.
 -- @tparam table t
--- @treturn {string|integer,...}
+-- @treturn {string|integer|boolean,...}
 function M.keys(t)
   local keys = {}
   for k in pairs(t) do keys[#keys + 1] = k end
-  table.sort(keys, function(a, b)
-    if type(a) == type(b) then return a < b end
-    return type(a) == "number"
-  end)
+  table.sort(keys, before)
   return keys
 end
 

@@ -57,13 +57,13 @@ t.test("what draws by Lua's own generator gives the same numbers in every proces
   end } }
   own.settings.data = "d"
   own.metrics = { m = function() return math.random() + at_load end }]]
-  local function results()
-    math.randomseed() -- as a new process has it
+  local function results(state)
+    math.randomseed(state) -- each process has another
     local dir = run(load(lines))
     return fm.sha256(files.read(dir .. "/data.npy")), record.need(dir, "eval").rows
   end
-  local a, rows = results()
-  local b, again = results()
+  local a, rows = results(1)
+  local b, again = results(2)
   t.eq({ a, rows }, { b, again })
 end)
 
@@ -174,6 +174,65 @@ t.test("params and explain of what trains no flow map", function()
     end, "classifier.lua trains no flow map, and `" .. name .. "` is about its step")
     t.eq(err.code, "usage")
   end
+end)
+
+-- ------------------------------------------------------------------ grids and names
+
+-- The runs of a grid of an experiment's own option.
+local function runs(lines)
+  local it = load("own.options = { o = " .. lines)
+  return experiment.runs(it, "smoke", { 1 })
+end
+
+t.test("values of a grid that are no names of files have folders of their own", function()
+  local seen = {}
+  for _, one in ipairs(runs '"a" } own.grid = { o = { "a b", "a/b", "a_b", "../b" } }') do
+    t.eq(seen[one.dir], nil, one.dir)
+    seen[one.dir] = true
+  end
+  t.eq(seen["results/own/smoke/lsd-o=a_b-seed1"], true, "one is its own name")
+  local long = runs(('"a" } own.grid = { o = { "%s", "%s2" } }'):format(("x"):rep(300),
+    ("x"):rep(300)))
+  t.eq(#long[1].dir < 200 and long[1].dir ~= long[2].dir, true, long[1].dir)
+end)
+
+t.test("grids of true and false, and of lists, are shown", function()
+  local results = require "flowmap.results"
+  for values, expected in pairs { ["true } own.grid = { o = { true, false } }"] = { false, true },
+    ["{ 1, 2 } } own.grid = { o = { { 1, 2 }, { 3 } } }"] = { "1,2", "3" },
+    ['{ "a" } } own.grid = { o = { { "b" }, { "a", "c" } } }'] = { "a,c", "b" } } do
+    local set = root .. "/set"
+    for k, one in ipairs(runs(values)) do
+      fm.run.run(one.experiment, one.cfg, ("%s/run%d"):format(set, k))
+    end
+    local found = results.open(set)
+    t.eq(found:distinct "o", expected)
+    for _, value in ipairs(expected) do t.eq(#found:select({ o = value }).runs, 1) end
+    t.eq(#require("flowmap.table").grid(found, { metric = "kl", N = 1, rows = { "method" },
+      column = "o", title = "x" }).columns, 2)
+    os.execute("rm -rf " .. files.quote(set))
+  end
+end)
+
+t.test("two experiments of one name are not made together", function()
+  local a, b = load "", load ""
+  local err = t.raises(function()
+    require("flowmap.reproduce").run { profile = "smoke", experiments = { a.path, b.path },
+      dry_run = true }
+  end, "both have a run in results/own/smoke/lsd%-seed1; give each experiment a name")
+  t.eq(err.code, "usage")
+end)
+
+t.test("names that differ in capitals alone", function()
+  local loss = "function(a) return fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) end"
+  refused("own.losses = { My = " .. loss .. ", my = " .. loss .. " }",
+    "there is a '[Mm]y' already, and names that differ in capitals alone are the same")
+  refused("own.losses = { LSD = " .. loss .. " }", "there is a 'lsd' already")
+end)
+
+t.test("a metric's whole number is recorded, however large", function()
+  local dir = run(load "own.metrics = { m = function() return math.mininteger end }")
+  t.eq(record.need(dir, "eval").rows[1].m, -2^63)
 end)
 
 own_files.remove()
