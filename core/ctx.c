@@ -13,6 +13,7 @@
 #include "processors.h"
 
 #define MAX_THREADS 256
+#define STACK (8u << 20) /* of a worker: static memory of a thread (kernels/room.h) and its calls */
 
 typedef void (*task_fn)(void *arg, int task);
 
@@ -138,12 +139,19 @@ static void stop_workers(fm_ctx *ctx) {
   ctx->quit = false;
 }
 
-/* Workers start with the first parallel job: a program that only prints its help needs none. */
+/*
+** Workers start with the first parallel job: a program that only prints its help needs none. Their
+** stacks do not follow `ulimit -s`: "unlimited" means 2 MiB, less than a thread's static memory.
+*/
 static void start_workers(fm_ctx *ctx) {
-  while (ctx->nworkers < ctx->threads - 1) {
-    if (pthread_create(&ctx->worker[ctx->nworkers], NULL, worker_main, ctx) != 0) break;
+  pthread_attr_t attr;
+  if (ctx->nworkers >= ctx->threads - 1 || pthread_attr_init(&attr) != 0) return;
+  const bool sized = pthread_attr_setstacksize(&attr, STACK) == 0;
+  while (sized && ctx->nworkers < ctx->threads - 1) {
+    if (pthread_create(&ctx->worker[ctx->nworkers], &attr, worker_main, ctx) != 0) break;
     ctx->nworkers++;
   }
+  pthread_attr_destroy(&attr);
 }
 
 void fm_parallel(fm_ctx *ctx, int n, task_fn fn, void *arg) {

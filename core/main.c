@@ -5,6 +5,7 @@
 #define _DEFAULT_SOURCE /* on_exit */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -136,11 +138,33 @@ static int run(launch *it) {
   return it->status == UNSET ? 2 : it->status;
 }
 
+/*
+** A standard stream that was closed is held open on nothing, the wrong way round, so that using it
+** fails as before: else the next file opened took its number, and messages went into that file.
+*/
+static void hold_streams(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+#define LEAST_STACK 512u /* KiB; Lua, its libraries and the largest of our calls, with some room */
+
+/* Whether `ulimit -s` leaves enough: what comes too late otherwise is a crash. */
+static int stack_fits(void) {
+  struct rlimit it;
+  if (getrlimit(RLIMIT_STACK, &it) != 0 || it.rlim_cur == RLIM_INFINITY) return 1;
+  if (it.rlim_cur >= LEAST_STACK * 1024u) return 1;
+  fprintf(stderr, "flowmap: memory: the stack is limited to %lu KiB (ulimit -s); %u are needed\n",
+          (unsigned long)(it.rlim_cur / 1024), LEAST_STACK);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   static launch it;
+  hold_streams();
   signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, with a sentence */
   on_exit(check_output, NULL);
   it.argc = argc;
   it.argv = argv;
-  return find_root(it.root, sizeof it.root) ? run(&it) : 2;
+  return stack_fits() && find_root(it.root, sizeof it.root) ? run(&it) : 2;
 }

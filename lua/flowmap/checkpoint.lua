@@ -103,7 +103,7 @@ local function check_setting(where, key, value)
 end
 
 local function check_name(where, key, value)
-  if type(value) == "string" and value:find "^%w[%w_.+-]*$" then return end
+  if type(value) == "string" and #value <= 100 and value:find "^%w[%w_.+-]*$" then return end
   errors.data("%s: %s is no name of letters, digits, -, _, . and +", where, key)
 end
 
@@ -143,12 +143,25 @@ local function read_options(meta, cfg)
   return type(list) == "table" and list or {}
 end
 
+-- What we write has some kilobytes; what is made of it takes many times its size.
+local LARGEST = 1 << 20
+
+local function check_sizes(path, meta)
+  for key, text in pairs(meta) do
+    if #text > LARGEST then
+      errors.data("%s: %s in its metadata has %d bytes, expected at most %d", path,
+        key:find "^%w+$" and #key < 20 and key or "a text", #text, LARGEST)
+    end
+  end
+end
+
 --- Read a checkpoint.
 -- @tparam string path
 -- @treturn table { tensors =, cfg =, pinned = see flowmap.pin, step =, and unless it holds weights
 --   alone sums =, metrics = }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
+  check_sizes(path, meta)
   local cfg = meta.config and json.decode(meta.config)
   local step = math.tointeger(tonumber(meta.step))
   if meta.format ~= "flowmap 1" or type(cfg) ~= "table" or not step or step < 0 then

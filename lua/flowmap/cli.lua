@@ -5,6 +5,7 @@
 -- @module flowmap.cli
 
 local errors = require "flowmap.errors"
+require "flowmap.blame" -- an error may be that no more file can be opened
 
 local M = {}
 

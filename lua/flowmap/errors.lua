@@ -14,12 +14,21 @@ local mt = { __tostring = function(e) return (e.where or "") .. e.message end }
 --- Exit status of each code.
 M.status = { check = 1, usage = 2, memory = 2, data = 3, numeric = 4, interrupted = 75 }
 
+local LONGEST = 2000 -- bytes; a file may hold a name of megabytes, which a sentence would quote
+
+-- A sentence of bounded length: its ends, cut between characters.
+local function bounded(sentence)
+  if #sentence <= LONGEST then return sentence end
+  local head = sentence:sub(1, LONGEST - 500):gsub("[\xC0-\xFF]?[\x80-\xBF]*$", "")
+  return head .. " ... " .. sentence:sub(-400):gsub("^[\x80-\xBF]+", "")
+end
+
 --- An error value. It shows as its sentence, after the line of the user's code that led to it.
 -- @tparam string code one of the keys of `status`
 -- @tparam string message a sentence
 -- @treturn table
 function M.new(code, message)
-  return setmetatable({ code = code, message = message, where = core.user_place() }, mt)
+  return setmetatable({ code = code, message = bounded(message), where = core.user_place() }, mt)
 end
 
 --- Raise an error.
@@ -37,8 +46,8 @@ end
 -- @treturn string
 function M.explain(err)
   local code = type(err) == "table" and rawget(err, "code")
-  if M.status[code] then return M.status[code], tostring(err) end
-  local ok, text = pcall(tostring, err)
+  local ok, text = pcall(tostring, err) -- the metatable may be anybody's
+  if ok and M.status[code] then return M.status[code], text end
   text = ok and text or "an error of type " .. type(err) .. " that has no text"
   local module = text:match "module '(flowmap[%w_.]*)' not found" -- is it there, after all?
   if text:find("not enough memory", 1, true) or text:find("Cannot allocate memory", 1, true)
@@ -55,8 +64,9 @@ local seen, trace -- the last error, and where it arose
 -- @param err
 -- @return err
 function M.note(err)
-  if type(err) ~= "table" or not M.status[rawget(err, "code")] and err ~= seen then
-    err = require("flowmap.blame").explained(err)
+  if type(err) ~= "table" or not M.status[rawget(err, "code")] and not rawequal(err, seen) then
+    local ok, explained = pcall(require("flowmap.blame").explained, err)
+    err = ok and explained or M.new("usage", "an error value that cannot be shown")
   end
   if not rawequal(seen, err) then seen, trace = err, debug.traceback(nil, 2) end
   return err
@@ -95,11 +105,14 @@ function M.distance(a, b)
   return rows[#a][#b]
 end
 
+local LONGEST_NAME = 100 -- bytes; the distance takes time and memory with their square
+
 --- The end of a sentence about an unknown name: near matches, or else all names.
 -- @tparam string name what was found
 -- @tparam {string,...} known what could have been meant
 -- @treturn string e.g. "; did you mean width?"
 function M.near(name, known)
+  if #name > LONGEST_NAME then return "" end
   local best, found = math.max(1, (#name + 1) // 3), {}
   for _, k in ipairs(known) do
     local distance = M.distance(name, k)

@@ -44,6 +44,7 @@ local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.outline"
 local parts = require "flowmap.parts"
+local regular = require "flowmap.regular"
 local settings = require "flowmap.settings"
 local tree = require "flowmap.tree"
 
@@ -61,6 +62,8 @@ function M.load(path)
     errors.usage("there is no experiment '%s'; expected a Lua file such as "
       .. "experiments/checkerboard.lua", path)
   end
+  local fault = regular.fault(path)
+  if fault then errors.usage("%s", fault) end
   local chunk, message = loadfile(path, "t")
   if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
   math.randomseed(0) -- Lua seeds it anew in each process, but the file means the same in all
@@ -202,14 +205,12 @@ function M.resolve(it, want)
   return cfg
 end
 
-local LONGEST = 64 -- bytes of a value in a file's name
-
--- A value as a part of a file's name: as it is, or, of a text that could not be told from another
--- one then, with a part of its hash.
-local function file_text(text)
-  local safe = text:gsub("[^%w.,+-]", "_")
-  if safe == text and #text <= LONGEST then return text end
-  return safe:sub(1, LONGEST // 2) .. "-" .. fm.sha256(text):sub(1, 8)
+-- Text as a part of a file's name: as it is, or, if it would be too long or could not be told from
+-- another one then, with a part of its hash.
+local function file_text(text, longest)
+  local safe = text:gsub("[^%w.,=+_-]", "_")
+  if safe == text and #text <= longest then return text end
+  return safe:sub(1, longest // 2) .. "-" .. fm.sha256(text):sub(1, 8)
 end
 
 --- The folder of a run below results/EXPERIMENT/PROFILE.
@@ -219,10 +220,9 @@ end
 function M.run_name(cfg, set)
   local words = { cfg.method }
   for _, key in ipairs(tree.keys(set)) do
-    words[#words + 1] = key .. "=" .. file_text(settings.text(cfg[key]))
+    words[#words + 1] = key .. "=" .. file_text(settings.text(cfg[key]), 64)
   end
-  words[#words + 1] = "seed" .. cfg.seed
-  return table.concat(words, "-")
+  return file_text(table.concat(words, "-"), 200) .. "-seed" .. cfg.seed
 end
 
 --- The folder of the runs that an experiment's tables and figures are made from.

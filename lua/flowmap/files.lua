@@ -4,6 +4,7 @@
 local lfs = require "lfs"
 local errors = require "flowmap.errors"
 local escape = require "flowmap.escape"
+local regular = require "flowmap.regular"
 
 local M = {}
 
@@ -13,9 +14,13 @@ local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
 -- @tparam string path
 -- @treturn string contents, or nil, a message and the system's error number
 function M.read(path)
+  local fault = regular.fault(path)
+  if fault then return nil, fault end
   local file <close>, message, errno = io.open(path, "rb")
   if not file then return nil, message, errno end
-  return file:read "a"
+  local text, wrong, code = file:read "a"
+  if not text then return nil, path .. ": " .. wrong, code end
+  return text
 end
 
 --- The whole of a file that may be absent. Every other failure is an error: a file that cannot be
@@ -121,6 +126,15 @@ function M.remove_tree(path)
     end
   end
   lfs.rmdir(path)
+end
+
+--- Start a command of the shell, to read what it says.
+-- @tparam string program its name, for the sentence
+-- @tparam string command
+-- @treturn file
+function M.pipe(program, command)
+  local pipe, why = io.popen(command)
+  return pipe or errors.data("cannot start %s: %s", program, why:match "[^: ][^:]*$")
 end
 
 --- A word quoted for the shell.

@@ -45,7 +45,9 @@ local function contents(dir)
       if name ~= "." and name ~= ".." then names[#names + 1] = name end
     end
   end)
-  if not ok then errors.data("cannot list the folder %s: %s", dir, why) end
+  if not ok then
+    errors.data("cannot list the folder %s: %s", dir, tostring(why):match "[^: ][^:]*$")
+  end
   return names
 end
 

@@ -8,6 +8,7 @@ local axes = require "flowmap.axis"
 local descriptions = require "flowmap.panels"
 local errors = require "flowmap.errors"
 local escape = require "flowmap.escape"
+local files = require "flowmap.files"
 local results = require "flowmap.results"
 local tree = require "flowmap.tree"
 
@@ -89,7 +90,7 @@ function M.render(dir, name, spec)
   -- The scripts are UTF-8, whatever the caller's locale says, and need nobody's ~/.gnuplot.
   local command = ("cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(escape.shell(dir),
     escape.shell("./" .. name .. ".gp"))
-  local pipe <close> = io.popen(command)
+  local pipe <close> = files.pipe("gnuplot", command)
   local said = pipe:read("a")
   if not pipe:close() then
     errors.data("gnuplot failed on %s.gp: %s", stem, escape.line(said:gsub("%s+", " ")))

@@ -124,9 +124,9 @@ end
 -- @tparam string path
 -- @return the value, or nil and a message
 function M.read(path)
-  local file <close>, message = io.open(path, "r")
-  if not file then return nil, message end
-  return M.decode(file:read "a")
+  local text, message = require("flowmap.files").read(path)
+  if not text then return nil, message end
+  return M.decode(text)
 end
 
 return M

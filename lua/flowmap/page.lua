@@ -10,7 +10,7 @@ local M = {}
 
 -- pandoc renamed the option that embeds images and style.
 local function embed_option()
-  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 pandoc --version 2>&1"))
+  local pipe <close> = files.pipe("pandoc", "LC_ALL=C.UTF-8 pandoc --version 2>&1")
   local major, minor = pipe:read("a"):match("^pandoc%S* (%d+)%.(%d+)")
   if not major then errors.data("pandoc is not installed; it weaves the page") end
   local version = tonumber(major) * 1000 + tonumber(minor)
@@ -78,7 +78,8 @@ function M.write(markdown, html, book)
   local font = math_style(html:gsub("%.html$", ""))
   if font then table.insert(words, 2, "--css=" .. font) end
   for i, word in ipairs(words) do words[i] = files.quote(word) end
-  local pipe <close> = assert(io.popen("LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1"))
+  local pipe <close> = files.pipe("pandoc",
+    "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
   local said = pipe:read("a")
   if not pipe:close() then
     os.remove(temporary)

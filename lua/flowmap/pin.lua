@@ -5,6 +5,7 @@
 -- @module flowmap.pin
 
 local errors = require "flowmap.errors"
+local escape = require "flowmap.escape"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
 local lfs = require "lfs"
@@ -12,13 +13,15 @@ local source = require "flowmap.source"
 
 local M = {}
 
--- The files of others that an experiment has loaded so far: { name =, hash =, path = }.
+-- The files of others that an experiment has loaded so far: { name =, hash =, path = }. Names are
+-- for sentences and for comparing; a checkpoint holds UTF-8, which a path need not be.
 local function loaded_by(path)
   local list = {}
   local closure = source.closure({ path }, source.is_suite)
   for at, found in pairs(closure) do
     if at ~= path and (found.kind == "code" or found.kind == "data") then
-      list[#list + 1] = { name = at:match "[^/]*$", hash = found.hash, path = at }
+      list[#list + 1] = { name = escape.line(at:match "[^/]*$"), hash = found.hash,
+        path = escape.line(at) }
     end
   end
   table.sort(list, function(a, b) return a.path < b.path end)
@@ -33,7 +36,7 @@ function M.text(job)
   local pinned = { own_net = it.nets ~= nil and it.nets[cfg.net] ~= nil }
   if it.path and lfs.attributes(it.path, "mode") == "file" then
     local path = source.absolute(it.path)
-    pinned.experiment = { path = path, hash = source.today(path, "experiment"),
+    pinned.experiment = { path = escape.line(path), hash = source.today(path, "experiment"),
       loads = loaded_by(path) }
   end
   return json.encode(pinned)

@@ -3,6 +3,7 @@
 -- @module flowmap.settings
 
 local errors = require "flowmap.errors"
+local texts = require "flowmap.text"
 
 local M = {}
 
@@ -269,6 +270,16 @@ local function finite(value)
   return true
 end
 
+local LONGEST = 4096 -- bytes of a text: no path is longer
+
+-- What keeps a setting from being kept: a checkpoint holds lines of UTF-8 alone.
+local function text_fault(value)
+  for _, x in ipairs(type(value) == "table" and value or { value }) do
+    local fault = type(x) == "string" and texts.fault(x, LONGEST)
+    if fault then return fault end
+  end
+end
+
 -- What was found, for a sentence.
 local function found_text(value)
   if type(value) == "function" then return "a function" end
@@ -296,6 +307,10 @@ function M.check(key, value, where, own)
     local expected = type_name(default)
     errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
       M.text(default), found_text(value))
+  end
+  local fault = text_fault(fitted)
+  if fault then
+    errors.usage("%s: %s must be a line of text, found one that %s", where, key, fault)
   end
   local ok, expected = (it and it.check or finite)(fitted)
   if not ok then

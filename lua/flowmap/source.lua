@@ -9,6 +9,7 @@
 
 local core = require "flowmap.core"
 local lfs = require "lfs"
+local regular = require "flowmap.regular"
 
 local M = {}
 
@@ -100,6 +101,8 @@ end
 -- ------------------------------------------------------------------ reading
 
 local function read(path)
+  local fault = regular.fault(path)
+  if fault then return nil, fault end
   local file <close>, message = open(path, "rb")
   if not file then return nil, message end
   local text, wrong = file:read "a" -- nil for a folder

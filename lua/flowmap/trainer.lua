@@ -92,7 +92,8 @@ function M.load(path, average, code)
   local saved = checkpoint.load(path)
   local k = average or saved.cfg.eval_ema
   if k > #saved.cfg.ema then
-    errors.usage("there is no average %d in %s; it keeps %d", k, path, #saved.cfg.ema)
+    errors.raise(average and "usage" or "data",
+      "there is no average %d in %s; it keeps %d", k, path, #saved.cfg.ema)
   end
   local job = checkpoint.job(saved, code or { option = "--experiment FILE" })
   return job, checkpoint.weights(saved, job, k)
