@@ -308,13 +308,13 @@ function M.check(key, value, where, own)
     errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
       M.text(default), found_text(value))
   end
-  local fault = text_fault(fitted)
-  if fault then
-    errors.usage("%s: %s must be a line of text, found one that %s", where, key, fault)
-  end
   local ok, expected = (it and it.check or finite)(fitted)
   if not ok then
     errors.usage("%s: %s must be %s, found %s", where, key, expected, found_text(value))
+  end
+  local fault = text_fault(fitted)
+  if fault then
+    errors.usage("%s: %s must be a line of text, found one that %s", where, key, fault)
   end
   return fitted
 end
