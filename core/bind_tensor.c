@@ -198,6 +198,22 @@ static int make_arange(lua_State *L) { /* fm.arange(n [, dtype]): 0 .. n-1 */
   return 1;
 }
 
+/* That the table at index 2 has no other field: a misspelt one would be ignored. */
+static void check_fields(lua_State *L, const char *const *known, size_t count) {
+  lua_pushnil(L);
+  while (lua_next(L, 2)) {
+    lua_pop(L, 1);
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+    size_t k = 0;
+    while (k < count && strcmp(known[k], name) != 0) k++;
+    if (k == count)
+      bind_fail(L, FM_EUSAGE,
+                "random numbers: the field '%.40s' found, expected seed, stream, step, row0 or "
+                "dtype",
+                name);
+  }
+}
+
 /* fm.uniform(shape, {seed=, stream=, step=, row0=, dtype=}) and fm.normal: eager numbers */
 static int make_random(lua_State *L) {
   fm_shape s;
@@ -206,6 +222,7 @@ static int make_random(lua_State *L) {
   if (!lua_istable(L, 2)) bind_expected(L, 2, "a table such as {seed = 1, stream = 'data'}");
   lua_settop(L, 2);
   static const char *const key[] = {"seed", "stream", "step", "row0", "dtype"};
+  check_fields(L, key, sizeof key / sizeof *key);
   for (size_t k = 0; k < sizeof key / sizeof *key; k++) lua_getfield(L, 2, key[k]);
   fm_rng r = {(uint64_t)bind_opt_integer(L, 3, 0, INT64_MIN, INT64_MAX), bind_stream(L, 4),
               (uint32_t)bind_opt_integer(L, 5, 0, 0, UINT32_MAX)};

@@ -139,4 +139,20 @@ function M.choice(kind, name, known)
   return M.usage("unknown %s '%s'%s", kind, tostring(name), M.near(tostring(name), known))
 end
 
+--- That a table of options has no other field than those known: a misspelt one would be ignored.
+-- @tparam string who for the sentence
+-- @tparam table options
+-- @tparam {string,...} known
+-- @treturn table the options
+function M.fields(who, options, known)
+  for key in pairs(options) do
+    local found = false
+    for _, name in ipairs(known) do found = found or key == name end
+    if not found then
+      M.usage("%s: there is no field '%s'%s", who, tostring(key), M.near(tostring(key), known))
+    end
+  end
+  return options
+end
+
 return M

@@ -45,6 +45,8 @@ end
 --- The number of steps taken; settable, for resumption.
 function Optimiser:steps(n) return self.core:steps(n) end
 
+local FIELDS = { "kind", "params", "b1", "b2", "eps", "weight_decay", "clip", "ema" }
+
 --- An optimiser.
 -- @tparam table conf { kind = "radam" or "adamw", params =, b1 =, b2 =, eps =, weight_decay =,
 -- clip = bound on the global norm (0: none), ema = list of decays }
@@ -54,6 +56,7 @@ local function optimiser(conf)
   if type(params) ~= "table" then
     errors.usage("optimiser: params is a %s, expected a table of tensors", type(params))
   end
+  errors.fields("optimiser", conf, FIELDS)
   return setmetatable({
     params = conf.params, averages = #(conf.ema or {}),
     core = core.optim(conf, autodiff.leaves(conf.params)),

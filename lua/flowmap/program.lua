@@ -58,6 +58,9 @@ end
 local Program = {}
 Program.__index = Program
 
+local SPEC = { "shared", "rows", "micro", "passes", "precision" }
+local JOB = { "shared", "rows", "batch", "seed", "step", "reuse" }
+
 --- A program.
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
 -- b.rows.NAME the cut inputs, b:uniform, b:normal, b:split
@@ -71,6 +74,8 @@ local function program(f, spec)
     errors.usage("program: argument 2 is a %s, expected a table such as { shared = params }",
       type(spec))
   end
+  errors.fields("program", spec, SPEC)
+  errors.choice("precision", spec.precision or "float32", { "bfloat16", "float32" })
   local micro = spec.micro or 512
   if math.type(micro) ~= "integer" or micro < 1 then
     errors.usage("program: micro is %s, expected a whole number from 1 on", tostring(micro))
@@ -189,7 +194,7 @@ end
 -- the last run instead of making new ones }
 -- @treturn table { sum =, rows = } in the structure that f returned
 function Program:run(job)
-  local it = self:prepared(job.batch)
+  local it = self:prepared(errors.fields("program: run", job, JOB).batch)
   local out = it.exe:run(self:inputs(job), job.seed or 0, job.step or 0, job.reuse and it.out)
   if job.reuse then it.out = out end
   local function pick(k) return out[k] end
