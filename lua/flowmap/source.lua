@@ -273,8 +273,9 @@ local function note_fact(word)
   return function(about)
     if type(about) ~= "string" then return end
     local _, outside = asking(true)
-    if not outside then return end
-    local id = word .. " " .. (word == "variable" and about or M.absolute(about))
+    local at = word == "variable" and about or M.absolute(about)
+    if not outside or M.is_suite(at) then return end -- of the suite's own files code counts
+    local id = word .. " " .. at
     remember(id, "fact", nil, fact(id))
     edge(outside, id)
   end
