@@ -1,12 +1,16 @@
 /* host.c - see host.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "host.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <locale.h>
 #include <lualib.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------ text, never bytecode */
 
@@ -102,6 +106,103 @@ static void set_path(lua_State *L, const char *field, const char *own, const cha
   lua_pop(L, 3);
 }
 
+/*
+** Lua takes a file that it cannot open for one that is not there, also when fopen found no memory
+** (or no descriptor) for it. Raises that; open(2) itself needs no memory.
+*/
+static void check_absent(lua_State *L, const char *file) {
+  const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd >= 0) {
+    close(fd);
+    luaL_error(L, "not enough memory to open %s", file);
+  }
+  if (errno == ENOMEM || errno == EMFILE || errno == ENFILE)
+    luaL_error(L, "%s: %s", file, strerror(errno));
+}
+
+/* Checks the files that a path of templates names, in order, as far as the file `found`. */
+static void check_path(lua_State *L, const char *name, const char *path, const char *found) {
+  const char *files = luaL_gsub(L, path, "?", name);
+  for (const char *at = files, *end; *at != '\0'; at = *end ? end + 1 : end) {
+    end = strchr(at, ';');
+    if (end == NULL) end = at + strlen(at);
+    const char *file = lua_pushlstring(L, at, (size_t)(end - at));
+    if (found && strcmp(file, found) == 0) break;
+    check_absent(L, file);
+    lua_pop(L, 1);
+  }
+}
+
+/* package.searchpath that tells absence from want of memory. Upvalue: Lua's own. */
+static int search_path(lua_State *L) {
+  const char *separator = luaL_optstring(L, 3, "."), *with = luaL_optstring(L, 4, "/");
+  const char *name = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
+  lua_settop(L, 4);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  if (*separator) name = luaL_gsub(L, name, separator, with);
+  lua_pushvalue(L, 1);
+  for (int k = 2; k <= 5; k++) lua_pushvalue(L, k);
+  lua_call(L, 4, 2);
+  const int results = lua_gettop(L);
+  check_path(L, name, path, lua_tostring(L, -2));
+  lua_settop(L, results);
+  return 2;
+}
+
+/* The last searcher: what no other found must not be there. Upvalue: package. */
+static int search_absent(lua_State *L) {
+  static const char *const field[] = {"path", "cpath"};
+  const char *name = luaL_gsub(L, luaL_checkstring(L, 1), ".", "/");
+  for (size_t k = 0; k < sizeof field / sizeof *field; k++) {
+    lua_getfield(L, lua_upvalueindex(1), field[k]);
+    if (lua_isstring(L, -1)) check_path(L, name, lua_tostring(L, -1), NULL);
+  }
+  return 0;
+}
+
+static void tell_absence(lua_State *L) {
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_getfield(L, -1, "searchpath");
+  lua_pushcclosure(L, search_path, 1);
+  lua_setfield(L, -2, "searchpath");
+  lua_getfield(L, -1, "searchers");
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, search_absent, 1);
+  lua_seti(L, -2, luaL_len(L, -2) + 1);
+  lua_pop(L, 2);
+}
+
+/* ------------------------------------------------------------------ the end of the program */
+
+static bool at_its_end;
+
+bool fm_host_ends(void) { return at_its_end; }
+
+void fm_host_end(void) { at_its_end = true; }
+
+/* os.exit, which a library's exit is told from. Upvalue: Lua's own. */
+static int os_exit(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  if (!lua_isnoneornil(L, 2) && !lua_isboolean(L, 2)) luaL_checkinteger(L, 2);
+  fm_host_end();
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void restrict_os(lua_State *L) {
+  lua_getglobal(L, LUA_OSLIBNAME);
+  lua_pushcfunction(L, set_locale);
+  lua_setfield(L, -2, "setlocale");
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, os_exit, 1);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
+}
+
 void fm_host_open(lua_State *L, const char *root) {
   lua_pushboolean(L, true);
   lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV"); /* set_path reads the environment */
@@ -110,9 +211,7 @@ void fm_host_open(lua_State *L, const char *root) {
   set_path(L, "path", lua_tostring(L, -1), "LUA_PATH");
   set_path(L, "cpath", "", "LUA_CPATH");
   lua_pop(L, 1);
+  tell_absence(L);
   restrict_debug(L);
-  lua_getglobal(L, LUA_OSLIBNAME);
-  lua_pushcfunction(L, set_locale);
-  lua_setfield(L, -2, "setlocale");
-  lua_pop(L, 1);
+  restrict_os(L);
 }

@@ -114,9 +114,17 @@ static int guarded(lua_State *L) {
   return 0;
 }
 
-/* Output that could not be written is no success, whichever way the program ends. */
-static void check_output(int status, void *unused) {
+/*
+** Output that could not be written is no success, whichever way the program ends. Libraries that
+** end it (lua-cjson, OpenBLAS, libgfortran) do so when they find no memory.
+*/
+static void check_end(int status, void *unused) {
   (void)unused;
+  if (!fm_host_ends()) {
+    fputs("flowmap: memory: a library found too little of it and ended the program\n", stderr);
+    fflush(stdout);
+    _exit(2);
+  }
   const int failed = fflush(stdout) != 0 || ferror(stdout);
   if (!failed) return;
   fprintf(stderr, "flowmap: standard output could not be written: %s\n",
@@ -163,8 +171,11 @@ int main(int argc, char **argv) {
   static launch it;
   hold_streams();
   signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, with a sentence */
-  on_exit(check_output, NULL);
+  on_exit(check_end, NULL);
   it.argc = argc;
   it.argv = argv;
-  return stack_fits() && find_root(it.root, sizeof it.root) ? run(&it) : 2;
+  const int fits = stack_fits() && find_root(it.root, sizeof it.root);
+  const int status = fits ? run(&it) : 2;
+  fm_host_end();
+  return status;
 }

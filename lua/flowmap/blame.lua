@@ -42,8 +42,8 @@ function M.explained(err)
   local out = errors.new("usage", text)
   if placed then
     out.where = nil
-  elseif text:find "not enough memory$" then
-    out.code, out.message = "memory", "memory: Lua's objects need more than there is"
+  elseif errors.of_memory(text) then
+    out.code, out.message = "memory", errors.NO_MEMORY
   elseif not out.where then
     local module = text:match "^module '([^']*)' not found"
     if module then

@@ -40,6 +40,19 @@ function M.raise(code, format, ...)
   error(M.new(code, message), 0)
 end
 
+--- The sentence for Lua's own error of memory.
+M.NO_MEMORY = "memory: Lua's objects need more than there is"
+
+--- Whether the text of an error of Lua's, of the system's or of the loader's is about memory.
+-- @tparam string text
+-- @treturn boolean
+function M.of_memory(text)
+  for _, words in ipairs { "not enough memory", "[Cc]annot allocate memory", ": out of memory" } do
+    if text:find(words) then return true end
+  end
+  return false
+end
+
 --- What any error value says: exit status and text. Lua's own error of memory is one of ours.
 -- @param err
 -- @treturn integer exit status, 1 for an error that is none of ours
@@ -49,11 +62,7 @@ function M.explain(err)
   local ok, text = pcall(tostring, err) -- the metatable may be anybody's
   if ok and M.status[code] then return M.status[code], text end
   text = ok and text or "an error of type " .. type(err) .. " that has no text"
-  local module = text:match "module '(flowmap[%w_.]*)' not found" -- is it there, after all?
-  if text:find("not enough memory", 1, true) or text:find("Cannot allocate memory", 1, true)
-    or module and package.searchpath(module, package.path) then
-    return M.status.memory, "memory: Lua's objects need more than there is"
-  end
+  if M.of_memory(text) then return M.status.memory, M.NO_MEMORY end
   return 1, text
 end
 

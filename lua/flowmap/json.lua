@@ -117,6 +117,7 @@ function M.decode(text)
   local ok, value = pcall(cjson.decode, text)
   if ok then ok, value = pcall(plain, value, cjson.null) end
   if ok then return value end
+  if value == "not enough memory" then error(value, 0) end
   return nil, value
 end
 

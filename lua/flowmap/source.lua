@@ -100,10 +100,19 @@ end
 
 -- ------------------------------------------------------------------ reading
 
+local NO_MEMORY = 12 -- errno
+
+-- io.open for which want of memory is no absence: an error, as elsewhere in Lua.
+local function open_told(path, mode)
+  local file, message, code = open(path, mode)
+  if code == NO_MEMORY then error("not enough memory to open " .. tostring(path), 0) end
+  return file, message, code
+end
+
 local function read(path)
   local fault = regular.fault(path)
   if fault then return nil, fault end
-  local file <close>, message = open(path, "rb")
+  local file <close>, message = open_told(path, "rb")
   if not file then return nil, message end
   local text, wrong = file:read "a" -- nil for a folder
   if not text then return nil, path .. ": " .. wrong end
@@ -241,7 +250,7 @@ end
 
 local function recording_open(path, mode)
   if mode == nil or mode:find "^r" then note_outside(path) end
-  return open(path, mode)
+  return open_told(path, mode)
 end
 
 -- ------------------------------------------------------------------ facts
