@@ -1,25 +1,25 @@
--- Experiments written for a test, each into a file of its own below one private folder.
+-- Experiments written for a test, each in a file of its own in the sandbox.
 
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
-local fm = require "flowmap"
+local sandbox = require "sandbox"
+local t = require "harness"
 
 local M = { count = 0 }
-
---- The folder of all of them.
-M.root = os.tmpname()
-os.remove(M.root)
-files.mkdir(M.root)
 
 --- Load an experiment from its text.
 function M.load(text)
   M.count = M.count + 1
-  local path = ("%s/own%d.lua"):format(M.root, M.count)
-  fm.write_file(path, text)
-  return experiment.load(path)
+  return experiment.load(sandbox.write(("own%d.lua"):format(M.count), text))
 end
 
---- Remove everything.
-function M.remove() os.execute("rm -rf " .. files.quote(M.root)) end
+--- That an experiment with these fields is refused as wrong use when it is loaded.
+-- @tparam string fields Lua text; a profile is added if it names none
+-- @tparam string pattern
+function M.refused(fields, pattern)
+  local profiles = fields:find "profiles" and "" or "profiles = { smoke = {} }, "
+  local err = t.raises(function() M.load("return { name = 'x', " .. profiles .. fields .. " }") end,
+    pattern)
+  t.eq(err.code, "usage", fields)
+end
 
 return M

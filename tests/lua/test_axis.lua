@@ -3,17 +3,14 @@
 local t = require "harness"
 local axes = require "flowmap.axis"
 local figure = require "flowmap.figure"
-local files = require "flowmap.files"
 local gnuplot = require "flowmap.gnuplot"
 local made_run = require "made_run"
 local results = require "flowmap.results"
+local sandbox = require "sandbox"
 
-local root = os.tmpname()
-os.remove(root)
+local root = sandbox.root
 
-local function installed()
-  return os.execute "command -v gnuplot >/dev/null 2>&1" == true
-end
+local function installed() return sandbox.has "gnuplot" end
 
 local raised = { ["⁻"] = "-", ["⁰"] = "0", ["¹"] = "1", ["²"] = "2", ["³"] = "3", ["⁴"] = "4",
   ["⁵"] = "5", ["⁶"] = "6", ["⁷"] = "7", ["⁸"] = "8", ["⁹"] = "9" }
@@ -205,5 +202,4 @@ t.test("traces of one line, and a metric at one N, are drawn with numbers", func
   end
 end)
 
-os.execute("rm -rf " .. files.quote(root))
 t.done()

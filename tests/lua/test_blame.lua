@@ -1,22 +1,13 @@
 -- Errors in a user's own Lua: exit code 2, one sentence, file and line; never Lua's own words.
 
 local t = require "harness"
-local files = require "flowmap.files"
-
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local sandbox = require "sandbox"
 
 -- Run an experiment with this text; returns exit code and standard error.
 local function run(text, arguments)
-  local file <close> = assert(io.open(work .. "/own.lua", "w"))
-  file:write(text)
-  file:close()
-  local _, _, code = os.execute(("cd %s && %s %s >/dev/null 2>err"):format(work, program,
-    arguments or "run own.lua --profile smoke --out o --force"))
-  return code, files.read(work .. "/err")
+  sandbox.write("own.lua", text)
+  return sandbox.flowmap((arguments or "run own.lua --profile smoke --out o --force")
+    .. " 2>&1 >/dev/null")
 end
 
 local function with(losses)
@@ -78,9 +69,8 @@ t.test("every command that loads an experiment", function()
 end)
 
 t.test("without LUA_PATH's own ';;' the suite still finds itself", function()
-  local code, said = run("return 5", "info >/dev/null; LUA_PATH=/none/?.lua " .. program .. " info")
+  local code, said = sandbox.flowmap("info", "LUA_PATH=/none/?.lua")
   t.eq(code, 0, said)
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -7,6 +7,7 @@ local classifier = fm.classifier
 local cnn = require "flowmap.features.cnn"
 local nets = require "flowmap.nets"
 local tree = require "flowmap.tree"
+local sandbox = require "sandbox"
 
 local function uniform(shape, stream)
   return fm.uniform(shape, { seed = 3, stream = stream }) * 2 - 1
@@ -85,7 +86,7 @@ end
 
 t.test("steps learn a toy problem, with the same bits when resumed", function()
   local trainer, checkpoint = fm.trainer, fm.checkpoint
-  local set, path = toy(40), os.tmpname()
+  local set, path = toy(40), sandbox.path "checkpoint.safetensors"
   t.near(classifier.accuracy(cnn.init(nets.rng(1, "float32")), set), 0.25, 0.26, "untrained")
   local job = classifier.job({ path = "none" }, settings(), set)
   for k = 1, 12 do
@@ -97,7 +98,6 @@ t.test("steps learn a toy problem, with the same bits when resumed", function()
   t.eq(again.done, 5)
   while again.done < 12 do trainer.step(again) end
   t.eq(again.params.head.w:bytes() == job.params.head.w:bytes(), true)
-  os.remove(path)
 end)
 
 t.done()

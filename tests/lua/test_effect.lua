@@ -8,8 +8,9 @@ local files = require "flowmap.files"
 local fm = require "flowmap"
 local own_files = require "own_experiment"
 local settings = require "flowmap.settings"
+local sandbox = require "sandbox"
 
-local root = own_files.root
+local root = sandbox.root
 
 local board = experiment.load "experiments/checkerboard.lua"
 local cifar = experiment.load "experiments/cifar10.lua"
@@ -125,7 +126,7 @@ t.test("what an own network reads is seen when it is tried", function()
     local dir = root .. "/net-run"
     local cfg = experiment.resolve(it, { profile = "smoke", set = set })
     local ok, err = pcall(fm.run.run, it, cfg, dir)
-    os.execute("rm -rf " .. dir)
+    sandbox.run "rm -rf net-run"
     return ok, tostring(err)
   end
   t.eq(run { width = 8 }, true)
@@ -180,14 +181,7 @@ end)
 
 -- ------------------------------------------------------------------ the outline
 
-local load = own_files.load
-
-local function bad(fields, pattern)
-  local profiles = fields:find "profiles" and "" or "profiles = { smoke = {} }, "
-  local err = t.raises(function() load("return { name = 'x', " .. profiles .. fields .. " }") end,
-    pattern)
-  t.eq(err.code, "usage", fields)
-end
+local load, bad = own_files.load, own_files.refused
 
 t.test("every field of an experiment has its form", function()
   bad("methods = {}", "methods is an empty list")
@@ -299,5 +293,4 @@ t.test("images: needs of the evaluation before the first step", function()
   check({ resolution = 16 }, "images of 16 x 16 .* need squares of 32, 64, 96")
 end)
 
-own_files.remove()
 t.done()

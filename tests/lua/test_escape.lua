@@ -13,10 +13,9 @@ local made_run = require "made_run"
 local results = require "flowmap.results"
 local tables = require "flowmap.table"
 local weave = require "flowmap.weave"
+local sandbox = require "sandbox"
 
-local root = os.tmpname()
-os.remove(root)
-lfs.mkdir(root)
+local root, has = sandbox.root, sandbox.has
 
 local hostile = {
   "`touch PWNED`", "$(touch PWNED)", "'; touch PWNED; '", '"`touch PWNED`"',
@@ -39,10 +38,6 @@ local function seen(text)
   return (escape.line(text):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
 end
 
-local function has(program)
-  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
-end
-
 local function untouched(dir)
   for name in lfs.dir(dir) do
     if name:find "PWNED" then error("a text was run as a command in " .. dir, 2) end
@@ -50,8 +45,7 @@ local function untouched(dir)
 end
 
 local function output(command)
-  local pipe <close> = io.popen(("cd %s && %s"):format(files.quote(root), command))
-  return pipe:read "a"
+  return select(2, sandbox.run(("{ %s\n} 2>errors"):format(command)))
 end
 
 t.test("a shell gets the same word back", function()
@@ -309,5 +303,4 @@ t.test("results from elsewhere are drawn, tabled and woven, and nothing of them 
   for _, dir in ipairs { ".", root, base .. "/figures", root .. "/build" } do untouched(dir) end
 end)
 
-os.execute("rm -rf " .. files.quote(root))
 t.done()

@@ -5,32 +5,21 @@ local core = require "flowmap.core"
 local files = require "flowmap.files"
 local folder = require "flowmap.folder"
 local lfs = require "lfs"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local work = os.getenv "TMPDIR" or "/tmp"
-work = work .. "/flowmap-folders-" .. core.pid()
-files.mkdir(work)
+local work, put = sandbox.root, sandbox.write
+sandbox.link "experiments"
 
 local SMALL = "run experiments/checkerboard.lua --profile smoke --set width=8 --set depth=1 "
   .. "--set steps=20 --set eval_samples=256 --set nfe=1,2 --set batch=32 --set bins=8 "
 
--- Run the program through a shell; `before` comes in front of it.
-local function flowmap(arguments, before)
-  local log = work .. "/log"
-  local _, _, code = os.execute(("%s %s %s >%s 2>&1"):format(before or "", program, arguments, log))
-  return code, files.read(log)
-end
+local flowmap = sandbox.flowmap
 
-local function fails(arguments, expected, pattern, before)
-  local code, out = flowmap(arguments, before)
+local function fails(arguments, expected, pattern)
+  local code, out = flowmap(arguments)
   t.eq(code, expected, arguments .. ": " .. out)
   t.eq(out:find(pattern) ~= nil, true, arguments .. ": " .. out)
   t.eq(out:find "traceback", nil)
-end
-
-local function put(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
 end
 
 -- Names and hashes of all files of a folder, without what a killed process was writing.
@@ -59,7 +48,7 @@ t.eq((flowmap(SMALL .. "--out " .. finished)), 0)
 
 local function copy(name)
   local dir = work .. "/" .. name
-  os.execute(("cp -a %s %s"):format(finished, dir))
+  sandbox.run(("cp -a %s %s"):format(finished, dir))
   return dir
 end
 
@@ -68,18 +57,18 @@ local LONG = SMALL:gsub("steps=20", "steps=2000000") .. "--set save_every=0.02 "
 
 -- Start it in the background; returns its process number once it has two checkpoints.
 local function started(dir)
-  local out = work .. "/started"
-  os.execute(("%s %s --out %s >%s 2>&1 & echo $! >%s.pid"):format(program, LONG, dir, out, out))
+  local _, pid = sandbox.run(("%s %s --out %s >started 2>&1 & echo $!"):format(sandbox.program,
+    LONG, dir))
   local start = core.clock()
   repeat
-    os.execute "sleep 0.05"
+    sandbox.run "sleep 0.05"
   until files.exists(dir .. "/checkpoint.safetensors.prev") or core.clock() - start > 60
-  return files.read(out .. ".pid"):match "%d+"
+  return pid:match "%d+"
 end
 
 -- Kill it, and wait until it is gone.
 local function kill(pid, dir)
-  os.execute("kill -9 " .. pid)
+  sandbox.run("kill -9 " .. pid)
   local start = core.clock()
   repeat
     local lock = core.lock(dir .. "/.flowmap")
@@ -170,8 +159,8 @@ end)
 
 t.test("what cannot be looked at is not taken for absent", function()
   t.eq(files.exists(work .. "/none"), false)
-  t.eq(files.exists(work .. "/log/none"), false)
-  os.execute(("ln -s loop %s/loop"):format(work))
+  t.eq(files.exists(put("log", "") .. "/none"), false)
+  sandbox.run "ln -s loop loop"
   t.eq(t.raises(function() files.exists(work .. "/loop") end, "loop").code, "data")
 end)
 
@@ -200,7 +189,7 @@ t.test("a finished run is never deleted: other settings and --force put it aside
   t.eq(contents(dir .. "-outdated/" .. names[1]), before)
   t.eq(contents(dir)["eval.json"], contents(dir .. "-outdated/" .. names[2])["eval.json"])
   local link = work .. "/link"
-  os.execute(("ln -s %s %s"):format(dir, link))
+  sandbox.run(("ln -s %s %s"):format(dir, link))
   fails(SMALL .. "--force --out " .. link, 2, "is a link")
 end)
 
@@ -226,7 +215,7 @@ t.test("an unreadable record or a damaged file is exit code 3; nothing moves", f
   files.mkdir(path)
   check "cannot read"
   os.remove(path)
-  os.execute(("ln -s inputs.json %s"):format(path))
+  sandbox.run(("ln -s inputs.json %s"):format(path))
   check "cannot read"
   local code, out = flowmap(SMALL .. "--force --out " .. dir)
   t.eq(code, 0, out)
@@ -255,16 +244,16 @@ t.test("records of two runs in one folder are noticed", function()
   local results = require "flowmap.results"
   for _, name in ipairs { "eval.json", "inputs.json", "config.json", "manifest.json",
     "metrics.jsonl", "samples-N1.npy" } do
-    os.execute(("cp %s/%s %s/"):format(other, name, dir))
+    sandbox.run(("cp %s/%s %s/"):format(other, name, dir))
     t.eq(t.raises(function() results.run(dir) end, dir:gsub("%p", "%%%0")).code, "data", name)
-    os.execute(("cp %s/%s %s/"):format(finished, name, dir))
+    sandbox.run(("cp %s/%s %s/"):format(finished, name, dir))
   end
   t.eq(results.run(dir).manifest.id, results.run(finished).manifest.id)
 end)
 
 t.test("nothing optional fails a run: no git, a shell that cannot be started", function()
   local dir = work .. "/nogit"
-  t.eq((flowmap(SMALL .. "--out " .. dir, "PATH=/nonexistent")), 0)
+  t.eq((flowmap(SMALL .. "--out " .. dir, "PATH=/none")), 0)
   local record, revision = require "flowmap.record", require "flowmap.revision"
   t.eq(record.read(dir, "manifest").revision, "unknown")
   local popen = io.popen
@@ -274,7 +263,7 @@ t.test("nothing optional fails a run: no git, a shell that cannot be started", f
   end
   io.popen = popen -- luacheck: ignore
   -- nor does the environment choose another repository
-  t.eq((flowmap("info", "GIT_DIR=/nonexistent")), 0)
+  t.eq((flowmap("info", "GIT_DIR=/none")), 0)
 end)
 
 t.test("no room: exit code 3 and a sentence at whatever file it ends, and what was there stays",
@@ -283,9 +272,8 @@ t.test("no room: exit code 3 and a sentence at whatever file it ends, and what w
     for _, blocks in ipairs { 0, 1, 3, 9, 20, 40 } do
       local limit = ("ulimit -f %d;"):format(blocks)
       local resume = files.exists(dir .. "/checkpoint.safetensors") and "--resume " or ""
-      local pipe <close> = io.popen(("(%s %s %s %s --out %s; echo code $?) 2>&1 | cat"):format(
-        limit, program, SMALL, resume, dir))
-      local out = pipe:read "a"
+      local _, out = sandbox.run(("(%s %s %s %s --out %s; echo code $?) 2>&1 | cat"):format(limit,
+        sandbox.program, SMALL, resume, dir))
       local code = out:match "code (%d+)"
       t.eq(code == "0" or code == "3" and out:find "flowmap: .*large" ~= nil, true, out)
       if code == "3" then k = k + 1 end
@@ -297,5 +285,4 @@ t.test("no room: exit code 3 and a sentence at whatever file it ends, and what w
     t.eq(contents(dir)["metrics.jsonl"], contents(finished)["metrics.jsonl"])
   end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

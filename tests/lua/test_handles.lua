@@ -5,10 +5,9 @@ local t = require "harness"
 local core = require "flowmap.core"
 local files = require "flowmap.files"
 local fm = require "flowmap"
+local sandbox = require "sandbox"
 
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local work = sandbox.root
 
 local function pack()
   return core.pack(work .. "/a.pack", { count = 2, train = 1, shape = { 2, 2, 3 }, text = "x" })
@@ -212,5 +211,4 @@ t.test("what lies in a packed file is never written", function()
   t.raises(function() exe:run({ fm.zeros { 4, 2 } }, 0, 0, {}) end, "a list of 1 tensors")
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

@@ -2,28 +2,12 @@
 -- numbers with dots, output that must arrive.
 
 local t = require "harness"
-local files = require "flowmap.files"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-
-local function write(name, text)
-  local file = assert(io.open(work .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-  return work .. "/" .. name
-end
+local program, work, write = sandbox.program, sandbox.root, sandbox.write
 
 -- Exit code and all output of a shell command in which %s is the program.
-local function run(command)
-  local pipe = io.popen(("exec 2>&1; %s"):format(command:format(program)))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
-  return code, text
-end
+local function run(command) return sandbox.run((command:format(program))) end
 
 -- What the prompt prints for a file of Lua lines.
 local function prompt(...)
@@ -120,7 +104,7 @@ end)
 
 t.test("a readline.lua in the current folder is not run", function()
   write("readline.lua", "print 'ran' return {}")
-  local code, text = run(("cd %s && %%s repl </dev/null"):format(work))
+  local code, text = run "%s repl"
   t.eq(code, 0, text)
   t.eq(text:find "ran", nil, text)
 end)
@@ -134,5 +118,4 @@ t.test("threads are the processors allowed", function()
   end
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

@@ -7,15 +7,10 @@ local lfs = require "lfs"
 local classifier, image_metrics = fm.classifier, fm.image_metrics
 local cnn = require "flowmap.features.cnn"
 local nets = require "flowmap.nets"
-
-local function temporary()
-  local path = os.tmpname()
-  os.remove(path)
-  return path
-end
+local sandbox = require "sandbox"
 
 -- Features with weights that were never trained, as a file of their own.
-local weights = temporary()
+local weights = sandbox.path "weights.safetensors"
 classifier.save(weights, cnn.init(nets.rng(5, "float32")), { accuracy = "0.1" })
 local features = fm.features.open("cnn", nil, { path = weights })
 
@@ -112,7 +107,7 @@ t.test("samples are clipped, larger ones averaged", function()
 end)
 
 t.test("statistics of the reference are kept, by all that they depend on", function()
-  local folder = temporary()
+  local folder = sandbox.path "cache"
   local options = { metrics = { features }, cache = folder }
   local x = images(200, "fake")
   local first = measure(x, nil, options)
@@ -163,7 +158,7 @@ t.test("the walk through a data set meets every image once", function()
 end)
 
 t.test("weights of another network are refused", function()
-  local path = temporary()
+  local path = sandbox.path "other.safetensors"
   fm.save_safetensors(path, { ["stem.w"] = fm.zeros { 2, 3 } }, {}, false)
   t.raises(function() fm.features.open("cnn", nil, { path = path }) end,
     "tensor a.gain is %(absent%)")
@@ -199,5 +194,4 @@ t.test("the trained weights: small, and with the record of their training", func
   t.eq(like < other, true)
 end)
 
-os.remove(weights)
 t.done()

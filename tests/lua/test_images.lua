@@ -3,17 +3,15 @@
 local t = require "harness"
 local fm = require "flowmap"
 local images = require "flowmap.images"
+local sandbox = require "sandbox"
 
-local cache, data, experiment, files, json = fm.cache, fm.data, fm.experiment, fm.files, fm.json
+local cache, data, experiment, json = fm.cache, fm.data, fm.experiment, fm.json
 
-local root, folders = os.tmpname(), 0
-os.remove(root)
+local folders = 0
 
 local function folder()
   folders = folders + 1
-  local dir = ("%s/%d"):format(root, folders)
-  files.mkdir(dir)
-  return dir
+  return sandbox.mkdir(tostring(folders))
 end
 
 -- Bytes of `count` images of side `side`, all values from 0 to 255.
@@ -96,7 +94,7 @@ t.test("samples of the data themselves are nearer than noise of another kind", f
 end)
 
 t.test("a grid has a row for each N and eight columns, the data beside it", function()
-  if not os.execute "command -v gnuplot >/dev/null 2>&1" then return end
+  if not sandbox.has "gnuplot" then return end
   local it, results = make(), folder()
   fm.run.run(it, resolve(it), results .. "/noise/smoke/lsd-seed1")
   local made = {}
@@ -109,5 +107,4 @@ t.test("a grid has a row for each N and eight columns, the data beside it", func
   t.eq({ sheet.shape[1], sheet.shape[2] }, { 2 + 2 * 34, 2 + 8 * 34 })
 end)
 
-os.execute("rm -rf " .. files.quote(root))
 t.done()

@@ -3,25 +3,17 @@
 local t = require "harness"
 local files = require "flowmap.files"
 local lfs = require "lfs"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local build = os.getenv "FLOWMAP_BUILD" or lfs.currentdir() .. "/build"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work .. "/elsewhere")
+local work, sh = sandbox.root, sandbox.run
+sandbox.mkdir "elsewhere"
 local root = work .. "/a root"
-
-local function sh(command)
-  local out = work .. "/out"
-  local _, _, code = os.execute(("{ %s\n} >%s 2>&1 </dev/null"):format(command, files.quote(out)))
-  return code, files.read(out)
-end
 
 -- `-o all`: what is built is installed as it is.
 local function make(target)
-  return sh(("make -o all %s DESTDIR=%s PREFIX=/usr PROGRAM=%s B=%s"):format(target,
-    files.quote(root), files.quote(program), files.quote(build)))
+  return sh(("make -C %s -o all %s DESTDIR=%s PREFIX=/usr PROGRAM=%s B=%s"):format(
+    files.quote(sandbox.here), target, files.quote(root), files.quote(sandbox.program),
+    files.quote(sandbox.build)))
 end
 
 -- The installed program in another folder, with nothing of this environment.
@@ -41,13 +33,11 @@ t.test("make install where DESTDIR has a space", function()
 end)
 
 t.test("an installed copy finds its files, and writes where one stands", function()
-  local file <close> = assert(io.open(work .. "/elsewhere/own.lua", "w"))
-  file:write [[
+  sandbox.write("elsewhere/own.lua", [[
     return { name = "checkerboard", profiles = { smoke = { steps = 3, width = 8, depth = 1,
         batch = 32, eval_samples = 500, nfe = { 1 }, log_every = 1 } },
       render = { { kind = "compare", name = "kl", metric = "kl", title = "KL",
-        published = true } } }]]
-  file:close()
+        published = true } } }]])
   local code, out = flowmap "reproduce own.lua --profile smoke --seeds 1"
   t.eq(code, 0, out)
   t.eq(out:find "results/checkerboard/smoke/tables/kl.md" ~= nil, true, out)
@@ -65,5 +55,4 @@ t.test("make uninstall removes what install put there", function()
   t.eq(files.folders(root .. "/usr"), {})
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

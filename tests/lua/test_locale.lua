@@ -4,33 +4,17 @@ local t = require "harness"
 local files = require "flowmap.files"
 local fm = require "flowmap"
 local json = require "flowmap.json"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local work, write = sandbox.root, sandbox.write
 
 -- A locale with decimal commas, which the machine need not have installed (package locales).
-local made = os.execute(("localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1")
-  :format(work, work))
+local made, said = sandbox.run "localedef -i de_DE -f UTF-8 ./de_DE.UTF-8"
 
-local function run(command)
-  local pipe = io.popen(("exec 2>&1; LOCPATH=%s %s"):format(work, command))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
-  return code, text
-end
-
-local function write(name, text)
-  local file = assert(io.open(work .. "/" .. name, "w"))
-  file:write(text)
-  file:close()
-  return work .. "/" .. name
-end
+local function run(command) return sandbox.run(command, "LOCPATH=" .. work) end
 
 t.test("there is a locale with commas to try, and stock Lua takes it", function()
-  t.eq(made, true, files.read(work .. "/log"))
+  t.eq(made, 0, said)
   local code, text = run [[lua5.4 -e 'os.setlocale "de_DE.UTF-8" print(1.5)']]
   t.eq({ code, text }, { 0, "1,5\n" })
 end)
@@ -44,7 +28,7 @@ print(4, 1.5, ("%.2f"):format(0.25), tonumber "2.5", tonumber "2,5", fm.tensor {
 print(5, require("cjson").encode { 1.5 }, require("cjson").decode("[2.5]")[1], "a" < "B")
 print(6, os.setlocale "C", os.setlocale(nil, "numeric"))
 ]])
-  local code, text = run(program .. " repl <" .. path)
+  local code, text = run(sandbox.program .. " repl <" .. path)
   t.eq(code, 0, text)
   for _, line in ipairs { "1\tnil\tnil", "2\tnil\tnil", "3\tde_DE.UTF-8\tde_DE.UTF-8",
     "4\t1.5\t0.25\t2.5\tnil\tfloat32 (1) {1.5}", "5\t[1.5]\t2.5\tfalse", "6\tC\tC" } do
@@ -61,7 +45,7 @@ t.test("a run of an experiment with a locale of its own has the bits of one with
     local dir = work .. "/run" .. k
     local code, out = run(("%s run %s --profile smoke --set width=16 --set steps=4 --set nfe=1 "
       .. "--set eval_samples=500 --set batch=32 --set lr=1.5e-3 --out %s")
-      :format(program, path, dir))
+      :format(sandbox.program, path, dir))
     t.eq(code, 0, out)
     t.eq(json.read(dir .. "/config.json").lr, 1.5e-3)
     hashes[k] = {}
@@ -87,9 +71,8 @@ print(pcall(fm.write_file, arg[1] .. "/b.json", tostring(1.5)))
   local refusal = "false\t[^\n]*the locale writes 1,5 for one and a half"
   t.eq(select(2, text:gsub(refusal, "")), 2, text)
   t.eq(text:find "false\t[^\n]*the locale writes 1%.5 [^\n]*\ntrue" ~= nil, true, text)
-  t.eq({ files.exists(work .. "/a.json"), files.exists(work .. "/a.safetensors"),
-    files.read(work .. "/b.json") }, { false, false, "1.5" })
+  t.eq({ sandbox.exists "a.json", sandbox.exists "a.safetensors",
+    sandbox.read "b.json" }, { false, false, "1.5" })
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

@@ -1,32 +1,20 @@
 -- Too little memory is exit code 2 and a sentence: under every limit of the address space.
 
 local t = require "harness"
-local files = require "flowmap.files"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-
-local input = work .. "/input.lua"
-local file = assert(io.open(input, "w"))
-file:write [[
+local input = sandbox.write("input.lua", [[
 w = fm.eigh(fm.ones({ 40, 40 }, "float64"))
 y = fm.matmul(fm.ones { 64, 64 }, fm.ones { 64, 2 })
 function f(s, b) return { sum = { y = fm.sum(fm.matmul(b:normal(64, "x"), s)) } } end
 p = fm.program(f, { shared = fm.ones { 64, 2 }, micro = 8 })
 z = p:run { batch = 64 }
-]]
-file:close()
+]])
 
 -- Exit code (137: killed for hanging) and output under a limit in KB.
 local function limited(limit, command)
-  local pipe = io.popen(("ulimit -c 0; ulimit -v %d; exec timeout -s KILL 10 %s %s 2>&1")
-    :format(limit, program, command))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
-  return code, text
+  return sandbox.run(("ulimit -c 0; ulimit -v %d; exec timeout -s KILL 10 %s %s")
+    :format(limit, sandbox.program, command))
 end
 
 t.test("info, under limits of 20 to 300 MB: it works, or exit code 2 and one sentence", function()
@@ -55,11 +43,10 @@ t.test("products on all threads, under limits of 60 to 700 MB: they work, or say
 end)
 
 t.test("the environment of children is as it was", function()
-  local pipe = io.popen(("echo 'os.execute \"echo x${OPENBLAS_NUM_THREADS-unset}x\"' | %s repl")
-    :format(program))
-  t.eq(pipe:read("a"):find "xunsetx" ~= nil, true)
-  pipe:close()
+  local _, text = sandbox.run(
+    ("echo 'os.execute \"echo x${OPENBLAS_NUM_THREADS-unset}x\"' | %s repl")
+      :format(sandbox.program))
+  t.eq(text:find "xunsetx" ~= nil, true, text)
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

@@ -9,13 +9,9 @@ local page = require "flowmap.page"
 local results = require "flowmap.results"
 local tables = require "flowmap.table"
 local figure = require "flowmap.figure"
+local sandbox = require "sandbox"
 
-local root = os.tmpname()
-os.remove(root)
-
-local function has(program)
-  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
-end
+local root, has = sandbox.root, sandbox.has
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
@@ -112,10 +108,8 @@ t.test("the suite's files are found from another folder", function()
     for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end
     assert(io.open(b.bibliography)):close() assert(io.open(b.style)):close()
     assert(require('flowmap.render').published().checkerboard) io.write(n, ' ', b.output)]]
-  results.write_file(root .. "/else/x", "")
-  local pipe <close> = io.popen(("cd %s/else && lua5.4 -e %s 2>&1"):format(files.quote(root),
-    files.quote(code)))
-  t.eq(pipe:read "a", "7 paper/build")
+  local _, text = sandbox.lua(code)
+  t.eq(text, "7 paper/build")
 end)
 
 -- ------------------------------------------------------------------ what has no finite value
@@ -149,5 +143,4 @@ t.test("values that diverged or are missing are shown as such in tables and left
       series = "stop", label = "KL" }), 4)
   end)
 
-os.execute("rm -rf " .. files.quote(root))
 t.done()

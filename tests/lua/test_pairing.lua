@@ -2,10 +2,8 @@
 -- the line of the user's code.
 
 local t = require "harness"
-local files = require "flowmap.files"
 local fm = require "flowmap"
-
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+local sandbox = require "sandbox"
 
 local x = { a = fm.tensor { 1, 2 }, b = { c = fm.tensor { 3, 4 } } }
 local function f(it) return { y = it.a * it.b.c, z = { it.a } } end
@@ -91,14 +89,8 @@ t.test("errors tell the nearest line of the user's code", function()
   end, "test_pairing.lua:" .. line + 7 .. ": sum: a number found")
 end)
 
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-
 t.test("a wrong shape in an experiment's loss: place, sentence, the user's stack", function()
-  local path = work .. "/e.lua"
-  local file = assert(io.open(path, "w"))
-  file:write [[
+  local path = sandbox.write("e.lua", [[
 local fm = require "flowmap"
 local function inner(x)
   local y = fm.matmul(x, fm.zeros { 3, 3 })
@@ -110,17 +102,12 @@ return { name = "e", methods = { "own" }, settings = { data = "checkerboard" },
     local residual = inner(a.x)
     return fm.sum(fm.square(residual), 2)
   end } }
-]]
-  file:close()
-  local pipe = io.popen(("%s --traceback run %s --profile smoke --out %s/run 2>&1"):format(program,
-    path, work))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
+]])
+  local code, text = sandbox.flowmap(("--traceback run %s --profile smoke --out run"):format(path))
   t.eq(code, 2, text)
   t.eq(text:find("flowmap: " .. path .. ":3: matmul: the shapes (32, 2)", 1, true) ~= nil, true,
     text)
   t.eq(text:find(path .. ":9: in", 1, true) ~= nil, true, text)
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

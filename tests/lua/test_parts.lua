@@ -5,8 +5,9 @@ local experiment = require "flowmap.experiment"
 local fm = require "flowmap"
 local json = require "flowmap.json"
 local own_files = require "own_experiment"
+local sandbox = require "sandbox"
 
-local root = own_files.root
+local root = sandbox.root
 
 local OWN = [[
 local fm = require "flowmap"
@@ -121,11 +122,7 @@ t.test("an own interpolant is the one that is trained with", function()
   t.eq({ s:item(), later:item() }, { 0.5, 0.75 })
 end)
 
-local function refused(body, pattern)
-  local err = t.raises(function() load("return { name = 'x', profiles = {}, " .. body .. " }") end,
-    pattern)
-  t.eq(err.code, "usage", pattern)
-end
+local refused = own_files.refused
 
 t.test("what is no part is refused when the experiment is loaded", function()
   refused("losses = { a = 3 }", "losses%['a'%] must be a function or a table, found a number")
@@ -148,5 +145,4 @@ t.test("what is no part is refused when the experiment is loaded", function()
     .. "b = { new = print, options = { w = 2 } } }", "the option w has the default")
 end)
 
-own_files.remove()
 t.done()

@@ -2,8 +2,9 @@
 
 local t = require "harness"
 local fm = require "flowmap"
+local sandbox = require "sandbox"
 
-local experiment, trainer, files = fm.experiment, fm.trainer, fm.files
+local experiment, trainer = fm.experiment, fm.trainer
 
 local board = experiment.load "experiments/checkerboard.lua"
 
@@ -124,29 +125,25 @@ t.test("1, 2 and 4 threads give the same bits", function()
 end)
 
 t.test("a resumed run ends bit-identical", function()
-  local path = os.tmpname()
+  local path = sandbox.path "checkpoint.safetensors"
   fm.checkpoint.save(path, trained({}, 3), { step = 3 })
   local resumed = trainer.new(board, resolve(), fm.checkpoint.load(path))
   for _ = 1, 3 do trainer.step(resumed) end
   t.eq(bits(resumed), bits(trained({}, 6)))
-  os.remove(path)
-  os.remove(path .. ".prev")
 end)
 
 t.test("without the instruction a note says so, once", function()
-  local dir, program = os.tmpname(), os.getenv "FLOWMAP" or "./flowmap"
-  os.remove(dir)
+  local dir = sandbox.path "run"
   for _, precision in ipairs { "bfloat16", "float32" } do
-    local pipe <close> = io.popen(("FM_ISA=avx2 %s run experiments/checkerboard.lua --profile "
+    local _, text = sandbox.flowmap(("run %s/experiments/checkerboard.lua --profile "
       .. "smoke --set width=16 --set steps=2 --set batch=32 --set nfe=1 --set eval_samples=2000 "
-      .. "--set precision=%s --out %s"):format(program, precision, dir))
-    local _, notes = pipe:read "a":gsub("note: bfloat16 products without AVX512_BF16", "")
+      .. "--set precision=%s --out %s"):format(sandbox.here, precision, dir), "FM_ISA=avx2")
+    local _, notes = text:gsub("note: bfloat16 products without AVX512_BF16", "")
     t.eq(notes, precision == "bfloat16" and 1 or 0, precision)
     local manifest = fm.json.read(dir .. "/manifest.json")
     t.eq(manifest.precision, precision)
     t.eq(manifest.bfloat16, precision == "bfloat16" and "emulated" or nil)
   end
-  os.execute("rm -r " .. files.quote(dir))
 end)
 
 t.done()

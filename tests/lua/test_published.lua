@@ -6,18 +6,11 @@ local core = require "flowmap.core"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
-local lfs = require "lfs"
 local publish = require "flowmap.publish"
 local record = require "flowmap.record"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local work = (os.getenv "TMPDIR" or "/tmp") .. "/flowmap-published-" .. core.pid()
-files.mkdir(work)
-
-local function put(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
-end
+local work, put = sandbox.root, sandbox.write
 
 local function sums(dir)
   local out = {}
@@ -78,13 +71,7 @@ local MINI = [[
 ]]
 put(work .. "/mini.lua", MINI)
 
-local function flowmap(arguments, before)
-  local log = work .. "/log"
-  local _, _, code = os.execute(("cd %s && %s %s %s >%s 2>&1"):format(work, before or "", program,
-    arguments, log))
-  return code, files.read(log)
-end
-
+local flowmap = sandbox.flowmap
 local root, final = work .. "/results/mini/smoke", work .. "/paper/results/smoke/mini"
 for _, method in ipairs { "lsd", "psd-m" } do
   local code, out = flowmap("run mini.lua --profile smoke --method " .. method)
@@ -167,10 +154,10 @@ t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set
   put(work .. "/mini.lua", (MINI:gsub("width = 8", "width = 9")))
   refused(1, "is not current: width changed from 8 to 9")
   put(work .. "/mini.lua", MINI)
-  os.execute(("cp -a %s/lsd-seed1 %s/lsd-copy"):format(root, root))
+  sandbox.run "cp -a results/mini/smoke/lsd-seed1 results/mini/smoke/lsd-copy"
   refused(1, "lsd%-copy is none of the experiment's runs")
-  os.execute(("rm -rf %s/lsd-copy"):format(root))
-  refused(3, "gnuplot", "PATH=/nonexistent")
+  sandbox.run "rm -rf results/mini/smoke/lsd-copy"
+  refused(3, "gnuplot", "PATH=/none")
   os.rename(final .. "/set.json", work .. "/set.json")
   refused(2, "holds no published set")
   os.rename(work .. "/set.json", final .. "/set.json")
@@ -229,5 +216,4 @@ t.test("whatever is edited in a set is found, its checksums brought in line or n
   t.eq(json.decode(files.read(final .. "/set.json")).profile, "smoke")
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -6,24 +6,15 @@ local cli = require "flowmap.cli"
 local files = require "flowmap.files"
 local fm = require "flowmap"
 local lfs = require "lfs"
+local sandbox = require "sandbox"
 
-local here = lfs.currentdir()
-local program = os.getenv "FLOWMAP" or here .. "/flowmap"
-local build = os.getenv "FLOWMAP_BUILD" or here .. "/build"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-for _, name in ipairs { "lua", "paper", "core", ".ci", "Makefile" } do
-  assert(lfs.link(here .. "/" .. name, work .. "/" .. name, true))
-end
-assert(lfs.link(program, work .. "/flowmap", true))
-assert(lfs.link(build, work .. "/build", true))
-files.mkdir(work .. "/experiments")
+local here, work, sh = sandbox.here, sandbox.root, sandbox.run
+for _, name in ipairs { "lua", "paper", "core", ".ci", "Makefile" } do sandbox.link(name) end
+assert(lfs.link(sandbox.program, work .. "/flowmap", true))
+assert(lfs.link(sandbox.build, work .. "/build", true))
+sandbox.mkdir "experiments"
 for name in lfs.dir(here .. "/experiments") do
-  if name:find "%.lua$" and name ~= "template.lua" then
-    assert(lfs.link(here .. "/experiments/" .. name, work .. "/experiments/" .. name, true))
-  end
+  if name:find "%.lua$" and name ~= "template.lua" then sandbox.link("experiments/" .. name) end
 end
 
 local readme = assert(files.read(here .. "/README.md"))
@@ -57,15 +48,7 @@ for _, it in ipairs(fences) do
   if it.language == "lua" then snippet = table.concat(it, "\n") end
 end
 local head, rest = template:match "^(.-\ntemplate%.losses = [^\n]*\n)(.*)$"
-local file <close> = assert(io.open(work .. "/experiments/template.lua", "w"))
-file:write(head, snippet, "\n", rest)
-file:close()
-
-local function sh(command)
-  local out = work .. "/out"
-  local _, _, code = os.execute(("cd %s && { %s\n} >%s 2>&1 </dev/null"):format(work, command, out))
-  return code, files.read(out)
-end
+sandbox.write("experiments/template.lua", head .. snippet .. "\n" .. rest)
 
 -- What a run needs to be quick.
 local QUICK = " --set steps=4 --set eval_samples=2000 --set nfe=1,2 --set log_every=2"
@@ -140,11 +123,9 @@ end)
 t.test("README's prompt", function()
   for _, it in ipairs(fences) do
     if it[1] and it[1]:find "repl$" then
-      local input = work .. "/input"
-      local to <close> = assert(io.open(input, "w"))
-      for k = 2, #it do to:write(it[k]:gsub("^> ", ""), "\n") end
-      to:close()
-      local code, out = sh("./flowmap repl <" .. input)
+      local lines = {}
+      for k = 2, #it do lines[#lines + 1] = it[k]:gsub("^> ", "") .. "\n" end
+      local code, out = sh("./flowmap repl <" .. sandbox.write("input", table.concat(lines)))
       t.eq(code, 0, out)
       t.eq(out:find "error", nil, out)
       return
@@ -153,5 +134,4 @@ t.test("README's prompt", function()
   error "README shows no prompt"
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

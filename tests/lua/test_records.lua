@@ -2,7 +2,6 @@
 -- a killed process leaves is continued to the same bits.
 
 local t = require "harness"
-local core = require "flowmap.core"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
 local lfs = require "lfs"
@@ -10,24 +9,17 @@ local made_run = require "made_run"
 local record = require "flowmap.record"
 local results = require "flowmap.results"
 local schema = require "flowmap.schema"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local work = (os.getenv "TMPDIR" or "/tmp") .. "/flowmap-records-" .. core.pid()
-files.mkdir(work)
-
-local function put(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
-end
+local work, put = sandbox.root, sandbox.write
 
 t.test("one bit flipped in any file of a finished run is noticed when its set is read", function()
   local root = work .. "/flip"
   local run = root .. "/run"
-  local command = ("%s run experiments/checkerboard.lua --profile smoke --set width=4 "
-    .. "--set depth=1 --set steps=4 "
-    .. "--set log_every=2 --set eval_samples=16 --set nfe=1 --set batch=8 "
-    .. "--set bins=2 --out %s >%s/log 2>&1"):format(program, run, work)
-  t.eq(os.execute(command), true)
+  local code, said = sandbox.flowmap(("run %s/experiments/checkerboard.lua --profile smoke "
+    .. "--set width=4 --set depth=1 --set steps=4 --set log_every=2 --set eval_samples=16 "
+    .. "--set nfe=1 --set batch=8 --set bins=2 --out %s"):format(sandbox.here, run))
+  t.eq(code, 0, said)
   t.eq(#results.open(root).runs, 1)
   local count, seed = 0, 1
   for name in lfs.dir(run) do
@@ -116,10 +108,9 @@ t.test("lines: their number is told; a torn last one is left out", function()
 end)
 
 t.test("kill -9 at any moment, then --resume: every file with the same bits", function()
-  local pipe <close> = io.popen(("FLOWMAP=%s tests/fuzz/kill.sh 5 2>&1"):format(files.quote(
-    program)))
-  t.eq(pipe:read "a":match "[^\n]*bit%-identical\n$" ~= nil, true)
+  local _, text = sandbox.run(("cd %s && FLOWMAP=%s tests/fuzz/kill.sh 5"):format(
+    files.quote(sandbox.here), files.quote(sandbox.program)))
+  t.eq(text:match "[^\n]*bit%-identical\n$" ~= nil, true, text)
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -10,15 +10,11 @@ local results = require "flowmap.results"
 local stats = require "flowmap.stats"
 local tables = require "flowmap.table"
 local weave = require "flowmap.weave"
+local sandbox = require "sandbox"
 
-local root = os.tmpname()
-os.remove(root)
+local root, has = sandbox.root, sandbox.has
 
 local function put(path, text) results.write_file(root .. "/" .. path, text) end
-
-local function has(program)
-  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
-end
 
 -- ------------------------------------------------------------------ made-up results
 
@@ -316,5 +312,4 @@ t.test("a book becomes one page that needs no network", function()
   t.eq(html:find('src="http') or html:find('href="http'), nil)
 end)
 
-os.execute("rm -rf " .. files.quote(root))
 t.done()

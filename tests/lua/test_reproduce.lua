@@ -6,30 +6,17 @@ local children = require "flowmap.children"
 local files = require "flowmap.files"
 local lfs = require "lfs"
 local outlook = require "flowmap.outlook"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+local work, write, exists = sandbox.root, sandbox.write, sandbox.exists
 
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local sh = sandbox.run
 
-local function write(path, text)
-  local file <close> = assert(io.open(path, "w"))
-  file:write(text)
-end
-
--- Run a shell command in the scratch folder; returns exit code and what it wrote.
-local function sh(command)
-  local out = work .. "/out"
-  local _, _, code = os.execute(("cd %s && { %s\n} >%s 2>&1"):format(work, command, out))
-  return code, files.read(out)
-end
-
-local function reproduce(arguments) return program .. " reproduce " .. arguments end
+local function reproduce(arguments) return sandbox.program .. " reproduce " .. arguments end
 
 -- An experiment with runs that take `steps` steps.
 local function experiment(name, steps, more)
-  write(work .. "/" .. name .. ".lua", ([[
+  write(name .. ".lua", ([[
     return { name = "%s", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = %d,
       width = 8, depth = 1, batch = 32, log_every = 50, eval_samples = 500, nfe = { 1 },
       save_every = 0.05 %s } } }]]):format(name, steps, more or ""))
@@ -58,8 +45,6 @@ local function await(seconds, condition)
   return true
 end
 
-local function exists(path) return files.exists(work .. "/" .. path) end
-
 t.test("--dry-run tells each run, its reason and the estimate, and writes nothing", function()
   experiment("dry", 100)
   local before = #files.folders(work)
@@ -77,7 +62,7 @@ t.test("--dry-run tells each run, its reason and the estimate, and writes nothin
 end)
 
 t.test("the estimate comes before the first run; output of runs has their names", function()
-  write(work .. "/talk.lua", [[
+  write("talk.lua", [[
     print "own words"
     return { name = "talk", profiles = { smoke = { steps = 3, width = 8, batch = 32,
       eval_samples = 500, nfe = { 1 }, log_every = 1 } } }]])
@@ -92,7 +77,7 @@ end)
 -- Start a long reproduce in the background; returns its process id when both runs have checkpoints.
 local function begin(name)
   experiment(name, 2000000)
-  write(work .. "/" .. name .. ".sh", ("echo $$ >%s.pid; exec env --default-signal %s"):format(name,
+  write(name .. ".sh", ("echo $$ >%s.pid; exec env --default-signal %s"):format(name,
     reproduce(name .. ".lua --profile smoke --seeds 1 -j 2")))
   sh(("{ sh %s.sh >%s.log 2>&1; echo $? >%s.code; } &"):format(name, name, name))
   local root = ("results/%s/smoke/"):format(name)
@@ -100,7 +85,7 @@ local function begin(name)
     return exists(root .. "lsd-seed1/checkpoint.safetensors")
       and exists(root .. "psd-m-seed1/checkpoint.safetensors")
   end), true, "two runs begin")
-  return files.read(work .. "/" .. name .. ".pid"):match "%d+"
+  return sandbox.read(name .. ".pid"):match "%d+"
 end
 
 -- That no run of an experiment goes on, and that all can be resumed.
@@ -122,9 +107,9 @@ t.test("INT and TERM: exit code 75, its runs save and end", function()
     local name = "asked" .. signal
     local pid = begin(name)
     sh(("kill -%s %s; kill -%s %s"):format(signal, pid, signal, pid)) -- as `timeout` does
-    t.eq(await(10, function() return files.exists(work .. "/" .. name .. ".code") end), true)
-    t.eq(files.read(work .. "/" .. name .. ".code"), "75\n")
-    local out = files.read(work .. "/" .. name .. ".log")
+    t.eq(await(10, function() return exists(name .. ".code") end), true)
+    t.eq(sandbox.read(name .. ".code"), "75\n")
+    local out = sandbox.read(name .. ".log")
     t.eq(out:find "flowmap: interrupted; the same command continues" ~= nil, true, out)
     t.eq(select(2, out:gsub("stopped: it is saved", "")), 2, out)
     ended_and_resumable(name)
@@ -133,7 +118,7 @@ end)
 
 t.test("who reads its output goes: its runs save and end", function()
   experiment("piped", 2000000)
-  write(work .. "/piped.lua", 'print "own words"\n' .. files.read(work .. "/piped.lua"))
+  write("piped.lua", 'print "own words"\n' .. sandbox.read("piped.lua"))
   for _, count in ipairs { 1, 6 } do -- about when the plan is told; when runs say their word
     local code, out = sh(("{ %s; echo code $? >&2; } | head -n %d"):format(
       reproduce "piped.lua --profile smoke --seeds 1 -j 2", count))
@@ -172,7 +157,7 @@ t.test("nothing is deleted: what starts anew is put aside, whole", function()
   experiment("kept", 100)
   local first, said = sh(reproduce "kept.lua --profile smoke --seeds 1")
   t.eq(first, 0, said)
-  local bytes = files.read(work .. "/results/kept/smoke/lsd-seed1/checkpoint.safetensors")
+  local bytes = sandbox.read("results/kept/smoke/lsd-seed1/checkpoint.safetensors")
   local aside = work .. "/results/kept/smoke/lsd-seed1-outdated"
   for k = 1, 2 do
     local code, out = sh(reproduce "kept.lua --profile smoke --seeds 1 --force")
@@ -187,7 +172,7 @@ t.test("nothing is deleted: what starts anew is put aside, whole", function()
 end)
 
 t.test("a run that fails: its sentence with its name, and its exit code", function()
-  write(work .. "/bad.lua", [[
+  write("bad.lua", [[
     return { name = "bad", losses = { bad = function() error "no good" end }, methods = { "bad" },
       profiles = { smoke = { steps = 3, width = 8, batch = 32, eval_samples = 500 } } }]])
   local code, out = sh(reproduce "bad.lua --profile smoke")
@@ -214,5 +199,4 @@ t.test("what finished runs took corrects the estimates of their kind, or of all"
   t.eq(Progress.duration(59.6), "1:00")
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -6,6 +6,7 @@ local errors = require "flowmap.errors"
 local json = require "flowmap.json"
 local settings = require "flowmap.settings"
 local schedule = require "flowmap.schedule"
+local sandbox = require "sandbox"
 
 local board = experiment.load "experiments/checkerboard.lua"
 
@@ -95,12 +96,8 @@ end)
 
 t.test("bad experiments are sentences", function()
   t.raises(function() experiment.load "experiments/nothing.lua" end, "there is no experiment")
-  local path = os.tmpname()
-  local function write(text)
-    local file <close> = assert(io.open(path, "w"))
-    file:write(text)
-  end
-  local function load() experiment.load(path) end
+  local function write(text) sandbox.write("own.lua", text) end
+  local function load() experiment.load(sandbox.path "own.lua") end
   write "return {"
   t.raises(load, "is not valid Lua")
   write "return 3"
@@ -110,9 +107,8 @@ t.test("bad experiments are sentences", function()
   write "return { name = 'x' }"
   t.raises(load, "the field profiles is missing")
   write "return { name = 'x', profiles = { laptop = { stepz = 3 } } }"
-  t.raises(function() experiment.resolve(experiment.load(path), {}) end,
+  t.raises(function() experiment.resolve(experiment.load(sandbox.path "own.lua"), {}) end,
     "profile laptop: unknown setting 'stepz'; did you mean steps%?")
-  os.remove(path)
 end)
 
 t.test("schedules", function()
@@ -164,7 +160,7 @@ t.test("the cache says why", function()
   was["module flowmap.losses.lsd"], other = "code a", cache.inputs(board, cfg)
   other["module flowmap.losses.lsd"] = "code b"
   t.eq(cache.differences(was, other), { "flowmap.losses.lsd changed" })
-  t.eq(cache.decide("tests/no-such-run", was), "run")
+  t.eq(cache.decide(sandbox.path "none", was), "run")
 end)
 
 t.test("comments do not change what a source means, constants do", function()

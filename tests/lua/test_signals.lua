@@ -1,32 +1,22 @@
 -- The first signal asks a run to stop, the second ends it; loops that never look end all the same.
 
 local t = require "harness"
-local files = require "flowmap.files"
-
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local sandbox = require "sandbox"
 
 -- Runs Lua in the program (by its prompt) and sends it signals, the n-th after its n-th pause;
 -- gives its exit code, or 128 + signal, its seconds from the last signal on, and its output.
 local function signalled(lua, ...)
-  local input, log = work .. "/input.lua", work .. "/log"
-  local file = assert(io.open(input, "w"))
-  file:write(lua, "\n")
-  file:close()
+  local input, log = sandbox.write("input.lua", lua .. "\n"), sandbox.write("log", "")
   local script = { ("env --default-signal=INT,TERM %s repl <%s >%s 2>&1 & pid=$!")
-    :format(program, input, log), ("until grep -q started %s; do sleep 0.02; done"):format(log) }
+    :format(sandbox.program, input, log), "until grep -q started log; do sleep 0.02; done" }
   for _, step in ipairs { ... } do
     script[#script + 1] = ("sleep %g; t=$(date +%%s%%N); kill -%s $pid"):format(step[1], step[2])
   end
   script[#script + 1] = "(sleep 10; kill -KILL $pid) >/dev/null 2>&1 & dog=$!; "
     .. "wait $pid 2>/dev/null; code=$?; kill $dog; echo $code $(( ($(date +%s%N) - t) / 1000000 ))"
-  local pipe = io.popen(("bash -c '%s' 2>/dev/null"):format(table.concat(script, "\n")))
-  local code, ms = pipe:read("a"):match "(%d+) (%d+)"
-  pipe:close()
-  return tonumber(code), tonumber(ms) / 1000, files.read(log)
+  local _, text = sandbox.run(("bash -c '%s' 2>/dev/null"):format(table.concat(script, "\n")))
+  local code, ms = text:match "(%d+) (%d+)"
+  return tonumber(code), tonumber(ms) / 1000, sandbox.read "log"
 end
 
 local WATCH = "fm.watch_signals() print 'started' io.stdout:flush() "
@@ -74,5 +64,4 @@ t.test("a step of training is finished, however long the code around it", functi
   t.eq(log:find "looked\ttrue" ~= nil, true, log)
 end)
 
-os.execute("rm -rf " .. work)
 t.done()

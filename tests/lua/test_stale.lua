@@ -5,21 +5,10 @@ local fm = require "flowmap"
 local cache = require "flowmap.cache"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
-local lfs = require "lfs"
+local sandbox = require "sandbox"
 
-local root = lfs.currentdir()
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work .. "/parts")
-files.mkdir(work .. "/found")
-files.mkdir(work .. "/before")
-
-local function write(name, text)
-  local file <close> = assert(io.open(work .. "/" .. name, "w"))
-  file:write(text)
-end
-
-local function read(name) return assert(files.read(work .. "/" .. name)) end
+local work, write, read = sandbox.root, sandbox.write, sandbox.read
+for _, name in ipairs { "parts", "found", "before" } do sandbox.mkdir(name) end
 
 -- ------------------------------------------------------------------ one experiment with it all
 
@@ -235,21 +224,18 @@ end)
 
 -- ------------------------------------------------------------------ the program as it is used
 
-local program = os.getenv "FLOWMAP" or root .. "/flowmap"
+local program = sandbox.program
 
 local function flowmap(line, before)
-  local command = ("cd %s && %s %s %s 2>&1; echo $?"):format(work, before or "", program, line)
-  local pipe <close> = assert(io.popen(command))
-  local text = pipe:read "a"
-  return tonumber(text:match "(%d+)\n$"), (text:gsub("%d+\n$", ""))
+  return sandbox.run(("%s %s %s"):format(before or "", program, line))
 end
 
 local BOARD = ("run %s/experiments/checkerboard.lua --profile smoke --set width=8 --set depth=1 "
-  .. "--set steps=2 --set eval_samples=500 --out board"):format(root)
+  .. "--set steps=2 --set eval_samples=500 --out board"):format(sandbox.here)
 
 t.test("a module of the suite: what makes numbers runs again, what reports does not", function()
-  os.execute(("mkdir %s/copy && cd %s && cp -r lua %s %s/copy && mkdir %s/copy/paper && cp "
-    .. "paper/*.lua %s/copy/paper"):format(work, root, program, work, work, work))
+  sandbox.run(("mkdir -p copy/paper && cp -r %s/lua %s copy && cp %s/paper/*.lua copy/paper")
+    :format(sandbox.here, program, sandbox.here))
   local before = program
   program = work .. "/copy/flowmap"
   local function edited(file, what, by)
@@ -286,7 +272,7 @@ t.test("interrupted, then resumed with another instruction set: a word, kept", f
   local code, out = flowmap(("%s & k=0; while ! test -s moved/metrics.jsonl && test $k -lt 500; do "
     .. "sleep 0.02; k=$((k + 1)); done; kill -INT $!; wait $!"):format(long), "exec 2>/dev/null; ")
   t.eq(code, 75, out)
-  os.execute(("cp -r %s/moved %s/unfinished"):format(work, work))
+  sandbox.run "cp -r moved unfinished"
   code, out = flowmap(long .. " --resume", "FM_ISA=scalar")
   t.eq(code, 0, out)
   if fm.info().isa == "scalar" then return end
@@ -344,5 +330,4 @@ t.test("accept: an own experiment's changed helper; settings stay those of the r
   t.eq({ decision { set = { lr = 0.5 } } }, { "run", "lr changed from 0.001 to 0.5" })
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

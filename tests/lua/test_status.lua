@@ -4,31 +4,26 @@ local t = require "harness"
 local files = require "flowmap.files"
 local Progress = require "flowmap.progress"
 local Status = require "flowmap.status"
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local sandbox = require "sandbox"
 
 -- What a progress of some tenths of a second writes, on a terminal if `columns` is given.
 local function shown(columns, environment, fd)
-  local path, out = work .. "/loop.lua", work .. "/out"
-  local file <close> = assert(io.open(path, "w"))
-  file:write [[
+  local path = sandbox.write("loop.lua", [[
     local fm, Progress = require "flowmap", require "flowmap.progress"
     local of = arg[1] == "2" and require("flowmap.data.images.notice") or Progress
     local bar <close> = of.new("training with a label of its own", 2000000)
     local start = fm.clock()
     repeat bar:update(1234567 + math.floor(fm.clock() - start), "loss 0.1234") until
       fm.clock() - start > 0.25
-  ]]
-  file:close()
+  ]])
   local command = ("%s lua5.4 %s %d"):format(environment or "", path, fd or 1)
   if columns then
     command = ("script -qec %s /dev/null"):format(files.quote(("stty cols %d; %s"):format(columns,
       command)))
   end
-  assert(os.execute(("TERM=xterm %s >%s 2>&1 </dev/null"):format(command, out)))
-  return files.read(out)
+  local code, text = sandbox.run("TERM=xterm " .. command)
+  t.eq(code, 0, text)
+  return text
 end
 
 -- The lines that a terminal got, without movements and escape sequences.
@@ -84,5 +79,4 @@ t.test("a report to the parent is read back", function()
   t.eq(Progress.duration(3723), "1:02:03")
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

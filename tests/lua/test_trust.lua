@@ -5,23 +5,13 @@ local fm = require "flowmap"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-
-local function write(name, text)
-  local file <close> = assert(io.open(work .. "/" .. name, "w"))
-  file:write(text)
-end
+local work, write = sandbox.root, sandbox.write
 
 -- The program's exit code and what it said.
 local function flowmap(line, folder)
-  local command = ("cd %s/%s && %s %s 2>&1; echo $?"):format(work, folder or ".", program, line)
-  local pipe <close> = assert(io.popen(command))
-  local text = pipe:read "a"
-  return tonumber(text:match "(%d+)\n$"), text:gsub("%d+\n$", "")
+  return sandbox.run(("cd %s && %s %s"):format(folder or ".", sandbox.program, line))
 end
 
 local board = experiment.load "experiments/checkerboard.lua"
@@ -183,5 +173,4 @@ t.test("a teacher's network comes from the running experiment, if it is the pinn
   t.eq(make(board, { teacher_experiment = work .. "/own.lua" }).teacher_net ~= nil, true)
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -7,8 +7,9 @@ local files = require "flowmap.files"
 local fm = require "flowmap"
 local json = require "flowmap.json"
 local own_files = require "own_experiment"
+local sandbox = require "sandbox"
 
-local root = own_files.root
+local root = sandbox.root
 
 -- An experiment with these lines in it; `own` is its table.
 local HEAD = [[
@@ -266,5 +267,4 @@ t.test("samples that are not finite are not written", function()
   end
 end)
 
-own_files.remove()
 t.done()
