@@ -14,7 +14,9 @@
 
 #include "fm.h"
 
-static char folder[64];
+enum { PATH_ROOM = 512 };
+
+static char folder[PATH_ROOM - 64];
 static fm_ctx *ctx;
 
 /* The number of files in the folder. */
@@ -32,9 +34,10 @@ static inline int list(bool delete) {
 
 static inline int setup(void **state) {
   (void)state;
-  strcpy(folder, "/tmp/flowmap-test-XXXXXX");
+  const char *tmp = getenv("TMPDIR");
+  int n = snprintf(folder, sizeof folder, "%s/flowmap-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   ctx = fm_ctx_new(1);
-  return ctx && mkdtemp(folder) ? 0 : -1;
+  return ctx && n < (int)sizeof folder && mkdtemp(folder) ? 0 : -1;
 }
 
 static inline int teardown(void **state) {
@@ -48,7 +51,7 @@ static inline int teardown(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 static inline const char *in_folder(const char *name) {
-  static char path[8][128];
+  static char path[8][PATH_ROOM];
   static int next;
   char *p = path[next++ % 8];
   snprintf(p, sizeof path[0], "%s/%s", folder, name);

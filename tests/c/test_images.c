@@ -10,52 +10,25 @@
 
 #include <cmocka.h>
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <png.h>
 
 #include "scratch.h"
 
-#include <jpeglib.h>
+#include "made_files.h"
 
 #include "io_archive.h"
 #include "io_image.h"
 
-enum { W = 12, H = 8, MOST = 1 << 17 };
-
-typedef struct blob {
-  size_t n;
-  uint8_t b[MOST];
-} blob;
+enum { W = 12, H = 8 };
 
 /* ------------------------------------------------------------------ making files */
 
 static uint8_t value(int x, int y, int c) { return (uint8_t)(20 * x + 7 * y * (c + 1) + 40 * c); }
 
+static uint8_t ink(int x, int y, int c) { return value(x, y, c % 3); }
+
 static void make_jpeg(blob *out, J_COLOR_SPACE space, int channels, bool progressive) {
-  struct jpeg_compress_struct c;
-  struct jpeg_error_mgr err;
-  unsigned char *bytes = NULL;
-  unsigned long n = 0;
-  c.err = jpeg_std_error(&err);
-  jpeg_create_compress(&c);
-  jpeg_mem_dest(&c, &bytes, &n);
-  c.image_width = W, c.image_height = H, c.input_components = channels, c.in_color_space = space;
-  jpeg_set_defaults(&c);
-  jpeg_set_quality(&c, 95, TRUE);
-  if (progressive) jpeg_simple_progression(&c);
-  jpeg_start_compress(&c, TRUE);
-  for (int y = 0; y < H; y++) {
-    JSAMPLE row[4 * W];
-    JSAMPROW at = row;
-    for (int k = 0; k < channels * W; k++) row[k] = value(k / channels, y, k % channels % 3);
-    jpeg_write_scanlines(&c, &at, 1);
-  }
-  jpeg_finish_compress(&c);
-  assert_true(n < MOST);
-  memcpy(out->b, bytes, out->n = n);
-  free(bytes);
-  jpeg_destroy_compress(&c);
+  encode_jpeg(out, &(jpeg_kind){W, H, channels, 95, space, progressive, ink});
 }
 
 static void append(png_structp s, png_bytep bytes, size_t n) {
@@ -92,28 +65,14 @@ static void make_png(blob *out, int colour, int depth, bool interlaced) {
 
 /* An archive of `count` pictures in two class folders, and a file that is none. */
 static void make_archive(blob *out, const char *kind, int count, const blob *picture) {
-  struct archive *a = archive_write_new();
-  if (strcmp(kind, "zip") == 0)
-    archive_write_set_format_zip(a);
-  else
-    archive_write_set_format_ustar(a);
-  if (strcmp(kind, "gz") == 0) archive_write_add_filter_gzip(a);
-  if (strcmp(kind, "xz") == 0) archive_write_add_filter_xz(a);
-  assert_int_equal(archive_write_open_memory(a, out->b, MOST, &out->n), ARCHIVE_OK);
-  for (int k = -1; k < count; k++) {
-    struct archive_entry *e = archive_entry_new();
-    char name[64] = "readme.txt";
-    if (k >= 0) snprintf(name, sizeof name, "set/%s/%d.png", k % 2 ? "cat" : "dog", k);
-    archive_entry_set_pathname(e, name);
-    archive_entry_set_filetype(e, AE_IFREG);
-    archive_entry_set_perm(e, 0644);
-    archive_entry_set_size(e, k < 0 ? 5 : (int64_t)picture->n);
-    archive_write_header(a, e);
-    archive_write_data(a, k < 0 ? (const void *)"hello" : picture->b, k < 0 ? 5 : picture->n);
-    archive_entry_free(e);
+  struct archive *a = archive_begin(out, kind);
+  archive_add(a, "readme.txt", "hello", 5);
+  for (int k = 0; k < count; k++) {
+    char name[64];
+    snprintf(name, sizeof name, "set/%s/%d.png", k % 2 ? "cat" : "dog", k);
+    archive_add(a, name, picture->b, picture->n);
   }
-  archive_write_close(a);
-  archive_write_free(a);
+  archive_end(a);
 }
 
 /* ------------------------------------------------------------------ pictures */
@@ -319,21 +278,9 @@ static void test_archives(void **state) {
 
 /* One file of the given name; a tar keeps it as it is, a zip compresses it. */
 static void make_single(blob *out, bool zip, const char *name, const void *bytes, size_t n) {
-  struct archive *a = archive_write_new();
-  struct archive_entry *e = archive_entry_new();
-  if (zip)
-    archive_write_set_format_zip(a);
-  else
-    archive_write_set_format_ustar(a);
-  assert_int_equal(archive_write_open_memory(a, out->b, MOST, &out->n), ARCHIVE_OK);
-  archive_entry_set_pathname(e, name);
-  archive_entry_set_filetype(e, AE_IFREG);
-  archive_entry_set_size(e, (int64_t)n);
-  archive_write_header(a, e);
-  archive_write_data(a, bytes, n);
-  archive_entry_free(e);
-  archive_write_close(a);
-  archive_write_free(a);
+  struct archive *a = archive_begin(out, zip ? "zip" : "tar");
+  archive_add(a, name, bytes, n);
+  archive_end(a);
 }
 
 /* What unpacks to more than a picture, or a disk, may have is left before it is there. */

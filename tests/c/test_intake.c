@@ -242,7 +242,7 @@ static void test_numbers(void **state) {
   (void)state;
   struct archive *a = start("tar");
   add(a, "data_batch_1.bin", "text", 4);
-  char path[128];
+  char path[PATH_ROOM + 32];
   strcpy(path, finish(a));
   for (size_t k = 0; k < sizeof odd / sizeof *odd; k++) {
     const fm_intake plans[] = {{.records = odd[k]},

@@ -290,7 +290,7 @@ static void test_kill(void **state) {
       fm_free(ctx, bytes, n + 1);
     }
   }
-  char stale[160];
+  char stale[PATH_ROOM + 32];
   snprintf(stale, sizeof stale, "%s.tmp.%ld.0", path, (long)getpid()); /* ours, from another life */
   dump(stale, "", 0);
   put(path, "still", true);

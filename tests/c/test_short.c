@@ -12,23 +12,19 @@
 
 #include <cmocka.h>
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "scratch.h"
 
-#include <jpeglib.h>
+#include "made_files.h"
 
 #include "io_archive.h"
 #include "io_image.h"
 
-enum { MOST = 1 << 17, SIDE = 4, PICTURES = 3 };
+enum { SIDE = 4, PICTURES = 3 };
 
-static uint8_t bytes[MOST];
-static size_t size;
-static char archive_path[128], out_path[128];
+static char archive_path[PATH_ROOM], out_path[PATH_ROOM];
 
 /* ------------------------------------------------------------------ malloc that fails */
 
@@ -56,61 +52,18 @@ SEEN void *realloc(void *p, size_t n) { return must_fail() ? NULL : __libc_reall
 
 /* ------------------------------------------------------------------ an archive of both kinds */
 
-static void make_jpeg(uint8_t *out, size_t *n) {
-  struct jpeg_compress_struct c;
-  struct jpeg_error_mgr err;
-  unsigned char *made = NULL;
-  unsigned long length = 0;
-  c.err = jpeg_std_error(&err);
-  jpeg_create_compress(&c);
-  jpeg_mem_dest(&c, &made, &length);
-  c.image_width = 24, c.image_height = 20, c.input_components = 3, c.in_color_space = JCS_RGB;
-  jpeg_set_defaults(&c);
-  jpeg_simple_progression(&c);
-  jpeg_start_compress(&c, TRUE);
-  for (int y = 0; y < 20; y++) {
-    JSAMPLE row[72];
-    JSAMPROW at = row;
-    for (int k = 0; k < 72; k++) row[k] = (JSAMPLE)(k * 7 + y * 11);
-    jpeg_write_scanlines(&c, &at, 1);
-  }
-  jpeg_finish_compress(&c);
-  memcpy(out, made, *n = length);
-  free(made);
-  jpeg_destroy_compress(&c);
-}
-
 static void make_archive(int kind) {
-  static uint8_t picture[2][1 << 14];
-  size_t n[2];
-  char *png;
-  make_jpeg(picture[0], &n[0]);
+  static blob picture[2], made;
+  small_jpeg(&picture[0], true);
   fm_tensor *t = fm_tensor_new(ctx, FM_U8, &(fm_shape){3, {9, 11, 3}});
   assert_int_equal(fm_save_png(ctx, out_path, t), FM_OK);
   fm_tensor_drop(t);
-  assert_int_equal(fm_read_file(ctx, out_path, &png, &n[1]), FM_OK);
-  memcpy(picture[1], png, n[1]);
-  fm_free(ctx, png, n[1] + 1);
-  struct archive *a = archive_write_new();
-  if (kind == 0)
-    archive_write_set_format_zip(a);
-  else
-    archive_write_set_format_ustar(a);
-  if (kind == 1) archive_write_add_filter_gzip(a);
-  if (kind == 2) archive_write_add_filter_xz(a);
-  assert_int_equal(archive_write_open_memory(a, bytes, MOST, &size), ARCHIVE_OK);
-  for (int k = 0; k < PICTURES; k++) {
-    struct archive_entry *e = archive_entry_new();
-    archive_entry_set_pathname(e, k % 2 ? "a/1.png" : "a/2.jpg");
-    archive_entry_set_filetype(e, AE_IFREG);
-    archive_entry_set_size(e, (int64_t)n[k % 2]);
-    archive_write_header(a, e);
-    archive_write_data(a, picture[k % 2], n[k % 2]);
-    archive_entry_free(e);
-  }
-  archive_write_close(a);
-  archive_write_free(a);
-  dump(archive_path, bytes, size);
+  load_blob(out_path, &picture[1]);
+  struct archive *a = archive_begin(&made, (const char *[]){"zip", "gz", "xz"}[kind]);
+  for (int k = 0; k < PICTURES; k++)
+    archive_add(a, k % 2 ? "a/1.png" : "a/2.jpg", picture[k % 2].b, picture[k % 2].n);
+  archive_end(a);
+  dump(archive_path, made.b, made.n);
 }
 
 /* ------------------------------------------------------------------ imports */

@@ -59,7 +59,7 @@ static void test_living(void **state) {
   fm_out first;
   assert_int_equal(fm_out_open(&first, ctx, path), FM_OK);
   assert_int_equal(fm_out_write(&first, "slow", 4), FM_OK);
-  char alias[160];
+  char alias[PATH_ROOM + 32];
   snprintf(alias, sizeof alias, "%s.tmp.999999999.0", path);
   assert_int_equal(rename(first.part, alias), 0);
   strcpy(first.part, alias);

@@ -264,9 +264,7 @@ end
 
 -- ------------------------------------------------------------------ running
 
-local home, folder = lfs.currentdir(), os.tmpname()
-os.remove(folder)
-lfs.mkdir(folder)
+local home, folder = lfs.currentdir(), fm.private_folder()
 lfs.chdir(folder)
 
 local stop = fm.clock() + seconds
@@ -277,7 +275,6 @@ end
 
 collectgarbage()
 lfs.chdir(home)
-os.execute("rm -rf " .. folder)
 io.stderr:write(("%d calls of seed %d\n"):format(calls, seed))
 print(("%d passed, %d failed"):format(failures == 0 and 1 or 0, failures))
 os.exit(failures == 0)

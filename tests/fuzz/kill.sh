@@ -11,6 +11,7 @@ kills=${1:-50}
 program=${FLOWMAP:-./flowmap}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+export HOME="$work/home" XDG_CACHE_HOME="$work/cache" XDG_DATA_HOME="$work/data"
 
 run() {
   "$@" "$program" run experiments/checkerboard.lua --profile smoke --set width=32 --set batch=64 \

@@ -3,18 +3,13 @@
 local t = require "harness"
 local cli = require "flowmap.cli"
 local files = require "flowmap.files"
-
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+local sandbox = require "sandbox"
 
 -- Run the program without a shell's help in the arguments; returns exit code and standard error.
-local function flowmap(words, redirect)
-  local out, line = os.tmpname(), { files.quote(program) }
+local function flowmap(words)
+  local line = { files.quote(sandbox.program) }
   for _, word in ipairs(words) do line[#line + 1] = files.quote(word) end
-  local _, _, code = os.execute(("%s %s 2>%s"):format(table.concat(line, " "),
-    redirect or ">/dev/null", out))
-  local said = files.read(out)
-  os.remove(out)
-  return code, said
+  return sandbox.run(("%s 2>&1 >/dev/null"):format(table.concat(line, " ")))
 end
 
 local RUN, SAMPLE = { "run", "experiments/checkerboard.lua" }, { "sample", "x", "--out", "a.csv" }

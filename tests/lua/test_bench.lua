@@ -1,9 +1,7 @@
 -- The benchmarks in C still run; what they measure is for `make bench`.
 
 local t = require "harness"
-
-local here = arg[0]:match "^(.*)/lua/[^/]*$" or "tests"
-local build = os.getenv "FLOWMAP_BUILD" or here .. "/../build"
+local sandbox = require "sandbox"
 
 -- The name, its arguments, and what a measured line looks like.
 for name, it in pairs {
@@ -12,10 +10,9 @@ for name, it in pairs {
   ops = { "", "copy +%(8, 32, 32, 128%) +%d+%.%d us" },
 } do
   t.test(name .. " measures", function()
-    local pipe = io.popen(("PYTHON=false %s/tests/bench/%s %s 2>&1"):format(build, name, it[1]))
-    local text = pipe:read "a"
-    local ok, how, code = pipe:close()
-    t.eq(ok, true, ("%s %s: %s"):format(how, code, text))
+    local code, text = sandbox.run(("PYTHON=false %s/tests/bench/%s %s"):format(sandbox.build, name,
+      it[1]))
+    t.eq(code, 0, text)
     t.eq(text:find(it[2]) ~= nil, true, text)
   end)
 end

@@ -3,23 +3,17 @@
 local t = require "harness"
 local files = require "flowmap.files"
 local json = require "flowmap.json"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
+local work = sandbox.root
+sandbox.link "experiments"
 
 -- Run the program; returns exit code, standard output, standard error.
 local function flowmap(arguments, before)
-  local out, err = os.tmpname(), os.tmpname()
-  local _, _, code = os.execute(("%s %s %s >%s 2>%s"):format(before or "", program, arguments, out,
-    err))
-  local stdout, stderr = files.read(out), files.read(err)
-  os.remove(out)
-  os.remove(err)
-  return code, stdout, stderr
+  local code = sandbox.run(("%s %s %s >stdout 2>stderr"):format(before or "", sandbox.program,
+    arguments))
+  return code, sandbox.read "stdout", sandbox.read "stderr"
 end
-
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
 
 local SMALL = "run experiments/checkerboard.lua --profile smoke --set width=16 --set steps=20 "
   .. "--set eval_samples=2000 --set nfe=1,2 --set batch=32 "
@@ -59,10 +53,7 @@ end)
 
 t.test("missing and damaged files are exit code 3", function()
   fails("sample none.safetensors --out a.npy", 3, "no checkpoint none.safetensors")
-  local path = work .. "/bad.safetensors"
-  local file = assert(io.open(path, "w"))
-  file:write "not a checkpoint"
-  file:close()
+  local path = sandbox.write("bad.safetensors", "not a checkpoint")
   fails("sample " .. path .. " --out a.npy", 3, "bad.safetensors")
 end)
 
@@ -174,46 +165,37 @@ t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed
 end)
 
 t.test("an own loss that diverges is exit code 4", function()
-  local path = work .. "/own.lua"
-  local file = assert(io.open(path, "w"))
-  file:write [[
+  local path = sandbox.write("own.lua", [[
     local fm = require "flowmap"
     return { name = "own", methods = { "wrong" }, profiles = { smoke = { steps = 5, width = 8,
       batch = 32, eval_samples = 100 } },
       losses = { wrong = function(a) return fm.losses.norm2(fm.log(a.map.v(a.s, a.t, a.x))) end } }
-  ]]
-  file:close()
+  ]])
   fails(("run %s --profile smoke --out %s/own"):format(path, work), 4,
     "step %d: the loss is not finite in the wrong term")
   fails(("run %s --profile smoke --out %s/own"):format(path, work), 4, "not finite")
 end)
 
 t.test("reproduce makes, reuses and renders; it says why", function()
-  local path = work .. "/mini.lua"
-  local file = assert(io.open(path, "w"))
-  file:write [[
+  local path = sandbox.write("mini.lua", [[
     return { name = "mini", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = 5,
       width = 8, batch = 32, log_every = 1, eval_samples = 500, nfe = { 1, 2 } } } }
-  ]]
-  file:close()
-  local here = "cd " .. work .. " && "
-  local code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2 -j 2", here)
+  ]])
+  local code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2 -j 2")
   t.eq(code, 0, out .. err)
   t.eq(select(2, out:gsub("runs: there is no result yet", "")), 4)
   t.eq(out:find "4 runs, 4 of them to make, 2 at a time" ~= nil, true, out)
   t.eq(out:find "mini/lsd%-seed2 runs" ~= nil, true, out)
   t.eq(files.exists(work .. "/results/mini/smoke/tables/kl.csv"), true)
   t.eq(files.exists(work .. "/results/mini/smoke/figures/kl.svg"), true)
-  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2", here)
+  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 2")
   t.eq(code, 0, err)
   t.eq(select(2, out:gsub("reused: nothing changed since", "")), 4)
   t.eq(out:find "4 runs, 0 of them to make" ~= nil, true, out)
   -- a seed that is not made again must not stay among runs of other settings
   local text = files.read(path)
-  file = assert(io.open(path, "w"))
-  file:write((text:gsub("width = 8", "width = 9")))
-  file:close()
-  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 1", here)
+  sandbox.write(path, (text:gsub("width = 8", "width = 9")))
+  code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 1")
   t.eq(code, 0, err)
   t.eq(out:find "lsd%-seed1 runs: width changed from 8 to 9" ~= nil, true, out)
   t.eq(out:find "lsd%-seed2 put aside in .-: width changed from 8 to 9" ~= nil, true, out)
@@ -251,5 +233,4 @@ t.test("fm.help tells of operations, and unknown names get near ones", function(
   t.raises(function() fm.jvp(fm.exp, 1, 2) end, "derivatives: a number found, expected tensors")
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()

@@ -2,19 +2,9 @@
 local lfs = require "lfs"
 local fm = require "flowmap"
 local t = require "harness"
+local sandbox = require "sandbox"
 
-local root, _ <close> = fm.private_folder()
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-assert(lfs.mkdir(root .. "/data") and lfs.mkdir(root .. "/cache"))
-
-local function exists(path) return lfs.attributes(path, "mode") ~= nil end
-
-local function flowmap(arguments)
-  local _, _, code = os.execute(("cd %s && XDG_CACHE_HOME=%s/cache FLOWMAP_DATA=%s/data '%s' %s "
-    .. ">out 2>&1"):format(root, root, root, program, arguments))
-  local file <close> = assert(io.open(root .. "/out"))
-  return code, file:read "a"
-end
+local root, data, exists, flowmap = sandbox.root, sandbox.data, sandbox.exists, sandbox.flowmap
 
 t.test("plain http is refused in a sentence, before anything is written", function()
   for _, url in ipairs { "http://127.0.0.1:1/x", "ftp://127.0.0.1/x", "127.0.0.1/x" } do
@@ -25,18 +15,13 @@ end)
 
 t.test("a link where the download would go is not followed", function()
   assert(lfs.link(root .. "/victim", root .. "/got", true))
-  local from = assert(io.open(root .. "/from", "w"))
-  from:write "text"
-  from:close()
+  sandbox.write("from", "text")
   t.raises(function() fm.fetch("file://" .. root .. "/from", root .. "/got") end, "cannot write")
   t.eq(exists(root .. "/victim"), false)
 end)
 
 t.test("an archive that is there already is compared with its hash before it is used", function()
-  local path = root .. "/data/cifar-10-binary.tar.gz"
-  local file = assert(io.open(path, "w"))
-  file:write "not the archive"
-  file:close()
+  local path = sandbox.write(data .. "/cifar-10-binary.tar.gz", "not the archive")
   local code, text = flowmap "data fetch cifar10"
   t.eq(code, 3, text)
   t.eq(text:find("has the SHA%-256 %x+, expected c4a38c50") ~= nil, true, text)
@@ -44,9 +29,7 @@ t.test("an archive that is there already is compared with its hash before it is 
 end)
 
 t.test("where no hash is known, that is said before the file is used", function()
-  local file = assert(io.open(root .. "/data/afhq_v2.zip", "w"))
-  file:write "not the archive"
-  file:close()
+  sandbox.write(data .. "/afhq_v2.zip", "not the archive")
   local code, text = flowmap "data fetch afhq"
   t.eq(code, 3, text)
   local said, used = text:find "none is known to compare with", text:find "importing"
@@ -56,10 +39,10 @@ end)
 t.test("whether a folder can be written to is told without writing", function()
   t.eq({ fm.folder_writable(root), fm.folder_writable(root .. "/none") }, { true, false })
   local before = {}
-  for name in lfs.dir(root .. "/data") do before[#before + 1] = name end
+  for name in lfs.dir(data) do before[#before + 1] = name end
   require("flowmap.data.images.places").output()
   local after = {}
-  for name in lfs.dir(root .. "/data") do after[#after + 1] = name end
+  for name in lfs.dir(data) do after[#after + 1] = name end
   t.eq(after, before)
 end)
 

@@ -3,23 +3,10 @@
 local lfs = require "lfs"
 local fm = require "flowmap"
 local t = require "harness"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local root = os.tmpname()
-os.remove(root)
-
-local function run(command)
-  local out = root .. "/out"
-  local _, _, code = os.execute(("%s >%s 2>&1"):format(command, out))
-  local file <close> = assert(io.open(out))
-  return code, file:read "a"
-end
-
--- Run with a data and a cache folder below the scratch folder.
-local function flowmap(arguments, before)
-  return run(("cd %s && %s XDG_CACHE_HOME=%s/cache FLOWMAP_DATA=%s/data '%s' %s"):format(root,
-    before or "", root, root, program, arguments))
-end
+local root, data, cache, run, flowmap, exists, read, write = sandbox.root, sandbox.data,
+  sandbox.cache, sandbox.run, sandbox.flowmap, sandbox.exists, sandbox.read, sandbox.write
 
 local function works(arguments)
   local code, text = flowmap(arguments)
@@ -29,23 +16,11 @@ end
 
 -- One sentence on standard error, that exit code, and no trace of Lua.
 local function fails(arguments, expected, pattern, before)
-  local code, text = flowmap(arguments, before)
+  local code, text = run(("%s %s %s"):format(before or "", sandbox.program, arguments))
   t.eq(code, expected, arguments .. ": " .. text)
   if not text:find(pattern) then error(("'%s' lacks '%s'"):format(text, pattern), 2) end
   t.eq(text:find "traceback" or text:find "%.lua:", nil, text)
 end
-
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
-
-local function write(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(text))
-end
-
-local function exists(path) return lfs.attributes(path, "mode") ~= nil end
 
 -- The only files of a folder, those that begin with a dot included.
 local function holds(folder, expected)
@@ -76,21 +51,19 @@ local function make_folder(path, count)
   write(path .. "/train/cat/readme.txt", "no picture")
 end
 
-local packed = root .. "/data/afhq.images"
-
-assert(lfs.mkdir(root) and lfs.mkdir(root .. "/data") and lfs.mkdir(root .. "/cache"))
+local packed = data .. "/afhq.images"
 
 t.test("counting parameters neither looks for data nor draws any", function()
   local celeba = lfs.currentdir() .. "/experiments/celeba.lua"
   t.eq(works("params " .. celeba .. " --profile paper"), "124264485\n")
-  holds(root .. "/data", {})
-  holds(root .. "/cache", {})
+  holds(data, {})
+  holds(cache, {})
 end)
 
 t.test("a folder with classes is imported, listed and verified", function()
   make_folder(root .. "/animals", 4)
   t.eq(works("data import afhq animals"):match "(15 images[^\n]*) in AFHQ's form", "15 images")
-  holds(root .. "/data", { "afhq.images" })
+  holds(data, { "afhq.images" })
   local listed = works "data list"
   if not listed:find("afhq\n  packed   " .. packed, 1, true) then error(listed) end
   if not listed:find "cifar10\n  nothing; an experiment would draw" then error(listed) end
@@ -118,7 +91,7 @@ end)
 
 t.test("archives, whole and cut; a failure leaves the earlier packed file alone", function()
   local whole = read(packed)
-  t.eq(run(("cd %s && tar cf a.tar animals && tar czf a.tar.gz animals"):format(root)), 0)
+  t.eq(run "tar cf a.tar animals && tar czf a.tar.gz animals", 0)
   for _, name in ipairs { "a.tar", "a.tar.gz" } do
     works("data import afhq " .. name)
     t.eq(read(packed):sub(4097), whole:sub(4097), "the same images from " .. name)
@@ -127,7 +100,7 @@ t.test("archives, whole and cut; a failure leaves the earlier packed file alone"
       write(root .. "/cut", archive:sub(1, #archive * part // 4 - 100))
       fails("data import afhq cut", 3, "cut' is damaged or no archive: ")
       t.eq(read(packed) == before, true)
-      holds(root .. "/data", { "afhq.images" })
+      holds(data, { "afhq.images" })
     end
   end
 end)
@@ -153,8 +126,8 @@ t.test("what cannot be imported is refused, and nothing is left behind", functio
   fails("data verify cifar10", 3, "there are no packed images of cifar10")
   fails("data verify checkerboard", 2, "checkerboard")
   t.eq(read(packed) == before, true)
-  holds(root .. "/data", { "afhq.images" })
-  holds(root .. "/cache", {})
+  holds(data, { "afhq.images" })
+  holds(cache, {})
 end)
 
 t.test("CIFAR-10's batches: a record too few, a wrong label, a batch missing", function()
@@ -170,32 +143,32 @@ t.test("CIFAR-10's batches: a record too few, a wrong label, a batch missing", f
   fails("data import cifar10 batches", 3, "more than the expected 10000 records")
   write(root .. "/batches/test_batch.bin", "\10" .. batch:sub(2))
   fails("data import cifar10 batches", 3, "label 10 found in record 1, expected 0 to 9")
-  holds(root .. "/data", { "afhq.images" })
+  holds(data, { "afhq.images" })
   run("rm -r " .. root .. "/batches")
 end)
 
 t.test("a write-protected data folder: packed files go to the cache", function()
   os.remove(packed)
-  run("chmod a-w " .. root .. "/data")
+  run("chmod a-w " .. data)
   local text = works "data import afhq animals"
-  run("chmod u+w " .. root .. "/data")
-  t.eq(text:match "^[^\n]*\n([^\n]+)\n" == root .. "/cache/flowmap/afhq.images"
-    or text:find(root .. "/cache/flowmap/afhq.images", 1, true) ~= nil, true, text)
-  holds(root .. "/data", {})
+  run("chmod u+w " .. data)
+  t.eq(text:match "^[^\n]*\n([^\n]+)\n" == cache .. "/flowmap/afhq.images"
+    or text:find(cache .. "/flowmap/afhq.images", 1, true) ~= nil, true, text)
+  holds(data, {})
   works "data verify afhq"
 end)
 
 t.test("a disk that is full, as a limit on a file's size, leaves nothing", function()
-  run("rm -r " .. root .. "/cache/flowmap")
+  run("rm -r " .. cache .. "/flowmap")
   fails("data import afhq animals", 3, "cannot write '.*afhq.images'",
     "trap '' XFSZ; ulimit -f 20; exec env")
-  holds(root .. "/data", {})
+  holds(data, {})
 end)
 
 t.test("FLOWMAP_DATA that does not exist is told", function()
-  os.rename(root .. "/data", root .. "/gone")
+  os.rename(data, data .. "-gone")
   fails("data import afhq animals", 3, "FLOWMAP_DATA names .*/data, which does not exist")
-  os.rename(root .. "/gone", root .. "/data")
+  os.rename(data .. "-gone", data)
 end)
 
 t.test("the stand-in is drawn where nothing is, the same each time", function()
@@ -245,5 +218,4 @@ t.test("an interrupted download says so with the code of what can be continued",
   t.eq({ ok, e.code, exists(root .. "/later") }, { false, "interrupted", false })
 end)
 
-os.execute("rm -r " .. root)
 t.done()

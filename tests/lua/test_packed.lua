@@ -1,47 +1,22 @@
 --- Packed images are data from elsewhere: texts in their headers, bytes that change, files that
 -- shrink while they are used; and what may be written, and when.
-local lfs = require "lfs"
 local fm = require "flowmap"
 local header = require "flowmap.data.images.header"
 local images = require "flowmap.data.images"
 local text = require "flowmap.text"
 local t = require "harness"
+local sandbox = require "sandbox"
 
-local root, _ <close> = fm.private_folder()
-local here = lfs.currentdir()
-local program = os.getenv "FLOWMAP" or here .. "/flowmap"
-
-local function run(command)
-  local _, _, code = os.execute(("( %s ) >%s/out 2>&1"):format(command, root))
-  local file <close> = assert(io.open(root .. "/out", "rb"))
-  return code, file:read "a"
-end
-
--- The program with a data and a cache folder below the scratch folder.
-local function flowmap(arguments)
-  return run(("cd %s && XDG_CACHE_HOME=%s/cache FLOWMAP_DATA=%s/data '%s' %s"):format(root, root,
-    root, program, arguments))
-end
-
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
-
-local function write(path, bytes)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(bytes))
-end
+local root, data, run, read, write = sandbox.root, sandbox.data, sandbox.run, sandbox.read,
+  sandbox.write
+sandbox.link "experiments"
 
 -- All files and folders below one, as one text.
 local function tree(folder) return select(2, run("find " .. folder .. " | LC_ALL=C sort")) end
 
-local function lua(script) -- in a process of its own, whose XDG_CACHE_HOME is ours
-  write(root .. "/script.lua", 'local fm = require "flowmap"\n' .. script)
-  return run(("cd %s && XDG_CACHE_HOME=%s/cache lua5.4 %s/script.lua"):format(here, root, root))
+local function lua(script) -- in a process of its own
+  return sandbox.lua('local fm = require "flowmap"\n' .. script)
 end
-
-for _, name in ipairs { "data", "cache", "tmp" } do assert(lfs.mkdir(root .. "/" .. name)) end
 
 -- A pack of `n` images of 64 x 64 with that description.
 local function pack(path, n, described)
@@ -51,7 +26,7 @@ local function pack(path, n, described)
   p:finish()
 end
 
-local path = root .. "/data/afhq.images"
+local path = data .. "/afhq.images"
 
 -- ------------------------------------------------------------------ texts
 
@@ -78,7 +53,7 @@ t.test("a description that is not what it should be is refused, whatever is show
     local e = t.raises(function() images.look(path) end, it[2])
     t.eq({ e.code, tostring(e):find "[%c\x80-\xff]" }, { "data", nil }, it[1])
   end
-  local code, out = flowmap "run experiments/afhq.lua --profile smoke"
+  local code, out = sandbox.flowmap "run experiments/afhq.lua --profile smoke"
   t.eq(code ~= 0 and out:find "[\0-\9\11-\31\127]" == nil, true, out)
 end)
 
@@ -122,11 +97,11 @@ t.test("a title is in no path: statistics of a hostile one lie in the cache fold
   local kind = { label = "../kind", kernel = "K", dim = 2, protocol = "p", hash = "h",
     offset = 0,
     extract = function(x) return fm.full({ x.shape[1], 2 }, 0.5) end }
-  local it = metrics.new(set, { metrics = { kind }, cache = root .. "/cache/stats" })
+  local it = metrics.new(set, { metrics = { kind }, cache = sandbox.cache .. "/stats" })
   pcall(it.measure, it, set.images(fm.zeros { 8 }))
-  t.eq(tree(root .. "/cache/stats"):gsub(("%x"):rep(12) .. "+", "#") .. "",
-    ("%s/cache/stats\n%s/cache/stats/reference-escaped----touch-x--#-kind-#-#.safetensors\n")
-      :format(root, root))
+  t.eq(tree(sandbox.cache .. "/stats"):gsub(("%x"):rep(12) .. "+", "#") .. "",
+    ("%s/stats\n%s/stats/reference-escaped----touch-x--#-kind-#-#.safetensors\n")
+      :format(sandbox.cache, sandbox.cache))
 end)
 
 -- ------------------------------------------------------------------ bytes
@@ -140,15 +115,11 @@ local use = ([[
   local ok, e = pcall(function() return set.count end)
   print(times, ok and e or e.code .. " " .. e.message)
 ]])
-local function used()
-  return select(2, run(("cd %s && FLOWMAP_DATA=%s/data XDG_CACHE_HOME=%s/cache lua5.4 %s/use.lua")
-    :format(here, root, root, root)))
-end
+local function used() return select(2, lua(use)) end
 
 t.test("packed images are compared with their hash once, and again when the file has changed",
   function()
     pack(path, 30, good)
-    write(root .. "/use.lua", 'local fm = require "flowmap"\n' .. use)
     t.eq(used(), "1\t30\n")
     run("touch -d '1 minute ago' " .. path) -- the time of its inode stays young for two seconds
     local whole = read(path)
@@ -232,10 +203,7 @@ t.test("training on a file that is cut short ends with exit code 3", function()
     local t = require("flowmap.data").find "afhq".table
     os.execute "truncate -s 4096 %s"
     local ok, e = pcall(function() return fm.cast(t, "float32") end)
-    os.exit(require("flowmap.errors").status[e.code])]]):format(path):gsub('^', [[
-    os.getenv = (function(f) return function(n)
-      return n == "FLOWMAP_DATA" and "]] .. root .. [[/data" or f(n) end end)(os.getenv)
-    ]]) .. "")
+    os.exit(require("flowmap.errors").status[e.code])]]):format(path))
   t.eq(code, 3, out)
 end)
 
@@ -243,56 +211,52 @@ end)
 
 t.test("--dry-run writes nothing, with FLOWMAP_DATA and without", function()
   os.remove(path)
-  run(("rm -rf %s/cache"):format(root))
-  local before = tree(root)
-  for _, variables in ipairs { "FLOWMAP_DATA=" .. root .. "/data", "-u FLOWMAP_DATA" } do
-    local code, out = run(("cd %s && env %s HOME=%s/home XDG_DATA_HOME=%s/xdg XDG_CACHE_HOME="
-      .. "%s/cache '%s' run %s/experiments/cifar10.lua --profile smoke --dry-run"):format(root,
-      variables, root, root, root, program, here))
+  run("rm -rf " .. sandbox.cache)
+  local all = root .. "/.."
+  local before = tree(all)
+  for _, variables in ipairs { "", "-u FLOWMAP_DATA" } do
+    local code, out = run(("env %s %s run experiments/cifar10.lua --profile smoke --dry-run")
+      :format(variables, sandbox.program))
     t.eq({ code, out:find "drawing" }, { 0, nil }, out)
     t.eq(out:find "step +%d" ~= nil, true, out)
   end
-  os.remove(root .. "/out")
-  t.eq(tree(root):gsub(root .. "/out\n", "") .. "", before:gsub(root .. "/out\n", "") .. "")
+  t.eq(tree(all), before)
 end)
 
 t.test("--dry-run with an archive counts its images and imports nothing", function()
-  run(("mkdir -p %s/data/afhq/train/cat %s/data/afhq/train/dog"):format(root, root))
+  run(("mkdir -p %s/afhq/train/cat %s/afhq/train/dog"):format(data, data))
   for k = 1, 6 do
-    fm.save_png(("%s/data/afhq/train/%s/%d.png"):format(root, k % 2 == 0 and "cat" or "dog", k),
+    fm.save_png(("%s/afhq/train/%s/%d.png"):format(data, k % 2 == 0 and "cat" or "dog", k),
       fm.full({ 64, 64, 3 }, 0.5))
   end
-  local before = tree(root .. "/data")
-  local code, out = lua(([[
-    os.getenv = (function(f) return function(n)
-      return n == "FLOWMAP_DATA" and "%s/data" or f(n) end end)(os.getenv)
+  local before = tree(data)
+  local code, out = lua([[
     require("flowmap.data.images").imagine()
     local set = require("flowmap.data").find "afhq"
-    print(set.count, set.classes, set.table.shape[1], set.title, fm.info().bytes < 1e5)]]):format(
-    root))
+    print(set.count, set.classes, set.table.shape[1], set.title, fm.info().bytes < 1e5)]])
   t.eq({ code, out }, { 0, "6\t2\t6\tblank images for AFHQ\ttrue\n" })
-  t.eq(tree(root .. "/data"), before)
-  run(("rm -r %s/data/afhq"):format(root))
+  t.eq(tree(data), before)
+  run(("rm -r %s/afhq"):format(data))
 end)
 
 t.test("what killed imports left goes with the next start, whatever that is", function()
   pack(path, 3, good)
   for k = 1, 24 do write(("%s.tmp.%d.0"):format(path, 999999900 + k), "left") end
   write(path .. ".tmp.mine", "")
-  t.eq(flowmap "data list", 0)
-  t.eq(tree(root .. "/data"), ("%s/data\n%s\n%s.tmp.mine\n"):format(root, path, path))
+  t.eq(sandbox.flowmap "data list", 0)
+  t.eq(tree(data), ("%s\n%s\n%s.tmp.mine\n"):format(data, path, path))
   os.remove(path .. ".tmp.mine")
 end)
 
 t.test("an interrupted drawing or import leaves nothing, a killed one until the next", function()
-  local start = ("cd %s && XDG_CACHE_HOME=%s/cache setsid lua5.4 -e 'require(\"flowmap.data\")"
+  local start = ("setsid lua5.4 -e 'require(\"flowmap.data\")"
     .. ".find(\"celeba\").standin_count = 200000; local ok, e = pcall(require("
     .. "\"flowmap.data.images.standin\").draw, require(\"flowmap.data\").find \"celeba\", \"%s/s\")"
     .. " os.exit(require(\"flowmap.errors\").status[e.code])' & p=$!; while ! ls %s/s/*.tmp.* >"
     .. "/dev/null 2>&1; do sleep 0.02; done; kill -%s $p; wait $p; echo exit $?")
-  local _, out = run(start:format(here, root, root, root, "INT"):gsub("200000", "200000") .. "")
+  local _, out = run(start:format(root, root, "INT"))
   t.eq({ out:match "exit (%d+)", tree(root .. "/s") }, { "75", root .. "/s\n" }, out)
-  run(start:format(here, root, root, root, "KILL"))
+  run(start:format(root, root, "KILL"))
   t.eq(tree(root .. "/s"):find "celeba%-standin.images.tmp.%d+.0" ~= nil, true)
   require("flowmap.data.images.standin").draw({ name = "celeba", official = "CelebA", size = 64,
     drawing = "faces", standin_count = 3, standin_train = 3 }, root .. "/s")

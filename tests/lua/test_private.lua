@@ -1,24 +1,13 @@
 --- Private folders: no name that another user could know or plant, TMPDIR honoured, nothing left.
 local lfs = require "lfs"
-local fm = require "flowmap"
 local t = require "harness"
+local sandbox = require "sandbox"
 
-local root, guard <close> = fm.private_folder()
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
+local root, run = sandbox.root, sandbox.run
 
-local function run(command)
-  local _, _, code = os.execute(("( %s ) >%s/out 2>&1"):format(command, root))
-  local file <close> = assert(io.open(root .. "/out"))
-  return code, file:read "a"
-end
-
--- What a second process prints; `before` sets its variables.
-local function lua(before, script)
-  local path = root .. "/script.lua"
-  local file <close> = assert(io.open(path, "w"))
-  assert(file:write('local fm = require "flowmap"\n', script))
-  file:close()
-  return run(("%s lua5.4 %s"):format(before, path))
+-- What a second process with these variables prints.
+local function lua(environment, script)
+  return sandbox.lua('local fm = require "flowmap"\n' .. script, environment)
 end
 
 local function exists(path) return lfs.symlinkattributes(path, "mode") ~= nil end
@@ -97,12 +86,12 @@ end)
 
 -- A picture of points goes through gnuplot, by a folder between the two programs.
 t.test("sample puts what it hands to gnuplot into a private folder", function()
-  local experiments = lfs.currentdir() .. "/experiments/checkerboard.lua"
-  local code, text = run(("cd %s && '%s' run %s --profile smoke --set steps=2 --set eval_samples=64"
-    .. " --out %s/run"):format(root, program, experiments, root))
+  sandbox.link "experiments"
+  local code, text = sandbox.flowmap("run experiments/checkerboard.lua --profile smoke "
+    .. "--set steps=2 --set eval_samples=64 --out run")
   t.eq(code, 0, text)
   local sample = ("'%s' sample %s/run/checkpoint.safetensors --steps 1 --count 50 --out %s/x.png")
-    :format(program, root, root)
+    :format(sandbox.program, root, root)
   code, text = run(("TMPDIR=%s/tmp %s"):format(root, sample))
   t.eq(code, 0, text)
   t.eq({ count(root .. "/tmp"), exists(root .. "/x.png") }, { 0, true })
@@ -113,10 +102,9 @@ t.test("sample puts what it hands to gnuplot into a private folder", function()
 end)
 
 t.test("no source asks for a predictable name", function()
-  local pipe = io.popen "grep -rnE 'os[.]tmpname|io[.]tmpfile|te?mpnam *[(]' lua core"
-  t.eq(pipe:read "a", "")
-  pipe:close()
+  local _, text = run(("cd %s && grep -rnE 'os[.]tmpname|io[.]tmpfile|te?mpnam *[(]' lua core; "
+    .. "grep -rnE 'os[.]tmpname' tests/lua tests/fuzz"):format(sandbox.here))
+  t.eq(text, "")
 end)
 
-guard:close()
 t.done()
