@@ -7,8 +7,9 @@ local files = require "flowmap.files"
 local fm = require "flowmap"
 local own_files = require "own_experiment"
 local record = require "flowmap.record"
+local sandbox = require "sandbox"
 
-local root = own_files.root
+local root = sandbox.root
 
 local HEAD = [[
 local fm = require "flowmap"
@@ -263,5 +264,4 @@ t.test("options that there are not, of programs, optimisers and random numbers",
   end
 end)
 
-own_files.remove()
 t.done()
