@@ -16,7 +16,9 @@ trap 'rm -rf "$work"' EXIT
 cp "$here/../../experiments/checkerboard.lua" "$work/e.lua"
 ${CC:-cc} -shared -fPIC -O1 -o "$work/fail.so" "$here/fail_alloc.c" || exit 1
 cd "$work" || exit 1
-export XDG_CACHE_HOME="$work/cache" FM_THREADS=2
+# Data sets lie in the cache, too, so that one copy keeps both.
+export HOME="$work" XDG_CACHE_HOME="$work/cache" XDG_DATA_HOME="$work/cache" FM_THREADS=2
+unset FLOWMAP_DATA
 passed=0 failed=0
 
 small='--profile smoke --set width=8 --set steps=3 --set eval_samples=50 --set batch=16

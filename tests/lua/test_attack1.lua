@@ -9,26 +9,14 @@ local fm = require "flowmap"
 local json = require "flowmap.json"
 local lfs = require "lfs"
 local repl = require "flowmap.repl"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or lfs.currentdir() .. "/flowmap"
-local suite = lfs.currentdir()
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
+local program, suite, work, write = sandbox.program, sandbox.here, sandbox.root, sandbox.write
 
 -- Exit code and all output of a shell command in the work folder, in which %s is the program.
 local function run(command)
   command = command:gsub("%%s", (program:gsub("%%", "%%%%")))
-  local pipe = io.popen(("exec 2>&1; cd %s; ulimit -c 0; %s"):format(work, command))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
-  return code, text
-end
-
-local function write(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
-  return path
+  return sandbox.run("ulimit -c 0; " .. command)
 end
 
 local BOARD = ("%s/experiments/checkerboard.lua --profile smoke --set width=8 --set steps=5 "
@@ -207,5 +195,4 @@ t.test("an error value with anybody's metatable cannot end the prompt", function
   t.eq(code == 0 and text:find "still here" ~= nil, true, text)
 end)
 
-os.execute("rm -rf " .. files.quote(work))
 t.done()
