@@ -50,9 +50,10 @@ t.test("every committed table, figure and manifest agrees with its set", functio
   end
 end)
 
-t.test("what README shows of paper/results is there", function()
+t.test("what README and RESULTS show of paper/results is there", function()
   local count = 0
-  for path in files.read "README.md":gmatch "paper/results/[%w_./-]*%w" do
+  local text = files.read "README.md" .. files.read "RESULTS.md"
+  for path in text:gmatch "paper/results/[%w_./-]*%w" do
     t.eq(files.exists(path), true, path)
     count = count + 1
   end

@@ -1,5 +1,5 @@
--- Every command and every piece of Lua in README.md and the template runs, in smoke form: in a
--- scratch folder, with few steps. A command that no rule below covers is a failure.
+-- Every command and every piece of Lua in README.md, its companions and the template runs, in smoke
+-- form: in a scratch folder, with few steps. A command that no rule below covers is a failure.
 
 local t = require "harness"
 local cli = require "flowmap.cli"
@@ -40,6 +40,10 @@ local function parse(text)
 end
 
 local fences, commands = parse(readme)
+for _, name in ipairs { "RESULTS.md", "REPRODUCIBILITY.md" } do
+  local _, more = parse(assert(files.read(here .. "/" .. name)))
+  table.move(more, 1, #more, #commands + 1, commands)
+end
 for line in template:gmatch "\n%-%-     (%./[^\n]*)" do commands[#commands + 1] = line end
 
 -- The template with README's loss pasted into it.
