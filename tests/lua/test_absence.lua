@@ -2,25 +2,14 @@
 -- library that ends the program because it finds no memory does not choose the exit code.
 
 local t = require "harness"
-local files = require "flowmap.files"
+local sandbox = require "sandbox"
 
-local program = os.getenv "FLOWMAP" or require("lfs").currentdir() .. "/flowmap"
-local work = os.tmpname()
-os.remove(work)
-files.mkdir(work)
-
-local function write(name, text)
-  local file <close> = assert(io.open(work .. "/" .. name, "wb"))
-  file:write(text)
-end
+local write = sandbox.write
 
 -- Exit code and output of lines at the prompt, with `words` before the program's name.
 local function prompt(words, ...)
   write("input.lua", table.concat({ ... }, "\n") .. "\n")
-  local pipe = io.popen(("cd %s && exec 2>&1; %s %s repl <input.lua"):format(work, words, program))
-  local text = pipe:read "a"
-  local _, _, code = pipe:close()
-  return code, text
+  return sandbox.run(("%s %s repl <input.lua"):format(words, sandbox.program))
 end
 
 t.test("a module that could not be opened is not 'not found'", function()
@@ -33,7 +22,7 @@ end)
 t.test("a library that ends the program", function()
   write("quits.c", "#include <stdlib.h>\nint luaopen_quits(void *L) { exit(L ? 255 : 1); }\n")
   local cc = os.getenv "CC" or "cc"
-  t.eq(os.execute(("%s -shared -fPIC -o %s/quits.so %s/quits.c"):format(cc, work, work)), true)
+  t.eq(sandbox.run(cc .. " -shared -fPIC -o quits.so quits.c"), 0)
   local code, text = prompt("", "require 'quits'")
   t.eq(code, 2, text)
   t.eq(text:find "flowmap: memory: a library [^\n]*\n$" ~= nil, true, text)
@@ -41,5 +30,4 @@ t.test("a library that ends the program", function()
   t.eq((prompt("", "os.exit(true, true)")), 0)
 end)
 
-os.execute("rm -rf " .. work)
 t.done()
