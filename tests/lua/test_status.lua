@@ -6,6 +6,11 @@ local Progress = require "flowmap.progress"
 local Status = require "flowmap.status"
 local sandbox = require "sandbox"
 
+-- script(1) ends when its input does, maybe before it has passed on what its command wrote: on a
+-- busy machine nothing came. A pipe that is open at both ends never ends.
+local endless = sandbox.path "endless"
+assert(os.execute("mkfifo " .. files.quote(endless)))
+
 -- What a progress of some tenths of a second writes, on a terminal if `columns` is given.
 local function shown(columns, environment, fd)
   local path = sandbox.write("loop.lua", [[
@@ -18,8 +23,8 @@ local function shown(columns, environment, fd)
   ]])
   local command = ("%s lua5.4 %s %d"):format(environment or "", path, fd or 1)
   if columns then
-    command = ("script -qec %s /dev/null"):format(files.quote(("stty cols %d; %s"):format(columns,
-      command)))
+    command = ("script -qec %s /dev/null 0<>%s"):format(
+      files.quote(("stty cols %d; %s"):format(columns, command)), files.quote(endless))
   end
   local code, text = sandbox.run("TERM=xterm " .. command)
   t.eq(code, 0, text)
