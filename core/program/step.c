@@ -20,6 +20,7 @@ void *fm_address(const fm_frame *f, fm_val v) {
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;
   const fm_node *n = &p->node[v];
+  if (fm_shape_count(&n->sig.shape) == 0) return; /* see apply.c */
   const void *x[FM_MAX_OPERANDS];
   fm_sig in[FM_MAX_OPERANDS];
   for (int k = 0; k < n->nin; k++) {

@@ -13,6 +13,7 @@ local lfs = require "lfs"
 
 local seed = math.tointeger(tonumber(os.getenv "SEED" or 1))
 local seconds = tonumber(os.getenv "SECONDS" or 5)
+local rounds = tonumber(os.getenv "ROUNDS") -- in place of SECONDS: the same calls on any machine
 local tracing = os.getenv "TRACE"
 math.randomseed(seed, 0)
 local random = math.random
@@ -267,8 +268,9 @@ end
 local home, folder = lfs.currentdir(), fm.private_folder()
 lfs.chdir(folder)
 
-local stop = fm.clock() + seconds
-while fm.clock() < stop do
+local stop, round = fm.clock() + seconds, 0
+while rounds and round < rounds or not rounds and fm.clock() < stop do
+  round = round + 1
   local kind = random(10)
   if kind <= 6 then one_call() elseif kind <= 9 then one_trace() else one_nested() end
 end

@@ -6,7 +6,7 @@ local sandbox = require "sandbox"
 
 t.test("random calls", function()
   local code, text = sandbox.run(("ulimit -c 0; ulimit -v 3000000; lua5.4 %s/tests/fuzz/calls.lua")
-    :format(sandbox.here), "SECONDS=3 SEED=1 FM_THREADS=2")
+    :format(sandbox.here), "ROUNDS=8000 SEED=1 FM_THREADS=2")
   t.eq(code, 0, text:sub(-2000))
   t.eq(tonumber(text:match "(%d+) calls of seed") > 2000, true, text)
 end)

@@ -196,4 +196,14 @@ t.test("every operation takes hostile numbers without harm", function()
   end
 end)
 
+t.test("rows of nothing take no time, however many", function()
+  local start = fm.clock()
+  t.eq(fm.broadcast(fm.ones { 1, 0 }, { 1 << 40, 0 }).shape, { 1 << 40, 0 })
+  local p = fm.program(function(shared)
+    return { sum = { y = fm.broadcast(shared, { 1 << 40, 0 }) } }
+  end, { shared = fm.ones { 1, 0 } })
+  t.eq(p:run { batch = 1 }.sum.y.shape, { 1 << 40, 0 })
+  t.eq(fm.clock() - start < 10, true)
+end)
+
 t.done()
