@@ -31,11 +31,11 @@ unset FLOWMAP_DATA
 small='--profile smoke --set width=8 --set steps=3 --set eval_samples=50 --set batch=16
   --set nfe=1 --set save_every=0'
 
-# limited K ALL COMMAND...: exit code, with standard error in ./err
+# limited K ALL COMMAND...: exit code, with standard error in ./err; the time is for a hang alone
 limited() {
   k=$1 all=$2
   shift 2
-  timeout -s KILL 60 env FAIL_AT="$k" FAIL_ALL="$all" FAIL_COUNT=count LD_PRELOAD=./fail.so \
+  timeout -s KILL 600 env FAIL_AT="$k" FAIL_ALL="$all" FAIL_COUNT=count LD_PRELOAD=./fail.so \
     "$flowmap" "$@" >out 2>err
 }
 
