@@ -79,7 +79,7 @@ LUA_BENCHES = $(wildcard tests/bench/*.lua)
 # So that a stock lua5.4 finds our sources and our module, and tests find the program.
 LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
   LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' FLOWMAP_BUILD='$(CURDIR)/$B' \
-  XDG_CACHE_HOME='$(CURDIR)/$B/cache'
+  XDG_CACHE_HOME='$(CURDIR)/$B/cache' XDG_DATA_HOME='$(CURDIR)/$B/data' HOME='$(CURDIR)/$B/home'
 
 # ---------------------------------------------------------------------- build
 
