@@ -73,7 +73,7 @@ checkerboard.settings = {
 --   from PSD-M.
 -- - What helped most: a loss $c^2 \log(1 + |r|^2/c^2)$ of the off-diagonal residual $r$ (`robust`)
 --   together with a larger weight; for LSD, with the times below, it brought the long profile's KL
---   at $N = 1$ from 0.075 (square, 250,000 steps) to 0.043 (350,000). In networks of LSD and PSD-M
+--   at $N = 1$ from 0.075 (square, 250,000 steps) to 0.044 (350,000). In networks of LSD and PSD-M
 --   trained with the square, one sample in a hundred made 0.4 to 0.6 of the mean of that method's
 --   squares; this loss pulls less at these. Its minimum is the same: a flow map's
 --   $r$ is 0 everywhere, not only on average as that of flow matching, whose loss must stay the
@@ -97,9 +97,9 @@ checkerboard.settings = {
 -- [ablations](#ablations) compare the stop-gradients, with the square. `smoke` only shows that
 -- everything works.
 --
--- Calm it is not: in the long runs the mean of $|r|^2$ over a hundred steps rose for moments to
--- $5 \cdot 10^{10}$ (ESD), 866 (LSD), 259 (PSD-U) and 3 (PSD-M), and one line in 90 to 250 of the
--- logs has a gradient norm above the clip's 1. Each run came back by itself.
+-- Training is not smooth: in the long runs the mean of $|r|^2$ over a hundred steps rose for
+-- moments to $5 \cdot 10^5$ (ESD), 19 (PSD-M), 15 (PSD-U) and 0.56 (LSD), and one line in 170 to
+-- 440 of the logs has a gradient norm above the clip's 1. Each run came back by itself.
 
 local OWN = {
   lsd = { robust = 0.1, off_weight = 20, times = "half_starts" },

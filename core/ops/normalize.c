@@ -9,7 +9,7 @@
 **
 ** Roots and quotients are taken for VN rows at once. <u, J d> is symmetric in u, d, and
 ** <u, dJ[e] d> in u, d, e, so that each rule is also its own transpose. Where r = 0, a, b and 1/r
-** are taken as 0, and all values are finite.
+** are taken as 0, and all values are finite. Where 1/r is denormal, r > 8.5e37 in float32, q is 0.
 */
 #include "ops.h"
 

@@ -4,7 +4,7 @@
 -- and every file that was loaded for it, recorded by flowmap.source: modules of the suite and of
 -- others, the experiment, what these read. Of code the meaning counts, not comments and layout.
 -- Whoever decides about a run compares with what the last one recorded, file by file as it is now;
--- nothing has to be guessed beforehand, and there is no list to keep.
+-- nothing has to be guessed beforehand. What is loaded counts, except the modules of NO_NUMBERS.
 -- @module flowmap.cache
 
 local fm = require "flowmap"

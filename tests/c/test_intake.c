@@ -10,8 +10,6 @@
 
 #include <cmocka.h>
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <locale.h>
 #include <sys/stat.h>
 
@@ -20,23 +18,14 @@
 #include "io_standin.h"
 #include "scratch.h"
 
-enum { SIDE = 4, MOST = 1 << 20 };
+#include "made_files.h"
 
-static char bytes[MOST];
+enum { SIDE = 4, ROOM = 1 << 20 };
+
+static char bytes[ROOM];
 static size_t size;
 
 /* ------------------------------------------------------------------ making archives */
-
-static void add(struct archive *a, const char *name, const void *content, size_t n) {
-  struct archive_entry *e = archive_entry_new();
-  archive_entry_set_pathname(e, name);
-  archive_entry_set_filetype(e, AE_IFREG);
-  archive_entry_set_perm(e, 0644);
-  archive_entry_set_size(e, (int64_t)n);
-  archive_write_header(a, e);
-  archive_write_data(a, content, n);
-  archive_entry_free(e);
-}
 
 static struct archive *start(const char *kind) {
   struct archive *a = archive_write_new();
@@ -50,8 +39,7 @@ static struct archive *start(const char *kind) {
 }
 
 static const char *finish(struct archive *a) {
-  archive_write_close(a);
-  archive_write_free(a);
+  archive_end(a);
   const char *path = in_folder("a.archive");
   dump(path, bytes, size);
   return path;
@@ -116,7 +104,7 @@ static void test_names(void **state) {
       for (int tar = 0; tar < 2; tar++) {
         setlocale(LC_ALL, "C"); /* names go in as they are */
         struct archive *a = start(tar ? "tar" : "zip");
-        add(a, names[k].raw, "text", 4);
+        archive_add(a, names[k].raw, "text", 4);
         archive_write_close(a);
         if (names[k].marked && !tar) mark_utf8();
         const char *path = finish(a);
@@ -131,7 +119,7 @@ static void test_names(void **state) {
 static void test_lying_mark(void **state) {
   (void)state;
   struct archive *a = start("zip");
-  add(a, "a\xff\xfe/1.png", "text", 4);
+  archive_add(a, "a\xff\xfe/1.png", "text", 4);
   archive_write_close(a);
   mark_utf8();
   const char *path = finish(a);
@@ -154,7 +142,7 @@ static void test_escaping_names(void **state) {
   for (size_t k = 0; k < sizeof names / sizeof *names; k++)
     for (int marked = 0; marked < 2; marked++) {
       struct archive *a = start("zip");
-      add(a, names[k], "text", 4);
+      archive_add(a, names[k], "text", 4);
       archive_write_close(a);
       if (marked) mark_utf8();
       const char *path = finish(a);
@@ -199,7 +187,7 @@ static void test_budget(void **state) {
   for (int k = 0; k < PICTURES; k++) {
     char name[16];
     snprintf(name, sizeof name, "%d.png", k);
-    add(a, name, picture, n);
+    archive_add(a, name, picture, n);
   }
   fm_free(ctx, picture, n + 1);
   const char *path = finish(a);
@@ -228,7 +216,7 @@ static void state_size(const char field[12]) {
 static void test_ratio(void **state) {
   (void)state;
   struct archive *a = start("tar");
-  add(a, "0.png", "", 0);
+  archive_add(a, "0.png", "", 0);
   archive_write_close(a);
   state_size("11300000000"); /* 1200 MiB */
   const char *path = finish(a);
@@ -241,7 +229,7 @@ static void test_numbers(void **state) {
   static const int64_t odd[] = {-1, -2, INT64_MIN, INT64_MAX, INT64_MAX - 1, 1LL << 62, 1LL << 32};
   (void)state;
   struct archive *a = start("tar");
-  add(a, "data_batch_1.bin", "text", 4);
+  archive_add(a, "data_batch_1.bin", "text", 4);
   char path[PATH_ROOM + 32];
   strcpy(path, finish(a));
   for (size_t k = 0; k < sizeof odd / sizeof *odd; k++) {
@@ -278,7 +266,7 @@ static void test_numbers(void **state) {
 static void test_huge_sizes(void **state) {
   (void)state;
   struct archive *a = start("tar");
-  add(a, "0.png", "", 0);
+  archive_add(a, "0.png", "", 0);
   archive_write_close(a);
   for (int k = 0; k < 2; k++) {
     state_size(k ? "\377\377\377\377\200\0\0\0\0\0\0" /* negative */
