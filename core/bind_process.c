@@ -1,7 +1,9 @@
-/* bind_process.c - what a process must know of its terminal and of the process that started it. */
+/* bind_process.c - what a process must know of its terminal, its user and who started it. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -38,10 +40,23 @@ static int follow_parent(lua_State *L) {
   return 0;
 }
 
+/* home() -> the user's folder: HOME, or what the account says; nothing where neither does. */
+static int home(lua_State *L) {
+  const char *named = getenv("HOME");
+  if (named == NULL || *named == '\0') {
+    const struct passwd *account = getpwuid(getuid());
+    named = account ? account->pw_dir : NULL;
+  }
+  if (named == NULL || *named == '\0') return 0;
+  lua_pushstring(L, named);
+  return 1;
+}
+
 void bind_open_process(lua_State *L) {
   static const luaL_Reg functions[] = {{"columns", columns},
                                        {"ignore_broken_pipes", ignore_broken_pipes},
                                        {"follow_parent", follow_parent},
+                                       {"home", home},
                                        {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

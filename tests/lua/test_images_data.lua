@@ -218,4 +218,12 @@ t.test("an interrupted download says so with the code of what can be continued",
   t.eq({ ok, e.code, exists(root .. "/later") }, { false, "interrupted", false })
 end)
 
+t.test("without HOME the account's folder is the user's", function()
+  local code, text = sandbox.run("unset HOME XDG_DATA_HOME XDG_CACHE_HOME FLOWMAP_DATA; "
+    .. sandbox.program .. " data list")
+  t.eq(code, 0, text)
+  local account = io.popen("getent passwd $(id -u)"):read("a"):match "([^:]*):[^:]*$"
+  t.eq(text:find(account .. "/.local/share/flowmap", 1, true) ~= nil, true, text)
+end)
+
 t.done()

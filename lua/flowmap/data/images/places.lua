@@ -13,9 +13,10 @@ local M = {}
 local function xdg(variable, below)
   local path = os.getenv(variable)
   if path and path:sub(1, 1) == "/" then return path .. "/flowmap" end
-  local home = os.getenv "HOME"
-  if not home or home == "" then
-    errors.data("neither %s nor HOME is set, so there is no folder for data", variable)
+  local home = fm.home()
+  if not home then
+    errors.data("neither %s nor HOME is set, and the account has no folder, so there is none for "
+      .. "data", variable)
   end
   return home .. "/" .. below .. "/flowmap"
 end
