@@ -5,6 +5,7 @@
 local fm = require "flowmap"
 local evaluate = require "flowmap.evaluate"
 local files = require "flowmap.files"
+local rehearse = require "flowmap.rehearse"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
@@ -64,6 +65,7 @@ function M.measure(experiment, cfg)
   small.batch = math.min(cfg.batch, 2048)
   require("flowmap.data.images").imagine()
   local job = trainer.new(experiment, small)
+  rehearse.check(job, small) -- as a run does: what it finds is found here, what it takes is counted
   local start = fm.clock()
   local sample_s, steps = pace_of_training(job, small.batch)
   local map_s = pace_of_sampling(job)
