@@ -1,5 +1,5 @@
-#!/bin/sh
-# Run test programs and add up what they report.
+#!/bin/bash
+# Run test programs, FM_TEST_JOBS at a time (one per processor), and add up what they report.
 #
 #   tests/run.sh COMMAND...      each argument is one command line, for instance 'lua5.4 a.lua'
 #
@@ -10,12 +10,12 @@
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
 limit=${FM_TEST_TIMEOUT:-300}
-out=$(mktemp) || exit 1
-pid=
-trap 'rm -f "$out"' EXIT
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; exit 130' INT TERM HUP
+jobs=${FM_TEST_JOBS:-$(nproc)}
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM HUP
 
-# Prints "passed failed remark" for the output in $out and the exit code $1.
+# Prints "passed failed remark" for the output in the file $2 and the exit code $1.
 count() {
   awk -v code="$1" -v limit="$limit" '
     /^(not )?ok [0-9].*# *[Ss][Kk][Ii][Pp]/ { skipped++; next }
@@ -35,31 +35,39 @@ count() {
       if (planned > seen) failed += planned - seen
       if (!failed && (code != 0 || passed + skipped == 0)) failed = 1
       print passed + 0, failed + 0, remark
-    }' "$out"
+    }' "$2"
 }
 
-total_passed=0 total_failed=0
-for command in "$@"; do
-  start=$(date +%s)
+# Run the command $2, say how it went, and leave its counts in the folder under the number $1.
+one() {
+  out=$folder/$1 start=$(date +%s) pid=
+  trap '[ -z "$pid" ] || kill "$pid"; exit 130' TERM
   # In the background so that an interrupt reaches us, and through us the test; a shell makes its
   # background commands ignore SIGINT, which tests of interruption must not inherit.
-  env --default-signal=INT,QUIT timeout -k 5 "$limit" $command >"$out" 2>&1 </dev/null &
+  env --default-signal=INT,QUIT timeout -k 5 "$limit" $2 >"$out" 2>&1 </dev/null &
   pid=$!
   wait "$pid"
-  code=$?
-  pid=
-  read -r passed failed remark <<EOF
-$(count "$code")
-EOF
-  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
-  verdict=ok
-  if [ "$failed" -gt 0 ]; then
-    verdict=FAIL
-    grep -av '^ok [0-9]' "$out"
-  fi
-  printf '%-4s %-44s %4d passed %3d failed %4d s  %s\n' \
-    "$verdict" "$command" "$passed" "$failed" $(($(date +%s) - start)) "$remark"
-done
+  read -r passed failed remark <<<"$(count $? "$out")"
+  echo "$passed $failed" >"$out.counts"
+  verdict=ok said=
+  [ "$failed" -eq 0 ] || verdict=FAIL said=$(grep -av '^ok [0-9]' "$out")
+  [ -z "$said" ] || said+=$'\n'
+  printf '%s%-4s %-44s %4d passed %3d failed %4d s  %s\n' "$said" \
+    "$verdict" "$2" "$passed" "$failed" $(($(date +%s) - start)) "$remark" # all at once
+}
 
+number=0
+for command in "$@"; do
+  while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+  number=$((number + 1))
+  one "$number" "$command" &
+done
+wait
+
+total_passed=0 total_failed=0
+for k in $(seq "$number"); do
+  read -r passed failed <"$folder/$k.counts" || passed=0 failed=1 # it never got as far as counting
+  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
+done
 echo "$total_passed passed, $total_failed failed"
 [ "$total_failed" -eq 0 ] && [ "$total_passed" -gt 0 ]
