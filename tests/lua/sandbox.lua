@@ -89,6 +89,18 @@ function M.flowmap(arguments, environment)
   return M.run(files.quote(M.program) .. " " .. arguments, environment)
 end
 
+--- Run the program and send it a signal as soon as a file says something; like `run`. Waits for the
+-- event, not for a time: on a busy machine it takes a second to load the program.
+-- @tparam string arguments
+-- @tparam string signal "INT", "TERM", "KILL"
+-- @tparam string name the file, for instance the journal of the first steps
+-- @tparam[opt] string words that it must hold
+function M.interrupt(arguments, signal, name, words)
+  return M.run(("env --default-signal=INT,TERM %s %s & k=0\nuntil grep -qs %s %s || test $k -gt 1500; "
+    .. "do sleep 0.02; k=$((k + 1)); done; kill -%s $!; wait $!"):format(files.quote(M.program),
+    arguments, files.quote(words or "."), files.quote(name), signal))
+end
+
 --- Run a script in a stock Lua; like `run`.
 -- @tparam string script
 -- @tparam[opt] string environment

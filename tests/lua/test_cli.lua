@@ -124,15 +124,20 @@ t.test("--dry-run tells memory and time and writes nothing", function()
 end)
 
 t.test("SIGINT saves, exit code 75; --resume ends as if nothing had happened", function()
-  local long = SMALL:gsub("steps=20", "steps=20000") .. "--set eval_samples=500 "
-  local dir = work .. "/interrupted"
-  local code, _, err = flowmap(long .. "--out " .. dir, "timeout --signal=INT 1")
-  t.eq(code == 75 or code == 124, true, "exit code " .. code .. ": " .. err)
-  t.eq(err:find "interrupted after step %d+ of 20000" ~= nil, true, err)
+  local long = SMALL:gsub("steps=20", "steps=200000") .. "--set eval_samples=500 "
+    .. "--set log_every=10 --out interrupted"
+  local code, out = sandbox.interrupt(long, "INT", "interrupted/metrics.jsonl")
+  t.eq(code, 75, out)
+  t.eq(out:find "interrupted after step %d+ of 200000" ~= nil, true, out)
   -- the rest of a run is long: what counts here is that it takes up the thread
-  local _, out = flowmap(long .. "--resume --out " .. dir, "timeout --signal=TERM 1")
+  local size = #sandbox.read "interrupted/metrics.jsonl"
+  code, out = sandbox.interrupt(long .. " --resume >resumed", "TERM", "resumed",
+    "resuming after step")
+  t.eq(code, 75, out)
+  out = sandbox.read "resumed"
   t.eq(out:find "resumes: it was interrupted" ~= nil, true, out)
   t.eq(out:find "resuming after step %d+" ~= nil, true, out)
+  t.eq(#sandbox.read "interrupted/metrics.jsonl" >= size, true)
 end)
 
 t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed run", function()

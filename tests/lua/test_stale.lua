@@ -269,8 +269,7 @@ end)
 
 t.test("interrupted, then resumed with another instruction set: a word, kept", function()
   local long = BOARD:gsub("steps=2", "steps=3000"):gsub("out board", "out moved")
-  local code, out = flowmap(("%s & k=0; while ! test -s moved/metrics.jsonl && test $k -lt 500; do "
-    .. "sleep 0.02; k=$((k + 1)); done; kill -INT $!; wait $!"):format(long), "exec 2>/dev/null; ")
+  local code, out = sandbox.interrupt(long, "INT", "moved/metrics.jsonl")
   t.eq(code, 75, out)
   sandbox.run "cp -r moved unfinished"
   code, out = flowmap(long .. " --resume", "FM_ISA=scalar")
