@@ -94,6 +94,7 @@ end
 -- @tparam string arguments
 -- @tparam string signal "INT", "TERM", "KILL"
 -- @tparam string name the file, for instance the journal of the first steps
+-- @tparam[opt] string words that it must hold
 function M.interrupt(arguments, signal, name, words)
   return M.run(("env --default-signal=INT,TERM %s %s & k=0\nuntil grep -qs %s %s || test $k -gt 999"
     .. "; do sleep 0.02; k=$((k + 1)); done; kill -%s $!; wait $!"):format(files.quote(M.program),
