@@ -39,14 +39,14 @@ LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFL
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
 LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
-# Those that take long to load, or must be loaded with care (core/blas.c, core/io_archive.c).
+# Those that take long to load, or must be loaded with care (core/blas.c, core/io/archive.c).
 LOADED = openblas libarchive
 LIBS = $(eval LIBS := \
   $$(shell pkg-config --libs $$(filter-out $$(LOADED),$$(LIBRARIES))) -lm -ldl)$(LIBS)
-# Its header alone: the program loads it when a download is asked for (core/io_fetch.c).
+# Its header alone: the program loads it when a download is asked for (core/io/fetch.c).
 CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
 # The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads; chunks
-# are loaded by way of core/host.c, which refuses bytecode.
+# are loaded by way of core/bind/host.c, which refuses bytecode.
 PROGRAM_LIBS = -Wl,-E -Wl,--wrap=lua_load -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
 
 # ---------------------------------------------------------------------- objects
@@ -61,9 +61,9 @@ FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-
 VARIANTS = $(foreach isa,$(ISAS),$(addprefix $(isa).,$(DTYPES)))
 
 KERNELS = $(wildcard core/ops/*.c core/kernels/*.c)
-BINDING = $(wildcard core/bind*.c)
-HOST = core/main.c core/host.c
-CORE = $(filter-out $(BINDING) $(HOST),$(wildcard core/*.c core/program/*.c))
+BINDING = $(filter-out $(HOST),$(wildcard core/bind/*.c))
+HOST = core/bind/main.c core/bind/host.c
+CORE = $(wildcard core/*.c core/io/*.c core/standin/*.c core/program/*.c)
 
 LIBRARY_OBJECTS = $(CORE:%.c=$B/%.o) \
   $(foreach v,rules $(VARIANTS),$(KERNELS:%.c=$B/%.$v.o))

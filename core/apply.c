@@ -1,5 +1,5 @@
 /* apply.c - eager execution: one operation on tensors, now. */
-#include "io_map.h"
+#include "map.h"
 #include "blas.h"
 #include "flush.h"
 #include "op.h"

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io_map.h"
+#include "map.h"
 #include "sizes.h"
 
 size_t fm_dtype_size(fm_dtype dtype) {

@@ -8,9 +8,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "blas.h"
+#include "../blas.h"
 #include "exe.h"
-#include "io_map.h"
+#include "../map.h"
 
 /* ------------------------------------------------------------------ memory */
 

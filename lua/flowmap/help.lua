@@ -34,7 +34,7 @@ local function place(name)
   local f = source.original[core[name]] or core[name]
   local at = type(f) == "function" and debug.getinfo(f, "S")
   if not at then return name .. ": a part of the library, see lua/flowmap/" end
-  if at.what == "C" then return name .. ": a function of the core, see core/bind_*.c" end
+  if at.what == "C" then return name .. ": a function of the core, see core/bind/" end
   return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)
 end
 

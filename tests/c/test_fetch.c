@@ -1,6 +1,6 @@
 /*
 ** test_fetch.c - downloads speak https alone. libcurl is played by functions of this file, which
-** tell what they were asked to do: io_fetch.c is compiled here once more, with another dlopen.
+** tell what they were asked to do: io/fetch.c is compiled here once more, with another dlopen.
 */
 #define _DEFAULT_SOURCE
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "io_fetch.h"
+#include "io/fetch.h"
 
 static struct {
   char first[32], redirected[32]; /* protocols allowed */
@@ -78,7 +78,7 @@ static void *fake_dlsym(void *library, const char *name) {
 #define dlopen fake_dlopen
 #define dlclose fake_dlclose
 #define dlsym fake_dlsym
-#include "io_fetch.c"
+#include "io/fetch.c"
 #include "scratch.h"
 
 static int setup_curl(void **state) {

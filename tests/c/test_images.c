@@ -16,8 +16,8 @@
 
 #include "made_files.h"
 
-#include "io_archive.h"
-#include "io_image.h"
+#include "io/archive.h"
+#include "io/image.h"
 
 enum { W = 12, H = 8 };
 

@@ -13,9 +13,9 @@
 #include <locale.h>
 #include <sys/stat.h>
 
-#include "io_archive.h"
-#include "io_image.h"
-#include "io_standin.h"
+#include "io/archive.h"
+#include "io/image.h"
+#include "standin/standin.h"
 #include "scratch.h"
 
 #include "made_files.h"

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "io.h"
+#include "io/io.h"
 #include "scratch.h"
 
 /* ------------------------------------------------------------------ faults to order */

@@ -17,8 +17,8 @@
 
 #include "made_files.h"
 
-#include "io_archive.h"
-#include "io_image.h"
+#include "io/archive.h"
+#include "io/image.h"
 
 enum { SIDE = 4, ROUNDS = 250 };
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "io.h"
+#include "io/io.h"
 #include "scratch.h"
 
 static void put(const char *path, const char *text) {

@@ -183,7 +183,7 @@ end)
 t.test("a module that is nowhere is told of at the line that asks for it", function()
   local chunk = assert(_G.load("\n\nrequire 'stale_nowhere'", "@own place"))
   t.raises(chunk, "^own place:3: module 'stale_nowhere' not found")
-  t.eq(fm.help "load_npy", "load_npy: a function of the core, see core/bind_*.c")
+  t.eq(fm.help "load_npy", "load_npy: a function of the core, see core/bind/")
 end)
 
 -- ------------------------------------------------------------------ what the user sets

@@ -1,0 +1,262 @@
+/*
+** args.c - arguments from Lua. A wrong one raises a sentence: which function, which argument,
+** what was found, what was expected, and the line of the user's file that called.
+**
+** Tables are read raw, without metamethods: no Lua code runs while the binding holds a pointer.
+** What may run Lua code (an allocation: its collector calls finalisers) comes before pointers are
+** taken.
+*/
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind.h"
+
+/* ------------------------------------------------------------------ where */
+
+static const char own_key = 0; /* registry: what the sources of lua/flowmap begin with */
+
+/* core.own_sources(prefix): frames of these sources are the library's, not the user's. */
+static int own_sources(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &own_key);
+  return 0;
+}
+
+const char *bind_where(lua_State *L, char buf[BIND_WHERE]) {
+  lua_Debug at;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &own_key);
+  const char *own = lua_tostring(L, -1);
+  size_t n = own ? strlen(own) : 0;
+  lua_pop(L, 1); /* the registry keeps it */
+  buf[0] = '\0';
+  for (int level = 0; own && lua_getstack(L, level, &at); level++) {
+    lua_getinfo(L, "Sl", &at);
+    if (at.currentline < 1 || strncmp(at.source, own, n) == 0) continue;
+    snprintf(buf, BIND_WHERE, "%s:%d: ", at.short_src, at.currentline);
+    break;
+  }
+  return buf;
+}
+
+static int user_place(lua_State *L) { /* -> "file:line: " of the user's code, or "" */
+  char buf[BIND_WHERE];
+  lua_pushstring(L, bind_where(L, buf));
+  return 1;
+}
+
+/* ------------------------------------------------------------------ what was found */
+
+/* A text that can be shown: short, without control characters. */
+static void show_text(const char *text, char buf[BIND_FOUND]) {
+  int at = snprintf(buf, BIND_FOUND, "the text '%.40s", text);
+  for (char *c = buf; *c; c++)
+    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+  snprintf(buf + at, (size_t)(BIND_FOUND - at), strlen(text) > 40 ? "...'" : "'");
+}
+
+const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]) {
+  value *x = bind_test(L, arg);
+  switch (lua_type(L, arg)) {
+  case LUA_TNONE:
+  case LUA_TNIL: snprintf(buf, BIND_FOUND, "missing"); break;
+  case LUA_TSTRING: show_text(lua_tostring(L, arg), buf); break;
+  case LUA_TBOOLEAN:
+    snprintf(buf, BIND_FOUND, "%s", lua_toboolean(L, arg) ? "true" : "false");
+    break;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, arg))
+      snprintf(buf, BIND_FOUND, "%lld", (long long)lua_tointeger(L, arg));
+    else
+      snprintf(buf, BIND_FOUND, "%.14g", lua_tonumber(L, arg));
+    break;
+  default:
+    snprintf(buf, BIND_FOUND, "a %s",
+             x == NULL ? luaL_typename(L, arg)
+             : x->t    ? "tensor"
+                       : "tensor that is being traced");
+  }
+  return buf;
+}
+
+/* The name by which the running function is in flowmap.core. Pushes nothing. */
+static void find_name(lua_State *L, lua_Debug *at, char name[64]) {
+  const int top = lua_gettop(L);
+  lua_getinfo(L, "f", at);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "flowmap.core") == LUA_TTABLE)
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+      if (lua_type(L, -2) == LUA_TSTRING && lua_rawequal(L, -1, top + 1)) {
+        snprintf(name, 64, "%s", lua_tostring(L, -2));
+        break;
+      }
+  lua_settop(L, top);
+}
+
+const char *bind_function(lua_State *L, char name[64]) {
+  lua_Debug at;
+  snprintf(name, 64, "flowmap");
+  if (!lua_getstack(L, 0, &at)) return name;
+  lua_getinfo(L, "n", &at);
+  find_name(L, &at, name);
+  if (strcmp(name, "flowmap") == 0 && at.name) snprintf(name, 64, "%s", at.name);
+  return name;
+}
+
+_Noreturn void bind_expected(lua_State *L, int arg, const char *format, ...) {
+  char name[64], found[BIND_FOUND], expected[256];
+  luaL_checkstack(L, 10, NULL);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(expected, sizeof expected, format, args);
+  va_end(args);
+  bind_fail(L, FM_EUSAGE, "%s: argument %d is %s, expected %s", bind_function(L, name), arg,
+            bind_found(L, arg, found), expected);
+}
+
+/* ------------------------------------------------------------------ numbers and texts */
+
+int64_t bind_integer(lua_State *L, int arg, int64_t low, int64_t high) {
+  int whole = 0;
+  lua_Integer n = lua_type(L, arg) == LUA_TNUMBER ? lua_tointegerx(L, arg, &whole) : 0;
+  if (whole && n >= low && n <= high) return n;
+  if (low == INT64_MIN && high == INT64_MAX) bind_expected(L, arg, "a whole number");
+  if (high == INT64_MAX)
+    bind_expected(L, arg, "a whole number from %lld on", (long long)low);
+  else
+    bind_expected(L, arg, "a whole number from %lld to %lld", (long long)low, (long long)high);
+}
+
+int64_t bind_opt_integer(lua_State *L, int arg, int64_t otherwise, int64_t low, int64_t high) {
+  return lua_isnoneornil(L, arg) ? otherwise : bind_integer(L, arg, low, high);
+}
+
+double bind_number(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TNUMBER) bind_expected(L, arg, "a number");
+  return lua_tonumber(L, arg);
+}
+
+const char *bind_text(lua_State *L, int arg, size_t *n) {
+  if (lua_type(L, arg) != LUA_TSTRING) bind_expected(L, arg, "a text");
+  return lua_tolstring(L, arg, n);
+}
+
+const char *bind_path(lua_State *L, int arg) {
+  size_t n;
+  const char *path = lua_type(L, arg) == LUA_TSTRING ? lua_tolstring(L, arg, &n) : NULL;
+  if (path == NULL || n == 0 || strlen(path) != n) bind_expected(L, arg, "the name of a file");
+  return path;
+}
+
+int bind_option(lua_State *L, int arg, const char *const names[]) {
+  char known[160] = "";
+  const char *text = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : NULL;
+  for (int k = 0; names[k]; k++) {
+    size_t at = strlen(known);
+    if (text && strcmp(text, names[k]) == 0) return k;
+    snprintf(known + at, sizeof known - at, "%s'%s'", k ? " or " : "", names[k]);
+  }
+  bind_expected(L, arg, "%s", known);
+}
+
+/* ------------------------------------------------------------------ tables */
+
+int bind_list(lua_State *L, int arg, const char *expected) {
+  if (!lua_istable(L, arg)) bind_expected(L, arg, "%s", expected);
+  if (luaL_getmetafield(L, arg, "__index") != LUA_TNIL ||
+      luaL_getmetafield(L, arg, "__len") != LUA_TNIL)
+    bind_fail(L, FM_EUSAGE, "argument %d is a table with a metatable, expected %s in a plain table",
+              arg, expected);
+  lua_Unsigned n = lua_rawlen(L, arg);
+  if (n > INT_MAX / 64) bind_expected(L, arg, "%s of fewer entries", expected);
+  return (int)n;
+}
+
+void bind_shape(lua_State *L, int arg, fm_shape *s) {
+  static const char what[] = "a shape such as {2, 3}";
+  *s = (fm_shape){0, {0}};
+  if (lua_type(L, arg) == LUA_TNUMBER) {
+    s->nd = 1;
+    s->d[0] = bind_integer(L, arg, 0, INT64_MAX);
+    return;
+  }
+  int n = bind_list(L, arg, what);
+  if (n > FM_MAX_DIMS)
+    bind_fail(L, FM_EUSAGE, "a shape of rank %d found, expected at most %d", n, FM_MAX_DIMS);
+  s->nd = n;
+  arg = lua_absindex(L, arg);
+  for (int k = 0; k < n; k++) {
+    int whole = 0;
+    char found[BIND_FOUND];
+    if (lua_rawgeti(L, arg, k + 1) == LUA_TNUMBER) s->d[k] = lua_tointegerx(L, -1, &whole);
+    if (!whole || s->d[k] < 0)
+      bind_fail(L, FM_EUSAGE, "size %d of a shape is %s, expected a whole number from 0 on", k + 1,
+                bind_found(L, -1, found));
+    lua_pop(L, 1);
+  }
+}
+
+void bind_push_shape(lua_State *L, const fm_shape *s) {
+  lua_createtable(L, s->nd, 0);
+  for (int k = 0; k < s->nd; k++) {
+    lua_pushinteger(L, s->d[k]);
+    lua_rawseti(L, -2, k + 1);
+  }
+}
+
+fm_dtype bind_dtype(lua_State *L, int arg, fm_dtype otherwise) {
+  char found[BIND_FOUND];
+  if (lua_isnoneornil(L, arg)) return otherwise;
+  const char *name = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : "";
+  for (fm_dtype t = FM_F32; t <= FM_U8; t++)
+    if (strcmp(name, fm_dtype_name(t)) == 0) return t;
+  bind_fail(L, FM_EUSAGE, "number format '%s' found, expected 'float32', 'float64' or 'uint8'",
+            name[0] ? name : bind_found(L, arg, found));
+}
+
+uint32_t bind_stream(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TSTRING) return (uint32_t)bind_opt_integer(L, arg, 0, 0, UINT32_MAX);
+  uint32_t h = 2166136261u; /* FNV-1a: the same name is the same stream everywhere */
+  for (const char *c = lua_tostring(L, arg); *c; c++) h = (h ^ (unsigned char)*c) * 16777619u;
+  return h;
+}
+
+/* ------------------------------------------------------------------ handles */
+
+void *bind_box(lua_State *L, int arg, const char *type, size_t size) {
+  void *p = luaL_testudata(L, arg, type);
+  if (p == NULL || lua_rawlen(L, arg) < size || *(const char **)p != type) return NULL;
+  return p;
+}
+
+void *bind_new_box(lua_State *L, const char *type, size_t size) {
+  void *p = lua_newuserdatauv(L, size, 1);
+  memset(p, 0, size);
+  *(const char **)p = type;
+  luaL_setmetatable(L, type);
+  return p;
+}
+
+void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close) {
+  luaL_newmetatable(L, type);
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__gc");
+  lua_pushstring(L, type);
+  lua_setfield(L, -2, "__metatable"); /* getmetatable gives the name, and no way to change it */
+  if (methods == NULL) return;
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__close");
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__index");
+  lua_remove(L, -2);
+}
+
+void bind_open_args(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"own_sources", own_sources}, {"user_place", user_place}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,58 @@
+/* check.c - the checks of every operation's rules, in Lua: fm.gradcheck([name]). */
+#include <string.h>
+
+#include "bind.h"
+#include "../check.h"
+#include "../io/io.h"
+
+static void add_row(void *arg, const fm_check *c) {
+  lua_State *L = arg;
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, c->op);
+  lua_setfield(L, -2, "op");
+  lua_pushstring(L, c->check);
+  lua_setfield(L, -2, "check");
+  lua_pushnumber(L, c->error);
+  lua_setfield(L, -2, "error");
+  lua_pushnumber(L, c->bound);
+  lua_setfield(L, -2, "bound");
+  lua_pushboolean(L, c->ok);
+  lua_setfield(L, -2, "ok");
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+static int gradcheck(lua_State *L) {
+  const char *name = lua_isnoneornil(L, 1) ? NULL : bind_text(L, 1, NULL);
+  const fm_op *only = name ? fm_op_find(name) : NULL;
+  if (name && only == NULL) bind_fail(L, FM_EUSAGE, "gradcheck: there is no operation '%s'", name);
+  lua_newtable(L);
+  for (int k = 0; k < fm_op_count(); k++)
+    if ((only == NULL || only == fm_op_at(k)) &&
+        fm_check_op(bind_ctx(L), fm_op_at(k), add_row, L) != FM_OK)
+      bind_raise(L);
+  return 1;
+}
+
+/* The hash so far and that of a result, hashed. */
+static void mix(void *arg, const fm_tensor *result) {
+  char both[129], *hex = arg;
+  memcpy(both, hex, 64);
+  fm_sha256(result->data, result->bytes, both + 64);
+  fm_sha256(both, 128, hex);
+}
+
+static int probe(lua_State *L) { /* probe() -> SHA-256 of what all operations give */
+  char hex[65];
+  fm_sha256("", 0, hex);
+  for (int k = 0; k < fm_op_count(); k++)
+    if (fm_probe_op(bind_ctx(L), fm_op_at(k), mix, hex) != FM_OK) bind_raise(L);
+  lua_pushstring(L, hex);
+  return 1;
+}
+
+void bind_open_check(lua_State *L) {
+  lua_pushcfunction(L, probe);
+  lua_setfield(L, -2, "probe");
+  lua_pushcfunction(L, gradcheck);
+  lua_setfield(L, -2, "gradcheck");
+}

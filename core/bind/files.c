@@ -1,0 +1,69 @@
+/* files.c - folders in Lua: private ones, and whether one can be written to. */
+#include <unistd.h>
+
+#include "bind.h"
+#include "../io/io.h"
+
+static const char folder_type[] = "flowmap.folder";
+
+/* ------------------------------------------------------------------ private folders */
+
+typedef struct folder_box {
+  const char *type;
+  char path[PATH_MAX]; /* "" once removed */
+} folder_box;
+
+static int folder_close(lua_State *L) {
+  folder_box *b = bind_box(L, 1, folder_type, sizeof *b);
+  if (b == NULL || b->path[0] == '\0') return 0;
+  fm_private_remove(b->path);
+  b->path[0] = '\0';
+  return 0;
+}
+
+/* What the collector finds stays until the end of the process: its path may still be in use. */
+static int folder_keep(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/*
+** local path, folder <close> = fm.private_folder(): only this user can enter it. It is removed with
+** all that is in it when `folder` is closed, or at the end of the process.
+*/
+static int private_folder(lua_State *L) {
+  folder_box *b = bind_new_box(L, folder_type, sizeof *b);
+  if (fm_private_folder(bind_ctx(L), b->path) != FM_OK) {
+    b->path[0] = '\0';
+    bind_raise(L);
+  }
+  lua_pushstring(L, b->path);
+  lua_insert(L, -2);
+  return 2;
+}
+
+static int folder_writable(lua_State *L) { /* whether files can be made in a folder */
+  lua_pushboolean(L, access(bind_path(L, 1), W_OK | X_OK) == 0);
+  return 1;
+}
+
+/* core.sweep(path): remove what killed processes left of writing that file. */
+static int sweep(lua_State *L) {
+  fm_sweep(bind_path(L, 1));
+  return 0;
+}
+
+void bind_open_files(lua_State *L) {
+  static const luaL_Reg functions[] = {{"private_folder", private_folder},
+                                       {"folder_writable", folder_writable},
+                                       {"sweep", sweep},
+                                       {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"close", folder_close}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+  bind_new_type(L, folder_type, methods, folder_keep);
+  lua_pop(L, 1);
+  luaL_getmetatable(L, folder_type);
+  lua_pushcfunction(L, folder_close);
+  lua_setfield(L, -2, "__close");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,292 @@
+/*
+** ops.c - operations in Lua, made by looping over the table. A call with a traced operand
+** emits into its trace, any other call computes at once. Elementwise operands are broadcast as in
+** NumPy, by explicit reshape and broadcast operations.
+*/
+#include <string.h>
+
+#include "bind.h"
+
+#define MAX_OPERANDS 64
+
+/* Run or record one operation on the values at stack indices arg[]; pushes the result. */
+static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, const fm_attr *attr) {
+  int trace = 0;
+  luaL_checkstack(L, 8, op->name);
+  for (int k = 0; k < nin; k++) {
+    value *x = bind_value(L, arg[k]);
+    if (x->t == NULL && trace == 0) {
+      lua_getiuservalue(L, arg[k], 1);
+      trace = lua_gettop(L);
+    }
+  }
+  if (trace == 0) {
+    fm_tensor *in[MAX_OPERANDS];
+    for (int k = 0; k < nin; k++) in[k] = bind_tensor(L, arg[k]);
+    bind_push_tensor(L, fm_apply(bind_ctx(L), op, nin, in, attr));
+    return;
+  }
+  trace_box *tr = bind_trace(L, trace);
+  fm_val in[MAX_OPERANDS];
+  for (int k = 0; k < nin; k++) in[k] = bind_lift(L, tr, bind_value(L, arg[k]));
+  bind_push_traced(L, trace, fm_emit(tr->p, op, nin, in, attr));
+  lua_remove(L, trace);
+}
+
+static void perform1(lua_State *L, const fm_op *op, int arg, const fm_attr *attr) {
+  arg = lua_absindex(L, arg);
+  perform(L, op, 1, &arg, attr);
+}
+
+/* ------------------------------------------------------------------ broadcasting */
+
+static void widen(lua_State *L, const fm_op *op, fm_shape *to, const fm_shape *s) {
+  char a[96], b[96];
+  fm_shape was = *to;
+  if (s->nd > to->nd) {
+    for (int k = s->nd - 1; k >= 0; k--)
+      to->d[k] = k >= s->nd - was.nd ? was.d[k - (s->nd - was.nd)] : 1;
+    to->nd = s->nd;
+  }
+  for (int k = 0; k < s->nd; k++) {
+    int64_t *d = &to->d[to->nd - s->nd + k];
+    if (*d == 1) *d = s->d[k];
+    if (s->d[k] != 1 && s->d[k] != *d)
+      bind_fail(L, FM_EUSAGE, "%s: the shapes %s and %s cannot be broadcast together", op->name,
+                fm_shape_text(&was, a), fm_shape_text(s, b));
+  }
+}
+
+/* Replace the value at `arg` by one of the shape `to`. */
+static void stretch(lua_State *L, int arg, const fm_shape *to) {
+  fm_sig sig = bind_sig(bind_value(L, arg));
+  if (fm_shape_eq(&sig.shape, to)) return;
+  if (sig.shape.nd < to->nd) {
+    fm_shape s = {to->nd, {0}};
+    int lead = to->nd - sig.shape.nd;
+    for (int k = 0; k < to->nd; k++) s.d[k] = k < lead ? 1 : sig.shape.d[k - lead];
+    fm_attr a = fm_attr_shape(&s);
+    perform1(L, &fm_op_reshape, arg, &a);
+    lua_replace(L, arg);
+    sig.shape = s;
+  }
+  if (fm_shape_eq(&sig.shape, to)) return;
+  fm_attr a = fm_attr_shape(to);
+  perform1(L, &fm_op_broadcast, arg, &a);
+  lua_replace(L, arg);
+}
+
+/* The number at `arg` as a value like the others; in a trace (that of the value at stack index
+   `traced`, 0: none) a fill, which programs read from a register instead of memory. */
+static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
+  fm_attr a = fm_attr_shape(&sig->shape);
+  a.f[0] = lua_tonumber(L, arg);
+  a.f[1] = sig->dtype == FM_F64;
+  if (traced == 0) {
+    bind_push_tensor(L, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
+  } else {
+    lua_getiuservalue(L, traced, 1);
+    trace_box *tr = bind_trace(L, lua_gettop(L));
+    bind_push_traced(L, lua_gettop(L), fm_emit(tr->p, &fm_op_full, 0, NULL, &a));
+    lua_remove(L, -2);
+  }
+  lua_replace(L, arg);
+}
+
+/* Bring operands 1..n to one shape; numbers become constants. */
+static void align(lua_State *L, const fm_op *op, int n) {
+  fm_sig common = {FM_F32, {0, {0}}};
+  bool seen = false;
+  int traced = 0;
+  for (int k = 1; k <= n; k++) {
+    if (lua_type(L, k) == LUA_TNUMBER) continue;
+    fm_sig sig = bind_sig(bind_value(L, k));
+    if (seen)
+      widen(L, op, &common.shape, &sig.shape);
+    else
+      common = sig;
+    seen = true;
+    if (bind_value(L, k)->t == NULL) traced = k;
+  }
+  for (int k = 1; k <= n; k++)
+    if (bind_test(L, k) == NULL)
+      fill(L, k, traced, &common);
+    else
+      stretch(L, k, &common.shape);
+}
+
+/* ------------------------------------------------------------------ arguments by the op's spec */
+
+static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
+  int64_t a = bind_integer(L, arg, INT64_MIN, INT64_MAX);
+  int64_t axis = a < 0 ? nd + a : a - 1;
+  if (a == 0 || axis < 0 || axis >= nd)
+    bind_fail(L, FM_EUSAGE, "%s: axis %lld found, expected 1 to %d or -1 to -%d", op->name,
+              (long long)a, nd, nd);
+  return axis;
+}
+
+typedef struct reader {
+  const fm_op *op;
+  int arg, ni, nf, nin, nd;
+  int in[MAX_OPERANDS];
+  fm_attr attr;
+} reader;
+
+static void add_operand(lua_State *L, reader *r, int at) {
+  r->nd = bind_sig(bind_value(L, at)).shape.nd;
+  r->in[r->nin++] = at;
+}
+
+static void read_list(lua_State *L, reader *r) {
+  char found[BIND_FOUND];
+  const int n = bind_list(L, r->arg, "a list of tensors");
+  if (n > MAX_OPERANDS)
+    bind_fail(L, FM_EUSAGE, "%s: %d tensors found, expected at most %d", r->op->name, n,
+              MAX_OPERANDS);
+  luaL_checkstack(L, n + 8, "too many tensors");
+  for (int k = 1; k <= n; k++) {
+    lua_rawgeti(L, r->arg, k);
+    if (bind_test(L, lua_gettop(L)) == NULL)
+      bind_fail(L, FM_EUSAGE, "%s: entry %d of the list is %s, expected a tensor", r->op->name, k,
+                bind_found(L, lua_gettop(L), found));
+    add_operand(L, r, lua_gettop(L));
+  }
+}
+
+/* An offset from 1 as one from 0; one below the range is a wrong offset, too. */
+static int64_t offset(lua_State *L, int arg) {
+  const int64_t n = bind_integer(L, arg, INT64_MIN, INT64_MAX);
+  return n > INT64_MIN ? n - 1 : n;
+}
+
+static void read_arg(lua_State *L, reader *r, char kind) {
+  fm_shape s;
+  switch (kind) {
+  case 't': add_operand(L, r, r->arg); break;
+  case 'T': read_list(L, r); break;
+  case 'n': r->attr.f[r->nf++] = bind_number(L, r->arg); break;
+  case 'i': r->attr.i[r->ni++] = bind_integer(L, r->arg, INT64_MIN, INT64_MAX); break;
+  case 'o': r->attr.i[r->ni++] = offset(L, r->arg); break;
+  case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
+  case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
+  case 'd': r->attr.f[1] = (double)bind_dtype(L, r->arg, FM_F32); break;
+  case 's':
+    bind_shape(L, r->arg, &s);
+    r->attr = fm_attr_shape(&s);
+    break;
+  case 'p':
+    bind_shape(L, r->arg, &s);
+    if (s.nd != r->nd)
+      bind_fail(L, FM_EUSAGE, "%s: %d axes found, expected all %d", r->op->name, s.nd, r->nd);
+    for (int k = 0; k < s.nd; k++) r->attr.i[k] = s.d[k] - 1;
+    break;
+  default: break;
+  }
+  r->arg++;
+}
+
+static int call_op(lua_State *L) {
+  const lua_Integer which = lua_tointeger(L, lua_upvalueindex(1));
+  const fm_op *op = fm_op_at(which >= 0 && which < fm_op_count() ? (int)which : 0);
+  reader r = {.op = op, .arg = 1};
+  bool optional = false;
+  if ((op->flags & FM_ELEMENTWISE) && op->nin > 1) align(L, op, op->nin);
+  for (const char *c = op->args; *c; c++) {
+    if (*c == '|')
+      optional = true;
+    else if (optional && lua_isnoneornil(L, r.arg))
+      break;
+    else
+      read_arg(L, &r, *c);
+  }
+  perform(L, op, r.nin, r.in, &r.attr);
+  return 1;
+}
+
+/* ------------------------------------------------------------------ operators */
+
+static int affine(lua_State *L, int arg, double scale, double shift) {
+  fm_attr a = {{0}, {scale, shift}};
+  perform1(L, &fm_op_affine, arg, &a);
+  return 1;
+}
+
+static int binary(lua_State *L, const fm_op *op) {
+  int arg[2] = {1, 2};
+  lua_settop(L, 2);
+  align(L, op, 2);
+  perform(L, op, 2, arg, NULL);
+  return 1;
+}
+
+#define IS_NUMBER(k) (lua_type(L, k) == LUA_TNUMBER)
+
+static int op_add(lua_State *L) {
+  if (IS_NUMBER(2)) return affine(L, 1, 1, lua_tonumber(L, 2));
+  if (IS_NUMBER(1)) return affine(L, 2, 1, lua_tonumber(L, 1));
+  return binary(L, &fm_op_add);
+}
+
+static int op_sub(lua_State *L) {
+  if (IS_NUMBER(2)) return affine(L, 1, 1, -lua_tonumber(L, 2));
+  if (IS_NUMBER(1)) return affine(L, 2, -1, lua_tonumber(L, 1));
+  return binary(L, &fm_op_sub);
+}
+
+static int op_mul(lua_State *L) {
+  if (IS_NUMBER(2)) return affine(L, 1, lua_tonumber(L, 2), 0);
+  if (IS_NUMBER(1)) return affine(L, 2, lua_tonumber(L, 1), 0);
+  return binary(L, &fm_op_mul);
+}
+
+static int op_div(lua_State *L) {
+  if (IS_NUMBER(2)) return affine(L, 1, 1 / lua_tonumber(L, 2), 0);
+  return binary(L, &fm_op_div);
+}
+
+static int op_unm(lua_State *L) { return affine(L, 1, -1, 0); }
+
+static int op_pow(lua_State *L) {
+  double e = bind_number(L, 2);
+  fm_attr a = {{0}, {e, 0}};
+  perform1(L, e == 2 ? &fm_op_square : &fm_op_pow, 1, e == 2 ? NULL : &a);
+  return 1;
+}
+
+static int list_ops(lua_State *L) { /* fm.ops() -> {{name=, doc=, args=}, ...} */
+  lua_createtable(L, fm_op_count(), 0);
+  for (int k = 0; k < fm_op_count(); k++) {
+    const fm_op *op = fm_op_at(k);
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, op->name);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, op->doc);
+    lua_setfield(L, -2, "doc");
+    lua_pushstring(L, op->args);
+    lua_setfield(L, -2, "args");
+    lua_seti(L, -2, k + 1);
+  }
+  return 1;
+}
+
+void bind_open_ops(lua_State *L) {
+  static const luaL_Reg operators[] = {{"__add", op_add}, {"__sub", op_sub}, {"__mul", op_mul},
+                                       {"__div", op_div}, {"__unm", op_unm}, {"__pow", op_pow},
+                                       {NULL, NULL}};
+  for (int k = 0; k < fm_op_count(); k++) {
+    const fm_op *op = fm_op_at(k);
+    if (op->flags & (FM_LEAF | FM_LOWERED)) continue;
+    lua_pushinteger(L, k);
+    lua_pushcclosure(L, call_op, 1);
+    lua_setfield(L, -2, op->name);
+  }
+  lua_pushcfunction(L, list_ops);
+  lua_setfield(L, -2, "ops");
+  static const luaL_Reg arithmetic[] = {{"add", op_add}, {"sub", op_sub}, {"mul", op_mul},
+                                        {"div", op_div}, {"neg", op_unm}, {NULL, NULL}};
+  luaL_setfuncs(L, arithmetic, 0); /* numbers allowed on either side */
+  luaL_getmetatable(L, bind_tensor_type);
+  luaL_setfuncs(L, operators, 0);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,139 @@
+/* optim.c - optimisers in Lua; lua/flowmap/optimiser.lua makes fm.optimiser of them. */
+#include <string.h>
+
+#include "bind.h"
+
+static const char optim_type[] = "flowmap.optim";
+
+typedef struct optim_box {
+  const char *type;
+  fm_optim *o;
+  int n;
+} optim_box;
+
+static double field(lua_State *L, int arg, const char *name, double otherwise) {
+  lua_getfield(L, arg, name);
+  if (!lua_isnil(L, -1) && !lua_isnumber(L, -1))
+    bind_fail(L, FM_EUSAGE, "optimiser: %s is a %s, expected a number", name, luaL_typename(L, -1));
+  double x = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return x;
+}
+
+/* Room for the tensors of the list at `arg`; read_tensors fills it when nothing allocates more. */
+static fm_tensor **make_list(lua_State *L, int arg, int *n) {
+  *n = bind_list(L, arg, "a list of tensors");
+  return lua_newuserdatauv(L, ((size_t)*n + 1) * sizeof(fm_tensor *), 0);
+}
+
+static void read_tensors(lua_State *L, int arg, int n, fm_tensor **list, bool writable) {
+  for (int k = 0; k < n; k++) {
+    lua_rawgeti(L, arg, k + 1);
+    list[k] = (writable ? bind_writable : bind_tensor)(L, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+}
+
+/* The averages' decays. */
+static void read_ema(lua_State *L, int arg, fm_optim_conf *c) {
+  lua_getfield(L, arg, "ema");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
+  c->nema = bind_list(L, lua_gettop(L), "a list of decays");
+  if (c->nema > FM_MAX_EMA)
+    bind_fail(L, FM_EUSAGE, "optimiser: %d averages found, expected at most %d", c->nema,
+              FM_MAX_EMA);
+  for (int k = 0; k < c->nema; k++) {
+    lua_rawgeti(L, -1, k + 1);
+    if (lua_type(L, -1) != LUA_TNUMBER)
+      bind_fail(L, FM_EUSAGE, "optimiser: decay %d is a %s, expected a number", k + 1,
+                luaL_typename(L, -1));
+    c->ema[k] = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static int optim_new(lua_State *L) { /* core.optim({conf}, {params}) */
+  fm_optim_conf c = {.kind = FM_RADAM};
+  char found[BIND_FOUND];
+  lua_settop(L, 2);
+  if (!lua_istable(L, 1)) bind_expected(L, 1, "a table of the optimiser's settings");
+  lua_getfield(L, 1, "kind");
+  const char *kind = lua_type(L, 3) == LUA_TSTRING ? lua_tostring(L, 3) : "";
+  if (strcmp(kind, "adamw") == 0)
+    c.kind = FM_ADAMW;
+  else if (!lua_isnil(L, 3) && strcmp(kind, "radam") != 0)
+    bind_fail(L, FM_EUSAGE, "optimiser: kind '%s' found, expected 'radam' or 'adamw'",
+              kind[0] ? kind : bind_found(L, 3, found));
+  c.b1 = field(L, 1, "b1", 0.9);
+  c.b2 = field(L, 1, "b2", 0.999);
+  c.eps = field(L, 1, "eps", 1e-8);
+  c.weight_decay = field(L, 1, "weight_decay", 0);
+  c.clip = field(L, 1, "clip", 0);
+  read_ema(L, 1, &c);
+  int n;
+  fm_tensor **params = make_list(L, 2, &n);
+  optim_box *b = bind_new_box(L, optim_type, sizeof *b);
+  read_tensors(L, 2, n, params, true);
+  if ((b->o = fm_optim_new(bind_ctx(L), &c, n, params)) == NULL) bind_raise(L);
+  b->n = n;
+  return 1;
+}
+
+static optim_box *check_optim(lua_State *L) {
+  optim_box *b = bind_box(L, 1, optim_type, sizeof *b);
+  if (b == NULL || b->o == NULL) bind_expected(L, 1, "an optimiser that is not closed");
+  return b;
+}
+
+static int optim_free(lua_State *L) {
+  optim_box *b = bind_box(L, 1, optim_type, sizeof *b);
+  if (b == NULL) return 0;
+  fm_optim *o = b->o;
+  b->o = NULL;
+  fm_optim_free(o);
+  return 0;
+}
+
+static int optim_update(lua_State *L) { /* o:update({grads}, lr, scale) -> norm before clipping */
+  int n;
+  double norm, lr = bind_number(L, 3), scale = lua_isnoneornil(L, 4) ? 1 : bind_number(L, 4);
+  fm_tensor **grads = make_list(L, 2, &n);
+  optim_box *b = check_optim(L);
+  if (n != b->n) bind_fail(L, FM_EUSAGE, "optimiser: %d gradients found, expected %d", n, b->n);
+  read_tensors(L, 2, n, grads, false);
+  if (fm_optim_update(b->o, grads, lr, scale, &norm) != FM_OK) bind_raise(L);
+  lua_pushnumber(L, norm);
+  return 1;
+}
+
+static int optim_state(lua_State *L) { /* o:state(what): list of tensors; 0 m, 1 v, 2.. averages */
+  const int what = (int)bind_integer(L, 2, 0, 1 + FM_MAX_EMA), n = check_optim(L)->n;
+  lua_createtable(L, n, 0);
+  for (int k = 0; k < n; k++) {
+    fm_tensor *t = fm_optim_state(check_optim(L)->o, what, k);
+    if (t == NULL) bind_fail(L, FM_EUSAGE, "optimiser: it has no state number %d", what);
+    bind_push_tensor(L, fm_tensor_keep(t));
+    lua_rawseti(L, -2, k + 1);
+  }
+  return 1;
+}
+
+static int optim_steps(lua_State *L) { /* o:steps([set]) */
+  optim_box *b = check_optim(L);
+  if (!lua_isnoneornil(L, 2)) fm_optim_set_steps(b->o, bind_integer(L, 2, 0, INT64_MAX));
+  lua_pushinteger(L, fm_optim_steps(b->o));
+  return 1;
+}
+
+void bind_open_optim(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"update", optim_update}, {"state", optim_state}, {"steps", optim_steps}, {NULL, NULL}};
+  bind_new_type(L, optim_type, methods, optim_free);
+  lua_pop(L, 1);
+  lua_pushcfunction(L, optim_new);
+  lua_setfield(L, -2, "optim");
+}

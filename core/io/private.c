@@ -1,0 +1,170 @@
+/*
+** private.c - folders that only this user can enter, for files between two programs: made by
+** mkdtemp where TMPDIR says, so that nobody else can know or plant a name in them, and removed when
+** the caller says so or the process ends.
+**
+** Each folder is locked as long as its process lives. A process that was killed cannot remove its
+** folder; the next one does, and tells such a folder from one in use by the lock.
+*/
+#define _DEFAULT_SOURCE /* flock, mkdtemp */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io.h"
+
+#define PREFIX "flowmap-private-"
+
+enum { RANDOM = 6, OPEN_AT_ONCE = 8 }; /* letters that mkdtemp chooses; descriptors of nftw */
+
+typedef struct folder {
+  struct folder *next;
+  pid_t owner; /* a forked child must not remove what its parent uses */
+  int lock;
+  char path[PATH_MAX];
+} folder;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static folder *folders;
+
+/* ------------------------------------------------------------------ removal */
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
+  (void)st, (void)kind, (void)at;
+  remove(path); /* what resists stays; the rest goes */
+  return 0;
+}
+
+/* Links are removed, not followed. */
+static void remove_tree(const char *path) {
+  nftw(path, remove_one, OPEN_AT_ONCE, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+static void let_go(folder *f) {
+  if (f->owner == getpid()) remove_tree(f->path);
+  close(f->lock);
+  free(f);
+}
+
+static void remove_all(void) {
+  pthread_mutex_lock(&mutex);
+  while (folders) {
+    folder *f = folders;
+    folders = f->next;
+    let_go(f);
+  }
+  pthread_mutex_unlock(&mutex);
+}
+
+void fm_private_remove(const char *path) {
+  pthread_mutex_lock(&mutex);
+  for (folder **at = &folders; *at; at = &(*at)->next) {
+    folder *f = *at;
+    if (strcmp(f->path, path) != 0) continue;
+    *at = f->next;
+    let_go(f);
+    break;
+  }
+  pthread_mutex_unlock(&mutex);
+}
+
+/* ------------------------------------------------------------------ making */
+
+static const char *parent_folder(bool *named) {
+  const char *path = getenv("TMPDIR");
+  *named = path && *path;
+  return *named ? path : "/tmp";
+}
+
+static int lock_of(const char *path, int how) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return -1;
+  int failed;
+  while ((failed = flock(fd, how)) != 0 && errno == EINTR) continue;
+  /* File systems without locks answer otherwise: there, nothing is ever taken for abandoned. */
+  if (failed && (errno == EWOULDBLOCK || how & LOCK_NB)) {
+    close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+/* Ours by name, owner and rights; a link or a stranger's folder is not. */
+static bool is_ours(const char *parent, const char *name, char path[PATH_MAX]) {
+  struct stat st;
+  if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return false;
+  if (strlen(name) != sizeof PREFIX - 1 + RANDOM) return false;
+  if (snprintf(path, PATH_MAX, "%s/%s", parent, name) >= PATH_MAX) return false;
+  return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+         (st.st_mode & 0777) == 0700;
+}
+
+/* Folders of processes that were killed. */
+static void sweep(const char *parent) {
+  char path[PATH_MAX];
+  DIR *dir = opendir(parent);
+  if (dir == NULL) return;
+  for (struct dirent *e; (e = readdir(dir));) {
+    if (!is_ours(parent, e->d_name, path)) continue;
+    int fd = lock_of(path, LOCK_EX | LOCK_NB);
+    if (fd < 0) continue;
+    remove_tree(path);
+    close(fd);
+  }
+  closedir(dir);
+}
+
+/* Another process may have swept the folder between its making and its locking. */
+static bool still_there(const folder *f) {
+  struct stat a, b;
+  return fstat(f->lock, &a) == 0 && lstat(f->path, &b) == 0 && a.st_ino == b.st_ino &&
+         a.st_dev == b.st_dev;
+}
+
+static bool make(folder *f, const char *parent) {
+  for (int tries = 0; tries < 100; tries++) {
+    if (snprintf(f->path, sizeof f->path, "%s/" PREFIX "XXXXXX", parent) >= (int)sizeof f->path) {
+      errno = ENAMETOOLONG;
+      return false;
+    }
+    if (mkdtemp(f->path) == NULL) return false;
+    f->lock = lock_of(f->path, LOCK_EX);
+    if (f->lock >= 0 && still_there(f)) return true;
+    if (f->lock >= 0) close(f->lock);
+    errno = EAGAIN;
+  }
+  return false;
+}
+
+fm_err fm_private_folder(fm_ctx *ctx, char path[PATH_MAX]) {
+  static bool registered;
+  bool named;
+  char parent[PATH_MAX];
+  const char *wanted = parent_folder(&named);
+  folder *f = malloc(sizeof *f);
+  if (f == NULL) return fm_fail(ctx, FM_ENOMEM, "no memory for a private folder");
+  *f = (folder){.owner = getpid(), .lock = -1};
+  const bool found = realpath(wanted, parent) != NULL;
+  if (found) sweep(parent);
+  if (!found || !make(f, parent)) {
+    fm_fail(ctx, FM_EDATA, "cannot make a private folder in '%.300s' (%s): %s", wanted,
+            named ? "named by TMPDIR" : "TMPDIR may name another place", strerror(errno));
+    free(f);
+    return FM_EDATA;
+  }
+  pthread_mutex_lock(&mutex);
+  if (!registered) registered = atexit(remove_all) == 0;
+  f->next = folders;
+  folders = f;
+  pthread_mutex_unlock(&mutex);
+  memcpy(path, f->path, sizeof f->path);
+  return FM_OK;
+}

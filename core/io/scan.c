@@ -1,0 +1,192 @@
+/*
+** scan.c - a cursor over the headers of safetensors (JSON) and .npy (a Python literal).
+**
+** Both are a fixed small subset without nesting to speak of, so their readers are straight-line
+** code on these few functions; nothing here recurses, allocates, or reads past the final NUL.
+*/
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+
+void fm_scan_start(fm_scan *s, const fm_in *in, char *text, size_t n) {
+  text[n] = 0;
+  *s = (fm_scan){in->ctx, in->path, text, text, text + n, (size_t)in->at - n, FM_OK};
+}
+
+bool fm_scan_bad(fm_scan *s, const char *expected) {
+  char next[16] = "", shown[64];
+  size_t at = (size_t)(s->at - s->text), left = (size_t)(s->end - s->at);
+  memcpy(next, s->at, left < 12 ? left : 12);
+  s->err = fm_fail(s->ctx, FM_EDATA, "cannot read '%s': expected %s at byte %zu, found '%s'",
+                   s->path, expected, s->base + at, fm_shown(next, shown));
+  return false;
+}
+
+static void skip_blanks(fm_scan *s) { s->at += strspn(s->at, " \t\r\n"); }
+
+bool fm_scan_accept(fm_scan *s, const char *word) {
+  size_t n = strlen(word);
+  skip_blanks(s);
+  if (strncmp(s->at, word, n) != 0) return false;
+  s->at += n;
+  return true;
+}
+
+bool fm_scan_expect(fm_scan *s, const char *word) {
+  char expected[64];
+  if (fm_scan_accept(s, word)) return true;
+  snprintf(expected, sizeof expected, "'%s'", word);
+  return fm_scan_bad(s, expected);
+}
+
+bool fm_scan_end(fm_scan *s) {
+  skip_blanks(s);
+  return s->at == s->end || fm_scan_bad(s, "the end");
+}
+
+bool fm_scan_natural(fm_scan *s, int64_t *value) {
+  skip_blanks(s);
+  const char *p = s->at;
+  int64_t v = 0;
+  for (; *p >= '0' && *p <= '9'; p++) {
+    int digit = *p - '0';
+    if (v > (INT64_MAX - digit) / 10) return fm_scan_bad(s, "a number below 2^63");
+    v = 10 * v + digit;
+  }
+  if (p == s->at || (*s->at == '0' && p > s->at + 1)) return fm_scan_bad(s, "a whole number");
+  s->at += p - s->at;
+  *value = v;
+  return true;
+}
+
+bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close) {
+  bool python = *close == ')'; /* where a comma may come last, as in (3,) */
+  *shape = (fm_shape){0};
+  if (fm_scan_accept(s, close)) return true;
+  do {
+    if (shape->nd == FM_MAX_DIMS) return fm_scan_bad(s, "at most 6 dimensions");
+    if (!fm_scan_natural(s, &shape->d[shape->nd++])) return false;
+    if (!fm_scan_accept(s, ",")) return fm_scan_expect(s, close);
+  } while (!(python && fm_scan_accept(s, close)));
+  return true;
+}
+
+int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most) {
+  uint64_t bytes = fm_dtype_size(dtype);
+  for (int i = 0; i < shape->nd; i++) {
+    uint64_t d = (uint64_t)shape->d[i];
+    if (d > 0 && bytes > (INT64_MAX >> 4) / d) return -1;
+    bytes *= d;
+  }
+  return bytes > most ? -1 : (int64_t)bytes;
+}
+
+/* ------------------------------------------------------------------ strings */
+
+/* Length of the UTF-8 sequence at p, 0 if malformed (overlong, surrogate, beyond U+10FFFF). */
+static int utf8_length(const unsigned char *p) {
+  static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+  int n = *p < 0x80 ? 1 : *p < 0xC0 ? 0 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : *p < 0xF8 ? 4 : 0;
+  if (n < 2) return n;
+  uint32_t code = *p & (0x7Fu >> n);
+  for (int i = 1; i < n; i++) {
+    if ((p[i] & 0xC0) != 0x80) return 0; /* stops at a NUL, too */
+    code = code << 6 | (p[i] & 0x3Fu);
+  }
+  if (code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return 0;
+  return n;
+}
+
+bool fm_utf8_ok(const char *text) {
+  for (const unsigned char *p = (const unsigned char *)text; *p;) {
+    int n = utf8_length(p);
+    if (n == 0) return false;
+    p += n;
+  }
+  return true;
+}
+
+const char *fm_shown(const char *text, char buf[64]) {
+  size_t n = 0;
+  const unsigned char *p = (const unsigned char *)text;
+  while (*p) {
+    int length = utf8_length(p);
+    if (n + 4 > 59) { /* room for "..." */
+      memcpy(buf + n, "...", 3);
+      n += 3;
+      break;
+    }
+    if (length == 0 || *p < 0x20 || *p == 0x7F) {
+      buf[n++] = '?';
+      p++;
+    } else {
+      for (; length > 0; length--) buf[n++] = (char)*p++;
+    }
+  }
+  buf[n] = 0;
+  return buf;
+}
+
+/* Four hexadecimal digits, -1 if they are not. */
+static int32_t hex4(const char *p) {
+  int32_t v = 0;
+  for (int i = 0; i < 4; i++) {
+    char c = p[i];
+    int digit = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+    if (digit < 0) return -1; /* stops at a NUL, too */
+    v = 16 * v + digit;
+  }
+  return v;
+}
+
+/* s->at is behind "\u": the code point in UTF-8 to `to`; the number of bytes, 0 if malformed. */
+static int decode_unicode(fm_scan *s, char *to) {
+  int32_t code = hex4(s->at);
+  if (code <= 0) return 0; /* U+0000 cannot live in a C string */
+  s->at += 4;
+  if (code >= 0xD800 && code < 0xDC00 && s->at[0] == '\\' && s->at[1] == 'u') {
+    int32_t low = hex4(s->at + 2);
+    if (low < 0xDC00 || low > 0xDFFF) return 0;
+    s->at += 6;
+    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+  }
+  int n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  for (int i = n - 1; i > 0; i--, code >>= 6) to[i] = (char)(0x80 | (code & 0x3F));
+  static const int32_t lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
+  to[0] = (char)(lead[n] | code);
+  return n; /* a lone surrogate comes out as malformed UTF-8 and is refused with the rest */
+}
+
+char *fm_scan_string(fm_scan *s) {
+  static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
+  if (!fm_scan_expect(s, "\"")) return NULL;
+  char *start = s->at, *to = start; /* decoding never makes text longer */
+  while (*s->at != '"') {
+    if ((unsigned char)*s->at < 0x20) return fm_scan_bad(s, "a closing quote"), NULL;
+    if (*s->at != '\\') {
+      *to++ = *s->at++;
+      continue;
+    }
+    s->at++;
+    const char *known = *s->at ? strchr(plain, *s->at) : NULL;
+    if (known) {
+      *to++ = meaning[known - plain];
+      s->at++;
+    } else if (*s->at == 'u') {
+      s->at++;
+      int n = decode_unicode(s, to);
+      if (n == 0) return fm_scan_bad(s, "a character code"), NULL;
+      to += n;
+    } else {
+      return fm_scan_bad(s, "an escape sequence"), NULL;
+    }
+  }
+  s->at++;
+  *to = 0;
+  if (!fm_utf8_ok(start)) return fm_scan_bad(s, "UTF-8 text before"), NULL;
+  return start;
+}

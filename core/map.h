@@ -1,0 +1,29 @@
+/*
+** map.h - files mapped into memory, and what may happen to them meanwhile: another program may
+** cut the file short, or the disk may fail to read it. The processor then raises SIGBUS at some
+** instruction of some thread, which would end the program. Here zeros take the place of what is
+** lost and the mapping is marked; whoever computed with it asks fm_maps_check before the result is
+** used. Private to core.
+*/
+#ifndef FM_IO_MAP_H
+#define FM_IO_MAP_H
+
+#include "fm.h"
+
+enum { FM_MAPPINGS = 128 }; /* at the same time */
+
+/*
+** Map `bytes` of an open file of packed images, read-only; hash: of its images, by which a file
+** whose time changes is compared again. NULL on failure.
+*/
+void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65]);
+/* As many bytes of zeros, which take no memory. */
+void *fm_map_zeros(fm_ctx *ctx, size_t bytes);
+void fm_unmap(void *map, size_t bytes); /* either of them */
+
+/* FM_EDATA if a mapped file is no longer what it was when it was mapped; cheap. */
+fm_err fm_maps_check(fm_ctx *ctx);
+/* The same of the mapped file that t lies in; FM_OK at once if it lies in none. */
+fm_err fm_map_check(const fm_tensor *t);
+
+#endif
