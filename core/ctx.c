@@ -13,7 +13,8 @@
 #include "processors.h"
 
 #define MAX_THREADS 256
-#define STACK (8u << 20) /* of a worker: static memory of a thread (kernels/room.h) and its calls */
+#define STACK                                                                                      \
+  (8u << 20) /* of a worker: static memory of a thread (kernels/workspace.h) and its calls */
 
 typedef void (*task_fn)(void *arg, int task);
 

@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/pack.h"
-
 typedef struct mapping { /* of the handler: base and bytes; base is set last, and cleared first */
   atomic_uintptr_t base;
   size_t bytes;
@@ -23,6 +21,7 @@ typedef struct mapping { /* of the handler: base and bytes; base is set last, an
   int fd;
   atomic_bool lost;
   char hash[65];
+  fm_map_compare compare;
 } mapping;
 
 static mapping table[FM_MAPPINGS];
@@ -97,11 +96,12 @@ static void *fill(fm_ctx *ctx, mapping *m, const char *path, int fd, size_t byte
   return map;
 }
 
-void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65]) {
+void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65],
+                  fm_map_compare compare) {
   pthread_mutex_lock(&mutex);
   watch();
   mapping *m = free_slot(ctx);
-  if (m) memcpy(m->hash, hash, sizeof m->hash);
+  if (m) memcpy(m->hash, hash, sizeof m->hash), m->compare = compare;
   void *map = m ? fill(ctx, m, path, fd, bytes) : NULL;
   pthread_mutex_unlock(&mutex);
   return map;
@@ -145,7 +145,7 @@ static fm_err check(fm_ctx *ctx, mapping *m) {
   if ((uint64_t)st.st_size < m->bytes) return changed(ctx, m, "became shorter");
   if (st.st_mtim.tv_sec == m->changed.tv_sec && st.st_mtim.tv_nsec == m->changed.tv_nsec)
     return FM_OK;
-  fm_err err = fm_pack_compare(ctx, m->path, m->fd, m->hash);
+  fm_err err = m->compare(ctx, m->path, m->fd, m->hash);
   if (!err) m->changed = st.st_mtim; /* touched, but the same */
   return err;
 }

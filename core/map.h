@@ -12,11 +12,14 @@
 
 enum { FM_MAPPINGS = 128 }; /* at the same time */
 
+/* Compares an open file with the hash of its contents; FM_EDATA with a sentence if they differ. */
+typedef fm_err (*fm_map_compare)(fm_ctx *ctx, const char *path, int fd, const char hash[65]);
 /*
-** Map `bytes` of an open file of packed images, read-only; hash: of its images, by which a file
-** whose time changes is compared again. NULL on failure.
+** Map `bytes` of an open file, read-only. A file whose time of modification changes is compared with
+** the hash once more. NULL on failure.
 */
-void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65]);
+void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65],
+                  fm_map_compare compare);
 /* As many bytes of zeros, which take no memory. */
 void *fm_map_zeros(fm_ctx *ctx, size_t bytes);
 void fm_unmap(void *map, size_t bytes); /* either of them */

@@ -240,7 +240,7 @@ static fm_err map_images(const fm_in *in, const fm_pack_info *i, int64_t first, 
                          fm_tensor **out) {
   const size_t size = (size_t)file_bytes(i);
   const fm_shape s = {4, {n, i->height, i->width, i->channels}};
-  char *map = fm_map_file(in->ctx, in->path, in->fd, size, i->hash);
+  char *map = fm_map_file(in->ctx, in->path, in->fd, size, i->hash, fm_pack_compare);
   if (map == NULL) return fm_error_code(in->ctx);
   char *data = map + FM_PACK_HEADER + first * image_bytes(i);
   if ((*out = fm_tensor_over(in->ctx, FM_U8, &s, data, map, size)) != NULL) return FM_OK;

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "room.h"
+#include "workspace.h"
 #include "simd.h"
 
 void FM_FN(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,

@@ -159,8 +159,9 @@ static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T 
                      const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
   enum { A_BLOCK = M_BLOCK / MR * (SLIVER * K_BLOCK + 64) };
   enum { B_BLOCK = N_BLOCK / NR * (NR * K_BLOCK + 64) };
-  _Static_assert((A_BLOCK + B_BLOCK) * sizeof(P) <= FM_GEMM_ROOM, "packed blocks of a product");
-  P *const a_block = (P *)(void *)fm_gemm_room, *const b_block = a_block + A_BLOCK;
+  _Static_assert((A_BLOCK + B_BLOCK) * sizeof(P) <= FM_GEMM_WORKSPACE,
+                 "packed blocks of a product");
+  P *const a_block = (P *)(void *)fm_gemm_workspace, *const b_block = a_block + A_BLOCK;
   const bool packs = PACKS;
   const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
                 most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);

@@ -36,7 +36,7 @@ static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool
 
 /* The `n` channels from c on that pixels first .. first + count - 1 of the grids of all images meet
    at `taps` taps from the given one on: out (count, taps, n). */
-_Static_assert(PIECE * sizeof(T) <= FM_CONV_ROOM, "a piece");
+_Static_assert(PIECE * sizeof(T) <= FM_CONV_WORKSPACE, "a piece");
 static void gather(const meeting *m, const T *x, int64_t first, int64_t count, int64_t tap,
                    int64_t taps, int64_t c, int64_t n, T *out) {
   int64_t j = first % m->gw, i = first / m->gw % m->gh, image = first / (m->gw * m->gh);
@@ -81,13 +81,13 @@ static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const
 #define OUTPUTS 64
 #define PAIRS 1024
 _Static_assert((PIECE + OUTPUTS * PAIRS) * sizeof(T) + OUTPUTS * PAIRS * sizeof(double) <=
-                   FM_CONV_ROOM,
+                   FM_CONV_WORKSPACE,
                "a piece, a product and its sum");
 
 /* `n` pairs from `k` on, all of tap t and channel c or of `taps` whole taps, for oc outputs. */
 static void sum_pairs(const fm_exec *e, const meeting *m, int64_t o, int64_t oc, int64_t t,
                       int64_t taps, int64_t c, int64_t n) {
-  T *cols = (T *)(void *)fm_conv_room, *some = cols + PIECE;
+  T *cols = (T *)(void *)fm_conv_workspace, *some = cols + PIECE;
   double *sum = (double *)(void *)(some + OUTPUTS * PAIRS);
   const int64_t O = e->out->shape.d[0], K = m->kh * m->kw * m->c, width = taps * n;
   const int64_t pixels = e->in[1].shape.d[0] * m->gh * m->gw, rows = PIECE / width;
@@ -139,8 +139,8 @@ static void convolve(const fm_exec *e, int kind) {
       for (int64_t c = 0; c < m.c; c += chunk) {
         int64_t count = pixels - p < rows ? pixels - p : rows;
         int64_t some = taps - t < group ? taps - t : group, n = m.c - c < chunk ? m.c - c : chunk;
-        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_room);
-        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_room;
+        if (!in_place) gather(&m, e->x[0], p, count, t, some, c, n, (T *)fm_conv_workspace);
+        const T *cols = in_place ? e->x[0] : (const T *)fm_conv_workspace;
         multiply(e, kind, p, count, cols, some * n, t * m.c + c, t, c);
       }
 }

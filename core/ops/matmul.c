@@ -43,7 +43,7 @@ static void multiply(const product *p, const T *a, const T *b, bool accumulate, 
 
 /* A part of y, at most ROWS by COLUMNS, over the whole inner dimension. */
 static void multiply_part(const product *p, const T *a, const T *b, bool accumulate, T *y) {
-  double *sum = (double *)(void *)fm_conv_room;
+  double *sum = (double *)(void *)fm_conv_workspace;
   T *some = (T *)(void *)(sum + ROWS * COLUMNS);
   product piece = *p;
   piece.ldy = p->n;

@@ -10,7 +10,7 @@
 
 #ifndef FM_RULES
 
-#include "../kernels/room.h"
+#include "../kernels/workspace.h"
 
 typedef struct between { /* a place on an axis: the two neighbours, and the weight of the second */
   int64_t lo, hi;
@@ -85,7 +85,7 @@ static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
 /* `n` channels of an image: rows come from top to bottom, and add to two rows at a time. */
 static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64_t n) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
-  double *room = (double *)(void *)fm_conv_room;
+  double *room = (double *)(void *)fm_conv_workspace;
   rows r = {{room, room + s->d[2] * n}, 0, n};
   memset(room, 0, (size_t)(2 * s->d[2] * n) * sizeof *room);
   for (int64_t row = 0; row < o->d[1]; row++) {
@@ -98,7 +98,7 @@ static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64
 
 FM_EXEC(resize_bilinear_t) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
-  const int64_t c = s->d[3], most = FM_CONV_ROOM / (int64_t)sizeof(double) / (2 * s->d[2]);
+  const int64_t c = s->d[3], most = FM_CONV_WORKSPACE / (int64_t)sizeof(double) / (2 * s->d[2]);
   for (int64_t image = 0; image < s->d[0]; image++)
     for (int64_t i = 0; i < c; i += most)
       transpose_image(e, (const T *)e->x[0] + image * o->d[1] * o->d[2] * c,

@@ -7,7 +7,7 @@
 
 #ifndef FM_RULES
 
-#include "../kernels/room.h"
+#include "../kernels/workspace.h"
 
 static int64_t row_size(const fm_shape *s) {
   int64_t n = 1;
@@ -31,7 +31,7 @@ FM_EXEC(gather) {
 static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t from, int64_t n) {
   const int64_t size = row_size(&e->out->shape);
   const T *index = e->x[1];
-  double *sum = (double *)(void *)fm_conv_room;
+  double *sum = (double *)(void *)fm_conv_workspace;
   memset(sum, 0, (size_t)((end - first) * n) * sizeof *sum);
   for (int64_t r = 0; r < e->in[1].shape.d[0]; r++) {
     if (!(index[r] >= (T)first && index[r] < (T)end)) continue;
@@ -47,7 +47,7 @@ static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t f
 
 /* As many rows at a time as their sums have room. */
 FM_EXEC(scatter) {
-  const int64_t room = FM_CONV_ROOM / (int64_t)sizeof(double);
+  const int64_t room = FM_CONV_WORKSPACE / (int64_t)sizeof(double);
   const int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);
   if (size == 0) return;
   const int64_t n = size < room ? size : room, some = room / n;

@@ -16,7 +16,7 @@
 #define SUMS (36 * (14 * DEEPEST + LINE))
 #define MR FM_TILE_ROWS
 
-_Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_ROOM, "a block and its products");
+_Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_WORKSPACE, "a block and its products");
 
 /* u: (slivers of outputs, 36, ROWS(inputs), SLIVER) */
 FM_EXEC(winograd_weights) {
@@ -44,7 +44,7 @@ FM_EXEC(winograd) {
   if (in.c == 0) memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
   if (in.c == 0) return;
   block b = {.ld = up_to(part, LINE) + LINE, .width = width};
-  T *d = (T *)fm_conv_room;
+  T *d = (T *)fm_conv_workspace;
   b.d = d, b.m = d + DATA;
   const int64_t room = least(DATA / (36 * b.ld), SUMS / (36 * width + LINE)) / MR * MR;
   const int64_t most = even_part(in.count, room);

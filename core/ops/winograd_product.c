@@ -12,7 +12,7 @@
 #define PIECE (36 * ROWS(DEEPEST) * SLIVER)
 #define TILES (256 / (int64_t)sizeof(T)) /* of a block */
 
-_Static_assert((PIECE + 36 * (TILES * SLIVER + LINE)) * sizeof(T) <= FM_CONV_ROOM,
+_Static_assert((PIECE + 36 * (TILES * SLIVER + LINE)) * sizeof(T) <= FM_CONV_WORKSPACE,
                "a sliver and its products");
 
 /* d: (parts of up to DEEPEST channels, 36, tiles, channels and LINE more) */
@@ -34,7 +34,7 @@ FM_EXEC(winograd_images) {
 static void sliver_product(block *b, const kernels *w, const tiling *out, int64_t o, const T *d,
                            T *y) {
   const int64_t inputs = w->turned ? w->O : w->I, most = even_part(out->count, TILES);
-  T *u = (T *)fm_conv_room;
+  T *u = (T *)fm_conv_workspace;
   for (int64_t first = 0; first < out->count; first += most) {
     b->count = least(most, out->count - first), b->mstep = b->count * SLIVER + LINE;
     b->d = d + first * b->ld;
@@ -51,7 +51,7 @@ FM_EXEC(winograd_product) {
   const kernels w = kernels_of(&e->in[1].shape, e->x[1], e->x[2], e->attr->i[3] != 0);
   const tiling out = tiling_of(&e->out->shape);
   const int64_t ld = e->in[0].shape.d[3];
-  block b = {.ld = ld, .dstep = out.count * ld, .width = SLIVER, .m = (T *)fm_conv_room + PIECE};
+  block b = {.ld = ld, .dstep = out.count * ld, .width = SLIVER, .m = (T *)fm_conv_workspace + PIECE};
   for (int64_t o = 0; o < out.c; o += SLIVER) sliver_product(&b, &w, &out, o, e->x[0], e->y);
 }
 

@@ -16,7 +16,7 @@
 #define MR FM_TILE_ROWS
 #define NR FM_TILE_COLUMNS
 
-_Static_assert((36 * STEP + 24 * TILES * LD) * sizeof(T) <= FM_CONV_ROOM,
+_Static_assert((36 * STEP + 24 * TILES * LD) * sizeof(T) <= FM_CONV_WORKSPACE,
                "sums of a chunk and a block");
 
 /* Sums of one chunk, outputs [o, o + oc) by inputs [i, i + ic): s (36, oc, CHUNK), STEP apart. */
@@ -85,7 +85,7 @@ static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
 FM_EXEC(winograd_w) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->in[1].shape);
   const int64_t most = even_part(in.count, TILES);
-  chunk c = {.s = (T *)fm_conv_room};
+  chunk c = {.s = (T *)fm_conv_workspace};
   if (in.count == 0 && !e->accumulate)
     memset(e->y, 0, (size_t)fm_shape_count(&e->out->shape) * sizeof(T));
   if (in.count == 0) return;

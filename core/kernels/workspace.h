@@ -1,18 +1,18 @@
 /*
-** room.h - where kernels keep operands on their way through the caches: one place per thread for
+** workspace.h - where kernels keep operands on their way through the caches: one place per thread for
 ** all instruction sets and element types (a thread's static memory is part of its stack, 8 MiB as
 ** a rule). Aligned to 64 bytes. A convolution calls products, so each has a place of its own.
 */
-#ifndef FM_ROOM_H
-#define FM_ROOM_H
+#ifndef FM_WORKSPACE_H
+#define FM_WORKSPACE_H
 
 /* The packed blocks of a matrix product. */
-#define FM_GEMM_ROOM (1100 * 1024)
-extern _Thread_local char fm_gemm_room[FM_GEMM_ROOM];
+#define FM_GEMM_WORKSPACE (1100 * 1024)
+extern _Thread_local char fm_gemm_workspace[FM_GEMM_WORKSPACE];
 
 /* A piece of ops/conv.c; of ops/winograd*.c, a block of tiles and its products, a sliver of weights
    and its products (the largest), or the sums of a chunk of a gradient and a block for it. */
-#define FM_CONV_ROOM (1452 * 1024)
-extern _Thread_local char fm_conv_room[FM_CONV_ROOM];
+#define FM_CONV_WORKSPACE (1452 * 1024)
+extern _Thread_local char fm_conv_workspace[FM_CONV_WORKSPACE];
 
 #endif
