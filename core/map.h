@@ -15,7 +15,8 @@ enum { FM_MAPPINGS = 128 }; /* at the same time */
 /* Compares an open file with the hash of its contents; FM_EDATA with a sentence if they differ. */
 typedef fm_err (*fm_map_compare)(fm_ctx *ctx, const char *path, int fd, const char hash[65]);
 /*
-** Map `bytes` of an open file, read-only. A file whose time of modification changes is compared with
+** Map `bytes` of an open file, read-only. A file whose time of modification changes is compared
+** with
 ** the hash once more. NULL on failure.
 */
 void *fm_map_file(fm_ctx *ctx, const char *path, int fd, size_t bytes, const char hash[65],

@@ -6,7 +6,7 @@
 -- from a stand-in do not compare with the paper's.
 
 local experiment = require "flowmap.experiment"
-local images = require "flowmap.images"
+local images = require "flowmap.experiment.image_template"
 
 local afhq = {
   name = "afhq",

@@ -6,7 +6,7 @@
 -- at hand, open faces or the suite's own drawings stand in, and no number of theirs compares with
 -- the paper's.
 
-local images = require "flowmap.images"
+local images = require "flowmap.experiment.image_template"
 
 local celeba = {
   name = "celeba",

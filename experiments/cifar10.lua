@@ -4,7 +4,7 @@
 -- The data are scaled to $[-1, 1]$, the base is $x_0 \sim N(0, \sigma^2 I)$ with $\sigma = 1/2$,
 -- and interpolant, flow map and losses are those of [the checkerboard](#the-checkerboard).
 
-local images = require "flowmap.images"
+local images = require "flowmap.experiment.image_template"
 
 -- ## The network
 --

@@ -22,7 +22,8 @@ local classifier = {
 -- ## The network
 --
 -- Six convolutions and 418,634 parameters, for the file has to stay below 2 MiB
--- (`flowmap.features.cnn`). There is no batch norm: it makes an image's features depend on the
+-- (`flowmap.measure.features.cnn`). There is no batch norm: it makes an image's features depend on
+-- the
 -- training's batches and means one more thing to freeze. In its place every pixel's channels are
 -- divided by their root mean square. The first convolution halves the resolution at once, which
 -- costs little accuracy at this size and saves two thirds of the time. Features are the means of
@@ -30,7 +31,7 @@ local classifier = {
 -- have full rank, which 2048 of them would not.
 
 classifier.nets = {
-  cnn = function() return { init = require("flowmap.features.cnn").init } end,
+  cnn = function() return { init = require("flowmap.measure.features.cnn").init } end,
 }
 
 -- ## The loss
@@ -77,7 +78,7 @@ classifier.profiles = {
 -- Training by the trainer of the flow maps; then the accuracy on the test images, which served for
 -- nothing else, goes into the file with the weights. `calibration.csv` says what the new features
 -- make of those images as they are (the floor of each measure), with noise, blurred and tinted:
--- `flowmap.calibration`.
+-- `flowmap.measure.calibration`.
 
 function classifier.run(cfg, dir, how)
   return fm.classifier.run(classifier, cfg, dir, how)

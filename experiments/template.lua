@@ -7,7 +7,8 @@
 --     ./flowmap reproduce experiments/template.lua --profile smoke
 --
 -- An experiment is a table. Only `name` and `profiles` are required; other settings have the
--- defaults of `lua/flowmap/settings.lua`, and `--set key=value` changes any of them for one run.
+-- defaults of `lua/flowmap/experiment/settings.lua`, and `--set key=value` changes any of them for
+-- one run.
 -- Each part below is a field of the table, found by its name like those of the suite; delete those
 -- you do not need.
 

@@ -1,5 +1,5 @@
 --- The book: its chapters in reading order and what the page is made with.
--- Literate Lua (an experiment) and Markdown files; flowmap.weave says how they are written.
+-- Literate Lua (an experiment) and Markdown files; flowmap.report.weave says how they are written.
 return {
   title = "Learning flow maps via self-distillation, reproduced",
   subtitle = "Lagrangian, Eulerian and progressive self-distillation; profile: %s",

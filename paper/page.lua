@@ -1,6 +1,6 @@
 -- A filter that pandoc runs on the page: it knows this project's own marks and lets nothing else
 -- into the page than text, links, images of the page's own and mathematics. What comes from result
--- files is escaped before (flowmap.escape); this is the second door.
+-- files is escaped before (flowmap.base.escape); this is the second door.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 

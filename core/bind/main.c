@@ -1,5 +1,6 @@
 /*
-** main.c - the program `flowmap`: an embedded Lua 5.4 that runs lua/flowmap/cli.lua. The Lua files
+** main.c - the program `flowmap`: an embedded Lua 5.4 that runs lua/flowmap/app/cli.lua. The Lua
+** files
 ** are found beside the executable (a build tree) or under ../share/flowmap (an installation).
 */
 #define _DEFAULT_SOURCE /* on_exit */
@@ -35,7 +36,7 @@ static int find_root(char *root, size_t size) {
   char folder[PATH_MAX], probe[PATH_MAX + 64];
   program_folder(folder, sizeof folder);
   for (size_t k = 0; k < sizeof where / sizeof *where; k++) {
-    snprintf(probe, sizeof probe, "%s%s/lua/flowmap/cli.lua", folder, where[k]);
+    snprintf(probe, sizeof probe, "%s%s/lua/flowmap/app/cli.lua", folder, where[k]);
     if (access(probe, R_OK) != 0) continue;
     snprintf(root, size, "%s%s", folder, where[k]);
     return 1;
@@ -69,7 +70,7 @@ static int start(lua_State *L) {
   lua_pushvalue(L, -1);
   lua_pushliteral(L, "flowmap");
   lua_call(L, 1, 0);
-  lua_pushliteral(L, "flowmap.cli");
+  lua_pushliteral(L, "flowmap.app.cli");
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "main");
   lua_createtable(L, it->argc, 1);
@@ -82,7 +83,8 @@ static int start(lua_State *L) {
 }
 
 /*
-** Message handler: keeps the text of an error that lua/flowmap/cli.lua did not handle, the core's
+** Message handler: keeps the text of an error that lua/flowmap/app/cli.lua did not handle, the
+** core's
 ** sentence or else an error of the program itself with its traceback. Upvalue: the launch.
 */
 static int keep_sentence(lua_State *L) {

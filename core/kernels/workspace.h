@@ -1,5 +1,6 @@
 /*
-** workspace.h - where kernels keep operands on their way through the caches: one place per thread for
+** workspace.h - where kernels keep operands on their way through the caches: one place per thread
+** for
 ** all instruction sets and element types (a thread's static memory is part of its stack, 8 MiB as
 ** a rule). Aligned to 64 bytes. A convolution calls products, so each has a place of its own.
 */

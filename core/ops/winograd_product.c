@@ -51,7 +51,8 @@ FM_EXEC(winograd_product) {
   const kernels w = kernels_of(&e->in[1].shape, e->x[1], e->x[2], e->attr->i[3] != 0);
   const tiling out = tiling_of(&e->out->shape);
   const int64_t ld = e->in[0].shape.d[3];
-  block b = {.ld = ld, .dstep = out.count * ld, .width = SLIVER, .m = (T *)fm_conv_workspace + PIECE};
+  T *m = (T *)fm_conv_workspace + PIECE;
+  block b = {.ld = ld, .dstep = out.count * ld, .width = SLIVER, .m = m};
   for (int64_t o = 0; o < out.c; o += SLIVER) sliver_product(&b, &w, &out, o, e->x[0], e->y);
 }
 

@@ -6,7 +6,7 @@
 
 local core = require "flowmap.core"
 require "flowmap.tensor"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 local tree = require "flowmap.tree"
 
 local M = {}

@@ -5,12 +5,12 @@
 -- @module flowmap.checkpoint
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
-local json = require "flowmap.json"
+local errors = require "flowmap.base.errors"
+local json = require "flowmap.base.json"
 local nets = require "flowmap.nets"
-local pin = require "flowmap.pin"
-local schema = require "flowmap.schema"
-local settings = require "flowmap.settings"
+local pin = require "flowmap.runs.pin"
+local schema = require "flowmap.runs.schema"
+local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -157,7 +157,8 @@ end
 
 --- Read a checkpoint.
 -- @tparam string path
--- @treturn table { tensors =, cfg =, pinned = see flowmap.pin, step =, and unless it holds weights
+-- @treturn table { tensors =, cfg =, pinned = see flowmap.runs.pin, step =, and unless it holds
+-- weights
 --   alone sums =, metrics = }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
@@ -199,7 +200,7 @@ end
 
 --- The network of a checkpoint: the suite's, or that of an experiment.
 -- @tparam table saved what `load` returned
--- @tparam table code see flowmap.pin
+-- @tparam table code see flowmap.runs.pin
 -- @treturn table job { cfg =, net =, check = function: that no other code was loaded so far }
 function M.job(saved, code)
   check_sample(saved)

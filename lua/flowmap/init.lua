@@ -1,13 +1,13 @@
 --- flowmap: flow maps by self-distillation.
 -- `require "flowmap"` gives one table: the functions of the numerical core (tensors, autodiff,
--- programs, optimisers, files) and the modules of this folder, each loaded when first named:
--- `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, ...
+-- programs, optimisers, files) and the modules of this folder and its rooms, each loaded when first
+-- named: `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, `fm.metrics`, ...
 -- `fm.help()` lists the operations.
 -- @module flowmap
 
-require "flowmap.source" -- first: it records what is loaded
+require "flowmap.runs.source" -- first: it records what is loaded
 local core = require "flowmap.core"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 require "flowmap.tensor" -- each of these adds its functions to the core's table
 require "flowmap.autodiff"
 require "flowmap.program"
@@ -21,12 +21,18 @@ local function unknown(key)
     near:find "did you mean" and near or "; fm.help() lists what there is"), 3)
 end
 
+local ROOMS = { "", "measure.", "report.", "experiment.", "runs.", "base.", "app." }
+
+local function module(key)
+  for _, room in ipairs(ROOMS) do
+    local name = "flowmap." .. room .. key
+    if package.searchpath(name, package.path) then return require(name) end
+  end
+end
+
 local function lookup(self, key)
   local value = core[key]
-  if value == nil and type(key) == "string"
-    and package.searchpath("flowmap." .. key, package.path) then
-    value = require("flowmap." .. key)
-  end
+  if value == nil and type(key) == "string" then value = module(key) end
   if value == nil then unknown(key) end
   rawset(self, key, value)
   return value

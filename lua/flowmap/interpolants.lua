@@ -4,8 +4,8 @@
 -- @module flowmap.interpolants
 
 local fm = require "flowmap"
-local registry = require "flowmap.registry"
-local returned = require "flowmap.returned"
+local registry = require "flowmap.base.registry"
+local returned = require "flowmap.base.returned"
 
 local M = {}
 

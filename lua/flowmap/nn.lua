@@ -4,7 +4,7 @@
 -- @module flowmap.nn
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 
 local M = {}
 

@@ -1,8 +1,8 @@
 --- Reading .npy files in Lua alone, for tables and figures.
 -- @module flowmap.npy
 
-local errors = require "flowmap.errors"
-local files = require "flowmap.files"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
 
 local fail = errors.data
 

@@ -3,7 +3,7 @@
 
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 local tree = require "flowmap.tree"
 
 local Optimiser = {}

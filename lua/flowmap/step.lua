@@ -7,7 +7,7 @@ local data = require "flowmap.data"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
-local returned = require "flowmap.returned"
+local returned = require "flowmap.base.returned"
 local Map = require "flowmap.map"
 local times = require "flowmap.times"
 

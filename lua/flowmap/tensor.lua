@@ -4,7 +4,7 @@
 -- @module flowmap.tensor
 
 local core = require "flowmap.core"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 
 local M = {}
 

@@ -3,7 +3,7 @@
 -- @module flowmap.times
 
 local fm = require "flowmap"
-local registry = require "flowmap.registry"
+local registry = require "flowmap.base.registry"
 
 local M = {}
 

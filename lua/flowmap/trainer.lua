@@ -2,20 +2,20 @@
 -- @module flowmap.trainer
 
 local fm = require "flowmap"
-local Progress = require "flowmap.progress"
+local Progress = require "flowmap.base.progress"
 local checkpoint = require "flowmap.checkpoint"
 local data = require "flowmap.data"
-local effect = require "flowmap.effect"
-local errors = require "flowmap.errors"
-local evaluate = require "flowmap.evaluate"
-local files = require "flowmap.files"
-local journal = require "flowmap.journal"
-local law = require "flowmap.law"
+local effect = require "flowmap.experiment.effect"
+local errors = require "flowmap.base.errors"
+local evaluate = require "flowmap.measure.evaluate"
+local files = require "flowmap.base.files"
+local journal = require "flowmap.runs.journal"
+local law = require "flowmap.experiment.law"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local interpolants = require "flowmap.interpolants"
 local schedule = require "flowmap.schedule"
-local settings = require "flowmap.settings"
+local settings = require "flowmap.experiment.settings"
 local program = require "flowmap.program"
 local step_program = require "flowmap.step"
 local times = require "flowmap.times"
@@ -81,7 +81,7 @@ local function shapes(job)
 end
 
 --- Load the weights of a checkpoint. A network that is not the suite's comes from an experiment
--- that the caller names, never from one that the checkpoint names: see flowmap.pin.
+-- that the caller names, never from one that the checkpoint names: see flowmap.runs.pin.
 -- @tparam string path
 -- @tparam[opt] integer average which average, from 1; 0: the weights; nil: as evaluated
 -- @tparam[opt] table code { path = an experiment's file, option = what names it, experiment = }

@@ -2,10 +2,10 @@
 -- @module made_run
 
 local core = require "flowmap.core"
-local files = require "flowmap.files"
-local folder = require "flowmap.folder"
-local json = require "flowmap.json"
-local record = require "flowmap.record"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
+local json = require "flowmap.base.json"
+local record = require "flowmap.runs.record"
 
 local M = {}
 

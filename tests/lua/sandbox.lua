@@ -5,7 +5,7 @@
 -- @module sandbox
 
 local core = require "flowmap.core"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local lfs = require "lfs"
 
 local M = {}

@@ -14,7 +14,7 @@ end
 
 t.test("a module that could not be opened is not 'not found'", function()
   local _, text = prompt("ulimit -n 40;", "local all, f = {}; repeat f = io.open 'input.lua'; "
-    .. "all[#all + 1] = f until not f; print(pcall(require, 'flowmap.sheet'))")
+    .. "all[#all + 1] = f until not f; print(pcall(require, 'flowmap.report.sheet'))")
   t.eq(text:find("sheet.lua: Too many open files", 1, true) ~= nil, true, text)
   t.eq(text:find "not found", nil, text)
 end)

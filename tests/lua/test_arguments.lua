@@ -1,8 +1,8 @@
 -- Arguments of the command line: their ranges, the sentences about them, help and version.
 
 local t = require "harness"
-local cli = require "flowmap.cli"
-local files = require "flowmap.files"
+local cli = require "flowmap.app.cli"
+local files = require "flowmap.base.files"
 local sandbox = require "sandbox"
 
 -- Run the program without a shell's help in the arguments; returns exit code and standard error.
@@ -74,7 +74,7 @@ t.test("every command has complete help, and a version", function()
       t.eq(state.print:find(spec[k][1]:match "^%S+", 1, true) ~= nil, not spec[k].hidden, spec[1])
     end
     t.eq(state.print:find "%-%-threads" ~= nil, true, spec[1])
-    t.eq(type(require("flowmap.commands")[spec[1]]), "function", spec[1])
+    t.eq(type(require("flowmap.app.commands")[spec[1]]), "function", spec[1])
   end
 end)
 

@@ -2,13 +2,13 @@
 -- the place of files, texts of megabytes, names that met in one folder, errors that lie.
 
 local t = require "harness"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local json = require "flowmap.base.json"
 local lfs = require "lfs"
-local repl = require "flowmap.repl"
+local repl = require "flowmap.app.repl"
 local sandbox = require "sandbox"
 
 local program, suite, work, write = sandbox.program, sandbox.here, sandbox.root, sandbox.write

@@ -3,10 +3,10 @@
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local own_files = require "own_experiment"
-local record = require "flowmap.record"
+local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
 
 local root = sandbox.root
@@ -110,7 +110,7 @@ own.metrics = { m = function()
 end }]]
 
 local function accept(dir, path)
-  require("flowmap.accept").run { run = dir, why = "the metric alone", experiment = path }
+  require("flowmap.runs.accept").run { run = dir, why = "the metric alone", experiment = path }
 end
 
 for what, failure in pairs { ["an error"] = 'error("late")', ["not a number"] = "return 0 / 0" } do
@@ -136,7 +136,7 @@ for what, failure in pairs { ["an error"] = 'error("late")', ["not a number"] = 
       local cfg = experiment.resolve(it, { profile = "smoke", set = {} })
       local decision, why = fm.cache.decide(dir, fm.cache.inputs(it, cfg))
       t.eq({ decision, why:find "but what was accepted" ~= nil }, { "reuse", true })
-      local words = require("flowmap.accept").words(record.need(dir, "accepted"))
+      local words = require("flowmap.runs.accept").words(record.need(dir, "accepted"))
       t.eq(words[1]:find "the metric alone %(experiment changed" ~= nil, true, words[1])
       fm.write_file(it.path, files.read(it.path) .. "-- no change\n")
       accept(dir, it.path) -- a result, as before: nothing to accept
@@ -168,7 +168,7 @@ t.test("whole numbers that records cannot hold exactly are no settings", functio
 end)
 
 t.test("params and explain of what trains no flow map", function()
-  local commands = require "flowmap.commands"
+  local commands = require "flowmap.app.commands"
   for _, name in ipairs { "params", "explain" } do
     local err = t.raises(function()
       commands[name] { experiment = "experiments/classifier.lua", profile = "smoke", set = {} }
@@ -198,7 +198,7 @@ t.test("values of a grid that are no names of files have folders of their own", 
 end)
 
 t.test("grids of true and false, and of lists, are shown", function()
-  local results = require "flowmap.results"
+  local results = require "flowmap.report.results"
   for values, expected in pairs { ["true } own.grid = { o = { true, false } }"] = { false, true },
     ["{ 1, 2 } } own.grid = { o = { { 1, 2 }, { 3 } } }"] = { "1,2", "3" },
     ['{ "a" } } own.grid = { o = { { "b" }, { "a", "c" } } }'] = { "a,c", "b" } } do
@@ -209,7 +209,7 @@ t.test("grids of true and false, and of lists, are shown", function()
     local found = results.open(set)
     t.eq(found:distinct "o", expected)
     for _, value in ipairs(expected) do t.eq(#found:select({ o = value }).runs, 1) end
-    t.eq(#require("flowmap.table").grid(found, { metric = "kl", N = 1, rows = { "method" },
+    t.eq(#require("flowmap.report.table").grid(found, { metric = "kl", N = 1, rows = { "method" },
       column = "o", title = "x" }).columns, 2)
     os.execute("rm -rf " .. files.quote(set))
   end
@@ -218,7 +218,7 @@ end)
 t.test("two experiments of one name are not made together", function()
   local a, b = load "", load ""
   local err = t.raises(function()
-    require("flowmap.reproduce").run { profile = "smoke", experiments = { a.path, b.path },
+    require("flowmap.app.reproduce").run { profile = "smoke", experiments = { a.path, b.path },
       dry_run = true }
   end, "both have a run in results/own/smoke/lsd%-seed1; give each experiment a name")
   t.eq(err.code, "usage")

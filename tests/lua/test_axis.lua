@@ -1,11 +1,11 @@
 -- Axes have numbers, whatever the values: read from the SVG files that gnuplot draws.
 
 local t = require "harness"
-local axes = require "flowmap.axis"
-local figure = require "flowmap.figure"
-local gnuplot = require "flowmap.gnuplot"
+local axes = require "flowmap.report.axis"
+local figure = require "flowmap.report.figure"
+local gnuplot = require "flowmap.report.gnuplot"
 local made_run = require "made_run"
-local results = require "flowmap.results"
+local results = require "flowmap.report.results"
 local sandbox = require "sandbox"
 
 local root = sandbox.root

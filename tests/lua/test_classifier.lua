@@ -4,7 +4,7 @@ local t = require "harness"
 local fm = require "flowmap"
 
 local classifier = fm.classifier
-local cnn = require "flowmap.features.cnn"
+local cnn = require "flowmap.measure.features.cnn"
 local nets = require "flowmap.nets"
 local tree = require "flowmap.tree"
 local sandbox = require "sandbox"

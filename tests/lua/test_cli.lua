@@ -1,8 +1,8 @@
 -- The program as its users see it: exit codes, sentences, files, interruption.
 
 local t = require "harness"
-local files = require "flowmap.files"
-local json = require "flowmap.json"
+local files = require "flowmap.base.files"
+local json = require "flowmap.base.json"
 local sandbox = require "sandbox"
 
 local work = sandbox.root

@@ -2,12 +2,12 @@
 -- reason before anything runs.
 
 local t = require "harness"
-local effect = require "flowmap.effect"
+local effect = require "flowmap.experiment.effect"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local own_files = require "own_experiment"
-local settings = require "flowmap.settings"
+local settings = require "flowmap.experiment.settings"
 local sandbox = require "sandbox"
 
 local root = sandbox.root
@@ -286,7 +286,7 @@ t.test("images: needs of the evaluation before the first step", function()
     local cfg = experiment.resolve(cifar, { profile = "smoke", set = set })
     local job = setmetatable({ cfg = cfg, set = fm.data.reduced({ shape = { 32, 32, 3 },
       count = 300 }, cfg.resolution) }, {})
-    t.eq(t.raises(function() require("flowmap.judges.images").check(job) end, pattern).code,
+    t.eq(t.raises(function() require("flowmap.measure.judges.images").check(job) end, pattern).code,
       "usage")
   end
   check({ eval_samples = 64 }, "eval_samples is 64; .* 'cnn' needs at least .* dimensions, 128")

@@ -3,16 +3,16 @@
 -- Whatever a title or label from somebody's file holds, it arrives as text and does nothing.
 
 local t = require "harness"
-local escape = require "flowmap.escape"
-local figure = require "flowmap.figure"
-local files = require "flowmap.files"
-local gnuplot = require "flowmap.gnuplot"
-local json = require "flowmap.json"
+local escape = require "flowmap.base.escape"
+local figure = require "flowmap.report.figure"
+local files = require "flowmap.base.files"
+local gnuplot = require "flowmap.report.gnuplot"
+local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local made_run = require "made_run"
-local results = require "flowmap.results"
-local tables = require "flowmap.table"
-local weave = require "flowmap.weave"
+local results = require "flowmap.report.results"
+local tables = require "flowmap.report.table"
+local weave = require "flowmap.report.weave"
 local sandbox = require "sandbox"
 
 local root, has = sandbox.root, sandbox.has

@@ -40,7 +40,7 @@ t.test("whether a folder can be written to is told without writing", function()
   t.eq({ fm.folder_writable(root), fm.folder_writable(root .. "/none") }, { true, false })
   local before = {}
   for name in lfs.dir(data) do before[#before + 1] = name end
-  require("flowmap.data.images.places").output()
+  require("flowmap.data.packed.places").output()
   local after = {}
   for name in lfs.dir(data) do after[#after + 1] = name end
   t.eq(after, before)

@@ -2,8 +2,8 @@
 
 local t = require "harness"
 local core = require "flowmap.core"
-local files = require "flowmap.files"
-local folder = require "flowmap.folder"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
 local lfs = require "lfs"
 local sandbox = require "sandbox"
 
@@ -241,7 +241,7 @@ end)
 t.test("records of two runs in one folder are noticed", function()
   local dir, other = copy "mixed", work .. "/other"
   t.eq((flowmap(SMALL .. "--seed 2 --out " .. other)), 0)
-  local results = require "flowmap.results"
+  local results = require "flowmap.report.results"
   for _, name in ipairs { "eval.json", "inputs.json", "config.json", "manifest.json",
     "metrics.jsonl", "samples-N1.npy" } do
     sandbox.run(("cp %s/%s %s/"):format(other, name, dir))
@@ -254,7 +254,7 @@ end)
 t.test("nothing optional fails a run: no git, a shell that cannot be started", function()
   local dir = work .. "/nogit"
   t.eq((flowmap(SMALL .. "--out " .. dir, "PATH=/none")), 0)
-  local record, revision = require "flowmap.record", require "flowmap.revision"
+  local record, revision = require "flowmap.runs.record", require "flowmap.runs.revision"
   t.eq(record.read(dir, "manifest").revision, "unknown")
   local popen = io.popen
   for _, broken in ipairs { function() return nil, "Too many open files", 24 end, error } do

@@ -3,7 +3,7 @@
 
 local t = require "harness"
 local core = require "flowmap.core"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local sandbox = require "sandbox"
 

@@ -2,7 +2,7 @@
 
 local t = require "harness"
 local fm = require "flowmap"
-local images = require "flowmap.images"
+local images = require "flowmap.experiment.image_template"
 local sandbox = require "sandbox"
 
 local cache, data, experiment, json = fm.cache, fm.data, fm.experiment, fm.json
@@ -85,7 +85,7 @@ end)
 
 t.test("samples of the data themselves are nearer than noise of another kind", function()
   local job = { set = noise }
-  local judge = require("flowmap.judges.images").new(job, folder())
+  local judge = require("flowmap.measure.judges.images").new(job, folder())
   local same = judge:measure(fm.pixels(noise.table, fm.arange(256)))
   local far = judge:measure(fm.zeros { 256, 32, 32, 3 } + 0.5)
   for _, metric in ipairs { "fd_cnn", "kid_cnn", "sw" } do

@@ -172,8 +172,8 @@ t.test("FLOWMAP_DATA that does not exist is told", function()
 end)
 
 t.test("the stand-in is drawn where nothing is, the same each time", function()
-  local images = require "flowmap.data.images"
-  local draw = require("flowmap.data.images.standin").draw
+  local images = require "flowmap.data.packed"
+  local draw = require("flowmap.data.packed.standin").draw
   local hash
   for _, folder in ipairs { root .. "/s1", root .. "/s2" } do
     local path = draw({ name = "cifar10", official = "CIFAR-10", drawing = "objects",
@@ -189,7 +189,7 @@ end)
 
 t.test("a file that is fetched is continued, compared with its hash, and kept if that is wrong",
   function()
-    local fetch = require("flowmap.data.images.fetch").run
+    local fetch = require("flowmap.data.packed.fetch").run
     local from, to = root .. "/a.tar.gz", root .. "/got"
     fetch("file://" .. from, to, fm.sha256_file(from))
     t.eq(read(to) == read(from), true)
@@ -210,7 +210,7 @@ t.test("a file that is fetched is continued, compared with its hash, and kept if
   end)
 
 t.test("an interrupted download says so with the code of what can be continued", function()
-  local fetch = require("flowmap.data.images.fetch").run
+  local fetch = require("flowmap.data.packed.fetch").run
   local interrupted = fm.interrupted
   fm.interrupted = function() return true end
   local ok, e = pcall(fetch, "file://" .. root .. "/a.tar.gz", root .. "/later")

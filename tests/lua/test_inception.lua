@@ -4,7 +4,7 @@
 local t = require "harness"
 local fm = require "flowmap"
 
-local inception = require "flowmap.features.inception"
+local inception = require "flowmap.measure.features.inception"
 
 local golden, meta = fm.load_safetensors "tests/golden/inception.safetensors"
 

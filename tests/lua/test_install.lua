@@ -1,7 +1,7 @@
 -- An installed copy, under a folder with a space in its name, used from another folder.
 
 local t = require "harness"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local sandbox = require "sandbox"
 

@@ -1,9 +1,9 @@
 -- Numbers have dots and names one order, whatever locale an experiment asks for.
 
 local t = require "harness"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local json = require "flowmap.base.json"
 local sandbox = require "sandbox"
 
 local work, write = sandbox.root, sandbox.write

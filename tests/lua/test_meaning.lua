@@ -1,8 +1,8 @@
 -- What of a Lua file counts for a run's numbers, and what of an experiment's does not.
 
 local t = require "harness"
-local files = require "flowmap.files"
-local meaning = require "flowmap.meaning"
+local files = require "flowmap.base.files"
+local meaning = require "flowmap.runs.meaning"
 
 local of = meaning.of_experiment
 
@@ -14,7 +14,7 @@ local function changed(text, what, by)
 end
 
 t.test("the tokens of every file of ours are that file", function()
-  local list <close> = assert(io.popen "find lua/flowmap experiments -maxdepth 1 -name '*.lua'")
+  local list <close> = assert(io.popen "find lua/flowmap experiments -name '*.lua'")
   local count = 0
   for path in list:lines() do
     local text = assert(files.read(path))
@@ -55,9 +55,10 @@ t.test("fields outside of functions, in all their forms", function()
     CODE .. "return { title = 'a', losses = { x = f }, seeds = 2 }",
     CODE .. "local t = { title = 'a', seeds = 2 }\nt.losses = { x = f }\nreturn t",
     CODE .. "local t = {}\nt.title = 'a'\nt.losses = { x = f }\nt.seeds = 2\nreturn t",
-    CODE .. "local images = require 'flowmap.images'\nlocal t = { title = 'a', seeds = 2,"
+    CODE .. "local images = require 'flowmap.experiment.image_template'\n"
+      .. "local t = { title = 'a', seeds = 2,"
       .. " losses = { x = f } }\nreturn images.experiment(t)",
-    CODE .. "local images = require 'flowmap.images'\n"
+    CODE .. "local images = require 'flowmap.experiment.image_template'\n"
       .. "return images.experiment { title = 'a', losses = { x = f }, seeds = 2 }",
   } do
     t.eq(changed(text, "'a'", "'b' .. 'c'"), false, text)

@@ -1,9 +1,9 @@
 --- Packed images are data from elsewhere: texts in their headers, bytes that change, files that
 -- shrink while they are used; and what may be written, and when.
 local fm = require "flowmap"
-local header = require "flowmap.data.images.header"
-local images = require "flowmap.data.images"
-local text = require "flowmap.text"
+local header = require "flowmap.data.packed.header"
+local images = require "flowmap.data.packed"
+local text = require "flowmap.base.text"
 local t = require "harness"
 local sandbox = require "sandbox"
 
@@ -90,7 +90,7 @@ t.test("a text that becomes a file's name has a fixed alphabet and stays differe
 end)
 
 t.test("a title is in no path: statistics of a hostile one lie in the cache folder", function()
-  local metrics = require "flowmap.image_metrics"
+  local metrics = require "flowmap.measure.image_distances"
   local set = { name = "../../../escaped */`touch x`", split = "train", n = 8,
     hash = ("0"):rep(64),
     images = function(index) return fm.full({ index.shape[1], 8, 8, 3 }, 0.5) end }
@@ -203,7 +203,7 @@ t.test("training on a file that is cut short ends with exit code 3", function()
     local t = require("flowmap.data").find "afhq".table
     os.execute "truncate -s 4096 %s"
     local ok, e = pcall(function() return fm.cast(t, "float32") end)
-    os.exit(require("flowmap.errors").status[e.code])]]):format(path))
+    os.exit(require("flowmap.base.errors").status[e.code])]]):format(path))
   t.eq(code, 3, out)
 end)
 
@@ -231,7 +231,7 @@ t.test("--dry-run with an archive counts its images and imports nothing", functi
   end
   local before = tree(data)
   local code, out = lua([[
-    require("flowmap.data.images").imagine()
+    require("flowmap.data.packed").imagine()
     local set = require("flowmap.data").find "afhq"
     print(set.count, set.classes, set.table.shape[1], set.title, fm.info().bytes < 1e5)]])
   t.eq({ code, out }, { 0, "6\t2\t6\tblank images for AFHQ\ttrue\n" })
@@ -251,14 +251,14 @@ end)
 t.test("an interrupted drawing or import leaves nothing, a killed one until the next", function()
   local start = ("setsid lua5.4 -e 'require(\"flowmap.data\")"
     .. ".find(\"celeba\").standin_count = 200000; local ok, e = pcall(require("
-    .. "\"flowmap.data.images.standin\").draw, require(\"flowmap.data\").find \"celeba\", \"%s/s\")"
-    .. " os.exit(require(\"flowmap.errors\").status[e.code])' & p=$!; while ! ls %s/s/*.tmp.* >"
-    .. "/dev/null 2>&1; do sleep 0.02; done; kill -%s $p; wait $p; echo exit $?")
+    .. "\"flowmap.data.packed.standin\").draw, require(\"flowmap.data\").find \"celeba\", \"%s/s\")"
+    .. " os.exit(require(\"flowmap.base.errors\").status[e.code])' & p=$!; while ! ls %s/s/*.tmp.*"
+    .. " >/dev/null 2>&1; do sleep 0.02; done; kill -%s $p; wait $p; echo exit $?")
   local _, out = run(start:format(root, root, "INT"))
   t.eq({ out:match "exit (%d+)", tree(root .. "/s") }, { "75", root .. "/s\n" }, out)
   run(start:format(root, root, "KILL"))
   t.eq(tree(root .. "/s"):find "celeba%-standin.images.tmp.%d+.0" ~= nil, true)
-  require("flowmap.data.images.standin").draw({ name = "celeba", official = "CelebA", size = 64,
+  require("flowmap.data.packed.standin").draw({ name = "celeba", official = "CelebA", size = 64,
     drawing = "faces", standin_count = 3, standin_train = 3 }, root .. "/s")
   t.eq(tree(root .. "/s"), ("%s/s\n%s/s/celeba-standin.images\n"):format(root, root))
 end)

@@ -3,12 +3,12 @@
 -- the looks depend on.)
 
 local t = require "harness"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local made_run = require "made_run"
-local page = require "flowmap.page"
-local results = require "flowmap.results"
-local tables = require "flowmap.table"
-local figure = require "flowmap.figure"
+local page = require "flowmap.report.page"
+local results = require "flowmap.report.results"
+local tables = require "flowmap.report.table"
+local figure = require "flowmap.report.figure"
 local sandbox = require "sandbox"
 
 local root, has = sandbox.root, sandbox.has
@@ -104,10 +104,10 @@ t.test("the page runs nothing, leads nowhere else, and says so to the browser", 
 end)
 
 t.test("the suite's files are found from another folder", function()
-  local code = [[local w = require 'flowmap.weave' local b = w.suite() local n = 0
+  local code = [[local w = require 'flowmap.report.weave' local b = w.suite() local n = 0
     for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end
     assert(io.open(b.bibliography)):close() assert(io.open(b.style)):close()
-    assert(require('flowmap.render').published().checkerboard) io.write(n, ' ', b.output)]]
+    assert(require('flowmap.report.render').published().checkerboard) io.write(n, ' ', b.output)]]
   local _, text = sandbox.lua(code)
   t.eq(text, "7 paper/build")
 end)

@@ -3,7 +3,7 @@
 local t = require "harness"
 local experiment = require "flowmap.experiment"
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local json = require "flowmap.base.json"
 local own_files = require "own_experiment"
 local sandbox = require "sandbox"
 

@@ -4,10 +4,10 @@
 local t = require "harness"
 local core = require "flowmap.core"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
-local json = require "flowmap.json"
-local publish = require "flowmap.publish"
-local record = require "flowmap.record"
+local files = require "flowmap.base.files"
+local json = require "flowmap.base.json"
+local publish = require "flowmap.app.publish"
+local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
 
 local work, put = sandbox.root, sandbox.write

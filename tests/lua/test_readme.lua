@@ -2,8 +2,8 @@
 -- form: in a scratch folder, with few steps. A command that no rule below covers is a failure.
 
 local t = require "harness"
-local cli = require "flowmap.cli"
-local files = require "flowmap.files"
+local cli = require "flowmap.app.cli"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local lfs = require "lfs"
 local sandbox = require "sandbox"

@@ -2,13 +2,13 @@
 -- a killed process leaves is continued to the same bits.
 
 local t = require "harness"
-local files = require "flowmap.files"
-local json = require "flowmap.json"
+local files = require "flowmap.base.files"
+local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local made_run = require "made_run"
-local record = require "flowmap.record"
-local results = require "flowmap.results"
-local schema = require "flowmap.schema"
+local record = require "flowmap.runs.record"
+local results = require "flowmap.report.results"
+local schema = require "flowmap.runs.schema"
 local sandbox = require "sandbox"
 
 local work, put = sandbox.root, sandbox.write

@@ -1,15 +1,15 @@
 -- Results, statistics, tables, figures and weaving, on small made-up run folders.
 
 local t = require "harness"
-local figure = require "flowmap.figure"
-local files = require "flowmap.files"
-local gnuplot = require "flowmap.gnuplot"
+local figure = require "flowmap.report.figure"
+local files = require "flowmap.base.files"
+local gnuplot = require "flowmap.report.gnuplot"
 local made_run = require "made_run"
-local render = require "flowmap.render"
-local results = require "flowmap.results"
-local stats = require "flowmap.stats"
-local tables = require "flowmap.table"
-local weave = require "flowmap.weave"
+local render = require "flowmap.report.render"
+local results = require "flowmap.report.results"
+local stats = require "flowmap.report.stats"
+local tables = require "flowmap.report.table"
+local weave = require "flowmap.report.weave"
 local sandbox = require "sandbox"
 
 local root, has = sandbox.root, sandbox.has

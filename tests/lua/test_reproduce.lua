@@ -1,11 +1,11 @@
 -- reproduce: its plan and estimate, its children, and what becomes of them however it ends.
 
 local t = require "harness"
-local Progress = require "flowmap.progress"
-local children = require "flowmap.children"
-local files = require "flowmap.files"
+local Progress = require "flowmap.base.progress"
+local children = require "flowmap.app.children"
+local files = require "flowmap.base.files"
 local lfs = require "lfs"
-local outlook = require "flowmap.outlook"
+local outlook = require "flowmap.runs.outlook"
 local sandbox = require "sandbox"
 
 local work, write, exists = sandbox.root, sandbox.write, sandbox.exists

@@ -2,9 +2,9 @@
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
-local errors = require "flowmap.errors"
-local json = require "flowmap.json"
-local settings = require "flowmap.settings"
+local errors = require "flowmap.base.errors"
+local json = require "flowmap.base.json"
+local settings = require "flowmap.experiment.settings"
 local schedule = require "flowmap.schedule"
 local sandbox = require "sandbox"
 
@@ -149,7 +149,7 @@ t.test("edit distance", function()
 end)
 
 t.test("the cache says why", function()
-  local cache = require "flowmap.cache"
+  local cache = require "flowmap.runs.cache"
   local cfg = resolve { profile = "smoke" }
   local was = cache.inputs(board, cfg)
   t.eq(cache.differences(was, was), {})
@@ -164,7 +164,7 @@ t.test("the cache says why", function()
 end)
 
 t.test("comments do not change what a source means, constants do", function()
-  local meaning = require("flowmap.meaning").of
+  local meaning = require("flowmap.runs.meaning").of
   local first = meaning "local x = 3\nreturn x"
   t.eq(meaning "-- prose\nlocal x = 3 -- more\n\n\nreturn x", first)
   t.eq(meaning "local x = 4\nreturn x" == first, false)

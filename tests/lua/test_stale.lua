@@ -2,9 +2,9 @@
 
 local t = require "harness"
 local fm = require "flowmap"
-local cache = require "flowmap.cache"
+local cache = require "flowmap.runs.cache"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local sandbox = require "sandbox"
 
 local work, write, read = sandbox.root, sandbox.write, sandbox.read
@@ -211,7 +211,7 @@ t.test("an instruction set and a kernel whose bits differ; one that keeps them",
   end
   fm.set_isa(isa)
   t.eq(decision(), "reuse")
-  local fingerprint = require "flowmap.fingerprint"
+  local fingerprint = require "flowmap.runs.fingerprint"
   local text = fingerprint.text
   fingerprint.text = function() -- as a program with another kernel would find it
     return (text():gsub("^%x+", ("0"):rep(64)))
@@ -250,15 +250,16 @@ t.test("a module of the suite: what makes numbers runs again, what reports does 
   end
   t.eq(flowmap(BOARD), 0)
   for _, it in ipairs {
-    { "table.lua", "local M = {}", "local M = { wide = true }", "reused" },
-    { "figure.lua", "local ", "local COLOUR = 3\nlocal ", "reused" },
-    { "cli.lua", "sample, compare.", "sample, look.", "reused" },
-    { "progress.lua", "local Progress = {}", "local Progress = { wide = 3 }", "reused" },
+    { "report/table.lua", "local M = {}", "local M = { wide = true }", "reused" },
+    { "report/figure/init.lua", "local ", "local COLOUR = 3\nlocal ", "reused" },
+    { "app/cli.lua", "sample, compare.", "sample, look.", "reused" },
+    { "base/progress.lua", "local Progress = {}", "local Progress = { wide = 3 }", "reused" },
     { "losses/esd.lua", "return {", "local _ = 1 return {", "reused" },
     { "step.lua", "--- One", "--- A", "reused" },
     { "step.lua", "local M = {}", "local M = { version = 2 }", "runs: flowmap.step changed" },
     { "losses/lsd.lua", "return {", "local _ = 1 return {", "runs: flowmap.losses.lsd changed" },
-    { "metrics.lua", "local M = {}", "local M = { version = 2 }", "runs: flowmap.metrics changed" },
+    { "measure/metrics.lua", "local M = {}", "local M = { version = 2 }",
+      "runs: flowmap.measure.metrics changed" },
   } do
     local file, what, by, words = table.unpack(it)
     local line = edited(file, what, by)
@@ -277,7 +278,7 @@ t.test("interrupted, then resumed with another instruction set: a word, kept", f
   if fm.info().isa == "scalar" then return end
   t.eq(out:find("it was interrupted; the numerics changed: instruction set", 1, true) ~= nil, true,
     out)
-  local history = require("flowmap.record").need(work .. "/moved", "manifest").history
+  local history = require("flowmap.runs.record").need(work .. "/moved", "manifest").history
   t.eq({ history[1].isa, history[2].isa }, { fm.info().isa, "scalar" })
   t.eq(history[1].fingerprint == history[2].fingerprint, false)
 end)
@@ -313,7 +314,7 @@ t.test("accept: a reason, an undamaged run; then it is current, and tables say s
     t.eq(select(2, flowmap(ACCEPT:format "and back")):find "scalar %-> " ~= nil, true)
     t.eq(select(2, flowmap(line)):find "reused: nothing changed since %S+ but what was acc" ~= nil,
       true)
-    local words = require("flowmap.results").open(work .. "/set"):provenance()
+    local words = require("flowmap.report.results").open(work .. "/set"):provenance()
     t.eq(words:find("bits of another machine (the numerics changed: instruction set", 1, true)
       ~= nil, true, words)
     t.eq(words:find "and back %(.-; inputs %x+ %-> %x+, numerics %x+ %-> %x+%)" ~= nil, true, words)

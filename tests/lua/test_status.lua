@@ -1,9 +1,9 @@
 -- The line of progress on terminals of any width, and on what is no terminal.
 
 local t = require "harness"
-local files = require "flowmap.files"
-local Progress = require "flowmap.progress"
-local Status = require "flowmap.status"
+local files = require "flowmap.base.files"
+local Progress = require "flowmap.base.progress"
+local Status = require "flowmap.base.status"
 local sandbox = require "sandbox"
 
 -- script(1) ends when its input does, maybe before it has passed on what its command wrote: on a
@@ -14,8 +14,8 @@ assert(os.execute("mkfifo " .. files.quote(endless)))
 -- What a progress of half a second writes, on a terminal if `columns` is given.
 local function shown(columns, environment, fd)
   local path = sandbox.write("loop.lua", [[
-    local fm, Progress = require "flowmap", require "flowmap.progress"
-    local of = arg[1] == "2" and require("flowmap.data.images.notice") or Progress
+    local fm, Progress = require "flowmap", require "flowmap.base.progress"
+    local of = arg[1] == "2" and require("flowmap.base.notice") or Progress
     local bar <close> = of.new("training with a label of its own", 2000000)
     local start = fm.clock()
     repeat bar:update(1234567 + math.floor(fm.clock() - start), "loss 0.1234") until

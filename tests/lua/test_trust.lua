@@ -3,8 +3,8 @@
 local t = require "harness"
 local fm = require "flowmap"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
-local json = require "flowmap.json"
+local files = require "flowmap.base.files"
+local json = require "flowmap.base.json"
 local sandbox = require "sandbox"
 
 local work, write = sandbox.root, sandbox.write
@@ -39,7 +39,7 @@ write("evil.lua", ("io.open('%s/executed', 'w'):close() return { name = 'evil', 
 
 t.test("a checkpoint never runs the file that it names", function()
   local absolute = work .. "/evil.lua"
-  local pinned = require("flowmap.source").today(absolute, "experiment")
+  local pinned = require("flowmap.runs.source").today(absolute, "experiment")
   for _, path in ipairs { absolute, "evil.lua", "./evil.lua" } do
     forge("evil", { experiment = path, code = false })
     t.eq(sample "evil", 0)

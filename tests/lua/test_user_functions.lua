@@ -3,9 +3,9 @@
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.files"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local json = require "flowmap.base.json"
 local own_files = require "own_experiment"
 local sandbox = require "sandbox"
 

@@ -2,7 +2,7 @@
 -- 64 x 64. As in the paper all 15,803 images are trained on, those of the test folders, too.
 -- @module flowmap.data.afhq
 
-local images = require "flowmap.data.images"
+local images = require "flowmap.data.packed"
 
 -- Images of a class, in both parts.
 local function of(plan, class)

@@ -2,7 +2,7 @@
 -- to 64 x 64. The official training part are the first 162,770 of 202,599.
 -- @module flowmap.data.celeba
 
-local images = require "flowmap.data.images"
+local images = require "flowmap.data.packed"
 
 return images.set {
   name = "celeba", official = "CelebA", size = 64,

@@ -2,7 +2,7 @@
 -- 10,000 to test. Binary batches: a label, then the red, green and blue planes.
 -- @module flowmap.data.cifar10
 
-local images = require "flowmap.data.images"
+local images = require "flowmap.data.packed"
 
 return images.set {
   name = "cifar10", official = "CIFAR-10", size = 32, records = 10000,

@@ -9,19 +9,19 @@
 --
 -- `mass`, `inside` and `range` are optional. `mass` is for one dimension, mass(x0, x1), or two;
 -- `inside` takes as many coordinates as there are. What they say is compared with the samples
--- before a run trains, see flowmap.law.
+-- before a run trains, see flowmap.experiment.law.
 --
 -- An experiment's own data set is such a table, or { new = function(cfg) ... end, options = {} }
 -- that makes one from the settings.
 --
--- Data sets of images are described in flowmap.data.images.
+-- Data sets of images are described in flowmap.data.packed.
 -- @module flowmap.data
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
-local files = require "flowmap.files"
-local registry = require "flowmap.registry"
-local returned = require "flowmap.returned"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local registry = require "flowmap.base.registry"
+local returned = require "flowmap.base.returned"
 
 local M = {}
 
@@ -142,7 +142,7 @@ end
 --- The folder of what can be made again: packed files, statistics of data sets.
 -- @treturn string
 function M.cache_folder()
-  local folder = require("flowmap.data.images.places").cache()
+  local folder = require("flowmap.data.packed.places").cache()
   files.mkdir(folder)
   return folder
 end

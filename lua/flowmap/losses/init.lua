@@ -22,11 +22,11 @@
 -- @module flowmap.losses
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
-local files = require "flowmap.files"
-local registry = require "flowmap.registry"
-local returned = require "flowmap.returned"
-local source = require "flowmap.source"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local registry = require "flowmap.base.registry"
+local returned = require "flowmap.base.returned"
+local source = require "flowmap.runs.source"
 
 local M = {}
 

@@ -11,7 +11,7 @@
 -- @module flowmap.nets.edm2
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
+local errors = require "flowmap.base.errors"
 local nn = require "flowmap.nn"
 local renew = require "flowmap.renew"
 

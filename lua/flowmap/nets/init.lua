@@ -17,10 +17,10 @@
 -- @module flowmap.nets
 
 local fm = require "flowmap"
-local errors = require "flowmap.errors"
-local files = require "flowmap.files"
-local registry = require "flowmap.registry"
-local returned = require "flowmap.returned"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local registry = require "flowmap.base.registry"
+local returned = require "flowmap.base.returned"
 
 local M = {}
 

@@ -6,7 +6,7 @@
 -- @module peers
 
 local fm = require "flowmap"
-local json = require "flowmap.json"
+local json = require "flowmap.base.json"
 local measure = require "measure"
 local trainer = require "flowmap.trainer"
 

@@ -1,0 +1,68 @@
+--- What the library has: `fm.help()` lists the operations, `fm.help "conv"` tells of one.
+-- The table of operations in the core (core/ops.def) is the source: a new one is listed by itself.
+-- @module flowmap.app.help
+
+local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
+local source = require "flowmap.runs.source"
+
+local WORDS = { t = "tensor", T = "{tensor, ...}", n = "number", i = "integer", a = "axis",
+  o = "start", s = "{size, ...}", p = "{axis, ...}", b = "boolean", d = "dtype" }
+
+-- From "tt|b" to "(tensor, tensor [, boolean])".
+local function arguments(letters)
+  local words, optional = {}, letters:find("|", 1, true)
+  for letter in letters:gmatch "%a" do words[#words + 1] = assert(WORDS[letter], letter) end
+  if not optional then return "(" .. table.concat(words, ", ") .. ")" end
+  local needed = optional - 1
+  return ("(%s [, %s])"):format(table.concat(words, ", ", 1, needed),
+    table.concat(words, ", ", needed + 1))
+end
+
+local function callable()
+  local list = {}
+  for _, op in ipairs(core.ops()) do
+    if core[op.name] and op.args ~= "" then list[#list + 1] = op end
+  end
+  return list
+end
+
+local function line(op) return ("%s%s  %s"):format(op.name, arguments(op.args), op.doc) end
+
+-- Where a function that is no operation is described.
+local function place(name)
+  local f = source.original[core[name]] or core[name]
+  local at = type(f) == "function" and debug.getinfo(f, "S")
+  if not at then return name .. ": a part of the library, see lua/flowmap/" end
+  if at.what == "C" then return name .. ": a function of the core, see core/bind/" end
+  return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)
+end
+
+--- All names that `fm` has, modules of this folder left out.
+-- @treturn {string,...} sorted
+local function names()
+  local list = {}
+  for name in pairs(core) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+--- A text on one operation, or on all.
+-- @tparam ?string name of an operation
+-- @treturn string
+return function(name)
+  local ops, known, lines, others = callable(), {}, {}, {}
+  for _, op in ipairs(ops) do known[op.name] = op end
+  if name then
+    if known[name] then return line(known[name]) end
+    if core[name] then return place(name) end
+    errors.usage("help: no operation '%s' found%s", name, errors.near(name, names()))
+  end
+  for _, op in ipairs(ops) do lines[#lines + 1] = line(op) end
+  for _, other in ipairs(names()) do
+    if not known[other] then others[#others + 1] = other end
+  end
+  lines[#lines + 1] = "Besides: " .. table.concat(others, ", ") .. "."
+  lines[#lines + 1] = "Modules are the files of lua/flowmap/, fm.losses or fm.nn for instance."
+  return table.concat(lines, "\n")
+end

@@ -1,0 +1,356 @@
+--- Published sets: what paper/results keeps of an experiment's runs at one profile.
+--
+-- A set is one folder, paper/results/PROFILE/EXPERIMENT, written whole or not at all:
+--
+--     set.json            revision and machine of the runs; each file's checksum and run ids
+--     values.csv          every measured value of every run
+--     NAME.csv, .md       the tables; NAME.png, .svg: the figures
+--     runs/RUN/           the run's records: config, inputs, eval, manifest, metrics, history
+--
+-- Only runs that could stand beside each other in a table enter: all of the experiment, finished
+-- (or diverged), current, undamaged, from one clean revision on one kind of machine.
+-- @module flowmap.app.publish
+
+local cache = require "flowmap.runs.cache"
+local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
+local json = require "flowmap.base.json"
+local record = require "flowmap.runs.record"
+local render = require "flowmap.report.render"
+local results = require "flowmap.report.results"
+local revision = require "flowmap.runs.revision"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- Where the sets are.
+M.base = "paper/results"
+
+local COPIED = { "config.json", "inputs.json", "eval.json", "manifest.json", "diverged.json",
+  "metrics.jsonl", "history.jsonl", "accepted.json" }
+local LARGEST_SVG = 128 * 1024 -- a drawing; a cloud of points is kept as PNG alone
+
+-- ------------------------------------------------------------------ what may be published
+
+local function all_runs(set)
+  local list = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
+  table.sort(list, function(a, b) return a.dir < b.dir end)
+  return list
+end
+
+local function base_name(path) return path:match "[^/]+$" end
+
+local function segments(run)
+  if run.manifest then return run.manifest.history end
+  local path, starts = run.dir .. "/history.jsonl", {}
+  for _, it in ipairs((record.lines("history", results.read_file(path), path))) do
+    if it.time then starts[#starts + 1] = it end
+  end
+  return starts
+end
+
+-- The seeds of the runs that are there: all methods and points of the grid must have each of them.
+local function seeds_of(set)
+  local seen = {}
+  for _, run in ipairs(all_runs(set)) do seen[run.config.seed] = true end
+  return tree.keys(seen)
+end
+
+-- Runs that are missing, unfinished or outdated, and runs that are none of the experiment's.
+local function check_current(it, profile, set, problems)
+  local planned = {}
+  for _, run in ipairs(experiment.runs(it, profile, seeds_of(set))) do
+    local name = base_name(run.dir)
+    local action, why = cache.decide(run.dir, cache.inputs(it, run.cfg))
+    planned[name] = true
+    if action ~= "reuse" and action ~= "diverged" then
+      problems[#problems + 1] = ("%s is not current: %s"):format(name, why)
+    end
+  end
+  for _, run in ipairs(all_runs(set)) do
+    local name = base_name(run.dir)
+    if not planned[name] then
+      problems[#problems + 1] = name .. " is none of the experiment's runs at this profile"
+    end
+  end
+  for _, name in ipairs(set.unfinished) do
+    if not planned[name] then problems[#problems + 1] = name .. " is not finished" end
+  end
+end
+
+local SAME = { "revision", "version", "isa", "blas", "fingerprint" }
+
+-- What all parts of all runs share, or problems: of several revisions, or a changed one.
+local function check_origin(set, problems)
+  local first
+  for _, run in ipairs(all_runs(set)) do
+    for _, it in ipairs(segments(run)) do
+      local name = base_name(run.dir)
+      if it.revision == "unknown" or it.revision:find "%-dirty$" then
+        problems[#problems + 1] = ("%s was made from the revision %s: commit first"):format(name,
+          it.revision)
+      end
+      first = first or { name = name, of = it }
+      for _, key in ipairs(SAME) do
+        if it[key] ~= first.of[key] then
+          problems[#problems + 1] = ("mixed: %s is %s in %s but %s in %s"):format(key,
+            tostring(first.of[key]), first.name, tostring(it[key]), name)
+        end
+      end
+    end
+  end
+  return first.of
+end
+
+local function refuse(root, problems)
+  local shown, seen = {}, {}
+  for _, problem in ipairs(problems) do
+    if not seen[problem] then shown[#shown + 1], seen[problem] = problem, true end
+  end
+  local more = #shown > 4 and ("; and %d more"):format(#shown - 4) or ""
+  errors.check("%s cannot be published: %s%s", root, table.concat(shown, "; ", 1,
+    math.min(4, #shown)), more)
+end
+
+-- ------------------------------------------------------------------ what is written
+
+local function csv_field(value)
+  local text = type(value) == "string" and value or json.encode(value)
+  return text:find '[",\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
+end
+
+--- Every measured value of every run, one per line.
+-- @tparam Set set
+-- @treturn string CSV
+function M.values(set)
+  local lines = { "run,id,method,seed,N,metric,value" }
+  for _, run in ipairs(set.runs) do
+    for _, row in ipairs(run:field("eval", "rows")) do
+      for _, metric in ipairs(tree.keys(row)) do
+        if metric ~= "N" and type(row[metric]) == "number" then
+          lines[#lines + 1] = table.concat({ csv_field(base_name(run.dir)), run:id(),
+            csv_field(run:method()), run.config.seed, row.N, csv_field(metric),
+            json.encode(row[metric]) }, ",")
+        end
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local SIGNED = { svg = "<!-- %s -->\n" }
+
+-- Move what an entry made into the set: tables and pictures, signed; no scripts and data files.
+local function collect(made, target, set, listed)
+  local signature, ids = set:signature(), set:ids()
+  for _, path in ipairs(made) do
+    local name, kind = base_name(path), path:match "%.(%w+)$"
+    local text = results.read_file(path)
+    local wanted = kind == "csv" or kind == "md" or kind == "png"
+      or kind == "svg" and #text <= LARGEST_SVG
+    if wanted then
+      if listed[name] then errors.usage("two entries of `render` write the file %s", name) end
+      core.write_file(target .. "/" .. name, text .. (SIGNED[kind] or ""):format(signature))
+      listed[name] = ids
+    end
+  end
+end
+
+local function copy_runs(set, target, listed)
+  for _, run in ipairs(all_runs(set)) do
+    local inside = "runs/" .. base_name(run.dir)
+    files.mkdir(target .. "/" .. inside)
+    for _, name in ipairs(COPIED) do
+      if files.exists(run.dir .. "/" .. name) then
+        core.write_file(("%s/%s/%s"):format(target, inside, name),
+          results.read_file(run.dir .. "/" .. name))
+        listed[inside .. "/" .. name] = { run:id() }
+      end
+    end
+  end
+end
+
+local function describe(it, profile, set, origin, target, listed)
+  local runs, sums = {}, {}
+  for i, run in ipairs(all_runs(set)) do
+    runs[i] = { name = base_name(run.dir), id = run:id(), method = run:method(),
+      seed = run.config.seed, diverged = run.diverged and run.diverged.step }
+  end
+  for name, ids in pairs(listed) do
+    sums[name] = { sha256 = core.sha256_file(target .. "/" .. name), runs = ids }
+  end
+  return { profile = profile, experiment = it.name, published = os.date "!%Y-%m-%dT%H:%M:%SZ",
+    renderer = revision.now(), revision = origin.revision, version = origin.version,
+    isa = origin.isa, blas = origin.blas, fingerprint = origin.fingerprint, runs = runs,
+    files = sums }
+end
+
+local function write(it, profile, set, origin, target)
+  local listed, drafts = {}, target .. "/drafts"
+  local drawn = setmetatable({ root = drafts }, { __index = set })
+  for _, entry in ipairs(render.entries(it, set)) do
+    collect(render.entry(it, entry, drawn), target, render.selected(entry, set), listed)
+  end
+  if files.exists(drafts) then files.remove_tree(drafts) end
+  core.write_file(target .. "/values.csv", M.values(set))
+  listed["values.csv"] = set:ids()
+  copy_runs(set, target, listed)
+  record.write(target, "set", describe(it, profile, set, origin, target, listed))
+end
+
+-- Put the new folder in the place of the old one.
+local function replace(target, final)
+  local old = target .. ".old"
+  local had = files.exists(final)
+  local ok, why = not had or os.rename(final, old)
+  if ok then ok, why = os.rename(target, final) end
+  if not ok then
+    if had and not files.exists(final) then os.rename(old, final) end
+    errors.data("cannot publish %s: %s", final, why)
+  end
+  if had then files.remove_tree(old) end
+end
+
+-- ------------------------------------------------------------------ one set
+
+-- Nobody may change the runs meanwhile.
+local function hold(set)
+  local held = {}
+  for _, run in ipairs(all_runs(set)) do held[#held + 1] = folder.take(run.dir) end
+  return setmetatable(held, { __close = function()
+    for _, it in ipairs(held) do it:release() end
+  end })
+end
+
+--- Publish the runs of an experiment at a profile.
+-- @tparam table it an experiment
+-- @tparam string profile
+-- @treturn string the set's folder
+function M.set(it, profile)
+  local root = experiment.root(it.name, profile)
+  local final = ("%s/%s/%s"):format(M.base, profile, it.name)
+  if files.exists(final) and not files.exists(final .. "/set.json") then
+    errors.usage("%s holds no published set: move it away first", final)
+  end
+  local held <close> = hold(results.open(root))
+  local set, problems = results.open(root), {} -- again: now nobody changes them
+  if #set.runs + #set.diverged ~= #held then errors.data("%s changed meanwhile", root) end
+  check_current(it, profile, set, problems)
+  local origin = check_origin(set, problems)
+  if #problems > 0 then refuse(root, problems) end
+  local target = ("%s/%s/.%s.%d"):format(M.base, profile, it.name, core.pid())
+  files.mkdir(target)
+  local ok, err = pcall(write, it, profile, set, origin, target)
+  if ok then ok, err = pcall(replace, target, final) end
+  if not ok then
+    if files.exists(target) then files.remove_tree(target) end
+    error(err, 0)
+  end
+  return final
+end
+
+--- The command `publish`.
+-- @tparam table args profile, experiments (paths; none: all of the paper)
+function M.run(args)
+  local paths = #args.experiments > 0 and args.experiments
+    or require("flowmap.app.reproduce").experiments
+  local list = {}
+  for i, path in ipairs(paths) do list[i] = experiment.load(path) end
+  for _, it in ipairs(list) do
+    io.stdout:write(("published %s\n"):format(M.set(it, args.profile)))
+  end
+end
+
+-- ------------------------------------------------------------------ checking a set
+
+-- The lines of a table that hold values, not notes.
+local function value_lines(csv)
+  local lines = {}
+  for line in csv:gmatch "([^\n]*)\n" do
+    if line:sub(1, 1) ~= "#" then lines[#lines + 1] = line end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function check_files(dir, index, wrong)
+  for _, name in ipairs(files.below(dir)) do
+    if name ~= "set.json" and not index.files[name] then wrong(name .. " is not in set.json") end
+  end
+  for _, name in ipairs(tree.keys(index.files)) do
+    local path = dir .. "/" .. name
+    if not files.exists(path) then
+      wrong(name .. " is missing")
+    elseif core.sha256_file(path) ~= index.files[name].sha256 then
+      wrong(name .. " was changed since it was published")
+    end
+  end
+end
+
+local function check_runs(index, set, wrong)
+  local listed, found = {}, {}
+  for _, it in ipairs(index.runs) do listed[it.name .. " " .. it.id] = true end
+  for _, run in ipairs(all_runs(set)) do
+    local name = base_name(run.dir)
+    found[name .. " " .. run:id()] = true
+    if not listed[name .. " " .. run:id()] then wrong(name .. " is not a run of set.json") end
+    if run.manifest then
+      local inputs = core.sha256(json.encode(record.need(run.dir, "inputs")))
+      if run:id() ~= record.id(inputs, run.manifest.files) then
+        wrong(name .. " has an id that is not that of its inputs and results")
+      end
+    end
+  end
+  for it in pairs(listed) do
+    if not found[it] then wrong("runs/ lacks the run " .. it) end
+  end
+end
+
+local function same_list(a, b) return table.concat(a, " ") == table.concat(b, " ") end
+
+-- Tables hold the values of the runs beside them, and name those runs.
+local function check_tables(dir, it, set, index, wrong)
+  if files.read(dir .. "/values.csv") ~= M.values(set) then
+    wrong "values.csv does not hold the values of runs/"
+  end
+  for _, entry in ipairs(render.entries(it, set)) do
+    local part = render.selected(entry, set)
+    for _, kind in ipairs { "csv", "md", "svg", "png" } do
+      local name = entry.name .. "." .. kind
+      local text = index.files[name] and files.read(dir .. "/" .. name)
+      if text and kind ~= "png" and not text:find(part:signature(), 1, true) then
+        wrong(name .. " does not name the runs beside it")
+      elseif text and not same_list(index.files[name].runs, part:ids()) then
+        wrong("set.json names other runs for " .. name)
+      end
+    end
+    local t = render.description(it, entry, set)
+    local text = t and files.read(("%s/%s.csv"):format(dir, entry.name))
+    local made = t and value_lines(require("flowmap.report.table").csv(t))
+    if t and (not text or value_lines(text) ~= made) then
+      wrong(("%s.csv does not hold the values of runs/"):format(entry.name))
+    end
+  end
+end
+
+--- Compare a published set's files with each other.
+-- @tparam string dir
+-- @tparam table it its experiment
+-- @treturn {string,...} what is wrong, none if it is whole
+function M.check(dir, it)
+  local problems = {}
+  local function wrong(text) problems[#problems + 1] = dir .. ": " .. text end
+  local ok, err = pcall(function()
+    local index = record.need(dir, "set")
+    check_files(dir, index, wrong)
+    local set = results.copies(dir .. "/runs")
+    check_runs(index, set, wrong)
+    check_tables(dir, it, set, index, wrong)
+  end)
+  if not ok then wrong(tostring(err)) end
+  return problems
+end
+
+return M

@@ -1,0 +1,399 @@
+--- All runs of the paper's experiments, in child processes, then tables, figures and the page.
+-- @module flowmap.app.reproduce
+
+local fm = require "flowmap"
+local Progress = require "flowmap.base.progress"
+local Status = require "flowmap.base.status"
+local cache = require "flowmap.runs.cache"
+local children = require "flowmap.app.children"
+local errors = require "flowmap.base.errors"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
+local outlook = require "flowmap.runs.outlook"
+local record = require "flowmap.runs.record"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- The paper's experiments, in its order.
+M.experiments = { "experiments/checkerboard.lua", "experiments/ablations.lua",
+  "experiments/cifar10.lua", "experiments/celeba.lua", "experiments/afhq.lua" }
+
+local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
+local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM, before the run began to watch for it
+local PLAIN = 30 -- seconds between two lines of progress where there is no terminal
+
+local duration = Progress.duration
+
+-- ------------------------------------------------------------------ the plan
+
+local function seeds_of(it, seeds)
+  if seeds then return seeds end
+  local list = {}
+  for k = 1, it.seeds or 2 do list[k] = k end
+  return list
+end
+
+-- Steps that an interrupted run has made, as far as its metrics tell: for an estimate alone.
+local function steps_made(dir)
+  local last = (files.read(dir .. "/metrics.jsonl") or ""):match '.*"step": (%d+)'
+  return tonumber(last) or 0
+end
+
+-- Whether a run's images are there; making them is no part of a dry run.
+local function has_images(it, cfg)
+  local set = fm.data.find(cfg.data, it.data)
+  return not set.shape or set.count and rawget(set, "path") ~= nil
+end
+
+-- What to do about a run, and why.
+local function decide(it, run, args)
+  if args.dry_run and not has_images(it, run.cfg) then
+    return "run", "its images are not here yet, and come first"
+  end
+  if args.force then return "run", "--force" end -- not even looked at: it may be unreadable
+  return cache.decide(run.dir, cache.inputs(it, run.cfg))
+end
+
+-- Every run with what to do about it and why.
+local function plan(list, args)
+  local runs, taken = {}, {}
+  for _, it in ipairs(list) do
+    for _, run in ipairs(experiment.runs(it, args.profile, seeds_of(it, args.seeds))) do
+      local other = taken[run.dir]
+      if other then
+        errors.usage("%s and %s both have a run in %s; give each experiment a name of its own",
+          other.path, it.path, run.dir)
+      end
+      taken[run.dir] = it
+      run.action, run.why = decide(it, run, args)
+      run.name = ("%s/%s"):format(it.name, run.dir:match "([^/]+)$")
+      run.done = run.action == "resume" and steps_made(run.dir) or 0
+      runs[#runs + 1] = run
+    end
+  end
+  return runs
+end
+
+local function is_due(run) return run.action == "run" or run.action == "resume" end
+
+-- ------------------------------------------------------------------ results put aside
+
+-- The values that a recorded run has in the experiment's grid.
+local function point_of(it, config)
+  local point = {}
+  for key in pairs(it.grid or {}) do point[key] = config[key] end
+  return point
+end
+
+-- Whether the run in a folder is one of the experiment as it is now; if not, why.
+local function outdated(it, dir)
+  local config = record.read(dir, "config")
+  local ok, cfg = pcall(experiment.resolve, it, { profile = config.profile,
+    method = config.method, seed = config.seed, point = point_of(it, config) })
+  if not ok then return tostring(cfg) end
+  local action, why = cache.decide(dir, cache.inputs(it, cfg))
+  return action == "run" and why
+end
+
+-- Results that a table must not mix with the present ones (seeds or methods that are not made again
+-- now, from other settings) are put aside. A run that starts anew puts aside what it finds itself.
+local function put_aside(say, it, runs, args)
+  local root, planned = experiment.root(it.name, args.profile), {}
+  for _, run in ipairs(runs) do planned[run.dir] = true end
+  for _, name in ipairs(files.folders(root)) do
+    local dir = root .. "/" .. name
+    if not planned[dir] and files.exists(dir .. "/config.json") and folder.is_run(dir) then
+      local held <close> = not args.dry_run and folder.take(dir) -- luacheck: ignore
+      local why = outdated(it, dir)
+      local to = why and (args.dry_run and dir .. "-outdated" or folder.put_aside(dir))
+      if why then
+        say("%s/%s %s in %s: %s", it.name, name, args.dry_run and "would be put aside"
+          or "put aside", to, why)
+      end
+    end
+  end
+end
+
+-- ------------------------------------------------------------------ what it will take
+
+local function program() return assert(require("luv").exepath()) end
+
+-- The command that makes a run: program, {arguments}.
+local function command(run, more, threads)
+  local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
+    run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
+    tostring(threads), "--parent", tostring(fm.pid()) }
+  for _, key in ipairs(tree.keys(run.set)) do
+    words[#words + 1] = "--set"
+    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
+  end
+  return program(), table.move(more, 1, #more, #words + 1, words)
+end
+
+local function interrupted(what)
+  errors.raise("interrupted", "interrupted; %s", what)
+end
+
+local EPIPE = 32
+
+-- Output that cannot be written: nobody reads it any more, or there is no place for it.
+local function check_output(status)
+  if status.errno == EPIPE then interrupted "nobody reads this output any more" end
+  if status.broken then errors.data("standard output cannot be written: %s", status.broken) end
+end
+
+-- Measure the pace of each kind of run; returns the kinds.
+local function measure(due, jobs)
+  local kinds = outlook.kinds(due)
+  if #kinds == 0 then return kinds end
+  local status <close> = Status.new()
+  local threads = math.max(1, fm.info().threads // jobs)
+  local stopped = outlook.measure(kinds, function(run, more) return command(run, more, threads) end,
+    jobs, function(done)
+      status:show(Status.fit({ ("measuring the pace of %d kinds of runs: %d done"):format(#kinds,
+        done), ("measuring %d/%d"):format(done, #kinds) }, status:width()))
+    end)
+  status:clear()
+  if stopped then interrupted "nothing had begun" end
+  return kinds
+end
+
+-- Seconds that a run still takes as far as its kind tells, corrected; nil: not known.
+local function expected(run, kinds)
+  local all, evaluation = outlook.seconds(run)
+  if not all then return nil end
+  local left = all - (all - evaluation) * math.min(1, run.done / run.cfg.steps)
+  return left * outlook.correction(kinds, run.kind), evaluation
+end
+
+local WORDS = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
+
+local function size(bytes)
+  return bytes < 2 ^ 30 and ("%.0f MiB"):format(math.ceil(bytes / 2 ^ 20))
+    or ("%.1f GiB"):format(bytes / 2 ^ 30)
+end
+
+-- "1:20 for 4 runs" and the space they take, before the first of them.
+local function announce(say, runs, due, jobs, kinds)
+  for _, run in ipairs(runs) do
+    local seconds = run.kind and expected(run, kinds)
+    say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
+      seconds and (" (about %s)"):format(duration(seconds + 0.5)) or "")
+  end
+  say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
+  if #due == 0 then return end
+  local waiting, unknown = {}, 0
+  for _, run in ipairs(due) do
+    local seconds = expected(run, kinds)
+    if seconds then waiting[#waiting + 1] = seconds else unknown = unknown + 1 end
+  end
+  local uv = require "luv"
+  local memory, disk = outlook.space(due, jobs)
+  local disks = uv.fs_statfs "."
+  say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
+    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
+    size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
+    unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
+  say("(from the pace of a second's steps of each of %d kinds of runs; without tables and figures)",
+    #kinds)
+end
+
+-- ------------------------------------------------------------------ making the runs
+
+-- Seconds that a running run still takes: by its own report, else by its kind.
+local function remaining(state, run)
+  local report, evaluation = run.report, select(2, outlook.seconds(run)) or 0
+  if report and report.label == "training" then return report.left + evaluation end
+  if report then return report.left end
+  return math.max(0, (expected(run, state.kinds) or 0) - (fm.clock() - run.started))
+end
+
+local function left(state)
+  local busy, waiting = {}, {}
+  for run in pairs(state.running) do busy[#busy + 1] = remaining(state, run) end
+  for k = state.next, #state.due do
+    waiting[#waiting + 1] = expected(state.due[k], state.kinds) or 0
+  end
+  return outlook.makespan(busy, waiting, state.jobs)
+end
+
+-- What is going on, from the longest text to the shortest.
+local function texts(state)
+  local wait = left(state)
+  local past = fm.clock() - state.start
+  local part, parts = past / math.max(1e-9, past + wait), {}
+  for k = 1, state.next - 1 do
+    local run = state.due[k]
+    local report = run.report
+    if state.running[run] and report then
+      parts[#parts + 1] = ("%s %s %.0f %%"):format(run.name, report.label,
+        math.floor(100 * report.done / math.max(1, report.total)))
+    end
+  end
+  local word = state.stopping and "saving" or duration(wait) .. " left"
+  local count = ("%d/%d runs  %s"):format(state.count, #state.due, word)
+  local list = { ("%s  %s"):format(count, table.concat(parts, ", ")), count, word }
+  for k = #parts - 1, 1, -1 do
+    local some = table.concat(parts, ", ", 1, k) .. ", ..."
+    table.insert(list, #list - 1, ("%s  %s"):format(count, some))
+  end
+  table.insert(list, 1, Progress.bar(part, 16) .. " " .. list[1])
+  return list
+end
+
+-- The lines of a run that has ended.
+local function tell_end(state, run, code, signal)
+  local say, head = state.say, ("[%d/%d] %s "):format(state.count, #state.due, run.name)
+  if code == INTERRUPTED then return say("%sstopped: it is saved, or had nothing to save", head) end
+  if code == DIVERGED then return say("%sdiverged: %s", head, run.last or "") end
+  if code ~= 0 then
+    return say("%sfailed, %s: %s", head, signal ~= 0 and "ended by signal " .. signal
+      or "exit code " .. code, run.last or "it said nothing")
+  end
+  local result, parts = record.read(run.dir, "eval"), {}
+  if not result then return say("%sdone", head) end -- an experiment with a `run` of its own
+  local field, name, format = table.unpack(result.columns[1])
+  for i, row in ipairs(result.rows) do
+    parts[i] = ("N=%d %s"):format(row.N, format:format(row[field]))
+  end
+  say("%sdone in %s, %s: %s", head, duration(fm.clock() - run.started), name,
+    table.concat(parts, ", "))
+end
+
+-- The handlers of flowmap.app.children for a state.
+local function handlers(state)
+  local it = {}
+  function it.heard(run, line)
+    local report = Progress.parse(line)
+    if report then
+      run.report = report
+    elseif line:find "^flowmap: " then -- its last sentence comes with its end
+      run.last = Status.cut(line:gsub("^flowmap: ", ""), 1000)
+    else
+      state.say("%s: %s", run.name, (Status.cut(line, 1000)))
+    end
+  end
+  function it.ended(run, code, signal)
+    if signal ~= 0 then code = ENDED_BY[signal] or 128 + signal end
+    state.running[run], state.count, run.code = nil, state.count + 1, code
+    if code == 0 and run.action == "run" then outlook.finished(run, fm.clock() - run.started) end
+    tell_end(state, run, code, signal)
+  end
+  function it.tick()
+    local now = fm.clock()
+    state.stopping = state.pool.requests > 0
+    if state.status.live then
+      state.status:show(Status.fit(texts(state), state.status:width()))
+    elseif now - state.told >= PLAIN then
+      state.told = now
+      state.say("%s", Status.cut(texts(state)[2], 1000))
+    end
+    -- Whoever read this output is gone: nobody waits for the runs.
+    if state.status.broken and state.pool.requests == 0 then state.pool:stop() end
+  end
+  return it
+end
+
+-- What a run is asked besides its settings: by its action or, if that is "run", by the reason.
+local HOW = { resume = "--resume", ["--force"] = "--force" }
+
+-- Start runs while jobs are free. When fewer runs than jobs are left, they share the threads.
+local function start_more(state)
+  while state.pool.count < state.jobs and state.next <= #state.due do
+    local run = state.due[state.next]
+    local share = math.min(state.jobs, #state.due - state.count)
+    state.next = state.next + 1
+    run.started, state.running[run] = fm.clock(), true
+    state.pool:start(run, command(run, { HOW[run.action == "resume" and "resume" or run.why] },
+      math.max(1, fm.info().threads // share)))
+  end
+end
+
+-- Make the runs that are due; returns how many failed and the exit code of the first.
+local function execute(status, say, due, jobs, kinds)
+  local state = { status = status, say = say, due = due, jobs = jobs, kinds = kinds, next = 1,
+    count = 0, running = {}, start = fm.clock(), told = fm.clock() }
+  state.pool = children.pool(handlers(state))
+  local stopped = state.pool:run(function() start_more(state) end, status.live and 200 or 500)
+  status:clear()
+  check_output(status)
+  if stopped then interrupted "the same command continues where the runs stopped" end
+  local failed, first = 0, nil
+  for _, run in ipairs(due) do
+    -- A divergence is a result: its place in the tables stays empty.
+    if run.code ~= 0 and run.code ~= DIVERGED then failed, first = failed + 1, first or run end
+  end
+  return failed, first
+end
+
+-- ------------------------------------------------------------------ the command
+
+-- Tables and figures, from the files of the runs alone; with all chapters, the page too.
+local function render(say, list, args)
+  local weave = require "flowmap.report.weave"
+  say "to look at:"
+  for _, it in ipairs(list) do
+    for _, path in ipairs(weave.render(it, args.profile)) do
+      if path:find "%.png$" or path:find "%.md$" then say("  %s", path) end
+    end
+  end
+  if #args.experiments > 0 then return end
+  say("  %s", weave.book(weave.suite(), { profile = args.profile }))
+end
+
+local CODES = { [errors.status.usage] = "usage", [errors.status.data] = "data" }
+
+-- The runs that failed have said why; the exit code is that of the first.
+local function check_failures(failed, count, first)
+  if failed == 0 then return end
+  errors.raise(CODES[first.code] or "check", "%d of %d runs failed, %s first; the same command "
+    .. "tries them again", failed, count, first.name)
+end
+
+-- Load, plan, and put aside what must not be mixed; returns experiments and runs.
+local function prepare(say, args)
+  local list = {}
+  local paths = #args.experiments > 0 and args.experiments or M.experiments
+  for i, path in ipairs(paths) do list[i] = experiment.load(path) end
+  local runs = plan(list, args)
+  for _, it in ipairs(list) do put_aside(say, it, runs, args) end
+  return list, runs
+end
+
+--- The command `reproduce`.
+-- @tparam table args profile, seeds, jobs, force, dry_run, experiments
+-- @treturn integer exit code
+function M.run(args)
+  local start = fm.clock()
+  fm.ignore_broken_pipes() -- who reads the output may go; the runs are asked to save, then
+  local status <close> = Status.new()
+  local function say(...)
+    status:say(string.format(...))
+  end
+  if args.dry_run then
+    require("flowmap.data.packed").imagine()
+    require("flowmap.runs.fingerprint").keep = false
+  end
+  local list, runs = prepare(say, args)
+  local due = {}
+  for _, run in ipairs(runs) do
+    if is_due(run) then due[#due + 1] = run end
+  end
+  local jobs = math.max(1, math.min(args.jobs or fm.info().threads, #due))
+  local kinds = measure(due, jobs)
+  announce(say, runs, due, jobs, kinds)
+  check_output(status)
+  if args.dry_run then return 0 end
+  if #due > 0 then
+    local failed, first = execute(status, say, due, jobs, kinds)
+    check_failures(failed, #due, first)
+  end
+  render(say, list, args)
+  say("done in %s", duration(fm.clock() - start))
+  return 0
+end
+
+return M

@@ -1,0 +1,76 @@
+--- Samples from a checkpoint into a file: .npy, .csv or a picture .png.
+-- @module flowmap.app.samples
+
+local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local sampler = require "flowmap.sampler"
+local trainer = require "flowmap.trainer"
+
+local M = {}
+
+local writers = {}
+
+function writers.npy(path, x) fm.save_npy(path, x) end
+
+function writers.csv(path, x)
+  if #x.shape ~= 2 then errors.usage("a .csv file holds points; write images to .png or .npy") end
+  local values, d, lines = x:flat(), x.shape[2], {}
+  local header = {}
+  for j = 1, d do header[j] = "x" .. j end
+  lines[1] = table.concat(header, ",")
+  for i = 1, #values, d do
+    local row = {}
+    for j = 1, d do row[j] = ("%.8g"):format(values[i + j - 1]) end
+    lines[#lines + 1] = table.concat(row, ",")
+  end
+  fm.write_file(path, table.concat(lines, "\n") .. "\n")
+end
+
+local picture = [[
+set xrange [-1.25:1.25]
+set yrange [-1.25:1.25]
+set size ratio 1
+unset key
+plot "samples.dat" with points pointtype 7 pointsize 0.12 linecolor rgb "#800072b2"
+]]
+
+function writers.png(path, x)
+  if #x.shape == 4 then -- images, about as many in a row as rows
+    return require("flowmap.report.sheet").write(path, x, math.ceil(math.sqrt(x.shape[1])))
+  end
+  if x.shape[2] ~= 2 then
+    errors.usage("a picture shows points of the plane; these have %d coordinates", x.shape[2])
+  end
+  local values, lines = x:flat(), {}
+  for i = 1, #values, 2 do lines[#lines + 1] = ("%.6g %.6g"):format(values[i], values[i + 1]) end
+  local folder, _ <close> = fm.private_folder()
+  require("flowmap.report.gnuplot").render(folder, "samples", { width = 480, height = 480,
+    script = picture, data = table.concat(lines, "\n") .. "\n" })
+  local bytes = assert(files.read(folder .. "/samples.png"))
+  fm.write_file(path, bytes)
+end
+
+--- The command `sample`.
+-- @tparam table args checkpoint, steps, count, seed, ema, out, experiment
+function M.write(args)
+  local kind = args.out:match "%.(%w+)$"
+  if not writers[kind] then
+    errors.usage("--out %s: expected a name that ends in .png, .npy or .csv", args.out)
+  end
+  require("flowmap.runs.folder").check_output(args.out)
+  local job, params = trainer.load(args.checkpoint, args.ema, {
+    option = "--experiment FILE", path = args.experiment })
+  local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
+  job.check() -- a network may load more as it is used
+  x = fm.cast(x, "float32")
+  if not x:finite() then
+    errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,
+      args.out)
+  end
+  writers[kind](args.out, x)
+  io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,
+    args.out))
+end
+
+return M

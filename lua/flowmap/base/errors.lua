@@ -1,0 +1,167 @@
+--- Errors as sentences. Raised values are the core's: { code, message }, shown as the message.
+-- The command line maps the code to its exit status: usage 2, data 3, numeric 4, interrupted 75.
+-- @module flowmap.base.errors
+
+local core = require "flowmap.core"
+
+local M = {}
+
+-- Sources that begin like this one are the library's; an error tells the place in a user's file.
+core.own_sources((debug.getinfo(1, "S").source:gsub("base/errors%.lua$", "")))
+
+local mt = { __tostring = function(e) return (e.where or "") .. e.message end }
+
+--- Exit status of each code.
+M.status = { check = 1, usage = 2, memory = 2, data = 3, numeric = 4, interrupted = 75 }
+
+local LONGEST = 2000 -- bytes; a file may hold a name of megabytes, which a sentence would quote
+
+-- A sentence of bounded length: its ends, cut between characters.
+local function bounded(sentence)
+  if #sentence <= LONGEST then return sentence end
+  local head = sentence:sub(1, LONGEST - 500):gsub("[\xC0-\xFF]?[\x80-\xBF]*$", "")
+  return head .. " ... " .. sentence:sub(-400):gsub("^[\x80-\xBF]+", "")
+end
+
+--- An error value. It shows as its sentence, after the line of the user's code that led to it.
+-- @tparam string code one of the keys of `status`
+-- @tparam string message a sentence
+-- @treturn table
+function M.new(code, message)
+  return setmetatable({ code = code, message = bounded(message), where = core.user_place() }, mt)
+end
+
+--- Raise an error.
+-- @tparam string code one of the keys of `status`
+-- @tparam string format a sentence, as for string.format
+-- @param ... its arguments
+function M.raise(code, format, ...)
+  local message = select("#", ...) > 0 and format:format(...) or format
+  error(M.new(code, message), 0)
+end
+
+--- The sentence for Lua's own error of memory.
+M.NO_MEMORY = "memory: Lua's objects need more than there is"
+
+--- Whether the text of an error of Lua's, of the system's or of the loader's is about memory.
+-- @tparam string text
+-- @treturn boolean
+function M.of_memory(text)
+  for _, words in ipairs { "not enough memory", "[Cc]annot allocate memory", ": out of memory" } do
+    if text:find(words) then return true end
+  end
+  return false
+end
+
+--- What any error value says: exit status and text. Lua's own error of memory is one of ours.
+-- @param err
+-- @treturn integer exit status, 1 for an error that is none of ours
+-- @treturn string
+function M.explain(err)
+  local code = type(err) == "table" and rawget(err, "code")
+  local ok, text = pcall(tostring, err) -- the metatable may be anybody's
+  if ok and M.status[code] then return M.status[code], text end
+  text = ok and text or "an error of type " .. type(err) .. " that has no text"
+  if M.of_memory(text) then return M.status.memory, M.NO_MEMORY end
+  return 1, text
+end
+
+local seen, trace -- the last error, and where it arose
+
+--- A message handler that remembers where an error arose, through any number of catches. An error
+-- of Lua's or of a user's own becomes one of ours.
+-- @param err
+-- @return err
+function M.note(err)
+  if type(err) ~= "table" or not M.status[rawget(err, "code")] and not rawequal(err, seen) then
+    local ok, explained = pcall(require("flowmap.base.blame").explained, err)
+    err = ok and explained or M.new("usage", "an error value that cannot be shown")
+  end
+  if not rawequal(seen, err) then seen, trace = err, debug.traceback(nil, 2) end
+  return err
+end
+
+--- pcall for code that may be a user's: `--traceback` shows their functions after a rethrow, too.
+function M.pcall(f, ...) return xpcall(f, M.note, ...) end
+
+--- Where an error arose that `note` has seen.
+-- @param err
+-- @treturn ?string
+function M.traceback(err) return rawequal(seen, err) and trace or nil end
+
+for _, code in ipairs { "check", "usage", "data", "numeric" } do
+  M[code] = function(...) M.raise(code, ...) end
+end
+
+--- Edit distance of two short strings; two neighbours that changed places are one edit.
+-- @tparam string a
+-- @tparam string b
+-- @treturn integer
+function M.distance(a, b)
+  local rows = { [0] = {} }
+  for j = 0, #b do rows[0][j] = j end
+  for i = 1, #a do
+    local row, above = { [0] = i }, rows[i - 1]
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], rows[i - 2][j - 2] + 1)
+      end
+    end
+    rows[i] = row
+  end
+  return rows[#a][#b]
+end
+
+local LONGEST_NAME = 100 -- bytes; the distance takes time and memory with their square
+
+--- The end of a sentence about an unknown name: near matches, or else all names.
+-- @tparam string name what was found
+-- @tparam {string,...} known what could have been meant
+-- @treturn string e.g. "; did you mean width?"
+function M.near(name, known)
+  if #name > LONGEST_NAME then return "" end
+  local best, found = math.max(1, (#name + 1) // 3), {}
+  for _, k in ipairs(known) do
+    local distance = M.distance(name, k)
+    if #name >= 3 and k:find(name, 1, true) then distance = 0.5 end
+    if distance < best then best, found = distance, {} end
+    if distance == best then found[#found + 1] = k end
+  end
+  table.sort(found)
+  if #found > 0 then return ("; did you mean %s?"):format(table.concat(found, " or ")) end
+  local all = table.move(known, 1, #known, 1, {})
+  table.sort(all)
+  return ("; known: %s"):format(table.concat(all, ", "))
+end
+
+--- A name among known ones, or a sentence.
+-- @tparam string kind what the name stands for, e.g. "method"
+-- @tparam string name
+-- @tparam {string,...} known
+-- @treturn string the name
+function M.choice(kind, name, known)
+  for _, k in ipairs(known) do
+    if k == name then return name end
+  end
+  return M.usage("unknown %s '%s'%s", kind, tostring(name), M.near(tostring(name), known))
+end
+
+--- That a table of options has no other field than those known: a misspelt one would be ignored.
+-- @tparam string who for the sentence
+-- @tparam table options
+-- @tparam {string,...} known
+-- @treturn table the options
+function M.fields(who, options, known)
+  for key in pairs(options) do
+    local found = false
+    for _, name in ipairs(known) do found = found or key == name end
+    if not found then
+      M.usage("%s: there is no field '%s'%s", who, tostring(key), M.near(tostring(key), known))
+    end
+  end
+  return options
+end
+
+return M

@@ -1,0 +1,147 @@
+--- Files and folders: what Lua's standard library lacks.
+-- @module flowmap.base.files
+
+local lfs = require "lfs"
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local regular = require "flowmap.base.regular"
+
+local M = {}
+
+local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+
+--- The whole of a file.
+-- @tparam string path
+-- @treturn string contents, or nil, a message and the system's error number
+function M.read(path)
+  local fault = regular.fault(path)
+  if fault then return nil, fault end
+  local file <close>, message, errno = io.open(path, "rb")
+  if not file then return nil, message, errno end
+  local text, wrong, code = file:read "a"
+  if not text then return nil, path .. ": " .. wrong, code end
+  return text
+end
+
+--- The whole of a file that may be absent. Every other failure is an error: a file that cannot be
+-- opened once is not a file that does not exist.
+-- @tparam string path
+-- @treturn string contents, or nil if there is no such file
+function M.read_if_there(path)
+  local text, message, errno = M.read(path)
+  if not text and not ABSENT[errno] then errors.data("cannot read %s", message or path) end
+  return text
+end
+
+--- Whether a path exists. That this cannot be told is an error: what cannot be looked at just now
+-- must not be taken for absent, and written anew.
+-- @tparam string path
+-- @treturn boolean
+function M.exists(path)
+  local mode, message, errno = lfs.attributes(path, "mode")
+  if not mode and not ABSENT[errno] then errors.data("%s", message) end
+  return mode ~= nil
+end
+
+--- Make a folder and those above it.
+-- @tparam string path
+function M.mkdir(path)
+  local at = path:sub(1, 1) == "/" and "/" or ""
+  for part in path:gmatch "[^/]+" do
+    at = at .. part
+    local ok, message = lfs.mkdir(at)
+    if not ok and lfs.attributes(at, "mode") ~= "directory" then
+      errors.data("cannot make the folder %s: %s", at, message)
+    end
+    at = at .. "/"
+  end
+end
+
+--- A file that came with the suite, wherever it is installed.
+-- @tparam string path relative to the project's folder, e.g. "experiments/checkerboard.lua"
+-- @treturn string
+function M.installed(path)
+  local here = package.searchpath("flowmap.base.files", package.path)
+  return (here:match "^(.*)/lua/flowmap/base/[^/]*$" or ".") .. "/" .. path
+end
+
+--- Names of the Lua modules in the folder of a module, without `init`, sorted.
+-- @tparam string module e.g. "flowmap.losses"
+-- @treturn {string,...}
+function M.modules(module)
+  local folder = package.searchpath(module .. ".init", package.path):match "^(.*)/"
+  local names = {}
+  for entry in lfs.dir(folder) do
+    local name = entry:match "^([%w_-]+)%.lua$"
+    if name and name ~= "init" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Names of the folders in a folder, sorted; none if it does not exist.
+-- @tparam string path
+-- @treturn {string,...}
+function M.folders(path)
+  local names = {}
+  if lfs.attributes(path, "mode") ~= "directory" then return names end
+  for name in lfs.dir(path) do
+    if not name:find "^%." and lfs.attributes(path .. "/" .. name, "mode") == "directory" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+--- All files below a folder, sorted, their names relative to it; links are not followed.
+-- @tparam string path
+-- @treturn {string,...}
+function M.below(path)
+  local names = {}
+  local function walk(inside)
+    for name in lfs.dir(path .. "/" .. inside) do
+      local mode = lfs.symlinkattributes(path .. "/" .. inside .. name, "mode")
+      if mode ~= "directory" then
+        names[#names + 1] = inside .. name
+      elseif name ~= "." and name ~= ".." then
+        walk(inside .. name .. "/")
+      end
+    end
+  end
+  walk ""
+  table.sort(names)
+  return names
+end
+
+--- Remove a folder that the caller has made, with all that is in it.
+-- @tparam string path
+function M.remove_tree(path)
+  for name in lfs.dir(path) do
+    local inner = path .. "/" .. name
+    if lfs.symlinkattributes(inner, "mode") ~= "directory" then
+      os.remove(inner)
+    elseif name ~= "." and name ~= ".." then
+      M.remove_tree(inner)
+    end
+  end
+  lfs.rmdir(path)
+end
+
+--- Start a command of the shell, to read what it says.
+-- @tparam string program its name, for the sentence
+-- @tparam string command
+-- @treturn file
+function M.pipe(program, command)
+  local pipe, why = io.popen(command)
+  return pipe or errors.data("cannot start %s: %s", program, why:match "[^: ][^:]*$")
+end
+
+--- A word quoted for the shell.
+-- @tparam string word
+-- @treturn string
+function M.quote(word)
+  return escape.shell(word)
+end
+
+return M

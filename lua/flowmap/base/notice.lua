@@ -1,0 +1,53 @@
+--- Progress on standard error: results go to standard output alone. A line at the start; then a bar
+-- on a terminal, or a line every ten seconds.
+-- @module flowmap.base.notice
+
+local fm = require "flowmap"
+local Progress = require "flowmap.base.progress"
+local Status = require "flowmap.base.status"
+
+local Notice = {}
+Notice.__index = Notice
+
+--- Start.
+-- @tparam string label what is going on
+-- @tparam[opt] number total
+-- @tparam[opt] function show number -> text
+-- @treturn Notice
+function Notice.new(label, total, show)
+  local status = Status.new(2)
+  status:say(label .. " ...")
+  return setmetatable({ total = total, last = fm.clock(), start = fm.clock(), status = status,
+    show = show or function(n) return ("%d"):format(n) end }, Notice)
+end
+
+-- Texts from the longest to the shortest.
+local function texts(self, done, now)
+  local text = self.show(done)
+  if not self.total or self.total <= 0 then return { text } end
+  local part = math.min(1, done / self.total)
+  local left = Progress.duration((now - self.start) * (1 - part) / math.max(part, 1e-6)) .. " left"
+  local percent = ("%3.0f %%  "):format(100 * part)
+  local full = percent .. ("%s of %s  "):format(text, self.show(self.total)) .. left
+  return { Progress.bar(part, 24) .. " " .. full, full, percent .. left }
+end
+
+--- Tell how far it is.
+-- @tparam number done
+function Notice:update(done)
+  local now, status = fm.clock(), self.status
+  if now - self.last < (status.live and 0.1 or 10) then return end
+  self.last = now
+  if status.live then
+    status:show(Status.fit(texts(self, done, now), status:width()))
+  else
+    status:say(texts(self, done, now)[1])
+  end
+end
+
+--- Remove the bar.
+function Notice:close() self.status:clear() end
+
+Notice.__close = Notice.close
+
+return Notice

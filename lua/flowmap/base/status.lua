@@ -1,0 +1,111 @@
+--- One line of status that is kept up to date in place: on a terminal, within its width, however
+-- that changes. Elsewhere, and on a terminal without cursor movement (TERM=dumb), nothing is
+-- rewritten. Escape sequences are sent to a terminal alone, and not if NO_COLOR is set.
+--
+-- The cursor rests at the start of the line: a terminal that is made narrower and breaks the line
+-- into two keeps it there, and erasing from the cursor onwards removes both.
+-- @module flowmap.base.status
+
+local fm = require "flowmap"
+
+local Status = {}
+Status.__index = Status
+
+local function set(variable)
+  local value = os.getenv(variable)
+  return value ~= nil and value ~= ""
+end
+
+--- A status line.
+-- @tparam[opt=1] integer fd 1: on standard output, 2: on standard error
+-- @treturn Status live = whether it is rewritten in place
+function Status.new(fd)
+  fd = fd or 1
+  local live = fm.columns(fd) ~= nil and set "TERM" and os.getenv "TERM" ~= "dumb"
+  return setmetatable({ fd = fd, file = fd == 1 and io.stdout or io.stderr, live = live,
+    escapes = not set "NO_COLOR", drawn = 0, broken = false }, Status)
+end
+
+--- Columns that a line may take: one less than the terminal has, so that none breaks it.
+-- @treturn integer
+function Status:width()
+  local columns = fm.columns(self.fd) or 0
+  return (columns > 0 and columns or 80) - 1
+end
+
+-- Columns of a code point, at most: what is not ASCII may be wide.
+local function columns_of(code) return code < 0x7f and 1 or 2 end
+
+--- The start of a text that fits into some columns, with control characters made visible.
+-- @tparam string text
+-- @tparam integer width
+-- @treturn string
+-- @treturn integer columns taken, at most
+function Status.cut(text, width)
+  text = text:gsub("[%c\x7f]", "?")
+  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
+  local used = 0
+  for at, code in utf8.codes(text) do
+    local more = columns_of(code)
+    if used + more > width then return text:sub(1, at - 1), used end
+    used = used + more
+  end
+  return text, used
+end
+
+--- The first of some texts that fits, or the start of the last.
+-- @tparam {string,...} texts from the longest to the shortest
+-- @tparam integer width
+-- @treturn string
+function Status.fit(texts, width)
+  for _, text in ipairs(texts) do
+    local cut = Status.cut(text, width)
+    if #cut == #text then return cut end
+  end
+  return (Status.cut(texts[#texts], width))
+end
+
+-- Write at once; the first failure is kept: its message in `broken`, its number in `errno`.
+function Status:write(...)
+  local ok, message, errno = self.file:write(...)
+  if ok then ok, message, errno = self.file:flush() end
+  if not ok and not self.broken then self.broken, self.errno = message, errno end
+end
+
+-- What removes the line that stands there.
+local function erasure(self)
+  if self.drawn == 0 then return "" end
+  return self.escapes and "\27[J" or (" "):rep(math.min(self.drawn, self:width())) .. "\r"
+end
+
+--- Show a text in place of the one before.
+-- @tparam string text of one line
+function Status:show(text)
+  if not self.live then return end
+  local cut, used = Status.cut(text, self:width())
+  self:write(erasure(self), cut, "\r")
+  self.drawn = used
+end
+
+--- Print a line above the status line.
+-- @tparam string text
+function Status:say(text)
+  self:write(erasure(self), text, "\n")
+  self.drawn = 0
+end
+
+--- End the line, which stays.
+function Status:close()
+  if self.drawn > 0 then self:write "\n" end
+  self.drawn = 0
+end
+
+--- Remove the line.
+function Status:clear()
+  if self.drawn > 0 then self:write(erasure(self)) end
+  self.drawn = 0
+end
+
+Status.__close = Status.close
+
+return Status

@@ -1,0 +1,60 @@
+--- Texts that come from files: whether they may be shown, and names for files made from them.
+-- @module flowmap.base.text
+
+local fm = require "flowmap.core"
+
+local M = {}
+
+-- In UTF-8: C0 and DEL, C1, line separators and what turns the direction of writing.
+local CONTROLS = { "[\0-\31\127]", "\xC2[\x80-\x9F]", "\xE2\x80[\xA8-\xAE]",
+  "\xE2\x81[\xA6-\xA9]" }
+
+local function has_controls(s)
+  for _, pattern in ipairs(CONTROLS) do
+    if s:find(pattern) then return true end
+  end
+  return false
+end
+
+--- What keeps a value from being a line of text.
+-- @param s anything
+-- @tparam integer most bytes
+-- @treturn string such as "is not UTF-8", or nil
+function M.fault(s, most)
+  if type(s) ~= "string" then return ("is a %s, expected a text"):format(type(s)) end
+  if #s > most then return ("has %d bytes, expected at most %d"):format(#s, most) end
+  if not utf8.len(s) then return "is not UTF-8" end
+  return has_controls(s) and "has control characters" or nil
+end
+
+--- A line of text from any bytes: what is no UTF-8 or controls something becomes a question mark.
+-- @tparam string s
+-- @tparam integer most bytes
+-- @treturn string
+function M.line(s, most)
+  local parts, at = {}, 1
+  while at <= #s do -- whole characters, and bytes that are none
+    local _, bad = utf8.len(s, at)
+    parts[#parts + 1] = s:sub(at, (bad or #s + 1) - 1)
+    if bad then parts[#parts + 1] = "?" end
+    at = bad and bad + 1 or #s + 1
+  end
+  s = table.concat(parts)
+  for _, pattern in ipairs(CONTROLS) do s = s:gsub(pattern, "?") end
+  if #s <= most then return s end
+  local last = most - 3
+  while last > 0 and s:byte(last + 1) & 0xC0 == 0x80 do last = last - 1 end
+  return s:sub(1, last) .. "..."
+end
+
+--- A file's name from any bytes: letters, digits, '-', '_' and '.' alone, no dot first, at most 64
+-- characters. Different texts have different names: what was changed is told apart by a hash.
+-- @tparam string s
+-- @treturn string
+function M.file_name(s)
+  local name = s:gsub("[^A-Za-z0-9_.-]", "-"):gsub("^[.-]+", ""):gsub("%.%.+", ".")
+  if name == s and #name > 0 and #name <= 64 then return name end
+  return (name == "" and "" or name:sub(1, 40) .. "-") .. fm.sha256(s):sub(1, 12)
+end
+
+return M

@@ -1,0 +1,76 @@
+--- Downloads that can be continued: what has come lies in PATH.part until it is whole and right.
+-- @module flowmap.data.packed.fetch
+
+local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local Notice = require "flowmap.base.notice"
+
+local M = {}
+
+local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
+
+-- Download, after what is in `part`; returns the hash of the whole.
+local function get(url, part)
+  local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
+  fm.watch_signals()
+  local ok, message = pcall(fm.fetch, url, part, function(now, total)
+    notice.total = total > 0 and total or nil
+    notice:update(now)
+    return not fm.interrupted()
+  end)
+  if fm.interrupted() then
+    errors.raise("interrupted", "interrupted; what has come is in %s, the same command continues",
+      part)
+  end
+  if not ok then error(message, 0) end
+  return fm.sha256_file(part)
+end
+
+local function tell(path, found, sha256)
+  io.stderr:write(("%s: SHA-256 %s%s\n"):format(path, found,
+    sha256 and ", as expected" or " (none is known to compare with)"))
+end
+
+--- That a file's hash is known, and is that of the file; or else, before anything is done with it,
+-- that nobody can tell.
+-- @tparam string path
+-- @tparam[opt] string sha256 expected
+function M.check(path, sha256)
+  local found = fm.sha256_file(path)
+  if sha256 and found ~= sha256 then
+    errors.data("%s has the SHA-256 %s, expected %s; flowmap data import takes it if you trust it",
+      path, found, sha256)
+  end
+  tell(path, found, sha256)
+end
+
+--- Download.
+-- @tparam string url
+-- @tparam string path
+-- @tparam[opt] string sha256 expected; that there is none is said before anything is downloaded. A
+--   file with another hash is kept under another name: it may be good, and the site's a new edition
+function M.run(url, path, sha256)
+  local part = path .. ".part"
+  if not sha256 then
+    io.stderr:write(("no SHA-256 is known for %s: what comes cannot be compared with anything, and "
+      .. "is only as trustworthy as that site\n"):format(url))
+  end
+  local continued = files.exists(part)
+  local found = get(url, part)
+  if sha256 and found ~= sha256 and continued then -- the part was of something else
+    os.remove(part)
+    found = get(url, part)
+  end
+  if sha256 and found ~= sha256 then
+    local kept = path .. ".unexpected"
+    os.rename(part, kept)
+    errors.data("%s has the SHA-256 %s, expected %s; it is kept as %s, and flowmap data import "
+      .. "takes it if you trust it", url, found, sha256, kept)
+  end
+  local ok, message = os.rename(part, path)
+  if not ok then errors.data("cannot rename %s: %s", part, message) end
+  tell(path, found, sha256)
+end
+
+return M

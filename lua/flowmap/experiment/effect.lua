@@ -1,0 +1,120 @@
+--- Settings without effect. A setting that nothing reads would be believed and do nothing: one
+-- that the user sets, or that an experiment sets for all of its runs in vain, is refused with the
+-- reason. When each is read stands beside it in flowmap.experiment.settings; what a part of the
+-- experiment's
+-- own reads is recorded while it is tried before the first step.
+-- @module flowmap.experiment.effect
+
+local data = require "flowmap.data"
+local errors = require "flowmap.base.errors"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- A misspelt setting would be nil, and `cfg.wavse or 8` the default for ever.
+local function no_setting(key, cfg)
+  errors.usage("this run has no setting '%s'%s; a setting of a part's own is declared among its "
+    .. "options", tostring(key), errors.near(tostring(key), tree.keys(cfg)))
+end
+
+--- The settings as parts of a run see them, and which of these they read.
+-- @tparam table cfg
+-- @tparam table read key -> true, filled in
+-- @treturn table a view of cfg
+function M.view(cfg, read)
+  return setmetatable({}, {
+    __index = function(_, key)
+      read[key] = true
+      local value = cfg[key]
+      if value == nil then no_setting(key, cfg) end
+      return value
+    end,
+    __newindex = cfg,
+    __pairs = function()
+      for key in pairs(cfg) do read[key] = true end
+      return pairs(cfg)
+    end,
+  })
+end
+
+-- What the conditions of flowmap.experiment.settings look at.
+local function conditions(it, cfg, loss)
+  local own = {}
+  local named = { nets = cfg.net, losses = loss.entry, data = cfg.data, times = cfg.times,
+    interpolants = cfg.interpolant }
+  for field, name in pairs(named) do own[field] = it[field] and it[field][name] ~= nil end
+  local set
+  return { cfg = cfg, loss = loss, own = own, set = function()
+    set = set or data.find(cfg.data, it.data, cfg)
+    return set
+  end }
+end
+
+-- Whether a part of the experiment's own might read any setting.
+local function open(c)
+  for _, own in pairs(c.own) do
+    if own then return true end
+  end
+  return #c.cfg.metrics > 0
+end
+
+-- true: read; false and the reason; nil: a part of the experiment's own may tell.
+local function state(key, c)
+  local it = settings.by_key[key]
+  if not (it and it.when) then return true end
+  local read, why = it.when(c)
+  if read == false and open(c) then read = nil end
+  return read, why
+end
+
+--- The settings among some that nothing reads, as an error; and those that only a try can tell.
+-- @tparam table it an experiment
+-- @tparam table cfg resolved settings
+-- @tparam table loss what losses.find returned
+-- @tparam table values key -> value, what was set
+-- @tparam string where for the sentence: who set it
+-- @treturn table key -> the reason why the suite itself does not read it
+function M.check(it, cfg, loss, values, where)
+  local c, pending = conditions(it, cfg, loss), {}
+  for _, key in ipairs(tree.keys(values)) do
+    local read, why = state(key, c)
+    if read == false then errors.usage("%s: %s has no effect: %s", where, key, why) end
+    if read == nil then pending[key] = why or "nothing reads it" end
+  end
+  return pending
+end
+
+--- Whether a setting is read, as far as can be told.
+-- @tparam string key
+-- @tparam table it an experiment
+-- @tparam table cfg resolved settings
+-- @tparam table loss what losses.find returned
+-- @treturn boolean
+-- @treturn ?string the reason why not
+function M.reads(key, it, cfg, loss)
+  local read, why = state(key, conditions(it, cfg, loss))
+  return read ~= false, why
+end
+
+local awaited = setmetatable({}, { __mode = "k" }) -- settings of a run -> what `check` returned
+
+--- Keep what only a try can tell.
+-- @tparam table cfg the settings of a run
+-- @tparam table pending what `check` returned
+function M.await(cfg, pending) awaited[cfg] = pending end
+
+--- After a try: that what was awaited was read by a part of the experiment's own.
+-- @tparam table cfg the settings of a run, as they were resolved
+-- @tparam table read what `view` recorded
+function M.settle(cfg, read)
+  local pending = awaited[cfg] or {}
+  for _, key in ipairs(tree.keys(pending)) do
+    if not read[key] then
+      errors.usage("--set: %s has no effect: no part of the experiment's own reads it, and %s", key,
+        pending[key])
+    end
+  end
+end
+
+return M

@@ -1,0 +1,269 @@
+--- Experiments: an ordinary Lua file that returns a table, and the runs that follow from it.
+--
+--     return {
+--       name = "checkerboard",                   -- names the results' folder
+--       methods = { "lsd", "psd-m" },            -- what `reproduce` compares
+--       settings = { data = "checkerboard" },    -- for all profiles, see
+--       flowmap.experiment.settings
+--       profiles = { laptop = { steps = 1000,    -- on top of them
+--         methods = { "lsd" },                   -- optional: those that fit its time
+--         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
+--       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
+--       seeds = 2,                               -- optional: how many by default
+--       losses = {}, nets = {}, data = {}, times = {}, interpolants = {}, metrics = {},
+--       figures = {},                            -- optional: parts of its own, by name
+--       options = {},                            -- optional: its own settings with defaults
+--       run = function(cfg, dir, how) end,       -- optional: what is no training of a flow map
+--     }
+--
+-- Parts of its own. Each is found by its name, like those of the suite: `--method`, `--set net=`,
+-- `data=`, `times=`, `interpolant=`, `metrics=`, or the `kind` of an entry of `render`.
+--
+--     losses = { mine = function(a) ... end }              -- see flowmap.losses
+--     nets = { mine = function(cfg) ... end }              -- see flowmap.nets
+--     data = { mine = { dim =, sd =, sample =, ... } }     -- see flowmap.data
+--     times = { mine = function(a, c) ... return s, t end }            -- see flowmap.times
+--     interpolants = { mine = { alpha = function(t) ... end, beta = function(t) ... end } }
+--     metrics = { mine = function(samples, context) ... return number end } --
+--     flowmap.measure.measures
+--     figures = { mine = function(set, spec) ... return panels end }   -- see flowmap.report.render
+--
+-- A part with settings of its own is a table
+--
+--     { new = function(cfg) ... end, options = { waves = 8 } }
+--
+-- whose `new` makes the part from the settings. Options are settings like all others: typed by
+-- their default, changed by profiles and `--set waves=4`, recorded with the run that uses the part.
+-- An experiment's `options` are those of all its runs. (A figure reads no settings: its `options`
+-- are the fields that its entries in `render` may have.)
+--
+-- @module flowmap.experiment
+
+local effect = require "flowmap.experiment.effect"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local fm = require "flowmap"
+local losses = require "flowmap.losses"
+local outline = require "flowmap.experiment.outline"
+local parts = require "flowmap.experiment.parts"
+local regular = require "flowmap.base.regular"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- Names of the profiles, from quick to complete.
+M.profiles = { "smoke", "laptop", "long", "paper" }
+
+--- Load an experiment.
+-- @tparam string path a Lua file
+-- @treturn table the experiment, with `path` added
+function M.load(path)
+  path = files.exists(path) and path or files.installed(path)
+  if not files.exists(path) then
+    errors.usage("there is no experiment '%s'; expected a Lua file such as "
+      .. "experiments/checkerboard.lua", path)
+  end
+  local fault = regular.fault(path)
+  if fault then errors.usage("%s", fault) end
+  local chunk, message = loadfile(path, "t")
+  if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
+  math.randomseed(0) -- Lua seeds it anew in each process, but the file means the same in all
+  local it = chunk()
+  outline.check(it, path)
+  it.methods = it.methods or { "lsd" }
+  it.path = path
+  return it
+end
+
+-- Keys of a profile that are no settings.
+local NO_SETTING = { by_method = true, methods = true }
+
+local function apply(cfg, values, where, own)
+  for _, key in ipairs(tree.keys(values)) do
+    if not NO_SETTING[key] then cfg[key] = settings.check(key, values[key], where, own) end
+  end
+end
+
+local function copy(value)
+  return type(value) == "table" and table.move(value, 1, #value, 1, {}) or value
+end
+
+-- The layers of settings that an experiment itself gives a method: { values, where }.
+local function layers(it, profile, method)
+  local of_profile, of_method = it.profiles[profile], {}
+  for name, values in pairs(of_profile.by_method or {}) do
+    if losses.registry_name(name, it.losses) == method then of_method = values end
+  end
+  local path = it.path or it.name
+  return {
+    { it.settings or {}, path .. ": settings" },
+    { of_profile, ("%s, profile %s"):format(path, profile) },
+    { of_method, ("%s, profile %s, by_method %s"):format(path, profile, method), true },
+  }
+end
+
+-- Settings of one run without judgement: defaults, the layers, the grid's point, the user's.
+local function layered(it, profile, method, want)
+  local own, cfg = parts.options(it), {}
+  local loss = losses.find(method, it.losses)
+  for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
+  for key, value in pairs(own) do cfg[key] = copy(value) end
+  for _, layer in ipairs(layers(it, profile, loss.name)) do apply(cfg, layer[1], layer[2], own) end
+  apply(cfg, want.point or {}, (it.path or it.name) .. ", grid", own)
+  apply(cfg, want.set or {}, "--set", own)
+  parts.resolve(it, cfg, loss, want.set or {})
+  if cfg.stop == "default" then cfg.stop = loss.stops[1] end
+  errors.choice("stop-gradient of " .. loss.name, cfg.stop, loss.stops)
+  cfg.method = loss.name
+  return cfg, loss
+end
+
+-- All points of a grid { key = {values} }; "*" as values of `stop` means all of the method's.
+local function points(grid, loss)
+  local out = { {} }
+  for _, key in ipairs(tree.keys(grid or {})) do
+    local values, longer = grid[key], {}
+    if key == "stop" and values == "*" then values = loss.stops end
+    for _, point in ipairs(out) do
+      for _, value in ipairs(values) do
+        local more = {}
+        for k, v in pairs(point) do more[k] = v end
+        more[key] = value
+        longer[#longer + 1] = more
+      end
+    end
+    out = longer
+  end
+  return out
+end
+
+-- Whether some run of some methods reads a setting.
+local function read_by_some(key, it, profile, methods)
+  local why
+  for _, method in ipairs(methods) do
+    for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+      local read, reason = effect.reads(key, it, layered(it, profile, method, { point = point }))
+      if read then return true end
+      why = why or reason
+    end
+  end
+  return false, why
+end
+
+-- What an experiment sets must matter to at least one of its runs; a value that is the default may
+-- be written down anywhere.
+local function check_layers(it, profile, method)
+  local methods = (it.profiles[profile] or {}).methods or it.methods
+  for _, layer in ipairs(layers(it, profile, method)) do
+    local values, where, of_method = table.unpack(layer)
+    for _, key in ipairs(tree.keys(values)) do
+      local known = settings.by_key[key]
+      if known and known.when and settings.text(values[key]) ~= settings.text(known.default) then
+        local read, why = read_by_some(key, it, profile, of_method and { method } or methods)
+        if not read then errors.usage("%s: %s has no effect: %s", where, key, why) end
+      end
+    end
+  end
+end
+
+-- Settings that exclude each other.
+local function check_together(cfg)
+  if cfg.eval_ema > #cfg.ema then
+    errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
+  elseif cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then
+    errors.usage("precision bfloat16 needs dtype float32, found %s", cfg.dtype)
+  elseif cfg.checkpoints > cfg.steps then
+    errors.usage("checkpoints is %d, but there are only %d steps", cfg.checkpoints, cfg.steps)
+  elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
+    errors.usage("guidance is %s, which follows the difference to the null class, but "
+      .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))
+  elseif (cfg.schedule == "late" or cfg.schedule == "sqrt") and cfg.decay_start >= cfg.steps then
+    errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
+      .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
+  end
+end
+
+--- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
+-- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
+-- @tparam table it an experiment
+-- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
+-- @treturn table the settings, with experiment, profile, method and seed
+function M.resolve(it, want)
+  local profile = want.profile or "laptop"
+  if not want.profile and not it.profiles[profile] then
+    errors.usage("%s has no profile 'laptop', which is taken where --profile names none; it has: "
+      .. "%s", it.path or it.name, table.concat(tree.keys(it.profiles), ", "))
+  end
+  errors.choice("profile", profile, tree.keys(it.profiles))
+  local cfg, loss = layered(it, profile, want.method or it.methods[1], want)
+  if not it.run then
+    check_layers(it, profile, loss.name)
+    effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
+    effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
+    check_together(cfg)
+  end
+  cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
+  return cfg
+end
+
+-- Text as a part of a file's name: as it is, or, if it would be too long or could not be told from
+-- another one then, with a part of its hash.
+local function file_text(text, longest)
+  local safe = text:gsub("[^%w.,=+_-]", "_")
+  if safe == text and #text <= longest then return text end
+  return safe:sub(1, longest // 2) .. "-" .. fm.sha256(text):sub(1, 8)
+end
+
+--- The folder of a run below results/EXPERIMENT/PROFILE.
+-- @tparam table cfg resolved settings
+-- @tparam table set what was set besides the profile's values: part of the name
+-- @treturn string
+function M.run_name(cfg, set)
+  local words = { cfg.method }
+  for _, key in ipairs(tree.keys(set)) do
+    words[#words + 1] = key .. "=" .. file_text(settings.text(cfg[key]), 64)
+  end
+  return file_text(table.concat(words, "-"), 200) .. "-seed" .. cfg.seed
+end
+
+--- The folder of the runs that an experiment's tables and figures are made from.
+-- @tparam string name of the experiment
+-- @tparam string profile
+-- @treturn string
+function M.root(name, profile)
+  return ("results/%s/%s"):format(name, profile)
+end
+
+--- Where the files of a run go by default. One with settings of the user's own has its place apart
+-- from the experiment's, so that it enters no table.
+-- @tparam table cfg resolved settings
+-- @tparam table set what the user set
+-- @treturn string
+function M.run_dir(cfg, set)
+  local profile = next(set) and cfg.profile .. "-own" or cfg.profile
+  return M.root(cfg.experiment, profile) .. "/" .. M.run_name(cfg, set)
+end
+
+--- All runs of an experiment: methods (a profile's own, if it has some) x grid x seeds.
+-- @tparam table it an experiment
+-- @tparam string profile
+-- @tparam {integer,...} seeds
+-- @treturn {table,...} runs { experiment =, cfg =, set =, dir = }
+function M.runs(it, profile, seeds)
+  local out = {}
+  local methods = (it.profiles[profile] or {}).methods or it.methods
+  for _, seed in ipairs(seeds) do
+    for _, method in ipairs(methods) do
+      for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+        local want = { profile = profile, method = method, seed = seed, point = point }
+        local cfg = M.resolve(it, want)
+        out[#out + 1] = { experiment = it, cfg = cfg, set = point,
+          dir = M.root(it.name, profile) .. "/" .. M.run_name(cfg, point) }
+      end
+    end
+  end
+  return out
+end
+
+return M

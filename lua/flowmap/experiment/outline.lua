@@ -1,0 +1,150 @@
+--- The outline of an experiment: that the table which its file returns has the fields that
+-- flowmap.experiment describes, each of its form. Everything that can be known without a run is
+-- checked here, when the file is loaded.
+-- @module flowmap.experiment.outline
+
+local errors = require "flowmap.base.errors"
+local losses = require "flowmap.losses"
+local parts = require "flowmap.experiment.parts"
+local settings = require "flowmap.experiment.settings"
+local source = require "flowmap.runs.source"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local FIELDS = {
+  name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
+  seeds = "number", losses = "table", nets = "table", data = "table", times = "table",
+  interpolants = "table", metrics = "table", figures = "table", options = "table",
+  title = "string", render = "table", run = "function",
+}
+
+local MOST_RUNS = 100000 -- of one profile, from a grid
+
+local function a(value)
+  return value == nil and "nothing" or "a " .. type(value)
+end
+
+local function check_fields(it, path)
+  for key, value in pairs(it) do
+    if not FIELDS[key] then
+      errors.usage("%s: unknown field '%s'%s", path, tostring(key),
+        errors.near(tostring(key), tree.keys(FIELDS)))
+    elseif type(value) ~= FIELDS[key] then
+      errors.usage("%s: the field %s must be a %s, found %s", path, key, FIELDS[key], a(value))
+    end
+  end
+  for _, key in ipairs { "name", "profiles" } do
+    if not it[key] then errors.usage("%s: the field %s is missing", path, key) end
+  end
+end
+
+-- Names of experiments and profiles become folders.
+local function check_name(name, what, path)
+  if type(name) ~= "string" or not name:find "^[%w_][%w_.-]*$" then
+    errors.usage("%s: %s is named by letters, digits, -, _ and ., found '%s'", path, what,
+      tostring(name))
+  end
+end
+
+-- A list of methods, each there and named once.
+local function check_methods(list, it, where)
+  if type(list) ~= "table" then
+    errors.usage("%s must be a list of methods, found %s", where, a(list))
+  end
+  local seen, count = {}, 0
+  for key, name in pairs(list) do
+    count = count + 1
+    if math.type(key) ~= "integer" or type(name) ~= "string" then
+      errors.usage("%s must be a list of methods, found %s under '%s'", where, a(name),
+        tostring(key))
+    end
+  end
+  if count == 0 then errors.usage("%s is an empty list; expected at least one method", where) end
+  for _, name in ipairs(list) do
+    local known = losses.registry_name(name, it.losses)
+    if seen[known] then errors.usage("%s names the method %s twice", where, known) end
+    seen[known] = true
+  end
+end
+
+-- Settings by name, of an experiment, a profile or a method.
+local function check_settings(values, where, own, others)
+  if type(values) ~= "table" then
+    errors.usage("%s must be a table of settings, found %s", where, a(values))
+  end
+  for key, value in pairs(values) do
+    if not (others and others[key]) then settings.check(key, value, where, own) end
+  end
+end
+
+local OF_PROFILE = { methods = true, by_method = true }
+
+local function check_profile(profile, it, where, own)
+  check_settings(profile, where, own, OF_PROFILE)
+  if profile.methods then check_methods(profile.methods, it, where .. ", methods") end
+  local by_method = profile.by_method
+  if by_method and type(by_method) ~= "table" then
+    errors.usage("%s: by_method must be a table method -> settings, found %s", where, a(by_method))
+  end
+  local seen = {}
+  for name, values in pairs(by_method or {}) do
+    local known = losses.registry_name(name, it.losses)
+    if seen[known] then
+      errors.usage("%s: by_method names the method %s twice", where, known)
+    end
+    seen[known] = true
+    check_settings(values, ("%s, by_method '%s'"):format(where, tostring(name)), own)
+  end
+end
+
+local function check_grid(grid, path, own)
+  local runs = 1
+  for key, values in pairs(grid) do
+    local where = ("%s: grid, %s"):format(path, tostring(key))
+    if type(values) ~= "table" and not (key == "stop" and values == "*") then
+      errors.usage("%s must be a list of values such as { %s }, found %s", where,
+        settings.text(values), a(values))
+    end
+    local seen = {}
+    for i, value in pairs(type(values) == "table" and values or {}) do
+      if math.type(i) ~= "integer" then errors.usage("%s must be a list of values", where) end
+      local text = settings.text(settings.check(key, value, where, own))
+      if seen[text] then errors.usage("%s: the value %s stands there twice", where, text) end
+      seen[text] = true
+    end
+    if values ~= "*" and #values == 0 then errors.usage("%s: the list is empty", where) end
+    runs = runs * (values == "*" and 1 or #values)
+  end
+  if runs > MOST_RUNS then
+    errors.usage("%s: the grid has %.0f points, expected at most %d", path, runs, MOST_RUNS)
+  end
+end
+
+--- Check an experiment.
+-- @param it what its file returned
+-- @tparam string path of the file
+function M.check(it, path)
+  if type(it) ~= "table" then
+    errors.usage("%s returns %s; an experiment returns a table", path, a(it))
+  end
+  check_fields(it, path)
+  check_name(it.name, "an experiment", path)
+  parts.check(it, path)
+  local own = parts.options(it)
+  if it.seeds and not (math.type(it.seeds) == "integer" and it.seeds >= 1 and it.seeds <= 1000) then
+    errors.usage("%s: seeds must be a whole number from 1 to 1000, found %s", path,
+      settings.text(it.seeds))
+  end
+  if it.methods then check_methods(it.methods, it, path .. ": methods") end
+  check_settings(it.settings or {}, path .. ": settings", own)
+  if not next(it.profiles) then errors.usage("%s: there is no profile in profiles", path) end
+  for name, profile in pairs(it.profiles) do
+    check_name(name, "a profile", path)
+    check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
+  end
+  check_grid(it.grid or {}, path, own)
+  if it.render then source.peek "flowmap.report.render_check".list(it, path, own) end
+end
+
+return M

@@ -1,0 +1,347 @@
+--- Every setting of a run: its name, default (which also fixes the type), range and meaning.
+-- An experiment, its profiles and `--set key=value` may change them; nothing else exists.
+-- @module flowmap.experiment.settings
+
+local errors = require "flowmap.base.errors"
+local texts = require "flowmap.base.text"
+
+local M = {}
+
+-- ------------------------------------------------------------------ ranges
+
+-- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
+local function number_text(x)
+  if math.type(x) == "integer" then return ("%d"):format(x) end
+  local text
+  for _, digits in ipairs { "%.14g", "%.15g", "%.16g", "%.17g" } do
+    text = digits:format(x):gsub(",", ".")
+    if tonumber(text) == x then return text end
+  end
+  return text -- not a number: equal to nothing
+end
+
+-- Numbers from `low` to `high`. What is not a number is in no range.
+local function within(low, high)
+  local words = ("from %s to %s"):format(number_text(low), number_text(high))
+  return function(x) return x >= low and x <= high, words end
+end
+
+-- Numbers above `low`, up to `high`.
+local function above(low, high)
+  local words = ("more than %s and at most %s"):format(number_text(low), number_text(high))
+  return function(x) return x > low and x <= high, words end
+end
+
+local function fraction(x) return x >= 0 and x <= 1, "between 0 and 1" end
+local function below_1(x) return x >= 0 and x < 1, "at least 0 and below 1" end
+
+-- 0, or what another check says.
+local function zero_or(check)
+  return function(x)
+    local ok, words = check(x)
+    return x == 0 or ok, "0, or " .. words
+  end
+end
+
+local function one_of(...)
+  local names = { ... }
+  return function(x)
+    for _, name in ipairs(names) do
+      if x == name then return true end
+    end
+    return false, "one of " .. table.concat(names, ", ")
+  end
+end
+
+local function names_of(module)
+  return function(x) return one_of(table.unpack(require("flowmap." .. module).names))(x) end
+end
+
+-- Lists: the check of the elements, and how many there may be.
+local function each(check, least, most, once)
+  return function(list)
+    local seen = {}
+    for _, x in ipairs(list) do
+      local ok, expected = check(x)
+      if not ok then return false, "a list of numbers, each " .. expected end
+      if once and seen[x] then return false, "a list of different numbers" end
+      seen[x] = true
+    end
+    if #list < least then return false, "a list that is not empty" end
+    return #list <= most, ("a list of at most %d numbers"):format(most)
+  end
+end
+
+local function any() return true end
+
+local COUNT, STEPS = 1 << 30, 1000000000000 -- samples; steps of a training
+
+-- ------------------------------------------------------------------ what is read when
+--
+-- Each condition gets c = { cfg =, loss = what losses.find returned, set = function: the data set,
+-- own = field -> whether the run's part is the experiment's own }, and returns true if the setting
+-- is read; false and the reason if nothing reads it; nil if only a part of the experiment's own can
+-- tell, see flowmap.experiment.effect.
+
+-- Networks of the suite that read a setting.
+local function of_net(name)
+  return function(c)
+    if c.own.nets then return nil end
+    return c.cfg.net == name, ("only the net %s reads it, and the net is %s"):format(name,
+      c.cfg.net)
+  end
+end
+
+local function of_images(c)
+  return c.set().shape ~= nil, "the data are points, not images"
+end
+
+local function of_grid(c)
+  local set = c.set()
+  return not set.shape and (set.dim == 2 or set.dim == 1 and set.mass ~= nil),
+    "the data are not judged on a grid"
+end
+
+local function off_diagonal(c)
+  local cfg = c.cfg
+  return math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
+    ("eta is %s: all samples of a batch are diagonal"):format(number_text(cfg.eta))
+end
+
+local function of_teacher(c)
+  local ok, why = off_diagonal(c)
+  if not ok then return ok, why end
+  if c.own.losses then return nil end
+  return c.loss.teacher, ("the method %s has no teacher"):format(c.loss.name)
+end
+
+local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
+
+local function with_classes(c) return c.cfg.classes > 0, "classes is 0: there are no labels" end
+
+local function of_adamw(c)
+  return c.cfg.optimiser == "adamw", ("the optimiser is %s"):format(c.cfg.optimiser)
+end
+
+local function with_start(c)
+  local schedule = c.cfg.schedule
+  return schedule == "sqrt" or schedule == "late",
+    ("only the schedules sqrt and late read it, and the schedule is %s"):format(schedule)
+end
+
+-- ------------------------------------------------------------------ the settings
+
+--- The settings in reading order: { key, default, check, meaning, read when (absent: always) }.
+M.list = {
+  { "data", "checkerboard", any, "data set: a file of lua/flowmap/data" },
+  { "dataset_size", 0, within(0, COUNT), "samples drawn once; 0: fresh draws in every step" },
+  { "resolution", 0, within(0, 4096), "side to which images are averaged down; 0: as they are",
+    of_images },
+  { "sigma", 0.0, within(0, 1e6), "base standard deviation; 0: that of the data" },
+  { "interpolant", "linear", any, "linear, trig or one of the experiment's own" },
+  { "stop", "default", any, "stop-gradient of the method; default: the paper's", off_diagonal },
+  { "eta", 0.75, fraction, "diagonal fraction of a batch" },
+  { "off_weight", 1.0, above(0, 1e6), "weight of the off-diagonal term in the objective",
+    off_diagonal },
+  { "robust", 0.0, zero_or(within(1e-6, 1e6)),
+    "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself", off_diagonal },
+  { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self",
+    of_teacher },
+  { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own",
+    with_teacher },
+  { "times", "uniform", any, "distribution of the off-diagonal (s, t)", off_diagonal },
+  { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
+  { "width", 512, within(1, 65536), "width of the hidden layers", of_net "mlp" },
+  { "depth", 5, within(1, 1024), "number of hidden layers", of_net "mlp" },
+  { "time_input", "raw", one_of("raw", "standard"), "s, t as they are, or with mean 0, sd 1",
+    of_net "mlp" },
+  { "features", 0, within(0, 1024), "pairs of sines and cosines of each coordinate",
+    of_net "mlp" },
+  { "model_channels", 128, within(1, 65536), "edm2: channels that `mult` multiplies",
+    of_net "edm2" },
+  { "mult", { 2, 2, 2 }, each(within(1, 1024), 1, 16),
+    "edm2: channels of each level; the resolution halves", of_net "edm2" },
+  { "num_blocks", 4, within(1, 1024), "edm2: blocks of a level", of_net "edm2" },
+  { "attention", { 16 }, each(within(1, 4096), 0, 16), "edm2: resolutions with attention",
+    of_net "edm2" },
+  { "dropout", 0.0, below_1, "edm2: part of the values dropped in the diagonal term",
+    of_net "edm2" },
+  { "classes", 0, within(0, 65536), "edm2: number of classes to condition on; 0: none",
+    of_net "edm2" },
+  { "label_dropout", 0.1, fraction, "part of the labels that become the null class",
+    with_classes },
+  { "guidance", 1.0, within(0, 1000), "samples of a class: v_null + guidance (v_class - v_null)",
+    with_classes },
+  { "dtype", "float32", one_of("float32", "float64"), "number format of training" },
+  { "precision", "float32", one_of("float32", "bfloat16"), "of wide matrix products in training" },
+  { "batch", 256, within(1, COUNT), "samples per step" },
+  { "micro", 128, within(1, 1 << 20), "rows a worker takes at a time; part of the result's bits" },
+  { "steps", 17000, within(1, STEPS), "training steps" },
+  { "optimiser", "radam", one_of("radam", "adamw"), "radam or adamw" },
+  { "lr", 1.5e-3, above(0, 1000), "learning rate" },
+  { "schedule", "linear", names_of "schedule", "constant, sqrt, linear, cosine or late" },
+  { "decay_start", 35000, within(1, STEPS), "first step of the sqrt or late decay", with_start },
+  { "warmup", 0, within(0, STEPS), "steps of linear warm-up" },
+  { "b1", 0.9, below_1, "decay of the first moment" },
+  { "b2", 0.999, below_1, "decay of the second moment" },
+  { "eps", 1e-8, above(0, 1), "offset of the optimiser's denominator" },
+  { "weight_decay", 0.0, within(0, 1000), "decoupled weight decay (adamw)", of_adamw },
+  { "clip", 10.0, within(0, 1e12), "bound on the gradient's global norm; 0: none" },
+  { "ema", { 0.999 }, each(below_1, 0, 4), "decays of the averaged weights that are kept" },
+  { "eval_ema", 1, within(0, 4), "which average is evaluated, from 1; 0: the weights themselves" },
+  { "nfe", { 1, 2, 4, 8, 16 }, each(within(1, 4096), 1, 64, true), "numbers of steps N evaluated" },
+  { "eval_samples", 1000000, within(1, COUNT), "samples per N in the evaluation" },
+  { "checkpoints", 1, within(1, 10000),
+    "checkpoints evaluated, equally spaced; the last is the result" },
+  { "metrics", { "all" }, any, "the experiment's own metrics to measure: all, none or names" },
+  { "bins", 64, within(1, 2048), "bins per axis of the histogram", of_grid },
+  { "log_every", 100, within(1, STEPS), "steps per line of metrics.jsonl" },
+  { "save_every", 60.0, within(0, 1e9), "seconds between checkpoints; 0: every step" },
+}
+
+M.by_key = {}
+for _, s in ipairs(M.list) do
+  M.by_key[s[1]] = { default = s[2], check = s[3], meaning = s[4], when = s[5] }
+end
+
+--- Names of all settings.
+-- @tparam[opt] table own settings of an experiment, key -> default
+-- @treturn {string,...}
+function M.keys(own)
+  local keys = {}
+  for _, s in ipairs(M.list) do keys[#keys + 1] = s[1] end
+  for key in pairs(own or {}) do keys[#keys + 1] = key end
+  return keys
+end
+
+local function type_name(value)
+  if type(value) == "table" then
+    return type(value[1]) == "string" and "list of texts" or "list of numbers"
+  end
+  return math.type(value) == "integer" and "whole number" or type(value)
+end
+
+-- "a,b" -> { "a", "b" }
+local function split(text)
+  local list = {}
+  for part in text:gmatch "[^,]+" do list[#list + 1] = part end
+  return list
+end
+
+-- Whether a table holds a list alone.
+local function is_list(t)
+  local count = 0
+  for _ in pairs(t) do count = count + 1 end
+  return count == #t
+end
+
+local fit
+
+-- The value in the type of the default, or nil: 1 is a float where one is expected, and one number
+-- is a list of one.
+function fit(value, default)
+  if type(default) == "table" then
+    local list = {}
+    if type(value) == "string" and type(default[1]) == "string" then value = split(value) end
+    if type(value) == "table" and not is_list(value) then return nil end
+    for i, x in ipairs(type(value) == "table" and value or { value }) do
+      list[i] = fit(x, default[1])
+      if list[i] == nil then return nil end
+    end
+    return list
+  elseif math.type(default) == "integer" then
+    return type(value) == "number" and math.tointeger(value) or nil
+  elseif math.type(default) == "float" then
+    return type(value) == "number" and value + 0.0 or nil
+  end
+  if type(value) == type(default) then return value end
+end
+
+local MOST_EXACT = 1 << 53 -- beyond it the records of a run do not hold every whole number
+
+-- An experiment's own setting has no range, but is finite, and recorded exactly.
+local function finite(value)
+  for _, x in ipairs(type(value) == "table" and value or { value }) do
+    if type(x) == "number" and x - x ~= 0 then return false, "finite" end
+    if math.type(x) == "integer" and (x > MOST_EXACT or x < -MOST_EXACT) then
+      return false, "from -2^53 to 2^53"
+    end
+  end
+  return true
+end
+
+local LONGEST = 4096 -- bytes of a text: no path is longer
+
+-- What keeps a setting from being kept: a checkpoint holds lines of UTF-8 alone.
+local function text_fault(value)
+  for _, x in ipairs(type(value) == "table" and value or { value }) do
+    local fault = type(x) == "string" and texts.fault(x, LONGEST)
+    if fault then return fault end
+  end
+end
+
+-- What was found, for a sentence.
+local function found_text(value)
+  if type(value) == "function" then return "a function" end
+  if type(value) == "table" and not is_list(value) then return "a table with named fields" end
+  local text = M.text(value)
+  return text == "" and "nothing" or text
+end
+
+--- Check one setting.
+-- @tparam string key
+-- @param value
+-- @tparam string where for the sentence: who set it
+-- @tparam[opt] table own settings of an experiment
+-- @return the value in the setting's type
+function M.check(key, value, where, own)
+  local it = M.by_key[key]
+  local default = it and it.default
+  if not it then default = own and own[key] end
+  if default == nil then
+    errors.usage("%s: unknown setting '%s'%s", where, tostring(key),
+      errors.near(tostring(key), M.keys(own)))
+  end
+  local fitted = fit(value, default)
+  if fitted == nil then
+    local expected = type_name(default)
+    errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
+      M.text(default), found_text(value))
+  end
+  local ok, expected = (it and it.check or finite)(fitted)
+  if not ok then
+    errors.usage("%s: %s must be %s, found %s", where, key, expected, found_text(value))
+  end
+  local fault = text_fault(fitted)
+  if fault then
+    errors.usage("%s: %s must be a line of text, found one that %s", where, key, fault)
+  end
+  return fitted
+end
+
+--- A value as it is written after `--set key=`. Two different values never have the same text.
+-- @param value
+-- @treturn string
+function M.text(value)
+  if type(value) == "table" then
+    local parts = {}
+    for i, x in ipairs(value) do parts[i] = M.text(x) end
+    return table.concat(parts, ",")
+  end
+  return type(value) == "number" and number_text(value) or tostring(value)
+end
+
+--- The value that a `--set key=value` means: numbers and comma-separated lists of numbers are
+-- recognised, all else is text.
+-- @tparam string text
+-- @return number, list, boolean or string
+function M.parse(text)
+  if text == "true" or text == "false" then return text == "true" end
+  if tonumber(text) then return tonumber(text) end
+  local list = {}
+  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = tonumber(part) or part end
+  if #list < 2 or type(list[1]) ~= "number" then return text end
+  return list
+end
+
+return M

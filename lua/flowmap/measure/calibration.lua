@@ -1,0 +1,62 @@
+--- What the measures of images say of changes that a person can name: held-out real images, with
+-- noise, blur and a tint, and fewer of them. The first line of each measure is its floor.
+-- @module flowmap.measure.calibration
+
+local fm = require "flowmap"
+local distances = require "flowmap.measure.image_distances"
+
+local M = {}
+
+local function noise(sd)
+  return function(x, first)
+    return x + sd * fm.normal(x.shape, { seed = 1, stream = "calibration", row0 = first })
+  end
+end
+
+local function tint(by) -- warmer
+  return function(x) return x + fm.reshape(fm.tensor { by, 0, -by }, { 1, 1, 1, 3 }) end
+end
+
+--- The changes: { name, function of images (n, h, w, 3) and the first one's number, part used }.
+M.changes = {
+  { "none", function(x) return x end, 1 },
+  { "none, a fifth of the images", function(x) return x end, 0.2 },
+  { "tint of 0.1", tint(0.1), 1 },
+  { "noise of 0.1", noise(0.1), 1 },
+  { "noise of 0.3", noise(0.3), 1 },
+  { "means of 2 x 2", function(x) return fm.upsample(fm.downsample(x)) end, 1 },
+}
+
+--- Measure every change of a set's images.
+-- @tparam table reference see flowmap.measure.image_distances
+-- @tparam function images images(index) -> (n, h, w, 3): the held-out ones, numbered from 0
+-- @tparam integer n how many there are
+-- @tparam[opt] table options see flowmap.measure.image_distances
+-- @treturn {table,...} rows of flowmap.measure.image_distances, each with its `change`
+function M.rows(reference, images, n, options)
+  local metrics, out = distances.new(reference, options), {}
+  for _, it in ipairs(M.changes) do
+    local name, change, part = it[1], it[2], it[3]
+    local function samples(first, count) return change(images(fm.arange(count) + first), first) end
+    for _, row in ipairs(metrics:measure(samples, math.floor(part * n))) do
+      row.change = name
+      out[#out + 1] = row
+    end
+  end
+  return out
+end
+
+--- The rows as CSV.
+-- @tparam {table,...} rows
+-- @treturn string
+function M.csv(rows)
+  local lines = { "change,metric,value,interval,n,n_reference,reference,split,protocol,features" }
+  for _, r in ipairs(rows) do
+    lines[#lines + 1] = ('"%s",%s,%.5g,%s,%d,%d,%s,%s,%s,%s'):format(r.change, r.metric, r.value,
+      r.interval and ("%.2g"):format(r.interval) or "", r.n, r.n_reference, r.reference, r.split,
+      r.protocol, r.features and r.features:sub(1, 12) or "")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,141 @@
+--- Metrics of an experiment's own, measured beside those of the judges (see
+-- flowmap.measure.judges). One is
+--
+--     function(samples, context) ... end   -- a number, or a table name -> number
+--
+-- `samples` are the model's, (n, ...); `context` holds
+--
+--     N     the number of steps            cfg   the run's settings
+--     set   the data set                   data  function(count) -> as many true samples
+--
+-- or a table { measure = that function, head = "in tables", format = "%.4f", options = {},
+-- new = function(cfg) ... end }. The values stand in the rows of eval.json, under the metric's name
+-- or, of a table, NAME_KEY; tables and figures find them there, and a run prints them.
+-- @module flowmap.measure.measures
+
+local data = require "flowmap.data"
+local errors = require "flowmap.base.errors"
+local fm = require "flowmap"
+local registry = require "flowmap.base.registry"
+local returned = require "flowmap.base.returned"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local DATA_SEED = 7919 -- of the true samples, the same for all runs
+
+local function check_format(it, where)
+  if it.format and not it.format:find "^%%%.?%d*[efg]$" then
+    errors.usage("%s: format must be that of one number, such as %%.4f, found '%s'", where,
+      it.format)
+  end
+end
+
+--- The metrics of an experiment's own; those of the judges are always measured.
+M.registry = registry.new { what = "metric", field = "metrics", plain = "function",
+  table_fields = { measure = "function", head = "string", format = "string" },
+  needs = { "measure" }, check_one = check_format, built = function() return {} end }
+
+--- The metrics that the setting `metrics` means.
+-- @tparam {string,...} wanted "all", "none" or names
+-- @tparam[opt] table own metrics of an experiment
+-- @treturn {string,...} names as registered
+function M.names_of(wanted, own)
+  if #wanted == 1 and wanted[1] == "all" then return M.registry:names(own) end
+  if #wanted == 1 and wanted[1] == "none" then return {} end
+  local names = {}
+  for i, name in ipairs(wanted) do names[i] = M.registry:name(name, own) end
+  return names
+end
+
+-- True samples, as many as were asked for last.
+local function true_samples(set)
+  local kept
+  return function(count)
+    if not (kept and kept.shape[1] == count) then
+      if set.shape then
+        kept = data.images(set, set.table, fm.arange(math.min(count, set.count)))
+      else
+        kept = data.draw(set, count, DATA_SEED)
+      end
+    end
+    return kept
+  end
+end
+
+local Measures = {}
+Measures.__index = Measures
+
+--- The metrics of a run.
+-- @tparam table job see flowmap.trainer: cfg, set, experiment
+-- @treturn Measures a list
+function M.new(job)
+  local own, cfg = job.experiment.metrics, job.view or job.cfg
+  local self = setmetatable({ columns = {}, context = { cfg = cfg, set = job.set,
+    data = true_samples(job.set) } }, Measures)
+  for i, name in ipairs(cfg.metrics or {}) do
+    local it = M.registry:find(name, own)
+    local made = M.registry:make(it, name, cfg)
+    local form = type(it) == "table" and it or {}
+    self[i] = { name = name, measure = type(made) == "table" and made.measure or made,
+      head = form.head, format = form.format or "%.4g" }
+  end
+  return self
+end
+
+-- What one metric returned, as field -> number.
+local function values_of(it, found)
+  local who = ("the metric '%s'"):format(it.name)
+  if type(found) ~= "table" then return { [it.name] = returned.number(found, who) } end
+  local fields = {}
+  for key, value in pairs(found) do
+    if not tostring(key):find "^[%w_]+$" then
+      errors.usage("%s named a number '%s', expected letters, digits and _", who, tostring(key))
+    end
+    local field = ("%s_%s"):format(it.name, key)
+    fields[field] = returned.number(value, ("%s, %s,"):format(who, key))
+  end
+  if not next(fields) then errors.usage("%s returned a table without numbers", who) end
+  return fields
+end
+
+-- What a metric found. A metric that fails tells nothing of the training, so its error says that.
+local function measured(it, x, context)
+  local ok, found = errors.pcall(function()
+    local fields, before = values_of(it, (it.measure(x, context))), it.fields
+    it.fields = tree.keys(fields)
+    local words, were = table.concat(it.fields, ", "), table.concat(before or it.fields, ", ")
+    if words ~= were then
+      errors.usage("the metric '%s' returned %s at N = %d, but %s before", it.name, words,
+        context.N, were)
+    end
+    return fields
+  end)
+  if ok then return found end
+  if type(found) == "table" then found.of_metric = true end
+  return error(found, 0)
+end
+
+--- Add the values of all metrics to a row of results, and their columns.
+-- @tparam table row
+-- @param x samples
+-- @tparam integer N
+function Measures:add(row, x, N)
+  self.columns = {}
+  self.context.N = N
+  for _, it in ipairs(self) do
+    local fields = measured(it, x, self.context)
+    for _, field in ipairs(tree.keys(fields)) do
+      if row[field] ~= nil then
+        errors.usage("the metric '%s' has the name of a value that is there already: %s", it.name,
+          field)
+      end
+      row[field] = fields[field]
+      local head = it.head or it.name
+      self.columns[#self.columns + 1] = { field, field == it.name and head
+        or head .. field:sub(#it.name + 1):gsub("_", " "), it.format }
+    end
+  end
+end
+
+return M

@@ -1,0 +1,91 @@
+--- Training traces, drawn from metrics.jsonl.
+-- @module flowmap.report.figure.traces
+
+local axes = require "flowmap.report.axis"
+local errors = require "flowmap.base.errors"
+local gnuplot = require "flowmap.report.gnuplot"
+local palette = require "flowmap.report.palette"
+
+local M = {}
+
+-- A trace thinned to at most `count` points: means over equal bins, so that noise shrinks and
+-- spikes still show.
+local function binned(lines, field, count)
+  local rows, per = {}, math.max(1, math.ceil(#lines / count))
+  for first = 1, #lines, per do
+    local sum, n, x = 0, 0, nil
+    for i = first, math.min(first + per - 1, #lines) do
+      local at, y = lines[i].samples, lines[i][field]
+      if axes.finite(at) and axes.finite(y) then sum, n, x = sum + y, n + 1, at end
+    end
+    if n > 0 then rows[#rows + 1] = { x, sum / n } end
+  end
+  return rows
+end
+
+local trace_panels = {
+  { field = "loss", label = "loss" },
+  { field = "off", label = "off-diagonal term" },
+  { field = "grad_norm", label = "gradient norm" },
+}
+
+-- One run's curves, one per panel; a cross ends those of a run that diverged.
+local function add_traces(panels, run, style, points)
+  local lines, method = run:metrics(), run:method()
+  for i, of in ipairs(trace_panels) do
+    local rows, series = binned(lines, of.field, points), panels[i].series
+    local label = ("%s seed %s %s"):format(method, run:field("config", "seed"), of.field)
+    if #rows == 0 and not run.diverged then
+      errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
+    end
+    if #rows > 0 then
+      series[#series + 1] = { kind = #rows > 2 and "line" or "linespoints", width = 1.2,
+        rows = rows, key = method, label = label, colour = style.colour, point = style.filled }
+    end
+    if #rows > 0 and run.diverged then
+      series[#series + 1] = { kind = "points", rows = { rows[#rows] }, key = method .. " diverged",
+        label = label .. ": the last mean before the numbers stopped being finite", point = 2,
+        size = 1.4, width = 2, colour = style.colour }
+    end
+  end
+end
+
+-- The samples of a panel, in millions or in thousands.
+local function count_in_units(panel)
+  local most = 0
+  for _, one in ipairs(panel.series) do
+    for _, row in ipairs(one.rows) do most = math.max(most, row[1]) end
+  end
+  local unit = most < 1e6 and 1e3 or 1e6
+  for _, one in ipairs(panel.series) do
+    for k, row in ipairs(one.rows) do one.rows[k] = { row[1] / unit, row[2] } end
+  end
+  panel.xlabel = unit == 1e3 and "samples seen (thousands)" or "samples seen (millions)"
+end
+
+--- Training traces: loss, off-diagonal term and gradient norm (before clipping) against samples
+-- seen, one colour per method, one line per seed.
+-- @tparam string dir
+-- @tparam string name
+-- @tparam Set set
+-- @tparam ?table spec {points=300 (per line)}
+-- @treturn {string,...} the paths
+function M.traces(dir, name, set, spec)
+  local panels = {}
+  for i, of in ipairs(trace_panels) do
+    panels[i] = { title = of.label, series = {}, xzero = "always", clip = true }
+  end
+  local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
+  for k, method in ipairs(set:traced_methods()) do
+    for _, run in ipairs(runs) do
+      if run:method() == method then
+        add_traces(panels, run, palette.method(method, k), spec and spec.points or 300)
+      end
+    end
+  end
+  for _, p in ipairs(panels) do count_in_units(p) end
+  return gnuplot.panels(dir, name, { columns = #panels, width = 270, height = 240,
+    panels = panels })
+end
+
+return M

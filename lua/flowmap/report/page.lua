@@ -1,0 +1,92 @@
+--- From Markdown to one HTML page that needs nothing beside it, by pandoc.
+-- @module flowmap.report.page
+
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local files = require "flowmap.base.files"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+-- pandoc renamed the option that embeds images and style.
+local function embed_option()
+  local pipe <close> = files.pipe("pandoc", "LC_ALL=C.UTF-8 pandoc --version 2>&1")
+  local major, minor = pipe:read("a"):match("^pandoc%S* (%d+)%.(%d+)")
+  if not major then errors.data("pandoc is not installed; it weaves the page") end
+  local version = tonumber(major) * 1000 + tonumber(minor)
+  return version >= 2019 and "--embed-resources" or "--self-contained"
+end
+
+-- Markdown without a way around itself: no HTML, no LaTeX but mathematics, no metadata.
+local reader = "markdown+tex_math_dollars-raw_html-raw_tex-raw_attribute-native_divs-native_spans"
+  .. "-markdown_in_html_blocks-yaml_metadata_block-pandoc_title_block-latex_macros"
+
+-- DejaVu Math TeX Gyre (Debian: fonts-dejavu-extra) under the licence of Bitstream Vera, which its
+-- own tables carry along: formulas need a font with a table of mathematics, and few computers that
+-- a page is read on have one.
+local math_font = "/usr/share/fonts/truetype/dejavu/DejaVuMathTeXGyre.ttf"
+
+-- Latin, Greek, marks, arrows, operators, brackets, and letters in mathematical shapes.
+local math_letters = "20-7E,A0-FF,2C6-2DC,300-36F,370-3FF,2010-2044,2070-209F,2102-214F,2190-2193,"
+  .. "21A6,21D0-21D4,2200-22FF,2308-230B,23DE,23DF,27E8-27EB,1D400-1D467,1D49C-1D4CF,1D538-1D56B,"
+  .. "1D6A8-1D71B"
+
+-- The style sheet with the font, cut to the letters above where hb-subset (Debian: libharfbuzz-bin)
+-- is at hand; the whole font otherwise. Returns nil, with a word to the user, without the font.
+local function math_style(stem)
+  local font = files.read(math_font)
+  if not font then
+    io.stderr:write("the page's formulas are set in the reader's fonts: ", math_font,
+      " is missing (package fonts-dejavu-extra)\n")
+    return nil
+  end
+  local path = stem .. ".math.ttf"
+  local cut = ("hb-subset --name-IDs='*' --unicodes=%s --output-file=%s %s 2>/dev/null"):format(
+    math_letters, escape.shell(path), escape.shell(math_font))
+  if not os.execute(cut) then results.write_file(path, font) end
+  results.write_file(stem .. ".math.css", ('@font-face { font-family: "Page Math"; '
+    .. 'src: url("%s"); }\n'):format(path:match "[^/]*$"))
+  return stem .. ".math.css"
+end
+
+-- Accents over letters: pandoc writes the combining characters, which stand beside a letter when
+-- drawn alone and stretch over it; the spacing ones are made for MathML.
+local accents = { ["\u{0307}"] = "\u{02D9}", ["\u{0308}"] = "\u{00A8}", ["\u{0302}"] = "\u{02C6}",
+  ["\u{0303}"] = "\u{02DC}" }
+
+local function spacing_accents(html)
+  return (html:gsub('<mo accent="true">([^<]*)</mo>', function(mark)
+    return accents[mark] and ('<mo stretchy="false" accent="true">%s</mo>'):format(accents[mark])
+  end))
+end
+
+--- Turn Markdown into one HTML file that needs no network: mathematics as MathML; images, style and
+-- the font of formulas inside. A warning of pandoc's (a formula or citation it cannot resolve) is
+-- an error.
+-- @tparam string markdown path of the source
+-- @tparam string html path of the page
+-- @tparam table book {title=, subtitle=, bibliography=, style=}
+function M.write(markdown, html, book)
+  local temporary = html .. ".tmp"
+  local words = { "pandoc", "--from=" .. reader, "--to=html5", "--standalone", embed_option(),
+    "--mathml", "--lua-filter=" .. files.installed "paper/page.lua",
+    "--template=" .. files.installed "paper/page.html", "--toc", "--toc-depth=2",
+    "--number-sections", "--citeproc", "--columns=400", "--wrap=none", "--fail-if-warnings",
+    "--bibliography=" .. book.bibliography, "--css=" .. book.style,
+    "--metadata=title=" .. book.title, "--metadata=subtitle=" .. book.subtitle,
+    "--metadata=lang=en", "--metadata=link-citations=true", "--output=" .. temporary, markdown }
+  local font = math_style(html:gsub("%.html$", ""))
+  if font then table.insert(words, 2, "--css=" .. font) end
+  for i, word in ipairs(words) do words[i] = files.quote(word) end
+  local pipe <close> = files.pipe("pandoc",
+    "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
+  local said = pipe:read("a")
+  if not pipe:close() then
+    os.remove(temporary)
+    errors.data("pandoc failed on %s: %s", markdown, said:gsub("%s+", " "))
+  end
+  results.write_file(html, spacing_accents(results.read_file(temporary)))
+  os.remove(temporary)
+end
+
+return M

@@ -1,0 +1,36 @@
+--- Colours and point shapes of curves: methods differ in both; ours are filled and solid, published
+-- ones open and dashed. Colours are indices into gnuplot's `podo`.
+-- @module flowmap.report.palette
+
+local M = {}
+
+--- Line type and point shapes of ours (filled) and of theirs (open) per method.
+M.methods = {
+  ["LSD"] = { colour = 6, filled = 7, open = 6 },
+  ["ESD"] = { colour = 7, filled = 5, open = 4 },
+  ["PSD-M"] = { colour = 4, filled = 9, open = 8 },
+  ["PSD-U"] = { colour = 8, filled = 11, open = 10 },
+}
+
+-- Other methods, and curves that are not methods (values of a setting): the unused colours.
+local other = {
+  { colour = 1, filled = 7, open = 6 }, { colour = 2, filled = 5, open = 4 },
+  { colour = 3, filled = 9, open = 8 }, { colour = 5, filled = 11, open = 10 },
+}
+
+--- The style of the i-th curve of a figure whose curves are not methods.
+-- @tparam integer i
+-- @treturn table { colour=, filled=, open= }
+function M.curve(i)
+  return other[(i - 1) % #other + 1]
+end
+
+--- The style of a method: its own, or for one that the suite does not know the i-th of the others.
+-- @tparam string name
+-- @tparam integer i its place in the list of methods
+-- @treturn table { colour=, filled=, open= }
+function M.method(name, i)
+  return M.methods[name] or M.curve(i)
+end
+
+return M

@@ -1,0 +1,212 @@
+--- Rendering: an experiment's `render` list becomes files in results/EXPERIMENT/PROFILE/tables
+-- and figures. Each entry names what to draw and how:
+--
+--     render = {
+--       { kind = "compare", name = "kl", metric = "kl", title = "...", published = true },
+--       { kind = "density", name = "density", range = { -1, 1 } },
+--       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
+--     }
+--
+-- kind: a table (`compare`, `grid`: see flowmap.report.table) or a figure (`density`,
+-- `against_steps`,
+-- `against_setting`, `traces`, `triangle`: see flowmap.report.figure; `grids`:
+-- flowmap.report.figure.grid);
+-- `where` selects runs by config; `published = true` sets the paper's values of this experiment and
+-- metric beside ours; other fields go to the table or figure. Without a list, the tables and
+-- figures of KL are drawn.
+-- @module flowmap.report.render
+
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local figure = require "flowmap.report.figure"
+local files = require "flowmap.base.files"
+local gnuplot = require "flowmap.report.gnuplot"
+local registry = require "flowmap.base.registry"
+local results = require "flowmap.report.results"
+local tables = require "flowmap.report.table"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- The kinds that come with the suite, and what they write.
+local kinds = {
+  compare = "table", grid = "table", density = "figure", against_steps = "figure",
+  against_setting = "figure", traces = "figure", triangle = "figure", grids = "images",
+}
+
+--- The kinds, and an experiment's own figures. An own one is
+--
+--     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
+--
+-- It gets the runs (see flowmap.report.results) and the fields of its entry in `render`, and
+-- returns the
+-- panels of flowmap.report.gnuplot: { columns =, width =, height =, panels = {...} }. `options` are
+-- the
+-- fields that its entries may have, with their defaults.
+M.registry = registry.new { what = "render kind", field = "figures", plain = "function",
+  table_fields = { draw = "function" }, needs = { "draw" },
+  built = function() return kinds end }
+
+-- The tables of a grid: one per number of steps, the key of most values across.
+local function default_grid(it, column, steps)
+  local keys, across = tree.keys(it.grid), nil
+  local function count(key) return it.grid[key] == "*" and 2 or #it.grid[key] end
+  for _, key in ipairs(keys) do
+    if not across or count(key) >= count(across) then across = key end
+  end
+  local rows, entries = { "method" }, {}
+  for _, key in ipairs(keys) do
+    if key ~= across then rows[#rows + 1] = key end
+  end
+  for _, N in ipairs(steps) do
+    entries[#entries + 1] = { kind = "grid", name = ("%s-N%d"):format(column[1], N),
+      metric = column[1], N = N, rows = rows, column = across,
+      title = ("%s at N = %d"):format(column[2], N) }
+  end
+  return entries
+end
+
+-- What the stored densities of a run cover.
+local function range_of(it, run)
+  local set = it.data and it.data[run:field("config", "data")]
+  return type(set) == "table" and set.range or { -1, 1 }
+end
+
+-- What is drawn without a list: the first column of the results, densities of the plane, traces.
+local function default(it, all)
+  local run = all:first()
+  local column, entries = run:field("eval", "columns")[1], {}
+  local metric, head = column[1], column[1] == "kl" and "KL(data || model)" or column[2]
+  if next(it.grid or {}) then
+    entries = default_grid(it, column, all:steps())
+  else
+    local floor = metric .. "_floor"
+    local has_floor = run:field("eval", "rows")[1][floor] ~= nil
+    entries[1] = { kind = "compare", name = metric, metric = metric, title = head,
+      floor = has_floor and floor or nil }
+    entries[2] = { kind = "against_steps", name = metric, metric = metric, label = head }
+    if files.exists(("%s/density-N%d.npy"):format(run.dir, all:steps()[1])) then
+      entries[3] = { kind = "density", name = "density", range = range_of(it, run),
+        metric = metric, label = column[2] }
+    end
+  end
+  entries[#entries + 1] = { kind = "traces", name = "traces" }
+  return entries
+end
+
+local published_file = files.installed "paper/published.lua"
+
+--- The published numbers.
+-- @treturn table what paper/published.lua returns
+function M.published()
+  local chunk, why = loadfile(published_file, "t")
+  if not chunk then
+    errors.data("cannot read the published values that belong to this installation: %s", why)
+  end
+  return chunk()
+end
+
+--- What an experiment renders.
+-- @tparam table it an experiment
+-- @tparam Set all its runs
+-- @treturn {table,...} entries
+function M.entries(it, all) return it.render or default(it, all) end
+
+--- The runs that an entry is made from.
+-- @tparam table entry
+-- @tparam Set all
+-- @treturn Set
+function M.selected(entry, all) return entry.where and all:select(entry.where) or all end
+
+--- The description of an entry's table, nil if it is a figure.
+-- @tparam table it an experiment
+-- @tparam table entry
+-- @tparam Set all
+-- @treturn table see flowmap.report.table
+function M.description(it, entry, all)
+  if kinds[entry.kind] ~= "table" or it.figures and it.figures[entry.kind] then return nil end
+  local spec, set = M.complete(entry, it, all)
+  return tables[entry.kind](set, spec)
+end
+
+-- Numbers of steps as the results have them: they become labels and parts of file names.
+local function checked_steps(steps, set)
+  for _, N in ipairs(steps) do
+    if math.type(N) ~= "integer" or N < 1 then
+      errors.data("%s: '%s' is no number of steps", set.root, escape.line(N))
+    end
+  end
+  return steps
+end
+
+-- An entry with its runs chosen, steps and published values filled in.
+function M.complete(entry, it, all)
+  local spec, set = {}, M.selected(entry, all)
+  for key, value in pairs(entry) do spec[key] = value end
+  spec.steps = checked_steps(spec.steps or set:steps(), set)
+  if entry.published then
+    local known = M.published()
+    spec.source, spec.published = known.source, (known[it.name] or {})[entry.metric]
+    if not spec.published then
+      errors.data("there are no published values of '%s' for %s in %s", tostring(entry.metric),
+        it.name, published_file)
+    end
+  end
+  return spec, set
+end
+
+-- A figure of an experiment's own: the panels that its function describes.
+local function draw_own(kind, name, set, spec, dir)
+  for key, default_value in pairs(registry.options(kind)) do
+    if spec[key] == nil then spec[key] = default_value end
+  end
+  local panels = (type(kind) == "table" and kind.draw or kind)(set, spec)
+  if type(panels) ~= "table" or type(panels.panels) ~= "table" then
+    errors.usage("the figure '%s' returned a %s, expected a table { columns =, width =, height =, "
+      .. "panels = }", spec.kind, type(panels))
+  end
+  panels.columns, panels.width = panels.columns or 1, panels.width or 360
+  panels.height = panels.height or 220
+  return gnuplot.panels(dir, name, panels)
+end
+
+--- Render one entry.
+-- @tparam table it an experiment (its name and path are used)
+-- @tparam table entry see above
+-- @tparam Set all the experiment's runs
+-- @treturn {string,...} paths of the files
+function M.entry(it, entry, all)
+  local kind, _, own = M.registry:find(tostring(entry.kind), it.figures)
+  if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
+    errors.usage("%s: a render entry (%s) needs a name for its files (letters, digits, '_', '-', "
+      .. "'.'), found '%s'", it.path or it.name, entry.kind, escape.line(entry.name))
+  end
+  local spec, set = M.complete(entry, it, all)
+  if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
+  if kinds[entry.kind] == "table" then
+    return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
+  elseif kinds[entry.kind] == "images" then
+    local grid = require "flowmap.report.figure.grid"
+    return grid.grids(all.root .. "/figures", entry.name, set, spec)
+  elseif entry.kind == "triangle" then
+    return figure.triangle(all.root .. "/figures", entry.name, spec)
+  end
+  return figure[entry.kind](all.root .. "/figures", entry.name, set, spec)
+end
+
+--- Render all tables and figures of an experiment from its results.
+-- @tparam table it an experiment, see flowmap.experiment
+-- @tparam string profile
+-- @tparam[opt="results"] string base
+-- @treturn {string,...} paths of the files
+function M.experiment(it, profile, base)
+  local all = results.open(("%s/%s/%s"):format(base or "results", it.name, profile))
+  local paths = {}
+  for _, entry in ipairs(M.entries(it, all)) do
+    local made = M.entry(it, entry, all)
+    table.move(made, 1, #made, #paths + 1, paths)
+  end
+  return paths
+end
+
+return M

@@ -1,0 +1,236 @@
+--- Whether a `render` list can be drawn, before anything is trained: the fields of each entry when
+-- the experiment is loaded, and what the results will hold before the first step of a run.
+-- @module flowmap.report.render_check
+
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local registry = require "flowmap.base.registry"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- The fields of each kind and their types: those it needs, and those it may have.
+local KINDS = {
+  compare = { need = { metric = "string", title = "string" },
+    may = { floor = "string", format = "string", published = "boolean", best = "boolean",
+      notes = "table", steps = "table", source = "string" } },
+  grid = { need = { metric = "string", title = "string", N = "number", rows = "table",
+      column = "string" }, may = { format = "string", notes = "table" } },
+  density = { need = { range = "table" },
+    may = { bins = "number", seed = "number", metric = "string", label = "string",
+      steps = "table" } },
+  against_steps = { need = { metric = "string", label = "string" },
+    may = { steps = "table", published = "boolean", source = "string" } },
+  against_setting = { need = { metric = "string", N = "number", x = "string", series = "string" },
+    may = { label = "string", xlabel = "string", series_label = "string" } },
+  traces = { need = {}, may = { points = "number" } },
+  triangle = { need = {}, may = { eta = "number" } },
+  grids = { need = {}, may = { steps = "table", seed = "number" } },
+}
+
+local COMMON = { kind = "string", name = "string", where = "table" }
+
+-- ------------------------------------------------------------------ when it is loaded
+
+-- The fields of a kind; of an own figure those that its options declare, or any.
+local function form_of(kind, own)
+  if not own then return KINDS[kind] end
+  local form = { need = {}, may = { metric = "string", N = "number", steps = "table",
+    published = "boolean", title = "string", label = "string" } }
+  local options = registry.options(own)
+  for key, default in pairs(options) do form.may[key] = type(default) end
+  form.open = next(options) == nil
+  return form
+end
+
+local function check_types(entry, form, where)
+  local known = {}
+  for _, fields in ipairs { COMMON, form.need, form.may } do
+    for key, kind in pairs(fields) do known[key] = kind end
+  end
+  for _, key in ipairs(tree.keys(form.need)) do
+    if entry[key] == nil then errors.usage("%s: the field %s is missing", where, key) end
+  end
+  for key, value in pairs(entry) do
+    local expected = known[key]
+    if not expected and not form.open then
+      errors.usage("%s: unknown field '%s'%s", where, tostring(key),
+        errors.near(tostring(key), tree.keys(known)))
+    elseif expected and type(value) ~= expected then
+      errors.usage("%s: the field %s must be a %s, found a %s", where, key, expected, type(value))
+    end
+  end
+end
+
+-- A setting by which runs differ, or `method`.
+local function check_setting(key, where, options)
+  if key == "method" or key == "seed" then return end
+  errors.choice(where .. ": setting", tostring(key), settings.keys(options))
+end
+
+local function check_format(format, where)
+  if format and not format:find "^%%%.?%d*[efg]$" then
+    errors.usage("%s: format must be that of one number, such as %%.4f, found '%s'", where, format)
+  end
+end
+
+local function check_list(list, kind, where)
+  for key, value in pairs(list or {}) do
+    if math.type(key) ~= "integer" or type(value) ~= kind then
+      errors.usage("%s must be a list of %ss, found a %s", where, kind, type(value))
+    end
+  end
+end
+
+local function check_range(range, where)
+  local low, high = table.unpack(range or { 0, 1 })
+  if not (type(low) == "number" and type(high) == "number" and low < high) then
+    errors.usage("%s: range must be a list of two numbers such as { -1, 1 }, the first the smaller",
+      where)
+  end
+end
+
+-- The settings that tell the runs of a grid apart in an entry.
+local function told_apart(entry)
+  local told = {}
+  for key in pairs(entry.where or {}) do told[key] = true end
+  for _, key in ipairs(entry.rows or {}) do told[key] = true end
+  for _, key in ipairs { "column", "x", "series" } do told[entry[key] or ""] = true end
+  return told
+end
+
+-- A mean over runs of different settings would mean nothing.
+local function check_pooled(entry, grid, where)
+  if entry.kind == "traces" or entry.kind == "triangle" or not KINDS[entry.kind] then return end
+  local told = told_apart(entry)
+  for key, values in pairs(grid) do
+    if (values == "*" or #values > 1) and not told[key] then
+      errors.usage("%s: the runs differ in %s (grid), which this entry does not tell apart; choose "
+        .. "one by where = { %s = ... }", where, key, key)
+    end
+  end
+end
+
+local function check_entry(entry, it, where, options)
+  if type(entry) ~= "table" then
+    errors.usage("%s must be a table { kind =, name =, ... }, found a %s", where, type(entry))
+  end
+  local kinds = require("flowmap.report.render").registry
+  local kind, _, own = kinds:find(tostring(entry.kind), it.figures)
+  if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
+    errors.usage("%s needs a name for its files (letters, digits, '_', '-', '.'), found '%s'",
+      where, escape.line(tostring(entry.name)))
+  end
+  check_types(entry, form_of(entry.kind, own and kind), where)
+  for key in pairs(entry.where or {}) do check_setting(key, where .. ", where", options) end
+  for _, key in ipairs { "column", "x", "series" } do
+    if entry[key] and not own then check_setting(entry[key], where .. ", " .. key, options) end
+  end
+  check_list(entry.rows, "string", where .. ", rows")
+  for _, key in ipairs(entry.rows or {}) do check_setting(key, where .. ", rows", options) end
+  check_list(entry.steps, "number", where .. ", steps")
+  check_list(entry.notes, "string", where .. ", notes")
+  check_format(entry.format, where)
+  check_range(entry.range, where)
+  if entry.kind == "density" and entry.metric and not entry.label then
+    errors.usage("%s: the field label is missing: what the metric is called", where)
+  end
+  check_pooled(entry, it.grid or {}, where)
+end
+
+--- Check the fields of a render list.
+-- @tparam table it an experiment
+-- @tparam string path of its file
+-- @tparam table options its own settings
+function M.list(it, path, options)
+  local files = {}
+  for k, entry in pairs(it.render) do
+    if math.type(k) ~= "integer" then
+      errors.usage("%s: render must be a list of entries, found the field '%s'", path, tostring(k))
+    end
+    local of = type(entry) == "table" and ("'%s' (%s)"):format(tostring(entry.name),
+      tostring(entry.kind)) or ""
+    check_entry(entry, it, ("%s: render entry %d %s"):format(path, k, of), options)
+    local built = KINDS[entry.kind] and (entry.kind == "compare" or entry.kind == "grid")
+    local file = (built and "table " or "figure ") .. entry.name
+    if files[file] then
+      errors.usage("%s: two render entries write the %s", path, file)
+    end
+    files[file] = true
+  end
+end
+
+-- ------------------------------------------------------------------ before the first step
+
+-- What an entry needs of the results.
+local function check_needs(entry, it, cfg, row, set, where)
+  for _, key in ipairs { "metric", "floor" } do
+    if entry[key] and type(row[entry[key]]) ~= "number" then
+      errors.usage("%s: the results will have no number '%s'%s", where, entry[key],
+        errors.near(entry[key], tree.keys(row)))
+    end
+  end
+  local measured = {}
+  for _, N in ipairs(cfg.nfe) do measured[N] = true end
+  for _, N in ipairs(entry.steps or { entry.N }) do
+    if not measured[N] then
+      errors.usage("%s: N = %s will not be evaluated; nfe is %s", where, settings.text(N),
+        settings.text(cfg.nfe))
+    end
+  end
+  if entry.kind == "density" and (set.shape or set.dim ~= 2) then
+    errors.usage("%s: a density shows points in the plane, and the data set '%s' has none", where,
+      cfg.data)
+  elseif entry.kind == "grids" and not set.shape then
+    errors.usage("%s: a grid shows images, and the data set '%s' has points", where, cfg.data)
+  end
+  local low, high = table.unpack(set.range or { -1, 1 })
+  if entry.kind == "density" and not entry.bins
+    and (entry.range[1] ~= low or entry.range[2] ~= high) then
+    errors.usage("%s: range is { %g, %g }, but the stored densities cover { %g, %g }; set bins to "
+      .. "count the samples anew", where, entry.range[1], entry.range[2], low, high)
+  end
+  local published = entry.published and require("flowmap.report.render").published()
+  if published and not (published[it.name] or {})[entry.metric] then
+    errors.usage("%s: there are no published values of '%s' for the experiment '%s'", where,
+      tostring(entry.metric), it.name)
+  end
+end
+
+-- Whether an entry shows this run.
+local function shows(entry, cfg)
+  for key, value in pairs(entry.where or {}) do
+    local has = cfg[key]
+    if key == "method" then has, value = tostring(has):lower(), tostring(value):lower() end
+    if has ~= value then return false end
+  end
+  return true
+end
+
+--- Check that a render list can be drawn from a run's results. The user's own settings lead to
+-- another folder, from which nothing is drawn: what they change is not checked.
+-- @tparam table it an experiment
+-- @tparam table cfg the run's settings
+-- @tparam table row fields of a row of its results
+-- @tparam table set the data set
+function M.results(it, cfg, row, set)
+  if not it.render then return end
+  local ok, base = pcall(require("flowmap.experiment").resolve, it, { profile = cfg.profile,
+    method = cfg.method })
+  if not ok then return end
+  for _, key in ipairs { "data", "metrics", "nfe", "resolution", "checkpoints" } do
+    if settings.text(base[key]) ~= settings.text(cfg[key]) and not (it.grid or {})[key] then
+      return
+    end
+  end
+  for k, entry in ipairs(it.render) do
+    if shows(entry, cfg) then
+      local where = ("%s: render entry %d '%s' (%s)"):format(it.path or it.name, k, entry.name,
+        entry.kind)
+      check_needs(entry, it, cfg, row, set, where)
+    end
+  end
+end
+
+return M

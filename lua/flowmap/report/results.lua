@@ -1,0 +1,452 @@
+--- Run folders read back: the one way by which tables, figures and prose reach numbers.
+--
+-- A run is a folder with config.json, manifest.json, eval.json, metrics.jsonl and samples; a set
+-- is all runs below one folder (results/EXPERIMENT/PROFILE) or a selection of them. Whatever is
+-- missing is an error whose sentence names file and field: nothing is filled in.
+-- @module flowmap.report.results
+
+local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
+local json = require "flowmap.base.json"
+local lfs = require "lfs"
+local npy = require "flowmap.npy"
+local record = require "flowmap.runs.record"
+local settings = require "flowmap.experiment.settings"
+local stats = require "flowmap.report.stats"
+local tree = require "flowmap.tree"
+
+local fail = errors.data
+
+local results = {}
+
+--- The order in which methods are listed, as in the paper's tables; others follow by name.
+results.methods = { "LSD", "ESD", "PSD-M", "PSD-U" }
+
+-- ------------------------------------------------------------------ files
+
+--- The bytes of a file, or an error.
+-- @tparam string path
+-- @treturn string
+function results.read_file(path)
+  local bytes, why = files.read(path)
+  if not bytes then fail("cannot read %s", why or path) end
+  return bytes
+end
+
+--- Write a file whole or not at all (a temporary beside it, then a rename); makes its folder.
+-- @tparam string path
+-- @tparam string text
+function results.write_file(path, text)
+  files.mkdir(path:match "^(.*)/" or ".")
+  core.write_file(path, text)
+end
+
+-- Follow "a.b.c" into nested tables; nil when some part is missing.
+local function follow(t, path)
+  for key in path:gmatch("[^.]+") do
+    if type(t) ~= "table" then return nil end
+    t = t[key]
+  end
+  return t
+end
+
+--- See flowmap.npy.
+results.load_npy = npy.load
+
+-- ------------------------------------------------------------------ one run
+
+local Run = {}
+Run.__index = Run
+
+-- That the records of a folder are those of one run, unchanged since it ended. `copied`: of copies
+-- of the records, the ones that are there.
+local function check(dir, ended, copied)
+  local inputs = record.need(dir, "inputs")
+  if ended.inputs_hash and ended.inputs_hash ~= core.sha256(json.encode(inputs)) then
+    fail("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
+  end
+  local sums = {}
+  for name, sum in pairs(ended.files) do
+    if not copied or files.exists(dir .. "/" .. name) then sums[name] = sum end
+  end
+  record.verify(dir, sums)
+end
+
+--- Read a finished run's folder; every file of it is compared with its checksum.
+-- @tparam string dir
+-- @tparam[opt] boolean copied of copies of its records, the files that are there
+-- @treturn Run {dir=, config=, manifest=, eval=}
+function results.run(dir, copied)
+  local manifest = record.need(dir, "manifest")
+  check(dir, manifest, copied)
+  return setmetatable({ dir = dir, config = record.need(dir, "config"), manifest = manifest,
+    eval = record.need(dir, "eval"), accepted = record.read(dir, "accepted") }, Run)
+end
+
+--- A field of one of the run's JSON files, "a.b" for nested ones.
+-- @tparam string file "config", "manifest" or "eval"
+-- @tparam string path
+-- @return value
+function Run:field(file, path)
+  local value = follow(self[file], path)
+  if value == nil then
+    fail("%s/%s.json has no field '%s'%s", self.dir, file, path,
+      errors.near(path, tree.keys(self[file])))
+  end
+  return value
+end
+
+--- The run's id: of what it was made from and what it gave, see flowmap.runs.record.
+-- @treturn string
+function Run:id()
+  if self.manifest then return self:field("manifest", "id") end
+  return record.id(core.sha256(json.encode(record.need(self.dir, "inputs"))), self.diverged.files)
+end
+
+--- The method's name as we print it: upper case, unless it was written with capitals of its own.
+function Run:method()
+  local name = tostring(self:field("config", "method"))
+  return name:find "%u" and name or name:upper()
+end
+
+--- One measured value, at N steps.
+-- @tparam string metric a column of eval.json's rows, such as "kl"
+-- @tparam integer N
+-- @treturn number
+function Run:value(metric, N)
+  for _, row in ipairs(self:field("eval", "rows")) do
+    if row.N == N then
+      local value = follow(row, metric)
+      if type(value) ~= "number" then
+        fail("%s/eval.json has no number '%s' at N = %d; it has %s", self.dir, metric, N,
+          table.concat(tree.keys(row), ", "))
+      end
+      return value
+    end
+  end
+  fail("%s/eval.json has no row for N = %d", self.dir, N)
+end
+
+--- The training trace: one table per line of metrics.jsonl.
+-- @treturn {table,...}
+function Run:metrics()
+  local path = self.dir .. "/metrics.jsonl"
+  return (record.lines("metrics", results.read_file(path), path))
+end
+
+-- ------------------------------------------------------------------ a set of runs
+
+local Set = {}
+Set.__index = Set
+
+local function new_set(root, runs, unfinished, diverged)
+  return setmetatable({ root = root, runs = runs, unfinished = unfinished, diverged = diverged },
+    Set)
+end
+
+-- A run that ended where its numbers stopped being finite: settings, trace and that step.
+local function diverged_run(dir, copied)
+  local diverged = record.need(dir, "diverged")
+  check(dir, diverged, copied)
+  return setmetatable({ dir = dir, config = record.need(dir, "config"), diverged = diverged }, Run)
+end
+
+local function open(root, names, copied)
+  local runs, unfinished, diverged = {}, {}, {}
+  for _, name in ipairs(names) do
+    local dir = root .. "/" .. name
+    if files.exists(dir .. "/manifest.json") then
+      runs[#runs + 1] = results.run(dir, copied)
+    else
+      unfinished[#unfinished + 1] = name
+      if files.exists(dir .. "/diverged.json") then
+        diverged[#diverged + 1] = diverged_run(dir, copied)
+      end
+    end
+  end
+  if #runs == 0 then
+    fail("there is no finished run at %s (one with manifest.json)", root)
+  end
+  return new_set(root, runs, unfinished, diverged)
+end
+
+--- All runs below a folder, sorted by name. Runs without manifest.json (interrupted
+-- or diverged) are listed by name in `unfinished` and never enter a number; those that diverged
+-- are in `diverged`, too, for their traces.
+-- @tparam string root results/EXPERIMENT/PROFILE
+-- @treturn Set {root=, runs={Run,...}, unfinished={string,...}, diverged={Run,...}}
+function results.open(root)
+  if lfs.attributes(root, "mode") ~= "directory" then
+    fail("there are no results at %s: run the experiment first", root)
+  end
+  local names = {}
+  for _, name in ipairs(files.folders(root)) do
+    if files.exists(root .. "/" .. name .. "/config.json") and folder.is_run(root .. "/" .. name)
+    then
+      names[#names + 1] = name
+    end
+  end
+  return open(root, names)
+end
+
+--- The copies of runs' records in a published set, see flowmap.app.publish: no samples, no weights.
+-- @tparam string root
+-- @treturn Set
+function results.copies(root) return open(root, files.folders(root), true) end
+
+-- "1" selects 1: selectors typed in prose are text. So are lists.
+local function same(a, b)
+  if type(a) == "table" then a = settings.text(a) end
+  if type(b) == "table" then b = settings.text(b) end
+  return a == b or tostring(a) == tostring(b) or tonumber(a) ~= nil and tonumber(a) == tonumber(b)
+end
+
+local function matches(run, where)
+  for key, wanted in pairs(where) do
+    if key == "method" then
+      if run:method():upper() ~= tostring(wanted):upper() then return false end
+    elseif not same(run:field("config", key), wanted) then
+      return false
+    end
+  end
+  return true
+end
+
+local function chosen(runs, where)
+  local out = {}
+  for _, run in ipairs(runs) do
+    if matches(run, where) then out[#out + 1] = run end
+  end
+  return out
+end
+
+--- The runs whose config has the given values; an empty selection is an error.
+-- @tparam table where config field -> value; `method` compares without case
+-- @treturn Set
+function Set:select(where)
+  local runs = chosen(self.runs, where)
+  if #runs == 0 then
+    local wanted = {}
+    for _, key in ipairs(tree.keys(where)) do
+      wanted[#wanted + 1] = ("%s = %s"):format(key, tostring(where[key]))
+    end
+    fail("%s has no finished run with %s", self.root, table.concat(wanted, ", "))
+  end
+  return new_set(self.root, runs, self.unfinished, chosen(self.diverged, where))
+end
+
+--- The run with the lowest seed.
+-- @treturn Run
+function Set:first()
+  local first = self.runs[1]
+  for _, run in ipairs(self.runs) do
+    if run:field("config", "seed") < first:field("config", "seed") then first = run end
+  end
+  return first
+end
+
+--- The distinct values of a config field over the runs, sorted; lists as their text.
+-- @tparam string key
+-- @treturn {value,...}
+function Set:distinct(key)
+  local seen = {}
+  for _, run in ipairs(self.runs) do
+    local value = run:field("config", key)
+    seen[type(value) == "table" and settings.text(value) or value] = true
+  end
+  return tree.keys(seen)
+end
+
+--- The numbers of steps that every run was evaluated at.
+-- @treturn {integer,...}
+function Set:steps()
+  local count, steps = {}, {}
+  for _, run in ipairs(self.runs) do
+    for _, row in ipairs(run:field("eval", "rows")) do count[row.N] = (count[row.N] or 0) + 1 end
+  end
+  for _, N in ipairs(tree.keys(count)) do
+    if count[N] == #self.runs then steps[#steps + 1] = N end
+  end
+  return steps
+end
+
+-- The methods of lists of runs, in the order of `results.methods`.
+local function ordered(...)
+  local seen, list = {}, {}
+  for _, runs in ipairs { ... } do
+    for _, run in ipairs(runs) do seen[run:method()] = true end
+  end
+  for _, name in ipairs(results.methods) do
+    if seen[name] then list[#list + 1], seen[name] = name, nil end
+  end
+  return table.move(tree.keys(seen), 1, #tree.keys(seen), #list + 1, list)
+end
+
+--- The methods present, in the order of `results.methods`.
+-- @treturn {string,...}
+function Set:methods()
+  return ordered(self.runs)
+end
+
+--- The same with those that have a training trace but no result, for they diverged.
+-- @treturn {string,...}
+function Set:traced_methods()
+  return ordered(self.runs, self.diverged)
+end
+--- Mean and interval over seeds of one metric. All runs must be of one configuration: two runs
+-- with the same seed are an error, for they would count one seed twice.
+-- @tparam string metric
+-- @tparam integer N
+-- @treturn table: see stats.summary
+function Set:summary(metric, N)
+  local values, of = {}, {}
+  for _, run in ipairs(self.runs) do
+    local seed = run:field("config", "seed")
+    if of[seed] then
+      fail("%s and %s have the same seed %s: select one of them by its settings", of[seed],
+        run.dir, tostring(seed))
+    end
+    of[seed] = run.dir
+    values[#values + 1] = run:value(metric, N)
+  end
+  return stats.summary(values)
+end
+
+-- A value that all runs of the set share.
+local function common(set, file, path)
+  local first = set.runs[1]:field(file, path)
+  for _, run in ipairs(set.runs) do
+    local other = run:field(file, path)
+    if other ~= first then
+      fail("'%s' is %s in %s/%s.json but %s in %s/%s.json: it has no single value", path,
+        tostring(first), set.runs[1].dir, file, tostring(other), run.dir, file)
+    end
+  end
+  return first
+end
+
+--- A value by its name in prose: "METRIC.METHOD.N<steps>[.STATISTIC]" with STATISTIC one of
+-- mean (default), half, sd, min, max, n; or "config.METHOD.FIELD", "manifest.METHOD.FIELD".
+-- @tparam string name such as "kl.LSD.N1" or "manifest.LSD.samples_seen"
+-- @tparam ?table where further selection by config fields, such as {eta = 0.75}
+-- @treturn number or string, and for a mean its summary table
+function Set:lookup(name, where)
+  local head, method, rest = name:match("^([%w_]+)%.([%w-]+)%.(.+)$")
+  if not head then
+    fail("'%s' is no name of a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1", name)
+  end
+  local set = self:select { method = method }
+  if where and next(where) then set = set:select(where) end
+  if head == "config" or head == "manifest" then return common(set, head, rest) end
+  local N, statistic = rest:match("^N(%d+)%.?([%a]*)$")
+  if not N then
+    fail("'%s' names no number of steps; expected %s.%s.N<steps>", name, head, method)
+  end
+  local summary = set:summary(head, math.tointeger(tonumber(N)))
+  if statistic == "" then return summary.mean, summary end
+  local value = summary[statistic]
+  if type(value) ~= "number" then
+    fail("'%s' has no value '%s' over %d seed(s); known: mean, half, sd, min, max, n", name,
+      statistic, summary.n)
+  end
+  return value
+end
+
+-- ------------------------------------------------------------------ provenance
+
+local function number_text(v)
+  if type(v) == "table" then return table.concat(v, ", ") end
+  if type(v) ~= "number" then return tostring(v) end
+  if v == math.floor(v) and math.abs(v) < 1e15 then
+    return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
+  end
+  return ("%.4g"):format(v)
+end
+
+-- The distinct values of a field, as text.
+local function listed(set, path, file)
+  local seen = {}
+  for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
+  local texts = tree.keys(seen)
+  for i, v in ipairs(texts) do texts[i] = number_text(v) end
+  return table.concat(texts, " or ")
+end
+
+--- The manifest's name of the data: its title, which runs of before images did not have.
+-- @treturn string a field of the manifest
+function Set:title_field()
+  for _, run in ipairs(self.runs) do
+    if not follow(run.manifest, "dataset.title") then return "dataset.name" end
+  end
+  return "dataset.title"
+end
+
+-- What a run says if it went on elsewhere than it started.
+local function moved(run)
+  local history, parts = run:field("manifest", "history"), {}
+  for k = 2, #history do
+    for _, key in ipairs { "isa", "blas", "version", "fingerprint" } do
+      local was, is = tostring(history[k - 1][key]), tostring(history[k][key])
+      if was ~= is then
+        parts[#parts + 1] = ("%s %s instead of %s from step %d on"):format(key, is, was,
+          history[k].step)
+      end
+    end
+  end
+  if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
+end
+
+local FEW = 8
+
+--- The ids of the set's runs, with those that diverged, sorted.
+-- @treturn {string,...}
+function Set:ids()
+  local ids = {}
+  for _, runs in ipairs { self.runs, self.diverged } do
+    for _, run in ipairs(runs) do ids[#ids + 1] = run:id() end
+  end
+  table.sort(ids)
+  return ids
+end
+
+--- By which runs a table or figure was made, in words: their ids, or of many the hash of those.
+-- @treturn string
+function Set:signature()
+  local ids = self:ids()
+  if #ids <= FEW then return "run ids " .. table.concat(ids, ", ") end
+  local hash = core.sha256(table.concat(ids, "\n"))
+  return ("%d run ids with the hash %s"):format(#ids, hash:sub(1, 12))
+end
+
+--- Where the set's numbers come from, in one sentence; every part is required.
+-- @treturn string
+function Set:provenance()
+  local wall = 0
+  for _, run in ipairs(self.runs) do wall = wall + run:field("manifest", "wall_s") end
+  local parts = {
+    "profile " .. listed(self, "profile"),
+    "seeds " .. listed(self, "seed"):gsub(" or ", ", "),
+    listed(self, "samples_seen") .. " samples seen",
+    "diagonal fraction " .. listed(self, "eta", "config"),
+    "checkpoint rule: " .. listed(self, "checkpoint_rule"),
+    "EMA " .. listed(self, "ema"),
+    ("data %s (%s)"):format(listed(self, self:title_field()),
+      listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
+    "instruction set " .. listed(self, "isa"),
+    "revision " .. listed(self, "revision"),
+    ("%d run%s, %.0f minutes in all"):format(#self.runs, #self.runs == 1 and "" or "s", wall / 60),
+    self:signature(),
+  }
+  for _, run in ipairs(self.runs) do
+    parts[#parts + 1] = moved(run)
+    local accept = run.accepted and require "flowmap.runs.accept"
+    for _, words in ipairs(accept and accept.words(run.accepted) or {}) do
+      parts[#parts + 1] = run:id() .. " " .. words
+    end
+  end
+  return table.concat(parts, "; ")
+end
+
+return results

@@ -1,0 +1,296 @@
+--- Tables: one description, written as CSV, Markdown and LaTeX.
+--
+--     { title = "KL on the checkerboard",     -- caption
+--       heads = { "method", "source" },       -- names of the leading text columns
+--       columns = { "N = 1", "N = 2" },       -- names of the value columns
+--       format = "%.4f",                      -- of every value
+--       rows = { { heads = { "LSD", "ours" }, cells = { summary, summary } },
+--                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
+--       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
+--
+-- A cell is a stats.summary (mean and 95 % interval), a plain number, or nil; what has no finite
+-- value is printed as "diverged" or "–". `theirs` marks published rows, set in italics. All texts
+-- are plain: each writer escapes them for its own language.
+-- @module flowmap.report.table
+
+local axes = require "flowmap.report.axis"
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local measured = require "flowmap.report.measured"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+-- ------------------------------------------------------------------ descriptions
+
+-- Our rows carry their provenance with them: no number without it.
+local function provenance_notes(set)
+  local notes = { "Ours: " .. set:provenance() .. "." }
+  if #set.unfinished > 0 then
+    notes[2] = "Not counted, for they did not finish: " .. table.concat(set.unfinished, ", ") .. "."
+  end
+  for _, run in ipairs(set.diverged) do
+    notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
+      run:field("config", "seed"), run.diverged.step, run:field("config", "steps"))
+  end
+  return notes
+end
+
+local function summaries(set, metric, steps)
+  local cells = {}
+  for i, N in ipairs(steps) do cells[i] = measured.summary(set, metric, N) end
+  return cells
+end
+
+-- The floor comes from the same true samples in every run: a number, not a mean over seeds.
+local function floors(set, metric, steps)
+  local cells = summaries(set, metric, steps)
+  for i, cell in ipairs(cells) do
+    if cell.mean and cell.min == cell.max then cells[i] = cell.mean end
+  end
+  return cells
+end
+
+-- The published values of one method at the given steps, nil where the paper has none.
+local function their_cells(values, steps)
+  local cells = {}
+  for i, N in ipairs(steps) do cells[i] = values[N] end
+  return cells
+end
+
+--- One metric against the number of steps, every method's values beside the published ones.
+-- @tparam Set set runs of one configuration per method
+-- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
+--   then N; optional), source= (how the published rows are called), floor= (optional metric that
+--   does not depend on the model, such as "kl_floor"), best= (also the best of several
+--   checkpoints, METRIC_best: see flowmap.measure.evaluate), notes= (optional further lines)}
+-- @treturn table a description
+function M.compare(set, spec)
+  local steps = spec.steps or set:steps()
+  local counts = spec.best and set:distinct "checkpoints" or {}
+  local best = #counts > 0 and counts[#counts] > 1
+  local t = { title = spec.title, heads = { "method", "source" }, columns = {}, rows = {},
+    format = spec.format or "%.4f", notes = provenance_notes(set) }
+  for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
+  for _, method in ipairs(set:methods()) do
+    local ours = set:select { method = method }
+    t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
+      cells = summaries(ours, spec.metric, steps) }
+    if best then
+      t.rows[#t.rows + 1] = { heads = { method, "ours, best" },
+        cells = summaries(ours, spec.metric .. "_best", steps) }
+    end
+    local theirs = spec.published and spec.published[method]
+    if theirs then
+      t.rows[#t.rows + 1] = { heads = { method, spec.source or "published" },
+        cells = their_cells(theirs, steps), theirs = true }
+    end
+  end
+  if spec.floor then
+    local first = set:select { method = set:methods()[1] }
+    t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
+      cells = floors(first, spec.floor, steps) }
+  end
+  if spec.published then
+    t.notes[#t.notes + 1] = "Published values were trained and measured by the paper's authors, "
+      .. "with the paper's settings and checkpoint rule; they are quoted, not reproduced, here."
+  end
+  if best then
+    t.notes[#t.notes + 1] = ("Last: the last checkpoint. Best: the least value of %s checkpoints, "
+      .. "chosen for each N separately, the rule of the paper's own table."):format(
+      table.concat(counts, " or "))
+  end
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
+-- The rows of a grid: every combination of the row fields that has runs, in order.
+local function each_combination(set, fields, depth, heads, visit)
+  local field = fields[depth]
+  if not field then return visit(set, heads) end
+  for _, value in ipairs(field == "method" and set:methods() or set:distinct(field)) do
+    local deeper = table.move(heads, 1, #heads, 1, {})
+    deeper[depth] = tostring(value)
+    each_combination(set:select { [field] = value }, fields, depth + 1, deeper, visit)
+  end
+end
+
+--- One metric at one number of steps over a grid of settings (an ablation).
+-- @tparam Set set
+-- @tparam table spec {metric=, N=, rows= config fields down the side, such as
+--   {"method", "stop"}, column= config field across, such as "eta", title=, format=, notes=}
+-- @treturn table a description; combinations that were not run stay empty
+function M.grid(set, spec)
+  local across = set:distinct(spec.column)
+  local t = { title = spec.title, heads = spec.rows, columns = {}, rows = {},
+    format = spec.format or "%.4f", notes = provenance_notes(set) }
+  for i, value in ipairs(across) do t.columns[i] = ("%s = %s"):format(spec.column, value) end
+  each_combination(set, spec.rows, 1, {}, function(part, heads)
+    local cells, present = {}, {}
+    for _, value in ipairs(part:distinct(spec.column)) do present[value] = true end
+    for i, value in ipairs(across) do
+      if present[value] then
+        cells[i] = measured.summary(part:select { [spec.column] = value }, spec.metric, spec.N)
+      end
+    end
+    t.rows[#t.rows + 1] = { heads = heads, cells = cells }
+  end)
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
+-- ------------------------------------------------------------------ formats
+
+-- A cell as text: "0.0712 +- 0.0031" with the format's own plus-minus sign.
+local function cell_text(t, cell, how)
+  if type(cell) == "number" then cell = { mean = cell, plain = true } end
+  if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
+    errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
+  end
+  if cell.lost then
+    local some = cell.count < cell.n and (" (%d of %d)"):format(cell.count, cell.n) or ""
+    return (cell.lost == "–" and how.empty or cell.lost) .. some
+  end
+  if not axes.finite(cell.mean) then return "diverged" end
+  local mean = t.format:format(cell.mean)
+  if cell.plain then return mean end
+  if not axes.finite(cell.half) then return mean .. (cell.n == 1 and " (n = 1)" or "") end
+  return mean .. how.plus_minus .. t.format:format(cell.half)
+end
+
+-- Heads and cells of every row as texts of one language, `how` = { escape=, plus_minus=, empty=,
+-- theirs= (marks a published row's text) }; repeated heads are blanked.
+local function text_rows(t, how)
+  local out, above = {}, {}
+  for i, row in ipairs(t.rows) do
+    local line, fresh = {}, false
+    local mark = row.theirs and how.theirs or function(text) return text end
+    for j, head in ipairs(row.heads) do
+      fresh = fresh or above[j] ~= head or j == #row.heads
+      line[j] = fresh and head ~= "" and mark(how.escape(head)) or ""
+      above[j] = head
+    end
+    for j = 1, #t.columns do
+      local cell = row.cells[j]
+      line[#row.heads + j] = cell ~= nil and mark(cell_text(t, cell, how)) or how.empty
+    end
+    out[i] = line
+  end
+  return out
+end
+
+-- The names of all columns, escaped.
+local function head_texts(t, escaped)
+  local heads = {}
+  for _, head in ipairs(t.heads) do heads[#heads + 1] = escaped(head) end
+  for _, head in ipairs(t.columns) do heads[#heads + 1] = escaped(head) end
+  return heads
+end
+
+-- No-break spaces: a value and its interval stay on one line.
+local markdown_style = { escape = escape.markdown, plus_minus = "\u{a0}±\u{a0}", empty = "–",
+  theirs = function(text) return "*" .. text .. "*" end }
+
+--- A Markdown pipe table with caption and notes.
+-- @tparam table t a description
+-- @treturn string
+function M.markdown(t)
+  local rules, notes = {}, {}
+  for i = 1, #t.heads + #t.columns do rules[i] = i <= #t.heads and ":--" or "--:" end
+  local lines = { "| " .. table.concat(head_texts(t, escape.markdown), " | ") .. " |",
+    "|" .. table.concat(rules, "|") .. "|" }
+  for _, row in ipairs(text_rows(t, markdown_style)) do
+    lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  for i, note in ipairs(t.notes) do notes[i] = escape.markdown(note) end
+  lines[#lines + 1] = "\n: " .. escape.markdown(t.title .. M.interval_note(t)) .. "\n"
+  lines[#lines + 1] = "::: provenance"
+  lines[#lines + 1] = table.concat(notes, "\n\n") .. "\n:::\n"
+  return table.concat(lines, "\n")
+end
+
+--- What the plus-minus in the table means, from the numbers of values in it.
+-- @tparam table t a description
+-- @treturn string for the end of the caption, "" when no cell has an interval
+function M.interval_note(t)
+  local low, high
+  for _, row in ipairs(t.rows) do
+    for _, cell in pairs(row.cells) do
+      if type(cell) == "table" and cell.half then
+        low, high = math.min(low or cell.n, cell.n), math.max(high or cell.n, cell.n)
+      end
+    end
+  end
+  if not low then return "" end
+  local n = low == high and tostring(low) or low .. " to " .. high
+  return (" (mean ± half of the 95 %% Student-t interval over n = %s seeds)"):format(n)
+end
+
+local latex_style = { escape = escape.latex, plus_minus = " $\\pm$ ", empty = "--",
+  theirs = function(text) return "\\textit{" .. text .. "}" end }
+
+--- A LaTeX table environment (package booktabs).
+-- @tparam table t a description
+-- @treturn string
+function M.latex(t)
+  local lines = { "\\begin{table}", "\\centering",
+    "\\caption{" .. escape.latex(t.title .. M.interval_note(t)) .. "}",
+    "\\begin{tabular}{" .. ("l"):rep(#t.heads) .. ("r"):rep(#t.columns) .. "}", "\\toprule",
+    table.concat(head_texts(t, escape.latex), " & ") .. " \\\\", "\\midrule" }
+  for _, row in ipairs(text_rows(t, latex_style)) do
+    lines[#lines + 1] = table.concat(row, " & ") .. " \\\\"
+  end
+  lines[#lines + 1] = "\\bottomrule\n\\end{tabular}"
+  for _, note in ipairs(t.notes) do
+    lines[#lines + 1] = "\\par\\footnotesize " .. escape.latex(note)
+  end
+  lines[#lines + 1] = "\\end{table}\n"
+  return table.concat(lines, "\n")
+end
+
+-- A number of a CSV file, with full precision.
+local function csv_number(v)
+  if v == nil then return "" end
+  if v ~= v then return "nan" end
+  return ("%.9g"):format(v)
+end
+
+--- The tidy form: one value per line (heads, column, value, half of the interval, n), full
+-- precision; what diverged is nan; notes as leading lines with `#`.
+-- @tparam table t a description
+-- @treturn string
+function M.csv(t)
+  local lines, names = {}, {}
+  for _, note in ipairs(t.notes) do lines[#lines + 1] = escape.csv_comment(note) end
+  for i, head in ipairs(t.heads) do names[i] = escape.csv(head) end
+  lines[#lines + 1] = table.concat(names, ",") .. ",column,value,half95,n"
+  for _, row in ipairs(t.rows) do
+    local heads = {}
+    for i, head in ipairs(row.heads) do heads[i] = escape.csv(head) end
+    for i, column in ipairs(t.columns) do
+      local cell = row.cells[i]
+      if type(cell) == "number" then cell = { mean = cell, n = "" } end
+      if cell and cell.lost ~= "–" then
+        lines[#lines + 1] = ("%s,%s,%s,%s,%s"):format(table.concat(heads, ","),
+          escape.csv(column), csv_number(cell.mean or 0 / 0), csv_number(cell.half), cell.n)
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- Write DIR/NAME.csv, .md and .tex.
+-- @tparam string dir made when missing
+-- @tparam string name
+-- @tparam table t a description
+-- @treturn {string,...} the paths
+function M.write(dir, name, t)
+  local paths = {}
+  for i, kind in ipairs { { "csv", M.csv }, { "md", M.markdown }, { "tex", M.latex } } do
+    paths[i] = ("%s/%s.%s"):format(dir, name, kind[1])
+    results.write_file(paths[i], kind[2](t))
+  end
+  return paths
+end
+
+return M

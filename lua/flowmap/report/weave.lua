@@ -1,0 +1,275 @@
+--- Weaving: literate Lua and results become one self-contained HTML page (by pandoc).
+--
+-- **The format.** An experiment is ordinary Lua. Lines are grouped by blank lines. A group whose
+-- every line is a comment at column 0 (`-- text` or a bare `--` between paragraphs) is PROSE:
+-- Markdown with LaTeX mathematics ($...$, $$...$$). All else is CODE and is shown as it stands; so
+-- a comment directly above code, without a blank line between, stays with that code. A chapter may
+-- also be a plain Markdown file (`.md`). Lines `-- luacheck: ...` are dropped. (Do not put a
+-- group of `--` lines between blank lines into a long string: it would be taken for prose.)
+--
+-- **Notation inside prose**, each on one line; numbers are never typed by hand:
+--
+--     {{kl.LSD.N1 %.3f}}           mean over seeds of the metric `kl`, method LSD, N = 1 steps
+--     {{kl.LSD.N1 pm %.3f}}        mean and half of the 95 % interval: 0.071 ± 0.003
+--     {{kl.LSD.N1.half %.3f}}      one statistic: mean, half, sd, min, max, n
+--     {{kl.LSD.N1 eta=0.5 stop=none %.3f}}     selects runs by settings (the ablations)
+--     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
+--     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
+--     {{provenance}}               where this chapter's numbers come from
+--     {{table kl}}                 the rendered table kl.md (on a line of its own)
+--     {{code fold}}                from here on code is folded; also: show, hide (own line)
+--     ![Caption.](figure:kl)       the rendered figure kl
+--
+-- Values that are text are shown as they stand: nothing in a result file is Markdown or HTML. Prose
+-- has no raw HTML or LaTeX either, so that the page holds what Markdown can say and no more.
+--
+-- A name may begin with another experiment's, `ablations/`: {{ablations/kl.LSD.N1 eta=0.5}},
+-- figure:ablations/kl. Whatever does not exist is an error naming file, line and field.
+-- @module flowmap.report.weave
+
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local files = require "flowmap.base.files"
+local page = require "flowmap.report.page"
+local render = require "flowmap.report.render"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+--- See flowmap.report.render: `reproduce` renders through here.
+M.render = render.experiment
+
+-- ------------------------------------------------------------------ literate Lua
+
+-- Lines of a text, without line ends.
+local function lines_of(text)
+  local lines = {}
+  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
+  if lines[#lines] == "" then lines[#lines] = nil end
+  return lines
+end
+
+-- The text of a prose line, nil for another.
+local function prose_text(line)
+  return line:match("^%-%-%-? (.*)$") or line:match("^%-%-%-?$") and ""
+end
+
+local function is_prose(lines, first, last)
+  for i = first, last do
+    if not prose_text(lines[i]) then return false end
+  end
+  return true
+end
+
+--- Cut Lua source into blocks of prose and code.
+-- @tparam string source
+-- @treturn {table,...} {kind="prose"|"code", first= (line number), [1..]= lines}; prose without
+--   its comment marks; neighbouring code is one block, without blank lines at its ends
+function M.split(source)
+  local lines, blocks, i = lines_of(source), {}, 1
+  while i <= #lines do
+    while i <= #lines and not lines[i]:find("%S") do i = i + 1 end
+    local first = i
+    while i <= #lines and lines[i]:find("%S") do i = i + 1 end
+    if first == i then break end
+    local kind, block = is_prose(lines, first, i - 1) and "prose" or "code", blocks[#blocks]
+    if kind == "code" and block and block.kind == "code" then
+      for _ = block.first + #block, first - 1 do block[#block + 1] = "" end
+    else
+      block = { kind = kind, first = first }
+      blocks[#blocks + 1] = block
+    end
+    for k = first, i - 1 do
+      local text = kind == "prose" and prose_text(lines[k]) or lines[k]
+      block[#block + 1] = text:find("^luacheck:") and "" or text
+    end
+  end
+  return blocks
+end
+
+-- ------------------------------------------------------------------ numbers in prose
+
+-- What a chapter may refer to: results of its own and of other experiments, opened once.
+local function new_context(experiment, profile, base)
+  local context = { experiment = experiment, profile = profile, sets = {} }
+  function context.folder(name)
+    if not name then errors.data("this chapter has no experiment of its own; name one: "
+      .. "EXPERIMENT/...") end
+    return ("%s/%s/%s"):format(base, name, profile)
+  end
+  function context:set(name)
+    self.sets[name] = self.sets[name] or results.open(self.folder(name))
+    return self.sets[name]
+  end
+  return context
+end
+
+-- "ablations/kl" -> "ablations", "kl"; without a prefix the chapter's own experiment.
+local function owner(context, name)
+  local experiment, rest = name:match("^([%w_-]+)/(.+)$")
+  return experiment or context.experiment, rest or name
+end
+
+local function published(experiment, name)
+  local metric, method, N = name:match("^published%.([%w_]+)%.([%w-]+)%.N(%d+)$")
+  local value = render.published()[experiment]
+  for _, key in ipairs { metric or false, method or false, math.tointeger(tonumber(N)) or false } do
+    value = type(value) == "table" and value[key] or nil
+  end
+  if type(value) ~= "number" then
+    errors.data("there is no published value '%s' for %s in paper/published.lua", name,
+      tostring(experiment))
+  end
+  return value
+end
+
+-- The words after a name: settings that select runs, "pm", and a format.
+local function options_of(words)
+  local where, format, pm = {}, nil, false
+  for word in words:gmatch("%S+") do
+    local key, value = word:match("^([%w_]+)=(.+)$")
+    if key then where[key] = value
+    elseif word == "pm" then pm = true
+    elseif word:find("^%%[%d.]*[aefgdsEG]$") then format = word
+    else errors.data("'%s' is no setting (key=value), no 'pm' and no format such as %%.3f", word)
+    end
+  end
+  return where, format, pm
+end
+
+local function format_value(value, format)
+  if not format then format = type(value) == "number" and "%.4g" or "%s" end
+  if format:find("d$") then value = math.tointeger(value) or value end
+  local ok, text = pcall(string.format, format, value)
+  if not ok then errors.data("the value %s does not fit the format %s", tostring(value), format) end
+  return type(value) == "string" and escape.markdown(text) or text
+end
+
+--- The text for one `{{...}}`.
+-- @param context see new_context
+-- @tparam string inside the text between the braces
+-- @treturn string
+function M.inline(context, inside)
+  local name, words = inside:match("^%s*(%S+)%s*(.-)%s*$")
+  local experiment, field = owner(context, name or "")
+  if field == "provenance" then return escape.markdown(context:set(experiment):provenance()) end
+  if field == "table" then
+    local own, table_name = owner(context, words)
+    return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
+  end
+  local where, format, pm = options_of(words)
+  if field:find("^published%.") then return format_value(published(experiment, field), format) end
+  local value, summary = context:set(experiment):lookup(field, where)
+  if not pm then return format_value(value, format) end
+  if not (summary and summary.half) then
+    errors.data("'%s' has no interval: it is no mean over two seeds or more", field)
+  end
+  return format_value(value, format) .. " ± " .. format_value(summary.half, format)
+end
+
+-- A figure's file: SVG, except for heat maps, which viewers would smooth.
+local function figure_path(context, name)
+  local experiment, figure = owner(context, name)
+  local stem = ("%s/figures/%s"):format(context.folder(experiment), figure)
+  local svg = results.read_file(stem .. ".svg")
+  return stem .. (svg:find("<image", 1, true) and ".png" or ".svg")
+end
+
+-- One line of prose with everything filled in; errors name the place.
+local function fill(context, line, place)
+  local function named(what, f, argument)
+    local ok, value = pcall(f, context, argument)
+    if ok then return value end
+    errors.data("%s: %s: %s", place, what, tostring(value))
+  end
+  line = line:gsub("{{(.-)}}", function(inside)
+    return named("{{" .. inside .. "}}", M.inline, inside)
+  end)
+  return (line:gsub("%(figure:([^)%s]+)%)", function(name)
+    return "(<" .. named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0") .. ">)"
+  end))
+end
+
+-- ------------------------------------------------------------------ chapters
+
+local function code_text(block, mode)
+  if mode == "hide" then return "" end
+  local text, longest = table.concat(block, "\n"), 7
+  for run in text:gmatch "`+" do longest = math.max(longest, #run) end
+  local fence = ("`"):rep(longest + 1)
+  local code = fence .. "{.lua}\n" .. text .. "\n" .. fence .. "\n"
+  if mode == "show" then return code end
+  return ('::::::: {.fold lines="%d"}\n%s:::::::\n'):format(#block, code)
+end
+
+--- Weave one chapter, literate Lua or Markdown, into Markdown.
+-- @tparam string path
+-- @tparam table how {profile=, results= (folder, default "results"), code= "show" (default), "fold"
+--   or "hide"}
+-- @treturn string
+function M.chapter(path, how)
+  local source = results.read_file(path)
+  local literate = path:match("([^/]+)%.lua$")
+  local context = new_context(literate, how.profile, how.results or "results")
+  local blocks = literate and M.split(source)
+  if not blocks then
+    blocks = { lines_of(source) }
+    blocks[1].kind, blocks[1].first = "prose", 1
+  end
+  local out, mode = {}, how.code or "show"
+  for _, block in ipairs(blocks) do
+    if block.kind == "code" then
+      out[#out + 1] = code_text(block, mode)
+    else
+      for i, line in ipairs(block) do
+        local place = ("%s:%d"):format(path, block.first + i - 1)
+        local wanted = line:match("^{{code%s+(%a+)}}$")
+        if wanted then
+          mode = errors.choice(place .. ": code mode", wanted, { "show", "fold", "hide" })
+        end
+        out[#out + 1] = wanted and "" or fill(context, line, place)
+      end
+      out[#out + 1] = ""
+    end
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+--- Weave a book: all chapters, in order, into DIR/flowmap.md and DIR/flowmap.html.
+-- @tparam table book what paper/chapters.lua returns, with paths that can be read from here
+-- @tparam table how {profile=, results=, code=}
+-- @treturn string path of the page
+function M.book(book, how)
+  local parts = {}
+  for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
+  local stem = book.output .. "/flowmap"
+  results.write_file(stem .. ".md", table.concat(parts, "\n"))
+  page.write(stem .. ".md", stem .. ".html", { title = book.title, style = book.style,
+    subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography })
+  return stem .. ".html"
+end
+
+--- The suite's own book: its sources are where the suite is installed, its results where one
+-- stands.
+-- @treturn table
+function M.suite()
+  local book = assert(loadfile(files.installed "paper/chapters.lua", "t"))()
+  for i, path in ipairs(book.chapters) do book.chapters[i] = files.installed(path) end
+  book.bibliography, book.style = files.installed(book.bibliography), files.installed(book.style)
+  return book
+end
+
+--- The command `paper`: render the chapters' experiments again (from their results alone), weave.
+-- @tparam table args {profile=}
+-- @treturn integer exit code
+function M.run(args)
+  local load_experiment = require("flowmap.experiment").load
+  local book = M.suite()
+  for _, path in ipairs(book.chapters) do
+    if path:find("%.lua$") then render.experiment(load_experiment(path), args.profile) end
+  end
+  io.stdout:write("written: ", M.book(book, { profile = args.profile }), "\n")
+  return 0
+end
+
+return M

@@ -1,0 +1,143 @@
+--- The command `accept`: a user declares that a change does not matter for a run's results. The
+-- run then counts as made from today's sources and numerics; what it really was made from stays in
+-- its records, and the declaration, with its reason, is printed below every table. An interrupted
+-- run can then go on: where only a metric was mended, its training is not lost.
+-- @module flowmap.runs.accept
+
+local cache = require "flowmap.runs.cache"
+local errors = require "flowmap.base.errors"
+local evaluate = require "flowmap.measure.evaluate"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
+local fingerprint = require "flowmap.runs.fingerprint"
+local folder = require "flowmap.runs.folder"
+local record = require "flowmap.runs.record"
+local settings = require "flowmap.experiment.settings"
+local source = require "flowmap.runs.source"
+local trainer = require "flowmap.trainer"
+
+local M = {}
+
+local LONGEST = 500 -- bytes of a reason
+
+local function check_why(why)
+  if not why or not why:find "%S" then
+    errors.usage "accept: give the reason with --why TEXT; it is printed below every table"
+  elseif why:find "%c" or #why > LONGEST then
+    errors.usage("accept: --why is one line of at most %d bytes", LONGEST)
+  end
+  return why:match "^%s*(.-)%s*$"
+end
+
+-- The experiment of a run. What a run's folder says is data: it names one of the suite's own
+-- experiments, or the user names the file.
+local function experiment_of(config, path)
+  local name = config.experiment
+  if not path and name:find "^[%w_-]+$" then
+    local own = files.installed(("experiments/%s.lua"):format(name))
+    path = files.exists(own) and own or nil
+  end
+  if not path then
+    errors.usage("accept: the run is of the experiment '%s', which is none of the suite's; name "
+      .. "its file by --experiment FILE", name:gsub("%c", "?"))
+  end
+  local it = experiment.load(path)
+  if it.name ~= name then
+    errors.usage("accept: %s is the experiment '%s', but the run is of '%s'", path, it.name,
+      name:gsub("%c", "?"))
+  end
+  return it
+end
+
+-- Settings stay those that the run was made with; ones that did not exist then have their default.
+local function keep_settings(now, was)
+  for key in pairs(now) do
+    if key:find "^setting " then now[key] = nil end
+  end
+  for key, text in pairs(was) do
+    if key:find "^setting " then now[key] = text end
+  end
+  for key, it in pairs(settings.by_key) do
+    local name = "setting " .. key
+    if not now[name] and cache.counts(key) then now[name] = settings.text(it.default) end
+  end
+end
+
+-- What the run would be made from today: what was recorded, as it is now. Only if that has changed
+-- may the run load files that it did not load before: those of its parts as they are now are added,
+-- and those that are gone are none any more.
+local function today(dir, was, it, config)
+  local inputs = cache.inputs(it, config)
+  local same = cache.today(was, inputs)
+  keep_settings(same, was)
+  if #cache.differences(was, same) == 0 then return same end
+  local job = trainer.parts(it, config)
+  local judge = "flowmap.measure.judges." .. evaluate.judge(job.set)
+  source.aside(require, judge)
+  local now = cache.today(was, inputs)
+  for key, value in pairs(now) do
+    if value:find "absent$" and was[key] ~= value then now[key] = nil end
+  end
+  cache.add_loaded(inputs, dir, { source.path_of(judge) })
+  for key, value in pairs(inputs) do now[key] = value end
+  keep_settings(now, was)
+  return now
+end
+
+local function side(inputs)
+  return { inputs = cache.hash(inputs), fingerprint = inputs.fingerprint }
+end
+
+-- What a run counts as made from, and the hash of its own inputs: of a result, or of a run that was
+-- interrupted, or could not be evaluated, and can go on.
+local function recorded(dir)
+  local manifest = record.read(dir, "manifest")
+  if manifest then return (cache.recorded(dir, manifest)), manifest.inputs_hash end
+  if record.read(dir, "diverged") then
+    errors.usage("accept: the run at %s diverged; only a result or an interrupted run can be "
+      .. "accepted", dir)
+  elseif not files.exists(dir .. "/checkpoint.safetensors") then
+    errors.usage("accept: the run at %s is not finished and has no checkpoint to go on from", dir)
+  end
+  local was = record.need(dir, "inputs")
+  return cache.unfinished(dir, was), cache.hash(was)
+end
+
+--- The command.
+-- @tparam table args run = a folder, why, experiment = a file or nil
+function M.run(args)
+  local why, dir = check_why(args.why), folder.name(args.run)
+  local held <close> = folder.take(dir)
+  if not held then errors.usage("accept: there is no run at %s", dir) end
+  local was, run = recorded(dir)
+  local config = record.need(dir, "config")
+  local now = today(dir, was, experiment_of(config, args.experiment), config)
+  local changes = cache.differences(was, now)
+  if #changes == 0 then
+    io.stdout:write(("%s is current: there is nothing to accept\n"):format(dir))
+    return
+  end
+  local accepted = record.read(dir, "accepted") or { entries = {} }
+  accepted.run, accepted.inputs = run, now
+  table.insert(accepted.entries, { time = os.date "!%Y-%m-%dT%H:%M:%SZ", why = why,
+    changes = changes, was = side(was), now = side(now) })
+  record.write(dir, "accepted", accepted)
+  for _, change in ipairs(changes) do io.stdout:write("accepted: ", change, "\n") end
+end
+
+--- Declarations in words, for the provenance.
+-- @tparam table accepted the record
+-- @treturn {string,...}
+function M.words(accepted)
+  local words = {}
+  for i, it in ipairs(accepted.entries) do
+    local a, b = it.was, it.now
+    words[i] = ("accepted on %s: %s (%s; inputs %s -> %s, numerics %s -> %s)"):format(
+      it.time:sub(1, 10), it.why, table.concat(it.changes, ", ", 1, math.min(3, #it.changes)),
+      a.inputs:sub(1, 12), b.inputs:sub(1, 12), fingerprint.parts(a.fingerprint).hash:sub(1, 12),
+      fingerprint.parts(b.fingerprint).hash:sub(1, 12))
+  end
+  return words
+end
+
+return M

@@ -1,0 +1,88 @@
+--- What a run will take, from a few small steps of it: time, memory, disk. Nothing is written, and
+-- blank images stand for those that are not at hand.
+-- @module flowmap.runs.estimate
+
+local fm = require "flowmap"
+local evaluate = require "flowmap.measure.evaluate"
+local files = require "flowmap.base.files"
+local rehearse = require "flowmap.runs.rehearse"
+local sampler = require "flowmap.sampler"
+local trainer = require "flowmap.trainer"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local STEPS, SECONDS = 20, 1 -- at most as many steps, and about as long
+
+-- Bytes of tensors in a tree of parameters.
+local function bytes_of(params, dtype)
+  return tree.count(params) * (dtype == "float64" and 8 or 4)
+end
+
+-- Bytes on disk: the checkpoint and the one before, with the weights, two moments and averages; the
+-- weights of earlier checkpoints; the samples that are kept.
+local function disk(cfg, weights, sample)
+  local kept = math.min(cfg.eval_samples, #cfg.shape == 1 and 100000 or 64)
+  return 2 * weights * (3 + #cfg.ema) + (cfg.checkpoints - 1) * weights
+    + (#cfg.nfe + 1) * kept * sample + 2 ^ 16
+end
+
+-- The largest memory that this process has had, as the system counts.
+local function resident()
+  local kib = (files.read "/proc/self/status" or ""):match "VmHWM:%s*(%d+)"
+  return kib and tonumber(kib) * 1024 or fm.info().peak
+end
+
+-- Seconds of a training step for each of its samples.
+local function pace_of_training(job, batch)
+  trainer.step(job) -- the first step also traces and plans
+  local start, steps = fm.clock(), 0
+  repeat
+    trainer.step(job)
+    steps = steps + 1
+  until steps == STEPS or fm.clock() - start > SECONDS
+  return (fm.clock() - start) / (steps * batch), steps
+end
+
+-- Seconds of one evaluation of the map for a sample.
+local function pace_of_sampling(job)
+  local draw, count = sampler.generator(job, job.params, 1), job.set.shape and 64 or 2048
+  draw(count, 0)
+  local start = fm.clock()
+  draw(count, 1)
+  return (fm.clock() - start) / count
+end
+
+--- Measure. Micro-batches are those of the run, so that the memory is, too.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @treturn table { params =, memory, disk = bytes, sample_s = seconds of training per sample,
+--   map_s = seconds of an evaluation per sample, steps = that were timed, timed_s = seconds
+--   that this took, threads = }
+function M.measure(experiment, cfg)
+  local small = {}
+  for key, value in pairs(cfg) do small[key] = value end
+  small.batch = math.min(cfg.batch, 2048)
+  require("flowmap.data.packed").imagine()
+  local job = trainer.new(experiment, small)
+  rehearse.check(job, small) -- as a run does: what it finds is found here, what it takes is counted
+  local start = fm.clock()
+  local sample_s, steps = pace_of_training(job, small.batch)
+  local map_s = pace_of_sampling(job)
+  local timed_s = fm.clock() - start
+  local sample = job.cfg.dim * 4
+  return { params = tree.count(job.params), sample_s = sample_s, map_s = map_s, steps = steps,
+    timed_s = timed_s, memory = resident() + cfg.eval_samples * sample, threads = fm.info().threads,
+    disk = disk(job.cfg, bytes_of(job.params, cfg.dtype), sample) }
+end
+
+--- Seconds that a run takes at a measured pace.
+-- @tparam table cfg its settings
+-- @tparam table pace what `measure` returned, of a run of the same kind
+-- @treturn number seconds of training
+-- @treturn number seconds of evaluation
+function M.seconds(cfg, pace)
+  return pace.sample_s * cfg.batch * cfg.steps, pace.map_s * evaluate.evaluations(cfg)
+end
+
+return M

@@ -1,0 +1,194 @@
+--- The folder of a run: only what carries our mark is ours, only one process at a time writes to
+-- it, and what is in it is never deleted, only put aside.
+--
+-- The mark is the file `.flowmap` with fixed contents, written when a folder is made. It is also
+-- what is locked: the lock ends with the process that holds it, however that ends.
+-- @module flowmap.runs.folder
+
+local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local lfs = require "lfs"
+local record = require "flowmap.runs.record"
+
+local M = {}
+
+local MARK = ".flowmap"
+local MAGIC = "flowmap run folder 1\n"
+  .. "Files here are written, replaced and put aside by flowmap; keep your own elsewhere.\n"
+
+-- ------------------------------------------------------------------ whose folder is it?
+
+--- A usable name for a run's folder: not empty, no slashes at its end.
+-- @tparam string dir
+-- @treturn string
+function M.name(dir)
+  if not dir:find "%S" then
+    errors.usage("--out: found '%s', expected the name of a folder", dir)
+  elseif dir:find "\0" then
+    errors.usage "--out: a folder's name cannot hold a zero byte"
+  end
+  local name = dir:gsub("(.)/+$", "%1")
+  local last = name:match "[^/]*$"
+  if last == "" or last == "." or last == ".." then
+    errors.usage("--out: found '%s', expected the name of a folder that a run has for itself", dir)
+  end
+  return name
+end
+
+local function is_temporary(name) return name:find "%.tmp%.%d+%.%d+" ~= nil end
+
+local function contents(dir)
+  local names = {}
+  local ok, why = pcall(function()
+    for name in lfs.dir(dir) do
+      if name ~= "." and name ~= ".." then names[#names + 1] = name end
+    end
+  end)
+  if not ok then
+    errors.data("cannot list the folder %s: %s", dir, tostring(why):match "[^: ][^:]*$")
+  end
+  return names
+end
+
+--- What a folder is to us.
+-- @tparam string dir
+-- @treturn string "absent", "empty", "ours", or "foreign": it holds files and no mark of ours
+function M.state(dir)
+  local mode, why, errno = lfs.attributes(dir, "mode")
+  if not mode then
+    if errno == 2 then return "absent" end
+    errors.data("cannot look at %s: %s", dir, why)
+  elseif mode ~= "directory" then
+    errors.usage("%s is a %s, expected a folder or a new name", dir, mode)
+  end
+  local mark = files.read_if_there(dir .. "/" .. MARK)
+  if mark == MAGIC then return "ours" end
+  local names = contents(dir)
+  if mark and mark ~= "" then return "foreign" end
+  -- An empty mark: a process was killed between making the file and writing it.
+  return #names == (mark and 1 or 0) and "empty" or "foreign"
+end
+
+local function refuse(dir)
+  errors.usage("%s holds files but no mark of a flowmap run (%s): choose another folder, or move "
+    .. "what is there away; runs of versions before the mark are not taken over", dir, MARK)
+end
+
+--- Whether a folder is a run's. One with files but without our mark is an error.
+-- @tparam string dir
+-- @treturn boolean false if there is none, or an empty one
+function M.is_run(dir)
+  local state = M.state(dir)
+  if state == "foreign" then refuse(dir) end
+  return state == "ours"
+end
+
+--- That a file which a user names for output takes no place among a run's: not of one that its
+-- manifest lists, and while the run has none, of any, because it would be listed.
+-- @tparam string path
+function M.check_output(path)
+  local dir, name = path:match "^(.*)/([^/]*)$"
+  dir, name = dir and (dir == "" and "/" or dir) or ".", name or path
+  if files.read_if_there(dir .. "/" .. MARK) ~= MAGIC then return end
+  local manifest = record.read(dir, "manifest")
+  if not manifest then
+    errors.usage("--out %s: the run in %s is not finished; choose another folder", path, dir)
+  elseif name == MARK or manifest.files[name] or name:find "%.json$" then
+    errors.usage("--out %s: this is a file of the run in %s; choose another name", path, dir)
+  end
+end
+
+-- ------------------------------------------------------------------ the lock
+
+local Held = {}
+Held.__index = Held
+
+--- Let other processes write to the folder again.
+function Held:release() self.lock:release() end
+
+Held.__close = Held.release
+
+local function lock(dir)
+  local it = core.lock(dir .. "/" .. MARK)
+  if not it then
+    errors.usage("%s is in use: another process of flowmap is writing to it", dir)
+  end
+  return setmetatable({ dir = dir, lock = it }, Held)
+end
+
+-- What processes that were killed left: temporary files, with the lock held nobody else's, and, on
+-- a file system without links, a checkpoint that has its old name alone.
+local function sweep(dir)
+  local path = dir .. "/checkpoint.safetensors"
+  if not files.exists(path) and files.exists(path .. ".prev") then
+    os.rename(path .. ".prev", path)
+  end
+  for _, name in ipairs(contents(dir)) do
+    if is_temporary(name) then os.remove(dir .. "/" .. name) end
+  end
+end
+
+--- Take a run's folder to write to it.
+-- @tparam string dir
+-- @treturn Held or nil if there is no such folder, or an empty one
+function M.take(dir)
+  if not M.is_run(dir) then return nil end
+  local held = lock(dir)
+  sweep(dir)
+  return held
+end
+
+--- Make a run's folder, mark it and take it.
+-- @tparam string dir
+-- @treturn Held
+function M.make(dir)
+  files.mkdir(dir)
+  local marked = M.is_run(dir)
+  local held = lock(dir)
+  if not marked then
+    -- In place, not by a rename: the lock is on this very file.
+    local file <close>, why = io.open(dir .. "/" .. MARK, "w")
+    local ok = file
+    if ok then ok, why = file:write(MAGIC) end
+    if ok then ok, why = file:flush() end
+    if not ok then errors.data("cannot write %s/%s: %s", dir, MARK, why) end
+    core.sync_file(dir .. "/" .. MARK)
+  end
+  return held
+end
+
+-- ------------------------------------------------------------------ putting aside
+
+local RECORDS = { [MARK] = true, ["config.json"] = true, ["inputs.json"] = true }
+
+--- Whether a run's folder holds work, not only what a run writes before its first step.
+-- @tparam string dir
+-- @treturn boolean
+function M.has_work(dir)
+  for _, name in ipairs(contents(dir)) do
+    if not RECORDS[name] and not is_temporary(name) then return true end
+  end
+  return false
+end
+
+--- Rename a run's folder to FOLDER-outdated/DATE, where nothing reads it.
+-- @tparam string dir
+-- @treturn string where it is now
+function M.put_aside(dir)
+  if lfs.symlinkattributes(dir, "mode") == "link" then
+    errors.usage("%s is a link: the run in it cannot be put aside; name the folder itself", dir)
+  end
+  local above, stamp = dir .. "-outdated", os.date "!%Y%m%dT%H%M%SZ"
+  files.mkdir(above)
+  local to, k = above .. "/" .. stamp, 1
+  while lfs.symlinkattributes(to, "mode") do
+    k = k + 1
+    to = ("%s/%s-%d"):format(above, stamp, k)
+  end
+  local ok, why = os.rename(dir, to)
+  if not ok then errors.data("cannot put the run aside: %s", why) end
+  return to
+end
+
+return M

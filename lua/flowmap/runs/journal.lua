@@ -1,0 +1,95 @@
+--- Files to which a run adds lines: metrics.jsonl, the trace of the training, whose bits depend on
+-- the run's inputs alone; and history.jsonl, the only file besides manifest.json that knows the
+-- clock and the machine: when and where the run started or went on, and how long it took.
+-- @module flowmap.runs.journal
+
+local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local json = require "flowmap.base.json"
+local record = require "flowmap.runs.record"
+local schema = require "flowmap.runs.schema"
+
+local Journal = {}
+Journal.__index = Journal
+
+local M = {}
+
+local function open(kind, path, texts)
+  core.write_file(path, table.concat(texts)) -- at once: a killed process must not lose them
+  local file, why = io.open(path, "a")
+  if not file then errors.data("cannot write %s", why) end
+  return setmetatable({ kind = kind, path = path, file = file, texts = texts }, Journal)
+end
+
+--- Add a line. It reaches the file at once, the disk with `sync`.
+-- @tparam table value
+function Journal:add(value)
+  local line = json.encode(schema.check(self.kind, value, self.path)) .. "\n"
+  local ok, why = self.file:write(line)
+  if ok then ok, why = self.file:flush() end
+  if not ok then errors.data("cannot write %s: %s", self.path, why) end
+  self.texts[#self.texts + 1] = line
+end
+
+--- Bring the lines to the disk.
+function Journal:sync() core.sync_file(self.path) end
+
+--- The checksum of all lines.
+-- @treturn string SHA-256 in hex
+function Journal:hash() return core.sha256(table.concat(self.texts)) end
+
+function Journal:close()
+  if self.file then self.file:close() end
+  self.file = nil
+end
+
+Journal.__close = Journal.close
+
+--- The metrics of a run, with the lines of the part that a checkpoint continues: those up to its
+-- step, which must be the ones that were there when it was written.
+-- @tparam string dir
+-- @tparam integer done steps that were taken; 0: a new run
+-- @tparam[opt] string hash of the lines up to `done`, from the checkpoint
+-- @treturn Journal
+function M.metrics(dir, done, hash)
+  local path, kept = dir .. "/metrics.jsonl", {}
+  if done > 0 then
+    local contents, why = files.read(path)
+    if not contents then errors.data("cannot read %s", why) end
+    local values, texts = record.lines("metrics", contents, path)
+    for i, value in ipairs(values) do
+      if value.step <= done then kept[#kept + 1] = texts[i] end
+    end
+    if core.sha256(table.concat(kept)) ~= hash then
+      errors.data("%s is damaged: its lines up to step %d are not those that the checkpoint was "
+        .. "written with", path, done)
+    end
+  end
+  return open("metrics", path, kept)
+end
+
+--- The history of a run: all lines stay.
+-- @tparam string dir
+-- @tparam integer done steps that were taken; 0: a new run
+-- @treturn Journal
+-- @treturn number seconds that the steps so far took
+-- @treturn {table,...} starts and resumptions so far, earliest first
+function M.history(dir, done)
+  local path = dir .. "/history.jsonl"
+  local contents = ""
+  if done > 0 then contents = files.read(path) end
+  if not contents then errors.data("cannot read %s: it is part of the run's record", path) end
+  local values, texts = record.lines("history", contents, path)
+  local wall_s, starts = 0, {}
+  for _, value in ipairs(values) do
+    if value.time then
+      starts[#starts + 1] = value
+    elseif value.step <= done then
+      wall_s = value.wall_s -- the last one counts: lines of lost steps were written before it
+    end
+  end
+  return open("history", path, texts), wall_s, starts
+end
+
+return M

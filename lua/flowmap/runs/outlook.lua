@@ -1,0 +1,161 @@
+--- What many runs will take, and what is left of it.
+--
+-- Runs of one kind (equal settings, except those that do not change the pace) share a pace, which
+-- a child process measures with the threads that the runs will have. As runs finish, the time they
+-- took corrects the estimates: of their kind, or of all where no run of a kind has finished.
+-- @module flowmap.runs.outlook
+
+local fm = require "flowmap"
+local children = require "flowmap.app.children"
+local errors = require "flowmap.base.errors"
+local estimate = require "flowmap.runs.estimate"
+local json = require "flowmap.base.json"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- Settings that leave time per sample and memory as they are, or nearly so (`eta`, `stop`).
+local SAME_PACE = {}
+for key in ([[seed stop eta off_weight robust lr schedule decay_start warmup b1 b2 eps weight_decay
+  clip steps checkpoints nfe bins label_dropout guidance log_every save_every]]):gmatch "%S+" do
+  SAME_PACE[key] = true
+end
+
+-- One name for all runs of a kind.
+local function kind_of(run)
+  local parts = {}
+  for _, key in ipairs(tree.keys(run.cfg)) do
+    if not SAME_PACE[key] then
+      parts[#parts + 1] = key .. "=" .. settings.text(run.cfg[key])
+    end
+  end
+  return table.concat(parts, "\n")
+end
+
+--- The first run of each kind, in order; every run gets its `kind`.
+-- @tparam {table,...} runs see experiment.runs
+-- @treturn {table,...} kinds { run = , actual = , planned = sums over finished runs }
+function M.kinds(runs)
+  local kinds, by_name = {}, {}
+  for _, run in ipairs(runs) do
+    local name = kind_of(run)
+    if not by_name[name] then
+      by_name[name] = { run = run, actual = 0, planned = 0 }
+      kinds[#kinds + 1] = by_name[name]
+    end
+    run.kind = by_name[name]
+  end
+  return kinds
+end
+
+-- What a measuring child printed becomes its kind's pace; its last line tells why it has none.
+local function settle(kind, code)
+  local pace = code == 0 and json.decode(kind.said or "")
+  if type(pace) == "table" then
+    -- What a run takes besides its steps: to start, to load, to trace.
+    kind.pace, kind.overhead = pace, math.max(0, fm.clock() - kind.begun - pace.timed_s)
+  elseif code == errors.status.usage or code == errors.status.data then
+    error(errors.new(code == errors.status.data and "data" or "usage",
+      ("%s: %s"):format(kind.run.name, (kind.said or "no message"):gsub("^flowmap: ", ""))), 0)
+  end
+end
+
+--- Measure the pace of each kind. A kind that cannot be run at all is an error, before anything
+-- runs; one whose numbers are not finite has no pace.
+-- @tparam {table,...} kinds
+-- @tparam function command of a run and further arguments: program, {arguments}
+-- @tparam integer jobs at a time
+-- @tparam function tell gets how many are done
+-- @treturn boolean whether it was asked to stop
+function M.measure(kinds, command, jobs, tell)
+  local next_kind, done = 1, 0
+  local pool = children.pool {
+    heard = function(kind, line) kind.said = line end,
+    ended = function(kind, code, signal)
+      done = done + 1
+      settle(kind, signal == 0 and code or 128 + signal)
+    end,
+    tick = function() tell(done) end,
+  }
+  return pool:run(function()
+    while pool.count < jobs and next_kind <= #kinds do
+      local kind = kinds[next_kind]
+      next_kind = next_kind + 1
+      if not kind.run.experiment.run then -- what trains no flow map has no pace
+        kind.begun = fm.clock()
+        pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
+      end
+    end
+  end, 100)
+end
+
+--- Seconds that a run is expected to take, before corrections; nil where nothing is known.
+-- @tparam table run
+-- @treturn ?number
+-- @treturn ?number its part after training
+function M.seconds(run)
+  if not run.kind.pace then return nil end
+  local train, evaluation = estimate.seconds(run.cfg, run.kind.pace)
+  return run.kind.overhead + train + evaluation, evaluation
+end
+
+--- The factor by which runs of a kind took longer than expected.
+-- @tparam {table,...} kinds
+-- @tparam table kind
+-- @treturn number
+function M.correction(kinds, kind)
+  if kind.planned > 0 then return kind.actual / kind.planned end
+  local actual, planned = 0, 0
+  for _, it in ipairs(kinds) do actual, planned = actual + it.actual, planned + it.planned end
+  return planned > 0 and actual / planned or 1
+end
+
+--- Seconds until all is done: the runs that wait are given, in order, to whichever job is free
+-- first.
+-- @tparam {number,...} busy seconds that each running job still takes
+-- @tparam {number,...} waiting seconds of each run that waits
+-- @tparam integer jobs
+-- @treturn number
+function M.makespan(busy, waiting, jobs)
+  local free = table.move(busy, 1, #busy, 1, {})
+  for k = #free + 1, jobs do free[k] = 0 end
+  for _, seconds in ipairs(waiting) do
+    local first = 1
+    for k = 2, #free do
+      if free[k] < free[first] then first = k end
+    end
+    free[first] = free[first] + seconds
+  end
+  local last = 0
+  for _, seconds in ipairs(free) do last = math.max(last, seconds) end
+  return last
+end
+
+--- Record what a run took.
+-- @tparam table run
+-- @tparam number seconds
+function M.finished(run, seconds)
+  local planned = M.seconds(run)
+  if planned then
+    run.kind.actual, run.kind.planned = run.kind.actual + seconds, run.kind.planned + planned
+  end
+end
+
+--- Memory of the `jobs` largest runs together, and disk of all.
+-- @tparam {table,...} runs
+-- @tparam integer jobs
+-- @treturn number bytes of memory
+-- @treturn number bytes of disk
+function M.space(runs, jobs)
+  local sizes, disk, memory = {}, 0, 0
+  for _, run in ipairs(runs) do
+    local pace = run.kind.pace
+    if pace then sizes[#sizes + 1], disk = pace.memory, disk + pace.disk end
+  end
+  table.sort(sizes, function(a, b) return a > b end)
+  for k = 1, math.min(jobs, #sizes) do memory = memory + sizes[k] end
+  return memory, disk
+end
+
+return M

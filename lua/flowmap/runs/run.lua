@@ -1,0 +1,254 @@
+--- One run from settings to files: train, evaluate, record where every number comes from.
+-- @module flowmap.runs.run
+
+local fm = require "flowmap"
+local Progress = require "flowmap.base.progress"
+local cache = require "flowmap.runs.cache"
+local checkpoint = require "flowmap.checkpoint"
+local data = require "flowmap.data"
+local errors = require "flowmap.base.errors"
+local evaluate = require "flowmap.measure.evaluate"
+local files = require "flowmap.base.files"
+local folder = require "flowmap.runs.folder"
+local record = require "flowmap.runs.record"
+local rehearse = require "flowmap.runs.rehearse"
+local revision = require "flowmap.runs.revision"
+local trainer = require "flowmap.trainer"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- For people; `reproduce`, which started this process if progress is told to it, says it itself.
+local function say(...)
+  if not Progress.reports then io.stdout:write(string.format(...), "\n") end
+end
+
+local function now() return os.date "!%Y-%m-%dT%H:%M:%SZ" end
+
+local function manifest(job, inputs, result, sums)
+  local cfg, info, last = job.cfg, fm.info(), job.history[#job.history]
+  local inputs_hash = cache.hash(inputs)
+  return {
+    experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
+    steps = job.done, samples_seen = job.done * cfg.batch,
+    wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000,
+    dataset = { name = cfg.data, title = job.set.title or cfg.data, size = cfg.dataset_size,
+      hash = job.set.hash or data.hash(job.set), count = job.set.count },
+    revision = last.revision, version = info.version, isa = info.isa, blas = info.blas,
+    precision = cfg.precision, bfloat16 = last.bfloat16, fingerprint = last.fingerprint,
+    threads = info.threads, params = tree.count(job.params), inputs_hash = inputs_hash,
+    checkpoint_rule = result.rule, ema = result.ema, started = job.history[1].time,
+    finished = now(), peak_bytes = info.peak, history = job.history, files = sums,
+    id = record.id(inputs_hash, sums),
+  }
+end
+
+local function load_saved(dir)
+  local path = dir .. "/checkpoint.safetensors"
+  local ok, saved = pcall(checkpoint.load, path)
+  if not ok then
+    if type(saved) == "table" and saved.code == "data" and files.exists(path .. ".prev") then
+      errors.data("%s; %s.prev is the one before: given its name, the run continues from there",
+        saved.message, path)
+    end
+    error(saved, 0)
+  end
+  say("resuming after step %d", saved.step)
+  return saved
+end
+
+-- Without the processor's own products the numbers are the same, but the speed is not.
+local function note_precision(cfg)
+  if cfg.precision == "bfloat16" and fm.info().bfloat16 == "emulated" then
+    say("note: bfloat16 products without AVX512_BF16 are made of float32 ones and slower than "
+      .. "those; precision = float32 is faster here")
+  end
+end
+
+-- The folder of a run that starts: what it holds is put aside first, unless that is only the start
+-- of the same run, from before its first checkpoint (`same`).
+local function fresh(dir, held, same)
+  if held and (same or not folder.has_work(dir)) then return held end
+  if held then
+    say("%s: what was there is put aside in %s", dir, folder.put_aside(dir))
+    held:release()
+  end
+  return folder.make(dir)
+end
+
+-- Everything is deterministic: the same run would diverge again, so that is its result.
+local function keep_divergence(job, dir, message)
+  local kept = { ["config.json"] = true, ["inputs.json"] = true, ["metrics.jsonl"] = true,
+    ["history.jsonl"] = true }
+  record.write(dir, "diverged", { step = job.done + 1, message = message,
+    files = record.checksums(dir, function(name) return kept[name] end) })
+end
+
+-- The training is not lost with an evaluation that fails: how it goes on.
+local function note_trained(job, dir, err)
+  if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
+  say("the training is finished and kept in %s: when what failed is mended, declare it by\n"
+    .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir, dir,
+    job.experiment.path)
+end
+
+-- Train and evaluate; a divergence is recorded on its way out.
+local function make(job, dir)
+  local ok, result = errors.pcall(function()
+    trainer.train(job, dir)
+    local before = fm.clock()
+    local it = evaluate.run(job, dir)
+    job.wall_s = job.wall_s + fm.clock() - before
+    return it
+  end)
+  if ok then return result end
+  if type(result) == "table" and result.code == "numeric" and not result.of_metric then
+    keep_divergence(job, dir, result.message)
+  else
+    note_trained(job, dir, result)
+  end
+  error(result, 0)
+end
+
+-- Steps on other hardware or sources may have other bits: said, and kept in the manifest.
+local function note_changes(starts)
+  local was, is = starts[#starts - 1], starts[#starts]
+  for _, key in ipairs { "isa", "blas", "bfloat16", "fingerprint", "version" } do
+    if was and was[key] ~= is[key] then
+      say("note: %s was %s up to step %d and is %s from there on; the bits are not those of an "
+        .. "uninterrupted run, and the manifest says so", key, tostring(was[key]), is.step,
+        tostring(is[key]))
+    end
+  end
+end
+
+local function execute(experiment, cfg, it)
+  local dir = it.dir
+  note_precision(cfg)
+  local about = { revision = revision.now(), fingerprint = it.inputs.fingerprint }
+  local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
+  rehearse.check(job, cfg)
+  job.about, job.on_start = about, note_changes
+  local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
+  if not it.resume then record.write(dir, "config", job.cfg) end
+  local result
+  do -- what is loaded for the records alone is no input
+    local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
+    result = make(job, dir)
+  end
+  -- The checkpoint before the last depends on the clock, and the last is whole.
+  os.remove(dir .. "/checkpoint.safetensors.prev")
+  record.write(dir, "manifest", manifest(job, it.inputs, result, record.checksums(dir)))
+  return result
+end
+
+-- A line per N with the judge's columns.
+local function report(result, dir)
+  local head = { ("%5s"):format "N" }
+  for _, column in ipairs(result.columns) do head[#head + 1] = ("%10s"):format(column[2]) end
+  say("%s", table.concat(head, "  "))
+  for _, row in ipairs(result.rows) do
+    local line = { ("%5d"):format(row.N) }
+    for _, column in ipairs(result.columns) do
+      line[#line + 1] = ("%10s"):format(column[3]:format(row[column[1]]))
+    end
+    say("%s", table.concat(line, "  "))
+  end
+  say("written to %s", dir)
+end
+
+-- What to do with a run and why; what cannot be read is put aside with --force, never overwritten.
+local function decide(dir, inputs, how)
+  if how.force then return "run", "--force" end
+  local ok, action, why = pcall(cache.decide, dir, inputs)
+  if ok then return action, why end
+  if type(action) == "table" and action.code == "data" then
+    errors.data("%s; --force puts the run aside and makes it again", action.message)
+  end
+  error(action, 0)
+end
+
+-- That --resume, or its absence, says what the user means.
+local function check_resume(dir, action, why, how)
+  local work = files.exists(dir .. "/checkpoint.safetensors")
+  if how.resume and not how.force and action == "run" and work then
+    errors.usage("cannot resume %s: %s; run it without --resume to start anew, or declare by "
+      .. "flowmap accept that the change does not matter", dir, why)
+  elseif action == "resume" and not how.resume then
+    errors.usage("%s holds this run, interrupted: --resume continues it, --force puts it aside and "
+      .. "starts anew", dir)
+  end
+end
+
+-- An experiment with a `run` of its own keeps no records that could tell a current result.
+local function run_own(experiment, cfg, dir, how)
+  local held = folder.take(dir)
+  if held and folder.has_work(dir) and not (how.resume or how.force) then
+    held:release()
+    errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts anew",
+      dir)
+  end
+  if not how.resume then held = fresh(dir, held) end
+  local _ <close> = held
+  return experiment.run(cfg, dir, how)
+end
+
+--- Make a run unless a current result is there.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir
+-- @tparam[opt] table how { resume = boolean, force = boolean }
+function M.run(experiment, cfg, dir, how)
+  how = how or {}
+  dir = folder.name(dir)
+  if how.resume and not folder.is_run(dir) then
+    errors.usage("there is no run at %s that could be resumed", dir)
+  end
+  if experiment.run then return run_own(experiment, cfg, dir, how) end
+  local held <close> = folder.take(dir)
+  local inputs = cache.inputs(experiment, cfg)
+  local action, why = decide(dir, inputs, how)
+  check_resume(dir, action, why, how)
+  local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
+  say("%s %s: %s", dir, words[action], why)
+  if action == "diverged" then
+    errors.numeric("%s", why)
+  elseif action == "reuse" then
+    report(record.need(dir, "eval"), dir)
+  else
+    local was = not how.force and held and record.read(dir, "inputs")
+    report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held,
+      resume = action == "resume", same = was and #cache.changes(was, inputs) == 0 }), dir)
+  end
+end
+
+--- Tell memory and time of a run without making it.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir where the run would go
+-- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
+function M.dry_run(experiment, cfg, dir, as_json)
+  folder.is_run(folder.name(dir)) -- a folder that is not ours is refused here, too
+  if experiment.run then
+    errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
+  end
+  local estimate, duration = require "flowmap.runs.estimate", Progress.duration
+  local pace = estimate.measure(experiment, cfg)
+  if as_json then
+    io.stdout:write(require("flowmap.base.json").encode(pace), "\n")
+    return
+  end
+  local train, evaluation = estimate.seconds(cfg, pace)
+  say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
+    cfg.seed)
+  say("folder       %s", dir)
+  say("parameters   %d", pace.params)
+  say("memory       %.0f MiB with %d threads", pace.memory / 2^20, pace.threads)
+  say("disk         %.1f MiB", pace.disk / 2^20)
+  say("step         %.2f ms, %.0f samples/s", 1e3 * pace.sample_s * cfg.batch, 1 / pace.sample_s)
+  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch, duration(train))
+  say("evaluation   %d evaluations of the map, about %s", evaluate.evaluations(cfg),
+    duration(evaluation))
+end
+
+return M

@@ -1,0 +1,399 @@
+--- Which files a run is made from, recorded as they are loaded: the idea of a compiler's dependency
+-- file. Loading this module (flowmap does so first) puts recorders around Lua's ways to read a
+-- file, `require`, `dofile`, `loadfile`, `io.open`, `io.lines`, and around the core's readers. Each
+-- adds an edge from the file whose code asks to the file that is read. The inputs of a run are what
+-- can be reached from its roots; what only reports (tables, figures, commands) is not.
+--
+-- Code is read once: what is hashed are the bytes that run, also if the file changes meanwhile.
+-- @module flowmap.runs.source
+
+local core = require "flowmap.core"
+local lfs = require "lfs"
+local regular = require "flowmap.base.regular"
+
+local M = {}
+
+local getinfo, open, lines, getenv = debug.getinfo, io.open, io.lines, os.getenv
+local list, attributes = lfs.dir, lfs.attributes
+local base_require, base_loadfile, searchpath = require, loadfile, package.searchpath
+
+-- ------------------------------------------------------------------ files and edges
+
+-- By absolute path: { kind = "code", "experiment", "data", "absent" or "fact", text = of code,
+-- data = hash of the others, hash = of what it means, module = name, uses = {...} }. The path of
+-- a fact is a word and what it is about: "variable NAME" (of the environment), "listing FOLDER"
+-- (the names in it), "exists PATH".
+local nodes = {}
+local modules = {}  -- name -> path
+local absolute = {} -- name of a chunk -> path: the working folder may change
+local heard         -- called when an edge is new
+local telling       -- while it is: what it looks at is no input, whoever's code is below it
+local aside = false -- see `aside`
+local epoch = 0     -- grows when an experiment is loaded (again)
+
+--- A path from the root of the file system, without "." and empty parts.
+-- @tparam string path
+-- @treturn string
+function M.absolute(path)
+  if path:sub(1, 1) ~= "/" then path = lfs.currentdir() .. "/" .. path end
+  local before
+  repeat
+    before, path = path, path:gsub("/%.?/", "/")
+  until path == before
+  return path
+end
+
+local function node(path)
+  nodes[path] = nodes[path] or { uses = {} }
+  return nodes[path]
+end
+
+local function edge(from, to, in_function)
+  if aside and in_function then return end
+  local it = node(from)
+  if it.uses[to] then return end
+  it.uses[to] = true
+  if not heard or telling then return end
+  telling = true
+  local ok, message = pcall(heard)
+  telling = false
+  if not ok then error(message, 0) end
+end
+
+-- ------------------------------------------------------------------ who asks
+
+local here = M.absolute(getinfo(1, "S").source:sub(2))
+local SUITE = here:match "^(.*/)[^/]*/"
+
+--- The folder of the suite's modules, with its slash.
+M.folder = SUITE
+
+-- Files of the suite that read on behalf of others.
+local READERS = { [here] = true, [SUITE .. "base/files.lua"] = true,
+  [SUITE .. "base/json.lua"] = true }
+
+local CHECKPOINTS = SUITE .. "checkpoint.lua"
+
+--- Whether a file is one of the suite's modules.
+-- @tparam string path absolute
+-- @treturn boolean
+function M.is_suite(path) return path:sub(1, #SUITE) == SUITE end
+
+-- The file whose code asks, the one outside of the suite for which it may do so, if any, and
+-- whether a function of it asks, not the chunk that is being loaded.
+local function asking(reading)
+  if telling then return "" end
+  local nearest, outside, in_function
+  for level = 3, math.huge do
+    local info = getinfo(level, "S")
+    if not info or outside then return nearest or "", outside, in_function end
+    local name = info.source
+    if name:sub(1, 1) == "@" then
+      absolute[name] = absolute[name] or M.absolute(name:sub(2))
+      local path = absolute[name]
+      if not (reading and READERS[path] or path == here) then
+        if not nearest then nearest, in_function = path, info.what ~= "main" end
+        if not M.is_suite(path) then outside = path end
+      end
+    end
+  end
+end
+
+-- ------------------------------------------------------------------ reading
+
+local NO_MEMORY = 12 -- errno
+
+-- io.open for which want of memory is no absence: an error, as elsewhere in Lua.
+local function open_told(path, mode)
+  local file, message, code = open(path, mode)
+  if code == NO_MEMORY then error("not enough memory to open " .. tostring(path), 0) end
+  return file, message, code
+end
+
+local function read(path)
+  local fault = regular.fault(path)
+  if fault then return nil, fault end
+  local file <close>, message = open_told(path, "rb")
+  if not file then return nil, message end
+  local text, wrong = file:read "a" -- nil for a folder
+  if not text then return nil, path .. ": " .. wrong end
+  return text
+end
+
+local function remember(path, kind, text, hash)
+  local it = node(path)
+  if kind == "experiment" then epoch, it.uses = epoch + 1, {} end
+  -- What changed while it was in use is no later run's; what is loaded anew with an experiment may.
+  it.mixed = it.epoch == epoch and (it.text ~= text or it.data ~= hash)
+  it.epoch = epoch
+  if it.kind ~= "experiment" then it.kind = kind end
+  it.text, it.data, it.hash = text, hash, hash
+end
+
+-- A chunk of a file's text; `kind` is "code" or "experiment".
+local function compile(path, kind, ...)
+  local at, name = M.absolute(path), "@" .. path
+  local text, message = read(path)
+  if not text then
+    remember(at, "absent")
+    return nil, "cannot open " .. message
+  end
+  remember(at, kind, text)
+  absolute[name] = at
+  return load((text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", "")), name, "t", ...)
+end
+
+local function search(name)
+  local path, message = searchpath(name, package.path)
+  if not path then return message end
+  local chunk, wrong = compile(path, "code")
+  if not chunk then
+    error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, wrong), 0)
+  end
+  modules[name] = M.absolute(path)
+  node(modules[name]).module = name
+  return chunk, path
+end
+
+--- Load a module without making it an input of who asks: to list what there is.
+-- @tparam string name
+-- @return the module
+function M.peek(name) return (base_require(name)) end
+
+local function is_nowhere(name)
+  return type(name) == "string" and package.loaded[name] == nil and package.preload[name] == nil
+    and not searchpath(name, package.path) and not searchpath(name, package.cpath)
+end
+
+-- A module that is not there: the sentence names the line that asks, not the one here.
+local function require_nowhere(name)
+  local ok, value, where = pcall(base_require, name)
+  if not ok then error(type(value) == "string" and value:gsub("^[^\n]-:%d+: ", "") or value, 3) end
+  return value, where
+end
+
+local function recording_require(name)
+  local from, _, in_function = asking()
+  local value, where = (is_nowhere(name) and require_nowhere or base_require)(name)
+  if modules[name] then
+    edge(from, modules[name], in_function)
+  elseif type(where) == "string" and not M.is_suite(from) and attributes(where, "mode") then
+    M.note(where, from) -- a C library
+  end
+  return value, where
+end
+
+local function recording_loadfile(path, _, ...)
+  if path == nil then return base_loadfile(nil, "t", ...) end
+  local from = asking()
+  local kind = from == SUITE .. "experiment/init.lua" and "experiment" or "code"
+  local chunk, message = compile(path, kind, ...)
+  edge(from, M.absolute(path))
+  return chunk, message
+end
+
+local function recording_dofile(path)
+  if path == nil then return assert(base_loadfile(nil, "t"))() end
+  local from = asking()
+  local chunk, message = compile(path, "code")
+  edge(from, M.absolute(path))
+  if not chunk then error(message, 0) end
+  return chunk()
+end
+
+local function hash_of(path)
+  if attributes(path, "mode") ~= "file" then
+    return attributes(path, "mode") == nil and "absent" or nil
+  end
+  return core.sha256_file(path)
+end
+
+--- Record that a file is read as data; that it is absent counts, too.
+-- @tparam string path
+-- @tparam string from absolute path of the file whose code reads it
+function M.note(path, from)
+  local at = M.absolute(path)
+  local hash = hash_of(at)
+  if not hash then return end -- a folder, a pipe
+  remember(at, hash == "absent" and hash or "data", nil, hash)
+  edge(from, at)
+end
+
+-- What a user's code reads, also by way of the suite.
+local function note_outside(path)
+  if type(path) ~= "string" then return end
+  local _, outside = asking(true)
+  if outside then M.note(path, outside) end
+end
+
+-- What the suite's code reads by itself is hashed when it turns out to be an input.
+local function note_any(path)
+  if type(path) ~= "string" then return end
+  local nearest, outside = asking(true)
+  if outside then return M.note(path, outside) end
+  if nearest == CHECKPOINTS then return end -- a run's own, and its teacher, an input by itself
+  local it = node(M.absolute(path))
+  it.kind = it.kind or "data"
+  edge(nearest, M.absolute(path))
+end
+
+--- What a recorder stands in place of: recorder -> function.
+M.original = setmetatable({}, { __mode = "k" })
+
+local function recorded(reader, note)
+  local function recorder(path, ...)
+    note(path)
+    return reader(path, ...)
+  end
+  M.original[recorder] = reader
+  return recorder
+end
+
+local function recording_open(path, mode)
+  if mode == nil or mode:find "^r" then note_outside(path) end
+  return open_told(path, mode)
+end
+
+-- ------------------------------------------------------------------ facts
+
+local FACTS = {}
+
+function FACTS.variable(name)
+  local value = getenv(name)
+  return value and core.sha256(value)
+end
+
+function FACTS.listing(path)
+  local names = {}
+  if attributes(path, "mode") ~= "directory" then return nil end
+  for name in list(path) do names[#names + 1] = name end
+  table.sort(names)
+  return core.sha256(table.concat(names, "\n"))
+end
+
+function FACTS.exists(path) return attributes(path, "mode") end
+
+local function fact(id)
+  local word, about = id:match "^(%w+) (.*)$"
+  return FACTS[word] and FACTS[word](about) or "absent"
+end
+
+-- What a user's code asks, also by way of the suite.
+local function note_fact(word)
+  return function(about)
+    if type(about) ~= "string" then return end
+    local _, outside = asking(true)
+    local at = word == "variable" and about or M.absolute(about)
+    if not outside or M.is_suite(at) then return end -- of the suite's own files code counts
+    local id = word .. " " .. at
+    remember(id, "fact", nil, fact(id))
+    edge(outside, id)
+  end
+end
+
+local function replace(library, functions)
+  for name, f in pairs(functions) do library[name] = f end
+end
+
+-- Once, in place of Lua's own; modules that are there already are this one and who loads it.
+local function install()
+  package.searchers[2] = search
+  replace(_G, { require = recording_require, loadfile = recording_loadfile,
+    dofile = recording_dofile })
+  replace(io, { open = recording_open, lines = recorded(lines, note_outside),
+    input = recorded(io.input, note_outside) })
+  replace(os, { getenv = recorded(getenv, note_fact "variable") })
+  replace(lfs, { dir = recorded(list, note_fact "listing"),
+    attributes = recorded(attributes, note_fact "exists") })
+  for _, name in ipairs { "load_npy", "load_safetensors" } do
+    core[name] = recorded(core[name], note_any)
+  end
+  for _, name in ipairs { "pack_map", "pack_look", "load_image", "source" } do
+    core[name] = core[name] and recorded(core[name], note_outside)
+  end
+  for name, file in pairs { flowmap = "init.lua", ["flowmap.runs.source"] = "runs/source.lua" } do
+    modules[name] = SUITE .. file
+    remember(modules[name], "code", (read(modules[name])))
+    node(modules[name]).module = name
+  end
+end
+
+-- ------------------------------------------------------------------ closures and hashes
+
+local known = {} -- kind and text -> hash
+
+local function meaning(text, kind)
+  local of, key = base_require "flowmap.runs.meaning", kind .. text
+  known[key] = known[key] or (kind == "experiment" and of.of_experiment or of.of)(text)
+  return known[key]
+end
+
+--- Hash of a file as it is now: of code, what it means.
+-- @tparam string path absolute
+-- @tparam string kind "code", "experiment", "data", "absent" or "fact"
+-- @treturn string SHA-256 in hex, or "absent"
+function M.today(path, kind)
+  if kind == "fact" then return fact(path) end
+  local text = (kind == "code" or kind == "experiment") and read(path)
+  return text and meaning(text, kind) or hash_of(path) or "absent"
+end
+
+-- The hash of a file as it was loaded.
+local function loaded(path, it)
+  if it.mixed then return "changed while it was in use" end
+  it.kind = it.kind or "code" -- read before the recorders were there
+  it.hash = it.hash or it.text and meaning(it.text, it.kind) or M.today(path, it.kind)
+  return it.hash
+end
+
+--- All files that are reached from some.
+-- @tparam {string,...} roots absolute paths
+-- @tparam function skip whether a file is none, by its path
+-- @treturn table path -> { kind =, hash =, module = name or nil }
+function M.closure(roots, skip)
+  local out, todo = {}, table.move(roots, 1, #roots, 1, {})
+  while #todo > 0 do
+    local path = table.remove(todo)
+    local it = node(path)
+    if not out[path] and not skip(path) then
+      local hash = loaded(path, it)
+      out[path] = { kind = it.kind, module = it.module, hash = hash }
+      for to in pairs(it.uses) do todo[#todo + 1] = to end
+    end
+  end
+  return out
+end
+
+--- Where a module was loaded from, or would be.
+-- @tparam string name
+-- @treturn string absolute path, or nil
+function M.path_of(name) return modules[name] or M.found(name) end
+
+--- Where a module would be found now, whatever was loaded; where it was loaded from if nowhere.
+-- @tparam string name
+-- @treturn string absolute path, or nil
+function M.found(name)
+  local path = searchpath(name, package.path)
+  return path and M.absolute(path) or modules[name]
+end
+
+--- Do something that is no part of what asks for it: what functions load for it becomes no input.
+-- (What chunks load while they are loaded does: they are loaded once.)
+-- @tparam function f
+-- @return what f returns first
+function M.aside(f, ...)
+  local before = aside
+  aside = true
+  local ok, result = pcall(f, ...)
+  aside = before
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Be told when a file is asked for that was not before.
+-- @tparam ?function f
+function M.listen(f) heard = f end
+
+install()
+
+return M
