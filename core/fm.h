@@ -211,15 +211,15 @@ fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, con
 fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, const fm_val *x,
               fm_val *dx);
 
-/* Passes; each can be switched off, and every combination gives the same values. */
+/* Switches of the passes; every combination gives the same values. */
 enum {
   FM_PASS_REASSOCIATE = 1,
   FM_PASS_STACK = 2,
   FM_PASS_FUSE = 4,
   FM_PASS_CSE = 8,
-  FM_PASS_LOWER = 16,     /* methods of convolutions chosen by shape */
-  FM_PASS_HOIST = 32,     /* what depends on no micro-batch is done once a run */
-  FM_PASS_RECOMPUTE = 64, /* of a large plan: cheap values are made anew, not kept */
+  FM_PASS_LOWER = 16,
+  FM_PASS_HOIST = 32,
+  FM_PASS_RECOMPUTE = 64,
   FM_PASS_ALL = 127
 };
 /* Goes with the passes, but does change values: wide matrix products of float32 round operands
@@ -227,6 +227,24 @@ enum {
 enum { FM_BF16 = 256 };
 /* For tests: what is done to save memory in large programs is done in small ones, too. */
 enum { FM_SCARCE = 512 };
+
+/* A pass of the compiler. The table lists them in the order in which fm_compile runs them. */
+typedef struct fm_pass {
+  const char *name;
+  const char *doc;  /* one sentence */
+  const char *maps; /* what to what: "program -> program", "program -> plan", ... */
+  int switches;     /* the FM_PASS_ flags that it obeys; 0: it always runs */
+} fm_pass;
+int fm_pass_count(void);
+const fm_pass *fm_pass_at(int k); /* 0 <= k < fm_pass_count() */
+
+/*
+** Called with the program that a pass leaves, even where the pass is switched off or changes
+** nothing. `pass` is a name of the table; `part` says which program of the executable it is:
+** "program 1", ... up to hoisting, "prologue 1", ..., "body 1", ..., "epilogue 1", ... from there
+** on. `p` is borrowed: it may be gone after the call.
+*/
+typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, const fm_prog *p);
 
 /* ------------------------------------------------------------------ execution */
 
@@ -243,9 +261,18 @@ typedef struct fm_cut {
   const int64_t *row0; /* its first sample; row0[nmicro] is the batch size */
 } fm_cut;
 
+typedef struct fm_options {
+  int passes;          /* FM_PASS_ALL, FM_BF16, ... */
+  fm_pass_watch watch; /* or NULL */
+  void *data;          /* for watch */
+} fm_options;
+
 /*
-** Takes over nothing: programs may be freed afterwards. All must have the same inputs and outputs.
+** Programs may be freed afterwards. All must have the same inputs and outputs. fm_exe_new is
+** fm_compile without a watch.
 */
+fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
+                   const fm_options *options);
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes);
 void fm_exe_free(fm_exe *e);
 

@@ -1,6 +1,6 @@
 /*
-** exe.c - making an executable: programs are optimised, cut into prologue, bodies and epilogue, and
-** planned; the partial sums get their memory.
+** exe.c - an executable around its plans: checks that the traces fit the micro-batches, and gives
+** the prologue's values and the partial sums their memory. compile.c fills in the plans.
 */
 #include <string.h>
 
@@ -89,91 +89,6 @@ static fm_err check_programs(fm_exe *e, fm_prog *const *progs, int nprogs) {
   return err == FM_OK ? check_cut(e, progs) : err;
 }
 
-/* Optimised copies of the programs, cut into prologue, bodies and epilogue. */
-static fm_err cut_programs(fm_exe *e, fm_prog *const *progs, int nprogs, int passes) {
-  size_t bytes = (size_t)nprogs * sizeof(fm_prog *);
-  fm_prog **p = fm_alloc(e->ctx, bytes);
-  fm_err err = p ? FM_OK : FM_ENOMEM;
-  double start = fm_now_ms();
-  for (int k = 0; p && k < nprogs; k++) {
-    p[k] = err == FM_OK ? fm_optimise(progs[k], passes) : NULL;
-    if (p[k] == NULL) err = FM_ENOMEM;
-  }
-  if (err == FM_OK) {
-    err = fm_hoist(e->ctx, &e->h, nprogs, p, passes);
-  } else {
-    for (int k = 0; p && k < nprogs; k++) fm_prog_free(p[k]);
-  }
-  fm_free(e->ctx, p, bytes);
-  e->ms_optimise = fm_now_ms() - start;
-  return err;
-}
-
-static fm_err make_phase(fm_exe *e, fm_phase *phase, fm_parts *parts, int passes, bool in_place) {
-  for (int k = 0; k < parts->n; k++) {
-    fm_prog *p = parts->part[k];
-    parts->part[k] = NULL;
-    size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
-    if ((phase->plan[k] = fm_plan_new(p, passes, in_place)) == NULL) return FM_ENOMEM;
-    phase->n = k + 1;
-    size_t size = phase->plan[k]->arena + phase->plan[k]->scratch + pointers;
-    if (size > e->part_size) e->part_size = size;
-  }
-  return FM_OK;
-}
-
-/* An arena beyond which other plans are made, in which cheap values are made anew: in the second,
-** attention's scores, too, at a hundredth of a step's time of the paper's network. */
-#define LARGE_ARENA ((size_t)64 << 20)
-static const double few_flops[] = {0, 32};
-
-/* The one of the two plans that needs less memory; the other goes. */
-static fm_plan *smaller(fm_plan *a, fm_plan *b, bool rather_b) {
-  bool take_b = rather_b || b->arena < a->arena;
-  fm_plan_free(take_b ? a : b);
-  return take_b ? b : a;
-}
-
-/* The plan of a body, which it takes over: the one that needs the least memory. */
-static fm_plan *plan_body(fm_prog *body, int passes) {
-  bool scarce = (passes & FM_SCARCE) != 0;
-  if (passes & FM_PASS_LOWER) {
-    fm_prog *lowered = fm_lower_few(body);
-    fm_prog_free(body);
-    if ((body = lowered) == NULL) return NULL;
-  }
-  fm_plan *plan = fm_plan_new(body, passes, false), *best = NULL;
-  if (plan == NULL || !(passes & FM_PASS_RECOMPUTE) || !(scarce || plan->arena > LARGE_ARENA))
-    return plan;
-  for (size_t k = 0; k < sizeof few_flops / sizeof *few_flops; k++) {
-    fm_prog *p = fm_recompute(plan->p, plan->peak, few_flops[k]);
-    fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
-    if (other == NULL) {
-      fm_plan_free(plan), fm_plan_free(best);
-      return NULL;
-    }
-    best = smaller(best, other, best == NULL);
-  }
-  return smaller(plan, best, scarce);
-}
-
-static fm_err make_bodies(fm_exe *e, int passes) {
-  e->plan = fm_alloc(e->ctx, (size_t)e->h.nprog * sizeof *e->plan);
-  if (e->plan == NULL) return FM_ENOMEM;
-  e->nprog = e->h.nprog;
-  for (int k = 0; k < e->nprog; k++) {
-    fm_prog *body = e->h.body[k];
-    e->h.body[k] = NULL;
-    if ((e->plan[k] = plan_body(body, passes)) == NULL) return FM_ENOMEM;
-    e->nplan++;
-    if (e->plan[k]->arena > e->arena) e->arena = e->plan[k]->arena;
-    if (e->plan[k]->scratch > e->scratch) e->scratch = e->plan[k]->scratch;
-  }
-  e->body_size =
-      e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
-  return FM_OK;
-}
-
 /* Output k of a body. */
 static bool added(const fm_exe *e, int k) { return e->plan[0]->p->out[k].merge == FM_SUM; }
 static size_t out_bytes(const fm_exe *e, int k) {
@@ -185,22 +100,12 @@ static size_t out_bytes(const fm_exe *e, int k) {
 
 /* As many lanes as micro-batches, up to FM_MAX_LANES. Sums of more than LANE_BYTES have one lane:
 ** there the micro-batches take turns, and none can run far ahead of the one before it. */
-static void count_lanes(fm_exe *e, int passes) {
+void fm_exe_count_lanes(fm_exe *e, int passes) {
   size_t sums = 0;
   for (int k = 0; k < e->h.nout; k++) sums = fm_plus_bytes(sums, added(e, k) ? out_bytes(e, k) : 0);
   e->nlane = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
   e->ordered = e->nlane > 1 && (sums > LANE_BYTES || (passes & FM_SCARCE));
   if (e->ordered) e->nlane = 1;
-}
-
-/* The epilogue of an ordered run finds sums where its results go: these are stored at its end. */
-static fm_err make_plans(fm_exe *e, int passes) {
-  fm_err err = make_bodies(e, passes);
-  if (err != FM_OK) return err;
-  count_lanes(e, passes);
-  err = make_phase(e, &e->pro, &e->h.prologue, passes, true);
-  if (err == FM_OK) err = make_phase(e, &e->epi, &e->h.epilogue, passes, !e->ordered);
-  return err;
 }
 
 static fm_err make_values(fm_exe *e) {
@@ -280,7 +185,7 @@ static fm_err make_lanes(fm_exe *e) {
   return FM_OK;
 }
 
-fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes) {
+fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut) {
   if (nprogs < 1 || cut->nmicro < 1) {
     fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
     return NULL;
@@ -289,12 +194,15 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   if (e == NULL) return NULL;
   memset(e, 0, sizeof *e);
   e->ctx = ctx;
-  if (copy_cut(e, cut) == FM_OK && check_programs(e, progs, nprogs) == FM_OK &&
-      cut_programs(e, progs, nprogs, passes) == FM_OK && make_plans(e, passes) == FM_OK &&
-      make_values(e) == FM_OK && make_lanes(e) == FM_OK && fm_groups_make(e) == FM_OK)
-    return e;
+  if (copy_cut(e, cut) == FM_OK && check_programs(e, progs, nprogs) == FM_OK) return e;
   fm_exe_free(e);
   return NULL;
+}
+
+fm_err fm_exe_make_memory(fm_exe *e) {
+  fm_err err = make_values(e);
+  if (err == FM_OK) err = make_lanes(e);
+  return err == FM_OK ? fm_groups_make(e) : err;
 }
 
 static void free_phase(fm_phase *phase) {

@@ -1,4 +1,4 @@
-/* exe.h - the inside of an executable, for run.c and explain.c. */
+/* exe.h - the inside of an executable, for compile.c, run.c and explain.c. */
 #ifndef FM_EXE_H
 #define FM_EXE_H
 
@@ -48,6 +48,11 @@ static inline int fm_exe_runners(const fm_exe *e) { /* most workers that run mic
   return e->ordered ? most : e->nlane;
 }
 void fm_exe_free_memory(fm_exe *e); /* of the workers */
+
+/* An executable without plans, of traces that fit the micro-batches; NULL on failure. */
+fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut);
+void fm_exe_count_lanes(fm_exe *e, int passes); /* when the bodies are planned */
+fm_err fm_exe_make_memory(fm_exe *e);           /* when all is planned */
 
 /* ------------------------------------------------------------------ groups.c */
 

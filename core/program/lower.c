@@ -107,7 +107,10 @@ static fm_prog *rewritten(const fm_prog *p, bool share,
   return NULL;
 }
 
-fm_prog *fm_lower(const fm_prog *p) { return rewritten(p, p->share, lower); }
+fm_prog *fm_lower(const fm_prog *p, int passes) {
+  (void)passes;
+  return rewritten(p, p->share, lower);
+}
 
 static int readers(const fm_prog *p, fm_val v) {
   int n = 0;
@@ -130,4 +133,7 @@ static fm_val few_images(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *m
   return fm_emit(q, &fm_op_winograd_product, 3, in, &a);
 }
 
-fm_prog *fm_lower_few(const fm_prog *p) { return rewritten(p, false, few_images); }
+fm_prog *fm_lower_few(const fm_prog *p, int passes) {
+  (void)passes;
+  return rewritten(p, false, few_images);
+}

@@ -1,7 +1,6 @@
 /*
-** optimise.c - rewriting a program into a cheaper one with the same outputs: dead nodes and
-** identities go, equal nodes become one, products are reassociated, calls are stacked, the methods
-** of convolutions are chosen.
+** optimise.c - a cheaper program with the same outputs: dead nodes and identities are removed,
+** equal nodes become one, products are reassociated.
 */
 #include <string.h>
 
@@ -99,15 +98,9 @@ static fm_prog *rewritten(const fm_prog *p, int passes) {
   return NULL;
 }
 
+/* The second round sees use counts without dead nodes. */
 fm_prog *fm_optimise(const fm_prog *p, int passes) {
-  fm_prog *q = rewritten(p, passes); /* the second round sees uses without dead nodes */
-  for (int round = 0; q != NULL && round < 2; round++) {
-    fm_prog *next = round == 0 || !(passes & FM_PASS_STACK) ? rewritten(q, passes) : fm_stack(q);
-    fm_prog_free(q);
-    q = next;
-  }
-  if (q == NULL || !(passes & FM_PASS_LOWER)) return q;
-  fm_prog *lowered = fm_lower(q);
+  fm_prog *q = rewritten(p, passes), *twice = q ? rewritten(q, passes) : NULL;
   fm_prog_free(q);
-  return lowered;
+  return twice;
 }

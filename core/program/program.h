@@ -54,11 +54,11 @@ fm_val fm_prog_copy(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map);
 /* A simpler value equal to the node about to be emitted, FM_NONE if there is none: fold.c. */
 fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in);
 
-/* A new program with the same inputs and outputs; NULL on failure. */
+/* Passes: a new program with the same inputs and outputs; NULL on failure. See compile.c. */
 fm_prog *fm_optimise(const fm_prog *p, int passes);
-fm_prog *fm_stack(const fm_prog *p);     /* the stacking pass, in stack.c */
-fm_prog *fm_lower(const fm_prog *p);     /* methods of convolutions chosen by shape, in lower.c */
-fm_prog *fm_lower_few(const fm_prog *p); /* the same once more, for the bodies of few images */
+fm_prog *fm_stack(const fm_prog *p, int passes);
+fm_prog *fm_lower(const fm_prog *p, int passes);
+fm_prog *fm_lower_few(const fm_prog *p, int passes);
 /* live[v]: node v is needed for an output. */
 void fm_live(const fm_prog *p, bool *live);
 bool fm_opens_stage(const fm_op *op);

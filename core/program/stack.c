@@ -299,7 +299,8 @@ static void emit_all(stack *s) {
   s->q = NULL;
 }
 
-fm_prog *fm_stack(const fm_prog *p) {
+fm_prog *fm_stack(const fm_prog *p, int passes) {
+  (void)passes;
   size_t n = (size_t)p->n + 2, bytes = (12 * n + (size_t)p->nargs) * sizeof(int);
   int *work = fm_alloc(p->ctx, bytes);
   if (work == NULL) return NULL;

@@ -1,0 +1,211 @@
+/*
+** compile.c - the compiler: all passes in order, from traced programs to an executable. Each pass
+** stands in the file named for it. Those that map a program to a program can be left out, and the
+** program that each leaves can be looked at (fm_pass_watch).
+*/
+#include <stdio.h>
+#include <string.h>
+
+#include "exe.h"
+
+enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
+
+static const struct pass {
+  fm_pass pass;
+  fm_prog *(*run)(const fm_prog *p, int passes); /* NULL: fm_compile calls it by name */
+} fm_passes[NPASS] = {
+    [DERIVE] = {{"derive", "Emits the derivatives of a step into its trace, as jvp and vjp ask.",
+                 "program -> program", 0},
+                NULL},
+    [OPTIMISE] = {{"optimise",
+                   "Removes dead nodes, identities and equal nodes; reassociates products so that "
+                   "fewer values stay live.",
+                   "program -> program", FM_PASS_CSE | FM_PASS_REASSOCIATE},
+                  fm_optimise},
+    [STACK] = {{"stack", "Merges independent calls that share an operand into one larger call.",
+                "program -> program", FM_PASS_STACK},
+               fm_stack},
+    [LOWER] = {{"lower", "Chooses the method of every convolution by its shape.",
+                "program -> program", FM_PASS_LOWER},
+               fm_lower},
+    [HOIST] = {{"hoist",
+                "Moves what all micro-batches share into a prologue, and linear functions of their "
+                "sums into an epilogue.",
+                "programs -> prologue, bodies, epilogue", FM_PASS_HOIST},
+               NULL},
+    [LOWER_FEW] = {{"lower_few",
+                    "Chooses again for bodies with few images, whose transformed weights would be "
+                    "larger than the images.",
+                    "program -> program", FM_PASS_LOWER},
+                   fm_lower_few},
+    [RECOMPUTE] = {{"recompute",
+                    "Rematerialises cheap values of a body whose plan would need much memory.",
+                    "program -> program", FM_PASS_RECOMPUTE},
+                   NULL},
+    [FUSE] = {{"fuse", "Groups elementwise operations into passes that run block by block.",
+               "program -> fused passes", FM_PASS_FUSE},
+              NULL},
+    [PLAN] = {{"plan", "Schedules the steps and gives every value a place in one arena.",
+               "program -> plan", 0},
+              NULL}};
+
+int fm_pass_count(void) { return NPASS; }
+const fm_pass *fm_pass_at(int k) { return &fm_passes[k].pass; }
+
+typedef struct compiler {
+  fm_exe *e;
+  const fm_options *options;
+  char part[32]; /* which program is being compiled, for the watch */
+} compiler;
+
+static void set_part(compiler *c, const char *name, int k) {
+  snprintf(c->part, sizeof c->part, "%s %d", name, k + 1);
+}
+
+static void watch(const compiler *c, int pass, const fm_prog *p) {
+  const fm_options *o = c->options;
+  if (o->watch && p) o->watch(o->data, fm_passes[pass].pass.name, c->part, p);
+}
+
+/* A pass that maps a program to a program. Takes p over, whatever happens; NULL on failure. */
+static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
+  if (p && (c->options->passes & fm_passes[pass].pass.switches)) {
+    fm_prog *q = fm_passes[pass].run(p, c->options->passes);
+    fm_prog_free(p);
+    p = q;
+  }
+  watch(c, pass, p);
+  return p;
+}
+
+/* Above this arena size, rematerialising plans are tried. The second also recomputes attention
+** scores, at 1 % of a step's time of the paper's network. */
+#define LARGE_ARENA ((size_t)64 << 20)
+static const double few_flops[] = {0, 32};
+
+/* The one of two plans that needs less memory; the other is freed. */
+static fm_plan *smaller(fm_plan *a, fm_plan *b, bool prefer_b) {
+  bool take_b = prefer_b || b->arena < a->arena;
+  fm_plan_free(take_b ? a : b);
+  return take_b ? b : a;
+}
+
+/* The best plan of a body's program, given the plan that rematerialises nothing; NULL on
+** failure. */
+static fm_plan *recompute(const compiler *c, fm_plan *plan) {
+  int passes = c->options->passes;
+  bool scarce = (passes & FM_SCARCE) != 0;
+  fm_plan *best = NULL;
+  if (!(passes & FM_PASS_RECOMPUTE) || !(scarce || plan->arena > LARGE_ARENA)) return plan;
+  for (size_t k = 0; k < sizeof few_flops / sizeof *few_flops; k++) {
+    fm_prog *p = fm_recompute(plan->p, plan->peak, few_flops[k]);
+    fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
+    if (other == NULL) {
+      fm_plan_free(plan), fm_plan_free(best);
+      return NULL;
+    }
+    best = smaller(best, other, best == NULL);
+  }
+  return smaller(plan, best, scarce);
+}
+
+static fm_err compile_body(compiler *c, int k) {
+  fm_exe *e = c->e;
+  fm_prog *p = e->h.body[k];
+  e->h.body[k] = NULL;
+  set_part(c, "body", k);
+  p = run_pass(c, LOWER_FEW, p);
+  fm_plan *plan = p ? fm_plan_new(p, c->options->passes, false) : NULL;
+  if (plan == NULL || (plan = recompute(c, plan)) == NULL) return FM_ENOMEM;
+  for (int pass = RECOMPUTE; pass <= PLAN; pass++) watch(c, pass, plan->p);
+  e->plan[e->nplan++] = plan;
+  if (plan->arena > e->arena) e->arena = plan->arena;
+  if (plan->scratch > e->scratch) e->scratch = plan->scratch;
+  return FM_OK;
+}
+
+static fm_err compile_bodies(compiler *c) {
+  fm_exe *e = c->e;
+  fm_err err = FM_OK;
+  e->plan = fm_alloc(e->ctx, (size_t)e->h.nprog * sizeof *e->plan);
+  if (e->plan == NULL) return FM_ENOMEM;
+  e->nprog = e->h.nprog;
+  for (int k = 0; k < e->nprog && err == FM_OK; k++) err = compile_body(c, k);
+  e->body_size =
+      e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
+  return err;
+}
+
+/* The parts of the prologue or of the epilogue. */
+static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const char *name,
+                            bool in_place) {
+  for (int k = 0; k < parts->n; k++) {
+    fm_prog *p = parts->part[k];
+    parts->part[k] = NULL;
+    size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
+    fm_plan *plan = phase->plan[k] = fm_plan_new(p, c->options->passes, in_place);
+    if (plan == NULL) return FM_ENOMEM;
+    phase->n = k + 1;
+    set_part(c, name, k);
+    for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p);
+    size_t size = plan->arena + plan->scratch + pointers;
+    if (size > c->e->part_size) c->e->part_size = size;
+  }
+  return FM_OK;
+}
+
+static void watch_hoisted(compiler *c) {
+  const fm_hoisted *h = &c->e->h;
+  for (int k = 0; k < h->prologue.n; k++)
+    set_part(c, "prologue", k), watch(c, HOIST, h->prologue.part[k]);
+  for (int k = 0; k < h->nprog; k++) set_part(c, "body", k), watch(c, HOIST, h->body[k]);
+  for (int k = 0; k < h->epilogue.n; k++)
+    set_part(c, "epilogue", k), watch(c, HOIST, h->epilogue.part[k]);
+}
+
+/* Derive, optimise, stack, lower: each program by itself. Then hoist: all of them together. */
+static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
+  size_t bytes = (size_t)n * sizeof(fm_prog *);
+  fm_prog **p = fm_alloc(c->e->ctx, bytes);
+  fm_err err = p ? FM_OK : FM_ENOMEM;
+  double start = fm_now_ms();
+  for (int k = 0; p && k < n; k++) {
+    set_part(c, "program", k);
+    watch(c, DERIVE, progs[k]);
+    p[k] = err == FM_OK ? fm_optimise(progs[k], c->options->passes) : NULL;
+    watch(c, OPTIMISE, p[k]);
+    p[k] = run_pass(c, STACK, p[k]);
+    p[k] = run_pass(c, LOWER, p[k]);
+    if (p[k] == NULL) err = FM_ENOMEM;
+  }
+  if (err == FM_OK) {
+    err = fm_hoist(c->e->ctx, &c->e->h, n, p, c->options->passes);
+    if (err == FM_OK) watch_hoisted(c);
+  } else {
+    for (int k = 0; p && k < n; k++) fm_prog_free(p[k]);
+  }
+  fm_free(c->e->ctx, p, bytes);
+  c->e->ms_optimise = fm_now_ms() - start;
+  return err;
+}
+
+fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
+                   const fm_options *options) {
+  fm_exe *e = fm_exe_open(ctx, nprogs, progs, cut);
+  compiler c = {.e = e, .options = options};
+  if (e == NULL) return NULL;
+  fm_err err = compile_programs(&c, nprogs, progs);
+  if (err == FM_OK) err = compile_bodies(&c);
+  if (err == FM_OK) fm_exe_count_lanes(e, options->passes);
+  if (err == FM_OK) err = compile_phase(&c, &e->pro, &e->h.prologue, "prologue", true);
+  /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
+  if (err == FM_OK) err = compile_phase(&c, &e->epi, &e->h.epilogue, "epilogue", !e->ordered);
+  if (err == FM_OK) err = fm_exe_make_memory(e);
+  if (err == FM_OK) return e;
+  fm_exe_free(e);
+  return NULL;
+}
+
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes) {
+  return fm_compile(ctx, nprogs, progs, cut, &(fm_options){.passes = passes});
+}
