@@ -1,8 +1,10 @@
-/* isa.c - choose the kernels' instruction set by cpuid, lowered by FM_ISA. */
+/* isa.c - the choice of the kernels' instruction set, by cpuid and FM_ISA. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/isa.h"
+#include "isa.h"
+
+#ifdef FM_RULES /* compiled once, not per instruction set and element type */
 
 static const char *const names[FM_NISA] = {"scalar", "avx2", "avx512"};
 static int chosen = -1;
@@ -44,3 +46,5 @@ bool fm_bf16_native(void) {
 }
 
 const char *fm_isa_name(int isa) { return isa >= 0 && isa < FM_NISA ? names[isa] : "unknown"; }
+
+#endif
