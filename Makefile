@@ -168,7 +168,7 @@ asan: ## C tests, gradcheck and smoke runs under AddressSanitizer and UBSan
 	  -fno-omit-frame-pointer'
 
 run-asan: $(PROGRAM) $(C_TESTS)
-	@ln -sfn ../../lua $B/lua
+	@ln -sfn ../../lua ../../paper $B/
 	@tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck'
 	rm -rf $B/smoke
 	for e in checkerboard cifar10; do \
