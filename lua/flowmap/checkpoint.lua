@@ -6,6 +6,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local jobs = require "flowmap.job"
 local json = require "flowmap.base.json"
 local nets = require "flowmap.nets"
 local pin = require "flowmap.runs.pin"
@@ -40,11 +41,11 @@ local function metadata(job, cfg, step)
   }
 end
 
-local NO_SUMS, NO_LINES = { diagonal = 0, off = 0, norm = 0, count = 0 }, fm.sha256 ""
+local NO_LINES = fm.sha256 ""
 
 --- Write a checkpoint; the one before it is kept as PATH.prev.
 -- @tparam string path
--- @tparam table job see flowmap.trainer: params, opt, cfg, experiment
+-- @tparam table job see flowmap.job: params, opt, cfg, experiment
 -- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),
 --   metrics = the checksum of its lines so far }
 function M.save(path, job, state)
@@ -52,13 +53,14 @@ function M.save(path, job, state)
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
   for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
   local meta = metadata(job, job.cfg, state.step)
-  meta.state = json.encode { sums = state.sums or NO_SUMS, metrics = state.metrics or NO_LINES }
+  meta.state = json.encode { sums = state.sums or jobs.new_sums(job),
+    metrics = state.metrics or NO_LINES }
   fm.save_safetensors(path, tensors, meta)
 end
 
 --- Write weights alone, as a checkpoint that can be sampled from but not continued.
 -- @tparam string path
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @tparam table params the weights, or an average of them
 -- @tparam integer step
 function M.save_weights(path, job, params, step)
@@ -201,11 +203,11 @@ end
 --- The network of a checkpoint: the suite's, or that of an experiment.
 -- @tparam table saved what `load` returned
 -- @tparam table code see flowmap.runs.pin
--- @treturn table job { cfg =, net =, check = function: that no other code was loaded so far }
+-- @treturn table job see flowmap.job: cfg, net, check
 function M.job(saved, code)
   check_sample(saved)
   local own = saved.pinned.own_net and pin.experiment(saved, code)
-  return {
+  return jobs.new {
     cfg = saved.cfg, net = as_data(nets.build, saved.cfg, own and own.nets or nil),
     check = function()
       if own then pin.verify(saved, own) end

@@ -79,7 +79,7 @@ end
 
 --- Trace the sampler's program, of one step, without running it: a network that cannot be sampled
 -- from is known before it is trained.
--- @tparam table job see flowmap.trainer: cfg, net
+-- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 function M.rehearse(job, params)
   sample_program(job, params, 1):trace(2, 0, 2).trace:close()
@@ -88,7 +88,7 @@ end
 --- A source of samples: base noise through the map, in pieces, so that a long draw can tell how far
 -- it is and be interrupted. Sample k depends on the seed and k alone; of a network with classes it
 -- is of class k mod classes, guided by the setting `guidance`.
--- @tparam table job see flowmap.trainer: cfg, net
+-- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 -- @tparam integer N
 -- @tparam[opt=M.steps] function method

@@ -7,11 +7,27 @@ local data = require "flowmap.data"
 local interpolants = require "flowmap.interpolants"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
+local program = require "flowmap.program"
 local returned = require "flowmap.base.returned"
 local Map = require "flowmap.map"
-local times = require "flowmap.times"
 
 local M = {}
+
+--- Number of diagonal samples in a batch: at least one.
+-- @tparam table cfg settings eta, batch
+-- @treturn integer
+function M.diagonal_count(cfg)
+  return program.diagonal_rows(cfg.eta, cfg.batch, 0, cfg.batch)
+end
+
+--- The terms of a step, see flowmap.job.
+-- @tparam table cfg settings eta, batch, method
+-- @treturn {table,...}
+function M.terms(cfg)
+  local nd = M.diagonal_count(cfg)
+  return { { name = "diagonal", column = "diag", rows = nd, words = "diagonal" },
+    { name = "off", column = "off", rows = cfg.batch - nd, words = cfg.method } }
+end
 
 -- Data of a micro-batch, (n, ...), and their labels (n) where there are any.
 local function draw_data(job, shared, b)
@@ -68,10 +84,9 @@ end
 -- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if any,
 -- where R is L, or what the scale c makes of it; and L alone, which is what a reader follows.
 local function term(job, params, loss, it, stop, c)
-  local I = job.interpolant or interpolants.find(job.cfg.interpolant)
   local extra = { labels = it.labels, dropout = it.dropout }
-  it.x, it.dx = interpolants.at(I, it.s, it.x0, it.x1)
-  it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view or job.cfg
+  it.x, it.dx = interpolants.at(job.interpolant, it.s, it.x0, it.x1)
+  it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view
   local teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
   setmetatable(it, { __index = function(_, key)
     if key ~= "teacher" then return nil end
@@ -87,7 +102,7 @@ end
 
 -- The times of the off-diagonal term.
 local function draw_times(job, part)
-  local s, t = (job.times or times.find(job.cfg.times))(part.a, part.c)
+  local s, t = job.times(part.a, part.c)
   local who = ("the law of times '%s'"):format(job.cfg.times)
   for _, value in ipairs { s or false, t or false } do
     returned.tensor(value or nil, who, part.a.shape, part.a.dtype, "s and t, each one per sample")
@@ -96,7 +111,7 @@ local function draw_times(job, part)
 end
 
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @param params the network's parameters
 -- @tparam table it what `draw` drew
 -- @tparam integer nd
@@ -127,7 +142,7 @@ end
 
 --- Whether the off-diagonal term trains the network at all: a loss that stops every gradient would
 -- leave the diagonal term alone. Traced, not run.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @tparam table shared as for `program`
 -- @treturn boolean true also where a batch has no off-diagonal samples
 function M.trains(job, shared)
@@ -151,7 +166,7 @@ end
 
 --- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their
 -- weights, `diagonal` and `off`; per row: `loss`, which tells where a number stopped being finite.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @tparam table shared { params =; optional: data =, labels =, teacher = }
 -- @treturn program
 function M.program(job, shared)

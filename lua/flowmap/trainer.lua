@@ -1,78 +1,19 @@
---- Training: a job (network, data, loss, optimiser) and the loop over its steps.
+--- Training: the loop over the steps of a job (see flowmap.job). A step returns named scalar terms;
+-- each is checked, summed and logged under its name.
 -- @module flowmap.trainer
 
 local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local checkpoint = require "flowmap.checkpoint"
-local data = require "flowmap.data"
-local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
-local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
+local jobs = require "flowmap.job"
 local journal = require "flowmap.runs.journal"
-local law = require "flowmap.experiment.law"
-local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
-local interpolants = require "flowmap.interpolants"
 local schedule = require "flowmap.schedule"
-local settings = require "flowmap.experiment.settings"
-local program = require "flowmap.program"
 local step_program = require "flowmap.step"
-local times = require "flowmap.times"
 
 local M = {}
-
--- A network with classes needs data with as many.
-local function check_classes(cfg, set)
-  if cfg.classes > 0 and cfg.classes ~= (set.classes or 0) then
-    errors.usage("classes is %d, but the data set '%s' has %s", cfg.classes, cfg.data,
-      set.classes and set.classes .. " classes" or "no labels")
-  end
-end
-
---- Give a job its images, as bytes, all or the first of them: data, labels, count. They are looked
--- for, imported or drawn now: only training needs them.
--- @tparam table job what `parts` returned, of a data set of images
-function M.open_images(job)
-  local cfg, set = job.cfg, job.set
-  check_classes(cfg, set)
-  job.data, job.labels = set.table, cfg.classes > 0 and set.labels or nil
-  job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
-end
-
---- The parts that a run's settings name, without parameters or optimiser, and without images.
--- @tparam table experiment
--- @tparam table cfg resolved settings
--- @treturn table job { experiment =, cfg = with shape, dim and sigma, set =, loss =, net =,
---   data = a table of samples or nil, count = its length }
-function M.parts(experiment, cfg)
-  local job = { experiment = experiment, cfg = {}, read = {} }
-  math.randomseed(cfg.seed or 0) -- for parts of the experiment's own that draw by Lua's generator
-  for _, it in ipairs(settings.list) do job.cfg[it[1]] = it[2] end -- older checkpoints have fewer
-  for key, value in pairs(cfg) do job.cfg[key] = value end
-  cfg = job.cfg
-  job.view = effect.view(cfg, job.read)
-  local set = data.reduced(data.find(cfg.data, experiment.data, job.view), cfg.resolution)
-  job.set, job.loss = set, losses.find(cfg.method, experiment.losses, job.view)
-  job.times = times.find(cfg.times, experiment.times, job.view)
-  job.interpolant = interpolants.find(cfg.interpolant, experiment.interpolants, job.view)
-  if not set.shape then check_classes(cfg, set) end
-  if not set.shape and cfg.dataset_size > 0 then -- the same draw for every seed of the training
-    job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
-  end
-  if cfg.sigma == 0 then
-    job.cfg.sigma = job.data and data.sd(job.data) or law.sd(set, cfg.data)
-    if job.cfg.sigma == 0 then
-      errors.usage("the data set '%s' has the standard deviation 0 (dataset_size is %d), and so "
-        .. "would its base; set sigma", cfg.data, cfg.dataset_size)
-    end
-  end
-  job.cfg.shape = set.shape or { set.dim } -- of a sample
-  job.cfg.dim = 1                          -- the number of its values
-  for _, n in ipairs(job.cfg.shape) do job.cfg.dim = job.cfg.dim * n end
-  job.net = nets.build(job.view, experiment.nets)
-  return job
-end
 
 -- The parameters' shapes, as values that take no memory.
 local function shapes(job)
@@ -108,50 +49,25 @@ local function teacher(experiment, cfg)
   })
 end
 
---- Where a job is: at its start, or where a checkpoint left it.
--- @tparam table job
--- @tparam[opt] table saved a loaded checkpoint
-function M.continue(job, saved)
-  job.done, job.wall_s, job.sums = 0, 0, M.new_sums()
-  if not saved then return end
-  if not saved.sums then
-    errors.data("%s cannot be continued: it does not hold the state of a training", saved.path)
-  end
-  job.done, job.sums, job.metrics_hash = saved.step, saved.sums, saved.metrics
-end
-
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam[opt] table saved a loaded checkpoint to continue
--- @treturn table job with params, opt, program, shared, done = steps taken, sums,
---   wall_s, and where there are images data, count and labels
+-- @treturn table job see flowmap.job
 function M.new(experiment, cfg, saved)
-  local job = M.parts(experiment, cfg)
-  if job.set.shape then M.open_images(job) end
-  M.continue(job, saved)
-  job.params = saved and checkpoint.tree(saved, "params", shapes(job))
+  local job = jobs.parts(experiment, cfg)
+  if job.set.shape then jobs.open_images(job) end
+  local params = saved and checkpoint.tree(saved, "params", shapes(job))
     or nets.init(job.net, nets.rng(cfg.seed, cfg.dtype), cfg)
-  if not saved and job.net.renew then job.net.renew(job.params) end
-  job.opt = fm.optimiser {
-    kind = cfg.optimiser, params = job.params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,
-    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema,
-  }
+  if not saved and job.net.renew then job.net.renew(params) end
+  jobs.begin(job, params, { data = job.data, labels = job.labels }, saved)
   if saved then checkpoint.restore(saved, job.opt) end
-  job.shared = { params = job.params, data = job.data, labels = job.labels }
   if cfg.teacher ~= "" then
-    local of, params = teacher(experiment, job.cfg)
-    job.teacher_net, job.shared.teacher = of.net, params
+    local of, weights = teacher(experiment, job.cfg)
+    job.teacher_net, job.shared.teacher = of.net, weights
   end
   job.program = step_program.program(job, job.shared)
   return job
-end
-
---- Number of diagonal samples in a batch: at least one.
--- @tparam table cfg
--- @treturn integer
-function M.diagonal_count(cfg)
-  return program.diagonal_rows(cfg.eta, cfg.batch, 0, cfg.batch)
 end
 
 local function finite(x) return x - x == 0 end
@@ -166,11 +82,12 @@ local function bad_rows(loss)
 end
 
 -- Raise the sentence for numbers that are no longer finite; `cause` is the optimiser's error.
-local function diverged(job, out, cause)
+local function diverged(job, out, terms, cause)
   local where = {}
-  if not finite(out.sum.diagonal:item()) then where[1] = "the diagonal term" end
-  if not finite(out.sum.off:item()) then where[#where + 1] = "the " .. job.cfg.method .. " term" end
-  -- Both terms are shown without their weights, which may be what is not finite.
+  for _, term in ipairs(job.terms) do
+    if not finite(terms[term.name]) then where[#where + 1] = ("the %s term"):format(term.words) end
+  end
+  -- The terms are logged without their weights, which may be what is not finite.
   if #where == 0 then where[1] = "the weighted terms (by robust, or the net's weight)" end
   local first, last = bad_rows(out.rows.loss)
   if first then
@@ -191,51 +108,63 @@ local function renew(job)
   job.net.renew(job.params, averages)
 end
 
+-- The terms of a step, summed over the batch, by name; and all of them together.
+local function terms_of(job, out)
+  local terms, total = {}, 0
+  for _, term in ipairs(job.terms) do
+    terms[term.name] = term.rows > 0 and out.sum[term.name]:item() or 0.0
+    total = total + terms[term.name]
+  end
+  return terms, total
+end
+
 --- One step: losses, gradient, update, renewal.
 -- @tparam table job
--- @treturn table { diagonal =, off = sums over samples, norm = gradient norm, lr = }
+-- @treturn table { terms = name -> sum over the samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
   local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }
   local lr = schedule.rate(job.done, cfg)
-  local diagonal, off = out.sum.diagonal:item(), out.sum.off:item()
-  if not finite(diagonal + off) then diverged(job, out) end
+  local terms, total = terms_of(job, out)
+  if not finite(total) then diverged(job, out, terms) end
   local ok, norm = pcall(job.opt.update, job.opt, out.sum.grads, lr, 1 / cfg.batch)
   if not ok then
-    if type(norm) == "table" and norm.code == "numeric" then diverged(job, out, norm) end
+    if type(norm) == "table" and norm.code == "numeric" then diverged(job, out, terms, norm) end
     error(norm, 0)
   end
   renew(job)
   job.done = job.done + 1
-  return { diagonal = diagonal, off = off, norm = norm, lr = lr }
+  return { terms = terms, norm = norm, lr = lr }
 end
 
--- Means of the steps since the last line.
+-- The mean loss of the steps since the last line.
+local function mean_loss(job)
+  local total = 0
+  for _, term in ipairs(job.terms) do total = total + job.sums[term.name] end
+  return total / (job.sums.count * job.cfg.batch)
+end
+
+-- Means of the steps since the last line: each term's over its own samples.
 local function means(job)
-  local cfg, sums = job.cfg, job.sums
-  local n, nd = sums.count, M.diagonal_count(cfg)
-  return {
-    step = job.done, samples = job.done * cfg.batch, lr = sums.lr,
-    loss = (sums.diagonal + sums.off) / (n * cfg.batch), diag = sums.diagonal / (n * nd),
-    off = cfg.batch > nd and sums.off / (n * (cfg.batch - nd)) or nil, grad_norm = sums.norm / n,
-  }
+  local sums = job.sums
+  local line = { step = job.done, samples = job.done * job.cfg.batch, lr = sums.lr,
+    loss = mean_loss(job), grad_norm = sums.norm / sums.count }
+  for _, term in ipairs(job.terms) do
+    if term.rows > 0 then line[term.column] = sums[term.name] / (sums.count * term.rows) end
+  end
+  return line
 end
-
---- Sums over the steps since the last line of metrics.jsonl; a checkpoint keeps them, so that a
--- resumed run writes the same line.
--- @treturn table
-function M.new_sums() return { diagonal = 0, off = 0, norm = 0, count = 0 } end
 
 local function add(sums, it)
-  sums.diagonal, sums.off = sums.diagonal + it.diagonal, sums.off + it.off
+  for name, value in pairs(it.terms) do sums[name] = sums[name] + value end
   sums.norm, sums.count, sums.lr = sums.norm + it.norm, sums.count + 1, it.lr
 end
 
 -- What a run's history says of a start or a resumption.
-local function segment(job)
-  local info, about = fm.info(), job.about or {}
+local function segment(job, about)
+  local info = fm.info()
   return { step = job.done, time = os.date "!%Y-%m-%dT%H:%M:%SZ",
     revision = about.revision or "unknown", fingerprint = about.fingerprint,
     version = info.version, isa = info.isa, blas = info.blas, threads = info.threads,
@@ -243,13 +172,13 @@ local function segment(job)
 end
 
 -- The files that a training adds lines to, with the lines of the part that it continues.
-local function open_logs(job, dir)
+local function open_logs(job, dir, how)
   local metrics = journal.metrics(dir, job.done, job.metrics_hash)
   local history, wall_s, starts = journal.history(dir, job.done)
-  starts[#starts + 1] = segment(job)
+  starts[#starts + 1] = segment(job, how.about or {})
   history:add(starts[#starts])
   job.wall_s, job.history = wall_s, starts
-  if job.on_start then job.on_start(starts) end
+  if how.on_start then how.on_start(starts) end
   return setmetatable({ metrics = metrics, history = history }, { __close = function()
     metrics:close()
     history:close()
@@ -271,26 +200,27 @@ end
 --- Train until the last step, or until an interrupt: then save and raise "interrupted".
 -- @tparam table job
 -- @tparam string dir where metrics.jsonl, history.jsonl and checkpoint.safetensors go
-function M.train(job, dir)
+-- @tparam[opt] table how { about = { revision =, fingerprint = } for the history,
+--   on_start = function called with the list of starts and resumptions, this one included }
+function M.train(job, dir, how)
   local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
   fm.watch_signals()
-  local logs <close> = open_logs(job, dir)
+  local logs <close> = open_logs(job, dir, how or {})
   local bar <close> = Progress.new("training", cfg.steps, job.done)
   local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
-  local keep = evaluate.kept_weights(cfg, dir)
+  local keep = jobs.kept_weights(cfg, dir)
   while job.done < cfg.steps do
     add(job.sums, M.step(job))
     local now = fm.clock()
     job.wall_s = before + now - start
-    local mean = (job.sums.diagonal + job.sums.off) / (job.sums.count * cfg.batch)
-    bar:update(job.done, ("loss %.4f"):format(mean))
+    bar:update(job.done, ("loss %.4f"):format(mean_loss(job)))
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
       logs.metrics:add(means(job))
       mark(job, logs)
-      job.sums = M.new_sums()
+      job.sums = jobs.new_sums(job)
     end
     if keep[job.done] then
-      checkpoint.save_weights(keep[job.done], job, evaluate.weights(job), job.done)
+      checkpoint.save_weights(keep[job.done], job, jobs.evaluated(job), job.done)
     end
     local stop = fm.interrupted()
     if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then

@@ -44,7 +44,7 @@ local function ours(net, method)
   local cfg = experiment.resolve(bench,
     { method = (method == "psd-m") and method or "lsd", set = set })
   if method == "sample" then
-    local job = trainer.parts(bench, cfg)
+    local job = fm.job.parts(bench, cfg)
     local draw = sampler.generator(job, job.net.init(fm.nets.rng(1, "float32")), 1)
     return function() draw(SAMPLES, 1) end, SAMPLES
   end

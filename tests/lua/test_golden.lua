@@ -106,7 +106,8 @@ local function job_of(G, method, weight, params)
     v = function(p, ...) return net.v(p.layers, ...) end,
     weight = weight,
   }
-  return { net = weighted, cfg = cfg, loss = loss, params = params }
+  return fm.job.new { net = weighted, cfg = cfg, loss = loss, params = params,
+    times = fm.times[cfg.times], interpolant = interpolants[cfg.interpolant] }
 end
 
 local function columns(G, prefix, dtype)
@@ -272,7 +273,7 @@ local function training_job(G, method, w, dtype)
   local cfg = job.cfg
   cfg.batch, cfg.seed, cfg.method = 6, 0, method
   cfg.lr, cfg.schedule, cfg.decay_start, cfg.warmup = 0.02, "sqrt", 2, 0
-  job.shared, job.done = { params = params }, 0
+  job.shared, job.done, job.terms = { params = params }, 0, step.terms(cfg)
   job.opt = fm.optimiser {
     kind = "radam", params = params, b1 = 0.9, b2 = 0.999, eps = 1e-8, clip = 1.5,
     ema = { 0.5, 0.9 },

@@ -115,7 +115,7 @@ t.test("a run with nothing but own parts: trained, measured, rendered", function
 end)
 
 t.test("an own interpolant is the one that is trained with", function()
-  local job = fm.trainer.parts(own, resolve { bend = 0.5 })
+  local job = fm.job.parts(own, resolve { bend = 0.5 })
   local half = fm.full({ 1, 1 }, 0.5, "float64")
   t.near(job.interpolant.beta(half):item(), 0.5 + 0.5 * 0.25, 1e-12)
   local s, later = job.times(half, half)

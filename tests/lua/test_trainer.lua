@@ -40,7 +40,7 @@ end
 
 t.test("the paper's network has 1,054,210 parameters", function()
   local cfg = experiment.resolve(board, { profile = "paper", set = { dataset_size = 0 } })
-  local job = trainer.parts(board, cfg)
+  local job = fm.job.parts(board, cfg)
   t.eq(fm.tree.count(job.net.init(function(shape) return fm.zeros(shape) end)), 1054210)
 end)
 
@@ -69,8 +69,8 @@ t.test("the network is sigma times its last layer", function()
 end)
 
 t.test("the diagonal takes round-down(eta B) samples, at least one", function()
-  t.eq(trainer.diagonal_count { eta = 0.75, batch = 10 }, 7)
-  t.eq(trainer.diagonal_count { eta = 0, batch = 10 }, 1)
+  t.eq(fm.step.diagonal_count { eta = 0.75, batch = 10 }, 7)
+  t.eq(fm.step.diagonal_count { eta = 0, batch = 10 }, 1)
 end)
 
 for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
@@ -101,13 +101,13 @@ t.test("checkpoints on the way are kept and judged; the best is told beside the 
   -- What was kept after 4 steps are the weights of a run of 4 steps (the rate falls with all 6).
   local job = trainer.new(board, cfg)
   for _ = 1, 4 do trainer.step(job) end
-  local expected = fm.evaluate.weights(job)
+  local expected = fm.job.evaluated(job)
   local _, params = trainer.load(dir .. "/weights-4.safetensors")
   t.eq(fm.bytes(params[1].w), fm.bytes(expected[1].w))
 end)
 
 t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", function()
-  local job = trainer.parts(board, resolve(with { dtype = "float64" }))
+  local job = fm.job.parts(board, resolve(with { dtype = "float64" }))
   local params = job.net.init(fm.nets.rng(1, "float64"))
   local function draw(stream, columns)
     return fm.uniform({ 8, columns }, { seed = 1, stream = stream, dtype = "float64" })
@@ -201,13 +201,46 @@ t.test("metrics that a checkpoint relies on and that cannot be read stop a resum
   resume()
 end)
 
+t.test("a job has the fields that flowmap.job documents, and no others", function()
+  local job = fm.job.new { cfg = {} }
+  t.raises(function() job.shard = {} end, "a job has no field 'shard'")
+  t.raises(function() fm.job.with(job, {}).shard = {} end, "no field 'shard'")
+  local documented = {}
+  for name in fm.files.read(package.searchpath("flowmap.job", package.path))
+    :gmatch "\n%-%- @field ([%w_]+)" do
+    documented[name] = true
+  end
+  t.eq(documented, fm.job.fields)
+end)
+
+t.test("each term of a step is summed and logged under its name, over its own samples", function()
+  local job = trainer.new(board, resolve(with { steps = 2, log_every = 2, batch = 8 }))
+  local program, dir = job.program, folder()
+  job.terms[3] = { name = "size", column = "size", rows = 8, words = "size" }
+  job.sums = fm.job.new_sums(job)
+  job.program = { run = function(_, it)
+    local out = program:run(it)
+    out.sum.size = fm.tensor(4.0)
+    return out
+  end }
+  fm.files.mkdir(dir)
+  trainer.train(job, dir)
+  local line = fm.json.decode(fm.files.read(dir .. "/metrics.jsonl"))
+  t.eq(line.size, 0.5)
+  t.near(line.loss, (6 * line.diag + 2 * line.off) / 8 + 0.5, 1e-12)
+  local saved = fm.checkpoint.load(dir .. "/checkpoint.safetensors")
+  t.eq(saved.sums.size, 0)
+  saved.sums.off = nil
+  t.raises(function() trainer.new(board, saved.cfg, saved) end, "does not hold the sum of 'off'")
+end)
+
 t.test("the loss falls", function()
   local job = trainer.new(board, resolve { steps = 300, width = 32, batch = 128 })
   local first, last = 0, 0
   for k = 1, 300 do
     local it = trainer.step(job)
-    if k <= 20 then first = first + it.diagonal end
-    if k > 280 then last = last + it.diagonal end
+    if k <= 20 then first = first + it.terms.diagonal end
+    if k > 280 then last = last + it.terms.diagonal end
   end
   t.eq(last < 0.97 * first, true, ("from %g to %g"):format(first, last))
 end)

@@ -229,7 +229,8 @@ local function check_batch(name, method, dtype)
   local p, it, n = parameters(net, dtype), rows_of(G, dtype), #G.a
   local loss = losses.find(method)
   cfg.stop = loss.stops[1]
-  local job = { net = net, cfg = cfg, loss = loss }
+  local job = fm.job.new { net = net, cfg = cfg, loss = loss,
+    times = fm.times[cfg.times], interpolant = fm.interpolants[cfg.interpolant] }
   local draws = { x0 = it.x0, x1 = it.x1, a = fm.reshape(it.a, { n, 1 }),
     c = fm.reshape(it.c, { n, 1 }), labels = cfg.classes > 0 and it.label or nil, g = loss.args.g }
   local seen = 0
@@ -325,7 +326,7 @@ end)
 t.test("a checkpoint made before a setting existed has its default", function()
   local cfg = resolve { classes = 0 }
   cfg.classes, cfg.guidance = nil, nil
-  t.eq(trainer.parts(painting, cfg).cfg.classes, 0)
+  t.eq(fm.job.parts(painting, cfg).cfg.classes, 0)
 end)
 
 t.test("a step leaves the weights renewed", function()
@@ -345,7 +346,7 @@ end
 
 -- The losses of a step with other settings.
 local function losses_with(set, classes_of)
-  local job = trainer.parts(painting, resolve(set))
+  local job = fm.job.parts(painting, resolve(set))
   local params = awake(job)
   if classes_of then -- other labels for the same images
     job.set = setmetatable({ sample = function(b)
@@ -391,8 +392,8 @@ t.test("a table of bytes: images and their labels are gathered together, as numb
         return fm.reshape(fm.slice(fm.reshape(a.x1, { a.x1.shape[1], 192 }), 2, 7, 1),
           { a.x1.shape[1] }) * 127.5 + 127.5 + a.labels / 10
       end
-      local job = trainer.parts(own, cfg)
-      trainer.open_images(job)
+      local job = fm.job.parts(own, cfg)
+      fm.job.open_images(job)
       job.net.weight = nil
       local shared = { params = awake(job), data = job.data, labels = job.labels }
       local loss = step.program(job, shared):run { shared = shared, batch = 64, seed = 3 }.rows.loss
@@ -413,7 +414,7 @@ t.test("classes that the data do not have are refused", function()
 end)
 
 t.test("guidance: v_null + scale (v_class - v_null); sample k is of class k mod classes", function()
-  local job = trainer.parts(painting, resolve { guidance = 2.5, micro = 4 })
+  local job = fm.job.parts(painting, resolve { guidance = 2.5, micro = 4 })
   local params = awake(job)
   local x = fm.sampler.generator(job, params, 1)(6, 5)
   t.eq(x.shape, { 6, 8, 8, 3 })
@@ -437,8 +438,8 @@ t.test("the loss falls on images", function()
   local first, last = 0, 0
   for k = 1, 60 do
     local it = trainer.step(job)
-    if k <= 5 then first = first + it.diagonal end
-    if k > 55 then last = last + it.diagonal end
+    if k <= 5 then first = first + it.terms.diagonal end
+    if k > 55 then last = last + it.terms.diagonal end
   end
   t.eq(last < 0.8 * first, true, ("from %g to %g"):format(first, last))
 end)

@@ -9,6 +9,7 @@ local cnn = require "flowmap.measure.features.cnn"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local jobs = require "flowmap.job"
 local json = require "flowmap.base.json"
 local record = require "flowmap.runs.record"
 local nets = require "flowmap.nets"
@@ -96,8 +97,7 @@ function M.step(cfg, shared, size)
       loss = M.cross_entropy(cnn.logits(params, x), label, cfg.label_smoothing)
       return fm.sum(loss)
     end)(input.params)
-    return { sum = { grads = grads, diagonal = fm.sum(loss), off = fm.zeros {} },
-      rows = { loss = loss } }
+    return { sum = { grads = grads, diagonal = fm.sum(loss) }, rows = { loss = loss } }
   end, { shared = shared, rows = {}, micro = cfg.micro })
 end
 
@@ -109,7 +109,8 @@ local function two_phases(cfg, shared)
   end }
 end
 
---- A job for flowmap.trainer.
+--- A job for flowmap.trainer. Its one term has the name of the diagonal one: all samples of a batch
+-- are diagonal (eta is 1).
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam table set training set { images = (N, 32, 32, 3), labels = (N) }
@@ -118,14 +119,9 @@ end
 function M.job(experiment, cfg, set, saved)
   local params = cnn.init(nets.rng(cfg.seed, cfg.dtype))
   if saved then params = checkpoint.tree(saved, "params", params) end
-  local shared = { params = params, set = set }
-  local job = {
-    experiment = experiment, cfg = cfg, params = params, shared = shared,
-    program = two_phases(cfg, shared),
-    opt = fm.optimiser { kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2,
-      eps = cfg.eps, weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema },
-  }
-  trainer.continue(job, saved)
+  local job = jobs.new { experiment = experiment, cfg = cfg }
+  jobs.begin(job, params, { set = set }, saved)
+  job.program = two_phases(cfg, job.shared)
   if saved then checkpoint.restore(saved, job.opt) end
   return job
 end

@@ -6,6 +6,7 @@ local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.base.errors"
+local jobs = require "flowmap.job"
 local record = require "flowmap.runs.record"
 local sampler = require "flowmap.sampler"
 local tree = require "flowmap.tree"
@@ -14,34 +15,11 @@ local M = {}
 
 local SAMPLE_SEED = 104729
 
---- The weights that are evaluated, by the setting `eval_ema`.
--- @tparam table job see flowmap.trainer
--- @treturn table params
--- @treturn number decay of the average, 0 for the weights themselves
-function M.weights(job)
-  local k = job.cfg.eval_ema
-  if k == 0 then return job.params, 0 end
-  return job.opt:ema(k), job.cfg.ema[k]
-end
-
 --- The name of the judge of a data set: images are its own rows, points have a law.
 -- @tparam table set a data set
 -- @treturn string module flowmap.measure.judges.NAME
 function M.judge(set)
   return set.shape and "images" or "points"
-end
-
---- The steps, besides the last one, after which weights are kept to be evaluated, and where.
--- @tparam table cfg
--- @tparam string dir
--- @treturn table step -> path
-function M.kept_weights(cfg, dir)
-  local path = {}
-  for k = 1, cfg.checkpoints - 1 do
-    local step = k * cfg.steps // cfg.checkpoints
-    path[step] = ("%s/weights-%d.safetensors"):format(dir, step)
-  end
-  return path
 end
 
 local function check_finite(x, N)
@@ -129,10 +107,9 @@ local DRY = { points = 1024, images = 32 } -- true samples
 -- @treturn table fields: the fields of a row of its results
 -- @treturn {table,...} columns
 function M.rehearse(job)
-  local kind, cfg = M.judge(job.set), {}
-  for key, value in pairs(job.cfg) do cfg[key] = value end
-  cfg.eval_samples = math.min(cfg.eval_samples, DRY[kind])
-  local dry = setmetatable({ cfg = cfg }, { __index = job })
+  local kind = M.judge(job.set)
+  local dry = jobs.with(job, { eval_samples = math.min(job.cfg.eval_samples, DRY[kind]) })
+  local cfg = dry.cfg
   local judge, row, x = judge_module(job.set), {}
   judge.check(job)
   local measures = require("flowmap.measure.measures").new(dry)
@@ -160,12 +137,12 @@ end
 function M.run(job, dir)
   local cfg = job.cfg
   math.randomseed(cfg.seed or 0) -- a metric may draw by it, in a resumed run, too
-  local params, decay = M.weights(job)
+  local params, decay = jobs.evaluated(job)
   local judge = judge_module(job.set).new(job, dir)
   local measures = require("flowmap.measure.measures").new(job)
   local bar <close> = Progress.new("evaluating", M.evaluations(cfg))
   local earlier = {}
-  local kept = M.kept_weights(cfg, dir)
+  local kept = jobs.kept_weights(cfg, dir)
   for k, step in ipairs(tree.keys(kept)) do
     local weights = checkpoint.tree(checkpoint.load(kept[step]), "params", params)
     earlier[k] = { step = step, rows = rows_of(job, weights, judge, measures, bar) }
@@ -181,6 +158,5 @@ function M.run(job, dir)
   record.write(dir, "eval", result)
   return result
 end
-
 
 return M

@@ -67,10 +67,10 @@ local Measures = {}
 Measures.__index = Measures
 
 --- The metrics of a run.
--- @tparam table job see flowmap.trainer: cfg, set, experiment
+-- @tparam table job see flowmap.job: view, set, experiment
 -- @treturn Measures a list
 function M.new(job)
-  local own, cfg = job.experiment.metrics, job.view or job.cfg
+  local own, cfg = job.experiment.metrics, job.view
   local self = setmetatable({ columns = {}, context = { cfg = cfg, set = job.set,
     data = true_samples(job.set) } }, Measures)
   for i, name in ipairs(cfg.metrics or {}) do

@@ -14,7 +14,7 @@ local folder = require "flowmap.runs.folder"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
 local source = require "flowmap.runs.source"
-local trainer = require "flowmap.trainer"
+local jobs = require "flowmap.job"
 
 local M = {}
 
@@ -71,7 +71,7 @@ local function today(dir, was, it, config)
   local same = cache.today(was, inputs)
   keep_settings(same, was)
   if #cache.differences(was, same) == 0 then return same end
-  local job = trainer.parts(it, config)
+  local job = jobs.parts(it, config)
   local judge = "flowmap.measure.judges." .. evaluate.judge(job.set)
   source.aside(require, judge)
   local now = cache.today(was, inputs)

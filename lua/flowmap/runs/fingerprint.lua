@@ -119,7 +119,7 @@ local TINY = {
   model_channels = 8, mult = { 1, 1 }, num_blocks = 1, attention = { 4 }, dropout = 0.25,
   data = "probe", interpolant = "linear", times = "uniform", eta = 0.75, off_weight = 1.0,
   robust = 0.0, time_input = "raw", features = 1, schedule = "linear", warmup = 0, b1 = 0.9,
-  b2 = 0.999, eps = 1e-8, weight_decay = 0.0, clip = 1.0,
+  b2 = 0.999, eps = 1e-8, weight_decay = 0.0, clip = 1.0, optimiser = "radam",
 }
 
 -- A job on data of the given shape, without a folder.
@@ -133,13 +133,10 @@ local function job_of(method, net, shape, number)
   for key, value in pairs(TINY) do want[key] = value end
   if #shape > 1 then want.batch, want.micro = 4, 2 end
   local cfg = fm.experiment.resolve(it, { profile = "smoke", method = method, set = want })
-  local job = fm.trainer.parts(it, cfg)
-  cfg = job.cfg
-  job.done, job.params = 0, job.net.init(fm.nets.rng(1, cfg.dtype))
-  if job.net.renew then job.net.renew(job.params) end
-  job.opt = fm.optimiser { kind = "radam", params = job.params, b1 = cfg.b1, b2 = cfg.b2,
-    eps = cfg.eps, weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema }
-  job.shared = { params = job.params }
+  local job = fm.job.parts(it, cfg)
+  local params = job.net.init(fm.nets.rng(1, job.cfg.dtype))
+  if job.net.renew then job.net.renew(params) end
+  fm.job.begin(job, params, {})
   job.program = fm.step.program(job, job.shared)
   return job
 end

@@ -29,7 +29,7 @@ local function loaded_by(path)
 end
 
 --- What a checkpoint says of its code.
--- @tparam table job see flowmap.trainer: experiment, cfg
+-- @tparam table job see flowmap.job: experiment, cfg
 -- @treturn string JSON
 function M.text(job)
   local it, cfg = job.experiment, job.cfg

@@ -95,7 +95,7 @@ end
 -- ------------------------------------------------------------------ all
 
 --- Try everything that a run will need.
--- @tparam table job see flowmap.trainer.new
+-- @tparam table job see flowmap.job
 -- @tparam table resolved the settings that it was made from
 function M.check(job, resolved)
   local cfg = job.cfg

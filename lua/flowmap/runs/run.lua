@@ -93,9 +93,9 @@ local function note_trained(job, dir, err)
 end
 
 -- Train and evaluate; a divergence is recorded on its way out.
-local function make(job, dir)
+local function make(job, dir, how)
   local ok, result = errors.pcall(function()
-    trainer.train(job, dir)
+    trainer.train(job, dir, how)
     local before = fm.clock()
     local it = evaluate.run(job, dir)
     job.wall_s = job.wall_s + fm.clock() - before
@@ -125,16 +125,16 @@ end
 local function execute(experiment, cfg, it)
   local dir = it.dir
   note_precision(cfg)
-  local about = { revision = revision.now(), fingerprint = it.inputs.fingerprint }
+  local how = { about = { revision = revision.now(), fingerprint = it.inputs.fingerprint },
+    on_start = note_changes }
   local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
   rehearse.check(job, cfg)
-  job.about, job.on_start = about, note_changes
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
   local result
   do -- what is loaded for the records alone is no input
     local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
-    result = make(job, dir)
+    result = make(job, dir, how)
   end
   -- The checkpoint before the last depends on the clock, and the last is whole.
   os.remove(dir .. "/checkpoint.safetensors.prev")

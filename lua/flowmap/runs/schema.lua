@@ -125,8 +125,8 @@ end
 local segment = { step = whole(0), time = time, revision = text, version = text, isa = text,
   blas = text, threads = whole(1), ["bfloat16?"] = text, ["fingerprint?"] = text }
 
-local sums = object { diagonal = number, off = number, norm = number, count = whole(0),
-  ["lr?"] = number }
+-- Besides these the terms of the step, by name.
+local sums = object({ norm = number, count = whole(0), ["lr?"] = number }, number)
 
 local side = object { inputs = hash, fingerprint = text }
 
@@ -157,8 +157,8 @@ M.kinds = {
       ["diverged?"] = whole(1) }, 1),
     files = map(object { sha256 = hash, runs = list(id, 1) }) },
   -- lines
-  metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number, diag = number,
-    ["off?"] = number, grad_norm = number }, number),
+  metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number,
+    grad_norm = number }, number),
   history = one_of(object(segment), object { step = whole(0), wall_s = at_least_0 }),
   -- the part of a checkpoint's metadata that continues a run
   state = object { sums = sums, metrics = hash },

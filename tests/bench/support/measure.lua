@@ -51,7 +51,7 @@ function M.work(job)
   local cfg = job.cfg
   local input = 2 * (2 + cfg.dim * (1 + 2 * cfg.features)) * cfg.width
   local F = input + 2 * ((cfg.depth - 1) * cfg.width ^ 2 + cfg.width * cfg.dim)
-  local learn, nd = 3 * F - input, trainer.diagonal_count(cfg)
+  local learn, nd = 3 * F - input, fm.step.diagonal_count(cfg)
   local plain, learnt = table.unpack(passes[cfg.method])
   return nd * learn + (cfg.batch - nd) * (plain * F + learnt * learn)
 end

@@ -54,7 +54,7 @@ local function kinds()
 end
 
 --- That a run's settings allow what will be measured.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 function M.check(job)
   local side = job.set.shape[1]
   if side % cnn.side ~= 0 or side ~= job.set.shape[2] then
@@ -75,7 +75,7 @@ function M.check(job)
 end
 
 --- A judge of a data set; the statistics of its images are computed once for all runs.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @tparam string dir where data.npy goes
 -- @treturn Judge
 function M.new(job, dir)

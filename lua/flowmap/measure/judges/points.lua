@@ -105,7 +105,7 @@ end
 local M = {}
 
 --- That a run's settings allow what will be measured.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 function M.check(job)
   if job.cfg.eval_samples < LEAST then
     errors.usage("eval_samples is %d; the energy distance needs at least %d", job.cfg.eval_samples,
@@ -115,7 +115,7 @@ end
 
 --- A judge: exact masses, true samples, and what true samples reach by the same measures. Those for
 -- the energy distance are few, for its cost is quadratic.
--- @tparam table job see flowmap.trainer
+-- @tparam table job see flowmap.job
 -- @tparam ?string dir where data.npy goes; nil: nowhere
 -- @treturn Judge
 -- @treturn tensor the true samples
