@@ -23,6 +23,20 @@ enum {
   FM_PICKS = 512       /* reads no more values of its first operand than it makes */
 };
 
+/*
+** Attributes of an operation are the slots of an fm_attr: i[0] to i[7], then f[0] and f[1], which
+** are numbers FM_F and FM_F + 1 in the list of names. An unused slot is 0 and has no name.
+*/
+enum { FM_F = 8, FM_ATTRS = 10 };
+
+/* The slots that other files read or fill, too; a shape has its rank in i[0], its sizes behind. */
+enum { FM_AXIS, FM_START, FM_LENGTH }; /* i of slice and pad (length of the result); of concat */
+enum { FM_TA, FM_TB };                 /* i of matmul: transposed operands */
+enum { FM_INDEX = 7 };                 /* i of input and constant: position in the program's list */
+enum { FM_STREAM = 7 };                /* i of random numbers */
+enum { FM_VALUE = 0, FM_DTYPE = 1 };   /* f of fills; of all leaves and of cast */
+enum { FM_SCALE, FM_SHIFT };           /* f of affine */
+
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
 typedef void (*fm_map)(int64_t n, void *y, const void *a, const void *b, const void *c,
                        const double *f);
@@ -72,7 +86,10 @@ struct fm_op {
   const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis, o
                        offset (from 1), s shape, p permutation, b boolean, d name of a number
                        format; after '|' all are optional. fm.help() prints them as words */
-  int nin;          /* operands; -1: any number */
+  /* Names of the slots in use, for reading programs. "shape" stands for i[0] to i[6], a rank and
+     its sizes; "axes" for as many of i[] as the operand has axes. */
+  const char *attrs[FM_ATTRS];
+  int nin; /* operands; -1: any number */
   unsigned flags;
   fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                   fm_sig *out); /* NULL: all operands alike, the result as they */

@@ -167,8 +167,8 @@ static fm_val jvp_gelu(fm_prog *p, fm_val y, const fm_val *dx) {
   {1, {FM_SHAPE2(3, 7)}, {{0}, {1, 0}}, lo, hi}, {1, {FM_SHAPE2(3, 7)}, {{0}, {2, 0}}, lo, hi}}
 
 const fm_op fm_op_gelu = {.name = "gelu", .doc = "GELU in its tanh form, or a derivative of it.",
-  .args = "t|n", .nin = 1, .cost = 30, .flags = FM_ELEMENTWISE, .infer = infer_activation,
-  .jvp = jvp_gelu, .samples = ORDERS(-3, 3)};
+  .args = "t|n", .attrs = {[FM_F] = "order"}, .nin = 1, .cost = 30, .flags = FM_ELEMENTWISE,
+  .infer = infer_activation, .jvp = jvp_gelu, .samples = ORDERS(-3, 3)};
 
 static fm_val jvp_silu(fm_prog *p, fm_val y, const fm_val *dx) {
   double k = fm_attr_of(p, y).f[0];
@@ -177,7 +177,7 @@ static fm_val jvp_silu(fm_prog *p, fm_val y, const fm_val *dx) {
 }
 
 const fm_op fm_op_silu = {.name = "silu", .doc = "x / (1 + e^-x), or a derivative of it.",
-  .args = "t|n", .nin = 1, .cost = 24, .flags = FM_ELEMENTWISE, .infer = infer_activation,
-  .jvp = jvp_silu, .samples = ORDERS(-3, 3)};
+  .args = "t|n", .attrs = {[FM_F] = "order"}, .nin = 1, .cost = 24, .flags = FM_ELEMENTWISE,
+  .infer = infer_activation, .jvp = jvp_silu, .samples = ORDERS(-3, 3)};
 
 #endif

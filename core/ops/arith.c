@@ -31,7 +31,8 @@ static fm_val jvp_affine(fm_prog *p, fm_val y, const fm_val *dx) {
 }
 
 const fm_op fm_op_affine = {.name = "affine", .doc = "y = scale x + shift.", .args = "tnn",
-  .nin = 1, .cost = 2, .flags = FM_ELEMENTWISE, .jvp = jvp_affine,
+  .attrs = {[FM_F + FM_SCALE] = "scale", [FM_F + FM_SHIFT] = "shift"}, .nin = 1, .cost = 2,
+  .flags = FM_ELEMENTWISE, .jvp = jvp_affine,
   .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-1.5, 0.25}}, -2, 2}}};
 
 static fm_val jvp_add(fm_prog *p, fm_val y, const fm_val *dx) {

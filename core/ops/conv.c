@@ -309,7 +309,7 @@ static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const f
 /* Samples: 3x3 on an odd size; 5x5 at stride 2, rows left over; 1x7 without padding; 1x1. */
 const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H, W, I) with "
   "kernels w: (O, kh, kw, I), zero padding; stride 1 and the same size if not given.",
-  .args = "tt|iii", .nin = 2, .flags = FM_STACKS_ROWS,
+  .args = "tt|iii", .attrs = {"stride", "pad_y", "pad_x"}, .nin = 2, .flags = FM_STACKS_ROWS,
   .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv,
   .flops = flops_conv, .accumulates = true,
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
@@ -317,21 +317,21 @@ const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H
               {2, {SHAPE4(1, 2, 9, 2), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
               {2, {SHAPE4(3, 2, 3, 5), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
 
-const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: "
-  "(N, H', W', O) and w to (N, H, W, I); transposed convolution.",
-  .args = "tt|iiiii", .nin = 2, .flags = FM_STACKS_ROWS,
-  .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x,
-  .flops = flops_conv_x, .accumulates = true,
+const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: (N, H', W', "
+  "O) and w to (N, H, W, I); transposed convolution.", .args = "tt|iiiii",
+  .attrs = {"stride", "pad_y", "pad_x", "height", "width"}, .nin = 2, .flags = FM_STACKS_ROWS,
+  .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x, .flops = flops_conv_x,
+  .accumulates = true,
   .samples = {{2, {SHAPE4(2, 5, 7, 4), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1, 5, 7}, {0}}, -1, 1},
               {2, {SHAPE4(2, 4, 3, 3), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2, 8, 5}, {0}}, -1, 1},
               {2, {SHAPE4(1, 2, 3, 3), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0, 2, 9}, {0}}, -1, 1},
               {2, {SHAPE4(3, 2, 3, 2), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0, 2, 3}, {0}}, -1, 1}}};
 
-const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from x and dy to "
-  "(O, kh, kw, I), summed over images and pixels.",
-  .args = "tt|iiiii", .nin = 2, .flags = FM_STACKS_SUMS,
-  .infer = infer_conv_w, .jvp = jvp_conv, .vjp = vjp_conv_w,
-  .flops = flops_conv_w, .accumulates = true,
+const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from x and dy to (O, "
+  "kh, kw, I), summed over images and pixels.", .args = "tt|iiiii",
+  .attrs = {"stride", "pad_y", "pad_x", "height", "width"}, .nin = 2, .flags = FM_STACKS_SUMS,
+  .infer = infer_conv_w, .jvp = jvp_conv, .vjp = vjp_conv_w, .flops = flops_conv_w,
+  .accumulates = true,
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(2, 5, 7, 4)}, {{1, 1, 1, 3, 3}, {0}}, -1, 1},
               {2, {SHAPE4(2, 8, 5, 2), SHAPE4(2, 4, 3, 3)}, {{2, 2, 2, 5, 5}, {0}}, -1, 1},
               {2, {SHAPE4(1, 2, 9, 2), SHAPE4(1, 2, 3, 3)}, {{1, 0, 0, 1, 7}, {0}}, -1, 1},

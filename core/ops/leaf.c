@@ -12,7 +12,7 @@ FM_EXEC(constant) { (void)e; }
 FM_EXEC(full) {
   int64_t n = fm_shape_count(&e->out->shape);
   T *y = e->y;
-  for (int64_t i = 0; i < n; i++) y[i] = (T)e->attr->f[0];
+  for (int64_t i = 0; i < n; i++) y[i] = (T)e->attr->f[FM_VALUE];
 }
 
 typedef void (*draw_fn)(const fm_rng *, fm_dtype, int64_t, int64_t, int64_t, void *);
@@ -22,7 +22,7 @@ static void draw(const fm_exec *e, draw_fn fn) {
   int64_t n = fm_shape_count(&e->out->shape);
   int64_t rows = e->out->shape.nd > 0 ? e->out->shape.d[0] : 1;
   fm_rng rng = e->rng;
-  rng.stream = (uint32_t)e->attr->i[7];
+  rng.stream = (uint32_t)e->attr->i[FM_STREAM];
   if (rows > 0) fn(&rng, e->out->dtype, e->row0, rows, n / rows, e->y);
 }
 
@@ -33,19 +33,18 @@ FM_EXEC(normal) { draw(e, fm_rng_normal); }
 
 #ifdef FM_RULES
 
-/* The number format in f[1]. */
 static fm_err check_dtype(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
-  const double t = attr->f[1];
+  const double t = attr->f[FM_DTYPE];
   if (t == FM_F32 || t == FM_F64 || t == FM_U8) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: number format %g found, expected one of three", op->name, t);
 }
 
-/* Shape in i[0..6], dtype in f[1]. */
+/* The shape and the number format are attributes. */
 static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
   (void)nin, (void)in;
   fm_err err = check_dtype(ctx, op, attr);
-  if (err == FM_OK) err = fm_infer_shape(ctx, op, (fm_dtype)attr->f[1], attr, out);
+  if (err == FM_OK) err = fm_infer_shape(ctx, op, (fm_dtype)attr->f[FM_DTYPE], attr, out);
   if (err != FM_OK) return err;
   if (out->dtype != FM_U8 || op == &fm_op_input || op == &fm_op_constant) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: uint8 found, expected float32 or float64", op->name);
@@ -65,14 +64,18 @@ static fm_err infer_random(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                  (long long)FM_RNG_VALUES(out->dtype));
 }
 
-#define LEAF(op, infer_op, text)                                                              \
-  const fm_op fm_op_##op = {.name = #op, .doc = text, .args = "", .nin = 0, .flags = FM_LEAF, \
-    .cost = 0, .infer = infer_op, .samples = {{0, {{0}}, {{2, 3, 7}, {0.5, 0}}, 0, 1}}};
+#define LEAF(op, infer_op, text, value, ...)                                           \
+  const fm_op fm_op_##op = {.name = #op, .doc = text, .args = "",                      \
+    .attrs = {"shape", __VA_ARGS__, [FM_F + FM_DTYPE] = "dtype"}, .nin = 0, .cost = 0, \
+    .flags = FM_LEAF, .infer = infer_op,                                               \
+    .samples = {{0, {{0}}, {{2, 3, 7}, {value, 0}}, 0, 1}}};
 
-LEAF(input, infer_leaf, "An input of the program.")
-LEAF(constant, infer_leaf, "A tensor that the program holds.")
-LEAF(full, infer_leaf, "One number everywhere.")
-LEAF(uniform, infer_random, "Uniform numbers on [0, 1), keyed by seed, stream, step and sample.")
-LEAF(normal, infer_random, "Standard normal numbers, keyed by seed, stream, step and sample.")
+LEAF(input, infer_leaf, "An input of the program.", 0, [FM_INDEX] = "index")
+LEAF(constant, infer_leaf, "A tensor that the program holds.", 0, [FM_INDEX] = "index")
+LEAF(full, infer_leaf, "One number everywhere.", 0.5, [FM_F + FM_VALUE] = "value")
+LEAF(uniform, infer_random, "Uniform numbers on [0, 1), keyed by seed, stream, step and sample.",
+     0, [FM_STREAM] = "stream")
+LEAF(normal, infer_random, "Standard normal numbers, keyed by seed, stream, step and sample.",
+     0, [FM_STREAM] = "stream")
 
 #endif

@@ -235,19 +235,19 @@ static void vjp_normalize_dd(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 #define S FM_SHAPE2(3, 7)
 
 const fm_op fm_op_normalize = {.name = "normalize", .doc = "Rows of the last axis divided by their "
-  "root mean square plus 1e-4, or plus the number given.", .args = "t|n", .nin = 1, .cost = 4,
-  .infer = infer_normalize, .jvp = jvp_normalize, .vjp = vjp_normalize,
+  "root mean square plus 1e-4, or plus the number given.", .args = "t|n", .attrs = {[FM_F] = "eps"},
+  .nin = 1, .cost = 4, .infer = infer_normalize, .jvp = jvp_normalize, .vjp = vjp_normalize,
   .samples = {{1, {S}, {{0}, {0}}, -2, 2}, {1, {FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};
 
 const fm_op fm_op_normalize_d = {.name = "normalize_d", .doc = "The derivative of normalize at x "
-  "along d.", .args = "tt|n", .nin = 2, .cost = 8, .infer = infer_normalize,
-  .jvp = jvp_normalize_d, .vjp = vjp_normalize_d,
+  "along d.", .args = "tt|n", .attrs = {[FM_F] = "eps"}, .nin = 2, .cost = 8,
+  .infer = infer_normalize, .jvp = jvp_normalize_d, .vjp = vjp_normalize_d,
   .samples = {{2, {S, S}, {{0}, {0}}, -2, 2},
               {2, {FM_SHAPE2(19, 5), FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};
 
 const fm_op fm_op_normalize_dd = {.name = "normalize_dd", .doc = "The second derivative of "
-  "normalize at x along d and e.", .args = "ttt|n", .nin = 3, .cost = 14, .infer = infer_normalize,
-  .jvp = jvp_normalize_dd, .vjp = vjp_normalize_dd,
+  "normalize at x along d and e.", .args = "ttt|n", .attrs = {[FM_F] = "eps"}, .nin = 3, .cost = 14,
+  .infer = infer_normalize, .jvp = jvp_normalize_dd, .vjp = vjp_normalize_dd,
   .samples = {{3, {S, S, S}, {{0}, {0}}, -2, 2},
               {3, {FM_SHAPE2(19, 5), FM_SHAPE2(19, 5), FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};
 

@@ -185,14 +185,15 @@ static double flops_reduce(int nin, const fm_sig *in, const fm_sig *out, const f
 }
 
 const fm_op fm_op_broadcast = {.name = "broadcast", .doc = "Sizes of 1 repeated to a shape.",
-  .args = "ts", .nin = 1, .flags = FM_LINEAR, .infer = infer_broadcast, .jvp = fm_jvp_linear,
-  .vjp = vjp_broadcast, .samples = {{1, {FM_SHAPE2(1, 7)}, {{2, 5, 7}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE2(5, 1)}, {{2, 5, 7}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE3(2, 1, 3)}, {{3, 2, 5, 3}, {0}}, -1, 1}}};
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_broadcast,
+  .jvp = fm_jvp_linear, .vjp = vjp_broadcast,
+  .samples = {{1, {FM_SHAPE2(1, 7)}, {{2, 5, 7}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(5, 1)}, {{2, 5, 7}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 1, 3)}, {{3, 2, 5, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_sum_to = {.name = "sum_to", .doc = "Sums over the axes that become 1.",
-  .args = "ts", .nin = 1, .flags = FM_LINEAR, .infer = infer_reduce, .jvp = fm_jvp_linear,
-  .vjp = vjp_sum_to, .flops = flops_reduce,
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_reduce,
+  .jvp = fm_jvp_linear, .vjp = vjp_sum_to, .flops = flops_reduce,
   .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
               {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1},
               {1, {FM_SHAPE3(2, 5, 3)}, {{3, 2, 1, 3}, {0}}, -1, 1},
@@ -219,8 +220,9 @@ static void vjp_max_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_max_to = {.name = "max_to", .doc = "The largest over the axes that become 1.",
-  .args = "ts", .nin = 1, .infer = infer_max, .jvp = jvp_max_to, .vjp = vjp_max_to,
-  .flops = flops_reduce, .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
-                                     {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1}}};
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .infer = infer_max, .jvp = jvp_max_to,
+  .vjp = vjp_max_to, .flops = flops_reduce,
+  .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1}}};
 
 #endif

@@ -111,7 +111,8 @@ const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based
   .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2}}};
 
 const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros.",
-  .args = "tti", .nin = 2, .infer = infer_scatter, .jvp = jvp_rows, .vjp = vjp_scatter,
+  .args = "tti", .attrs = {"rows"}, .nin = 2, .infer = infer_scatter, .jvp = jvp_rows,
+  .vjp = vjp_scatter,
   .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2}}};
 
 #endif

@@ -155,17 +155,6 @@ FM_EXEC(concat) {
   }
 }
 
-FM_EXEC(cast) {
-  int64_t n = fm_shape_count(&e->out->shape);
-  T *y = e->y;
-  if (e->in[0].dtype == FM_U8)
-    for (int64_t i = 0; i < n; i++) y[i] = (T)((const uint8_t *)e->x[0])[i];
-  else if (e->in[0].dtype == FM_F64)
-    for (int64_t i = 0; i < n; i++) y[i] = (T)((const double *)e->x[0])[i];
-  else
-    for (int64_t i = 0; i < n; i++) y[i] = (T)((const float *)e->x[0])[i];
-}
-
 #endif
 
 #ifdef FM_RULES
@@ -189,8 +178,8 @@ static void vjp_reshape(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_reshape = {.name = "reshape", .doc = "The same values in another shape.",
-  .args = "ts", .nin = 1, .flags = FM_LINEAR | FM_VIEW | FM_BYTES, .infer = infer_reshape,
-  .jvp = fm_jvp_linear, .vjp = vjp_reshape,
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR | FM_VIEW | FM_BYTES,
+  .infer = infer_reshape, .jvp = fm_jvp_linear, .vjp = vjp_reshape,
   .samples = {{1, {FM_SHAPE2(4, 6)}, {{3, 2, 3, 4}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ transpose */
@@ -219,12 +208,11 @@ static void vjp_transpose(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another order.", .args = "tp",
-  .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
-  .vjp = vjp_transpose,
-  .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
-              {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
-              {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
-              {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
+  .attrs = {"axes"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
+  .vjp = vjp_transpose, .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
+                                    {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
+                                    {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
+                                    {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ slice and pad */
 
@@ -275,15 +263,16 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
-  .args = "taoi", .nin = 1, .flags = FM_LINEAR | FM_BYTES | FM_PICKS,
-  .infer = infer_slice, .jvp = fm_jvp_linear, .vjp = vjp_slice,
-  .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
-              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
+  .args = "taoi", .attrs = {"axis", "start", "length"}, .nin = 1,
+  .flags = FM_LINEAR | FM_BYTES | FM_PICKS, .infer = infer_slice, .jvp = fm_jvp_linear,
+  .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+                                {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
-  .args = "taoi", .nin = 1, .flags = FM_LINEAR, .infer = infer_pad, .jvp = fm_jvp_linear,
-  .vjp = vjp_pad, .samples = {{1, {FM_SHAPE3(4, 2, 3)}, {{1, 2, 5}, {0}}, -1, 1},
-                              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 6}, {0}}, -1, 1}}};
+  .args = "taoi", .attrs = {"axis", "start", "length"}, .nin = 1, .flags = FM_LINEAR,
+  .infer = infer_pad, .jvp = fm_jvp_linear, .vjp = vjp_pad,
+  .samples = {{1, {FM_SHAPE3(4, 2, 3)}, {{1, 2, 5}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 6}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ concat */
 
@@ -327,33 +316,9 @@ static void vjp_concat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the other along an axis.",
-  .args = "Ta", .nin = -1, .flags = FM_LINEAR, .infer = infer_concat, .jvp = fm_jvp_linear,
-  .vjp = vjp_concat,
+  .args = "Ta", .attrs = {"axis"}, .nin = -1, .flags = FM_LINEAR, .infer = infer_concat,
+  .jvp = fm_jvp_linear, .vjp = vjp_concat,
   .samples = {{2, {FM_SHAPE2(4, 2), FM_SHAPE2(4, 3)}, {{1}, {0}}, -1, 1},
               {3, {FM_SHAPE2(1, 3), FM_SHAPE2(2, 3), FM_SHAPE2(3, 3)}, {{0}, {0}}, -1, 1}}};
-
-/* ------------------------------------------------------------------ cast */
-
-/* f[1]: the dtype of the result */
-static fm_err infer_cast(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
-                         const fm_attr *attr, fm_sig *out) {
-  const double to = attr->f[1];
-  (void)nin;
-  if (to != FM_F32 && to != FM_F64)
-    return fm_fail(ctx, FM_EUSAGE, "%s: to %s found, expected float32 or float64", op->name,
-                   to == FM_U8 ? "uint8" : "an unknown number format");
-  *out = (fm_sig){(fm_dtype)to, in[0].shape};
-  return FM_OK;
-}
-
-static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
-  fm_dtype from = fm_prog_sig(p, fm_arg(p, y, 0)).dtype;
-  fm_attr a = {{0}, {0, (double)from}};
-  dx[0] = from == FM_U8 ? FM_NONE : fm_emit(p, &fm_op_cast, 1, &dy, &a);
-}
-
-const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
-  .args = "td", .nin = 1, .flags = FM_LINEAR | FM_BYTES, .infer = infer_cast, .jvp = fm_jvp_linear,
-  .vjp = vjp_cast, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
 
 #endif

@@ -112,14 +112,14 @@ static double flops_winograd(int nin, const fm_sig *in, const fm_sig *out, const
 
 const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernels of a 3x3 "
   "convolution, those of each output times a factor, as `winograd` wants them; of its adjoint in x "
-  "where `turned`.", .args = "tt|b", .nin = 2, .flags = FM_LOWERED, .cost = 4,
+  "where `turned`.", .args = "tt|b", .attrs = {"turned"}, .nin = 2, .flags = FM_LOWERED, .cost = 4,
   .infer = infer_weights,
   .samples = {{2, {SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{0}, {0}}, -1, 1},
               {2, {SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)}, {{1}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd = {.name = "winograd", .doc = "3x3 convolution of images with kernels "
-  "from winograd_weights.", .args = "tti", .nin = 2, .flags = FM_STACKS_ROWS | FM_LOWERED,
-  .infer = infer_winograd, .flops = flops_winograd,
+  "from winograd_weights.", .args = "tti", .attrs = {"outputs"}, .nin = 2,
+  .flags = FM_STACKS_ROWS | FM_LOWERED, .infer = infer_winograd, .flops = flops_winograd,
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(1, 36, 3, 32)}, {{5}, {0}}, -1, 1},
               {2, {SHAPE4(1, 4, 9, 18), SHAPE4(2, 36, 19, 32)}, {{40}, {0}}, -1, 1}}};
 
