@@ -9,18 +9,38 @@
 #include "fm.h"
 #include "sizes.h"
 
+/*
+** Flags: facts of an operation. Passes ask for these and never for an operation's name, so that an
+** operation that is added gets the treatment it states. Their readers are named in brackets.
+*/
 enum {
-  FM_ELEMENTWISE = 1, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule too */
-  FM_LEAF = 2,        /* no operands: input, constant, random numbers */
-  FM_IDENTITY = 4,    /* y = x: removed after differentiation */
-  FM_VIEW = 8,        /* the same bytes in another shape or a part of them */
-  FM_LINEAR = 16,     /* linear in every operand jointly; the jvp of it is it, on the tangents */
-  FM_STACKS_ROWS =
-      32, /* y(x, w): rows of x along axis 0 give the rows of y: calls with one w can be one */
-  FM_STACKS_SUMS = 64, /* y(a, d): a sum over axis 0 of both: summands can be one call */
-  FM_BYTES = 128,      /* operands may be uint8; all other operations refuse them */
-  FM_LOWERED = 256,    /* made by optimisation alone, after differentiation: without rules */
-  FM_PICKS = 512       /* reads no more values of its first operand than it makes */
+  /* What the kernel computes. */
+  FM_ELEMENTWISE = 1 << 0, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule, too */
+  FM_LEAF = 1 << 1,        /* no operands */
+  FM_BOUND = 1 << 2,       /* a leaf whose bytes come with the run: no kernel runs [plan] */
+  FM_FILL = 1 << 3,        /* a leaf: f[FM_VALUE] everywhere; passes read a register [fold, fuse] */
+  FM_RANDOM = 1 << 4,      /* a leaf: differs between samples, costly to draw [hoist, recompute] */
+  FM_BYTES = 1 << 5,       /* operands may be uint8; all other operations refuse them */
+  FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved before [apply] */
+  FM_PICKS = 1 << 7,       /* reads no more values of operand 0 than it makes [run: bytes moved] */
+
+  /* What a result is in terms of operand 0. */
+  FM_IDENTITY = 1 << 8, /* y = x: removed after differentiation [optimise] */
+  FM_UNIQUE = 1 << 9,   /* equal nodes stay apart: a copy names a variable of fm_jvp [emission] */
+  FM_SAME = 1 << 10,    /* y = x if it is the only operand and their signatures are equal [fold] */
+  FM_SELECTS = 1 << 11, /* every value of y is one of x, so that a fill stays that fill [fold] */
+  FM_RESHAPE = 1 << 12, /* a view of all values: free, but keeps its operand alive [recompute] */
+  FM_PART = 1 << 13,    /* entries of one axis; to be kept, they are copied [recompute] */
+  FM_REPEAT = 1 << 14,  /* values repeated: fused passes read x in place of y [plan, fuse, hoist] */
+
+  /* Scheduling. */
+  FM_CLOSES_PASS = 1 << 15, /* a sum that the fused pass that makes x adds up [plan, fuse] */
+  FM_KEEP = 1 << 16,        /* never rematerialised: smaller than its operands [recompute] */
+  FM_STACKS_ROWS = 1 << 17, /* y(x, w): rows of x along axis 0 give rows of y: calls that share w
+                               become one [stack] */
+  FM_STACKS_SUMS =
+      1 << 18,         /* y(a, d): a sum over axis 0 of both: summands become one call [stack] */
+  FM_LOWERED = 1 << 19 /* made by optimisation after differentiation: without rules */
 };
 
 /*
@@ -77,8 +97,9 @@ typedef struct fm_sample {
   unsigned bytes; /* bit k: and those are uint8 */
 } fm_sample;
 
+#define FM_ALL (~0u) /* in op.linear: in all operands */
 #define FM_MAX_SAMPLES 4
-#define FM_MAX_OPERANDS 64 /* of an operation that runs; a concatenation of rows is no such one */
+#define FM_MAX_OPERANDS 64 /* of executed operations; concatenations of rows are planned away */
 
 struct fm_op {
   const char *name;
@@ -98,8 +119,19 @@ struct fm_op {
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
+  /* Sets of operands, bit k for operand k, in which y is linear jointly while the others are fixed:
+     what is linear in the micro-batches' sums is computed once, after them [linear]. */
+  unsigned linear[2];
+  bool (*linear_if)(const fm_attr *attr); /* ... and only with such attributes; NULL: with all */
   /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
   unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
+  /* FM_RESHAPE, FM_PART: the first value of x from which on y lies in it without gaps; -1: y is to
+     be copied [plan]. */
+  int64_t (*view)(const fm_sig *x, const fm_attr *attr);
+  /* The operands lie one behind the other in y, so that programs compute them in place [plan]. */
+  bool (*joins)(const fm_attr *attr);
+  /* A simpler value equal to y(in), FM_NONE if there is none [emission]. */
+  fm_val (*fold)(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 
@@ -117,6 +149,8 @@ fm_err fm_infer_shape(fm_ctx *ctx, const fm_op *op, fm_dtype dtype, const fm_att
                       fm_sig *out);
 /* The rule of operations whose operands are all alike, and the result as they. */
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
+/* Is y linear in this set of operands jointly (FM_ALL: in all) while the others are fixed? */
+bool fm_linear_in(const fm_op *op, const fm_attr *attr, unsigned set);
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
 
 /* ------------------------------------------------------------------ looking at nodes */
@@ -126,6 +160,7 @@ fm_val fm_arg(const fm_prog *p, fm_val y, int k); /* operand k of node y */
 int fm_nargs(const fm_prog *p, fm_val y);
 fm_attr fm_attr_of(const fm_prog *p, fm_val y);
 const fm_op *fm_op_of(const fm_prog *p, fm_val y);
+bool fm_known(const fm_prog *p, fm_val v, double *value); /* v is one known number everywhere */
 
 /* ------------------------------------------------------------------ emitting; FM_NONE is zero */
 

@@ -18,22 +18,46 @@ static fm_val jvp_copy(fm_prog *p, fm_val y, const fm_val *dx) {
   return dx[0];
 }
 
-/* The argument of a differentiated function passes through here: see fm_jvp. */
+/* The argument of a differentiated function passes through here, see fm_jvp: a variable, which must
+   not be folded even where its value is known. So it is none of FM_SELECTS. */
 const fm_op fm_op_copy = {.name = "copy", .doc = "y = x.", .args = "t", .nin = 1, .cost = 0,
-  .flags = FM_ELEMENTWISE | FM_IDENTITY, .jvp = jvp_copy, .samples = FM_UNARY_SAMPLES(-2, 2)};
+  .flags = FM_ELEMENTWISE | FM_IDENTITY | FM_UNIQUE, .jvp = jvp_copy, .linear = {FM_ALL},
+  .samples = FM_UNARY_SAMPLES(-2, 2)};
 
 const fm_op fm_op_stop = {.name = "stop", .doc = "y = x, a constant to differentiation.",
-  .args = "t", .nin = 1, .cost = 0, .flags = FM_ELEMENTWISE | FM_IDENTITY, .jvp = NULL,
+  .args = "t", .nin = 1, .cost = 0, .flags = FM_ELEMENTWISE | FM_IDENTITY | FM_SELECTS, .jvp = NULL,
   .samples = FM_UNARY_SAMPLES(-2, 2)};
 
 static fm_val jvp_affine(fm_prog *p, fm_val y, const fm_val *dx) {
-  return fm_scale(p, dx[0], fm_attr_of(p, y).f[0]);
+  return fm_scale(p, dx[0], fm_attr_of(p, y).f[FM_SCALE]);
+}
+
+static bool unshifted(const fm_attr *attr) { return attr->f[FM_SHIFT] == 0; }
+
+static fm_val fold_affine(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  const double scale = attr->f[FM_SCALE], shift = attr->f[FM_SHIFT];
+  double x;
+  if (scale == 1 && shift == 0) return in[0];
+  return fm_known(p, in[0], &x) ? fm_full(p, *y, scale * x + shift) : FM_NONE;
 }
 
 const fm_op fm_op_affine = {.name = "affine", .doc = "y = scale x + shift.", .args = "tnn",
   .attrs = {[FM_F + FM_SCALE] = "scale", [FM_F + FM_SHIFT] = "shift"}, .nin = 1, .cost = 2,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_affine,
-  .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-1.5, 0.25}}, -2, 2}}};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_affine, .linear = {FM_ALL}, .linear_if = unshifted,
+  .fold = fold_affine, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-1.5, 0.25}}, -2, 2}}};
+
+/* a + q b where one of a and b is a known number. */
+static fm_val fold_sum(fm_prog *p, const fm_val *in, double q) {
+  double a, b;
+  if (fm_known(p, in[1], &b)) return fm_affine(p, in[0], 1, q * b);
+  return fm_known(p, in[0], &a) ? fm_affine(p, in[1], q, a) : FM_NONE;
+}
+
+static fm_val fold_add(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  (void)y, (void)attr;
+  fm_val v = fold_sum(p, in, 1);
+  return v == FM_NONE ? fm_join_pads(p, in) : v;
+}
 
 static fm_val jvp_add(fm_prog *p, fm_val y, const fm_val *dx) {
   (void)y;
@@ -41,7 +65,13 @@ static fm_val jvp_add(fm_prog *p, fm_val y, const fm_val *dx) {
 }
 
 const fm_op fm_op_add = {.name = "add", .doc = "y = a + b.", .args = "tt", .nin = 2, .cost = 1,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_add, .samples = FM_BINARY_SAMPLES(-2, 2)};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_add, .linear = {FM_ALL}, .fold = fold_add,
+  .samples = FM_BINARY_SAMPLES(-2, 2)};
+
+static fm_val fold_sub(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  (void)y, (void)attr;
+  return fold_sum(p, in, -1);
+}
 
 static fm_val jvp_sub(fm_prog *p, fm_val y, const fm_val *dx) {
   (void)y;
@@ -49,7 +79,15 @@ static fm_val jvp_sub(fm_prog *p, fm_val y, const fm_val *dx) {
 }
 
 const fm_op fm_op_sub = {.name = "sub", .doc = "y = a - b.", .args = "tt", .nin = 2, .cost = 1,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_sub, .samples = FM_BINARY_SAMPLES(-2, 2)};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_sub, .linear = {FM_ALL}, .fold = fold_sub,
+  .samples = FM_BINARY_SAMPLES(-2, 2)};
+
+static fm_val fold_mul(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  double a, b;
+  (void)y, (void)attr;
+  if (fm_known(p, in[1], &b)) return fm_scale(p, in[0], b);
+  return fm_known(p, in[0], &a) ? fm_scale(p, in[1], a) : FM_NONE;
+}
 
 static fm_val jvp_mul(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1);
@@ -57,7 +95,8 @@ static fm_val jvp_mul(fm_prog *p, fm_val y, const fm_val *dx) {
 }
 
 const fm_op fm_op_mul = {.name = "mul", .doc = "y = a b.", .args = "tt", .nin = 2, .cost = 1,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_mul, .samples = FM_BINARY_SAMPLES(-2, 2)};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_mul, .linear = {1, 2}, .fold = fold_mul,
+  .samples = FM_BINARY_SAMPLES(-2, 2)};
 
 static fm_val jvp_div(fm_prog *p, fm_val y, const fm_val *dx) { /* (da - y db) / b */
   fm_val b = fm_arg(p, y, 1);
@@ -66,14 +105,21 @@ static fm_val jvp_div(fm_prog *p, fm_val y, const fm_val *dx) { /* (da - y db) /
 }
 
 const fm_op fm_op_div = {.name = "div", .doc = "y = a / b.", .args = "tt", .nin = 2, .cost = 4,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_div, .samples = FM_BINARY_SAMPLES(0.5, 2)};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_div, .linear = {1}, .samples = FM_BINARY_SAMPLES(0.5, 2)};
 
 static fm_val jvp_square(fm_prog *p, fm_val y, const fm_val *dx) {
   return fm_mul(p, dx[0], fm_scale(p, fm_arg(p, y, 0), 2));
 }
 
+static fm_val fold_square(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  double x;
+  (void)attr;
+  return fm_known(p, in[0], &x) ? fm_full(p, *y, x * x) : FM_NONE;
+}
+
 const fm_op fm_op_square = {.name = "square", .doc = "y = x^2.", .args = "t", .nin = 1, .cost = 1,
-  .flags = FM_ELEMENTWISE, .jvp = jvp_square, .samples = FM_UNARY_SAMPLES(-2, 2)};
+  .flags = FM_ELEMENTWISE, .jvp = jvp_square, .fold = fold_square,
+  .samples = FM_UNARY_SAMPLES(-2, 2)};
 
 static fm_val jvp_recip(fm_prog *p, fm_val y, const fm_val *dx) { /* -y^2 dx */
   return fm_scale(p, fm_mul(p, dx[0], fm_e1(p, &fm_op_square, y)), -1);

@@ -36,8 +36,8 @@ static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
-  .args = "td", .attrs = {[FM_F + FM_DTYPE] = "dtype"}, .nin = 1, .flags = FM_LINEAR | FM_BYTES,
-  .infer = infer_cast, .jvp = fm_jvp_linear, .vjp = vjp_cast,
+  .args = "td", .attrs = {[FM_F + FM_DTYPE] = "dtype"}, .nin = 1, .flags = FM_BYTES | FM_SAME,
+  .infer = infer_cast, .jvp = fm_jvp_linear, .vjp = vjp_cast, .linear = {FM_ALL},
   .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
 
 #endif

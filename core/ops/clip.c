@@ -36,7 +36,7 @@ static fm_val jvp_clip_d(fm_prog *p, fm_val y, const fm_val *dx) { return deriva
 
 const fm_op fm_op_clip_d = {.name = "clip_d", .doc = "d where lo <= x <= hi, else 0 (arguments x, "
   "d, lo, hi).", .args = "ttnn", .attrs = {[FM_F] = "lo", "hi"}, .nin = 2, .cost = 2,
-  .flags = FM_ELEMENTWISE, .infer = infer_clip, .jvp = jvp_clip_d,
+  .flags = FM_ELEMENTWISE, .infer = infer_clip, .jvp = jvp_clip_d, .linear = {2},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {-0.8, 1.1}}, -2, 2}}};
 
 #endif

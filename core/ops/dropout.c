@@ -105,8 +105,9 @@ static fm_err infer_dropout(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig 
 
 const fm_op fm_op_dropout = {.name = "dropout", .doc = "A mask of dropout: 0 with probability "
   "`rate`, else 1 / (1 - rate), keyed by seed, stream, step and sample.", .args = "",
-  .attrs = {"shape", [FM_STREAM] = "stream", [FM_F] = "rate", "dtype"}, .nin = 0, .flags = FM_LEAF,
-  .cost = 0, .infer = infer_dropout, .samples = {{0, {{0}}, {{2, 3, 7}, {0.25, 0}}, 0, 1},
-                                                 {0, {{0}}, {{3, 2, 5, 50}, {0.75, 0}}, 0, 1}}};
+  .attrs = {"shape", [FM_STREAM] = "stream", [FM_F] = "rate", "dtype"}, .nin = 0,
+  .flags = FM_LEAF | FM_RANDOM, .cost = 0, .infer = infer_dropout,
+  .samples = {{0, {{0}}, {{2, 3, 7}, {0.25, 0}}, 0, 1},
+              {0, {{0}}, {{3, 2, 5, 50}, {0.75, 0}}, 0, 1}}};
 
 #endif

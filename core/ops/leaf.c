@@ -46,7 +46,7 @@ static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
   fm_err err = check_dtype(ctx, op, attr);
   if (err == FM_OK) err = fm_infer_shape(ctx, op, (fm_dtype)attr->f[FM_DTYPE], attr, out);
   if (err != FM_OK) return err;
-  if (out->dtype != FM_U8 || op == &fm_op_input || op == &fm_op_constant) return FM_OK;
+  if (out->dtype != FM_U8 || (op->flags & FM_BOUND)) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: uint8 found, expected float32 or float64", op->name);
 }
 
@@ -64,18 +64,18 @@ static fm_err infer_random(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                  (long long)FM_RNG_VALUES(out->dtype));
 }
 
-#define LEAF(op, infer_op, text, value, ...)                                           \
+#define LEAF(op, fact, infer_op, text, value, ...)                                      \
   const fm_op fm_op_##op = {.name = #op, .doc = text, .args = "",                      \
     .attrs = {"shape", __VA_ARGS__, [FM_F + FM_DTYPE] = "dtype"}, .nin = 0, .cost = 0, \
-    .flags = FM_LEAF, .infer = infer_op,                                               \
+    .flags = FM_LEAF | (fact), .infer = infer_op,                                      \
     .samples = {{0, {{0}}, {{2, 3, 7}, {value, 0}}, 0, 1}}};
 
-LEAF(input, infer_leaf, "An input of the program.", 0, [FM_INDEX] = "index")
-LEAF(constant, infer_leaf, "A tensor that the program holds.", 0, [FM_INDEX] = "index")
-LEAF(full, infer_leaf, "One number everywhere.", 0.5, [FM_F + FM_VALUE] = "value")
-LEAF(uniform, infer_random, "Uniform numbers on [0, 1), keyed by seed, stream, step and sample.",
-     0, [FM_STREAM] = "stream")
-LEAF(normal, infer_random, "Standard normal numbers, keyed by seed, stream, step and sample.",
-     0, [FM_STREAM] = "stream")
+LEAF(input, FM_BOUND, infer_leaf, "An input of the program.", 0, [FM_INDEX] = "index")
+LEAF(constant, FM_BOUND, infer_leaf, "A tensor that the program holds.", 0, [FM_INDEX] = "index")
+LEAF(full, FM_FILL, infer_leaf, "One number everywhere.", 0.5, [FM_F + FM_VALUE] = "value")
+LEAF(uniform, FM_RANDOM, infer_random, "Uniform numbers on [0, 1), keyed by seed, stream, step and "
+     "sample.", 0, [FM_STREAM] = "stream")
+LEAF(normal, FM_RANDOM, infer_random, "Standard normal numbers, keyed by seed, stream, step and "
+     "sample.", 0, [FM_STREAM] = "stream")
 
 #endif

@@ -143,7 +143,8 @@ static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
 const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "
   "where asked; leading axes are equal.", .args = "tt|bb", .attrs = {"ta", "tb"}, .nin = 2,
   .infer = infer_matmul, .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul,
-  .accumulates = true, .flags = FM_STACKS_ROWS | FM_STACKS_SUMS, .stacks = stacks_matmul,
+  .accumulates = true, .flags = FM_STACKS_ROWS | FM_STACKS_SUMS | FM_BLAS, .stacks = stacks_matmul,
+  .linear = {1, 2},
   .samples = {{2, {FM_SHAPE2(5, 4), FM_SHAPE2(4, 3)}, {{0, 0}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(3, 4)}, {{1, 1}, {0}}, -1, 1},
               {2, {FM_SHAPE2(4, 5), FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},

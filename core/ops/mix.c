@@ -40,6 +40,7 @@ static fm_val jvp_mix(fm_prog *p, fm_val y, const fm_val *dx) {
 
 const fm_op fm_op_mix = {.name = "mix", .doc = "p a + q b (arguments a, b, p, q).", .args = "ttnn",
   .attrs = {[FM_F] = "p", "q"}, .nin = 2, .cost = 3, .flags = FM_ELEMENTWISE, .jvp = jvp_mix,
+  .linear = {FM_ALL},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0.9, -0.4}}, -2, 2}}};
 
 static fm_err infer_mix_cat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
@@ -69,7 +70,7 @@ static void vjp_mix_cat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_mix_cat = {.name = "mix_cat", .doc = "p a and q b side by side along the last "
   "axis (arguments a, b, p, q).", .args = "ttnn", .attrs = {[FM_F] = "p", "q"}, .nin = 2, .cost = 1,
-  .flags = FM_LINEAR, .infer = infer_mix_cat, .jvp = fm_jvp_linear, .vjp = vjp_mix_cat,
+  .infer = infer_mix_cat, .jvp = fm_jvp_linear, .vjp = vjp_mix_cat, .linear = {FM_ALL},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 17)}, {{0}, {0.9, -0.4}}, -1, 1},
               {2, {FM_SHAPE3(2, 2, 1), FM_SHAPE3(2, 2, 3)}, {{0}, {2, 3}}, -1, 1}}};
 

@@ -241,13 +241,13 @@ const fm_op fm_op_normalize = {.name = "normalize", .doc = "Rows of the last axi
 
 const fm_op fm_op_normalize_d = {.name = "normalize_d", .doc = "The derivative of normalize at x "
   "along d.", .args = "tt|n", .attrs = {[FM_F] = "eps"}, .nin = 2, .cost = 8,
-  .infer = infer_normalize, .jvp = jvp_normalize_d, .vjp = vjp_normalize_d,
+  .infer = infer_normalize, .jvp = jvp_normalize_d, .vjp = vjp_normalize_d, .linear = {2},
   .samples = {{2, {S, S}, {{0}, {0}}, -2, 2},
               {2, {FM_SHAPE2(19, 5), FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};
 
 const fm_op fm_op_normalize_dd = {.name = "normalize_dd", .doc = "The second derivative of "
   "normalize at x along d and e.", .args = "ttt|n", .attrs = {[FM_F] = "eps"}, .nin = 3, .cost = 14,
-  .infer = infer_normalize, .jvp = jvp_normalize_dd, .vjp = vjp_normalize_dd,
+  .infer = infer_normalize, .jvp = jvp_normalize_dd, .vjp = vjp_normalize_dd, .linear = {2, 4},
   .samples = {{3, {S, S, S}, {{0}, {0}}, -2, 2},
               {3, {FM_SHAPE2(19, 5), FM_SHAPE2(19, 5), FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};
 

@@ -8,6 +8,7 @@
 #include "../op.h"
 
 #ifdef FM_RULES
+fm_val fm_join_pads(fm_prog *p, const fm_val *in); /* the fold rule of two added pads: shape.c */
 #define FM_MAP1(name, expr)
 #define FM_MAP2(name, expr)
 #define FM_MAP3(name, expr)

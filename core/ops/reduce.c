@@ -179,21 +179,38 @@ static void vjp_sum_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = fm_broadcast(p, dy, &x.shape);
 }
 
+/* A broadcast of a broadcast is one. */
+static fm_val fold_broadcast(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  (void)attr;
+  if (fm_op_of(p, in[0]) != &fm_op_broadcast) return FM_NONE;
+  return fm_broadcast(p, fm_arg(p, in[0], 0), &y->shape);
+}
+
+static fm_val fold_sum_to(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  const fm_sig x = fm_prog_sig(p, in[0]);
+  const double many = (double)fm_shape_count(&x.shape), few = (double)fm_shape_count(&y->shape);
+  double value;
+  (void)attr;
+  if (!fm_known(p, in[0], &value) || few == 0) return FM_NONE;
+  return fm_full(p, *y, value * many / few);
+}
+
 static double flops_reduce(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin, (void)out, (void)attr;
   return (double)fm_shape_count(&in[0].shape);
 }
 
 const fm_op fm_op_broadcast = {.name = "broadcast", .doc = "Sizes of 1 repeated to a shape.",
-  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_broadcast,
-  .jvp = fm_jvp_linear, .vjp = vjp_broadcast,
-  .samples = {{1, {FM_SHAPE2(1, 7)}, {{2, 5, 7}, {0}}, -1, 1},
-              {1, {FM_SHAPE2(5, 1)}, {{2, 5, 7}, {0}}, -1, 1},
-              {1, {FM_SHAPE3(2, 1, 3)}, {{3, 2, 5, 3}, {0}}, -1, 1}}};
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_SAME | FM_SELECTS | FM_REPEAT,
+  .infer = infer_broadcast, .jvp = fm_jvp_linear, .vjp = vjp_broadcast, .linear = {FM_ALL},
+  .fold = fold_broadcast, .samples = {{1, {FM_SHAPE2(1, 7)}, {{2, 5, 7}, {0}}, -1, 1},
+                                      {1, {FM_SHAPE2(5, 1)}, {{2, 5, 7}, {0}}, -1, 1},
+                                      {1, {FM_SHAPE3(2, 1, 3)}, {{3, 2, 5, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_sum_to = {.name = "sum_to", .doc = "Sums over the axes that become 1.",
-  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_reduce,
-  .jvp = fm_jvp_linear, .vjp = vjp_sum_to, .flops = flops_reduce,
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_SAME | FM_CLOSES_PASS | FM_KEEP,
+  .infer = infer_reduce, .jvp = fm_jvp_linear, .vjp = vjp_sum_to, .flops = flops_reduce,
+  .linear = {FM_ALL}, .fold = fold_sum_to,
   .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
               {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1},
               {1, {FM_SHAPE3(2, 5, 3)}, {{3, 2, 1, 3}, {0}}, -1, 1},
@@ -221,7 +238,7 @@ static void vjp_max_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 const fm_op fm_op_max_to = {.name = "max_to", .doc = "The largest over the axes that become 1.",
   .args = "ts", .attrs = {"shape"}, .nin = 1, .infer = infer_max, .jvp = jvp_max_to,
-  .vjp = vjp_max_to, .flops = flops_reduce,
+  .vjp = vjp_max_to, .flops = flops_reduce, .flags = FM_SAME | FM_SELECTS,
   .samples = {{1, {FM_SHAPE2(5, 7)}, {{2, 1, 7}, {0}}, -1, 1},
               {1, {FM_SHAPE2(5, 7)}, {{2, 5, 1}, {0}}, -1, 1}}};
 

@@ -177,9 +177,21 @@ static void vjp_reshape(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = fm_reshape(p, dy, &x.shape);
 }
 
+static fm_val fold_reshape(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
+  (void)attr;
+  if (fm_op_of(p, in[0]) != &fm_op_reshape) return FM_NONE;
+  return fm_reshape(p, fm_arg(p, in[0], 0), &y->shape);
+}
+
+static int64_t view_reshape(const fm_sig *x, const fm_attr *attr) {
+  (void)x, (void)attr;
+  return 0;
+}
+
 const fm_op fm_op_reshape = {.name = "reshape", .doc = "The same values in another shape.",
-  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_LINEAR | FM_VIEW | FM_BYTES,
-  .infer = infer_reshape, .jvp = fm_jvp_linear, .vjp = vjp_reshape,
+  .args = "ts", .attrs = {"shape"}, .nin = 1, .flags = FM_BYTES | FM_SAME | FM_SELECTS | FM_RESHAPE,
+  .infer = infer_reshape, .jvp = fm_jvp_linear, .vjp = vjp_reshape, .linear = {FM_ALL},
+  .fold = fold_reshape, .view = view_reshape,
   .samples = {{1, {FM_SHAPE2(4, 6)}, {{3, 2, 3, 4}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ transpose */
@@ -208,11 +220,12 @@ static void vjp_transpose(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_transpose = {.name = "transpose", .doc = "Axes in another order.", .args = "tp",
-  .attrs = {"axes"}, .nin = 1, .flags = FM_LINEAR, .infer = infer_transpose, .jvp = fm_jvp_linear,
-  .vjp = vjp_transpose, .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
-                                    {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
-                                    {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
+  .attrs = {"axes"}, .nin = 1, .flags = FM_SELECTS, .infer = infer_transpose, .jvp = fm_jvp_linear,
+  .vjp = vjp_transpose, .linear = {FM_ALL},
+  .samples = {{1, {FM_SHAPE3(2, 3, 5)}, {{2, 0, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 3)}, {{1, 0}, {0}}, -1, 1},
+              {1, {{5, {2, 3, 1, 2, 3}}}, {{4, 0, 2, 3, 1}, {0}}, -1, 1},
+              {1, {FM_SHAPE3(2, 21, 19)}, {{0, 2, 1}, {0}}, -1, 1}}};
 
 /* ------------------------------------------------------------------ slice and pad */
 
@@ -262,15 +275,23 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = fm_slice(p, dy, (int)a.i[0], a.i[1], length);
 }
 
+/* Rows are contiguous, other slices have gaps. */
+static int64_t view_slice(const fm_sig *x, const fm_attr *attr) {
+  int64_t at = attr->i[FM_START];
+  for (int k = 1; k < x->shape.nd; k++) at *= x->shape.d[k];
+  return attr->i[FM_AXIS] == 0 ? at : -1;
+}
+
 const fm_op fm_op_slice = {.name = "slice", .doc = "`length` entries of an axis from `start` on.",
   .args = "taoi", .attrs = {"axis", "start", "length"}, .nin = 1,
-  .flags = FM_LINEAR | FM_BYTES | FM_PICKS, .infer = infer_slice, .jvp = fm_jvp_linear,
-  .vjp = vjp_slice, .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
-                                {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
+  .flags = FM_BYTES | FM_PICKS | FM_SAME | FM_SELECTS | FM_PART, .infer = infer_slice,
+  .jvp = fm_jvp_linear, .vjp = vjp_slice, .linear = {FM_ALL}, .view = view_slice,
+  .samples = {{1, {FM_SHAPE3(4, 5, 3)}, {{1, 2, 2}, {0}}, -1, 1},
+              {1, {FM_SHAPE2(4, 5)}, {{0, 1, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice of the result.",
-  .args = "taoi", .attrs = {"axis", "start", "length"}, .nin = 1, .flags = FM_LINEAR,
-  .infer = infer_pad, .jvp = fm_jvp_linear, .vjp = vjp_pad,
+  .args = "taoi", .attrs = {"axis", "start", "length"}, .nin = 1, .flags = FM_SAME,
+  .infer = infer_pad, .jvp = fm_jvp_linear, .vjp = vjp_pad, .linear = {FM_ALL},
   .samples = {{1, {FM_SHAPE3(4, 2, 3)}, {{1, 2, 5}, {0}}, -1, 1},
               {1, {FM_SHAPE2(4, 5)}, {{0, 1, 6}, {0}}, -1, 1}}};
 
@@ -315,9 +336,37 @@ static void vjp_concat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   }
 }
 
+static bool joins_concat(const fm_attr *attr) { return attr->i[FM_AXIS] == 0; }
+
+/* Append v, or the parts that it concatenates along the axis, to a list of n values; the new n. */
+static int append(const fm_prog *p, fm_val v, int64_t axis, fm_val *list, int n) {
+  bool parts = fm_op_of(p, v) == &fm_op_concat && fm_attr_of(p, v).i[FM_AXIS] == axis;
+  for (int k = 0; k < (parts ? fm_nargs(p, v) : 1) && n <= FM_MAX_OPERANDS; k++)
+    list[n++] = parts ? fm_arg(p, v, k) : v;
+  return n;
+}
+
+/*
+** Two neighbouring parts of an axis, padded to its whole length and added, are put side by side: so
+** the cotangents of the slices of a value make one concatenation, not a sum of mostly zeros.
+*/
+fm_val fm_join_pads(fm_prog *p, const fm_val *in) {
+  if (fm_op_of(p, in[0]) != &fm_op_pad || fm_op_of(p, in[1]) != &fm_op_pad) return FM_NONE;
+  int lower = fm_attr_of(p, in[0]).i[FM_START] > fm_attr_of(p, in[1]).i[FM_START];
+  fm_attr a = fm_attr_of(p, in[lower]), b = fm_attr_of(p, in[1 - lower]);
+  fm_val first = fm_arg(p, in[lower], 0), second = fm_arg(p, in[1 - lower], 0);
+  const int64_t axis = a.i[FM_AXIS], length = fm_prog_sig(p, first).shape.d[axis];
+  fm_val list[FM_MAX_OPERANDS + 1];
+  if (b.i[FM_AXIS] != axis || a.i[FM_START] + length != b.i[FM_START]) return FM_NONE;
+  int n = append(p, second, axis, list, append(p, first, axis, list, 0));
+  if (n > FM_MAX_OPERANDS) return FM_NONE;
+  fm_val both = fm_concat(p, n, list, (int)axis);
+  return both == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_pad, 1, &both, &a);
+}
+
 const fm_op fm_op_concat = {.name = "concat", .doc = "Tensors one after the other along an axis.",
-  .args = "Ta", .attrs = {"axis"}, .nin = -1, .flags = FM_LINEAR, .infer = infer_concat,
-  .jvp = fm_jvp_linear, .vjp = vjp_concat,
+  .args = "Ta", .attrs = {"axis"}, .nin = -1, .flags = FM_SAME, .infer = infer_concat,
+  .jvp = fm_jvp_linear, .vjp = vjp_concat, .linear = {FM_ALL}, .joins = joins_concat,
   .samples = {{2, {FM_SHAPE2(4, 2), FM_SHAPE2(4, 3)}, {{1}, {0}}, -1, 1},
               {3, {FM_SHAPE2(1, 3), FM_SHAPE2(2, 3), FM_SHAPE2(3, 3)}, {{0}, {0}}, -1, 1}}};
 

@@ -150,7 +150,7 @@ static void vjp_softmax_d(fm_prog *p, fm_val z, fm_val u, fm_val *dx) {
 
 const fm_op fm_op_softmax_d = {.name = "softmax_d", .doc = "y (d - <y, d>) over the last axis: the "
   "derivative of y = softmax(x) along d.", .args = "tt", .nin = 2, .cost = 5,
-  .infer = infer_softmax, .jvp = jvp_softmax_d, .vjp = vjp_softmax_d,
+  .infer = infer_softmax, .jvp = jvp_softmax_d, .vjp = vjp_softmax_d, .linear = {2},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0}}, -2, 2},
               {2, {FM_SHAPE2(2, 37), FM_SHAPE2(2, 37)}, {{0}, {0}}, -2, 2}}};
 

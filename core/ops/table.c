@@ -124,6 +124,11 @@ fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const f
   return err == FM_OK ? fm_check_sig(ctx, op, out) : err;
 }
 
+bool fm_linear_in(const fm_op *op, const fm_attr *attr, unsigned set) {
+  if (set == 0 || (op->linear_if && !op->linear_if(attr))) return false;
+  return set == op->linear[0] || set == op->linear[1];
+}
+
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out,
                 const fm_attr *attr) {
   return op->flops ? op->flops(nin, in, out, attr) : op->cost * (double)fm_shape_count(&out->shape);

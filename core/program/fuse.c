@@ -52,14 +52,14 @@ static void set_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small) 
 /* The slot from which a micro-operation reads value v. */
 static int source(builder *b, fm_val v) {
   const fm_prog *p = b->plan->p;
-  const fm_node *n = &p->node[v];
+  double number;
   if (b->slot_of[v] >= 0) return b->slot_of[v];
   fm_slot *s;
   if (b->g->group[v] == b->id || !b->g->virt[v]) {
     s = new_slot(b, SLOT_FULL, v);
-  } else if (n->op == &fm_op_full) {
+  } else if (fm_known(p, v, &number)) {
     s = new_slot(b, SLOT_CONST, v);
-    s->number = n->attr.f[0];
+    s->number = number;
     s->scratch = b->f->nscratch++; /* filled once per run: not shared */
   } else {
     s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
@@ -102,8 +102,8 @@ static void add_micro(builder *b, fm_val v) {
   const fm_prog *p = b->plan->p;
   const fm_node *n = &p->node[v];
   int at = b->at++, in[3] = {0, 0, 0};
-  bool repeat = n->op == &fm_op_broadcast; /* a broadcast that must exist in memory */
-  bool done = b->slot_of[v] >= 0;          /* made with an earlier order */
+  bool repeat = n->op->flags & FM_REPEAT; /* a broadcast that must exist in memory */
+  bool done = b->slot_of[v] >= 0;         /* made with an earlier order */
   for (int k = 0; k < n->nin && !repeat; k++) in[k] = source(b, fm_ins(p, v)[k]);
   if (repeat) {
     fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
@@ -158,7 +158,9 @@ static void add_reduce(builder *b, fm_val v) {
   b->f->nsum = fm_plus_bytes(b->f->nsum, (size_t)r->period);
 }
 
-static bool is_sum(const builder *b, fm_val v) { return b->plan->p->node[v].op == &fm_op_sum_to; }
+static bool is_sum(const builder *b, fm_val v) {
+  return b->plan->p->node[v].op->flags & FM_CLOSES_PASS;
+}
 
 /* The last reader of each value inside the pass; a value that a sum reads lives to the end. */
 static void find_last(builder *b) {

@@ -34,25 +34,19 @@ typedef struct hoister {
   fm_val *sums; /* the sums, as values of the first program */
 } hoister;
 
-static bool random(const fm_op *op) {
-  return (op->flags & FM_LEAF) && op != &fm_op_input && op != &fm_op_constant && op != &fm_op_full;
-}
-
-/* Shared by all micro-batches: made from shared inputs and constants. Random numbers are leaves. */
+/* Shared by all micro-batches: made from shared inputs and constants, without random numbers. */
 static void find_shared(source *s) {
   const fm_prog *p = s->p;
   for (fm_val v = 0; v < p->n; v++) {
     const fm_node *n = &p->node[v];
-    s->shared[v] = !random(n->op);
-    if (n->op == &fm_op_input) s->shared[v] = p->in[n->attr.i[7]].role == FM_SHARED;
+    s->shared[v] = !(n->op->flags & FM_RANDOM);
+    if (n->op == &fm_op_input) s->shared[v] = p->in[n->attr.i[FM_INDEX]].role == FM_SHARED;
     for (int k = 0; k < n->nin; k++) s->shared[v] = s->shared[v] && s->shared[fm_ins(p, v)[k]];
   }
 }
 
 /* Cheaper made anew in the body than read there. */
-static bool repeated(const fm_op *op) {
-  return (op->flags & FM_LEAF) || op == &fm_op_broadcast || op == &fm_op_reshape;
-}
+static bool repeated(const fm_op *op) { return op->flags & (FM_LEAF | FM_REPEAT | FM_RESHAPE); }
 
 static size_t bytes_of(const fm_prog *p, fm_val v) { return fm_sig_bytes(&p->node[v].sig); }
 
@@ -61,7 +55,7 @@ static bool large(const fm_prog *p, fm_val v) {
   size_t operands = 0;
   for (int k = 0; k < p->node[v].nin; k++) {
     fm_val a = fm_ins(p, v)[k];
-    operands += bytes_of(p, p->node[a].op == &fm_op_broadcast ? fm_arg(p, a, 0) : a);
+    operands += bytes_of(p, (p->node[a].op->flags & FM_REPEAT) ? fm_arg(p, a, 0) : a);
   }
   return bytes_of(p, v) >= operands - operands / 16;
 }
@@ -117,7 +111,7 @@ static fm_err make_prologue(hoister *t) {
     for (fm_val v = 0; v < p->n; v++) {
       s->pro[v] = FM_NONE;
       if (!s->shared[v] || !s->live[v]) continue;
-      s->pro[v] = p->node[v].op == &fm_op_input ? t->pro->in[p->node[v].attr.i[7]].v
+      s->pro[v] = p->node[v].op == &fm_op_input ? t->pro->in[p->node[v].attr.i[FM_INDEX]].v
                                                 : fm_prog_copy(t->pro, p, v, s->pro);
       if (t->pro->err != FM_OK) return t->pro->err;
       if (s->fate[v] != READ || t->index[s->pro[v]] >= 0) continue;
@@ -173,7 +167,7 @@ static void emit_late(hoister *t, source *s) {
     else if (s->fate[v] == READ)
       s->map[v] = value_in(t, t->epi, s, v);
     else if (p->node[v].op == &fm_op_input)
-      s->map[v] = t->epi->in[p->node[v].attr.i[7]].v;
+      s->map[v] = t->epi->in[p->node[v].attr.i[FM_INDEX]].v;
     else if (s->region[v] == AFTER_SUM || (s->shared[v] && s->fate[v] == KEPT))
       s->map[v] = fm_prog_copy(t->epi, p, v, s->map);
   }

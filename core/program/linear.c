@@ -14,32 +14,21 @@ typedef struct cutter {
   const fm_prog *p;
   const bool *live, *shared;
   fm_region *region;
-  fm_prog *trial; /* where rules are tried out */
-  fm_val *trail;  /* nodes decided so far, for undoing */
+  fm_val *trail; /* nodes decided so far, for undoing */
   int ntrail, budget;
 } cutter;
 
 static bool varies(const cutter *c, fm_val v) { return !c->shared[v]; }
 
-/*
-** Is node v linear in its varying operands together? It is if its tangent along them is the
-** operation itself on the tangents: so the jvp rules say, without a further flag.
-*/
-static bool linear(cutter *c, fm_val v) {
+/* Is node v linear in its varying operands jointly? */
+static bool linear(const cutter *c, fm_val v) {
   const fm_node *n = &c->p->node[v];
-  fm_prog *t = c->trial;
-  fm_val x[8], dx[8], moved[8];
-  if (n->op->jvp == NULL || n->nin == 0 || n->nin > 8 || t->err != FM_OK) return false;
-  for (int k = 0; k < n->nin; k++) {
-    fm_val a = fm_ins(c->p, v)[k];
-    x[k] = fm_input(t, FM_SHARED, &c->p->node[a].sig);
-    dx[k] = varies(c, a) ? fm_input(t, FM_SHARED, &c->p->node[a].sig) : FM_NONE;
-    moved[k] = dx[k] != FM_NONE ? dx[k] : x[k];
-  }
-  fm_val y = fm_emit(t, n->op, n->nin, x, &n->attr);
-  if (y == FM_NONE || t->node[y].op != n->op) return false;
-  fm_val dy = n->op->jvp(t, y, dx);
-  return dy != FM_NONE && dy == fm_emit(t, n->op, n->nin, moved, &n->attr);
+  unsigned set = 0;
+  int many = 0;
+  for (int k = 0; k < n->nin; k++)
+    if (varies(c, fm_ins(c->p, v)[k])) many++, set |= k < 32 ? 1u << k : 0;
+  if (many == n->nin) set = FM_ALL;
+  return fm_linear_in(n->op, &n->attr, set);
 }
 
 static double bytes(const cutter *c, fm_val v) {
@@ -95,8 +84,6 @@ static double cut(cutter *c, fm_val v, int depth) {
   return bytes(c, v);
 }
 
-static bool view(const fm_op *op) { return op == &fm_op_reshape || op == &fm_op_slice; }
-
 /* An output whose only work is in views gains nothing. */
 static void cut_output(cutter *c, fm_val v) {
   bool useful = false;
@@ -104,7 +91,7 @@ static void cut_output(cutter *c, fm_val v) {
   c->budget = BUDGET;
   cut(c, v, 0);
   for (int k = mark; k < c->ntrail; k++)
-    useful = useful || (c->region[c->trail[k]] == AFTER_SUM && !view(c->p->node[c->trail[k]].op));
+    useful = useful || (c->region[c->trail[k]] == AFTER_SUM && !c->p->node[c->trail[k]].op->view);
   if (!useful) undo(c, mark);
 }
 
@@ -114,9 +101,8 @@ fm_err fm_linear_regions(const fm_prog *p, const bool *live, const bool *shared,
   size_t size = ((size_t)p->n + 1) * sizeof(fm_val) + ((size_t)p->nout + 1) * sizeof(int);
   fm_val *trail = fm_alloc(p->ctx, size);
   cutter c = {.p = p, .live = live, .shared = shared, .region = region, .trail = trail};
-  c.trial = fm_prog_new(p->ctx);
   for (fm_val v = 0; v < p->n; v++) region[v] = IN_BODY;
-  if (trail != NULL && c.trial != NULL) {
+  if (trail != NULL) {
     int *order = trail + p->n + 1, n = 0;
     for (int k = 0; k < p->nout; k++) {
       if (p->out[k].merge != FM_SUM || shared[p->out[k].v]) continue;
@@ -127,8 +113,6 @@ fm_err fm_linear_regions(const fm_prog *p, const bool *live, const bool *shared,
     }
     for (int k = 0; k < n; k++) cut_output(&c, p->out[order[k]].v);
   }
-  fm_err err = trail == NULL || c.trial == NULL ? FM_ENOMEM : c.trial->err;
-  fm_prog_free(c.trial);
   fm_free(p->ctx, trail, size);
-  return err;
+  return trail ? FM_OK : FM_ENOMEM;
 }

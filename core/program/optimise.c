@@ -14,7 +14,7 @@ void fm_live(const fm_prog *p, bool *live) {
 }
 
 bool fm_opens_stage(const fm_op *op) {
-  return !(op->flags & (FM_ELEMENTWISE | FM_LEAF)) && op != &fm_op_broadcast;
+  return !(op->flags & (FM_ELEMENTWISE | FM_LEAF | FM_REPEAT));
 }
 
 /*

@@ -31,17 +31,26 @@ double fm_cpu_ms(void) {
 
 /* ------------------------------------------------------------------ grouping */
 
-static bool is_view(const fm_prog *p, fm_val v) {
+/* The first value of its operand that v is a view from; -1 if v is none. */
+static int64_t view_from(const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
-  return n->op == &fm_op_reshape || (n->op == &fm_op_slice && n->attr.i[0] == 0);
+  return n->op->view ? n->op->view(&p->node[fm_arg(p, v, 0)].sig, &n->attr) : -1;
 }
 
-static bool in_pass(const fm_op *op) { return fm_elementwise(op) || op == &fm_op_sum_to; }
+static bool is_view(const fm_prog *p, fm_val v) { return view_from(p, v) >= 0; }
+
+/* The operands of v are its parts in memory. */
+static bool is_join(const fm_prog *p, fm_val v) {
+  const fm_node *n = &p->node[v];
+  return n->op->joins && n->op->joins(&n->attr);
+}
+
+static bool in_pass(const fm_op *op) { return op->flags & (FM_ELEMENTWISE | FM_CLOSES_PASS); }
+static bool is_sum(const fm_op *op) { return op->flags & FM_CLOSES_PASS; }
 
 /* Broadcasts and fills are read where they are used; only other readers need them in memory. */
 static void find_virtual(const fm_prog *p, fm_grouping *g) {
-  for (fm_val v = 0; v < p->n; v++)
-    g->virt[v] = p->node[v].op == &fm_op_broadcast || p->node[v].op == &fm_op_full;
+  for (fm_val v = 0; v < p->n; v++) g->virt[v] = p->node[v].op->flags & (FM_REPEAT | FM_FILL);
   for (fm_val v = 0; v < p->n; v++)
     for (int k = 0; g->live[v] && k < p->node[v].nin; k++)
       if (!in_pass(p->node[v].op)) g->virt[fm_ins(p, v)[k]] = false;
@@ -57,7 +66,7 @@ typedef struct group_key {
 /* Nodes of one stage and shape share a pass, siblings included, up to a bounded size. */
 static int group_of(fm_plan *plan, fm_grouping *g, group_key *key, int *newest, fm_val v) {
   const fm_node *n = &plan->p->node[v];
-  bool sum = n->op == &fm_op_sum_to;
+  bool sum = is_sum(n->op);
   fm_sig domain = sum ? plan->p->node[fm_arg(plan->p, v, 0)].sig : n->sig;
   int stage = g->stage[v] - sum, id = newest[stage];
   while (id >= 0 && (key[id].domain.dtype != domain.dtype ||
@@ -86,7 +95,7 @@ static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key) {
   find_virtual(p, g);
   for (fm_val v = 0; v <= p->n; v++) newest[v] = -1;
   for (fm_val v = 0; v < p->n; v++) {
-    bool repeat = p->node[v].op == &fm_op_broadcast && !g->virt[v];
+    bool repeat = (p->node[v].op->flags & FM_REPEAT) && !g->virt[v];
     g->group[v] = -1;
     if (g->live[v] && (in_pass(p->node[v].op) || repeat))
       g->group[v] = group_of(plan, g, key, newest, v);
@@ -106,7 +115,7 @@ static void find_groups(fm_plan *plan, fm_grouping *g, group_key *key) {
 
 /* The value whose bytes a is, in another shape. */
 static fm_val made_as(const fm_prog *p, fm_val a) {
-  while (p->node[a].op == &fm_op_reshape) a = fm_arg(p, a, 0);
+  while (p->node[a].op->flags & FM_RESHAPE) a = fm_arg(p, a, 0);
   return a;
 }
 
@@ -119,16 +128,14 @@ static void find_parents(fm_layout *l) {
     if (!l->g->live[v]) continue;
     if (is_view(p, v)) {
       l->parent[v] = fm_arg(p, v, 0);
-      int64_t rows = n->op == &fm_op_slice ? n->attr.i[1] : 0;
-      int64_t of = p->node[l->parent[v]].sig.shape.nd ? p->node[l->parent[v]].sig.shape.d[0] : 1;
-      l->offset[v] = of ? fm_sig_bytes(&p->node[l->parent[v]].sig) / (size_t)of * (size_t)rows : 0;
+      l->offset[v] = (size_t)view_from(p, v) * fm_dtype_size(n->sig.dtype);
     }
-    if (n->op != &fm_op_concat || n->attr.i[0] != 0) continue;
+    if (!is_join(p, v)) continue;
     size_t at = 0;
     for (int k = 0; k < n->nin; k++) {
       fm_val part = fm_ins(p, v)[k], a = made_as(p, part);
       const fm_op *op = p->node[a].op;
-      bool made = (!(op->flags & FM_LEAF) || op == &fm_op_full) && !is_view(p, a);
+      bool made = (!(op->flags & FM_LEAF) || (op->flags & FM_FILL)) && !is_view(p, a);
       if (made && l->parent[a] == FM_NONE) {
         l->parent[a] = v;
         l->offset[a] = at;
@@ -148,10 +155,10 @@ static void find_locations(fm_layout *l) {
     *loc = (fm_loc){AT_NOWHERE, 0, 0};
     if (!l->g->live[v] || l->g->virt[v]) continue;
     if (n->op == &fm_op_input)
-      *loc =
-          (fm_loc){p->in[n->attr.i[7]].role == FM_ROWS ? AT_ROWS : AT_SHARED, (int)n->attr.i[7], 0};
+      *loc = (fm_loc){p->in[n->attr.i[FM_INDEX]].role == FM_ROWS ? AT_ROWS : AT_SHARED,
+                      (int)n->attr.i[FM_INDEX], 0};
     else if (n->op == &fm_op_constant)
-      *loc = (fm_loc){AT_CONST, (int)n->attr.i[7], 0};
+      *loc = (fm_loc){AT_CONST, (int)n->attr.i[FM_INDEX], 0};
     else if (l->g->group[v] < 0 || l->g->stored[v])
       loc->where = AT_ARENA;
   }
@@ -207,9 +214,9 @@ static fm_err schedule(fm_layout *l) {
   bool ok = true;
   for (fm_val v = 0; v < p->n && ok; v++) {
     const fm_node *n = &p->node[v];
-    bool bound = n->op == &fm_op_input || n->op == &fm_op_constant;
+    bool bound = n->op->flags & FM_BOUND;
     if (!l->g->live[v] || l->g->virt[v] || l->g->group[v] >= 0 || is_view(p, v) || bound) continue;
-    if (n->op == &fm_op_concat && n->attr.i[0] == 0)
+    if (is_join(p, v))
       ok = schedule_concat(l, v) == FM_OK;
     else
       ok = new_step(plan, STEP_OP, v, l->g->stage[v], 0, 0) != NULL;
@@ -241,8 +248,8 @@ static void delay(const fm_prog *p, fm_grouping *g, int *first) {
   for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
   for (fm_val u = 0; u < p->n; u++) {
     const fm_op *op = p->node[u].op;
-    int stage = g->stage[u] - (op == &fm_op_sum_to);
-    if (is_view(p, u) || op == &fm_op_concat || g->virt[u]) stage = 0; /* not a reader itself */
+    int stage = g->stage[u] - is_sum(op);
+    if (is_view(p, u) || op->joins || g->virt[u]) stage = 0; /* not a reader itself */
     for (int k = 0; g->live[u] && k < p->node[u].nin; k++) {
       fm_val v = fm_ins(p, u)[k];
       first[v] = stage < first[v] ? stage : first[v];
@@ -254,7 +261,7 @@ static void delay(const fm_prog *p, fm_grouping *g, int *first) {
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
       while (is_view(p, a)) a = fm_arg(p, a, 0);
-      early = early && (p->node[a].op == &fm_op_input || p->node[a].op == &fm_op_constant);
+      early = early && (p->node[a].op->flags & FM_BOUND);
     }
     if (early && first[v] != INT_MAX && first[v] > g->stage[v]) g->stage[v] = first[v];
   }

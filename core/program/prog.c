@@ -136,8 +136,7 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
   if (p->err != FM_OK) return FM_NONE;
   fm_val v = fm_fold(p, &node, in);
   if (v != FM_NONE) return v;
-  /* A copy names a variable of differentiation: variables of equal value stay different ones. */
-  if (!p->share || op == &fm_op_copy) return append(p, &node, in);
+  if (!p->share || (op->flags & FM_UNIQUE)) return append(p, &node, in);
   if (!rehash(p)) return FM_NONE;
   int k = place(p, &node, in);
   if (p->hash[k] == FM_NONE) {
@@ -149,8 +148,8 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
 
 static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
   fm_attr a = fm_attr_shape(&sig->shape);
-  a.i[7] = index;
-  a.f[1] = (double)sig->dtype;
+  a.i[FM_INDEX] = index;
+  a.f[FM_DTYPE] = (double)sig->dtype;
   return a;
 }
 
@@ -205,7 +204,7 @@ fm_prog *fm_prog_like(const fm_prog *p, fm_val *map) {
 fm_val fm_prog_copy(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
   const fm_node *n = &p->node[v];
   fm_val few[8] = {0}, *in = few;
-  if (n->op == &fm_op_constant) return fm_const(q, p->constant[n->attr.i[7]]);
+  if (n->op == &fm_op_constant) return fm_const(q, p->constant[n->attr.i[FM_INDEX]]);
   if (n->nin > 8 && (in = fm_alloc(q->ctx, (size_t)n->nin * sizeof *in)) == NULL) {
     q->err = FM_ENOMEM;
     return FM_NONE;

@@ -32,15 +32,13 @@ typedef struct network {
 } network;
 
 static bool free_to_read(const fm_op *op) {
-  return op == &fm_op_input || op == &fm_op_constant || op == &fm_op_full;
+  return (op->flags & FM_LEAF) && !(op->flags & FM_RANDOM);
 }
 
-/* Sums stay: they are small, and what they are made of is not. So do random numbers: drawing those
-** of dropout again took a sixth of a step. */
+/* Drawing the random numbers of dropout again took a sixth of a step. */
 static bool cheap(const fm_prog *p, fm_val v, double few) {
   const fm_op *op = p->node[v].op;
-  if (op == &fm_op_sum_to || op == &fm_op_scatter) return false;
-  if ((op->flags & FM_LEAF) && !free_to_read(op)) return false;
+  if (op->flags & (FM_KEEP | FM_RANDOM)) return false;
   return op->flops == NULL || fm_node_flops(p, v) <= few * (double)fm_sig_bytes(&p->node[v].sig);
 }
 
@@ -51,7 +49,7 @@ static bool early(const network *g, fm_val v) { return g->stage[v] <= g->at; }
 static int64_t price(const fm_prog *p, fm_val v) {
   const fm_op *op = p->node[v].op;
   if (free_to_read(op)) return 0;
-  if (op == &fm_op_reshape || op == &fm_op_broadcast) return UNBOUNDED;
+  if (op->flags & (FM_RESHAPE | FM_REPEAT)) return UNBOUNDED;
   return (int64_t)fm_sig_bytes(&p->node[v].sig);
 }
 
@@ -117,8 +115,8 @@ static void choose(network *g, const bool *live, fate *fates) {
   search(g, g->sink, true, -1);
   for (fm_val v = 0; v < g->p->n; v++) {
     bool read = live[v] && early(g, v) && g->via[2 * v + 1] >= 0, kept = g->via[2 * v] < 0;
-    bool slice = g->p->node[v].op == &fm_op_slice;
-    fates[v] = read && !kept ? ANEW : read && slice ? COPIED : SAME;
+    bool part = g->p->node[v].op->flags & FM_PART;
+    fates[v] = read && !kept ? ANEW : read && part ? COPIED : SAME;
   }
 }
 
