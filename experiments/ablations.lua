@@ -1,12 +1,12 @@
 -- # Ablations
 --
--- Two choices are common to all objectives: where the gradient stops, and the diagonal fraction
--- $\eta$, the part of each batch that trains the velocity $v_{t,t}$ rather than the map. This
--- experiment varies both at once, for every method, on two laws: the checkerboard, whose edges are
--- sharp, and a mixture of eight Gaussians on a circle, whose modes are separate and smooth.
+-- All objectives share two choices: where to stop the gradient, and the diagonal fraction $\eta$,
+-- the part of each batch that trains the velocity $v_{t,t}$ rather than the map. This experiment
+-- varies both, jointly and for every method, on two distributions: the checkerboard, whose edges
+-- are sharp, and a mixture of eight Gaussians on a circle, whose modes are separate and smooth.
 --
--- The budget of a run is small, so the numbers compare choices with each other; they do not
--- compare with those of the [checkerboard](#the-checkerboard) chapter.
+-- The budget of a run is small. The numbers compare the choices with one another and are not
+-- comparable with those of the [checkerboard](#the-checkerboard) chapter.
 
 local ablations = {
   name = "ablations",
@@ -17,8 +17,8 @@ local ablations = {
 
 -- ## The grid
 --
--- `stop = "*"` stands for every stop-gradient that a method knows: `convex` and `none` for LSD and
--- PSD; `full`, `convex` and `none` for ESD. The first of each is the paper's choice.
+-- `stop = "*"` stands for every stop-gradient that a method offers: `convex` and `none` for LSD and
+-- PSD; `full`, `convex` and `none` for ESD. The first one listed is the paper's choice.
 
 ablations.grid = {
   data = { "checkerboard", "gaussians" },
@@ -34,8 +34,8 @@ ablations.settings = {
 
 -- ## Profiles
 --
--- A run that diverges (a gradient through the spatial Jacobian of ESD can do that) ends there; its
--- place in the tables stays empty, and its folder says at which step and in which term.
+-- A run that diverges, as ESD can when the gradient passes through its spatial Jacobian, ends at
+-- that point. Its place in the tables stays empty, and its folder records the step and the term.
 
 ablations.profiles = {
   smoke = {
@@ -73,16 +73,16 @@ for _, data in ipairs(ablations.grid.data) do
   end
 end
 
--- ## What came out
+-- ## Findings
 --
--- In the runs of the laptop profile (two seeds, 5,000 steps; `paper/results/laptop`), one step of
--- PSD was the better the less of the batch was diagonal: its condition reaches from short jumps to
--- long ones only by many updates, and $\eta = 0.9$ leaves it a tenth of them. LSD hardly minded:
--- nearly flat in $\eta$ on the checkerboard, best at $\eta = 0.5$ on the Gaussians. At four steps
--- all choices but $\eta = 0.25$ came close to each other. Stopping the gradient (`convex`) was as
--- good as letting it through or better nearly everywhere; ESD with `full` was the worst of its
--- three choices, on the Gaussians by a factor and with seeds far apart. With two seeds, differences
--- within the intervals below are no findings.
+-- In the runs of the laptop profile (two seeds, 5,000 steps; `paper/results/laptop`), one-step PSD
+-- improved as the diagonal fraction fell: its condition propagates from short jumps to long ones
+-- only over many updates, and $\eta = 0.9$ leaves it a tenth of each batch. LSD hardly depended on
+-- $\eta$: nearly flat on the checkerboard, best at $\eta = 0.5$ on the Gaussians. At four steps all
+-- choices except $\eta = 0.25$ came close to one another. Stopping the gradient (`convex`) was as
+-- good as or better than letting it through nearly everywhere. For ESD `full` was the worst of the
+-- three choices; on the Gaussians it was worse by a factor, and its seeds were far apart. With two
+-- seeds, differences within the intervals below are not findings.
 
 -- ## The checkerboard
 --

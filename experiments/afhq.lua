@@ -1,9 +1,9 @@
 -- # AFHQ-64
 --
 -- Animal faces at $64 \times 64$: cats, dogs and wild animals, averaged down from $512 \times 512$.
--- Network, objectives and measures are those of [CIFAR-10](#cifar-10) and [CelebA-64](#celeba-64);
--- the batch is half of theirs. Here, too, the tables name the data that a run really used; numbers
--- from a stand-in do not compare with the paper's.
+-- The network, objectives and metrics are those of [CIFAR-10](#cifar-10) and
+-- [CelebA-64](#celeba-64); the reference's batch is half of theirs. The tables again name the data
+-- that a run used; numbers from a stand-in are not comparable with the paper's.
 
 local experiment = require "flowmap.experiment"
 local images = require "flowmap.experiment.image_template"
@@ -16,7 +16,8 @@ local afhq = {
 
 -- ## Profiles
 --
--- Those of the faces, but for the reference's batch: 204.8 million images here, too.
+-- The profiles are those of CelebA-64, except that the reference's batch is 256. With twice the
+-- steps it sees the same 204.8 million images.
 
 afhq.profiles = images.with(experiment.load("experiments/celeba.lua").profiles, {
   paper = { batch = 256, steps = 800000 },
@@ -26,8 +27,8 @@ afhq.profiles = images.with(experiment.load("experiments/celeba.lua").profiles, 
 --
 -- {{table fd_cnn}}
 --
--- ![Samples: a row for each number of steps, eight base samples, the same in all rows; at the left,
--- images of the data set.](figure:samples)
+-- ![Samples: one row per number of steps, the same eight base samples in every row; images of the
+-- data set at the left.](figure:samples)
 --
 -- {{table kid_cnn}}
 --

@@ -1,10 +1,10 @@
 -- # CelebA-64
 --
--- Faces at $64 \times 64$: the aligned images of CelebA, the central $140 \times 140$ pixels
--- averaged down. Network, objectives and measures are those of [CIFAR-10](#cifar-10), with a fourth
--- level in the U-Net. The tables name the data that a run really used: where CelebA itself is not
--- at hand, open faces or the suite's own drawings stand in, and no number of theirs compares with
--- the paper's.
+-- Faces at $64 \times 64$: the aligned images of CelebA, their central $140 \times 140$ pixels
+-- averaged down. The network, objectives and metrics are those of [CIFAR-10](#cifar-10), with a
+-- fourth level in the U-Net. The tables name the data that a run used: where CelebA itself is not
+-- available, openly licensed faces or the suite's own drawings stand in for it, and their numbers
+-- are not comparable with the paper's.
 
 local images = require "flowmap.experiment.image_template"
 
@@ -16,12 +16,13 @@ local celeba = {
 
 -- ## Profiles
 --
--- `paper`: 124.3 million parameters, 204.8 million images, wide matrix products in bfloat16; its
--- $3 \times 3$ convolutions stay in float32, where Winograd's method is three to five times as fast
--- as the direct one (`tests/bench/conv.c`), more than the factor 1.8 that bfloat16 gives products.
--- `laptop` trains at $32 \times 32$ (`resolution`), with the small network and the many large steps
--- of [CIFAR-10](#cifar-10). `long`, at $64 \times 64$, has been run for LSD alone, on the
--- stand-in (`paper/results/long`): by its pace, 80 minutes of training on one core.
+-- `paper` has 124.3 million parameters, sees 204.8 million images and computes wide matrix products
+-- in bfloat16. Its $3 \times 3$ convolutions stay in float32, where Winograd's algorithm is three
+-- to five times as fast as direct convolution (`tests/bench/conv.c`); bfloat16 speeds up matrix
+-- products only by a factor of 1.8. `laptop` trains at $32 \times 32$ (`resolution`), with the
+-- small network and the many large steps of [CIFAR-10](#cifar-10). `long`, at $64 \times 64$, has
+-- been run only for LSD, on the stand-in (`paper/results/long`); its measured pace amounts to 80
+-- minutes of training on one core.
 
 celeba.profiles = {
   smoke = {
@@ -50,8 +51,8 @@ celeba.profiles = {
 --
 -- {{table fd_cnn}}
 --
--- ![Samples: a row for each number of steps, eight base samples, the same in all rows; at the left,
--- images of the data set.](figure:samples)
+-- ![Samples: one row per number of steps, the same eight base samples in every row; images of the
+-- data set at the left.](figure:samples)
 --
 -- {{table kid_cnn}}
 --

@@ -1,15 +1,16 @@
 -- # A classifier for features
 --
 -- The distance between sampled and real images is measured in the features of a network. The usual
--- network, Inception-v3, comes as a file of 90 MB that nobody may ship with a program; so the suite
--- also trains a small one of its own, on CIFAR-10, with its own core. Distances in its features are
--- called FD-cnn. They order models as one would wish, but they are no FID, and no published number
--- compares with them.
+-- network, Inception-v3, is a file of 90 MB that may not be distributed with a program. The suite
+-- therefore trains a small network of its own, on CIFAR-10 and with its own core. Distances in its
+-- features are called FD-cnn. They rank models as expected, but they are not FID, and no published
+-- number is comparable with them.
 --
 --     ./flowmap run experiments/classifier.lua
 --
--- writes `cifar10-cnn.safetensors`, which lies trained in `lua/flowmap/features/`; only a copy put
--- there changes what is measured.
+-- writes `cifar10-cnn.safetensors`. The suite reads its trained copy in
+-- `lua/flowmap/measure/features/`; retraining changes no measurement until the new file is copied
+-- there.
 
 local fm = require "flowmap"
 
@@ -21,14 +22,13 @@ local classifier = {
 
 -- ## The network
 --
--- Six convolutions and 418,634 parameters, for the file has to stay below 2 MiB
--- (`flowmap.measure.features.cnn`). There is no batch norm: it makes an image's features depend on
--- the
--- training's batches and means one more thing to freeze. In its place every pixel's channels are
--- divided by their root mean square. The first convolution halves the resolution at once, which
--- costs little accuracy at this size and saves two thirds of the time. Features are the means of
--- 128 channels before the last layer: few enough for the covariance of some thousand samples to
--- have full rank, which 2048 of them would not.
+-- The network has six convolutions and 418,634 parameters, because the file has to stay below 2 MiB
+-- (`flowmap.measure.features.cnn`). It has no batch norm, which would make an image's features
+-- depend on the batches of the training and add statistics that have to be frozen. Instead, the
+-- channels of every pixel are divided by their root mean square. The first convolution halves the
+-- resolution, which costs little accuracy at this size and saves two thirds of the time. The
+-- features are the means of the 128 channels before the last layer: few enough for the covariance
+-- of a few thousand samples to have full rank, which 2048 features would not allow.
 
 classifier.nets = {
   cnn = function() return { init = require("flowmap.measure.features.cnn").init } end,
@@ -38,7 +38,7 @@ classifier.nets = {
 --
 -- Cross-entropy with smoothed labels, $q = (1 - \epsilon)\,[k = \text{label}] + \epsilon / 10$:
 -- $$L = -\sum_k q_k \log \mathrm{softmax}(z)_k.$$
--- Smoothing keeps the logits, and so the features, from growing without bound.
+-- Smoothing keeps the logits, and with them the features, from growing without bound.
 
 classifier.losses = {
   ["cross-entropy"] = function(a)
@@ -48,10 +48,11 @@ classifier.losses = {
 
 -- ## Training in two phases
 --
--- At first the network sees windows of 24 x 24 pixels at random places, half of them mirrored: they
--- cost 9/16 of a whole image and show it at its true scale. From step `whole_from` on it sees whole
--- images, shifted by up to two pixels, and the learning rate, constant until then, falls linearly
--- to zero. The weights that are kept are an average over some five hundred steps.
+-- In the first phase the network sees windows of 24 x 24 pixels at random places, half of them
+-- mirrored; they cost 9/16 of a whole image and show it at its true scale. From step `whole_from`
+-- on it sees whole images, shifted by up to two pixels, and the learning rate, constant until then,
+-- falls linearly to zero. The weights that are written are an average over about five hundred
+-- steps.
 
 classifier.options = {
   label_smoothing = 0.1, -- epsilon
@@ -75,10 +76,10 @@ classifier.profiles = {
 
 -- ## A run
 --
--- Training by the trainer of the flow maps; then the accuracy on the test images, which served for
--- nothing else, goes into the file with the weights. `calibration.csv` says what the new features
--- make of those images as they are (the floor of each measure), with noise, blurred and tinted:
--- `flowmap.measure.calibration`.
+-- The trainer is that of the flow maps. After training, the accuracy on the test images, which are
+-- used for nothing else, is recorded in the file with the weights. `calibration.csv` lists the
+-- distances that the new features assign to the test images: unchanged (the floor of each metric),
+-- with noise, blurred and tinted (see `flowmap.measure.calibration`).
 
 function classifier.run(cfg, dir, how)
   return fm.classifier.run(classifier, cfg, dir, how)

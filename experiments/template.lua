@@ -6,28 +6,28 @@
 --     ./flowmap run experiments/template.lua --method mean-flow --set lr=2e-3
 --     ./flowmap reproduce experiments/template.lua --profile smoke
 --
--- An experiment is a table. Only `name` and `profiles` are required; other settings have the
--- defaults of `lua/flowmap/experiment/settings.lua`, and `--set key=value` changes any of them for
--- one run.
--- Each part below is a field of the table, found by its name like those of the suite; delete those
--- you do not need.
+-- An experiment is a table. Only `name` and `profiles` are required. Other settings default to the
+-- values in `lua/flowmap/experiment/settings.lua`; `--set key=value` changes any setting for one
+-- run. Each part below is a field of the table and is found by its name, like the parts of the
+-- suite; delete those you do not need.
 
 local fm = require "flowmap"
 
 local template = { name = "template", methods = { "mean-flow", "lsd" } }
 
--- ## A loss
+-- ## A loss of your own
 --
--- A loss is a function of the table `a`: the flow map `a.map` with its derivatives `dt`, `ds`,
--- `dx` and velocity `b`; the times `a.s` and `a.t`; the point `a.x` of the interpolant with its
--- velocity `a.dx`. It returns one value per sample. Gradients are derived, also through
--- derivatives. This one is mean flow (Geng et al. 2025) in our notation: along the flow,
+-- A loss is a function of the table `a`: the flow map `a.map` with its velocity `b` and the
+-- derivatives `dt`, `ds` and `dx`; the times `a.s` and `a.t`; the point `a.x` of the interpolant
+-- and its velocity `a.dx`. It returns one value per sample. Gradients are derived automatically,
+-- also through derivatives. This loss is mean flow (Geng et al. 2025) in our notation: along the
+-- flow,
 -- $$v_{s,t} = v_{s,s} + (t-s)\,\tfrac{d}{ds} v_{s,t},$$
--- with the velocity $\dot I_s$ of the sample in place of $v_{s,s}$, and the right side held fixed.
+-- with the sample's velocity $\dot I_s$ in place of $v_{s,s}$ and the right-hand side held fixed.
 
 local function mean_flow(a)
   local function v(at) return a.map.v(at.s, a.t, at.x) end
-  local along = { s = fm.ones(a.s.shape, a.s.dtype), x = a.dx } -- d/ds and the flow's direction
+  local along = { s = fm.ones(a.s.shape, a.s.dtype), x = a.dx } -- the tangent: d/ds along the flow
   local now, change = fm.jvp(v, { s = a.s, x = a.x }, along)
   local target = a.dx + (a.t - a.s) * change
   return fm.losses.norm2(now - fm.stop(target))
@@ -35,11 +35,11 @@ end
 
 template.losses = { ["mean-flow"] = mean_flow }
 
--- ## A network
+-- ## A network of your own
 --
--- A network is made from the settings: `init` draws its parameters, a nested table of tensors, and
--- `v` is the velocity. `options` declares settings of the part's own, here `waves`, with their
--- defaults; any part may have some.
+-- A function of the settings returns the network: `init` draws its parameters, a nested table of
+-- tensors, and `v` computes the velocity. `options` declares the part's own settings, here `waves`,
+-- with their defaults; any part may have options.
 
 local function wavy(cfg)
   local function features(s, t, x)
@@ -58,10 +58,11 @@ end
 
 template.nets = { wavy = { new = wavy, options = { waves = 8 } } }
 
--- ## A data set
+-- ## A data set of your own
 --
--- A data set draws samples with the random operations of a batch `b`. It may know its law: `mass`
--- is the exact probability of a box, which the KL estimator needs, `inside` tells its support.
+-- A data set draws samples with the random operations of a batch `b`. It may also describe its
+-- distribution: `mass` returns the exact probability of a box, which the KL estimator needs, and
+-- `inside` tells whether a point lies in the support.
 
 local disc = { dim = 2, sd = 0.5 }
 
@@ -73,7 +74,7 @@ end
 
 function disc.inside(x, y) return x * x + y * y <= 1 end
 
-function disc.mass(x0, x1, y0, y1) -- the box's part in the disc: strips of the height inside it
+function disc.mass(x0, x1, y0, y1) -- integrates the height of box and disc over vertical strips
   local strips, area = 64, 0
   for k = 1, strips do
     local x = x0 + (x1 - x0) * (k - 0.5) / strips
@@ -87,9 +88,9 @@ template.data = { disc = disc }
 
 -- ## Times and an interpolant
 --
--- A law of times turns two columns of independent draws from U[0,1] into $s \le t$, for the
--- off-diagonal term. An interpolant is the pair of coefficients of $I_t = \alpha x_0 + \beta x_1$;
--- its velocity is derived.
+-- A law of times maps two columns of independent draws from U[0,1] to $s \le t$, the times of the
+-- off-diagonal term. An interpolant is the pair of coefficients in $I_t = \alpha x_0 + \beta x_1$;
+-- its velocity is derived automatically.
 
 template.times = { early = function(a, b)
   local s, t = fm.minimum(a, b), fm.maximum(a, b)
@@ -103,8 +104,9 @@ template.interpolants = { smooth = {
 
 -- ## A metric and a figure
 --
--- A metric is a number (or a table of numbers by name) of the model's samples; it is recorded for
--- each number of steps, and tables and figures find it by name. A figure makes panels from results.
+-- A metric is a number (or a table of numbers by name) computed from the model's samples. It is
+-- recorded for every number of steps, and tables and figures refer to it by name. A figure turns
+-- results into panels.
 
 template.metrics = { radius = function(samples, context)
   local function mean_radius(x) return fm.mean(fm.sqrt(fm.sum(fm.square(x), { 2 }))):item() end
@@ -128,8 +130,9 @@ template.render = {
 
 -- ## Profiles
 --
--- Settings for a quick look and for a real run, which `--profile` chooses; `by_method` sets some
--- for one method alone. The parts above are used where a setting names them.
+-- A profile holds the settings for a quick look or for a real run and is chosen with `--profile`;
+-- `by_method` changes settings for a single method. The parts above take effect where a setting
+-- names them.
 
 template.settings = { width = 128, data = "disc", net = "wavy", times = "early",
   interpolant = "smooth" }

@@ -1,5 +1,5 @@
---- The book: its chapters in reading order and what the page is made with.
--- Literate Lua (an experiment) and Markdown files; flowmap.report.weave says how they are written.
+--- The book: its chapters in reading order, bibliography, style and output folder.
+-- A chapter is literate Lua (an experiment) or Markdown; flowmap.report.weave documents the format.
 return {
   title = "Learning flow maps via self-distillation, reproduced",
   subtitle = "Lagrangian, Eulerian and progressive self-distillation; profile: %s",

@@ -1,10 +1,10 @@
--- A filter that pandoc runs on the page: it knows this project's own marks and lets nothing else
--- into the page than text, links, images of the page's own and mathematics. What comes from result
--- files is escaped before (flowmap.base.escape); this is the second door.
+-- A pandoc filter for the page. It handles this project's own markup and admits only text, links,
+-- local images and mathematics. Text from result files is already escaped
+-- (flowmap.base.escape); this filter is the second line of defence.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 
--- Folded code: a div of class "fold" that weave writes.
+-- Folded code: a div of class "fold", written by flowmap.report.weave.
 local function fold(div)
   local summary = ("<summary>Code, %d lines</summary>"):format(tonumber(div.attributes.lines) or 0)
   local blocks = pandoc.List { pandoc.RawBlock("html", '<details class="code">\n' .. summary) }
@@ -23,31 +23,33 @@ end
 
 local known = { http = true, https = true, mailto = true }
 
--- A link leads to a page of the web or to a place in this one.
-local function link(it)
-  local target = scheme(it.target)
-  if target and not known[target:lower()] then return pandoc.Span(it.content) end
+-- A link leads to a web page or to a place in this page; any other becomes plain text.
+local function link(element)
+  local target = scheme(element.target)
+  if target and not known[target:lower()] then return pandoc.Span(element.content) end
   return nil
 end
 
--- An image is a local picture, and becomes a part of the page.
-local function image(it)
-  local picture = it.src:lower():find "%.svg$" or it.src:lower():find "%.png$"
-  if scheme(it.src) or it.src:find "^//" or not picture then return pandoc.Span(it.caption) end
+-- Only local SVG and PNG images are embedded in the page; any other is replaced by its caption.
+local function image(element)
+  local src = element.src
+  local picture = src:lower():find "%.svg$" or src:lower():find "%.png$"
+  if scheme(src) or src:find "^//" or not picture then return pandoc.Span(element.caption) end
   return nil
 end
 
 local function is_space(inline) return inline.t == "Space" or inline.t == "SoftBreak" end
 
--- Displayed formulas leave their paragraph: each scrolls inside its own box, where it is too wide.
-local function paragraph(it)
+-- Displayed formulas leave their paragraph, so that each scrolls in a box of its own where it is
+-- too wide.
+local function paragraph(element)
   local blocks, open, formulas = pandoc.List {}, pandoc.List {}, 0
   local function close()
     while #open > 0 and is_space(open[1]) do open:remove(1) end
     if #open > 0 then blocks:insert(pandoc.Para(open)) end
     open = pandoc.List {}
   end
-  for _, inline in ipairs(it.content) do
+  for _, inline in ipairs(element.content) do
     if inline.t == "Math" and tostring(inline.mathtype):find "DisplayMath" then
       close()
       blocks:insert(boxed("formula", pandoc.Plain { inline }))
@@ -60,11 +62,11 @@ local function paragraph(it)
   return formulas > 0 and blocks or nil
 end
 
--- A table scrolls inside its own box, its caption stays above.
-local function table_box(it)
-  local caption = it.caption.long
-  it.caption = { long = {} }
-  local box = boxed("table", it)
+-- A table scrolls in a box of its own; its caption stays above the box.
+local function table_box(element)
+  local caption = element.caption.long
+  element.caption = { long = {} }
+  local box = boxed("table", element)
   if #caption == 0 then return box end
   return { pandoc.Div(caption, pandoc.Attr("", { "caption" })), box }
 end
@@ -72,9 +74,9 @@ end
 local function nothing() return {} end
 
 -- An element keeps its name and classes; other attributes (style, onclick) are dropped.
-local function plain(it)
-  it.attributes = {}
-  return it
+local function plain(element)
+  element.attributes = {}
+  return element
 end
 
 return {

@@ -1,11 +1,11 @@
---- The published numbers: facts to compare with, never printed as ours.
+--- Published numbers for comparison, never printed as ours. Source:
 -- Boffi, Albergo, Vanden-Eijnden, "How to build a consistency model: Learning flow maps via
 -- self-distillation", NeurIPS 2025, arXiv 2505.18825. The paper does not publish its KL
--- estimator; every FID is the best over saved checkpoints, chosen separately for each number of
--- steps; on CIFAR-10 LSD was trained with diagonal fraction 0.90, PSD with 0.75.
+-- estimator. Every FID is the best over the saved checkpoints, chosen separately for each number of
+-- steps. On CIFAR-10, LSD was trained with diagonal fraction 0.90 and PSD with 0.75.
 -- Index: published[experiment][metric][method][N].
 
--- The columns of the paper's tables.
+-- A row of the paper's tables: the values at N = 1, 2, 4, 8 and 16.
 local function at_steps(n1, n2, n4, n8, n16)
   return { [1] = n1, [2] = n2, [4] = n4, [8] = n8, [16] = n16 }
 end
