@@ -9,6 +9,11 @@
 
 #include "plan.h"
 
+typedef struct block { /* the memory of an owner */
+  size_t size, at;
+  fm_val v;
+} block;
+
 static fm_val owner(const fm_layout *l, fm_val v, size_t *offset) {
   *offset = 0;
   for (; l->parent[v] != FM_NONE; v = l->parent[v]) *offset += l->offset[v];
@@ -37,19 +42,19 @@ static void touch_step(fm_layout *l, const fm_step *s, int at) {
     touch(l, fm_ins(p, s->v)[k], at);
 }
 
-static size_t room(const fm_layout *l, fm_val v) {
-  return (fm_sig_bytes(&l->plan->p->node[v].sig) + 63) / 64 * 64;
+static size_t padded(const fm_layout *l, fm_val v) {
+  return (fm_bytes_of(l->plan->p, v) + 63) / 64 * 64;
 }
 
-static int by_room(const void *a, const void *b) { /* largest first */
-  const fm_block *x = a, *y = b;
+static int by_size(const void *a, const void *b) { /* largest first */
+  const block *x = a, *y = b;
   if (x->size != y->size) return x->size > y->size ? -1 : 1;
   return x->v < y->v ? -1 : x->v > y->v;
 }
 
 /* Put b at the lowest offset at which it disturbs none of the placed ones, which are kept in the
 ** order of their offsets. */
-static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
+static void put(const fm_layout *l, block *b, block *placed, int n) {
   size_t at = 0;
   int k = 0;
   for (; k < n && placed[k].at < fm_plus_bytes(at, b->size); k++) {
@@ -64,7 +69,7 @@ static void put(const fm_layout *l, fm_block *b, fm_block *placed, int n) {
 }
 
 /* The stage of the step at which most bytes are alive. */
-static int find_peak(const fm_layout *l, const fm_block *list, int n) {
+static int find_peak(const fm_layout *l, const block *list, int n) {
   const fm_plan *plan = l->plan;
   size_t most = 0;
   int at = 0;
@@ -78,19 +83,22 @@ static int find_peak(const fm_layout *l, const fm_block *list, int n) {
   return plan->nstep ? (int)plan->step[at].order[0] : 0;
 }
 
-void fm_place(fm_layout *l, fm_block *list) {
+void fm_place(fm_pool *s, fm_layout *l) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
   int n = 0;
+  block *list = fm_take(s, p->n, block), *placed = fm_take(s, p->n, block);
+  l->from = fm_take_none(s, p->n), l->to = fm_take_none(s, p->n);
+  if (s->failed) return;
   for (int k = 0; k < plan->nstep; k++) touch_step(l, &plan->step[k], k);
   for (fm_val v = 0; v < p->n; v++)
     if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->from[v] >= 0)
-      list[n++] = (fm_block){room(l, v), 0, v};
-  if (n > 0) qsort(list, (size_t)n, sizeof *list, by_room);
+      list[n++] = (block){padded(l, v), 0, v};
+  if (n > 0) qsort(list, (size_t)n, sizeof *list, by_size);
   plan->peak = find_peak(l, list, n);
   for (int k = 0; k < n; k++) {
-    fm_block *b = &list[k];
-    put(l, b, list + n, k);
+    block *b = &list[k];
+    put(l, b, placed, k);
     plan->loc[b->v].offset = b->at;
     size_t end = fm_plus_bytes(b->at, b->size);
     if (end > plan->arena) plan->arena = end;

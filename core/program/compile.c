@@ -4,9 +4,10 @@
 ** program that each leaves can be looked at (fm_pass_watch).
 */
 #include <stdio.h>
-#include <string.h>
+#include <time.h>
 
 #include "exe.h"
+#include "passes.h"
 
 enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
 
@@ -78,10 +79,11 @@ static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
   return p;
 }
 
-/* Above this arena size, rematerialising plans are tried. The second also recomputes attention
-** scores, at 1 % of a step's time of the paper's network. */
-#define LARGE_ARENA ((size_t)64 << 20)
-static const double few_flops[] = {0, 32};
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
 
 /* The one of two plans that needs less memory; the other is freed. */
 static fm_plan *smaller(fm_plan *a, fm_plan *b, bool prefer_b) {
@@ -97,8 +99,8 @@ static fm_plan *recompute(const compiler *c, fm_plan *plan) {
   bool scarce = (passes & FM_SCARCE) != 0;
   fm_plan *best = NULL;
   if (!(passes & FM_PASS_RECOMPUTE) || !(scarce || plan->arena > LARGE_ARENA)) return plan;
-  for (size_t k = 0; k < sizeof few_flops / sizeof *few_flops; k++) {
-    fm_prog *p = fm_recompute(plan->p, plan->peak, few_flops[k]);
+  for (int k = 0; k < 2; k++) {
+    fm_prog *p = fm_recompute(plan->p, plan->peak, k ? SCORES_FLOPS : 0);
     fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
     if (other == NULL) {
       fm_plan_free(plan), fm_plan_free(best);
@@ -120,7 +122,7 @@ static fm_err compile_body(compiler *c, int k) {
   for (int pass = RECOMPUTE; pass <= PLAN; pass++) watch(c, pass, plan->p);
   e->plan[e->nplan++] = plan;
   if (plan->arena > e->arena) e->arena = plan->arena;
-  if (plan->scratch > e->scratch) e->scratch = plan->scratch;
+  if (plan->blocks > e->blocks) e->blocks = plan->blocks;
   return FM_OK;
 }
 
@@ -131,8 +133,7 @@ static fm_err compile_bodies(compiler *c) {
   if (e->plan == NULL) return FM_ENOMEM;
   e->nprog = e->h.nprog;
   for (int k = 0; k < e->nprog && err == FM_OK; k++) err = compile_body(c, k);
-  e->body_size =
-      e->arena + e->scratch + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
+  e->body_size = e->arena + e->blocks + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
   return err;
 }
 
@@ -148,7 +149,7 @@ static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const
     phase->n = k + 1;
     set_part(c, name, k);
     for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p);
-    size_t size = plan->arena + plan->scratch + pointers;
+    size_t size = plan->arena + plan->blocks + pointers;
     if (size > c->e->part_size) c->e->part_size = size;
   }
   return FM_OK;
@@ -168,7 +169,6 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   size_t bytes = (size_t)n * sizeof(fm_prog *);
   fm_prog **p = fm_alloc(c->e->ctx, bytes);
   fm_err err = p ? FM_OK : FM_ENOMEM;
-  double start = fm_now_ms();
   for (int k = 0; p && k < n; k++) {
     set_part(c, "program", k);
     watch(c, DERIVE, progs[k]);
@@ -185,7 +185,6 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
     for (int k = 0; p && k < n; k++) fm_prog_free(p[k]);
   }
   fm_free(c->e->ctx, p, bytes);
-  c->e->ms_optimise = fm_now_ms() - start;
   return err;
 }
 
@@ -194,12 +193,15 @@ fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   fm_exe *e = fm_exe_open(ctx, nprogs, progs, cut);
   compiler c = {.e = e, .options = options};
   if (e == NULL) return NULL;
+  double start = now_ms();
   fm_err err = compile_programs(&c, nprogs, progs);
+  e->ms_optimise = now_ms() - start;
   if (err == FM_OK) err = compile_bodies(&c);
   if (err == FM_OK) fm_exe_count_lanes(e, options->passes);
   if (err == FM_OK) err = compile_phase(&c, &e->pro, &e->h.prologue, "prologue", true);
   /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
   if (err == FM_OK) err = compile_phase(&c, &e->epi, &e->h.epilogue, "epilogue", !e->ordered);
+  e->ms_plan = now_ms() - start - e->ms_optimise;
   if (err == FM_OK) err = fm_exe_make_memory(e);
   if (err == FM_OK) return e;
   fm_exe_free(e);

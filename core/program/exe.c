@@ -117,21 +117,13 @@ static fm_err make_values(fm_exe *e) {
   return FM_OK;
 }
 
-static bool reads(const fm_prog *p, fm_val v) {
-  for (int k = 0; k < p->nargs; k++)
-    if (p->args[k] == v) return true;
-  for (int k = 0; k < p->nout; k++)
-    if (p->out[k].v == v) return true;
-  return false;
-}
-
 /* Part k of the epilogue makes output j of the job, and all its results in the arena. */
 static bool makes(const fm_exe *e, int k, int j) {
   const fm_plan *plan = e->epi.plan[k];
   bool found = false;
   for (int i = 0; i < plan->p->nout; i++) {
     if (plan->loc[plan->p->out[i].v].where != AT_ARENA) return false;
-    found = found || e->h.late[e->h.epilogue.output[k][i]] == j;
+    found = found || e->h.epilogue_out[e->h.epilogue.output[k][i]] == j;
   }
   return found;
 }
@@ -142,7 +134,7 @@ static bool may_hold(const fm_exe *e, int j, int s) {
   bool fine = true;
   for (int k = 0; e->ordered && k < e->epi.n; k++) {
     const fm_prog *p = e->epi.plan[k]->p;
-    fine = fine && (!reads(p, p->in[e->nin + e->h.nvalue + s].v) || makes(e, k, j));
+    fine = fine && (!fm_is_read(p, p->in[e->nin + e->h.nvalue + s].v) || makes(e, k, j));
   }
   return fine;
 }
@@ -152,9 +144,9 @@ static void borrow_outputs(fm_exe *e) {
   int sum = 0;
   for (int k = 0; k < e->h.nout; k++) {
     e->borrow[k] = -1;
-    if (e->h.direct[k] >= 0) continue;
+    if (e->h.body_out[k] >= 0) continue;
     for (int i = 0; i < e->h.epilogue.nout && e->borrow[k] < 0; i++) {
-      int j = e->h.late[i];
+      int j = e->h.epilogue_out[i];
       bool fits = fm_sig_bytes(&e->out[j].sig) == out_bytes(e, k) && may_hold(e, j, sum);
       for (int l = 0; l < k; l++) fits = fits && e->borrow[l] != j;
       if (fits) e->borrow[k] = j;
@@ -176,7 +168,7 @@ static fm_err make_lanes(fm_exe *e) {
   int last_lane = e->ordered ? 0 : 1;
   for (size_t k = 0; k < n; k++) {
     int out = (int)k % nout, lane = (int)k / nout;
-    if (!added(e, out) || (lane == 0 && e->h.direct[out] >= 0) ||
+    if (!added(e, out) || (lane == 0 && e->h.body_out[out] >= 0) ||
         (lane == last_lane && e->borrow[out] >= 0))
       continue; /* a tensor of the job's is used */
     e->lane[k] = fm_alloc(e->ctx, out_bytes(e, out));

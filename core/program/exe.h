@@ -27,9 +27,9 @@ struct fm_exe {
   int *which;
   int64_t *row0;
   int traced;
-  double ms_optimise;
-  size_t arena, scratch;       /* of a body: the largest */
-  size_t body_size, part_size; /* arena, scratch, pointers to inputs and outputs: the largest */
+  double ms_optimise, ms_plan; /* time spent compiling */
+  size_t arena, blocks;        /* of a body: the largest */
+  size_t body_size, part_size; /* arena, blocks, pointers to inputs and outputs: the largest */
   char **memory;               /* per worker, nworker of them; for one phase after the other */
   void **lane;                 /* nlane x outputs of a body; see lane_of */
   double **group;              /* the same: sums of groups of micro-batches; NULL: there are few */

@@ -21,7 +21,6 @@ fm_stats fm_exe_stats(const fm_exe *e) {
     for (int k = 0; k < phase[i]->n; k++) {
       add_plan(&s, phase[i]->plan[k]);
       s.executed += phase[i]->plan[k]->nstep;
-      s.ms_plan += phase[i]->plan[k]->ms_plan;
     }
   if (e->part_size > s.arena) s.arena = e->part_size;
   for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
@@ -29,8 +28,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
   for (int k = 0; k < e->nlane * e->h.nout; k++)
     if (e->lane[k]) s.lanes += fm_sig_bytes(&p->node[p->out[k % e->h.nout].v].sig);
   for (int k = 0; e->group && k < e->nlane * e->h.nout; k++) s.lanes += fm_groups_bytes(e, k);
-  for (int k = 0; k < e->nplan; k++) s.ms_plan += e->plan[k]->ms_plan;
-  s.ms_optimise = e->ms_optimise;
+  s.ms_optimise = e->ms_optimise, s.ms_plan = e->ms_plan;
   return s;
 }
 

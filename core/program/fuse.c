@@ -1,236 +1,75 @@
 /*
-** fuse.c - turning each group of elementwise nodes of one stage and shape into a pass: a short list
-** of vector operations run block by block, so that intermediate values never leave the first-level
-** cache. Broadcasts and constants are read where they are used; sums close the pass.
+** fuse.c - groups elementwise nodes of one stage and shape into passes that run block by block, so
+** that intermediate values never leave the first-level cache; fuse_pass.c makes the passes.
 */
-#include <string.h>
-
 #include "plan.h"
 
-typedef struct builder {
-  fm_plan *plan;
-  const fm_grouping *g;
-  fm_fused *f;
-  int id, n; /* the group and its size */
-  const fm_val *member;
-  int *slot_of;  /* per value: its slot in this pass, -1 none */
-  int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
-  int freed[64]; /* scratch blocks free for another value */
-  int nfreed;
-  int at; /* number of the node being built */
-} builder;
+static bool fusible(const fm_op *op) { return fm_elementwise(op) || fm_closes_pass(op); }
 
-static fm_slot *new_slot(builder *b, fm_slot_kind kind, fm_val v) {
-  fm_slot *s = &b->f->slot[b->f->nslot++];
-  *s = (fm_slot){.kind = kind, .v = v, .scratch = -1};
-  return s;
+/* Broadcasts and fills are read where they are used; only other readers need them in memory. */
+static void find_virtual(const fm_prog *p, fm_grouping *g) {
+  for (fm_val v = 0; v < p->n; v++) g->virt[v] = p->node[v].op->flags & (FM_REPEAT | FM_FILL);
+  for (fm_val v = 0; v < p->n; v++)
+    for (int k = 0; g->live[v] && k < p->node[v].nin; k++)
+      if (!fusible(p->node[v].op)) g->virt[fm_ins(p, v)[k]] = false;
+  for (int k = 0; k < p->nout; k++) g->virt[p->out[k].v] = false;
 }
 
-static int new_scratch(builder *b) {
-  return b->nfreed > 0 ? b->freed[--b->nfreed] : b->f->nscratch++;
-}
+typedef struct group {
+  fm_sig domain;
+  int size, members;
+  int before; /* the group made before it in the same stage, or -1 */
+} group;
 
-/* How a smaller value is walked along the pass's shape. */
-static void set_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
-  int64_t step = 1;
-  int n = 0;
-  for (int k = domain->nd - 1; k >= 0; k--) {
-    int64_t stride = small->d[k] == 1 ? 0 : step;
-    step *= small->d[k];
-    if (domain->d[k] == 1) continue;
-    if (n > 0 && stride == s->stride[n - 1] * s->size[n - 1]) {
-      s->size[n - 1] *= domain->d[k];
-    } else {
-      s->size[n] = domain->d[k];
-      s->stride[n++] = stride;
-    }
-  }
-  if (n == 0) s->size[n] = 1, s->stride[n++] = 0;
-  s->naxes = n;
-}
-
-/* The slot from which a micro-operation reads value v. */
-static int source(builder *b, fm_val v) {
-  const fm_prog *p = b->plan->p;
-  double number;
-  if (b->slot_of[v] >= 0) return b->slot_of[v];
-  fm_slot *s;
-  if (b->g->group[v] == b->id || !b->g->virt[v]) {
-    s = new_slot(b, SLOT_FULL, v);
-  } else if (fm_known(p, v, &number)) {
-    s = new_slot(b, SLOT_CONST, v);
-    s->number = number;
-    s->scratch = b->f->nscratch++; /* filled once per run: not shared */
-  } else {
-    s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
-    s->scratch = b->f->nscratch++;
-    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
-  }
-  return b->slot_of[v] = (int)(s - b->f->slot);
-}
-
-static void release(builder *b, fm_val v, int at) {
-  int k = b->slot_of[v];
-  if (k < 0 || b->last[v] != at || b->f->slot[k].kind != SLOT_TEMP) return;
-  if (b->nfreed < 64) b->freed[b->nfreed++] = b->f->slot[k].scratch;
-  b->last[v] = -1; /* an operand used twice is released once */
-}
-
-/* The slot that takes value v. */
-static int target(builder *b, fm_val v) {
-  fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
-  if (s->kind == SLOT_TEMP) s->scratch = new_scratch(b);
-  return b->slot_of[v] = (int)(s - b->f->slot);
-}
-
-/* Further orders of the same function of the same operand ride along with the first one. */
-static void add_orders(builder *b, fm_micro *m, fm_val v) {
-  const fm_prog *p = b->plan->p;
-  m->family = true;
-  for (int k = 0; k < FM_ORDERS; k++) m->order[k] = -1;
-  m->order[(int)m->f[0]] = m->dst;
-  for (int k = b->at; k < b->n; k++) {
-    fm_val u = b->member[k];
-    bool same = u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0);
-    if (!same || b->slot_of[u] >= 0) continue;
-    int *order = &m->order[(int)p->node[u].attr.f[0]];
-    if (*order < 0) *order = target(b, u); /* else an equal value, made once more: later */
-  }
-}
-
-static void add_micro(builder *b, fm_val v) {
-  const fm_prog *p = b->plan->p;
+/* Nodes of one stage and shape share a pass, siblings included, up to a bounded size. newest: per
+** stage, its newest group. */
+static int group_of(const fm_prog *p, fm_grouping *g, group *list, int *newest, fm_val v) {
   const fm_node *n = &p->node[v];
-  int at = b->at++, in[3] = {0, 0, 0};
-  bool repeat = n->op->flags & FM_REPEAT; /* a broadcast that must exist in memory */
-  bool done = b->slot_of[v] >= 0;         /* made with an earlier order */
-  for (int k = 0; k < n->nin && !repeat; k++) in[k] = source(b, fm_ins(p, v)[k]);
-  if (repeat) {
-    fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
-    s->scratch = b->f->nscratch++;
-    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
-    in[0] = (int)(s - b->f->slot);
+  bool sum = fm_closes_pass(n->op);
+  fm_sig domain = sum ? p->node[fm_arg(p, v, 0)].sig : n->sig;
+  int stage = g->stage[v] - sum, id = newest[stage];
+  while (id >= 0 && (list[id].domain.dtype != domain.dtype ||
+                     !fm_shape_eq(&list[id].domain.shape, &domain.shape)))
+    id = list[id].before;
+  if (g->fuse && id >= 0 && list[id].size + 1 + n->nin <= MAX_PASS) {
+    list[id].size += 1 + n->nin;
+    list[id].members++;
+    return id;
   }
-  bool family = fm_kernel_of(n->op, n->sig.dtype)->family != NULL;
-  if (!done && !family) /* orders are written one after the other: not over their operand */
-    for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
-  if (!done) {
-    fm_micro *m = &b->f->micro[b->f->nmicro++];
-    *m = (fm_micro){repeat ? &fm_op_copy : n->op,
-                    v,
-                    target(b, v),
-                    in[0],
-                    n->nin > 1 ? in[1] : in[0],
-                    n->nin > 2 ? in[2] : in[0],
-                    {0},
-                    false,
-                    {n->attr.f[0], n->attr.f[1]}};
-    if (family) add_orders(b, m, v);
-  }
-  if (done || family) release(b, fm_arg(p, v, 0), at);
+  list[g->ngroup] = (group){domain, 1 + n->nin, 1, newest[stage]};
+  return newest[stage] = g->ngroup++;
 }
 
-/* A sum is finished when the walk leaves the outermost axis that it adds up over. */
-static void set_span(fm_reduce *r) {
-  const fm_slot *t = &r->target;
-  int outer = t->naxes - 1;
-  while (outer > 0 && t->stride[outer] != 0) outer--;
-  r->span = r->period = 1;
-  for (int k = 0; k <= outer; k++) {
-    r->span *= t->size[k];
-    if (t->stride[k] != 0) r->period *= t->size[k];
-  }
-  if (r->span > 0 && r->span < FM_BLOCK) {
-    r->period *= FM_BLOCK / r->span;
-    r->span *= FM_BLOCK / r->span;
-  }
+static void list_members(const fm_prog *p, fm_grouping *g, const group *list) {
+  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + list[id].members;
+  for (fm_val v = p->n - 1; v >= 0; v--)
+    if (g->group[v] >= 0) g->member[--g->from[g->group[v] + 1]] = v;
+  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + list[id].members;
 }
 
-static void add_reduce(builder *b, fm_val v) {
-  const fm_prog *p = b->plan->p;
-  fm_reduce *r = &b->f->reduce[b->f->nreduce++];
-  r->v = v;
-  r->src = source(b, fm_arg(p, v, 0));
-  r->target = (fm_slot){.kind = SLOT_BCAST, .v = v, .scratch = -1};
-  set_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
-  set_span(r);
-  r->sums = b->f->nsum;
-  b->f->nsum = fm_plus_bytes(b->f->nsum, (size_t)r->period);
-}
-
-static bool is_sum(const builder *b, fm_val v) {
-  return b->plan->p->node[v].op->flags & FM_CLOSES_PASS;
-}
-
-/* The last reader of each value inside the pass; a value that a sum reads lives to the end. */
-static void find_last(builder *b) {
-  const fm_prog *p = b->plan->p;
-  int at = 0;
-  for (int m = 0; m < b->n; m++) {
-    fm_val v = b->member[m];
-    for (int k = 0; k < p->node[v].nin; k++) {
-      int *last = &b->last[fm_ins(p, v)[k]];
-      *last = is_sum(b, v) || *last == p->n ? p->n : at;
+/* A value is stored when a node outside its pass reads it. */
+static void find_stored(const fm_prog *p, fm_grouping *g) {
+  for (fm_val v = 0; v < p->n; v++)
+    for (int k = 0; g->live[v] && k < p->node[v].nin; k++) {
+      fm_val a = fm_ins(p, v)[k];
+      if (g->group[v] != g->group[a] || g->group[v] < 0) g->stored[a] = true;
     }
-    at += !is_sum(b, v);
-  }
+  for (int k = 0; k < p->nout; k++) g->stored[p->out[k].v] = true;
 }
 
-/* The tables of values are clean again for the next pass. */
-static void forget(builder *b) {
-  const fm_prog *p = b->plan->p;
-  for (int m = 0; m < b->n; m++) {
-    fm_val v = b->member[m];
-    b->slot_of[v] = b->last[v] = -1;
-    for (int k = 0; k < p->node[v].nin; k++)
-      b->slot_of[fm_ins(p, v)[k]] = b->last[fm_ins(p, v)[k]] = -1;
+void fm_fuse(fm_pool *s, const fm_prog *p, fm_grouping *g) {
+  group *list = fm_take(s, p->n, group);
+  int *newest = fm_take_none(s, p->n + 1);
+  g->group = fm_take_none(s, p->n), g->member = fm_take(s, p->n, fm_val);
+  g->from = fm_take(s, p->n + 1, int);
+  g->virt = fm_take(s, p->n, bool), g->stored = fm_take(s, p->n, bool);
+  if (s->failed) return;
+  find_virtual(p, g);
+  for (fm_val v = 0; v < p->n; v++) {
+    bool repeat = (p->node[v].op->flags & FM_REPEAT) && !g->virt[v];
+    if (g->live[v] && (fusible(p->node[v].op) || repeat))
+      g->group[v] = group_of(p, g, list, newest, v);
   }
-}
-
-static fm_err build(builder *b) {
-  const fm_prog *p = b->plan->p;
-  int sums = 0, operands = 0;
-  fm_val v0 = b->member[0];
-  b->f->domain = p->node[is_sum(b, v0) ? fm_arg(p, v0, 0) : v0].sig;
-  for (int m = 0; m < b->n; m++) {
-    sums += is_sum(b, b->member[m]);
-    operands += p->node[b->member[m]].nin;
-  }
-  int micros = b->n - sums;
-  b->f->slotcap = micros + operands, b->f->microcap = micros, b->f->reducecap = sums;
-  b->f->slot = fm_alloc(p->ctx, (size_t)b->f->slotcap * sizeof(fm_slot));
-  b->f->micro = fm_alloc(p->ctx, (size_t)micros * sizeof(fm_micro));
-  b->f->reduce = fm_alloc(p->ctx, (size_t)sums * sizeof(fm_reduce));
-  b->plan->nfused++; /* from here on freed with the plan */
-  if (!b->f->slot || !b->f->micro || !b->f->reduce) return FM_ENOMEM;
-  find_last(b);
-  for (int m = 0; m < b->n; m++)
-    if (!is_sum(b, b->member[m])) add_micro(b, b->member[m]);
-  for (int m = 0; m < b->n; m++)
-    if (is_sum(b, b->member[m])) add_reduce(b, b->member[m]);
-  forget(b);
-  return FM_OK;
-}
-
-fm_err fm_fuse(fm_plan *plan, const fm_grouping *g) {
-  size_t bytes = 2 * (size_t)plan->p->n * sizeof(int);
-  int *work = fm_alloc(plan->ctx, bytes);
-  fm_err err = work ? FM_OK : FM_ENOMEM;
-  if (work) memset(work, -1, bytes);
-  for (int id = 0; id < g->ngroup && err == FM_OK; id++) {
-    builder b = {.plan = plan,
-                 .g = g,
-                 .f = &plan->fused[id],
-                 .id = id,
-                 .n = g->from[id + 1] - g->from[id],
-                 .member = g->member + g->from[id],
-                 .slot_of = work,
-                 .last = work + plan->p->n};
-    err = build(&b);
-    size_t scratch = fm_plus_bytes((size_t)b.f->nscratch * FM_BLOCK, b.f->nsum);
-    scratch = scratch > FM_MOST_BYTES / sizeof(double) ? SIZE_MAX : scratch * sizeof(double);
-    if (scratch > plan->scratch) plan->scratch = scratch;
-  }
-  fm_free(plan->ctx, work, bytes);
-  return err;
+  list_members(p, g, list);
+  find_stored(p, g);
 }

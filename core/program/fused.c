@@ -148,7 +148,7 @@ typedef struct pass {
   const fm_rows *rows;
   size_t size;
   char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory */
-  char *block[MAX_SLOTS]; /* scratch block */
+  char *block[MAX_SLOTS]; /* block */
   void *now[MAX_SLOTS];   /* where the current block of the slot is */
   cursor walk[MAX_SLOTS]; /* BCAST */
   adder add[MAX_SLOTS];   /* per sum */
@@ -163,7 +163,7 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
     const fm_slot *slot = &g->slot[k];
     if (slot->kind == SLOT_FULL || slot->kind == SLOT_BCAST) s->base[k] = fm_address(f, slot->v);
     if (slot->kind == SLOT_BCAST) s->walk[k] = (cursor){.held = -1};
-    s->block[k] = slot->scratch >= 0 ? f->scratch + (size_t)slot->scratch * FM_BLOCK * size : NULL;
+    s->block[k] = slot->block >= 0 ? f->blocks + (size_t)slot->block * FM_BLOCK * size : NULL;
     s->now[k] = s->block[k];
     if (slot->kind == SLOT_CONST) {
       float narrow = (float)slot->number;
@@ -173,7 +173,7 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
   }
   for (int k = 0; k < g->nmicro; k++)
     s->map[k] = g->micro[k].family ? NULL : fm_kernel_of(g->micro[k].op, g->domain.dtype)->map;
-  double *sums = (double *)(void *)(f->scratch + (size_t)g->nscratch * FM_BLOCK * sizeof(double));
+  double *sums = (double *)(void *)(f->blocks + (size_t)g->nblock * FM_BLOCK * sizeof(double));
   memset(sums, 0, g->nsum * sizeof *sums);
   for (int k = 0; k < g->nreduce; k++) {
     const fm_reduce *r = &g->reduce[k];

@@ -1,13 +1,12 @@
-/* hoist.h - what a run does once, not once per micro-batch: for hoist.c, linear.c and run.c. */
+/* hoist.h - what a run does once, not once per micro-batch. */
 #ifndef FM_HOIST_H
 #define FM_HOIST_H
 
-#include "program.h"
+#include "analysis.h"
+#include "limits.h"
+#include "rewrite.h"
 
-#define FM_PARTS 8 /* of the prologue and of the epilogue; fixed, so that threads change no bits */
-
-/* Independent parts of one program: all with its inputs; output k of part i is output[i][k] of
-** it. */
+/* Independent parts of one program, all with its inputs; output k of part i is its output[i][k]. */
 typedef struct fm_parts {
   int n, nout; /* nout: of that program */
   fm_prog *part[FM_PARTS];
@@ -15,39 +14,75 @@ typedef struct fm_parts {
 } fm_parts;
 
 /*
-** The programs of an executable, cut into a prologue, bodies and an epilogue. The inputs of a body
-** are those of its program, then the values of the prologue; its outputs those of the program that
-** it makes itself, then sums for the epilogue. The epilogue's inputs: the program's, the values of
-** the prologue, the sums.
+** Programs split into a prologue, bodies and an epilogue. The inputs of a body are those of its
+** program, then the values of the prologue; its outputs those of the program that it computes
+** itself, then sums for the epilogue. The epilogue's inputs: the program's, the values of the
+** prologue, the sums.
 */
 typedef struct fm_hoisted {
-  fm_ctx *ctx;
+  fm_pool pool;                  /* of the arrays */
   int nprog, nvalue, nsum, nout; /* programs; values; sums; outputs of a body, sums included */
-  size_t room;                   /* of the arrays: entries that are allocated */
-  fm_prog **body;                /* an owner takes them by putting NULL here */
-  fm_sig *value;                 /* of the prologue's outputs */
-  int *direct;                   /* per output of a body: the program's output, or -1: a sum */
-  int *late;                     /* per output of the epilogue: the program's output */
+  fm_prog **body;    /* an owner takes them, and those of the parts, by putting NULL here */
+  fm_sig *value;     /* of the prologue's outputs */
+  int *body_out;     /* per output of a body: the program's output, or -1: a sum */
+  int *epilogue_out; /* per output of the epilogue: the program's output */
   fm_parts prologue, epilogue;
 } fm_hoisted;
 
-/* Cut programs that are optimised already; takes them over, whatever happens. */
+/* Splits programs that are optimised already; takes them over, whatever happens. */
 fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes);
 void fm_hoisted_free(fm_hoisted *h);
+
+/* ------------------------------------------------------------------ parts.c */
+
+/* Splits a program into independent parts of about equal work, which fm_hoisted_free frees. */
+fm_err fm_split(fm_pool *pool, const fm_prog *p, fm_parts *parts);
 
 /* ------------------------------------------------------------------ linear.c */
 
 typedef enum fm_region { IN_BODY, AFTER_SUM, SUMMED } fm_region;
 
 /*
-** region[v] of every node: AFTER_SUM where an output that is added up over the micro-batches can be
-** computed from sums, because it is linear in them; SUMMED: such a sum. shared[v]: v is the same
-** for all micro-batches. Sums take no more memory than the outputs that they stand for.
+** Per node: AFTER_SUM where an output that is added up over the micro-batches can be computed from
+** sums, because it is linear in them; SUMMED: such a sum. shared[v]: v is the same for all
+** micro-batches. Sums take no more memory than the outputs that they stand for. NULL on failure.
 */
-fm_err fm_linear_regions(const fm_prog *p, const bool *live, const bool *shared, fm_region *region);
+fm_region *fm_linear_regions(fm_pool *s, const fm_prog *p, const bool *shared);
 
-/* Cut a program into independent parts of about equal work, in parts.c. */
-fm_err fm_cut_parts(const fm_prog *p, fm_parts *parts);
-void fm_parts_free(fm_ctx *ctx, fm_parts *parts);
+/* ------------------------------------------------------------------ for the files of this pass */
+
+/* What a body does about a node of its program. */
+typedef enum fm_disposition { UNUSED, COMPUTED, LOADED } fm_disposition; /* from the prologue */
+
+typedef struct fm_source { /* one program */
+  fm_prog *p;
+  bool *live, *shared;
+  fm_disposition *disposition;
+  fm_region *region;
+  int *sum;            /* per node: the number of the sum that it is, or -1 */
+  fm_rewrite pro, epi; /* into the prologue, into the epilogue */
+} fm_source;
+
+typedef struct fm_hoister {
+  fm_hoisted *h;
+  fm_pool *pool; /* of this pass */
+  int n;
+  fm_source *from;
+  fm_prog *pro, *epi;
+  int *index; /* per value of the prologue: its output there, or -1 */
+} fm_hoister;
+
+/* Fills in all of a source but pro and epi, in hoist_shared.c. */
+fm_err fm_open_source(fm_pool *s, fm_source *from, int passes);
+/* Is output k computed by the epilogue? */
+static inline bool fm_after(const fm_source *s, int k) {
+  return s->p->out[k].merge == FM_SUM && s->region[s->p->out[k].v] != IN_BODY;
+}
+/* The inputs of p and, after them, the values of the prologue. */
+fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p);
+/* Value v of the prologue as an input of q. */
+fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_source *s, fm_val v);
+fm_err fm_make_epilogue(fm_hoister *t);    /* in hoist_epilogue.c */
+fm_err fm_make_body(fm_hoister *t, int k); /* in hoist_body.c */
 
 #endif

@@ -1,10 +1,9 @@
 /*
-** parts.c - a program cut into independent ones, for the workers: nodes that share no value but
-** inputs and constants are independent. The cut depends on the program alone.
+** parts.c - a program split into independent ones, for the workers: nodes that share no value
+** except inputs and constants are independent. The split depends on the program alone.
 */
-#include <string.h>
-
 #include "hoist.h"
+#include "rewrite.h"
 
 typedef struct split {
   const fm_prog *p;
@@ -22,7 +21,7 @@ static int find(split *s, int v) {
 
 static void find_components(split *s) {
   const fm_prog *p = s->p;
-  for (fm_val v = 0; v < p->n; v++) s->root[v] = v, s->work[v] = 0, s->part[v] = -1;
+  for (fm_val v = 0; v < p->n; v++) s->root[v] = v;
   for (fm_val v = 0; v < p->n; v++)
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
@@ -51,49 +50,37 @@ static int assign(split *s) {
   }
 }
 
-/* Part k: its nodes, the leaves they read, its outputs. An output that is a leaf goes with part
-** 0. */
-static fm_err extract(split *s, int k, fm_parts *parts, fm_val *map) {
+/* Part k: its nodes, the leaves they read, its outputs. Outputs that are leaves go with part 0. */
+static fm_err extract(fm_pool *pool, split *s, int k, fm_parts *parts, int *output) {
   const fm_prog *p = s->p;
-  fm_prog *q = parts->part[k] = fm_prog_like(p, map);
-  parts->output[k] = fm_alloc(p->ctx, ((size_t)p->nout + 1) * sizeof(int));
-  if (q == NULL || parts->output[k] == NULL) return FM_ENOMEM;
+  fm_rewrite r = fm_rewrite_into(pool, p, parts->part[k] = fm_prog_like(p));
+  parts->output[k] = output;
+  if (r.q == NULL || r.q->err != FM_OK || output == NULL) return FM_ENOMEM;
   for (fm_val v = 0; v < p->n; v++) {
     bool mine = leaf(p, v) ? p->node[v].op != &fm_op_input : s->part[find(s, v)] == k;
-    if (mine) map[v] = fm_prog_copy(q, p, v, map);
+    if (mine) r.map[v] = fm_copy_node(&r, v);
   }
   for (int j = 0; j < p->nout; j++) {
     fm_val v = p->out[j].v;
     if (leaf(p, v) ? k > 0 : s->part[find(s, v)] != k) continue;
-    parts->output[k][q->nout] = j;
-    fm_output(q, map[v], FM_STACK);
+    output[r.q->nout] = j;
+    fm_output(r.q, r.map[v], FM_STACK);
   }
-  return q->err;
+  return r.q->err;
 }
 
-fm_err fm_cut_parts(const fm_prog *p, fm_parts *parts) {
-  size_t n = (size_t)p->n + 1, bytes = n * (sizeof(double) + 3 * sizeof(int));
-  double *work = fm_alloc(p->ctx, bytes);
-  fm_err err = work ? FM_OK : FM_ENOMEM;
+fm_err fm_split(fm_pool *keep, const fm_prog *p, fm_parts *parts) {
+  fm_pool pool = {.ctx = p->ctx};
+  split s = {.p = p, .work = fm_take(&pool, p->n, double), .root = fm_take(&pool, p->n, int)};
+  s.part = fm_take_none(&pool, p->n);
+  fm_err err = pool.failed ? FM_ENOMEM : FM_OK;
   parts->nout = p->nout;
-  if (work != NULL) {
-    split s = {.p = p, .work = work, .root = (int *)(work + n)};
-    s.part = s.root + n;
-    find_components(&s);
-    int many = assign(&s);
-    for (int k = 0; k < (many > 0 ? many : 1) && err == FM_OK; k++) {
-      parts->n = k + 1;
-      err = extract(&s, k, parts, s.part + n);
-    }
+  if (err == FM_OK) find_components(&s);
+  int many = err == FM_OK ? assign(&s) : 0;
+  for (int k = 0; k < (many > 0 ? many : 1) && err == FM_OK; k++) {
+    parts->n = k + 1;
+    err = extract(&pool, &s, k, parts, fm_take(keep, p->nout, int));
   }
-  fm_free(p->ctx, work, bytes);
+  fm_pool_free(&pool);
   return err;
-}
-
-void fm_parts_free(fm_ctx *ctx, fm_parts *parts) {
-  for (int k = 0; k < parts->n; k++) {
-    fm_prog_free(parts->part[k]);
-    fm_free(ctx, parts->output[k], ((size_t)parts->nout + 1) * sizeof(int));
-  }
-  *parts = (fm_parts){0};
 }

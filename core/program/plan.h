@@ -4,7 +4,8 @@
 #ifndef FM_PLAN_H
 #define FM_PLAN_H
 
-#include "program.h"
+#include "analysis.h"
+#include "limits.h"
 
 /* Where a value lives. */
 typedef enum fm_where { AT_NOWHERE, AT_ARENA, AT_SHARED, AT_ROWS, AT_CONST, AT_LANE } fm_where;
@@ -17,19 +18,17 @@ typedef struct fm_loc {
 
 /* ------------------------------------------------------------------ fused elementwise passes */
 
-#define FM_BLOCK 512 /* values per block: a few dozen blocks fit in the first-level cache */
-
 typedef enum fm_slot_kind {
-  SLOT_TEMP,  /* a block of scratch, live inside the pass */
+  SLOT_TEMP,  /* a block, live inside the pass */
   SLOT_FULL,  /* a value of the pass's shape in memory, read or written */
-  SLOT_BCAST, /* a smaller value in memory, repeated into a block of scratch */
+  SLOT_BCAST, /* a smaller value in memory, repeated into a block */
   SLOT_CONST  /* one number everywhere */
 } fm_slot_kind;
 
 typedef struct fm_slot {
   fm_slot_kind kind;
   fm_val v;      /* FULL, BCAST: the value in memory */
-  int scratch;   /* TEMP, BCAST, CONST: number of its block */
+  int block;     /* TEMP, BCAST, CONST: its number */
   double number; /* CONST */
   /* BCAST: the axes of the pass, innermost first, joined where the operand's values follow each
      other or are the same; its values per step along each: 0 or 1 for the first, which is a row. */
@@ -61,8 +60,7 @@ typedef struct fm_reduce {
 
 typedef struct fm_fused {
   fm_sig domain;
-  int nslot, nmicro, nreduce, nscratch;
-  int slotcap, microcap, reducecap;
+  int nslot, nmicro, nreduce, nblock;
   size_t nsum; /* doubles that the sums need */
   fm_slot *slot;
   fm_micro *micro;
@@ -72,7 +70,7 @@ typedef struct fm_fused {
 /* Where the bytes of a value are during one run. */
 typedef struct fm_frame {
   const struct fm_plan *plan;
-  char *arena, *scratch;
+  char *arena, *blocks;
   void *const *in;   /* per input: its first byte for this micro-batch */
   void *const *lane; /* per output: the partial sum */
   bool first;        /* the lane's first micro-batch: = instead of += */
@@ -101,31 +99,28 @@ typedef struct fm_step {
 
 typedef struct fm_plan {
   fm_ctx *ctx;
-  fm_prog *p; /* the optimised program, owned */
-  int nstep, stepcap;
+  fm_pool pool; /* of its tables */
+  fm_prog *p;   /* the optimised program, owned */
+  int nstep, nfused;
   fm_step *step;
-  int nfused, fusedcap;
   fm_fused *fused;
-  fm_loc *loc; /* per value of p */
-  size_t arena, scratch;
-  int peak;      /* the stage at which most bytes of the arena are in use */
+  fm_loc *loc;          /* per value of p */
+  size_t arena, blocks; /* bytes of memory that a run needs: of values, of passes */
+  int peak;             /* the stage at which most bytes of the arena are in use */
   bool in_place; /* outputs are made where they are wanted: none of them may be an input as well */
-  double ms_plan;
-  bool bf16; /* see FM_BF16 */
+  bool bf16;     /* see FM_BF16 */
 } fm_plan;
 
-/* Of an optimised program, which it takes over, whatever happens; NULL on failure. */
+/* The plan of an optimised program, which it takes over, whatever happens; NULL on failure. */
 fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place);
 void fm_plan_free(fm_plan *plan);
-/* The program in which cheap values read after stage `at` are made anew, products of at most `few`
-** operations per byte of their result among them; NULL on failure. */
-fm_prog *fm_recompute(const fm_prog *p, int at, double few);
 void fm_step_run(const fm_step *s, const fm_frame *f);
-double fm_node_flops(const fm_prog *p, fm_val v);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
 double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
 
-/* Fusion, in fuse.c: group[v] is the pass of node v or -1; virtual nodes have neither. */
+/* ------------------------------------------------------------------ making a plan */
+
+/* Which nodes run together. group[v] is the pass of node v or -1; virtual nodes have neither. */
 typedef struct fm_grouping {
   int *stage, *group, *uses;
   bool *live, *virt, *stored;
@@ -134,7 +129,8 @@ typedef struct fm_grouping {
   fm_val *member; /* of group k: member[from[k]] .. member[from[k + 1] - 1], in order */
   int *from;
 } fm_grouping;
-fm_err fm_fuse(fm_plan *plan, const fm_grouping *g); /* fills plan->fused */
+void fm_fuse(fm_pool *s, const fm_prog *p, fm_grouping *g); /* fuse.c; needs live, stage, uses */
+void fm_build_passes(fm_pool *s, fm_plan *plan, const fm_grouping *g); /* fuse_pass.c */
 
 /* Places while they are being decided. */
 typedef struct fm_layout {
@@ -144,15 +140,12 @@ typedef struct fm_layout {
   size_t *offset; /* bytes from the owner's start */
   int *from, *to; /* first and last step that touches an owner */
 } fm_layout;
-typedef struct fm_block { /* the memory of an owner */
-  size_t size, at;
-  fm_val v;
-} fm_block;
-/* Offsets of all values in the arena, in arena.c; list: scratch for twice as many as values. */
-void fm_place(fm_layout *l, fm_block *list);
 
-size_t fm_sig_bytes(const fm_sig *sig);
-double fm_now_ms(void); /* by the clock */
-double fm_cpu_ms(void); /* of the processor, for this thread */
+/* schedule.c: changes of stages, before and after fusion (first: scratch), then the steps. */
+void fm_stage_rematerialised(const fm_prog *p, fm_grouping *g, int *first);
+void fm_delay(const fm_prog *p, fm_grouping *g, int *first);
+void fm_schedule(fm_layout *l);
+/* arena.c: offsets of all values in the arena. */
+void fm_place(fm_pool *s, fm_layout *l);
 
 #endif

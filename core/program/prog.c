@@ -188,30 +188,3 @@ fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
   p->out[p->nout++].merge = merge;
   return FM_OK;
 }
-
-/* ------------------------------------------------------------------ copying into another
-** program */
-
-fm_prog *fm_prog_like(const fm_prog *p, fm_val *map) {
-  fm_prog *q = fm_prog_new(p->ctx);
-  if (q == NULL) return NULL;
-  for (int k = 0; k < p->n; k++) map[k] = FM_NONE;
-  for (int k = 0; k < p->nin; k++)
-    map[p->in[k].v] = fm_input(q, p->in[k].role, &p->node[p->in[k].v].sig);
-  return q;
-}
-
-fm_val fm_prog_copy(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map) {
-  const fm_node *n = &p->node[v];
-  fm_val few[8] = {0}, *in = few;
-  if (n->op == &fm_op_constant) return fm_const(q, p->constant[n->attr.i[FM_INDEX]]);
-  if (n->nin > 8 && (in = fm_alloc(q->ctx, (size_t)n->nin * sizeof *in)) == NULL) {
-    q->err = FM_ENOMEM;
-    return FM_NONE;
-  }
-  for (int k = 0; k < n->nin; k++) in[k] = map[fm_ins(p, v)[k]];
-  fm_val w = fm_emit(q, n->op, n->nin, in, &n->attr);
-  if (in != few) fm_free(q->ctx, in, (size_t)n->nin * sizeof *in);
-  if (w != FM_NONE) q->node[w].late |= n->late;
-  return w;
-}

@@ -7,6 +7,7 @@
 */
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "../blas.h"
 #include "exe.h"
@@ -91,7 +92,7 @@ typedef struct race { /* what the workers of one run share */
 
 /* Where the partial sum of output k in a lane is. */
 static void *lane_of(const fm_exe *e, const fm_job *job, int lane, int k) {
-  if (lane == 0 && e->h.direct[k] >= 0) return job->out[e->h.direct[k]]->data;
+  if (lane == 0 && e->h.body_out[k] >= 0) return job->out[e->h.body_out[k]]->data;
   if ((lane == 1 || e->ordered) && e->borrow[k] >= 0) return job->out[e->borrow[k]]->data;
   return e->lane[lane * e->h.nout + k];
 }
@@ -100,11 +101,17 @@ static size_t row_bytes(const fm_tensor *t) {
   return t->shape.d[0] ? t->bytes / (size_t)t->shape.d[0] : 0;
 }
 
+static double cpu_ms(void) { /* of this thread */
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
 static void run_steps(const fm_plan *plan, const fm_frame *f, double *ms) {
   for (int k = 0; k < plan->nstep; k++) {
-    double start = ms ? fm_cpu_ms() : 0;
+    double start = ms ? cpu_ms() : 0;
     fm_step_run(&plan->step[k], f);
-    if (ms) ms[k] += fm_cpu_ms() - start;
+    if (ms) ms[k] += cpu_ms() - start;
   }
 }
 
@@ -137,14 +144,14 @@ static void run_in_turn(race *r, int micro, const fm_plan *plan, const fm_frame 
 static fm_frame frame(const race *r, const fm_plan *plan, char *memory, size_t arena) {
   return (fm_frame){.plan = plan,
                     .arena = memory,
-                    .scratch = memory + arena,
+                    .blocks = memory + arena,
                     .rng = {.seed = r->job->seed, .step = r->job->step}};
 }
 
 static void run_micro(race *r, int lane, int micro, char *memory) {
   fm_exe *e = r->e;
   const fm_plan *plan = e->plan[e->which[micro]];
-  void **in = (void **)(memory + e->arena + e->scratch), **out = in + plan->p->nin;
+  void **in = (void **)(memory + e->arena + e->blocks), **out = in + plan->p->nin;
   size_t first = (size_t)(e->row0[micro] - e->row0[0]);
   for (int k = 0; k < e->nin; k++) {
     char *data = r->job->in[k]->data;
@@ -154,7 +161,7 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   for (int k = 0; k < e->h.nout; k++) {
     out[k] = lane_of(e, r->job, lane, k);
     if (plan->p->out[k].merge == FM_SUM) continue;
-    fm_tensor *t = r->job->out[e->h.direct[k]];
+    fm_tensor *t = r->job->out[e->h.body_out[k]];
     out[k] = (char *)t->data + first * row_bytes(t);
   }
   fm_frame f = frame(r, plan, memory, e->arena);
@@ -174,7 +181,7 @@ typedef void (*part_runner)(race *r, int part, char *memory);
 static void run_prologue(race *r, int k, char *memory) {
   fm_exe *e = r->e;
   const fm_plan *plan = e->pro.plan[k];
-  void **in = (void **)(memory + plan->arena + plan->scratch), **out = in + plan->p->nin;
+  void **in = (void **)(memory + plan->arena + plan->blocks), **out = in + plan->p->nin;
   for (int i = 0; i < e->nin; i++) in[i] = r->job->in[i]->data;
   for (int i = 0; i < plan->p->nout; i++) out[i] = e->value[e->h.prologue.output[k][i]];
   fm_frame f = frame(r, plan, memory, plan->arena);
@@ -186,14 +193,14 @@ static void run_prologue(race *r, int k, char *memory) {
 static void run_epilogue(race *r, int k, char *memory) {
   fm_exe *e = r->e;
   const fm_plan *plan = e->epi.plan[k];
-  void **in = (void **)(memory + plan->arena + plan->scratch), **out = in + plan->p->nin;
+  void **in = (void **)(memory + plan->arena + plan->blocks), **out = in + plan->p->nin;
   int n = 0;
   for (int i = 0; i < e->nin; i++) in[n++] = r->job->in[i]->data;
   for (int i = 0; i < e->h.nvalue; i++) in[n++] = e->value[i];
   for (int i = 0; i < e->h.nout; i++)
-    if (e->h.direct[i] < 0) in[n++] = lane_of(e, r->job, 0, i);
+    if (e->h.body_out[i] < 0) in[n++] = lane_of(e, r->job, 0, i);
   for (int i = 0; i < plan->p->nout; i++)
-    out[i] = r->job->out[e->h.late[e->h.epilogue.output[k][i]]]->data;
+    out[i] = r->job->out[e->h.epilogue_out[e->h.epilogue.output[k][i]]]->data;
   fm_frame f = frame(r, plan, memory, plan->arena);
   f.in = in, f.lane = out;
   run_steps(plan, &f, r->times ? r->times->epi[k] : NULL);

@@ -67,13 +67,6 @@ void fm_step_run(const fm_step *s, const fm_frame *f) {
   }
 }
 
-double fm_node_flops(const fm_prog *p, fm_val v) {
-  const fm_node *n = &p->node[v];
-  fm_sig in[FM_MAX_OPERANDS];
-  for (int k = 0; k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
-  return fm_flops(n->op, n->nin, in, &n->sig, &n->attr);
-}
-
 double fm_step_flops(const fm_plan *plan, const fm_step *s) {
   double total = 0;
   if (s->kind == STEP_OP) return fm_node_flops(plan->p, s->v);

@@ -1,0 +1,49 @@
+/*
+** limits.h - the thresholds of the compiler and of the run, and what set each of them.
+*/
+#ifndef FM_LIMITS_H
+#define FM_LIMITS_H
+
+/* Bytes of a pool's first chunk. Chosen, not measured. */
+#define FIRST_CHUNK ((size_t)16 << 10)
+
+/* Visits of nodes per output in the search for linear functions of sums, and the depth of its
+** recursion: longer chains of operations stay in the body. Chosen, not measured. */
+#define BUDGET 4096
+#define DEEPEST 200
+
+/* Summands of a sum that are looked at together. Chosen, not measured. */
+#define MOST_SUMMANDS 64
+
+/* Parts of the prologue and of the epilogue; fixed, so that threads change no bits. Chosen, not
+** measured. */
+#define FM_PARTS 8
+
+/* Bytes of the prologue's values beyond which the large ones are computed by every micro-batch
+** instead. Chosen, not measured. */
+#define VALUE_BYTES ((size_t)512 << 20)
+
+/*
+** Winograd's 36 products of a tile against the direct method's 9 for each of its up to 16 pixels
+** inside the image, and a quarter more for the transforms: 36 * 1.25 / 9. Measured
+** (tests/bench/conv.c; from 3 to 512 channels, images of 8x8 and more): the counts decide.
+*/
+#define WINOGRAD_PIXELS_PER_TILE 5
+
+/* Above this arena size of a body, rematerialising plans are tried. Chosen, not measured. */
+#define LARGE_ARENA ((size_t)64 << 20)
+
+/*
+** A rematerialising plan recomputes products of at most this many operations per byte of their
+** result, if that makes it smaller: attention's scores. Measured on the paper's CIFAR network: 0.5
+** to 1 % of a step's time for 17 to 26 MiB of its peak of 1450 MiB.
+*/
+#define SCORES_FLOPS 32
+
+/* Values per block of a fused pass: a few dozen blocks fit in the first-level cache. */
+#define FM_BLOCK 512
+
+/* Slots of one fused pass, bounded so that it fits its run-time tables (MAX_SLOTS in fused.c). */
+#define MAX_PASS 240
+
+#endif

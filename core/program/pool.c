@@ -1,0 +1,52 @@
+/* pool.c - a bump allocator. */
+#include "pool.h"
+
+#include <string.h>
+
+#include "../sizes.h"
+#include "limits.h"
+
+#define ALIGNMENT 64
+
+typedef struct fm_chunk {
+  struct fm_chunk *before;
+  size_t size, used; /* bytes, this header included */
+} fm_chunk;
+
+static size_t aligned(size_t bytes) {
+  return fm_plus_bytes(bytes, ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* Every chunk is twice as large as the one before it, or as large as the piece demands. */
+static bool add_chunk(fm_pool *s, size_t bytes) {
+  size_t header = aligned(sizeof(fm_chunk)), size = s->chunk ? 2 * s->chunk->size : FIRST_CHUNK;
+  if (size - header < bytes) size = fm_plus_bytes(header, bytes);
+  fm_chunk *c = fm_alloc(s->ctx, size);
+  if (c == NULL) return false;
+  *c = (fm_chunk){s->chunk, size, header};
+  s->chunk = c;
+  return true;
+}
+
+void *fm_pool_take(fm_pool *s, size_t n, size_t size) {
+  size_t bytes = n > FM_MOST_BYTES / size ? SIZE_MAX : aligned(n * size);
+  fm_chunk *c = s->chunk;
+  if (!s->failed && (c == NULL || c->size - c->used < bytes)) s->failed = !add_chunk(s, bytes);
+  if (s->failed) return NULL;
+  char *piece = (char *)s->chunk + s->chunk->used;
+  s->chunk->used += bytes;
+  return memset(piece, 0, bytes);
+}
+
+int *fm_take_none(fm_pool *s, int n) {
+  int *list = fm_take(s, n, int);
+  return list ? memset(list, -1, (size_t)n * sizeof *list) : NULL;
+}
+
+void fm_pool_free(fm_pool *s) {
+  for (fm_chunk *c = s->chunk, *before; c != NULL; c = before) {
+    before = c->before;
+    fm_free(s->ctx, c, c->size);
+  }
+  *s = (fm_pool){.ctx = s->ctx};
+}
