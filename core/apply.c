@@ -1,11 +1,11 @@
-/* apply.c - eager execution: one operation on tensors, now. */
+/* apply.c - eager execution: one operation, run at once on tensors. */
 #include "map.h"
 #include "blas.h"
 #include "flush.h"
 #include "op.h"
 
 static void execute(const fm_kernel *kernel, const fm_exec *e) {
-  if (fm_shape_count(&e->out->shape) == 0) return; /* 2^40 rows of nothing take no time */
+  if (fm_shape_count(&e->out->shape) == 0) return; /* a kernel might loop over 2^40 empty rows */
   fm_flush was = fm_flush_begin();
   if (kernel->map) {
     const void *const *x = e->x, *b = e->nin > 1 ? x[1] : x[0], *c = e->nin > 2 ? x[2] : x[0];

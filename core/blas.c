@@ -1,7 +1,7 @@
 /*
-** blas.c - OpenBLAS behind a few functions. The library is loaded here, not linked: only so can its
-** start be told, by a variable of the environment, to make no threads. With more than one it waits
-** for ever when it finds no memory for their buffers (0.3.21), deaf to SIGTERM.
+** blas.c - OpenBLAS behind a few functions. The library is loaded at run time, not linked, because
+** only an environment variable set before it starts keeps it from creating threads. With more than
+** one, OpenBLAS 0.3.21 waits forever, ignoring SIGTERM, if memory for their buffers is short.
 */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #define _POSIX_C_SOURCE 200809L
@@ -18,13 +18,13 @@
 #define LIBRARY "libopenblas.so.0"
 #define THREADS "OPENBLAS_NUM_THREADS"
 
-/* Fortran's: every argument by address, and at the end the lengths of the two texts. LAPACKE, which
-** would declare it, is not in the library; LAPACK itself is. */
+/* The Fortran interface: every argument by address, then the lengths of the two strings. The
+   library contains LAPACK, but not LAPACKE, which would declare it. */
 typedef void dsyevd_fn(const char *jobz, const char *uplo, const blasint *n, double *a,
                        const blasint *lda, double *w, double *work, const blasint *lwork,
                        blasint *iwork, const blasint *liwork, blasint *info, size_t, size_t);
 
-/* The part of the library that is used, under the types of its own header. */
+/* The functions used, with the types that the library's header gives them. */
 static struct {
   void (*sgemm)(CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_TRANSPOSE, blasint, blasint, blasint, float,
                 const float *, blasint, const float *, blasint, float, float *, blasint);
@@ -42,16 +42,16 @@ static char problem[256];
 
 /* ------------------------------------------------------------------ loading */
 
-/* POSIX promises that a function's address survives the passage through void *. */
+/* POSIX guarantees that a function pointer can be converted to and from void *. */
 static bool find(void *library, const char *name, void *to) {
   void *f = dlsym(library, name);
   memcpy(to, &f, sizeof f);
   return f != NULL;
 }
 
-/* dlopen with the variable set; nobody else, and no child, sees it. */
+/* dlopen with the variable set, and restored afterwards: child processes do not inherit it. */
 static void *open_library(void) {
-  void *trial = malloc(1 << 20); /* libgfortran, which comes along, dies where it finds no memory */
+  void *trial = malloc(1 << 20); /* libgfortran, a dependency, aborts if memory is short */
   free(trial);
   if (trial == NULL) return NULL;
   const char *set = getenv(THREADS);
@@ -82,7 +82,7 @@ static void load(void) {
   }
   const char *why = dlerror();
   snprintf(problem, sizeof problem, "OpenBLAS could not be loaded: %.200s",
-           why ? why : "there is too little memory");
+           why ? why : "there is not enough memory");
 }
 
 const char *fm_blas_init(void) {
@@ -92,15 +92,16 @@ const char *fm_blas_init(void) {
 
 /* ------------------------------------------------------------------ memory */
 
-#define BUFFER ((size_t)128 << 20) /* address space of a call's buffer, the largest of all builds */
+#define BUFFER ((size_t)128 << 20) /* address space of a call's buffer in the largest builds */
 #define MOST 256
 
 /*
-** A call for which OpenBLAS finds no memory tries again for ever. So the buffers of all calls that
-** can run side by side are made before: tried first, then asked for, then given back to its pool.
+** A call for which OpenBLAS finds no memory retries forever. The buffers of all calls that can run
+** concurrently are therefore allocated in advance: a trial mapping shows that the address space
+** suffices, then OpenBLAS allocates the buffers and returns them to its pool.
 */
 fm_err fm_blas_reserve(fm_ctx *ctx, int calls) {
-  static int reserved; /* only the thread that drives the library comes here */
+  static int reserved; /* called only by the thread that owns the context */
   void *buffer[MOST];
   if (calls > MOST) calls = MOST;
   if (calls <= reserved || api.memory_alloc == NULL) return FM_OK;
@@ -109,8 +110,8 @@ fm_err fm_blas_reserve(fm_ctx *ctx, int calls) {
       mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (trial == MAP_FAILED)
     return fm_fail(ctx, FM_ENOMEM,
-                   "memory: matrix products on %d thread%s need %zu MiB of address space more than "
-                   "there is%s",
+                   "memory: matrix products on %d thread%s need %zu MiB more address space than is "
+                   "available%s",
                    calls, calls > 1 ? "s" : "", bytes >> 20,
                    calls > 1 ? "; --threads 1 needs the least" : "");
   munmap(trial, bytes);
@@ -126,7 +127,7 @@ static bool fits(int64_t a, int64_t b, int64_t c) {
   return a <= INT32_MAX && b <= INT32_MAX && c <= INT32_MAX;
 }
 
-/* An empty sum is left to us: BLAS may leave y as it was. */
+/* Sums over k = 0 terms are set to zero here: BLAS may leave y unchanged. */
 #define GEMM(name, t, call)                                                                        \
   bool name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const t *a, int64_t lda,            \
             const t *b, int64_t ldb, bool accumulate, t *y, int64_t ldy) {                         \

@@ -1,7 +1,6 @@
 /*
-** blas.h - the one door to the BLAS library. Row-major; y = op(a) op(b), or y += ... with
-** `accumulate`. Serves shapes that the core's own kernel (kernels/gemm.c) is not made for. BLAS
-** counts in 32 bits: false, and nothing is done, where a size or a step between rows is larger.
+** blas.h - the interface to OpenBLAS, for matrix products of shapes that the core's own kernel
+** (kernels/gemm.c) does not serve, and for eigenproblems.
 */
 #ifndef FM_BLAS_H
 #define FM_BLAS_H
@@ -11,6 +10,11 @@
 
 #include "fm.h"
 
+/*
+** Row-major y = op(a) op(b), or y += op(a) op(b) with `accumulate`, where op transposes if ta (tb).
+** op(a): (m, k), op(b): (k, n), y: (m, n); lda, ldb, ldy: values from one row to the next. BLAS
+** counts in 32 bits: if a size or stride is larger, returns false and does nothing.
+*/
 bool fm_blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
                       int64_t lda, const float *b, int64_t ldb, bool accumulate, float *y,
                       int64_t ldy);
@@ -18,20 +22,20 @@ bool fm_blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const d
                       int64_t lda, const double *b, int64_t ldb, bool accumulate, double *y,
                       int64_t ldy);
 /*
-** a = v' diag(w) v for a symmetric a (n, n): w ascending, row k of v (which replaces a) the vector
-** of w[k]. Scratch: nwork >= 1 + 6n + 2n^2 doubles, niwork >= 3 + 5n ints (LAPACK, dsyevd).
-** Returns 0, or LAPACK's code of a failure to converge.
+** a = v' diag(w) v for a symmetric a: (n, n), with w: (n) ascending; v replaces a, and its row k is
+** the eigenvector of w[k]. Scratch: nwork >= 1 + 6n + 2n^2 doubles, niwork >= 3 + 5n ints (LAPACK,
+** dsyevd). Returns 0, or LAPACK's code if the iteration did not converge.
 */
 int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, int *iwork,
                  int64_t niwork);
 /*
-** Loads the library, for one thread per call (the core's own workers run side by side). NULL, or a
-** sentence about what is wrong. Comes before all others.
+** Load the library, limited to one thread per call because the core's own workers call it
+** concurrently. Must be called before the others. Returns NULL, or a sentence about the failure.
 */
 const char *fm_blas_init(void);
-/* Memory for as many calls side by side, or FM_ENOMEM; comes before calls, on one thread. */
+/* Reserve memory for `calls` concurrent calls, before they are made. FM_ENOMEM: not available. */
 fm_err fm_blas_reserve(fm_ctx *ctx, int calls);
-/* The kernel family that the library chose for this processor, e.g. "Cooperlake". */
+/* The name of the kernels that the library chose for this processor, e.g. "Cooperlake". */
 const char *fm_blas_name(void);
 
 #endif

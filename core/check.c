@@ -1,4 +1,4 @@
-/* check.c - see check.h. A rule is tested only through the programs that it emits. */
+/* check.c - the checks of check.h. A rule is tested only through the programs that it emits. */
 #include "check.h"
 
 #include <math.h>
@@ -21,7 +21,7 @@ typedef struct trial {
 } trial;
 
 static void report(trial *t, const char *check, double error, double bound) {
-  fm_check c = {t->op->name, check, error, bound, error <= bound}; /* a NaN is not ok */
+  fm_check c = {t->op->name, check, error, bound, error <= bound}; /* false for a NaN */
   t->each(t->arg, &c);
 }
 
@@ -57,7 +57,7 @@ static fm_tensor *random_like(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape
 
 /* ------------------------------------------------------------------ running small programs */
 
-/* Row numbers and bytes are whole numbers, and never differentiated. */
+/* Row indices and bytes are whole numbers and are not differentiated. */
 static bool is_bytes(const fm_sample *s, int k) { return s->bytes >> k & 1; }
 static bool is_whole(const fm_sample *s, int k) { return (s->whole | s->bytes) >> k & 1; }
 
@@ -65,7 +65,7 @@ static fm_sig sig_of(const fm_sample *s, int k, fm_dtype dtype) {
   return (fm_sig){is_bytes(s, k) ? FM_U8 : dtype, s->in[k]};
 }
 
-/* Operand k; bytes take every value. */
+/* A random operand k. Bytes range over all their values, other operands over the sample's range. */
 static fm_tensor *operand(fm_ctx *ctx, const fm_sample *s, int k, fm_dtype dtype) {
   double lo = is_bytes(s, k) ? 0 : s->lo, hi = is_bytes(s, k) ? 256 : s->hi;
   fm_tensor *x = random_like(ctx, dtype, &s->in[k], lo, hi, (uint32_t)k);
@@ -78,16 +78,16 @@ static fm_tensor *operand(fm_ctx *ctx, const fm_sample *s, int k, fm_dtype dtype
   return whole;
 }
 
-/* A direction to move operand k along: none for whole numbers. */
+/* A random direction for operand k, zero for whole numbers. */
 static fm_tensor *direction(const trial *t, int k, uint32_t stream) {
   double size = is_whole(t->s, k) ? 0 : 1;
   return random_like(t->ctx, t->dtype, &t->s->in[k], -size, size, stream);
 }
 
-/* Which derivative of the operation a small program computes. */
+/* The derivative of the operation that a small program computes. */
 typedef enum deriv { VALUE, JVP, VJP, JVP_JVP, VJP_JVP } deriv;
 
-static fm_val make(trial *t, fm_prog *p, const fm_val *x) {
+static fm_val emit(trial *t, fm_prog *p, const fm_val *x) {
   return fm_emit(p, t->op, t->s->nin, x, &t->s->attr);
 }
 
@@ -104,7 +104,7 @@ static fm_err build(trial *t, fm_prog *p, deriv d, const fm_sig *result, int *no
   }
   for (int k = 0; k < n; k++) dx[k] = fm_input(p, FM_SHARED, &(fm_sig){t->dtype, t->s->in[k]});
   for (int k = 0; k < n; k++) ddx[k] = fm_input(p, FM_SHARED, &(fm_sig){t->dtype, t->s->in[k]});
-  fm_val u = fm_input(p, FM_SHARED, result), y = make(t, p, x), dy = y, ddy;
+  fm_val u = fm_input(p, FM_SHARED, result), y = emit(t, p, x), dy = y, ddy;
   *nout = 1;
   if (d == JVP || d == JVP_JVP || d == VJP_JVP) fm_jvp(p, n, x, dx, 1, &y, &dy);
   if (d == JVP_JVP && dy != FM_NONE) {
@@ -147,7 +147,7 @@ static fm_err run(trial *t, deriv d, fm_tensor *const *x, fm_tensor *u, fm_tenso
 
 /* ------------------------------------------------------------------ the checks */
 
-/* Central differences of the value (or of the jvp) along `dir`, of fourth order. */
+/* Fourth-order central differences of the value (or of the jvp) along `dir`. */
 static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u, fm_tensor *out) {
   static const double step[4] = {-2, -1, 1, 2}, weight[4] = {1. / 12, -8. / 12, 8. / 12, -1. / 12};
   const double h = 1e-3;
@@ -173,7 +173,7 @@ static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u,
 /* An identity without a rule: its tangent is zero by definition. */
 static bool stops(const fm_op *op) { return (op->flags & FM_IDENTITY) && op->jvp == NULL; }
 
-/* J (or the derivative of J dx) against differences and against its transpose. */
+/* J (or the derivative of J dx) against central differences and against its transpose. */
 static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value,
                           fm_tensor *const *dir, fm_tensor *u, const char *names[2]) {
   fm_tensor *jv = fm_tensor_new(t->ctx, u->dtype, &u->shape), *fd = NULL, *g[MAX_IN] = {0};
@@ -195,7 +195,7 @@ static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value,
   return err;
 }
 
-/* Every instruction set against the scalar one, in both formats. */
+/* The values of every instruction set against those of the scalar one. */
 static fm_err check_values(trial *t, fm_dtype dtype) {
   fm_tensor *x[MAX_IN] = {0}, *want = NULL;
   fm_err err = FM_OK;
@@ -276,9 +276,9 @@ fm_err fm_check_op(fm_ctx *ctx, const fm_op *op, fm_check_fn each, void *arg) {
   return FM_OK;
 }
 
-/* ------------------------------------------------------------------ a probe of the numerics */
+/* ------------------------------------------------------------------ fingerprint of the numerics */
 
-/* The value of a sample, and of its rules J dx and J'u. */
+/* The value of a sample, its jvp J dx and its vjp J'u. */
 static fm_err probe_sample(trial *t, fm_probe_fn each, void *arg) {
   fm_err err = draw_operands(t);
   fm_tensor *y = err == FM_OK ? fm_apply(t->ctx, t->op, t->s->nin, t->x, &t->s->attr) : NULL;

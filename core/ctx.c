@@ -14,7 +14,7 @@
 
 #define MAX_THREADS 256
 #define STACK                                                                                      \
-  (8u << 20) /* of a worker: static memory of a thread (kernels/workspace.h) and its calls */
+  (8u << 20) /* of a worker: its thread-local storage (kernels/workspace.h), its calls */
 
 typedef void (*task_fn)(void *arg, int task);
 
@@ -24,12 +24,12 @@ struct fm_ctx {
   char sentence[512];
   fm_err code;
   atomic_size_t now, peak;
-  atomic_long fail_in; /* > 0: allocations until one fails */
-  int threads;         /* wanted, the calling thread included */
-  int nworkers;        /* running beside the caller */
+  atomic_long fail_in; /* > 0: the number of the next allocation that fails */
+  int threads;         /* requested, the calling thread included */
+  int nworkers;        /* started, the calling thread excluded */
   pthread_t worker[MAX_THREADS];
   bool quit;
-  unsigned long job; /* number of the current job, to tell a new one */
+  unsigned long job; /* counts jobs, so that a worker recognises a new one */
   task_fn fn;
   void *arg;
   int ntasks, busy;
@@ -70,7 +70,7 @@ void *fm_alloc(fm_ctx *ctx, size_t bytes) {
   void *p = NULL;
   size_t size = bytes == 0 ? 64 : bytes;
   if (must_fail(ctx) || size > SIZE_MAX / 2 || posix_memalign(&p, 64, size) != 0) {
-    fm_fail(ctx, FM_ENOMEM, "memory: %zu bytes could not be had (%zu are in use)", bytes,
+    fm_fail(ctx, FM_ENOMEM, "memory: %zu bytes could not be allocated (%zu are in use)", bytes,
             atomic_load(&ctx->now));
     return NULL;
   }
@@ -116,7 +116,7 @@ static void *worker_main(void *p) {
     while (!ctx->quit && ctx->job == seen) pthread_cond_wait(&ctx->wake, &ctx->lock);
     if (ctx->quit) break;
     seen = ctx->job;
-    if (ctx->fn == NULL) continue; /* woke after the job had ended */
+    if (ctx->fn == NULL) continue; /* the job ended before this thread woke up */
     task_fn fn = ctx->fn;
     void *arg = ctx->arg;
     int n = ctx->ntasks;
@@ -141,8 +141,9 @@ static void stop_workers(fm_ctx *ctx) {
 }
 
 /*
-** Workers start with the first parallel job: a program that only prints its help needs none. Their
-** stacks do not follow `ulimit -s`: "unlimited" means 2 MiB, less than a thread's static memory.
+** Workers start with the first parallel job: a program that only prints its help needs none. The
+** size of their stacks is set here because under `ulimit -s unlimited` the default is 2 MiB, less
+** than their thread-local storage.
 */
 static void start_workers(fm_ctx *ctx) {
   pthread_attr_t attr;
@@ -173,7 +174,7 @@ void fm_parallel(fm_ctx *ctx, int n, task_fn fn, void *arg) {
   pthread_mutex_unlock(&ctx->lock);
   run_tasks(ctx, fn, arg, n);
   pthread_mutex_lock(&ctx->lock);
-  ctx->fn = NULL; /* late wakers must not touch a finished job */
+  ctx->fn = NULL; /* a thread that wakes up only now must not touch the finished job */
   while (ctx->busy > 0) pthread_cond_wait(&ctx->done, &ctx->lock);
   pthread_mutex_unlock(&ctx->lock);
 }
@@ -188,7 +189,7 @@ fm_err fm_set_threads(fm_ctx *ctx, int threads) {
   return FM_OK;
 }
 
-/* ------------------------------------------------------------------ life */
+/* ------------------------------------------------------------------ creation, destruction */
 
 static int default_threads(void) {
   const char *text = getenv("FM_THREADS");
@@ -205,7 +206,7 @@ fm_ctx *fm_ctx_new(int threads) {
   pthread_cond_init(&ctx->wake, NULL);
   pthread_cond_init(&ctx->done, NULL);
   ctx->threads = threads > 0 && threads <= MAX_THREADS ? threads : default_threads();
-  fm_isa(); /* decide before threads ask */
+  fm_isa(); /* chosen once, before any worker asks */
   return ctx;
 }
 

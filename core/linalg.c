@@ -1,4 +1,4 @@
-/* linalg.c - what the metrics need beside programs: symmetric eigenproblems and sorted rows. */
+/* linalg.c - symmetric eigenproblems and sorting, which the metrics need and programs do not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,11 +6,11 @@
 #include "blas.h"
 #include "fm.h"
 
-#define MAX_SIDE 16384 /* of a matrix: 2 n^2 doubles of scratch are 4 GiB there */
+#define MAX_SIDE 16384 /* rows of a matrix; the 2 n^2 doubles of scratch then take 4 GiB */
 
 /* ------------------------------------------------------------------ eigenvalues */
 
-/* Symmetric up to rounding: what is not would silently lose its lower half. */
+/* LAPACK reads only one triangle: an asymmetric matrix would silently lose the other. */
 static fm_err check_symmetric(fm_ctx *ctx, const fm_tensor *a) {
   int64_t n = a->shape.d[0];
   const double *x = a->data;
@@ -22,8 +22,8 @@ static fm_err check_symmetric(fm_ctx *ctx, const fm_tensor *a) {
     }
   if (worst <= 1e-8 * top) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE,
-                 "eigh: the matrix differs from its transpose by %.3g where its largest value is "
-                 "%.3g, expected a symmetric one",
+                 "eigh: the matrix differs from its transpose by %.3g, and its largest value is "
+                 "%.3g; expected a symmetric matrix",
                  worst, top);
 }
 
@@ -48,7 +48,7 @@ static fm_err decompose(fm_ctx *ctx, fm_tensor *w, fm_tensor *v) {
   double *work = fm_alloc(ctx, bytes);
   int *iwork = work ? fm_alloc(ctx, ibytes) : NULL;
   fm_err err = iwork ? FM_OK : FM_ENOMEM;
-  if (err == FM_OK) err = fm_blas_reserve(ctx, 2); /* LAPACK's own, and that of its products */
+  if (err == FM_OK) err = fm_blas_reserve(ctx, 2); /* LAPACK and the products it calls */
   if (err == FM_OK) {
     int info = fm_blas_eigh(n, v->data, w->data, work, nwork, iwork, niwork);
     if (info != 0)
@@ -121,7 +121,7 @@ fm_tensor *fm_sort_rows(fm_ctx *ctx, const fm_tensor *x) {
             fm_dtype_name(x->dtype), fm_shape_text(&x->shape, s));
     return NULL;
   }
-  if (has_nan(x)) { /* it has no place in an order */
+  if (has_nan(x)) { /* NaN has no place in an order */
     fm_fail(ctx, FM_ENUMERIC, "sort: a NaN found, expected numbers");
     return NULL;
   }

@@ -1,4 +1,4 @@
-/* map.c - mapped files that may shrink: see map.h. */
+/* map.c - the mappings of map.h: the handler of SIGBUS, mapping, checking. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS, MAP_NORESERVE */
 #include "map.h"
 
@@ -13,11 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct mapping { /* of the handler: base and bytes; base is set last, and cleared first */
+typedef struct mapping { /* the handler reads base and bytes: base is set last and cleared first */
   atomic_uintptr_t base;
   size_t bytes;
   char *path;
-  struct timespec changed; /* the file's time of modification */
+  struct timespec changed; /* the file's modification time */
   int fd;
   atomic_bool lost;
   char hash[65];
@@ -25,14 +25,14 @@ typedef struct mapping { /* of the handler: base and bytes; base is set last, an
 } mapping;
 
 static mapping table[FM_MAPPINGS];
-static atomic_int used; /* mappings there are */
+static atomic_int used; /* number of mappings */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 static uintptr_t page_mask;
 
 /* ------------------------------------------------------------------ SIGBUS */
 
-/* Zeros from the page of the fault to the end of the mapping: what follows is lost as well. */
+/* Replace the pages from the fault to the end of the mapping by zeros: all of them are lost. */
 static bool patch(mapping *m, uintptr_t at) {
   const uintptr_t base = atomic_load(&m->base), page = at & page_mask;
   if (base == 0 || at < base || at >= base + m->bytes) return false;
@@ -47,9 +47,9 @@ static void on_bus(int sig, siginfo_t *info, void *context) {
   for (int k = 0; k < FM_MAPPINGS; k++)
     if (info->si_code > 0 && patch(&table[k], (uintptr_t)info->si_addr)) {
       errno = why;
-      return; /* the instruction is tried again, and finds zeros */
+      return; /* the instruction is retried and reads zeros */
     }
-  sigaction(SIGBUS, &before, NULL); /* none of ours: as if we were not there */
+  sigaction(SIGBUS, &before, NULL); /* not one of ours: restore the previous handler */
   if (info->si_code <= 0) raise(sig);
   errno = why;
 }
@@ -70,7 +70,7 @@ static void watch(void) {
 static mapping *free_slot(fm_ctx *ctx) {
   for (int k = 0; k < FM_MAPPINGS; k++)
     if (atomic_load(&table[k].base) == 0) return &table[k];
-  fm_fail(ctx, FM_EUSAGE, "more than %d files are mapped at the same time", FM_MAPPINGS);
+  fm_fail(ctx, FM_EUSAGE, "cannot map another file: %d are mapped already", FM_MAPPINGS);
   return NULL;
 }
 
@@ -111,7 +111,7 @@ void *fm_map_zeros(fm_ctx *ctx, size_t bytes) {
   const int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   void *map = mmap(NULL, bytes, PROT_READ, how, -1, 0);
   if (map != MAP_FAILED) return map;
-  fm_fail(ctx, FM_ENOMEM, "no room for %zu bytes of blank images: %s", bytes, strerror(errno));
+  fm_fail(ctx, FM_ENOMEM, "cannot map %zu bytes of blank images: %s", bytes, strerror(errno));
   return NULL;
 }
 
@@ -130,27 +130,26 @@ void fm_unmap(void *map, size_t bytes) {
   munmap(map, bytes);
 }
 
-/* ------------------------------------------------------------------ asking */
+/* ------------------------------------------------------------------ checking */
 
 static fm_err changed(fm_ctx *ctx, const mapping *m, const char *how) {
-  return fm_fail(ctx, FM_EDATA, "'%.400s' %s while it was being used; import it again", m->path,
-                 how);
+  return fm_fail(ctx, FM_EDATA, "'%.400s' %s while it was in use; import it again", m->path, how);
 }
 
 static fm_err check(fm_ctx *ctx, mapping *m) {
   struct stat st;
   if (atomic_load(&m->lost)) return changed(ctx, m, "became shorter or unreadable");
   if (fstat(m->fd, &st) != 0) return changed(ctx, m, "became unreadable");
-  /* Within the last page a file may shrink without a signal. */
+  /* Truncation within the last page raises no signal. */
   if ((uint64_t)st.st_size < m->bytes) return changed(ctx, m, "became shorter");
   if (st.st_mtim.tv_sec == m->changed.tv_sec && st.st_mtim.tv_nsec == m->changed.tv_nsec)
     return FM_OK;
   fm_err err = m->compare(ctx, m->path, m->fd, m->hash);
-  if (!err) m->changed = st.st_mtim; /* touched, but the same */
+  if (!err) m->changed = st.st_mtim; /* touched, but with the same contents */
   return err;
 }
 
-/* All that are mapped, or the one at `base`. */
+/* Check all mappings, or with `base` only that one. */
 static fm_err check_any(fm_ctx *ctx, uintptr_t base) {
   fm_err err = FM_OK;
   if (atomic_load(&used) == 0) return FM_OK;

@@ -1,4 +1,4 @@
-/* optim.c - RAdam and AdamW over a list of parameters, with clip and averages of the weights. */
+/* optim.c - RAdam and AdamW, with gradient clipping and averages of the weights. */
 #include <math.h>
 #include <string.h>
 
@@ -6,8 +6,8 @@
 #include "kernels/isa.h"
 #include "kernels/optim.h"
 
-#define CHUNK 16384 /* values of one task; fixed, so sums have the same bits for any threads */
-#define RECTIFY 5.0 /* RAdam: least length of the approximated average for adaptive steps */
+#define CHUNK 16384 /* values per task; fixed, so that bits do not depend on the threads */
+#define RECTIFY 5.0 /* RAdam: the rho (algorithm 2) from which steps are adaptive */
 
 /* ------------------------------------------------------------------ kernels */
 
@@ -36,7 +36,7 @@ DECLARE(avx512, f64)
 static const fm_optim_square_fn square[FM_NISA][2] = ALL(SQUARE);
 static const fm_optim_update_fn update[FM_NISA][2] = ALL(UPDATE);
 
-/* ------------------------------------------------------------------ life */
+/* ------------------------------------------------------------------ creation, destruction */
 
 typedef struct chunk {
   int param;
@@ -50,14 +50,14 @@ struct fm_optim {
   int64_t steps;
   fm_tensor **tensors; /* n parameters, n first and n second moments, nema times n averages */
   chunk *chunks;
-  double *partial;         /* a chunk's sum of squares */
-  fm_tensor *const *grads; /* of the update under way */
+  double *partial;         /* the sum of squares of each chunk */
+  fm_tensor *const *grads; /* of the current update */
   fm_optim_step step;
 };
 
 static int ntensors(const fm_optim *o) { return o->n * (3 + o->conf.nema); }
 
-/* Group 0: parameters, 1: first moments, 2: second moments, 3 + k: averages k. */
+/* Group 0: parameters, 1: first moments, 2: second moments, 3 + k: average k. */
 static fm_tensor **group(const fm_optim *o, int which) { return o->tensors + which * o->n; }
 
 static fm_err check_conf(fm_ctx *ctx, const fm_optim_conf *c) {
@@ -77,7 +77,7 @@ static fm_err check_conf(fm_ctx *ctx, const fm_optim_conf *c) {
       return fm_fail(ctx, FM_EUSAGE, "optimiser: %s is %g, expected at least 0 and below %g",
                      range[i].name, range[i].value, range[i].top);
   if (c->nema < 0 || c->nema > FM_MAX_EMA)
-    return fm_fail(ctx, FM_EUSAGE, "optimiser: %d averages asked for, expected 0 to %d", c->nema,
+    return fm_fail(ctx, FM_EUSAGE, "optimiser: %d averages found, expected 0 to %d", c->nema,
                    FM_MAX_EMA);
   for (int k = 0; k < c->nema; k++)
     if (!(c->ema[k] >= 0 && c->ema[k] <= 1))
@@ -87,7 +87,8 @@ static fm_err check_conf(fm_ctx *ctx, const fm_optim_conf *c) {
 }
 
 static fm_err check_params(fm_ctx *ctx, int n, fm_tensor *const *params) {
-  if (n < 1) return fm_fail(ctx, FM_EUSAGE, "optimiser: %d parameters found, expected some", n);
+  if (n < 1)
+    return fm_fail(ctx, FM_EUSAGE, "optimiser: %d parameters found, expected at least one", n);
   for (int i = 0; i < n; i++) {
     if (params[i] == NULL)
       return fm_fail(ctx, FM_EUSAGE, "optimiser: parameter %d is missing", i + 1);
@@ -96,15 +97,16 @@ static fm_err check_params(fm_ctx *ctx, int n, fm_tensor *const *params) {
                      "optimiser: parameter %d is uint8, expected float32 or float64", i + 1);
     for (int j = 0; j < i; j++)
       if (params[i]->data == params[j]->data)
-        return fm_fail(ctx, FM_EUSAGE,
-                       "optimiser: parameters %d and %d are the same tensor, expected each once",
-                       j + 1, i + 1);
+        return fm_fail(
+            ctx, FM_EUSAGE,
+            "optimiser: parameters %d and %d are the same tensor, expected distinct ones", j + 1,
+            i + 1);
   }
   return FM_OK;
 }
 
-/* Cut all parameters into chunks. */
-static fm_err cut(fm_optim *o) {
+/* Divide all parameters into chunks. */
+static fm_err make_chunks(fm_optim *o) {
   int64_t count = 0;
   for (int i = 0; i < o->n; i++)
     count += (fm_shape_count(&group(o, 0)[i]->shape) + CHUNK - 1) / CHUNK;
@@ -134,7 +136,7 @@ static fm_err fill(fm_optim *o, fm_tensor *const *params) {
     if (t == NULL) return FM_ENOMEM;
     if (i >= 3 * o->n) memcpy(t->data, p->data, p->bytes); /* averages start at the weights */
   }
-  return cut(o);
+  return make_chunks(o);
 }
 
 fm_optim *fm_optim_new(fm_ctx *ctx, const fm_optim_conf *conf, int n, fm_tensor *const *params) {
@@ -164,7 +166,7 @@ fm_tensor *fm_optim_state(fm_optim *o, int what, int i) {
 
 int64_t fm_optim_steps(const fm_optim *o) { return o->steps; }
 
-/* At most 2^53, so that they are counted exactly as a double, too. */
+/* At most 2^53, so that a double represents the count exactly. */
 void fm_optim_set_steps(fm_optim *o, int64_t steps) {
   const int64_t most = (int64_t)1 << 53;
   o->steps = steps < 0 ? 0 : steps > most ? most : steps;
@@ -180,15 +182,15 @@ static void square_task(void *arg, int task) {
   o->partial[task] = square[fm_isa()][g->dtype](c->n, at);
 }
 
-/* The first gradient that is not finite, in a sentence. */
+/* Name the first gradient that is not finite. */
 static fm_err name_culprit(const fm_optim *o, double norm) {
   int64_t at;
   for (int i = 0; i < o->n; i++)
     if (!fm_tensor_finite(o->grads[i], &at)) {
       char buf[96];
       return fm_fail(o->ctx, FM_ENUMERIC,
-                     "optimiser: the gradient of parameter %d, of shape %s, has %g at value %lld, "
-                     "expected finite numbers; nothing was changed",
+                     "optimiser: the gradient of parameter %d, of shape %s, is %g at position "
+                     "%lld, expected finite numbers; nothing was changed",
                      i + 1, fm_shape_text(&o->grads[i]->shape, buf), fm_tensor_get(o->grads[i], at),
                      (long long)at + 1);
     }
@@ -202,7 +204,7 @@ static fm_err measure(fm_optim *o, double scale, double *norm) {
   double *p = o->partial;
   const int n = o->nchunks;
   fm_parallel(o->ctx, n, square_task, o);
-  for (int64_t half = 1; half < n; half *= 2) /* a fixed tree over the chunks */
+  for (int64_t half = 1; half < n; half *= 2) /* a fixed tree of partial sums */
     for (int64_t i = 0; i + half < n; i += 2 * half) p[i] += p[i + half];
   *norm = fabs(scale) * sqrt(n > 0 ? p[0] : 0);
   return isfinite(*norm) ? FM_OK : name_culprit(o, *norm);
@@ -224,8 +226,8 @@ static void update_task(void *arg, int task) {
 }
 
 /*
-** The numbers of step t (counted from 1), bias corrections folded in. RAdam (Liu et al. 2020,
-** algorithm 2, as in optax): while the variance's average is too short, a bias-corrected momentum.
+** The coefficients of step t (from 1), including bias corrections. RAdam (Liu et al. 2020,
+** algorithm 2, as in optax): steps of bias-corrected momentum until rho reaches the threshold.
 */
 static fm_optim_step plan_step(const fm_optim_conf *c, double t, double lr, double scale) {
   const double b2t = pow(c->b2, t);
@@ -257,7 +259,7 @@ static fm_err check_grads(const fm_optim *o, fm_tensor *const *grads) {
                      i + 1);
     if (g->dtype != w->dtype || !fm_shape_eq(&g->shape, &w->shape))
       return fm_fail(o->ctx, FM_EUSAGE,
-                     "optimiser: the gradient of parameter %d is %s %s, expected %s %s as the "
+                     "optimiser: the gradient of parameter %d is %s %s, expected %s %s like the "
                      "parameter",
                      i + 1, fm_dtype_name(g->dtype), fm_shape_text(&g->shape, a),
                      fm_dtype_name(w->dtype), fm_shape_text(&w->shape, b));

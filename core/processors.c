@@ -1,20 +1,24 @@
-/* processors.c - how many processors this process may use. */
+/* processors.c - the number of processors available: affinity mask and control-group quota. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "processors.h"
 
-/* The quota in one cpu.max, "200000 100000" for two processors or "max 100000", rounded up. */
+/*
+** The quota in a file cpu.max, in processors, rounded up; 0: none. The file says "200000 100000"
+** for two processors, "max 100000" for no quota.
+*/
 static int quota_in(const char *path) {
   long long quota, period;
   FILE *f = fopen(path, "re");
   if (f == NULL) return 0;
-  const bool some = fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0;
+  const bool set = fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0;
   fclose(f);
-  return some ? (int)((quota - 1) / period + 1) : 0;
+  return set ? (int)((quota - 1) / period + 1) : 0;
 }
 
 /* The path of our control group (version 2), "" if there is none. */
@@ -28,7 +32,7 @@ static void own_group(char *path, int size) {
   if (f) fclose(f);
 }
 
-/* The least quota of our control group and those above it; 0: none. */
+/* The smallest quota of our control group and its ancestors; 0: none. */
 static int quota(void) {
   char group[512], path[600];
   int least = 0;

@@ -1,10 +1,8 @@
-/* processors.h - private to core/processors.c and ctx.c. */
+/* processors.h - the number of processors available to this process. Private to ctx.c. */
 #ifndef FM_PROCESSORS_H
 #define FM_PROCESSORS_H
 
-#include <stdbool.h>
-
-/* Those that this process may use: by its affinity mask, and by its control group's quota. */
+/* At least 1; limited by the affinity mask and by the quota of the control group (version 2). */
 int fm_processors(void);
 
 #endif

@@ -8,14 +8,14 @@
 **             sample index >> 32       8 bits of word 0, above; low 32 bits are word 1
 **             step                    word 2
 **             stream                  word 3
-** Philox is a bijection of the counter for each key, and the fields do not overlap: blocks of one
-** seed are never equal. Limits: 2^40 samples per step, 2^24 blocks per sample (2^26 values in
-** float32, 2^25 in float64; beyond them the fields run into each other). float32 takes one word a
-** value, float64 two; uniform and normal read the same words, so each use needs its own stream.
+** For each key Philox is a bijection of the counter, and the fields do not overlap: no two blocks
+** of a seed are equal. Limits: 2^40 samples per step and 2^24 blocks per sample (2^26 values in
+** float32, 2^25 in float64); beyond them the fields would overlap. A float32 value takes one word,
+** a float64 value two. uniform and normal read the same words, so each use needs its own stream.
 **
-** Normal deviates are computed in double by the plain C below (compiled once, without contraction,
-** without the C library's log, sin and cos, which choose code by processor), then rounded: the same
-** bits on every machine.
+** Normal deviates are computed in double by the plain C below and then rounded: the same bits on
+** every machine. The file is compiled once, without contraction, and does not call the C library's
+** log, sin and cos, whose code depends on the processor.
 */
 #include <math.h>
 #include <string.h>
@@ -26,7 +26,7 @@
 #define FM_T f64
 #include "kernels/simd.h"
 
-#define BATCH 128 /* blocks at a time: arrays stay in L1, loops over them become vector code */
+#define BATCH 128 /* blocks per iteration: arrays stay in L1, and loops over them vectorise */
 
 typedef uint32_t block_words[4][BATCH];
 
@@ -49,7 +49,7 @@ void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
   memcpy(out, c, sizeof c);
 }
 
-/* n <= BATCH blocks from block `block` of sample `row` on; every sample has `per_row` of them. */
+/* n <= BATCH blocks, starting at block `block` of sample `row`; a sample has `per_row` blocks. */
 static void draw(const fm_rng *r, uint64_t row, int64_t block, int64_t per_row, int n,
                  block_words w) {
   for (int i = 0; i < n; i++) {
@@ -67,15 +67,15 @@ static void draw(const fm_rng *r, uint64_t row, int64_t block, int64_t per_row, 
 
 /* ------------------------------------------------------------------ words to values */
 
-/* k < 2^52 as a double: it becomes the fraction of 2^52 + k (an integer conversion is slower). */
+/* k < 2^52 as a double, by way of the fraction of 2^52 + k: an integer conversion is slower. */
 static inline double exact(uint64_t k) { return vfrom(k | 0x4330000000000000u) - 0x1p52; }
 
-/* 53 bits of two words on [0, 1). */
+/* A value on [0, 1) from 53 bits of two words. */
 static inline double unit53(uint32_t hi, uint32_t lo) {
   return (exact(hi) * 0x1p21 + exact(lo >> 11)) * 0x1p-53;
 }
 
-/* The values of n blocks, four each (float64: two), on [0, 1). */
+/* The values of n blocks on [0, 1): four per block (float64: two). */
 static void uniforms(fm_dtype t, int n, block_words w, double *v) {
   for (int i = 0; i < n; i++)
     if (t == FM_F32)
@@ -90,12 +90,12 @@ static inline double log_unit(double u) {
   uint64_t b = vbits(u) + (one - root_half);
   double e = exact(b >> 52) - 1023.0;
   double m = vfrom((b & 0x000FFFFFFFFFFFFFu) + root_half), s = (m - 1.0) / (m + 1.0), z = s * s;
-  double p = 0.0; /* the series of atanh; the first term left out is below 2^-56 */
+  double p = 0.0; /* the series of atanh; the first omitted term is below 2^-56 */
   for (int k = 21; k >= 3; k -= 2) p = p * z + 1.0 / k;
   return e * 0.69314718055994530942 + 2.0 * (s + s * z * p);
 }
 
-/* cos and sin of 2 pi u, 0 <= u < 1: the nearest quarter turn, then Taylor on |a| <= pi/4. */
+/* cos and sin of 2 pi u, 0 <= u < 1: nearest quarter turn, then Taylor series on |a| <= pi/4. */
 static inline void turn(double u, double *c, double *s) {
   double q = u * 4.0 + 0x1.8p52, a = (u - (q - 0x1.8p52) * 0.25) * 6.28318530717958647693;
   double z = a * a, pc = 1.0, ps = 1.0;
@@ -103,14 +103,14 @@ static inline void turn(double u, double *c, double *s) {
   for (int k = 17; k >= 3; k -= 2) ps = 1.0 - ps * (z * (1.0 / (k * (k - 1))));
   ps *= a;
   const uint64_t quarter = vbits(q), odd = -(quarter & 1);
-  const uint64_t swap = (vbits(pc) ^ vbits(ps)) & odd; /* a choice that stays vector code */
+  const uint64_t swap = (vbits(pc) ^ vbits(ps)) & odd; /* branch-free, so that it vectorises */
   *c = vfrom(vbits(pc) ^ swap ^ ((quarter + 1) & 2) << 62);
   *s = vfrom(vbits(ps) ^ swap ^ (quarter & 2) << 62);
 }
 
-/* Box-Muller: two uniforms, the first of them never 0, make two normal deviates. */
+/* Box-Muller: two uniform values, the first never 0, give two normal deviates. */
 static void normals(fm_dtype t, int n, block_words w, double *v) {
-  const int pairs = t == FM_F32 ? 2 : 1; /* in a block */
+  const int pairs = t == FM_F32 ? 2 : 1; /* per block */
   for (int j = 0; j < pairs; j++) {
     double u[BATCH], a[BATCH]; /* radius and angle */
     for (int i = 0; i < n; i++)
@@ -122,7 +122,7 @@ static void normals(fm_dtype t, int n, block_words w, double *v) {
         a[i] = unit53(w[2][i], w[3][i]);
       }
     for (int i = 0; i < n; i++) u[i] = -2.0 * log_unit(u[i]);
-    for (int i = 0; i < n; i++) u[i] = sqrt(u[i]); /* apart: it may set errno, hence no vectors */
+    for (int i = 0; i < n; i++) u[i] = sqrt(u[i]); /* separate: may set errno, so not vectorised */
     for (int i = 0; i < n; i++) {
       double c, s;
       turn(a[i], &c, &s);
@@ -141,7 +141,7 @@ static void put(fm_dtype t, void *y, int64_t at, int64_t n, const double *v) {
     memcpy((double *)y + at, v, (size_t)n * sizeof *v);
 }
 
-/* Rows start on a fresh block, so that a value does not depend on where the rows are cut. */
+/* Each row starts with a new block, so that a value does not depend on how rows are grouped. */
 static void fill(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y,
                  void (*values)(fm_dtype t, int n, block_words w, double *v)) {
   const int64_t each = t == FM_F32 ? 4 : 2, per_row = (cols + each - 1) / each;
@@ -155,7 +155,7 @@ static void fill(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_
       put(t, y, at * each, n * each, v);
       continue;
     }
-    for (int i = 0; i < n; i++) { /* the last block of a row is cut */
+    for (int i = 0; i < n; i++) { /* the last block of a row is used in part */
       const int64_t row = (at + i) / per_row, col = (at + i) % per_row * each;
       put(t, y, row * cols + col, cols - col < each ? cols - col : each, v + i * each);
     }

@@ -1,6 +1,6 @@
 /*
-** sizes.h - arithmetic on sizes that does not overflow: what is out of range stays at its end, and
-** no check lets that pass. Shapes are checked once, where they are made: fm_sig_fits.
+** sizes.h - saturating arithmetic on sizes: a result out of range becomes the largest (smallest)
+** value, which no later check accepts. Shapes are checked once, when created, by fm_sig_fits.
 */
 #ifndef FM_SIZES_H
 #define FM_SIZES_H
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes beyond which nothing is planned or allocated; sums of a few sizes below it are exact. */
+/* The most bytes that are planned or allocated at once; sums of a few such sizes are exact. */
 #define FM_MOST_BYTES (SIZE_MAX >> 4)
 
 static inline int64_t fm_plus(int64_t a, int64_t b) {

@@ -56,7 +56,7 @@ static bool check_shape(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, size
     *bytes = (size_t)fm_shape_count(shape) * fm_dtype_size(dtype);
     return true;
   }
-  fm_fail(ctx, FM_EUSAGE, "tensor: the shape %s is negative or too large to address",
+  fm_fail(ctx, FM_EUSAGE, "tensor: the shape %s has a negative size or is too large to address",
           fm_shape_text(shape, buf));
   return false;
 }
@@ -84,7 +84,7 @@ fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape) {
 fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n) {
   int64_t rows = t->shape.nd > 0 ? t->shape.d[0] : 0;
   if (first < 0 || n < 0 || first > rows || n > rows - first) {
-    fm_fail(t->ctx, FM_EUSAGE, "view: rows %lld to %lld found, expected some of 1 to %lld",
+    fm_fail(t->ctx, FM_EUSAGE, "view: rows %lld to %lld found, expected a range within 1 to %lld",
             (long long)fm_plus(first, 1), (long long)fm_plus(first, n), (long long)rows);
     return NULL;
   }
@@ -122,7 +122,7 @@ double fm_tensor_get(const fm_tensor *t, int64_t i) {
 }
 
 static uint8_t byte_of(double value) {
-  if (!(value > 0)) return 0; /* a NaN, too */
+  if (!(value > 0)) return 0; /* also for a NaN */
   return value >= 255 ? 255 : (uint8_t)lround(value);
 }
 

@@ -201,9 +201,9 @@ t.test("a view is rows of a tensor in its own memory, and keeps it", function()
   t.eq(fm.zeros({ 2, 3 }):view(3, 0).shape, { 0, 3 })
   for _, it in ipairs { { 0, 1 }, { 1, 4 }, { 4, 1 }, { 2, -1 }, { math.mininteger, 1 },
     { 2, math.maxinteger } } do
-    t.raises(function() x:view(it[1], it[2]) end, "view: rows .* expected some of 1 to 3")
+    t.raises(function() x:view(it[1], it[2]) end, "view: rows .* expected a range within 1 to 3")
   end
-  t.raises(function() fm.tensor(1):view(1, 1) end, "expected some of 1 to 0")
+  t.raises(function() fm.tensor(1):view(1, 1) end, "expected a range within 1 to 0")
 end)
 
 t.test("a number beside a traced tensor takes no memory", function()
