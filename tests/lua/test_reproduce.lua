@@ -5,7 +5,7 @@ local Progress = require "flowmap.base.progress"
 local children = require "flowmap.app.children"
 local files = require "flowmap.base.files"
 local lfs = require "lfs"
-local outlook = require "flowmap.runs.outlook"
+local outlook = require "flowmap.app.outlook"
 local sandbox = require "sandbox"
 
 local work, write, exists = sandbox.root, sandbox.write, sandbox.exists

@@ -9,7 +9,7 @@
 --
 -- `mass`, `inside` and `range` are optional. `mass` is for one dimension, mass(x0, x1), or two;
 -- `inside` takes as many coordinates as there are. What they say is compared with the samples
--- before a run trains, see flowmap.experiment.law.
+-- before a run trains, see flowmap.measure.law.
 --
 -- An experiment's own data set is such a table, or { new = function(cfg) ... end, options = {} }
 -- that makes one from the settings.

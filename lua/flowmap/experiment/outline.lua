@@ -144,7 +144,7 @@ function M.check(it, path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
   check_grid(it.grid or {}, path, own)
-  if it.render then source.peek "flowmap.report.render_check".list(it, path, own) end
+  if it.render then source.peek "flowmap.experiment.render_list".list(it, path, own) end
 end
 
 return M

@@ -5,7 +5,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
-local stats = require "flowmap.report.stats"
+local stats = require "flowmap.measure.stats"
 
 local M = {}
 

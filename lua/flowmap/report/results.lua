@@ -14,7 +14,7 @@ local lfs = require "lfs"
 local npy = require "flowmap.npy"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
-local stats = require "flowmap.report.stats"
+local stats = require "flowmap.measure.stats"
 local tree = require "flowmap.tree"
 
 local fail = errors.data

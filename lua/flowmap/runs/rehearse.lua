@@ -8,7 +8,7 @@ local errors = require "flowmap.base.errors"
 local evaluate = require "flowmap.measure.evaluate"
 local fm = require "flowmap"
 local interpolants = require "flowmap.interpolants"
-local law = require "flowmap.experiment.law"
+local law = require "flowmap.measure.law"
 local returned = require "flowmap.base.returned"
 local sampler = require "flowmap.sampler"
 local source = require "flowmap.runs.source"
@@ -109,7 +109,7 @@ function M.check(job, resolved)
   end
   sampler.rehearse(job, job.params)
   local row = evaluate.rehearse(job)
-  source.peek "flowmap.report.render_check".results(job.experiment, cfg, row, job.set)
+  source.peek "flowmap.experiment.render_list".results(job.experiment, cfg, row, job.set)
   effect.settle(resolved, job.read)
 end
 

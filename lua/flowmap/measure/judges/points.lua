@@ -8,7 +8,7 @@
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
-local law = require "flowmap.experiment.law"
+local law = require "flowmap.measure.law"
 local metrics = require "flowmap.measure.metrics"
 local sliced = require "flowmap.measure.sliced"
 

@@ -8,7 +8,7 @@ local files = require "flowmap.base.files"
 local gnuplot = require "flowmap.report.gnuplot"
 local measured = require "flowmap.report.measured"
 local results = require "flowmap.report.results"
-local stats = require "flowmap.report.stats"
+local stats = require "flowmap.measure.stats"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 --- Whether a `render` list can be drawn, before anything is trained: the fields of each entry when
 -- the experiment is loaded, and what the results will hold before the first step of a run.
--- @module flowmap.report.render_check
+-- @module flowmap.experiment.render_list
 
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"

@@ -1,5 +1,5 @@
 --- Means and 95 % intervals over seeds: few values, so Student's t and not the normal law.
--- @module flowmap.report.stats
+-- @module flowmap.measure.stats
 
 local stats = {}
 

@@ -3,7 +3,7 @@
 -- Runs of one kind (equal settings, except those that do not change the pace) share a pace, which
 -- a child process measures with the threads that the runs will have. As runs finish, the time they
 -- took corrects the estimates: of their kind, or of all where no run of a kind has finished.
--- @module flowmap.runs.outlook
+-- @module flowmap.app.outlook
 
 local fm = require "flowmap"
 local children = require "flowmap.app.children"

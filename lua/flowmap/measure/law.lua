@@ -1,7 +1,7 @@
 --- Whether what a data set says of its law agrees with its samples: `sd`, `mass`, `inside` and
 -- `range` against many draws. A transposed `mass` or a wrong `sd` would not fail, but make every
 -- number of a run wrong.
--- @module flowmap.experiment.law
+-- @module flowmap.measure.law
 
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
