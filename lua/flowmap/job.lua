@@ -8,7 +8,6 @@ local data = require "flowmap.data"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
-local law = require "flowmap.measure.law"
 local losses = require "flowmap.losses"
 local nets = require "flowmap.nets"
 local settings = require "flowmap.experiment.settings"
@@ -132,7 +131,7 @@ end
 local function find_sigma(job)
   local cfg = job.cfg
   if cfg.sigma ~= 0 then return end
-  cfg.sigma = job.data and data.sd(job.data) or law.sd(job.set, cfg.data)
+  cfg.sigma = job.data and data.sd(job.data) or data.stated_sd(job.set, cfg.data)
   if cfg.sigma == 0 then
     errors.usage("the data set '%s' has the standard deviation 0 (dataset_size is %d), and so "
       .. "would its base; set sigma", cfg.data, cfg.dataset_size)

@@ -107,7 +107,7 @@ t.test("the suite's files are found from another folder", function()
   local code = [[local w = require 'flowmap.report.weave' local b = w.suite() local n = 0
     for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end
     assert(io.open(b.bibliography)):close() assert(io.open(b.style)):close()
-    assert(require('flowmap.report.render').published().checkerboard) io.write(n, ' ', b.output)]]
+    assert(require('flowmap.experiment.published').read().checkerboard) io.write(n, ' ', b.output)]]
   local _, text = sandbox.lua(code)
   t.eq(text, "7 paper/build")
 end)

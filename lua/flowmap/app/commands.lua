@@ -62,7 +62,7 @@ function M.sample(args) use("app.samples").write(args) end
 function M.params(args)
   local it, cfg = resolve_step(args, "params")
   cfg.dataset_size = 0 -- counting needs no data
-  local job = use("trainer").parts(it, cfg)
+  local job = use("job").parts(it, cfg)
   local rng = function(shape) return fm.zeros(shape, cfg.dtype) end
   say("%d", use("tree").count(job.net.init(rng)))
 end

@@ -375,7 +375,7 @@ function M.run(args)
   end
   if args.dry_run then
     require("flowmap.data.packed").imagine()
-    require("flowmap.runs.fingerprint").keep = false
+    require("flowmap.runs.numerics").keep = false
   end
   local list, runs = prepare(say, args)
   local due = {}

@@ -5,6 +5,7 @@
 -- @module flowmap.base.json
 
 local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
 
 local M = {}
 
@@ -125,7 +126,7 @@ end
 -- @tparam string path
 -- @return the value, or nil and a message
 function M.read(path)
-  local text, message = require("flowmap.base.files").read(path)
+  local text, message = files.read(path)
   if not text then return nil, message end
   return M.decode(text)
 end

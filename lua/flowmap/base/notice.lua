@@ -2,7 +2,7 @@
 -- on a terminal, or a line every ten seconds.
 -- @module flowmap.base.notice
 
-local fm = require "flowmap"
+local core = require "flowmap.core"
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
 
@@ -17,7 +17,7 @@ Notice.__index = Notice
 function Notice.new(label, total, show)
   local status = Status.new(2)
   status:say(label .. " ...")
-  return setmetatable({ total = total, last = fm.clock(), start = fm.clock(), status = status,
+  return setmetatable({ total = total, last = core.clock(), start = core.clock(), status = status,
     show = show or function(n) return ("%d"):format(n) end }, Notice)
 end
 
@@ -35,7 +35,7 @@ end
 --- Tell how far it is.
 -- @tparam number done
 function Notice:update(done)
-  local now, status = fm.clock(), self.status
+  local now, status = core.clock(), self.status
   if now - self.last < (status.live and 0.1 or 10) then return end
   self.last = now
   if status.live then

@@ -2,7 +2,7 @@
 -- now and then. In a process that `reproduce` started it is told to that one instead.
 -- @module flowmap.base.progress
 
-local fm = require "flowmap"
+local core = require "flowmap.core"
 local Status = require "flowmap.base.status"
 
 local Progress = {}
@@ -37,7 +37,7 @@ end
 function Progress.new(label, total, done)
   local status = Status.new()
   return setmetatable({
-    label = label, total = total, first = done or 0, start = fm.clock(), status = status,
+    label = label, total = total, first = done or 0, start = core.clock(), status = status,
     pause = Progress.reports and REPORT or status.live and IN_PLACE or PLAIN, last = nil,
   }, Progress)
 end
@@ -71,7 +71,7 @@ end
 -- @tparam integer done
 -- @tparam[opt] string note e.g. the loss
 function Progress:update(done, note)
-  local now = fm.clock()
+  local now = core.clock()
   if not due(self, now, done) then return end
   self.last = now
   local left = (now - self.start) / math.max(1, done - self.first) * (self.total - done)

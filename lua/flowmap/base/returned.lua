@@ -5,7 +5,7 @@
 -- @module flowmap.base.returned
 
 local errors = require "flowmap.base.errors"
-local fm = require "flowmap"
+local core = require "flowmap.core"
 
 local M = {}
 
@@ -16,7 +16,7 @@ local function shape_text(shape) return ("(%s)"):format(table.concat(shape, ", "
 -- @treturn string
 function M.describe(value)
   if value == nil then return "nothing" end
-  if fm.is_tensor(value) then
+  if core.is_tensor(value) then
     return ("a tensor %s of %s"):format(shape_text(value.shape), value.dtype)
   end
   return "a " .. type(value)
@@ -38,7 +38,7 @@ end
 -- @tparam[opt] string why the shape is expected, e.g. "one value per sample"
 -- @return the value
 function M.tensor(value, who, shape, dtype, why)
-  if fm.is_tensor(value) and same(value.shape, shape) and (value.dtype == dtype or not dtype) then
+  if core.is_tensor(value) and same(value.shape, shape) and (value.dtype == dtype or not dtype) then
     return value
   end
   return errors.usage("%s returned %s, expected a tensor %s%s%s", who, M.describe(value),
@@ -72,7 +72,7 @@ end
 -- @tparam string who
 -- @treturn number
 function M.number(value, who)
-  if fm.is_tensor(value) and #value.shape == 0 and not value.traced then value = value:item() end
+  if core.is_tensor(value) and #value.shape == 0 and not value.traced then value = value:item() end
   if type(value) ~= "number" then
     errors.usage("%s returned %s, expected a number", who, M.describe(value))
   elseif value - value ~= 0 then
@@ -93,7 +93,7 @@ function M.parameters(tree, who, dtype)
       for key, inner in pairs(value) do
         visit(inner, name == "" and tostring(key) or name .. "." .. tostring(key))
       end
-    elseif not fm.is_tensor(value) or value.dtype ~= dtype then
+    elseif not core.is_tensor(value) or value.dtype ~= dtype then
       errors.usage("%s returned %s%s, expected tensors of %s, as rng(shape, kind) draws them", who,
         M.describe(value), name ~= "" and " as " .. name or "", dtype)
     else

@@ -6,7 +6,7 @@
 -- into two keeps it there, and erasing from the cursor onwards removes both.
 -- @module flowmap.base.status
 
-local fm = require "flowmap"
+local core = require "flowmap.core"
 
 local Status = {}
 Status.__index = Status
@@ -21,7 +21,7 @@ end
 -- @treturn Status live = whether it is rewritten in place
 function Status.new(fd)
   fd = fd or 1
-  local live = fm.columns(fd) ~= nil and set "TERM" and os.getenv "TERM" ~= "dumb"
+  local live = core.columns(fd) ~= nil and set "TERM" and os.getenv "TERM" ~= "dumb"
   return setmetatable({ fd = fd, file = fd == 1 and io.stdout or io.stderr, live = live,
     escapes = not set "NO_COLOR", drawn = 0, broken = false }, Status)
 end
@@ -29,7 +29,7 @@ end
 --- Columns that a line may take: one less than the terminal has, so that none breaks it.
 -- @treturn integer
 function Status:width()
-  local columns = fm.columns(self.fd) or 0
+  local columns = core.columns(self.fd) or 0
   return (columns > 0 and columns or 80) - 1
 end
 

@@ -1,7 +1,7 @@
 --- Texts that come from files: whether they may be shown, and names for files made from them.
 -- @module flowmap.base.text
 
-local fm = require "flowmap.core"
+local core = require "flowmap.core"
 
 local M = {}
 
@@ -54,7 +54,7 @@ end
 function M.file_name(s)
   local name = s:gsub("[^A-Za-z0-9_.-]", "-"):gsub("^[.-]+", ""):gsub("%.%.+", ".")
   if name == s and #name > 0 and #name <= 64 then return name end
-  return (name == "" and "" or name:sub(1, 40) .. "-") .. fm.sha256(s):sub(1, 12)
+  return (name == "" and "" or name:sub(1, 40) .. "-") .. core.sha256(s):sub(1, 12)
 end
 
 return M

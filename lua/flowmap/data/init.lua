@@ -163,4 +163,17 @@ function M.sd(x)
   return math.sqrt(fm.mean(squares):item() / n)
 end
 
+local DRAWS, SEED = 65536, 7919
+
+--- The standard deviation that a data set of points states; an error that suggests one if it states
+-- none.
+-- @tparam table set
+-- @tparam string name
+-- @treturn number
+function M.stated_sd(set, name)
+  if set.sd then return set.sd end
+  return errors.usage("the data set '%s' has no sd, the standard deviation of a coordinate; %d "
+    .. "draws of it have %.4g. Add it, or set sigma", name, DRAWS, M.sd(M.draw(set, DRAWS, SEED)))
+end
+
 return M

@@ -39,10 +39,10 @@
 --
 -- @module flowmap.experiment
 
+local core = require "flowmap.core"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
-local fm = require "flowmap"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
@@ -212,7 +212,7 @@ end
 local function file_text(text, longest)
   local safe = text:gsub("[^%w.,=+_-]", "_")
   if safe == text and #text <= longest then return text end
-  return safe:sub(1, longest // 2) .. "-" .. fm.sha256(text):sub(1, 8)
+  return safe:sub(1, longest // 2) .. "-" .. core.sha256(text):sub(1, 8)
 end
 
 --- The folder of a run below results/EXPERIMENT/PROFILE.

@@ -6,8 +6,8 @@
 local errors = require "flowmap.base.errors"
 local losses = require "flowmap.losses"
 local parts = require "flowmap.experiment.parts"
+local render_list = require "flowmap.experiment.render_list"
 local settings = require "flowmap.experiment.settings"
-local source = require "flowmap.runs.source"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -144,7 +144,7 @@ function M.check(it, path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
   check_grid(it.grid or {}, path, own)
-  if it.render then source.peek "flowmap.experiment.render_list".list(it, path, own) end
+  if it.render then render_list.list(it, path, own) end
 end
 
 return M

@@ -13,14 +13,14 @@ local M = {}
 -- The modules that hold a registry, by the field of an experiment.
 local MODULES = {
   losses = "losses", nets = "nets", data = "data", times = "times", interpolants = "interpolants",
-  metrics = "measure.measures", figures = "report.render",
+  metrics = "measure.measures", figures = "experiment.render_list",
 }
 
 -- The settings that name a part, and the field it is looked for in.
 local NAMED = { net = "nets", data = "data", times = "times", interpolant = "interpolants" }
 
 local function registry_of(field)
-  return source.peek("flowmap." .. MODULES[field]).registry -- figures make no numbers
+  return source.peek("flowmap." .. MODULES[field]).registry -- no input of the run
 end
 
 local function own_parts(it)

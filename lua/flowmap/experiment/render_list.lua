@@ -4,30 +4,50 @@
 
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
+local published = require "flowmap.experiment.published"
 local registry = require "flowmap.base.registry"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
 
--- The fields of each kind and their types: those it needs, and those it may have.
+-- The kinds that come with the suite: what each writes, and the fields of an entry with their
+-- types, those it needs and those it may have.
 local KINDS = {
-  compare = { need = { metric = "string", title = "string" },
+  compare = { writes = "table", need = { metric = "string", title = "string" },
     may = { floor = "string", format = "string", published = "boolean", best = "boolean",
       notes = "table", steps = "table", source = "string" } },
-  grid = { need = { metric = "string", title = "string", N = "number", rows = "table",
-      column = "string" }, may = { format = "string", notes = "table" } },
-  density = { need = { range = "table" },
+  grid = { writes = "table",
+    need = { metric = "string", title = "string", N = "number", rows = "table", column = "string" },
+    may = { format = "string", notes = "table" } },
+  density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
-  against_steps = { need = { metric = "string", label = "string" },
+  against_steps = { writes = "figure", need = { metric = "string", label = "string" },
     may = { steps = "table", published = "boolean", source = "string" } },
-  against_setting = { need = { metric = "string", N = "number", x = "string", series = "string" },
+  against_setting = { writes = "figure",
+    need = { metric = "string", N = "number", x = "string", series = "string" },
     may = { label = "string", xlabel = "string", series_label = "string" } },
-  traces = { need = {}, may = { points = "number" } },
-  triangle = { need = {}, may = { eta = "number" } },
-  grids = { need = {}, may = { steps = "table", seed = "number" } },
+  traces = { writes = "figure", need = {}, may = { points = "number" } },
+  triangle = { writes = "figure", need = {}, may = { eta = "number" } },
+  grids = { writes = "images", need = {}, may = { steps = "table", seed = "number" } },
 }
+
+--- The kinds, and an experiment's own figures. One of its own is
+--
+--     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
+--
+-- It gets the runs (see flowmap.report.results) and the fields of its entry in `render`, and
+-- returns the panels of flowmap.report.gnuplot: { columns =, width =, height =, panels = {...} }.
+-- `options` are the fields that its entries may have, with their defaults.
+M.registry = registry.new { what = "render kind", field = "figures", plain = "function",
+  table_fields = { draw = "function" }, needs = { "draw" },
+  built = function() return KINDS end }
+
+--- Whether a kind of the suite writes a "table", a "figure" or "images".
+-- @tparam string kind
+-- @treturn ?string nil: not one of the suite's
+function M.writes(kind) return KINDS[kind] and KINDS[kind].writes end
 
 local COMMON = { kind = "string", name = "string", where = "table" }
 
@@ -116,8 +136,7 @@ local function check_entry(entry, it, where, options)
   if type(entry) ~= "table" then
     errors.usage("%s must be a table { kind =, name =, ... }, found a %s", where, type(entry))
   end
-  local kinds = require("flowmap.report.render").registry
-  local kind, _, own = kinds:find(tostring(entry.kind), it.figures)
+  local kind, _, own = M.registry:find(tostring(entry.kind), it.figures)
   if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
     errors.usage("%s needs a name for its files (letters, digits, '_', '-', '.'), found '%s'",
       where, escape.line(tostring(entry.name)))
@@ -152,8 +171,7 @@ function M.list(it, path, options)
     local of = type(entry) == "table" and ("'%s' (%s)"):format(tostring(entry.name),
       tostring(entry.kind)) or ""
     check_entry(entry, it, ("%s: render entry %d %s"):format(path, k, of), options)
-    local built = KINDS[entry.kind] and (entry.kind == "compare" or entry.kind == "grid")
-    local file = (built and "table " or "figure ") .. entry.name
+    local file = (M.writes(entry.kind) == "table" and "table " or "figure ") .. entry.name
     if files[file] then
       errors.usage("%s: two render entries write the %s", path, file)
     end
@@ -191,8 +209,8 @@ local function check_needs(entry, it, cfg, row, set, where)
     errors.usage("%s: range is { %g, %g }, but the stored densities cover { %g, %g }; set bins to "
       .. "count the samples anew", where, entry.range[1], entry.range[2], low, high)
   end
-  local published = entry.published and require("flowmap.report.render").published()
-  if published and not (published[it.name] or {})[entry.metric] then
+  local known = entry.published and published.read()
+  if known and not (known[it.name] or {})[entry.metric] then
     errors.usage("%s: there are no published values of '%s' for the experiment '%s'", where,
       tostring(entry.metric), it.name)
   end
@@ -211,14 +229,11 @@ end
 --- Check that a render list can be drawn from a run's results. The user's own settings lead to
 -- another folder, from which nothing is drawn: what they change is not checked.
 -- @tparam table it an experiment
+-- @tparam table base settings of the experiment's own run of the same profile and method
 -- @tparam table cfg the run's settings
 -- @tparam table row fields of a row of its results
 -- @tparam table set the data set
-function M.results(it, cfg, row, set)
-  if not it.render then return end
-  local ok, base = pcall(require("flowmap.experiment").resolve, it, { profile = cfg.profile,
-    method = cfg.method })
-  if not ok then return end
+function M.results(it, base, cfg, row, set)
   for _, key in ipairs { "data", "metrics", "nfe", "resolution", "checkpoints" } do
     if settings.text(base[key]) ~= settings.text(cfg[key]) and not (it.grid or {})[key] then
       return

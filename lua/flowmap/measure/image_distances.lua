@@ -19,7 +19,7 @@ local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local features = require "flowmap.measure.features"
 local files = require "flowmap.base.files"
-local fingerprint = require "flowmap.runs.fingerprint"
+local numerics = require "flowmap.runs.numerics"
 local frechet = require "flowmap.measure.frechet"
 local sliced = require "flowmap.measure.sliced"
 local text = require "flowmap.base.text"
@@ -101,7 +101,7 @@ end
 -- The name under which a summary of the reference is kept.
 local function cache_path(folder, kind, reference)
   local key = table.concat({ "1", reference.hash, reference.split, reference.n, kind.hash,
-    kind.protocol, kind.label, KEPT, fingerprint.with_sources "measure.image_distances" }, " ")
+    kind.protocol, kind.label, KEPT, numerics.with_sources "measure.image_distances" }, " ")
   return ("%s/reference-%s-%s-%s.safetensors"):format(folder, text.file_name(reference.name),
     text.file_name(kind.label), fm.sha256(key):sub(1, 16))
 end

@@ -18,17 +18,6 @@ local STRAY = 0.05       -- part of the samples outside the support, or the grid
 local TORN = 0.01        -- sum of the differences between masses of two grids, at most
 local SD_ERROR = 0.1     -- of sd, relative
 
---- The standard deviation that a data set states.
--- @tparam table set
--- @tparam string name
--- @treturn number
-function M.sd(set, name)
-  if set.sd then return set.sd end
-  local measured = data.sd(data.draw(set, DRAWS, SEED))
-  return errors.usage("the data set '%s' has no sd, the standard deviation of a coordinate; %d "
-    .. "draws of it have %.4g. Add it, or set sigma", name, DRAWS, measured)
-end
-
 local function check_sd(set, x, who)
   local measured = data.sd(x)
   if math.abs(measured / set.sd - 1) > SD_ERROR then

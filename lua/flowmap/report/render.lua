@@ -21,31 +21,16 @@ local escape = require "flowmap.base.escape"
 local figure = require "flowmap.report.figure"
 local files = require "flowmap.base.files"
 local gnuplot = require "flowmap.report.gnuplot"
+local published = require "flowmap.experiment.published"
 local registry = require "flowmap.base.registry"
+local render_list = require "flowmap.experiment.render_list"
 local results = require "flowmap.report.results"
 local tables = require "flowmap.report.table"
 local tree = require "flowmap.tree"
 
 local M = {}
 
--- The kinds that come with the suite, and what they write.
-local kinds = {
-  compare = "table", grid = "table", density = "figure", against_steps = "figure",
-  against_setting = "figure", traces = "figure", triangle = "figure", grids = "images",
-}
-
---- The kinds, and an experiment's own figures. An own one is
---
---     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
---
--- It gets the runs (see flowmap.report.results) and the fields of its entry in `render`, and
--- returns the
--- panels of flowmap.report.gnuplot: { columns =, width =, height =, panels = {...} }. `options` are
--- the
--- fields that its entries may have, with their defaults.
-M.registry = registry.new { what = "render kind", field = "figures", plain = "function",
-  table_fields = { draw = "function" }, needs = { "draw" },
-  built = function() return kinds end }
+local writes = render_list.writes
 
 -- The tables of a grid: one per number of steps, the key of most values across.
 local function default_grid(it, column, steps)
@@ -94,18 +79,6 @@ local function default(it, all)
   return entries
 end
 
-local published_file = files.installed "paper/published.lua"
-
---- The published numbers.
--- @treturn table what paper/published.lua returns
-function M.published()
-  local chunk, why = loadfile(published_file, "t")
-  if not chunk then
-    errors.data("cannot read the published values that belong to this installation: %s", why)
-  end
-  return chunk()
-end
-
 --- What an experiment renders.
 -- @tparam table it an experiment
 -- @tparam Set all its runs
@@ -124,7 +97,7 @@ function M.selected(entry, all) return entry.where and all:select(entry.where) o
 -- @tparam Set all
 -- @treturn table see flowmap.report.table
 function M.description(it, entry, all)
-  if kinds[entry.kind] ~= "table" or it.figures and it.figures[entry.kind] then return nil end
+  if writes(entry.kind) ~= "table" or it.figures and it.figures[entry.kind] then return nil end
   local spec, set = M.complete(entry, it, all)
   return tables[entry.kind](set, spec)
 end
@@ -145,11 +118,11 @@ function M.complete(entry, it, all)
   for key, value in pairs(entry) do spec[key] = value end
   spec.steps = checked_steps(spec.steps or set:steps(), set)
   if entry.published then
-    local known = M.published()
+    local known = published.read()
     spec.source, spec.published = known.source, (known[it.name] or {})[entry.metric]
     if not spec.published then
       errors.data("there are no published values of '%s' for %s in %s", tostring(entry.metric),
-        it.name, published_file)
+        it.name, published.file)
     end
   end
   return spec, set
@@ -176,16 +149,16 @@ end
 -- @tparam Set all the experiment's runs
 -- @treturn {string,...} paths of the files
 function M.entry(it, entry, all)
-  local kind, _, own = M.registry:find(tostring(entry.kind), it.figures)
+  local kind, _, own = render_list.registry:find(tostring(entry.kind), it.figures)
   if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
     errors.usage("%s: a render entry (%s) needs a name for its files (letters, digits, '_', '-', "
       .. "'.'), found '%s'", it.path or it.name, entry.kind, escape.line(entry.name))
   end
   local spec, set = M.complete(entry, it, all)
   if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
-  if kinds[entry.kind] == "table" then
+  if writes(entry.kind) == "table" then
     return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
-  elseif kinds[entry.kind] == "images" then
+  elseif writes(entry.kind) == "images" then
     local grid = require "flowmap.report.figure.grid"
     return grid.grids(all.root .. "/figures", entry.name, set, spec)
   elseif entry.kind == "triangle" then

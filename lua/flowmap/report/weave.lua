@@ -31,6 +31,7 @@ local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local page = require "flowmap.report.page"
+local published = require "flowmap.experiment.published"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
 
@@ -110,9 +111,9 @@ local function owner(context, name)
   return experiment or context.experiment, rest or name
 end
 
-local function published(experiment, name)
+local function published_value(experiment, name)
   local metric, method, N = name:match("^published%.([%w_]+)%.([%w-]+)%.N(%d+)$")
-  local value = render.published()[experiment]
+  local value = published.read()[experiment]
   for _, key in ipairs { metric or false, method or false, math.tointeger(tonumber(N)) or false } do
     value = type(value) == "table" and value[key] or nil
   end
@@ -158,7 +159,9 @@ function M.inline(context, inside)
     return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
   end
   local where, format, pm = options_of(words)
-  if field:find("^published%.") then return format_value(published(experiment, field), format) end
+  if field:find("^published%.") then return 
+    return format_value(published_value(experiment, field), format)
+  end
   local value, summary = context:set(experiment):lookup(field, where)
   if not pm then return format_value(value, format) end
   if not (summary and summary.half) then

@@ -9,7 +9,7 @@ local errors = require "flowmap.base.errors"
 local evaluate = require "flowmap.measure.evaluate"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
-local fingerprint = require "flowmap.runs.fingerprint"
+local numerics = require "flowmap.runs.numerics"
 local folder = require "flowmap.runs.folder"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
@@ -134,8 +134,8 @@ function M.words(accepted)
     local a, b = it.was, it.now
     words[i] = ("accepted on %s: %s (%s; inputs %s -> %s, numerics %s -> %s)"):format(
       it.time:sub(1, 10), it.why, table.concat(it.changes, ", ", 1, math.min(3, #it.changes)),
-      a.inputs:sub(1, 12), b.inputs:sub(1, 12), fingerprint.parts(a.fingerprint).hash:sub(1, 12),
-      fingerprint.parts(b.fingerprint).hash:sub(1, 12))
+      a.inputs:sub(1, 12), b.inputs:sub(1, 12), numerics.parts(a.fingerprint).hash:sub(1, 12),
+      numerics.parts(b.fingerprint).hash:sub(1, 12))
   end
   return words
 end

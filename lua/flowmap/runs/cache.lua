@@ -1,10 +1,9 @@
 --- What a finished run depends on, and whether it is still current.
 --
--- The inputs of a run are its settings, compared exactly, the numerics (see
--- flowmap.runs.fingerprint),
--- and every file that was loaded for it, recorded by flowmap.runs.source: modules of the suite and
--- of
--- others, the experiment, what these read. Of code the meaning counts, not comments and layout.
+-- The inputs of a run are its settings, compared exactly, the numerics (see flowmap.runs.numerics
+-- and flowmap.runs.fingerprint), and every file that was loaded for it, recorded by
+-- flowmap.runs.source: modules of the suite and of others, the experiment, what these read. Of code
+-- the meaning counts, not comments and layout.
 -- Whoever decides about a run compares with what the last one recorded, file by file as it is now;
 -- nothing has to be guessed beforehand. What is loaded counts, except the modules of NO_NUMBERS.
 -- @module flowmap.runs.cache
@@ -16,6 +15,7 @@ local files = require "flowmap.base.files"
 local fingerprint = require "flowmap.runs.fingerprint"
 local folder = require "flowmap.runs.folder"
 local json = require "flowmap.base.json"
+local numerics = require "flowmap.runs.numerics"
 local places = require "flowmap.data.packed.places"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
@@ -27,12 +27,12 @@ local M = {}
 -- When to save and to print does not change a result.
 local IGNORED = { save_every = true }
 
--- Rooms whose modules make no numbers: they find and keep files, check and resolve settings (which
--- are compared themselves), word errors and draw bars.
-local NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
+--- Rooms whose modules make no numbers: they find and keep files, check and resolve settings (which
+-- are compared themselves), word errors and draw bars. Their sources are no inputs of a run.
+M.NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
 
 local function makes_no_numbers(path)
-  return source.is_suite(path) and NO_NUMBERS[path:sub(#source.folder + 1):match "^(%w+)/"]
+  return source.is_suite(path) and M.NO_NUMBERS[path:sub(#source.folder + 1):match "^(%w+)/"]
 end
 
 --- Whether a setting can change a result.
@@ -54,7 +54,7 @@ local function is_looked_up(key) return KEYS[key:match "^%w+"] end
 -- @tparam table cfg resolved settings
 -- @treturn table
 function M.inputs(it, cfg)
-  local inputs = { fingerprint = fingerprint.text(), training = fingerprint.training(cfg) }
+  local inputs = { fingerprint = numerics.text(), training = fingerprint.training(cfg) }
   for key, value in pairs(cfg) do
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
@@ -153,7 +153,7 @@ end
 -- "the numerics changed: instruction set avx512 -> avx2"
 local function numerics_changed(was, now)
   local words = {}
-  local a, b = fingerprint.parts(was), fingerprint.parts(now)
+  local a, b = numerics.parts(was), numerics.parts(now)
   for _, field in ipairs { { "isa", "instruction set" }, { "blas", "BLAS kernel" } } do
     local key, name = table.unpack(field)
     if a[key] ~= b[key] then

@@ -1,0 +1,88 @@
+--- Whether a law of times and an interpolant are what they claim to be: a wrong one would not fail,
+-- but make every number of a run wrong.
+-- @module flowmap.measure.path
+
+local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
+local interpolants = require "flowmap.interpolants"
+local returned = require "flowmap.base.returned"
+
+local M = {}
+
+--- Check a law of times: 0 <= s <= t <= 1 for many draws.
+-- @tparam function times see flowmap.times
+-- @tparam string name
+function M.check_times(times, name)
+  local u = fm.uniform({ 4096, 2 }, { seed = 1, stream = "rehearsal of times" })
+  local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
+  local s, t = times(a, c)
+  local who = ("the law of times '%s'"):format(name)
+  for k = 1, 2 do
+    returned.tensor(({ s, t })[k], who, a.shape, a.dtype, "s and t, each one per sample")
+  end
+  s, t = s:flat(), t:flat()
+  for i = 1, #s do
+    if not (0 <= s[i] and s[i] <= t[i] and t[i] <= 1) then
+      errors.usage("%s drew s = %.6g, t = %.6g; expected 0 <= s <= t <= 1", who, s[i], t[i])
+    end
+  end
+end
+
+-- Whether a number lies within a distance of another; one that is not finite does not.
+local function near(x, expected, bound) return x == x and math.abs(x - expected) <= bound end
+
+local POINTS = 1024 -- times at which an interpolant is looked at
+
+local ENDS = { alpha = { 1, 0 }, beta = { 0, 1 } }
+
+-- A coefficient at times, and its derivative as the training takes it.
+local function coefficient(f, times)
+  return fm.jvp(f, times, fm.ones(times.shape, times.dtype))
+end
+
+-- alpha from 1 to 0, beta from 0 to 1, and derivatives that are those of the values.
+local function check_coefficient(it, name, who)
+  local f = it[name]
+  local function at(values) return fm.reshape(fm.tensor(values, "float64"), { #values, 1 }) end
+  local who_name = ("%s: %s"):format(who, name)
+  local ends = returned.tensor(f(at { 0, 1 }), who_name, { 2, 1 }, "float64"):flat()
+  for k, expected in ipairs(ENDS[name]) do
+    if not near(ends[k], expected, 1e-6) then
+      errors.usage("%s(%d) is %.6g, expected %d: alpha goes from 1 to 0 and beta from 0 to 1",
+        who_name, k - 1, ends[k], expected)
+    end
+  end
+  local h, inner, below, above = 1e-6, {}, {}, {}
+  for k = 1, POINTS do
+    inner[k] = (k - 0.5) / POINTS
+    below[k], above[k] = inner[k] - h, inner[k] + h
+  end
+  local _, slope = coefficient(f, at(inner))
+  slope, below, above = slope:flat(), f(at(below)):flat(), f(at(above)):flat()
+  local sum = 0
+  for k, t in ipairs(inner) do
+    local expected = (above[k] - below[k]) / (2 * h)
+    sum = sum + slope[k] / POINTS
+    if not near(slope[k], expected, 1e-4 * (1 + math.abs(expected))) then
+      errors.usage("%s has the derivative %.6g at t = %.4f, but its values rise by %.6g there; the "
+        .. "velocity of the interpolant would be wrong", who_name, slope[k], t, expected)
+    end
+  end
+  if not near(sum, ENDS[name][2] - ENDS[name][1], 0.02) then -- the midpoint rule
+    errors.usage("%s jumps: its derivative adds up to %.4g over [0, 1], expected %d", who_name, sum,
+      ENDS[name][2] - ENDS[name][1])
+  end
+end
+
+--- Check an interpolant: its ends, and that its derivative is that of its values.
+-- @tparam table it { alpha =, beta = }
+-- @tparam string name
+function M.check_interpolant(it, name)
+  local who = ("the interpolant '%s'"):format(name)
+  check_coefficient(it, "alpha", who)
+  check_coefficient(it, "beta", who)
+  local one = fm.full({ 1, 1 }, 0.5)
+  interpolants.at(it, one, one, one)
+end
+
+return M
