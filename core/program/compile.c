@@ -129,10 +129,8 @@ static fm_err compile_body(compiler *c, int k) {
 static fm_err compile_bodies(compiler *c) {
   fm_exe *e = c->e;
   fm_err err = FM_OK;
-  e->plan = fm_alloc(e->ctx, (size_t)e->h.nprog * sizeof *e->plan);
-  if (e->plan == NULL) return FM_ENOMEM;
-  e->nprog = e->h.nprog;
-  for (int k = 0; k < e->nprog && err == FM_OK; k++) err = compile_body(c, k);
+  if ((e->plan = fm_take(&e->pool, e->h.nprog, fm_plan *)) == NULL) return FM_ENOMEM;
+  for (int k = 0; k < e->h.nprog && err == FM_OK; k++) err = compile_body(c, k);
   e->body_size = e->arena + e->blocks + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
   return err;
 }
@@ -188,6 +186,13 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   return err;
 }
 
+static fm_err make_values(fm_exe *e) {
+  e->value = fm_take(&e->pool, e->h.nvalue, void *);
+  for (int k = 0; k < e->h.nvalue && !e->pool.failed; k++)
+    e->value[k] = fm_take_bytes(&e->pool, fm_sig_bytes(&e->h.value[k]));
+  return e->pool.failed ? FM_ENOMEM : FM_OK;
+}
+
 fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
                    const fm_options *options) {
   fm_exe *e = fm_exe_open(ctx, nprogs, progs, cut);
@@ -197,12 +202,13 @@ fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   fm_err err = compile_programs(&c, nprogs, progs);
   e->ms_optimise = now_ms() - start;
   if (err == FM_OK) err = compile_bodies(&c);
-  if (err == FM_OK) fm_exe_count_lanes(e, options->passes);
+  if (err == FM_OK) fm_lanes_count(e, options->passes);
   if (err == FM_OK) err = compile_phase(&c, &e->pro, &e->h.prologue, "prologue", true);
   /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
   if (err == FM_OK) err = compile_phase(&c, &e->epi, &e->h.epilogue, "epilogue", !e->ordered);
   e->ms_plan = now_ms() - start - e->ms_optimise;
-  if (err == FM_OK) err = fm_exe_make_memory(e);
+  if (err == FM_OK) err = make_values(e);
+  if (err == FM_OK) err = fm_lanes_make(e);
   if (err == FM_OK) return e;
   fm_exe_free(e);
   return NULL;

@@ -24,10 +24,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
     }
   if (e->part_size > s.arena) s.arena = e->part_size;
   for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
-  const fm_prog *p = e->plan[0]->p;
-  for (int k = 0; k < e->nlane * e->h.nout; k++)
-    if (e->lane[k]) s.lanes += fm_sig_bytes(&p->node[p->out[k % e->h.nout].v].sig);
-  for (int k = 0; e->group && k < e->nlane * e->h.nout; k++) s.lanes += fm_groups_bytes(e, k);
+  s.lanes = fm_lanes_bytes(e);
   s.ms_optimise = e->ms_optimise, s.ms_plan = e->ms_plan;
   return s;
 }

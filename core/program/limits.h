@@ -4,9 +4,6 @@
 #ifndef FM_LIMITS_H
 #define FM_LIMITS_H
 
-/* Bytes of a pool's first chunk. Chosen, not measured. */
-#define FIRST_CHUNK ((size_t)16 << 10)
-
 /* Visits of nodes per output in the search for linear functions of sums, and the depth of its
 ** recursion: longer chains of operations stay in the body. Chosen, not measured. */
 #define BUDGET 4096
@@ -45,5 +42,22 @@
 
 /* Slots of one fused pass, bounded so that it fits its run-time tables (MAX_SLOTS in fused.c). */
 #define MAX_PASS 240
+
+/* Micro-batches that a lane adds up before their sum goes elsewhere. Chosen, not measured. */
+#define FM_GROUP 64
+
+/* Bytes of sums beyond which the micro-batches share one lane. Chosen, not measured. */
+#define LANE_BYTES ((size_t)128 << 20)
+
+/* Values of all sums that one task of the lanes' addition takes. Chosen, not measured. */
+#define LANE_CHUNK 65536
+
+/* A sample's number has 40 bits in the counter of its random numbers. */
+#define MOST_SAMPLES ((int64_t)1 << 40)
+
+/* A pool's chunks: bytes of the first, and those from which on they do not grow. Chosen, not
+** measured. */
+#define FIRST_CHUNK ((size_t)16 << 10)
+#define LAST_CHUNK ((size_t)1 << 20)
 
 #endif

@@ -71,9 +71,9 @@ typedef struct fm_fused {
 typedef struct fm_frame {
   const struct fm_plan *plan;
   char *arena, *blocks;
-  void *const *in;   /* per input: its first byte for this micro-batch */
-  void *const *lane; /* per output: the partial sum */
-  bool first;        /* the lane's first micro-batch: = instead of += */
+  void **in;   /* per input: its first byte for this micro-batch */
+  void **lane; /* per output: the partial sum */
+  bool first;  /* the lane's first micro-batch: = instead of += */
   fm_rng rng;
   int64_t row0;
 } fm_frame;

@@ -14,12 +14,13 @@ typedef struct fm_chunk {
 } fm_chunk;
 
 static size_t aligned(size_t bytes) {
-  return fm_plus_bytes(bytes, ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return bytes > FM_MOST_BYTES ? SIZE_MAX : (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Every chunk is twice as large as the one before it, or as large as the piece demands. */
+/* Every chunk is twice as large as the one before it, up to a limit, or as large as its piece. */
 static bool add_chunk(fm_pool *s, size_t bytes) {
   size_t header = aligned(sizeof(fm_chunk)), size = s->chunk ? 2 * s->chunk->size : FIRST_CHUNK;
+  if (size > LAST_CHUNK) size = LAST_CHUNK;
   if (size - header < bytes) size = fm_plus_bytes(header, bytes);
   fm_chunk *c = fm_alloc(s->ctx, size);
   if (c == NULL) return false;
@@ -28,14 +29,19 @@ static bool add_chunk(fm_pool *s, size_t bytes) {
   return true;
 }
 
-void *fm_pool_take(fm_pool *s, size_t n, size_t size) {
-  size_t bytes = n > FM_MOST_BYTES / size ? SIZE_MAX : aligned(n * size);
+void *fm_take_bytes(fm_pool *s, size_t bytes) {
   fm_chunk *c = s->chunk;
+  bytes = aligned(bytes);
   if (!s->failed && (c == NULL || c->size - c->used < bytes)) s->failed = !add_chunk(s, bytes);
   if (s->failed) return NULL;
-  char *piece = (char *)s->chunk + s->chunk->used;
   s->chunk->used += bytes;
-  return memset(piece, 0, bytes);
+  return (char *)s->chunk + s->chunk->used - bytes;
+}
+
+void *fm_take_zeros(fm_pool *s, size_t n, size_t size) {
+  size_t bytes = n > FM_MOST_BYTES / size ? SIZE_MAX : n * size;
+  void *piece = fm_take_bytes(s, bytes);
+  return piece ? memset(piece, 0, bytes) : NULL;
 }
 
 int *fm_take_none(fm_pool *s, int n) {

@@ -13,9 +13,9 @@ typedef struct fm_pool { /* {.ctx = ctx}: an empty one */
   bool failed;            /* memory ran out: from then on every piece is NULL */
 } fm_pool;
 
-/* n entries of `size` bytes, zeroed, 64-byte aligned; NULL on failure. */
-void *fm_pool_take(fm_pool *s, size_t n, size_t size);
-#define fm_take(pool, n, type) ((type *)fm_pool_take(pool, (size_t)(n), sizeof(type)))
+void *fm_take_bytes(fm_pool *s, size_t bytes); /* 64-byte aligned; NULL on failure */
+void *fm_take_zeros(fm_pool *s, size_t n, size_t size);
+#define fm_take(pool, n, type) ((type *)fm_take_zeros(pool, (size_t)(n), sizeof(type)))
 /* n values or indices, none of them there yet: all -1. */
 int *fm_take_none(fm_pool *s, int n);
 void fm_pool_free(fm_pool *s);

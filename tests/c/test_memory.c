@@ -88,7 +88,7 @@ static void test_building(void **state) {
       if (e == NULL) assert_out_of_memory(before, k);
       fm_exe_free(e);
     }
-    assert_true(k > 100);
+    assert_true(k > 60);
     assert_int_equal(fm_bytes_now(ctx), before);
   }
   drop_inputs(&in);
