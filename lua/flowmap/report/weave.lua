@@ -159,7 +159,7 @@ function M.inline(context, inside)
     return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
   end
   local where, format, pm = options_of(words)
-  if field:find("^published%.") then return 
+  if field:find("^published%.") then
     return format_value(published_value(experiment, field), format)
   end
   local value, summary = context:set(experiment):lookup(field, where)
