@@ -229,6 +229,18 @@ fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, con
 fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, const fm_val *x,
               fm_val *dx);
 
+/*
+** The program as text, one line per value; program/text.h describes the form. The caller frees it:
+** fm_free(ctx, text, *bytes). NULL: out of memory.
+*/
+char *fm_prog_print(const fm_prog *p, size_t *bytes);
+/*
+** The program of a text that ends with a zero: printed again, it is the same text. Constants of
+** more than a few values are named in it by a hash, and looked for among those given. NULL, and
+** FM_EDATA with the number of the line, if the text is none or a shape rule disagrees with it.
+*/
+fm_prog *fm_prog_parse(fm_ctx *ctx, const char *text, int nconst, fm_tensor *const *constants);
+
 /* Switches of the passes; every combination gives the same values. */
 enum {
   FM_PASS_REASSOCIATE = 1,
@@ -292,6 +304,14 @@ typedef struct fm_options {
 */
 fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
                    const fm_options *options);
+/*
+** For people: what the named pass leaves, of every program of the executable that has outputs.
+** Before each a comment counts its operations, FLOPs and the bytes of their results; values that no
+** output needs are left out. The caller frees the text: fm_free(ctx, text, *bytes). NULL: compiling
+** failed, or there is no such pass.
+*/
+char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes,
+                      const char *pass, size_t *bytes);
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes);
 void fm_exe_free(fm_exe *e);
 

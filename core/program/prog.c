@@ -55,16 +55,16 @@ fm_sig fm_prog_sig(const fm_prog *p, fm_val v) {
 
 /* ------------------------------------------------------------------ hash-consing */
 
-static uint64_t mix(uint64_t h, const void *bytes, size_t n) { /* FNV-1a */
+uint64_t fm_hash(uint64_t h, const void *bytes, size_t n) {
   const unsigned char *b = bytes;
   for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 1099511628211u;
   return h;
 }
 
 static uint64_t hash_of(const fm_node *n, const fm_val *in) {
-  uint64_t h = mix(14695981039346656037u, &n->op, sizeof n->op);
-  h = mix(h, &n->attr, sizeof n->attr);
-  return mix(h, in, (size_t)n->nin * sizeof *in);
+  uint64_t h = fm_hash(FM_HASH, &n->op, sizeof n->op);
+  h = fm_hash(h, &n->attr, sizeof n->attr);
+  return fm_hash(h, in, (size_t)n->nin * sizeof *in);
 }
 
 bool fm_same_bytes(const void *a, const void *b, size_t n) {
@@ -87,6 +87,7 @@ static int place(const fm_prog *p, const fm_node *n, const fm_val *in) {
 static bool rehash(fm_prog *p) {
   if (2 * (p->n + 1) <= p->hashcap) return true;
   int cap = p->hashcap ? 2 * p->hashcap : 256;
+  while (cap < 2 * (p->n + 1)) cap *= 2; /* many nodes may have come without sharing */
   fm_val *hash = fm_alloc(p->ctx, (size_t)cap * sizeof *hash);
   if (hash == NULL) {
     p->err = FM_ENOMEM;
@@ -134,6 +135,7 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
   if (p->err == FM_OK) p->err = fm_infer(p->ctx, op, nin, sig, &node.attr, &node.sig);
   if (sig != few) fm_free(p->ctx, sig, (size_t)nin * sizeof *sig);
   if (p->err != FM_OK) return FM_NONE;
+  if (p->verbatim) return append(p, &node, in);
   fm_val v = fm_fold(p, &node, in);
   if (v != FM_NONE) return v;
   if (!p->share || (op->flags & FM_UNIQUE)) return append(p, &node, in);

@@ -17,8 +17,9 @@ typedef struct fm_node {
 
 struct fm_prog {
   fm_ctx *ctx;
-  fm_err err; /* sticky */
-  bool share; /* hash-consing: equal nodes are one */
+  fm_err err;    /* sticky */
+  bool share;    /* hash-consing: equal nodes are one */
+  bool verbatim; /* nodes are appended as they are, neither folded nor shared: parse.c */
   int n, cap;
   fm_node *node;
   int nargs, argcap;
@@ -49,8 +50,12 @@ bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size);
 /* A simpler value equal to the node about to be emitted, FM_NONE if there is none: fold.c. */
 fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in);
 
+/* FNV-1a of n bytes, which continues h; FM_HASH begins. */
+#define FM_HASH 14695981039346656037u
+uint64_t fm_hash(uint64_t h, const void *bytes, size_t n);
 /* Bytes, not values: attributes that differ in the sign of a zero are different. */
 bool fm_same_bytes(const void *a, const void *b, size_t n);
+
 static inline bool fm_elementwise(const fm_op *op) { return op->flags & FM_ELEMENTWISE; }
 
 #endif

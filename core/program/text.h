@@ -1,0 +1,56 @@
+/*
+** text.h - programs as text, for print.c and parse.c. One line per value, in SSA form:
+**
+**   %0: f32[64,2]   = input rows
+**   %1: f32[512,2]  = input shared
+**   %2: f32[64,512] = matmul %0, %1 {ta=0, tb=1}
+**   %3: f32[64,512] = silu %2 rematerialised
+**   output %3 rows
+**
+** that is: number, element type and shape, operation, operands, attributes. Attributes that follow
+** from the type (a shape, an element type) are not stated, and none where all are 0. A constant of
+** few values states them, a larger one a hash. Line breaks are blanks; a comment runs from ; to the
+** end of its line.
+**
+** Text and program determine each other: numbers are printed so that they read back equal, and
+** parsing appends nodes verbatim, neither folded nor shared. The shape rule of every operation must
+** arrive at the type that the text states.
+*/
+#ifndef FM_TEXT_H
+#define FM_TEXT_H
+
+#include "program.h"
+
+#define FM_FEW 8  /* values of a constant that the text states */
+#define FM_WORD 8 /* bytes of a name such as "i0" */
+
+extern const char *const fm_dtype_words[], *const fm_role_words[], *const fm_merge_words[];
+extern const char fm_remat_word[];
+
+/* The name of attribute k, or "i0", "f1", ... where it has none. */
+const char *fm_attr_word(const fm_op *op, int k, char buf[FM_WORD]);
+/* Does the attribute follow from the type of the result? */
+bool fm_attr_implied(const fm_op *op, int k);
+/* Axes of the first operand that attribute k lists, a slot each; 0: it is one number. */
+int fm_attr_axes(const fm_op *op, int k, const fm_shape *in);
+
+uint64_t fm_tensor_hash(const fm_tensor *t);
+
+/* ------------------------------------------------------------------ text that grows */
+
+typedef struct fm_text { /* starts as {.ctx = ctx} */
+  fm_ctx *ctx;
+  char *at;
+  size_t n, cap;
+  bool failed; /* out of memory: nothing is added any more */
+} fm_text;
+
+/* Append, printf style. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void fm_say(fm_text *t, const char *format, ...);
+/* The text, which the caller frees: fm_free(ctx, text, *bytes). NULL: out of memory. */
+char *fm_text_take(fm_text *t, size_t *bytes);
+
+#endif

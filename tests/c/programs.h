@@ -1,0 +1,54 @@
+/*
+** programs.h - for tests that look into programs: are two the same, node by node, and does one
+** survive being printed and parsed? Include it after numeric.h.
+*/
+#ifndef PROGRAMS_H
+#define PROGRAMS_H
+
+#include "program/program.h"
+
+static inline fm_prog *parsed(const char *text) {
+  fm_prog *p = fm_prog_parse(ctx, text, 0, NULL);
+  if (p == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
+  return p;
+}
+
+static inline bool same_node(const fm_prog *p, const fm_prog *q, fm_val v) {
+  const fm_node *a = &p->node[v], *b = &q->node[v];
+  return a->op == b->op && a->sig.dtype == b->sig.dtype &&
+         fm_shape_eq(&a->sig.shape, &b->sig.shape) &&
+         memcmp(&a->attr, &b->attr, sizeof a->attr) == 0 &&
+         a->rematerialised == b->rematerialised && a->nin == b->nin &&
+         fm_same_bytes(fm_ins(p, v), fm_ins(q, v), (size_t)a->nin * sizeof(fm_val));
+}
+
+static inline bool same_program(const fm_prog *p, const fm_prog *q) {
+  bool same = p->n == q->n && p->nin == q->nin && p->nout == q->nout && p->nconst == q->nconst;
+  for (fm_val v = 0; same && v < p->n; v++) same = same_node(p, q, v);
+  for (int k = 0; same && k < p->nin; k++)
+    same = p->in[k].v == q->in[k].v && p->in[k].role == q->in[k].role;
+  for (int k = 0; same && k < p->nout; k++)
+    same = p->out[k].v == q->out[k].v && p->out[k].merge == q->out[k].merge;
+  for (int k = 0; same && k < p->nconst; k++)
+    same = p->constant[k]->bytes == q->constant[k]->bytes &&
+           fm_same_bytes(p->constant[k]->data, q->constant[k]->data, p->constant[k]->bytes);
+  return same;
+}
+
+/* Printed and parsed, p is the same program, and that is printed as the same text. */
+static inline void check_text(const fm_prog *p) {
+  size_t n, m;
+  char *text = fm_prog_print(p, &n);
+  if (text == NULL) fail_msg("%s", fm_error(ctx));
+  fm_prog *q = fm_prog_parse(ctx, text, p->nconst, p->constant);
+  if (q == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
+  char *again = fm_prog_print(q, &m);
+  assert_non_null(again);
+  if (!same_program(p, q) || strcmp(text, again) != 0)
+    fail_msg("the program\n%s is parsed as\n%s", text, again);
+  fm_prog_free(q);
+  fm_free(ctx, text, n);
+  fm_free(ctx, again, m);
+}
+
+#endif
