@@ -197,9 +197,14 @@ static int64_t entry(lua_State *L, int arg, int k, int64_t low, int64_t high, co
   return n;
 }
 
-/* core.exe({traces}, which, row0, passes, bf16): which[k] 1-based, row0 has one more entry */
-static int exe_new(lua_State *L) {
-  lua_settop(L, 5);
+typedef struct sources { /* arguments of the compiler; the arrays are userdata on the stack */
+  int nprogs, passes;
+  fm_prog **progs;
+  fm_cut cut;
+} sources;
+
+/* ({traces}, which, row0, passes, bf16): which[k] from 1 on, row0 has one more entry */
+static sources read_sources(lua_State *L) {
   int nprogs = bind_list(L, 1, "a list of traces"), n = bind_list(L, 2, "a list of numbers");
   bind_list(L, 3, "a list of numbers");
   int passes = (int)bind_opt_integer(L, 4, FM_PASS_ALL, 0, FM_PASS_ALL | FM_BF16 | FM_SCARCE);
@@ -207,7 +212,6 @@ static int exe_new(lua_State *L) {
   fm_prog **progs = lua_newuserdatauv(L, ((size_t)nprogs + 1) * sizeof *progs, 0);
   int *which = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *which, 0);
   int64_t *row0 = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *row0, 0);
-  exe_box *b = bind_new_box(L, exe_type, sizeof *b);
   if (nprogs == 0 || n == 0)
     bind_fail(L, FM_EUSAGE, "program: %d traces and %d micro-batches found, expected some", nprogs,
               n);
@@ -220,8 +224,42 @@ static int exe_new(lua_State *L) {
     if (k < n) which[k] = (int)entry(L, 2, k + 1, 1, nprogs, "trace") - 1;
     row0[k] = entry(L, 3, k + 1, k ? row0[k - 1] : 0, k ? INT64_MAX : 0, "first row");
   }
-  fm_cut cut = {n, which, row0};
-  if ((b->e = fm_exe_new(bind_ctx(L), nprogs, progs, &cut, passes)) == NULL) bind_raise(L);
+  return (sources){nprogs, passes, progs, {n, which, row0}};
+}
+
+static int exe_new(lua_State *L) { /* core.exe(...), see read_sources */
+  lua_settop(L, 5);
+  exe_box *b = bind_new_box(L, exe_type, sizeof *b);
+  sources s = read_sources(L);
+  lua_pushvalue(L, 6);
+  if ((b->e = fm_exe_new(bind_ctx(L), s.nprogs, s.progs, &s.cut, s.passes)) == NULL) bind_raise(L);
+  return 1;
+}
+
+static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pass leaves */
+  size_t bytes;
+  lua_settop(L, 6);
+  const char *pass = bind_text(L, 6, NULL);
+  sources s = read_sources(L);
+  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.cut, s.passes, pass, &bytes);
+  if (text == NULL) bind_raise(L);
+  lua_pushstring(L, text);
+  fm_free(bind_ctx(L), text, bytes);
+  return 1;
+}
+
+static int pass_list(lua_State *L) { /* core.passes(): name, maps and doc of each */
+  lua_createtable(L, fm_pass_count(), 0);
+  for (int k = 0; k < fm_pass_count(); k++) {
+    const fm_pass *pass = fm_pass_at(k);
+    const char *const field[] = {"name", pass->name, "maps", pass->maps, "doc", pass->doc};
+    lua_createtable(L, 0, 3);
+    for (int i = 0; i < 6; i += 2) {
+      lua_pushstring(L, field[i + 1]);
+      lua_setfield(L, -2, field[i]);
+    }
+    lua_rawseti(L, -2, k + 1);
+  }
   return 1;
 }
 
@@ -335,8 +373,10 @@ void bind_open_prog(lua_State *L) {
   lua_pop(L, 1);
   bind_new_type(L, exe_type, exe, exe_close);
   lua_pop(L, 1);
-  lua_pushcfunction(L, trace_new);
-  lua_setfield(L, -2, "trace");
-  lua_pushcfunction(L, exe_new);
-  lua_setfield(L, -2, "exe");
+  static const luaL_Reg functions[] = {{"trace", trace_new},
+                                       {"exe", exe_new},
+                                       {"program_text", exe_text},
+                                       {"passes", pass_list},
+                                       {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
 }

@@ -39,12 +39,16 @@ end
 -- "" or " at 'layers.1.w'": where in a tree.
 local function at(name) return name == "" and "" or (" at '%s'"):format(name) end
 
-local function leaves(x)
+--- The tensors of a tree in the fixed order of its keys.
+-- @param x a tensor or nested table of tensors
+-- @tparam ?string who begins the sentence about anything else
+-- @treturn {tensor,...}
+local function leaves(x, who)
   local list = {}
   tree.each(function(t, name)
     if not is_tensor(t) then
-      errors.usage("derivatives: a %s found%s, expected tensors and tables of them", type(t),
-        at(name))
+      errors.usage("%s: a %s found%s, expected tensors and tables of them", who or "derivatives",
+        type(t), at(name))
     end
     list[#list + 1] = t
   end, x)

@@ -11,6 +11,7 @@ local errors = require "flowmap.base.errors"
 require "flowmap.tensor" -- each of these adds its functions to the core's table
 require "flowmap.autodiff"
 require "flowmap.program"
+require "flowmap.show"
 require "flowmap.optimiser"
 
 local function unknown(key)

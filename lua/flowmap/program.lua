@@ -8,6 +8,7 @@
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
 local errors = require "flowmap.base.errors"
+local show = require "flowmap.show"
 local tree = require "flowmap.tree"
 
 local map, paired = autodiff.map, autodiff.paired
@@ -139,7 +140,10 @@ end
 local MOST_SAMPLES, MOST_CUTS = 1 << 31, 1 << 20
 
 --- Cut a batch into equal micro-batches (sizes differ by one at most) and trace each shape once.
-function Program:compile(batch)
+-- @treturn {table,...} traces, as `trace` returns them
+-- @treturn {integer,...} which trace each micro-batch runs
+-- @treturn {integer,...} its first sample, and the number of all
+function Program:cut(batch)
   local count = (batch - 1) // self.micro + 1
   local traces, which, row0 = {}, {}, { 0 }
   for k = 1, count do
@@ -153,15 +157,25 @@ function Program:compile(batch)
       which[k] = #traces
     end
   end
-  local list = {}
-  for k, traced in ipairs(traces) do list[k] = traced.trace end
-  local exe = core.exe(list, which, row0, self.spec.passes,
-    self.spec.precision == "bfloat16")
-  for _, trace in ipairs(list) do trace:close() end
-  return { exe = exe, structure = traces[1].structure, micro = count }
+  return traces, which, row0
 end
 
-function Program:prepared(batch)
+-- `how(traces, which, row0, passes, bf16, ...)` for a batch; the traces are closed afterwards.
+function Program:with_traces(batch, how, ...)
+  local traces, which, row0 = self:cut(batch)
+  local list = {}
+  for k, traced in ipairs(traces) do list[k] = traced.trace end
+  local result = how(list, which, row0, self.spec.passes, self.spec.precision == "bfloat16", ...)
+  for _, trace in ipairs(list) do trace:close() end
+  return result, traces[1].structure, #which
+end
+
+function Program:compile(batch)
+  local exe, structure, micro = self:with_traces(batch, core.exe)
+  return { exe = exe, structure = structure, micro = micro }
+end
+
+local function check_batch(self, batch)
   if math.type(batch) ~= "integer" or batch < 1 then
     errors.usage("program: batch %s found, expected a whole number from 1 on", tostring(batch))
   end
@@ -169,8 +183,21 @@ function Program:prepared(batch)
     errors.usage("program: a batch of %d samples in micro-batches of %d found, expected at most %d "
       .. "samples and %d micro-batches", batch, self.micro, MOST_SAMPLES, MOST_CUTS)
   end
+end
+
+function Program:prepared(batch)
+  check_batch(self, batch)
   self.compiled[batch] = self.compiled[batch] or self:compile(batch)
   return self.compiled[batch]
+end
+
+--- The programs that a pass of the compiler leaves, as text: `fm.show` tells how to read it.
+-- @tparam integer batch
+-- @tparam ?string pass its name (default: the last)
+-- @treturn string
+function Program:text(batch, pass)
+  check_batch(self, batch)
+  return (self:with_traces(batch, core.program_text, show.pass(pass, "plan")))
 end
 
 function Program:inputs(job)

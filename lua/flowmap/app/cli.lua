@@ -87,9 +87,10 @@ local EVERYWHERE = {
 }
 
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
--- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =,
--- hidden = }: with a dash in front an option or, by `flag`, a switch; without, by position.
--- `choice` adds those of CHOICE.
+-- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =, hidden =,
+-- target = its field, otherwise = its value if it stands alone }: with a dash in front an option
+-- or, by `flag`, a switch; without, by position. `choice` adds those of CHOICE; "optional": the
+-- experiment may be missing.
 M.commands = {
   { "run", "Train and evaluate one run of an experiment.", choice = true,
     { "--out", "Folder for the results (default: below results/).", kind = folder },
@@ -148,7 +149,11 @@ M.commands = {
     { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
   },
   { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
-    choice = true },
+    choice = "optional",
+    { "--program", "Print its text instead, as this pass leaves it (default: the last one).",
+      value = "PASS", otherwise = "plan", target = "pass" },
+    { "--passes", "List the passes of the compiler.", flag = true },
+  },
 }
 
 -- ------------------------------------------------------------------ the parser
@@ -174,9 +179,10 @@ local function add_argument(command, it)
   end
   if it.kind then arg:convert(converter(name, it.kind)) end
   if it.value then arg:argname(it.value) end
-  for _, key in ipairs { "args", "default", "count", "action", "hidden" } do
+  for _, key in ipairs { "args", "default", "count", "action", "hidden", "target" } do
     if it[key] then arg[key](arg, it[key]) end
   end
+  return arg
 end
 
 local function version() return "flowmap " .. require("flowmap.core").info().version end
@@ -195,7 +201,10 @@ end
 
 local function fill(command, spec, state)
   add_information(command, state)
-  for _, it in ipairs(spec.choice and CHOICE or {}) do add_argument(command, it) end
+  for k, it in ipairs(spec.choice and CHOICE or {}) do
+    local arg = add_argument(command, it)
+    if k == 1 and spec.choice == "optional" then arg:args "?" end
+  end
   for k = 3, #spec do add_argument(command, spec[k]) end
   for _, it in ipairs(EVERYWHERE) do add_argument(command, it) end
   if spec.commands then command:require_command(true):command_target "action" end
@@ -234,11 +243,24 @@ local function fail(err, traceback)
   return status
 end
 
+-- "--program" alone is "--program=plan": an option that takes the next word if there is one would
+-- take the experiment.
+local function expanded(argv)
+  local values, list = {}, {}
+  for _, command in ipairs(M.commands) do
+    for k = 3, #command do values[command[k][1]] = command[k].otherwise end
+  end
+  for k, word in ipairs(argv) do
+    list[k] = values[word] and word .. "=" .. values[word] or word
+  end
+  return list
+end
+
 -- The arguments by name; or nil, and the exit code.
 local function parse(argv)
   local state = {}
   local parser = M.parser(state)
-  local fine, ok, args = pcall(parser.pparse, parser, argv)
+  local fine, ok, args = pcall(parser.pparse, parser, expanded(argv))
   if fine and ok then return args end
   if state.print then
     io.stdout:write(state.print, "\n")

@@ -93,11 +93,17 @@ function M.info()
   say("threads          %d", info.threads)
 end
 
---- The program of a training step.
+--- The program of a training step: its costs, or its text; or the passes that compile it.
 function M.explain(args)
-  local trainer = use "trainer"
+  local show = use "show"
+  if args.passes then return say("%s", show.passes()) end
+  if not args.experiment then
+    use("base.errors").usage "explain: no experiment found, expected a file"
+  end
+  local pass = args.pass and show.pass(args.pass)
   local it, cfg = resolve_step(args, "explain")
-  local job = trainer.new(it, cfg)
+  local job = use("trainer").new(it, cfg)
+  if pass then return io.stdout:write(job.program:text(cfg.batch, pass)) and nil end
   io.stdout:write(job.program:explain { shared = job.shared, batch = cfg.batch, seed = cfg.seed },
     "\n")
 end
