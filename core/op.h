@@ -49,13 +49,20 @@ enum {
 */
 enum { FM_F = 8, FM_ATTRS = 10 };
 
-/* The slots that other files read or fill, too; a shape has its rank in i[0], its sizes behind. */
-enum { FM_AXIS, FM_START, FM_LENGTH }; /* i of slice and pad (length of the result); of concat */
-enum { FM_TA, FM_TB };                 /* i of matmul: transposed operands */
-enum { FM_INDEX = 7 };                 /* i of input and constant: position in the program's list */
-enum { FM_STREAM = 7 };                /* i of random numbers */
-enum { FM_VALUE = 0, FM_DTYPE = 1 };   /* f of fills; of all leaves and of cast */
-enum { FM_SCALE, FM_SHIFT };           /* f of affine */
+/* Slots that more than one file reads or fills; a shape has its rank in i[0] and its sizes behind.
+   All others are named in the operation's own file. */
+enum { FM_AXIS, FM_START, FM_LENGTH };  /* i of slice and of pad (length of the result); concat */
+enum { FM_TA, FM_TB };                  /* i of matmul: transposed operands */
+enum { FM_STRIDE, FM_PAD_Y, FM_PAD_X }; /* i of conv, conv_x, conv_w */
+enum { FM_TURNED };                     /* i of winograd_weights */
+enum { FM_INDEX = 7 };                  /* i of input and constant: position in their list */
+enum { FM_STREAM = 7 };                 /* i of random numbers */
+enum { FM_VALUE = 0, FM_DTYPE = 1 };    /* f of fills; of all leaves and of cast */
+enum { FM_RATE };                       /* f of dropout */
+enum { FM_SCALE, FM_SHIFT };            /* f of affine */
+enum { FM_ORDER };                      /* f of families: which derivative */
+enum { FM_EPS };                        /* f of normalize and its derivatives */
+static inline double fm_eps_of(const fm_attr *a) { return a->f[FM_EPS] == 0 ? 1e-4 : a->f[FM_EPS]; }
 
 /* Elementwise kernel: n values; a, b, c the operands, f the attributes. */
 typedef void (*fm_map)(int64_t n, void *y, const void *a, const void *b, const void *c,

@@ -80,8 +80,8 @@ static void stretch(lua_State *L, int arg, const fm_shape *to) {
    `traced`, 0: none) a fill, which programs read from a register instead of memory. */
 static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
   fm_attr a = fm_attr_shape(&sig->shape);
-  a.f[0] = lua_tonumber(L, arg);
-  a.f[1] = sig->dtype == FM_F64;
+  a.f[FM_VALUE] = lua_tonumber(L, arg);
+  a.f[FM_DTYPE] = sig->dtype == FM_F64;
   if (traced == 0) {
     bind_push_tensor(L, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
   } else {
@@ -170,7 +170,7 @@ static void read_arg(lua_State *L, reader *r, char kind) {
   case 'o': r->attr.i[r->ni++] = offset(L, r->arg); break;
   case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
   case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
-  case 'd': r->attr.f[1] = (double)bind_dtype(L, r->arg, FM_F32); break;
+  case 'd': r->attr.f[FM_DTYPE] = (double)bind_dtype(L, r->arg, FM_F32); break;
   case 's':
     bind_shape(L, r->arg, &s);
     r->attr = fm_attr_shape(&s);

@@ -63,8 +63,8 @@ static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), 
   fm_sig sig;
   bind_shape(L, 2, &sig.shape);
   fm_attr a = fm_attr_shape(&sig.shape);
-  a.i[7] = bind_stream(L, 3);
-  a.f[1] = (double)float_dtype(L, 4);
+  a.i[FM_STREAM] = bind_stream(L, 3);
+  a.f[FM_DTYPE] = (double)float_dtype(L, 4);
   const fm_op *op = lua_toboolean(L, lua_upvalueindex(1)) ? &fm_op_normal : &fm_op_uniform;
   bind_push_traced(L, 1, fm_emit(bind_trace(L, 1)->p, op, 0, NULL, &a));
   return 1;
@@ -74,9 +74,9 @@ static int trace_dropout(lua_State *L) { /* trace:dropout(shape, rate, stream, d
   fm_shape s;
   bind_shape(L, 2, &s);
   fm_attr a = fm_attr_shape(&s);
-  a.f[0] = bind_number(L, 3);
-  a.i[7] = bind_stream(L, 4);
-  a.f[1] = float_dtype(L, 5) == FM_F64;
+  a.f[FM_RATE] = bind_number(L, 3);
+  a.i[FM_STREAM] = bind_stream(L, 4);
+  a.f[FM_DTYPE] = float_dtype(L, 5) == FM_F64;
   bind_push_traced(L, 1, fm_emit(bind_trace(L, 1)->p, &fm_op_dropout, 0, NULL, &a));
   return 1;
 }

@@ -1,6 +1,7 @@
 /*
 ** activation.c - GELU (tanh form, JAX's default) and SiLU with their derivatives as one family:
-** f[0] is the order. Orders 0, 1 and 2 have kernels, since a step through a jvp needs just these;
+** an attribute is the order. Orders 0, 1 and 2 have kernels, as a step through a jvp needs just
+** these;
 ** the derivative of order 2 is emitted from elementary operations.
 */
 #include "ops.h"
@@ -95,7 +96,7 @@ static inline void silu_orders(V v, V y[FM_ORDERS], const bool want[FM_ORDERS]) 
   void FM_FN(name)(ARGS) {                                                             \
     void *one[FM_ORDERS] = {NULL, NULL, NULL};                                         \
     (void)b, (void)c;                                                                  \
-    one[f[0] < 0.5 ? 0 : f[0] < 1.5 ? 1 : 2] = y;                                      \
+    one[f[FM_ORDER] < 0.5 ? 0 : f[FM_ORDER] < 1.5 ? 1 : 2] = y;                        \
     FM_FN(name##_family)(n, one, a);                                                   \
   }
 #define ARGS int64_t n, void *y, const void *a, const void *b, const void *c, const double *f
@@ -114,8 +115,9 @@ static fm_val order(fm_prog *p, const fm_op *op, fm_val x, double k) {
 static fm_err infer_activation(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                                const fm_attr *attr, fm_sig *out) {
   (void)nin;
-  if (attr->f[0] != 0 && attr->f[0] != 1 && attr->f[0] != 2)
-    return fm_fail(ctx, FM_EUSAGE, "%s: order %g found, expected 0, 1 or 2", op->name, attr->f[0]);
+  const double k = attr->f[FM_ORDER];
+  if (k != 0 && k != 1 && k != 2)
+    return fm_fail(ctx, FM_EUSAGE, "%s: order %g found, expected 0, 1 or 2", op->name, k);
   *out = in[0];
   return FM_OK;
 }
@@ -158,7 +160,7 @@ static fm_val silu_3(fm_prog *p, fm_val at) {
 }
 
 static fm_val jvp_gelu(fm_prog *p, fm_val y, const fm_val *dx) {
-  double k = fm_attr_of(p, y).f[0];
+  double k = fm_attr_of(p, y).f[FM_ORDER];
   fm_val x = fm_arg(p, y, 0);
   return fm_mul(p, dx[0], k < 2 ? order(p, &fm_op_gelu, x, k + 1) : gelu_3(p, x));
 }
@@ -171,7 +173,7 @@ const fm_op fm_op_gelu = {.name = "gelu", .doc = "GELU in its tanh form, or a de
   .infer = infer_activation, .jvp = jvp_gelu, .samples = ORDERS(-3, 3)};
 
 static fm_val jvp_silu(fm_prog *p, fm_val y, const fm_val *dx) {
-  double k = fm_attr_of(p, y).f[0];
+  double k = fm_attr_of(p, y).f[FM_ORDER];
   fm_val x = fm_arg(p, y, 0);
   return fm_mul(p, dx[0], k < 2 ? order(p, &fm_op_silu, x, k + 1) : silu_3(p, x));
 }

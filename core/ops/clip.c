@@ -10,11 +10,13 @@ FM_MAP2(clip_d, vsel(vle(F0, A), vsel(vle(A, F1), B, vset((T)0)), vset((T)0)))
 
 #ifdef FM_RULES
 
+enum { LO, HI }; /* attr.f: the limits */
+
 static fm_err infer_clip(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
-  if (!(attr->f[0] <= attr->f[1]))
+  if (!(attr->f[LO] <= attr->f[HI]))
     return fm_fail(ctx, FM_EUSAGE, "%s: the limits %g and %g found, expected lo <= hi", op->name,
-                   attr->f[0], attr->f[1]);
+                   attr->f[LO], attr->f[HI]);
   return fm_infer_alike(ctx, op, nin, in, out);
 }
 

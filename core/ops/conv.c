@@ -7,6 +7,8 @@
 ** conv and conv_x depends, bit for bit, on no other image of the call, nor on their number. */
 #include "ops.h"
 
+enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width of the result */
+
 #ifndef FM_RULES
 
 #include "../kernels/gemm.h"
@@ -121,7 +123,7 @@ static void convolve(const fm_exec *e, int kind) {
   const fm_shape *grid = kind == CONV_W ? &e->in[1].shape : &e->out->shape;
   const int64_t *a = e->attr->i;
   const meeting m = {x->d[1], x->d[2], x->d[3], grid->d[1], grid->d[2], w->d[1],
-                     w->d[2], a[0],    a[1],    a[2],       kind == CONV_X};
+                     w->d[2], a[FM_STRIDE], a[FM_PAD_Y], a[FM_PAD_X], kind == CONV_X};
   const int64_t pixels = x->d[0] * m.gh * m.gw, taps = m.kh * m.kw;
   const bool in_place = taps == 1 && m.s == 1 && m.ph == 0 && m.pw == 0;
   int64_t chunk = m.c < DEEP || in_place ? m.c : DEEP; /* channels and taps at a time */
@@ -157,12 +159,12 @@ FM_EXEC(conv_w) { convolve(e, CONV_W); }
 
 #define LARGEST 32768 /* stride, padding and sizes given as numbers, so that no sum overflows */
 
-/* i = {stride, ph, pw, two sizes}: all in range; the sizes only where they have names. */
+/* All in range; the sizes only where they have names. */
 static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const char *size0,
                          const char *size1) {
   const char *names[] = {"stride", "vertical padding", "horizontal padding", size0, size1};
   for (int k = 0; k < 5 && names[k]; k++) {
-    int64_t least = k == 1 || k == 2 ? 0 : 1;
+    int64_t least = k == FM_PAD_Y || k == FM_PAD_X ? 0 : 1;
     if (attr->i[k] < least || attr->i[k] > LARGEST)
       return fm_fail(ctx, FM_EUSAGE, "%s: %s %lld found, expected %lld to %d", op->name, names[k],
                      (long long)attr->i[k], (long long)least, LARGEST);
@@ -186,13 +188,13 @@ static fm_err result_size(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, con
                           const int64_t k[2], int64_t y[2]) {
   const int64_t *a = attr->i;
   for (int j = 0; j < 2; j++) {
-    if (k[j] < 1 || x[j] + 2 * a[1 + j] < k[j])
+    if (k[j] < 1 || x[j] + 2 * a[FM_PAD_Y + j] < k[j])
       return fm_fail(ctx, FM_EUSAGE,
                      "%s: a kernel of %lld x %lld found, expected one that fits into images of "
                      "%lld x %lld padded by %lld, %lld", op->name, (long long)k[0],
-                     (long long)k[1], (long long)x[0], (long long)x[1], (long long)a[1],
-                     (long long)a[2]);
-    y[j] = (x[j] + 2 * a[1 + j] - k[j]) / a[0] + 1;
+                     (long long)k[1], (long long)x[0], (long long)x[1], (long long)a[FM_PAD_Y],
+                     (long long)a[FM_PAD_X]);
+    y[j] = (x[j] + 2 * a[FM_PAD_Y + j] - k[j]) / a[FM_STRIDE] + 1;
   }
   return FM_OK;
 }
@@ -218,8 +220,8 @@ static fm_err check_dy(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const 
                  "%s: dy of %lld x %lld found, expected %lld x %lld, as a kernel of %lld x %lld at "
                  "stride %lld makes of images of %lld x %lld padded by %lld, %lld", op->name,
                  (long long)dy[0], (long long)dy[1], (long long)y[0], (long long)y[1],
-                 (long long)k[0], (long long)k[1], (long long)attr->i[0], (long long)x[0],
-                 (long long)x[1], (long long)attr->i[1], (long long)attr->i[2]);
+                 (long long)k[0], (long long)k[1], (long long)attr->i[FM_STRIDE], (long long)x[0],
+                 (long long)x[1], (long long)attr->i[FM_PAD_Y], (long long)attr->i[FM_PAD_X]);
 }
 
 static fm_err infer_conv_x(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
@@ -229,8 +231,8 @@ static fm_err infer_conv_x(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   if (err == FM_OK) err = check_attr(ctx, op, attr, "height", "width");
   if (err != FM_OK) return err;
   const fm_shape *dy = &in[0].shape, *w = &in[1].shape;
-  *out = (fm_sig){in[0].dtype, {4, {dy->d[0], attr->i[3], attr->i[4], w->d[3]}}};
-  return check_dy(ctx, op, attr, attr->i + 3, w->d + 1, dy->d + 1);
+  *out = (fm_sig){in[0].dtype, {4, {dy->d[0], attr->i[SIZE], attr->i[SIZE + 1], w->d[3]}}};
+  return check_dy(ctx, op, attr, attr->i + SIZE, w->d + 1, dy->d + 1);
 }
 
 static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
@@ -240,8 +242,8 @@ static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   if (err == FM_OK) err = check_attr(ctx, op, attr, "kernel height", "kernel width");
   if (err != FM_OK) return err;
   const fm_shape *x = &in[0].shape, *dy = &in[1].shape;
-  *out = (fm_sig){in[0].dtype, {4, {dy->d[3], attr->i[3], attr->i[4], x->d[3]}}};
-  return check_dy(ctx, op, attr, x->d + 1, attr->i + 3, dy->d + 1);
+  *out = (fm_sig){in[0].dtype, {4, {dy->d[3], attr->i[SIZE], attr->i[SIZE + 1], x->d[3]}}};
+  return check_dy(ctx, op, attr, x->d + 1, attr->i + SIZE, dy->d + 1);
 }
 
 /* ------------------------------------------------------------------ derivatives */
@@ -251,7 +253,7 @@ static fm_val emit(fm_prog *p, const fm_op *op, fm_val a, fm_val b, fm_val y,
                    const int64_t *sizes) {
   fm_attr attr = fm_attr_of(p, y);
   fm_val in[2] = {a, b};
-  attr.i[3] = sizes ? sizes[0] : 0, attr.i[4] = sizes ? sizes[1] : 0;
+  attr.i[SIZE] = sizes ? sizes[0] : 0, attr.i[SIZE + 1] = sizes ? sizes[1] : 0;
   return fm_emit(p, op, 2, in, &attr);
 }
 

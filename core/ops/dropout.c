@@ -75,10 +75,10 @@ static void draw(T y[VALUES], const fm_rng *r, int64_t row, int64_t at, uint32_t
 FM_EXEC(dropout) {
   const fm_shape *s = &e->out->shape;
   const int64_t rows = s->nd > 0 ? s->d[0] : 1, n = rows ? fm_shape_count(s) / rows : 0;
-  const uint32_t cut = (uint32_t)(e->attr->f[0] * 65536 + 0.5);
+  const uint32_t cut = (uint32_t)(e->attr->f[FM_RATE] * 65536 + 0.5);
   const T kept = (T)(65536.0 / (65536 - (double)cut));
   fm_rng rng = e->rng;
-  rng.stream = (uint32_t)e->attr->i[7];
+  rng.stream = (uint32_t)e->attr->i[FM_STREAM];
   T *y = e->y;
   for (int64_t r = 0; r < rows; r++, y += n) {
     const int64_t whole = n / VALUES;
@@ -94,12 +94,11 @@ FM_EXEC(dropout) {
 
 #ifdef FM_RULES
 
-/* Shape in i[0..6], stream in i[7], rate in f[0], dtype in f[1]. */
 static fm_err infer_dropout(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
-  if (!(attr->f[0] >= 0 && attr->f[0] < 1 - 0x1p-16))
+  if (!(attr->f[FM_RATE] >= 0 && attr->f[FM_RATE] < 1 - 0x1p-16))
     return fm_fail(ctx, FM_EUSAGE, "%s: rate %g found, expected 0 <= rate < 1", op->name,
-                   attr->f[0]);
+                   attr->f[FM_RATE]);
   return fm_op_uniform.infer(ctx, op, nin, in, attr, out); /* shape and dtype */
 }
 

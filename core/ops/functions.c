@@ -1,6 +1,8 @@
 /* functions.c - elementary functions; y is reused in the derivative wherever it is cheaper. */
 #include "ops.h"
 
+enum { EXPONENT }; /* attr.f of pow */
+
 FM_MAP1(exp, vexp(A))
 FM_MAP1(log, vlog(A))
 FM_MAP1(sqrt, vsqrt(A))
@@ -15,7 +17,7 @@ FM_MAP1(sigmoid, vset((T)1) / (vset((T)1) + vexp(-A)))
 void FM_FN(pow)(int64_t n, void *y, const void *a, const void *b, const void *c, const double *f);
 void FM_FN(pow)(int64_t n, void *y, const void *a, const void *b, const void *c, const double *f) {
   (void)b, (void)c;
-  for (int64_t i = 0; i < n; i++) ((T *)y)[i] = (T)pow((double)((const T *)a)[i], f[0]);
+  for (int64_t i = 0; i < n; i++) ((T *)y)[i] = (T)pow((double)((const T *)a)[i], f[EXPONENT]);
 }
 #endif
 
@@ -80,10 +82,10 @@ const fm_op fm_op_sigmoid = {.name = "sigmoid", .doc = "y = 1 / (1 + e^-x).", .a
 
 static fm_val jvp_pow(fm_prog *p, fm_val y, const fm_val *dx) { /* e x^(e-1) dx */
   fm_attr a = fm_attr_of(p, y);
-  double e = a.f[0];
+  double e = a.f[EXPONENT];
   fm_val x = fm_arg(p, y, 0);
   if (e == 0) return FM_NONE; /* not 0 x^-1, which is NaN at 0 */
-  a.f[0] = e - 1;
+  a.f[EXPONENT] = e - 1;
   return fm_scale(p, fm_mul(p, dx[0], fm_emit(p, &fm_op_pow, 1, &x, &a)), e);
 }
 

@@ -71,7 +71,8 @@ static void multiply_deep(const product *p, const T *a, const T *b, bool accumul
 FM_EXEC(matmul) {
   const fm_shape *a = &e->in[0].shape, *b = &e->in[1].shape, *y = &e->out->shape;
   const int nd = y->nd;
-  product p = {.ta = e->attr->i[0], .tb = e->attr->i[1], .m = y->d[nd - 2], .n = y->d[nd - 1]};
+  product p = {.ta = e->attr->i[FM_TA], .tb = e->attr->i[FM_TB]};
+  p.m = y->d[nd - 2], p.n = y->d[nd - 1];
   int64_t count = 1;
   for (int i = 0; i < nd - 2; i++) count *= y->d[i];
   p.lda = a->d[nd - 1], p.ldb = b->d[nd - 1], p.ldy = p.n;
@@ -93,7 +94,7 @@ static fm_err infer_matmul(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
                            const fm_attr *attr, fm_sig *out) {
   char a[96], b[96];
   const fm_shape *x = &in[0].shape, *w = &in[1].shape;
-  int nd = x->nd, ta = attr->i[0] != 0, tb = attr->i[1] != 0;
+  int nd = x->nd, ta = attr->i[FM_TA] != 0, tb = attr->i[FM_TB] != 0;
   (void)nin;
   bool ok = nd >= 2 && w->nd == nd && in[0].dtype == in[1].dtype;
   for (int k = 0; ok && k < nd - 2; k++) ok = x->d[k] == w->d[k];
@@ -112,15 +113,15 @@ static fm_err infer_matmul(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
 static fm_val jvp_matmul(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_attr t = fm_attr_of(p, y);
   fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1), da = FM_NONE, db = FM_NONE;
-  if (dx[0] != FM_NONE) da = fm_matmul(p, dx[0], b, t.i[0], t.i[1]);
-  if (dx[1] != FM_NONE) db = fm_matmul(p, a, dx[1], t.i[0], t.i[1]);
+  if (dx[0] != FM_NONE) da = fm_matmul(p, dx[0], b, t.i[FM_TA], t.i[FM_TB]);
+  if (dx[1] != FM_NONE) db = fm_matmul(p, a, dx[1], t.i[FM_TA], t.i[FM_TB]);
   return fm_add(p, da, db);
 }
 
 /* y = a b: da = dy b', db = a' dy, and the same with either operand transposed. */
 static void vjp_matmul(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_attr t = fm_attr_of(p, y);
-  bool ta = t.i[0], tb = t.i[1];
+  bool ta = t.i[FM_TA], tb = t.i[FM_TB];
   fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1);
   dx[0] = ta ? fm_matmul(p, b, dy, tb, true) : fm_matmul(p, dy, b, false, !tb);
   dx[1] = tb ? fm_matmul(p, dy, a, true, ta) : fm_matmul(p, a, dy, !ta, false);
@@ -130,14 +131,14 @@ static double flops_matmul(int nin, const fm_sig *in, const fm_sig *out, const f
   (void)nin;
   int nd = in[0].shape.nd;
   return 2.0 * (double)fm_shape_count(&out->shape) *
-         (double)in[0].shape.d[attr->i[0] ? nd - 2 : nd - 1];
+         (double)in[0].shape.d[attr->i[FM_TA] ? nd - 2 : nd - 1];
 }
 
 /* Rows of a matrix that is not transposed; sums over the rows of two matrices. */
 static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
   if (in[0].shape.nd != 2) return 0;
-  if (!attr->i[0]) return FM_STACKS_ROWS;
-  return attr->i[1] ? 0 : FM_STACKS_SUMS;
+  if (!attr->i[FM_TA]) return FM_STACKS_ROWS;
+  return attr->i[FM_TB] ? 0 : FM_STACKS_SUMS;
 }
 
 const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "

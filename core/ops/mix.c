@@ -5,6 +5,8 @@
 */
 #include "ops.h"
 
+enum { P, Q }; /* attr.f: the weights */
+
 FM_MAP2(mix, vfma(F0, A, F1 *B))
 
 #ifndef FM_RULES
@@ -22,8 +24,8 @@ FM_EXEC(mix_cat) {
   const T *a = e->x[0], *b = e->x[1];
   T *y = e->y;
   for (int64_t r = 0; r < rows; r++, a += na, b += nb, y += na + nb) {
-    scaled(y, a, na, (T)e->attr->f[0]);
-    scaled(y + na, b, nb, (T)e->attr->f[1]);
+    scaled(y, a, na, (T)e->attr->f[P]);
+    scaled(y + na, b, nb, (T)e->attr->f[Q]);
   }
 }
 
@@ -35,7 +37,7 @@ FM_EXEC(mix_cat) {
 static fm_val jvp_mix(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_attr a = fm_attr_of(p, y);
   if (dx[0] != FM_NONE && dx[1] != FM_NONE) return fm_emit(p, &fm_op_mix, 2, dx, &a);
-  return dx[0] != FM_NONE ? fm_scale(p, dx[0], a.f[0]) : fm_scale(p, dx[1], a.f[1]);
+  return dx[0] != FM_NONE ? fm_scale(p, dx[0], a.f[P]) : fm_scale(p, dx[1], a.f[Q]);
 }
 
 const fm_op fm_op_mix = {.name = "mix", .doc = "p a + q b (arguments a, b, p, q).", .args = "ttnn",
@@ -64,8 +66,8 @@ static void vjp_mix_cat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_attr t = fm_attr_of(p, y);
   fm_shape a = fm_prog_sig(p, fm_arg(p, y, 0)).shape, b = fm_prog_sig(p, fm_arg(p, y, 1)).shape;
   int last = a.nd - 1;
-  dx[0] = fm_scale(p, fm_slice(p, dy, last, 0, a.d[last]), t.f[0]);
-  dx[1] = fm_scale(p, fm_slice(p, dy, last, a.d[last], b.d[last]), t.f[1]);
+  dx[0] = fm_scale(p, fm_slice(p, dy, last, 0, a.d[last]), t.f[P]);
+  dx[1] = fm_scale(p, fm_slice(p, dy, last, a.d[last], b.d[last]), t.f[Q]);
 }
 
 const fm_op fm_op_mix_cat = {.name = "mix_cat", .doc = "p a and q b side by side along the last "

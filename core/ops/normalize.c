@@ -94,10 +94,9 @@ static inline void measure(group *g, int terms) {
 
 static inline group start(const fm_exec *e, int terms) {
   const fm_shape *s = &e->out->shape;
-  group g = {.y = e->y, .n = s->d[s->nd - 1], .eps = (T)e->attr->f[0]};
+  group g = {.y = e->y, .n = s->d[s->nd - 1], .eps = (T)fm_eps_of(e->attr)};
   for (int k = 0; k < terms; k++) g.x[k] = e->x[k];
   g.left = g.n ? fm_shape_count(s) / g.n : 0;
-  if (e->attr->f[0] == 0) g.eps = (T)1e-4;
   g.over_n = vset(1 / (T)(g.n ? g.n : 1));
   g.a = g.b = g.de = vset(0);
   if (g.left > 0) measure(&g, terms);
@@ -152,9 +151,9 @@ static fm_err infer_normalize(fm_ctx *ctx, const fm_op *op, int nin, const fm_si
                               const fm_attr *attr, fm_sig *out) {
   if (in[0].shape.nd == 0)
     return fm_fail(ctx, FM_EUSAGE, "%s: a scalar found, expected rank 1 or more", op->name);
-  if (!(attr->f[0] >= 0))
+  if (!(attr->f[FM_EPS] >= 0))
     return fm_fail(ctx, FM_EUSAGE, "%s: the offset %g found, expected a positive number", op->name,
-                   attr->f[0]);
+                   attr->f[FM_EPS]);
   return fm_infer_alike(ctx, op, nin, in, out);
 }
 
@@ -180,7 +179,7 @@ static fm_val spelled_out(fm_prog *p, fm_val x, fm_val d, fm_val e, double eps) 
   fm_val safe[3] = {none, fm_full(p, row, 1), r2};
   fm_val over_r = fm_e1(p, &fm_op_rsqrt, fm_emit(p, &fm_op_where, 3, safe, NULL));
   over_r = fm_mul(p, over_r, fm_affine(p, none, -1, 1)); /* 0 at x = 0 */
-  fm_val q = fm_e1(p, &fm_op_recip, fm_affine(p, fm_mul(p, r2, over_r), 1, eps == 0 ? 1e-4 : eps));
+  fm_val q = fm_e1(p, &fm_op_recip, fm_affine(p, fm_mul(p, r2, over_r), 1, eps));
   fm_val q2 = fm_e1(p, &fm_op_square, q);
   fm_val a = fm_mul(p, MEAN(x, d), over_r), b = fm_mul(p, MEAN(x, e), over_r);
   fm_val ab = fm_mul(p, a, b);
@@ -217,7 +216,7 @@ static fm_val jvp_normalize_dd(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_attr t = fm_attr_of(p, y);
   fm_val x = fm_arg(p, y, 0), d = fm_arg(p, y, 1), e = fm_arg(p, y, 2), dy = FM_NONE;
   if (dx[0] != FM_NONE) {
-    fm_val at = fm_e1(p, &fm_op_copy, x), z = spelled_out(p, at, d, e, t.f[0]);
+    fm_val at = fm_e1(p, &fm_op_copy, x), z = spelled_out(p, at, d, e, fm_eps_of(&t));
     fm_jvp(p, 1, &at, dx, 1, &z, &dy);
   }
   return fm_add(p, dy, fm_add(p, second(p, x, dx[1], e, t), second(p, x, d, dx[2], t)));
@@ -226,7 +225,7 @@ static fm_val jvp_normalize_dd(fm_prog *p, fm_val y, const fm_val *dx) {
 static void vjp_normalize_dd(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_attr t = fm_attr_of(p, y);
   fm_val x = fm_arg(p, y, 0), d = fm_arg(p, y, 1), e = fm_arg(p, y, 2);
-  fm_val at = fm_e1(p, &fm_op_copy, x), z = spelled_out(p, at, d, e, t.f[0]);
+  fm_val at = fm_e1(p, &fm_op_copy, x), z = spelled_out(p, at, d, e, fm_eps_of(&t));
   fm_vjp(p, 1, &z, &dy, 1, &at, dx);
   dx[1] = second(p, x, dy, e, t);
   dx[2] = second(p, x, d, dy, t);

@@ -6,12 +6,14 @@
 */
 #include "ops.h"
 
+enum { WEIGHT }; /* attr.f; 0: the default */
+
 #ifndef FM_RULES
 
 FM_EXEC(downsample) {
   const fm_shape *s = &e->out->shape;
   const int64_t c = s->d[3], line = 2 * s->d[2] * c; /* of x */
-  const T weight = e->attr->f[0] == 0 ? (T)0.25 : (T)e->attr->f[0];
+  const T weight = e->attr->f[WEIGHT] == 0 ? (T)0.25 : (T)e->attr->f[WEIGHT];
   const T *x = e->x[0];
   T *y = e->y;
   for (int64_t row = 0; row < s->d[0] * s->d[1]; row++, x += line)
@@ -29,7 +31,7 @@ FM_EXEC(downsample) {
 FM_EXEC(upsample) {
   const fm_shape *s = &e->in[0].shape;
   const int64_t c = s->d[3], line = 2 * s->d[2] * c; /* of y */
-  const T weight = e->attr->f[0] == 0 ? (T)1 : (T)e->attr->f[0];
+  const T weight = e->attr->f[WEIGHT] == 0 ? (T)1 : (T)e->attr->f[WEIGHT];
   const T *x = e->x[0];
   T *y = e->y;
   for (int64_t row = 0; row < s->d[0] * s->d[1]; row++, y += line)
@@ -84,7 +86,7 @@ static fm_err infer_upsample(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig
 
 static fm_val transposed(fm_prog *p, fm_val y, fm_val dy, const fm_op *op, double otherwise) {
   fm_attr a = fm_attr_of(p, y);
-  if (a.f[0] == 0) a.f[0] = otherwise;
+  if (a.f[WEIGHT] == 0) a.f[WEIGHT] = otherwise;
   return fm_emit(p, op, 1, &dy, &a);
 }
 

@@ -8,6 +8,8 @@
 
 #include "ops.h"
 
+enum { HEIGHT, WIDTH, HALF_PIXEL }; /* attr.i: the size of the result; where pixels have centres */
+
 #ifndef FM_RULES
 
 #include "../kernels/workspace.h"
@@ -32,10 +34,10 @@ FM_EXEC(resize_bilinear) {
   const int64_t c = s->d[3], line = s->d[2] * c;
   T *y = e->y;
   for (int64_t row = 0; row < o->d[0] * o->d[1]; row++) {
-    const between v = neighbours(row % o->d[1], o->d[1], s->d[1], e->attr->i[2]);
+    const between v = neighbours(row % o->d[1], o->d[1], s->d[1], e->attr->i[HALF_PIXEL]);
     const T *image = (const T *)e->x[0] + row / o->d[1] * s->d[1] * line;
     for (int64_t column = 0; column < o->d[2]; column++, y += c) {
-      const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
+      const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[HALF_PIXEL]);
       const T *upper = image + v.lo * line, *lower = image + v.hi * line;
       const int64_t l = h.lo * c, r = h.hi * c;
       for (int64_t i = 0; i < c; i++) {
@@ -69,7 +71,7 @@ static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
   double *upper = r->sum[v.lo - r->at], *lower = r->sum[v.hi - r->at];
   for (int64_t column = 0; column < o->d[2]; column++, x += o->d[3]) {
-    const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[2]);
+    const between h = neighbours(column, o->d[2], s->d[2], e->attr->i[HALF_PIXEL]);
     const int64_t left = h.lo * r->n, right = h.hi * r->n;
     for (int64_t i = 0; i < r->n; i++) {
       const double b = (double)v.weight * (double)x[i], a = (double)x[i] - b;
@@ -89,7 +91,7 @@ static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64
   rows r = {{room, room + s->d[2] * n}, 0, n};
   memset(room, 0, (size_t)(2 * s->d[2] * n) * sizeof *room);
   for (int64_t row = 0; row < o->d[1]; row++) {
-    const between v = neighbours(row, o->d[1], s->d[1], e->attr->i[2]);
+    const between v = neighbours(row, o->d[1], s->d[1], e->attr->i[HALF_PIXEL]);
     while (r.at < v.lo) finish_row(&r, s, y, c);
     add_row(&r, e, v, x + row * o->d[2] * o->d[3] + c);
   }
@@ -109,7 +111,6 @@ FM_EXEC(resize_bilinear_t) {
 
 #ifdef FM_RULES
 
-/* i = {height, width of the result, half-pixel centres} */
 static fm_err infer_resize(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                            const fm_attr *attr, fm_sig *out) {
   char a[96];
@@ -118,19 +119,20 @@ static fm_err infer_resize(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   if (in[0].shape.nd != 4 || in[0].shape.d[1] < 1 || in[0].shape.d[2] < 1)
     return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, expected images (N, H, W, C)",
                    op->name, fm_shape_text(&in[0].shape, a));
-  if (attr->i[0] < 1 || attr->i[1] < 1 || attr->i[0] > 65536 || attr->i[1] > 65536)
+  const int64_t h = attr->i[HEIGHT], w = attr->i[WIDTH];
+  if (h < 1 || w < 1 || h > 65536 || w > 65536)
     return fm_fail(ctx, FM_EUSAGE, "%s: the size %lld x %lld found, expected 1 to 65536 pixels a "
-                   "side", op->name, (long long)attr->i[0], (long long)attr->i[1]);
-  out->shape.d[1] = attr->i[0];
-  out->shape.d[2] = attr->i[1];
+                   "side", op->name, (long long)h, (long long)w);
+  out->shape.d[1] = h;
+  out->shape.d[2] = w;
   return FM_OK;
 }
 
 static fm_val transposed(fm_prog *p, fm_val y, fm_val dy, const fm_op *op) {
   fm_attr a = fm_attr_of(p, y);
   fm_shape x = fm_prog_sig(p, fm_arg(p, y, 0)).shape;
-  a.i[0] = x.d[1];
-  a.i[1] = x.d[2];
+  a.i[HEIGHT] = x.d[1];
+  a.i[WIDTH] = x.d[2];
   return fm_emit(p, op, 1, &dy, &a);
 }
 

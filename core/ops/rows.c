@@ -73,14 +73,15 @@ static fm_err infer_gather(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   return FM_OK;
 }
 
-/* i[0]: rows of the table */
+enum { ROWS }; /* attr.i of scatter: rows of the table */
+
 static fm_err infer_scatter(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
   fm_err err = infer_gather(ctx, op, nin, in, attr, out);
   if (err == FM_OK && in[0].shape.d[0] != in[1].shape.d[0])
     return fm_fail(ctx, FM_EUSAGE, "%s: %lld rows and %lld row numbers found, expected as many",
                    op->name, (long long)in[0].shape.d[0], (long long)in[1].shape.d[0]);
-  if (err == FM_OK) out->shape.d[0] = attr->i[0];
+  if (err == FM_OK) out->shape.d[0] = attr->i[ROWS];
   return err;
 }
 

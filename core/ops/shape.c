@@ -118,10 +118,10 @@ static inline void move(T *y, const T *x, int64_t n) {
 }
 
 FM_EXEC(slice) {
-  int64_t outer, inner, axis = e->attr->i[0];
+  int64_t outer, inner, axis = e->attr->i[FM_AXIS];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  int64_t start = e->attr->i[1] * inner;
+  int64_t start = e->attr->i[FM_START] * inner;
   for (int64_t o = 0; o < outer; o++, start += from)
     if (e->out->dtype == FM_U8)
       memcpy((uint8_t *)e->y + o * to, (const uint8_t *)e->x[0] + start, (size_t)to);
@@ -130,10 +130,10 @@ FM_EXEC(slice) {
 }
 
 FM_EXEC(pad) {
-  int64_t outer, inner, axis = e->attr->i[0];
+  int64_t outer, inner, axis = e->attr->i[FM_AXIS];
   around(&e->in[0].shape, axis, &outer, &inner);
   int64_t from = e->in[0].shape.d[axis] * inner, to = e->out->shape.d[axis] * inner;
-  const int64_t before = e->attr->i[1] * inner, after = to - before - from;
+  const int64_t before = e->attr->i[FM_START] * inner, after = to - before - from;
   const T *x = e->x[0];
   T *y = e->y;
   for (int64_t o = 0; o < outer; o++, x += from, y += to) {
@@ -144,7 +144,7 @@ FM_EXEC(pad) {
 }
 
 FM_EXEC(concat) {
-  int64_t outer, inner, axis = e->attr->i[0], at = 0;
+  int64_t outer, inner, axis = e->attr->i[FM_AXIS], at = 0;
   around(&e->out->shape, axis, &outer, &inner);
   int64_t to = e->out->shape.d[axis] * inner;
   for (int k = 0; k < e->nin; k++) {
@@ -235,10 +235,9 @@ static fm_err bad_axis(fm_ctx *ctx, const fm_op *op, const fm_sig *in, int64_t a
                  op->name, (long long)fm_plus(axis, 1), fm_shape_text(&in->shape, b));
 }
 
-/* i = {axis, start, length} */
 static fm_err infer_slice(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                           const fm_attr *attr, fm_sig *out) {
-  int64_t axis = attr->i[0], start = attr->i[1], length = attr->i[2];
+  int64_t axis = attr->i[FM_AXIS], start = attr->i[FM_START], length = attr->i[FM_LENGTH];
   (void)nin;
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
   *out = in[0];
@@ -249,30 +248,29 @@ static fm_err infer_slice(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *i
                  (long long)axis + 1, (long long)in[0].shape.d[axis]);
 }
 
-/* i = {axis, start, length of the result} */
+/* The length is that of the result. */
 static fm_err infer_pad(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                         const fm_attr *attr, fm_sig *out) {
-  int64_t axis = attr->i[0];
+  int64_t axis = attr->i[FM_AXIS], start = attr->i[FM_START], length = attr->i[FM_LENGTH];
   (void)nin;
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
   *out = in[0];
-  out->shape.d[axis] = attr->i[2];
-  if (attr->i[1] >= 0 && fm_plus(attr->i[1], in[0].shape.d[axis]) <= attr->i[2]) return FM_OK;
+  out->shape.d[axis] = length;
+  if (start >= 0 && fm_plus(start, in[0].shape.d[axis]) <= length) return FM_OK;
   return fm_fail(ctx, FM_EUSAGE, "%s: %lld entries from %lld on do not fit in %lld", op->name,
-                 (long long)in[0].shape.d[axis], (long long)fm_plus(attr->i[1], 1),
-                 (long long)attr->i[2]);
+                 (long long)in[0].shape.d[axis], (long long)fm_plus(start, 1), (long long)length);
 }
 
 static void vjp_slice(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_attr a = fm_attr_of(p, y);
-  a.i[2] = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[0]];
+  a.i[FM_LENGTH] = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[FM_AXIS]];
   dx[0] = fm_emit(p, &fm_op_pad, 1, &dy, &a);
 }
 
 static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   fm_attr a = fm_attr_of(p, y);
-  int64_t length = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[0]];
-  dx[0] = fm_slice(p, dy, (int)a.i[0], a.i[1], length);
+  int64_t length = fm_prog_sig(p, fm_arg(p, y, 0)).shape.d[a.i[FM_AXIS]];
+  dx[0] = fm_slice(p, dy, (int)a.i[FM_AXIS], a.i[FM_START], length);
 }
 
 /* Rows are contiguous, other slices have gaps. */
@@ -299,7 +297,7 @@ const fm_op fm_op_pad = {.name = "pad", .doc = "Zeros around: x becomes a slice 
 
 static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                            const fm_attr *attr, fm_sig *out) {
-  int64_t axis = attr->i[0], total = 0;
+  int64_t axis = attr->i[FM_AXIS], total = 0;
   if (nin < 1)
     return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
@@ -327,7 +325,7 @@ static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
 }
 
 static void vjp_concat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
-  int axis = (int)fm_attr_of(p, y).i[0];
+  int axis = (int)fm_attr_of(p, y).i[FM_AXIS];
   int64_t at = 0;
   for (int k = 0; k < fm_nargs(p, y); k++) {
     int64_t length = fm_prog_sig(p, fm_arg(p, y, k)).shape.d[axis];

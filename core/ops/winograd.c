@@ -20,7 +20,7 @@ _Static_assert((DATA + SUMS) * sizeof(T) <= FM_CONV_WORKSPACE, "a block and its 
 
 /* u: (slivers of outputs, 36, ROWS(inputs), SLIVER) */
 FM_EXEC(winograd_weights) {
-  const kernels w = kernels_of(&e->in[0].shape, e->x[0], e->x[1], e->attr->i[0] != 0);
+  const kernels w = kernels_of(&e->in[0].shape, e->x[0], e->x[1], e->attr->i[FM_TURNED] != 0);
   const int64_t inputs = w.turned ? w.O : w.I, step = e->out->shape.d[2] * SLIVER;
   for (int64_t s = 0; s < e->out->shape.d[0]; s++)
     transform_sliver(&w, s * SLIVER, 0, inputs, (T *)e->y + s * 36 * step, step);
@@ -80,26 +80,28 @@ static fm_err infer_weights(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig 
     return fm_fail(ctx, FM_EUSAGE,
                    "%s: weights %s and factors %s found, expected (O, 3, 3, I) and (O, 1) of one "
                    "type", op->name, fm_shape_text(w, a), fm_shape_text(f, b));
-  int64_t from = attr->i[0] ? w->d[0] : w->d[3], to = attr->i[0] ? w->d[3] : w->d[0];
+  const bool turned = attr->i[FM_TURNED] != 0;
+  int64_t from = turned ? w->d[0] : w->d[3], to = turned ? w->d[3] : w->d[0];
   *out = (fm_sig){in[0].dtype, {4, {(to + SLIVER - 1) / SLIVER, 36, ROWS(from), SLIVER}}};
   return FM_OK;
 }
 
-/* i = {outputs} */
+enum { OUTPUTS }; /* attr.i of winograd */
+
 static fm_err infer_winograd(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                              const fm_attr *attr, fm_sig *out) {
   char a[96], b[96];
   const fm_shape *x = &in[0].shape, *u = &in[1].shape;
   (void)nin;
   bool ok = x->nd == 4 && u->nd == 4 && in[0].dtype == in[1].dtype && u->d[1] == 36 &&
-            u->d[2] == ROWS(x->d[3]) && u->d[3] == SLIVER && attr->i[0] <= u->d[0] * SLIVER &&
-            attr->i[0] > (u->d[0] - 1) * SLIVER;
+            u->d[2] == ROWS(x->d[3]) && u->d[3] == SLIVER && attr->i[OUTPUTS] <= u->d[0] * SLIVER &&
+            attr->i[OUTPUTS] > (u->d[0] - 1) * SLIVER;
   if (!ok)
     return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s for %lld outputs found, expected images "
                    "(N, H, W, I) and what winograd_weights makes of kernels for them", op->name,
-                   fm_shape_text(x, a), fm_shape_text(u, b), (long long)attr->i[0]);
+                   fm_shape_text(x, a), fm_shape_text(u, b), (long long)attr->i[OUTPUTS]);
   *out = in[0];
-  out->shape.d[3] = attr->i[0];
+  out->shape.d[3] = attr->i[OUTPUTS];
   return FM_OK;
 }
 

@@ -5,6 +5,8 @@
 ** A sliver of the weights is transformed in the second cache and multiplied at once. */
 #include "ops.h"
 
+enum { IMAGES, HEIGHT, WIDTH, TURNED }; /* attr.i of winograd_product */
+
 #include "../kernels/winograd_tiles.h"
 
 #ifndef FM_RULES
@@ -48,7 +50,7 @@ static void sliver_product(block *b, const kernels *w, const tiling *out, int64_
 }
 
 FM_EXEC(winograd_product) {
-  const kernels w = kernels_of(&e->in[1].shape, e->x[1], e->x[2], e->attr->i[3] != 0);
+  const kernels w = kernels_of(&e->in[1].shape, e->x[1], e->x[2], e->attr->i[TURNED] != 0);
   const tiling out = tiling_of(&e->out->shape);
   const int64_t ld = e->in[0].shape.d[3];
   T *m = (T *)fm_conv_workspace + PIECE;
@@ -82,34 +84,34 @@ static fm_err infer_winograd_images(fm_ctx *ctx, const fm_op *op, int nin, const
   return FM_OK;
 }
 
-/* i = {N, H, W, turned} */
 static fm_err infer_winograd_product(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                                      const fm_attr *attr, fm_sig *out) {
   char a[96], b[96];
   const fm_shape *d = &in[0].shape, *w = &in[1].shape;
-  const int64_t *i = attr->i;
+  const int64_t n = attr->i[IMAGES], height = attr->i[HEIGHT], width = attr->i[WIDTH];
+  const int from = attr->i[TURNED] ? 0 : 3; /* the axis of w along which d has channels */
   (void)nin;
   bool ok = w->nd == 4 && w->d[1] == 3 && w->d[2] == 3 && in[0].dtype == in[1].dtype &&
-            in[2].dtype == in[1].dtype && fm_shape_count(&in[2].shape) == w->d[0] && i[0] >= 0 &&
-            i[1] >= 1 && i[2] >= 1;
-  const fm_sig images = {in[0].dtype, {3, {i[0], i[1], i[2]}}};
+            in[2].dtype == in[1].dtype && fm_shape_count(&in[2].shape) == w->d[0] && n >= 0 &&
+            height >= 1 && width >= 1;
+  const fm_sig images = {in[0].dtype, {3, {n, height, width}}};
   if (ok && fm_check_sig(ctx, op, &images) != FM_OK) return FM_EUSAGE;
   if (ok) {
-    fm_shape expected = transformed(tiles(i[0], i[1], i[2]), w->d[i[3] ? 0 : 3], in[0].dtype);
+    fm_shape expected = transformed(tiles(n, height, width), w->d[from], in[0].dtype);
     ok = fm_shape_eq(d, &expected);
   }
   if (!ok)
     return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s found, expected what winograd_images "
                    "makes of images, their kernels (O, 3, 3, I), and factors (O, 1)", op->name,
                    fm_shape_text(d, a), fm_shape_text(w, b));
-  *out = (fm_sig){in[0].dtype, {4, {i[0], i[1], i[2], w->d[i[3] ? 3 : 0]}}};
+  *out = (fm_sig){in[0].dtype, {4, {n, height, width, w->d[3 - from]}}};
   return FM_OK;
 }
 
 /* As the direct method's, to compare; see ops/winograd.c. */
 static double flops_product(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin;
-  return 18 * (double)fm_shape_count(&out->shape) * (double)in[1].shape.d[attr->i[3] ? 0 : 3];
+  return 18 * (double)fm_shape_count(&out->shape) * (double)in[1].shape.d[attr->i[TURNED] ? 0 : 3];
 }
 
 #define SHAPE4(a, b, c, d) {4, {a, b, c, d}}

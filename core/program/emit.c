@@ -28,8 +28,8 @@ fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift) {
   fm_attr attr = {{0}, {scale, shift}};
   if (p->err == FM_OK && p->node[a].op == &fm_op_affine) {
     const double *f = p->node[a].attr.f;
-    attr.f[1] = scale * f[1] + shift;
-    attr.f[0] = scale * f[0];
+    attr.f[FM_SHIFT] = scale * f[FM_SHIFT] + shift;
+    attr.f[FM_SCALE] = scale * f[FM_SCALE];
     a = fm_arg(p, a, 0);
   }
   return fm_emit(p, &fm_op_affine, 1, &a, &attr);
@@ -51,8 +51,8 @@ fm_shape fm_shape_of_attr(const fm_attr *a) {
 
 fm_val fm_full(fm_prog *p, fm_sig sig, double value) {
   fm_attr a = fm_attr_shape(&sig.shape);
-  a.f[0] = value;
-  a.f[1] = (double)sig.dtype;
+  a.f[FM_VALUE] = value;
+  a.f[FM_DTYPE] = (double)sig.dtype;
   return fm_emit(p, &fm_op_full, 0, NULL, &a);
 }
 

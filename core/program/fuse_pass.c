@@ -83,12 +83,12 @@ static void add_orders(builder *b, fm_micro *m, fm_val v) {
   const fm_prog *p = b->plan->p;
   m->family = true;
   for (int k = 0; k < FM_ORDERS; k++) m->order[k] = -1;
-  m->order[(int)m->f[0]] = m->dst;
+  m->order[(int)m->f[FM_ORDER]] = m->dst;
   for (int k = b->at; k < b->n; k++) {
     fm_val u = b->member[k];
     bool same = u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0);
     if (!same || b->slot_of[u] >= 0) continue;
-    int *order = &m->order[(int)p->node[u].attr.f[0]];
+    int *order = &m->order[(int)p->node[u].attr.f[FM_ORDER]];
     if (*order < 0) *order = target(b, u); /* else an equal value, made once more: later */
   }
 }

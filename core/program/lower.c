@@ -10,7 +10,7 @@
 
 /* Stride 1, this padding. */
 static bool plain(const fm_attr *a, int64_t pad) {
-  return a->i[0] == 1 && a->i[1] == pad && a->i[2] == pad;
+  return a->i[FM_STRIDE] == 1 && a->i[FM_PAD_Y] == pad && a->i[FM_PAD_X] == pad;
 }
 
 /* Winograd's method computes tiles of 4x4 pixels, those beyond the edge included. */
@@ -35,16 +35,16 @@ static fm_val factors(const fm_rewrite *r, fm_val b, fm_val *w) {
     scale = p->node[scaled].attr, rows = fm_arg(p, scaled, 0);
   const fm_shape *s = &p->node[rows].sig.shape;
   *w = r->map[b];
-  if (p->node[rows].op != &fm_op_normalize || scale.f[1] != 0 || s->nd != 2 ||
+  if (p->node[rows].op != &fm_op_normalize || scale.f[FM_SHIFT] != 0 || s->nd != 2 ||
       s->d[0] != sig.shape.d[0])
     return fm_full(q, column, 1);
   fm_val x = r->map[fm_arg(p, rows, 0)];
-  double eps = p->node[rows].attr.f[0] == 0 ? 1e-4 : p->node[rows].attr.f[0];
+  double eps = fm_eps_of(&p->node[rows].attr);
   fm_val mean = fm_scale(q, fm_sum_to(q, fm_e1(q, &fm_op_square, x), &column.shape),
                          s->d[1] ? 1 / (double)s->d[1] : 1);
   fm_val root = fm_affine(q, fm_e1(q, &fm_op_sqrt, mean), 1, eps);
   *w = fm_reshape(q, x, &sig.shape);
-  return fm_scale(q, fm_e1(q, &fm_op_recip, root), scale.f[0]);
+  return fm_scale(q, fm_e1(q, &fm_op_recip, root), scale.f[FM_SCALE]);
 }
 
 /* A conv, conv_x or conv_w by Winograd's method. */

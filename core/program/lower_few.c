@@ -14,7 +14,7 @@ static fm_val transform_images(const fm_rewrite *r, fm_val v, const void *uses) 
   fm_val x = fm_arg(p, v, 0), u = fm_arg(p, v, 1);
   if (p->node[u].op != &fm_op_winograd_weights || ((const int *)uses)[u] != 1) return FM_NONE;
   const fm_shape *s = &p->node[x].sig.shape;
-  fm_attr a = {{s->d[0], s->d[1], s->d[2], p->node[u].attr.i[0]}, {0}};
+  fm_attr a = {{s->d[0], s->d[1], s->d[2], p->node[u].attr.i[FM_TURNED]}, {0}};
   fm_val in[3] = {fm_e1(q, &fm_op_winograd_images, r->map[x]), r->map[fm_arg(p, u, 0)],
                   r->map[fm_arg(p, u, 1)]};
   if (in[0] == FM_NONE || fm_bytes_of(q, in[0]) >= fm_bytes_of(p, u)) return FM_NONE;
