@@ -192,6 +192,7 @@ fm_shape fm_shape_of_attr(const fm_attr *a); /* unchecked; rank -1 if that is ou
 /* Linear operations whose jvp is themselves: missing tangents of some operands become zeros. */
 fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
 
+#ifndef FM_ISA /* kernels name no operation, and need not be compiled again for a new one */
 #define X(name) extern const fm_op fm_op_##name;
 #define FM_MAPPED(name) X(name)
 #define FM_FAMILY(name) X(name)
@@ -201,5 +202,6 @@ fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
 #undef FM_FAMILY
 #undef FM_OPERATION
 #undef X
+#endif
 
 #endif
