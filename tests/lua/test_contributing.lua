@@ -1,0 +1,245 @@
+-- The recipes of CONTRIBUTING.md are followed to the letter in a copy of the repository: files are
+-- written, lines added, commands run and their output compared, mistakes made and their messages
+-- found. Nothing of a recipe stands here; what the page says of a step is how it is parsed:
+--
+--     Write `PATH`:                               the next fenced block is a new file
+--     Add to `PATH`, below the line `LINE`:       the next fenced block is inserted there
+--     ```console                                  commands after "$ ", each with its output
+--     | ... `NEW` | `OLD` | `MESSAGE` |           with NEW for OLD in the file, MESSAGE appears
+--
+-- In an output "..." stands for any text, alone on a line for any lines; numbers with a decimal
+-- point agree to a tenth.
+
+local t = require "harness"
+local files = require "flowmap.base.files"
+local sandbox = require "sandbox"
+
+-- ------------------------------------------------------------------ the page
+
+-- Text without the marks of code around it: all `pieces` of a line.
+local function quoted(line)
+  local list = {}
+  for text in line:gmatch "`([^`]+)`" do list[#list + 1] = text end
+  return list
+end
+
+local function step_of(fence, text, body)
+  if fence == "console" then return { kind = "run", body = body } end
+  local paths = quoted(text)
+  if text:find "^Write `" then return { kind = "write", path = paths[1], body = body } end
+  if text:find "^Add to `" then
+    return { kind = "add", path = paths[1], below = assert(paths[2]), body = body }
+  end
+  return nil
+end
+
+local function mistake_of(line)
+  local cells = {}
+  for cell in line:gmatch "[^|]+" do cells[#cells + 1] = cell:match "`(.+)`" or "" end
+  if #cells < 3 or not line:find "`" then return nil end
+  return { new = cells[1], old = cells[2], message = cells[3] }
+end
+
+-- Recipes by name: their steps and mistakes in order.
+local function parse(page)
+  local recipes, recipe, fence, body, text = {}, nil, nil, nil, ""
+  for line in page:gmatch "([^\n]*)\n" do
+    local mark = line:match "^```(%a*)"
+    local title = not fence and line:match "^## (.*)$"
+    if title then
+      local name = title:match "^Recipe: an? (.*)$"
+      recipe = name and { name = name, steps = {}, mistakes = {} }
+      recipes[#recipes + 1] = recipe
+    elseif mark and fence then
+      local step = recipe and step_of(fence, text, table.concat(body, "\n") .. "\n")
+      if step then recipe.steps[#recipe.steps + 1] = step end
+      fence, text = nil, ""
+    elseif mark then
+      fence, body = mark, {}
+    elseif fence then
+      body[#body + 1] = line
+    else
+      if line:find "%S" then text = line end
+      if recipe and line:find "^|" then
+        recipe.mistakes[#recipe.mistakes + 1] = mistake_of(line)
+      end
+    end
+  end
+  return recipes
+end
+
+-- ------------------------------------------------------------------ outputs
+
+-- Whether a line is as expected: word by word.
+local function line_fits(expected, found)
+  local wanted, words = {}, {}
+  for word in expected:gmatch "%S+" do wanted[#wanted + 1] = word end
+  for word in found:gmatch "%S+" do words[#words + 1] = word end
+  local function fits(i, k)
+    if i > #wanted then return k > #words end
+    if wanted[i] == "..." then
+      for next = k, #words + 1 do
+        if fits(i + 1, next) then return true end
+      end
+      return false
+    end
+    if k > #words then return false end
+    local a, b = wanted[i], words[k]
+    local x, y = a:find "%d%." and tonumber(a), tonumber(b)
+    local same = a == b or x and y and math.abs(x - y) <= 0.1 * math.abs(x) + 1e-12
+    return same and fits(i + 1, k + 1)
+  end
+  return fits(1, 1)
+end
+
+-- The first expected line that was not found, nil if there is none. Lines alone are "...": greedy.
+local function missing(expected, output)
+  local lines, at, skip = {}, 1, false
+  for line in output:gmatch "([^\n]*)\n?" do lines[#lines + 1] = line end
+  for _, line in ipairs(expected) do
+    if line == "..." then
+      skip = true
+    else
+      while skip and lines[at] and not line_fits(line, lines[at]) do at = at + 1 end
+      if not lines[at] or not line_fits(line, lines[at]) then return line end
+      at, skip = at + 1, false
+    end
+  end
+  return nil
+end
+
+-- { { command =, [1..] = expected lines }, ... }
+local function commands_of(body)
+  local list = {}
+  for line in body:gmatch "([^\n]*)\n" do
+    local command = line:match "^%$ (.*)$"
+    if command then
+      list[#list + 1] = { command = command }
+    else
+      table.insert(list[#list], line)
+    end
+  end
+  return list
+end
+
+-- ------------------------------------------------------------------ the copy
+
+-- What was built is used again: the copies are as old as the originals. The compiler and its flags
+-- are those of that build, or everything would be compiled again.
+local function copy_tree()
+  local sources = { "core", "lua", "experiments", "paper", "Makefile", ".ci", "tests/lua",
+    "tests/run.sh" }
+  local script = { "set -e", "mkdir tests build" }
+  for _, name in ipairs(sources) do
+    script[#script + 1] = ("cp -a %s %s"):format(files.quote(sandbox.here .. "/" .. name), name)
+  end
+  for _, name in ipairs { "core", "flowmap", "libflowmap.a", "flags.list", "objects.list" } do
+    script[#script + 1] = ("cp -a %s build/"):format(files.quote(sandbox.build .. "/" .. name))
+  end
+  script[#script + 1] = ("cp -a %s flowmap"):format(files.quote(sandbox.program))
+  local code, out = sandbox.run(table.concat(script, "\n"))
+  t.eq(code, 0, out)
+end
+
+local function build_flags()
+  local flags = assert(files.read(sandbox.build .. "/flags.list"))
+  local cc = assert(flags:match "^(.-) %-std=c11")
+  local cflags = assert(flags:match "%-Werror=int%-conversion (.-)  ")
+  return ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL CC= make CC=%s CFLAGS=%s"):format(
+    files.quote(cc), files.quote(cflags))
+end
+
+local make = build_flags()
+
+local function run(command)
+  return sandbox.run((command:gsub("^make", function() return make end)))
+end
+
+local function insert(text, below, body)
+  local out, found = {}, false
+  for line in text:gmatch "([^\n]*)\n" do
+    out[#out + 1] = line .. "\n"
+    if line:match "^%s*(.-)%s*$" == below then
+      out[#out + 1], found = body, true
+    end
+  end
+  t.eq(found, true, "the line " .. below)
+  return table.concat(out)
+end
+
+local DO = {}
+
+function DO.write(step)
+  t.eq(sandbox.exists(step.path), false, step.path)
+  sandbox.write(step.path, step.body)
+end
+
+function DO.add(step)
+  sandbox.write(step.path, insert(assert(sandbox.read(step.path)), step.below, step.body))
+end
+
+function DO.run(step)
+  for _, it in ipairs(commands_of(step.body)) do
+    local code, out = run(it.command)
+    t.eq(code, 0, it.command .. ": " .. out)
+    local line = missing(it, out)
+    if line then error(("%s: '%s' is not in its output:\n%s"):format(it.command, line, out), 0) end
+  end
+end
+
+-- Make a mistake in the last written file that can have it; its message comes from some command of
+-- the recipe.
+local function try_mistake(recipe, it)
+  for k = #recipe.steps, 1, -1 do
+    local step = recipe.steps[k]
+    local from, to = step.body:find(it.old, 1, true)
+    if step.kind == "write" and from then
+      sandbox.write(step.path, step.body:sub(1, from - 1) .. it.new .. step.body:sub(to + 1))
+      local said = {}
+      for _, again in ipairs(recipe.steps) do
+        for _, line in ipairs(again.kind == "run" and commands_of(again.body) or {}) do
+          local _, out = run(line.command)
+          said[#said + 1] = out
+          if out:find(it.message, 1, true) then
+            sandbox.write(step.path, step.body)
+            return
+          end
+        end
+      end
+      error(("'%s' was never said, but: %s"):format(it.message, table.concat(said)), 0)
+    end
+  end
+  error("no file of the recipe holds " .. it.old, 0)
+end
+
+-- ------------------------------------------------------------------ the tests
+
+local recipes = parse(assert(files.read(sandbox.here .. "/CONTRIBUTING.md")))
+
+t.test("the page has its recipes", function()
+  t.eq(#recipes >= 3, true)
+  for _, recipe in ipairs(recipes) do
+    t.eq(#recipe.steps >= 2, true, recipe.name)
+    t.eq(recipe.steps[#recipe.steps].kind, "run", recipe.name)
+  end
+end)
+
+copy_tree()
+for _, recipe in ipairs(recipes) do
+  local fine = true
+  for _, step in ipairs(recipe.steps) do
+    t.test(("recipe %s: %s %s"):format(recipe.name, step.kind, step.path or ""), function()
+      if not fine then error("a step before failed", 0) end
+      fine = false
+      DO[step.kind](step)
+      fine = true
+    end)
+  end
+  for _, it in ipairs(fine and recipe.mistakes or {}) do
+    t.test(("recipe %s: mistake %s"):format(recipe.name, it.new), function()
+      try_mistake(recipe, it)
+    end)
+  end
+end
+
+t.done()
