@@ -1,9 +1,10 @@
 /*
-** archive.c - folders and archives as one kind of list. Archives are listed in a first pass and
-** read in a second one: places in the pack follow from the names, not from the archive's order.
+** archive.c - the files of a folder or an archive, listed and then read in order. An archive is
+** read twice, first to list it, then to read its files, because the places of images in a pack
+** depend on all names and not on the order in the archive.
 **
-** gzip is undone by zlib, because libarchive does not compare gzip's checksum; and an archive is
-** read to its very end, because only there a compressed stream's checksum is met.
+** gzip is decompressed by zlib, because libarchive does not verify gzip's checksum. An archive is
+** always read to its end, because the checksum of a compressed stream comes last.
 */
 #define _XOPEN_SOURCE 700
 #include "archive.h"
@@ -23,8 +24,9 @@
 enum { GZ_BLOCK = 1 << 16 };
 
 /*
-** Bytes of all files together, unpacked: as many as a disk holds, but of a small archive no more
-** than images compress to; and of all names.
+** Limits on the unpacked bytes of all files and on the bytes of all names. An archive may unpack to
+** always_bytes and most_ratio times its size, more than images ever compress, but not to more than
+** most_bytes.
 */
 static const int64_t most_bytes = 1LL << 37, always_bytes = 1LL << 30, most_ratio = 1000;
 static const size_t most_names = (size_t)1 << 27;
@@ -39,13 +41,13 @@ struct fm_source {
   char path[PATH_MAX];
   bool folder, ended;
   file *file;
-  int64_t count, room, at; /* at: the file whose turn it is, while walking */
-  int64_t total, most;     /* bytes of all files so far, and how many there may be */
-  size_t names;            /* bytes of their names */
-  locale_t utf8;           /* in which libarchive understands all names; 0: none */
+  int64_t count, capacity, at; /* at: the next file, while walking */
+  int64_t total, most;         /* bytes of all files so far, and their limit */
+  size_t names;                /* bytes of all names */
+  locale_t utf8;               /* in which libarchive can express all names; 0: none */
   char name[3 * FM_SOURCE_NAME];
   struct archive *archive;
-  struct archive_entry *entry; /* libarchive's own may be missing, and it does not look */
+  struct archive_entry *entry; /* ours: libarchive does not check the allocation of its own */
   gzFile gz;
   char gz_block[GZ_BLOCK];
   fm_in in; /* the open file of a folder */
@@ -59,7 +61,7 @@ static fm_err unfit(fm_source *s, const char *name, const char *why) {
                  fm_shown(name, shown), why);
 }
 
-/* Names never become paths on the disk; but one that tries to leave the archive is no good sign. */
+/* Names never become paths on disk, but an archive that tries to write elsewhere is not trusted. */
 static bool escapes(const char *name) {
   if (name[0] == '/') return true;
   for (const char *c = name; c; c = strchr(c, '/'), c = c ? c + 1 : NULL)
@@ -71,20 +73,20 @@ static fm_err add(fm_source *s, const char *name) {
   const size_t n = strlen(name) + 1;
   if (n > sizeof s->name || (s->folder && n > FM_SOURCE_NAME))
     return unfit(s, name, "has too long a name");
-  if (escapes(name)) return unfit(s, name, "points outside of it");
+  if (escapes(name)) return unfit(s, name, "points outside it");
   if (s->count == FM_SOURCE_FILES)
     return fm_fail(s->ctx, FM_EDATA, "'%.400s' has more than %d files", s->path, FM_SOURCE_FILES);
   s->names += n;
   if (s->names > most_names)
-    return fm_fail(s->ctx, FM_EDATA, "'%.400s' has names of more than %zu MiB together", s->path,
-                   most_names >> 20);
-  if (s->count == s->room) {
-    const size_t was = (size_t)s->room * sizeof *s->file,
+    return fm_fail(s->ctx, FM_EDATA, "'%.400s' has file names of more than %zu MiB in total",
+                   s->path, most_names >> 20);
+  if (s->count == s->capacity) {
+    const size_t was = (size_t)s->capacity * sizeof *s->file,
                  to = was ? 2 * was : 256 * sizeof *s->file;
     file *grown = fm_resize(s->ctx, s->file, was, to);
     if (grown == NULL) return FM_ENOMEM;
     s->file = grown;
-    s->room = (int64_t)(to / sizeof *s->file);
+    s->capacity = (int64_t)(to / sizeof *s->file);
   }
   char *copy = fm_alloc(s->ctx, n);
   if (copy == NULL) return FM_ENOMEM;
@@ -114,10 +116,10 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
   for (int k = 0; k < n; k++) {
     snprintf(name, sizeof name, "%.2000s%s%.255s", inside, *inside ? "/" : "", entry[k]->d_name);
     snprintf(path, sizeof path, "%.1500s/%.2300s", s->path, name);
-    /* Links to files are followed, links to folders are not: they may lead in a circle. */
+    /* Links to files are followed; links to folders are not, because they may form a cycle. */
     const bool there = !err && lstat(path, &st) == 0, link = there && S_ISLNK(st.st_mode);
     if (there && S_ISDIR(st.st_mode))
-      err = depth == FM_SOURCE_DEPTH ? unfit(s, name, "lies too deep")
+      err = depth == FM_SOURCE_DEPTH ? unfit(s, name, "is nested too deeply")
                                      : list_folder(s, name, depth + 1);
     else if (there && (!link || stat(path, &st) == 0) && S_ISREG(st.st_mode))
       err = add(s, name);
@@ -133,7 +135,7 @@ static fm_err no_memory(fm_source *s) {
   return fm_fail(s->ctx, FM_ENOMEM, "no memory to read '%.400s'", s->path);
 }
 
-/* Whether a failure of libarchive was short memory: it does not always give that as the number. */
+/* Whether libarchive failed for lack of memory, which its error number does not always say. */
 static bool is_memory(struct archive *a, const char *why) {
   static const char *const signs[] = {"llocate", " memory", "an't initialize",
                                       "nternal error init"};
@@ -147,8 +149,8 @@ static fm_err broken(fm_source *s) {
   const char *why = s->archive ? archive_error_string(s->archive) : NULL;
   if (s->archive && is_memory(s->archive, why)) return no_memory(s);
   if (why == NULL) why = "it cannot be read";
-  const size_t n = strcspn(why, "\r\n"); /* some of its sentences end with a line feed */
-  return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or no archive: %.*s", s->path,
+  const size_t n = strcspn(why, "\r\n"); /* some of its messages end with a line feed */
+  return fm_fail(s->ctx, FM_EDATA, "'%.300s' is damaged or not an archive: %.*s", s->path,
                  n < 150 ? (int)n : 150, why);
 }
 
@@ -196,23 +198,24 @@ static fm_err open_archive(fm_source *s) {
   if (code == ARCHIVE_OK) code = archive_read_support_filter_xz(s->archive);
   if (code == ARCHIVE_OK) code = archive_read_support_filter_zstd(s->archive);
   if (code == ARCHIVE_OK) code = archive_read_support_format_tar(s->archive);
-  /* The streaming reader of zip misses a lost end. */
+  /* The streaming zip reader does not notice a missing end. */
   if (code == ARCHIVE_OK) code = archive_read_support_format_zip_seekable(s->archive);
   if (code == ARCHIVE_OK)
     code = archive_read_set_options(s->archive, "tar:read_concatenated_archives");
-  if (code != ARCHIVE_OK) return no_memory(s); /* nothing else stops these calls */
+  if (code != ARCHIVE_OK) return no_memory(s); /* the only reason for which these calls fail */
   if (gzip) {
-    errno = ENOMEM; /* zlib's own reason is told no other way */
+    errno = ENOMEM; /* gzopen leaves errno unchanged when an allocation fails */
     if ((s->gz = gzopen(s->path, "rb")) == NULL) return errno == ENOMEM ? no_memory(s) : broken(s);
     gzbuffer(s->gz, 1 << 17);
     archive_read_set_read_callback(s->archive, gz_feed);
-    code = archive_read_set_callback_data(s->archive, s); /* archive_read_open does not look */
+    code =
+        archive_read_set_callback_data(s->archive, s); /* archive_read_open ignores its failure */
     if (code == ARCHIVE_OK) code = archive_read_open1(s->archive);
   } else {
     code = archive_read_open_filename(s->archive, s->path, 1 << 16);
   }
   if (code == ARCHIVE_OK) return FM_OK;
-  /* When it opens a file, libarchive has a sentence for everything but its own missing memory. */
+  /* On opening a file, libarchive has a message for every failure except lack of memory. */
   return archive_error_string(s->archive) ? broken(s) : no_memory(s);
 }
 
@@ -222,11 +225,11 @@ static fm_err count_bytes(fm_source *s, struct archive_entry *e) {
     s->total += size;
     return FM_OK;
   }
-  return fm_fail(s->ctx, FM_EDATA, "'%.400s' unpacks to more than %lld MiB, expected less of it",
+  return fm_fail(s->ctx, FM_EDATA, "'%.400s' unpacks to more than %lld MiB, the limit for its size",
                  s->path, (long long)(s->most >> 20));
 }
 
-/* The name in UTF-8, whatever locale the user has. */
+/* The name in UTF-8, independent of the user's locale. */
 static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name) {
   const char *raw = archive_entry_pathname(e);
   if (raw == NULL) raw = archive_entry_pathname_utf8(e);
@@ -238,7 +241,7 @@ static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name
   return FM_OK;
 }
 
-/* The next regular file; *name NULL at the end. */
+/* The name of the next regular file; NULL at the end. */
 static fm_err next_entry(fm_source *s, const char **name) {
   struct archive_entry *e = s->entry;
   *name = NULL;
@@ -253,8 +256,8 @@ static fm_err next_entry(fm_source *s, const char **name) {
 }
 
 /*
-** libarchive converts names to the thread's locale, and loses those that it cannot express: the
-** locale of the process may be C.
+** libarchive converts names to the thread's locale and loses those that the locale cannot express;
+** the locale of the process may be C.
 */
 static locale_t enter(fm_source *s) { return s->utf8 ? uselocale(s->utf8) : (locale_t)0; }
 static void leave(locale_t was) {
@@ -263,8 +266,8 @@ static void leave(locale_t was) {
 
 static fm_err list_archive(fm_source *s, int64_t size) {
   const char *name;
-  const int64_t room = size < most_bytes / most_ratio ? size * most_ratio : most_bytes;
-  s->most = room < most_bytes - always_bytes ? room + always_bytes : most_bytes;
+  const int64_t scaled = size < most_bytes / most_ratio ? size * most_ratio : most_bytes;
+  s->most = scaled < most_bytes - always_bytes ? scaled + always_bytes : most_bytes;
   s->total = 0;
   const locale_t was = enter(s);
   fm_err err = open_archive(s);
@@ -308,7 +311,7 @@ void fm_source_close(fm_source *s) {
   close_archive(s);
   fm_in_close(&s->in);
   for (int64_t k = 0; k < s->count; k++) fm_free(s->ctx, s->file[k].name, s->file[k].bytes);
-  if (s->file) fm_free(s->ctx, s->file, (size_t)s->room * sizeof *s->file);
+  if (s->file) fm_free(s->ctx, s->file, (size_t)s->capacity * sizeof *s->file);
   if (s->utf8) freelocale(s->utf8);
   fm_free(s->ctx, s, sizeof *s);
 }
@@ -335,11 +338,11 @@ static fm_err next_in_archive(fm_source *s, const uint8_t *wanted, int64_t *k) {
     if (err) return err;
     s->ended = name == NULL && s->at == s->count;
     if (s->ended) {
-      *k = -1; /* the last file may not have been wanted */
+      *k = -1; /* even if the last file was not wanted */
       return FM_OK;
     }
     if (name == NULL || s->at == s->count || strcmp(name, s->file[s->at].name) != 0)
-      return fm_fail(s->ctx, FM_EDATA, "'%.400s' has changed while it was read", s->path);
+      return fm_fail(s->ctx, FM_EDATA, "'%.400s' changed while it was being read", s->path);
     *k = s->at++;
     if (wanted[*k]) return FM_OK;
   }

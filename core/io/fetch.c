@@ -1,9 +1,9 @@
 /*
-** fetch.c - downloads by libcurl, which is loaded only here and now: with its two dozen
-** libraries it would make every start of the program 7 ms slower.
+** fetch.c - downloads by libcurl, which is loaded only when one is requested: with its two dozen
+** dependencies it would make every start of the program 7 ms slower.
 **
-** What travels by plain http can be read and changed on its way, so https alone is spoken, at
-** redirects too. A file's address is the local file itself.
+** Plain http can be read and modified in transit, so only https is accepted, also in redirects.
+** A file:// address is read locally.
 */
 #include "fetch.h"
 
@@ -15,7 +15,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* The part of the library that is used, under the types of its own header. */
+/* The functions used, with the types that the library's header gives them. */
 typedef struct api {
   void *library;
   CURL *(*init)(void);
@@ -26,18 +26,18 @@ typedef struct api {
   const char *(*text)(CURLcode);
 } api;
 
-static const curl_off_t most_bytes = (curl_off_t)1 << 37; /* a server may send without end */
+static const curl_off_t most_bytes = (curl_off_t)1 << 37; /* a server might never stop sending */
 
 typedef struct transfer {
   fm_ctx *ctx;
   const char *path;
-  int fd, error; /* errno of a failed write */
-  curl_off_t had, came;
+  int fd, error;            /* error: errno of a failed write */
+  curl_off_t had, received; /* bytes in the file before, and added to it */
   fm_fetch_fn fn;
   void *arg;
 } transfer;
 
-/* POSIX promises that a function's address survives the passage through void *. */
+/* POSIX guarantees that a function pointer can be converted to and from void *. */
 static bool find(void *library, const char *name, void *to) {
   void *f = dlsym(library, name);
   memcpy(to, &f, sizeof f);
@@ -61,8 +61,8 @@ static fm_err load(fm_ctx *ctx, api *a) {
 static size_t receive(char *bytes, size_t one, size_t n, void *arg) {
   transfer *t = arg;
   size_t done = 0, all = one * n;
-  t->came += (curl_off_t)all;
-  if (t->had + t->came > most_bytes) {
+  t->received += (curl_off_t)all;
+  if (t->had + t->received > most_bytes) {
     t->error = EFBIG;
     return 0;
   }
@@ -86,9 +86,9 @@ static int tell(void *arg, curl_off_t total, curl_off_t now, curl_off_t up, curl
 
 static CURLcode attempt(const api *a, CURL *c, const char *url, transfer *t) {
   t->had = lseek(t->fd, 0, SEEK_END);
-  t->came = 0;
+  t->received = 0;
   CURLcode code = a->setopt(c, CURLOPT_URL, url);
-  /* A library that does not know these options would follow anything: then nothing is fetched. */
+  /* A library without these options would follow any redirect; then nothing is downloaded. */
   if (!code) code = a->setopt(c, CURLOPT_PROTOCOLS_STR, "https,file");
   if (!code) code = a->setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https");
   if (!code) code = a->setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -120,9 +120,10 @@ static fm_err why(const api *a, CURL *c, CURLcode code, const char *url, const t
     return fm_fail(t->ctx, FM_EDATA,
                    "cannot download %.300s: it leads to an address that is not https", url);
   if (code == CURLE_HTTP_RETURNED_ERROR)
-    return fm_fail(t->ctx, FM_EDATA, "cannot download %.300s: the server answers %ld", url, status);
+    return fm_fail(t->ctx, FM_EDATA, "cannot download %.300s: the server answered with status %ld",
+                   url, status);
   return fm_fail(t->ctx, FM_EDATA, "cannot download %.300s: %s%s", url, a->text(code),
-                 code == CURLE_PARTIAL_FILE || t->had ? "; run it again to go on from there" : "");
+                 code == CURLE_PARTIAL_FILE || t->had ? "; run it again to resume" : "");
 }
 
 static fm_err download(const api *a, const char *url, transfer *t) {
@@ -131,7 +132,7 @@ static fm_err download(const api *a, const char *url, transfer *t) {
   CURLcode code = attempt(a, c, url, t);
   long status = 0;
   a->getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-  /* What is there does not continue what the server has: begin anew. */
+  /* The partial file is not a prefix of what the server has: start over. */
   const bool unfit = code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME ||
                      (code == CURLE_HTTP_RETURNED_ERROR && status == 416);
   if (t->had > 0 && unfit && ftruncate(t->fd, 0) == 0) code = attempt(a, c, url, t);
@@ -143,19 +144,18 @@ static fm_err download(const api *a, const char *url, transfer *t) {
 fm_err fm_fetch(fm_ctx *ctx, const char *url, const char *path, fm_fetch_fn fn, void *arg) {
   api a;
   if (strncasecmp(url, "https://", 8) != 0 && strncasecmp(url, "file://", 7) != 0)
-    return fm_fail(ctx, FM_EUSAGE, "cannot download %.300s: expected an address with https://",
-                   url);
+    return fm_fail(ctx, FM_EUSAGE, "cannot download %.300s: expected an https:// address", url);
   transfer t = {.ctx = ctx, .path = path, .fn = fn, .arg = arg};
   fm_err err = load(ctx, &a);
   if (err) return err;
-  do { /* a link may have been planted where others can write */
+  do { /* O_NOFOLLOW: in a folder that others can write to, a link may have been planted */
     t.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
   } while (t.fd < 0 && errno == EINTR);
   if (t.fd < 0) {
     err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   } else {
     err = download(&a, url, &t);
-    if (err && lseek(t.fd, 0, SEEK_END) == 0) unlink(path); /* nothing to go on from */
+    if (err && lseek(t.fd, 0, SEEK_END) == 0) unlink(path); /* nothing to resume */
     if (close(t.fd) != 0 && !err)
       err = fm_fail(ctx, FM_EDATA, "cannot write '%.400s': %s", path, strerror(errno));
   }

@@ -1,6 +1,6 @@
 /*
-** image.c - decoding JPEG and PNG, fitting pictures to a size, writing PNG. Both libraries leave
-** a failed call by longjmp: what must be freed then lives in a struct, not in registers.
+** image.c - decoding JPEG and PNG, cropping and resizing, writing PNG. Both libraries leave a
+** failed call by longjmp, so everything that must then be freed is kept in a struct, not in locals.
 */
 #include "image.h"
 #include "../map.h"
@@ -25,7 +25,7 @@ static fm_err no_memory(fm_ctx *ctx, const char *name) {
   return fm_fail(ctx, FM_ENOMEM, "image '%s': no memory to read it", fm_shown(name, shown));
 }
 
-/* ------------------------------------------------------------------ memory of all threads */
+/* ------------------------------------------------------------------ the threads' memory budget */
 
 void fm_budget_open(fm_budget *b, size_t most) {
   *b = (fm_budget){.most = most};
@@ -58,9 +58,9 @@ static void release(fm_image *image) {
   image->claim = 0;
 }
 
-/* extra: bytes a pixel that decoding takes beside the result. */
-static fm_err take(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, size_t extra,
-                   fm_image *out) {
+/* Check the size and allocate the result. extra: bytes per pixel that decoding needs besides it. */
+static fm_err allocate(fm_ctx *ctx, const char *name, uint64_t h, uint64_t w, size_t extra,
+                       fm_image *out) {
   char why[128];
   snprintf(why, sizeof why, "%llu x %llu pixels found, expected 1 to %d a side and at most %d",
            (unsigned long long)w, (unsigned long long)h, FM_IMAGE_SIDE, FM_IMAGE_PIXELS);
@@ -81,7 +81,7 @@ void fm_image_free(fm_ctx *ctx, fm_image *image) {
 
 /* ------------------------------------------------------------------ JPEG */
 
-enum { MAX_SCANS = 200 }; /* a progressive file may ask for work without end */
+enum { MAX_SCANS = 200 }; /* a progressive file could request unlimited work */
 
 typedef struct jpeg {
   struct jpeg_decompress_struct d;
@@ -97,7 +97,7 @@ static void jpeg_escape(j_common_ptr d) {
   longjmp(j->escape, 1);
 }
 
-/* A warning means pixels that were made up: an error here. Traces (level >= 0) are not. */
+/* A warning (level < 0) means that libjpeg invented pixels: an error here. Traces are ignored. */
 static void jpeg_message(j_common_ptr d, int level) {
   if (level < 0) jpeg_escape(d);
 }
@@ -115,9 +115,9 @@ static fm_err jpeg_read(jpeg *j, fm_ctx *ctx, const char *name, const uint8_t *b
   jpeg_read_header(&j->d, TRUE);
   if (j->d.jpeg_color_space == JCS_CMYK || j->d.jpeg_color_space == JCS_YCCK)
     return damaged(ctx, name, "CMYK colours found, expected RGB or greyscale");
-  /* Of several scans all coefficients are kept, two bytes each. */
+  /* With several scans the library keeps all coefficients, two bytes each. */
   const size_t extra = jpeg_has_multiple_scans(&j->d) ? 2 * (size_t)j->d.num_components : 0;
-  fm_err err = take(ctx, name, j->d.image_height, j->d.image_width, extra, out);
+  fm_err err = allocate(ctx, name, j->d.image_height, j->d.image_width, extra, out);
   if (err) return err;
   j->d.out_color_space = JCS_RGB;
   j->d.dct_method = JDCT_ISLOW;
@@ -156,7 +156,7 @@ static fm_err jpeg_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, s
 
 /* ------------------------------------------------------------------ PNG */
 
-typedef struct png { /* what reading and writing share */
+typedef struct png { /* the state of a read or a write */
   fm_ctx *ctx;
   bool no_memory;
   png_structp s;
@@ -176,10 +176,10 @@ static void png_escape(png_structp s, png_const_charp why) {
   png_longjmp(s, 1);
 }
 
-/* libpng's memory is ours, so that it is counted and made to fail as all other is. */
-enum { PNG_SIZE = 64 }; /* in front of each block, its size; keeps the alignment */
+/* libpng allocates by fm_alloc, so that its memory is counted and can be made to fail. */
+enum { PNG_SIZE = 64 }; /* bytes before each block, for its size; they keep the alignment */
 
-static png_voidp png_take(png_structp s, png_alloc_size_t n) {
+static png_voidp png_allocate(png_structp s, png_alloc_size_t n) {
   png *p = png_get_mem_ptr(s);
   size_t *block = n < SIZE_MAX / 2 ? fm_alloc(p->ctx, n + PNG_SIZE) : NULL;
   p->no_memory = p->no_memory || block == NULL;
@@ -188,7 +188,7 @@ static png_voidp png_take(png_structp s, png_alloc_size_t n) {
   return (char *)block + PNG_SIZE;
 }
 
-static void png_give(png_structp s, png_voidp at) {
+static void png_release(png_structp s, png_voidp at) {
   png *p = png_get_mem_ptr(s);
   if (at == NULL) return;
   size_t *block = (size_t *)(void *)((char *)at - PNG_SIZE);
@@ -205,7 +205,7 @@ static void png_feed(png_structp s, png_bytep to, size_t n) {
   p->left -= n;
 }
 
-/* Pixels of RGBA laid on white. */
+/* Composite n RGBA pixels on white. */
 static void png_flatten(const uint8_t *from, size_t n, uint8_t *rgb) {
   for (; n > 0; n--, from += 4)
     for (int c = 0; c < 3; c++) {
@@ -214,7 +214,7 @@ static void png_flatten(const uint8_t *from, size_t n, uint8_t *rgb) {
     }
 }
 
-/* The rows of an interlaced picture come in several passes: all are kept, as four bytes a pixel. */
+/* The passes of an interlaced picture need all rows in memory, at four bytes per pixel. */
 static fm_err png_rows_interlaced(png *p, const fm_image *out) {
   const size_t h = (size_t)out->h, w = (size_t)out->w;
   p->rows_bytes = h * (sizeof(png_bytep) + 4 * w);
@@ -239,16 +239,16 @@ static fm_err png_rows(png *p, const fm_image *out) {
   return FM_OK;
 }
 
-/* Everything becomes 8-bit RGBA. Texts and profiles in the file are passed over. */
+/* Convert every kind of PNG to 8-bit RGBA. Text and profiles in the file are ignored. */
 static fm_err png_read_rgba(png *p, const char *name, fm_image *out) {
   png_set_read_fn(p->s, p, png_feed);
   png_set_user_limits(p->s, FM_IMAGE_SIDE, FM_IMAGE_SIDE);
   png_set_chunk_malloc_max(p->s, 1 << 24);
-  png_set_chunk_cache_max(p->s, 1); /* none: a thousand of them might be kept otherwise */
+  png_set_chunk_cache_max(p->s, 1); /* keeps none; the default would keep a thousand */
   png_read_info(p->s, p->info);
   const uint64_t h = png_get_image_height(p->s, p->info), w = png_get_image_width(p->s, p->info);
   const bool interlaced = png_get_interlace_type(p->s, p->info) != PNG_INTERLACE_NONE;
-  fm_err err = take(p->ctx, name, h, w, interlaced ? 4 : 0, out);
+  fm_err err = allocate(p->ctx, name, h, w, interlaced ? 4 : 0, out);
   if (err) return err;
   png_set_expand(p->s); /* palettes, greys below 8 bits, transparent colours */
   png_set_scale_16(p->s);
@@ -256,7 +256,8 @@ static fm_err png_read_rgba(png *p, const char *name, fm_image *out) {
   png_set_add_alpha(p->s, 255, PNG_FILLER_AFTER);
   png_set_interlace_handling(p->s);
   png_read_update_info(p->s, p->info);
-  if (png_get_rowbytes(p->s, p->info) != 4 * w) png_error(p->s, "it is of an unknown kind");
+  if (png_get_rowbytes(p->s, p->info) != 4 * w)
+    png_error(p->s, "its pixel format is not supported");
   return interlaced ? png_rows_interlaced(p, out) : png_rows(p, out);
 }
 
@@ -264,8 +265,8 @@ static fm_err png_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, si
                          fm_image *out) {
   png p = {.ctx = ctx, .bytes = bytes, .left = n};
   fm_err err = FM_ENOMEM;
-  p.s = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p, png_take,
-                                 png_give);
+  p.s = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p,
+                                 png_allocate, png_release);
   p.info = p.s ? png_create_info_struct(p.s) : NULL;
   if (p.info == NULL) {
     err = no_memory(ctx, name);
@@ -302,12 +303,12 @@ fm_err fm_image_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size
 }
 
 /*
-** The part of [k, k + 1) * scale that each source pixel covers, the same for every row: weights are
-** whole numbers over a common denominator, so that sums are exact.
+** Coordinates are counted in units of 1 / n of a source pixel, so that every overlap of a result
+** pixel with a source pixel is a whole number and the sums are exact.
 */
 void fm_image_fit(const fm_image *m, int64_t ch, int64_t cw, int side, uint8_t *rgb) {
   const int64_t top = (m->h - ch) / 2, left = (m->w - cw) / 2, n = side;
-  const int64_t area = ch * cw; /* of a result's pixel, in units of 1 / (n n) of a source pixel */
+  const int64_t area = ch * cw; /* of a result pixel, in units of 1 / n^2 of a source pixel */
   for (int64_t j = 0; j < n; j++)
     for (int64_t i = 0; i < n; i++) {
       int64_t sum[3] = {0};
@@ -372,8 +373,8 @@ static void png_emit(png *p, const fm_tensor *t, uint8_t *row) {
 
 static fm_err write_png(fm_ctx *ctx, fm_out *out, const fm_tensor *t, uint8_t *row) {
   png p = {.ctx = ctx, .out = out};
-  p.s = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p, png_take,
-                                  png_give);
+  p.s = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &p, png_escape, png_ignore, &p,
+                                  png_allocate, png_release);
   p.info = p.s ? png_create_info_struct(p.s) : NULL;
   if (p.info == NULL) {
     p.err = fm_fail(ctx, FM_ENOMEM, "no memory to write '%.400s'", out->name);
@@ -393,7 +394,7 @@ fm_err fm_save_png(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   const fm_shape *s = &t->shape;
   if (s->nd != 3 || s->d[2] != 3 || s->d[0] < 1 || s->d[1] < 1 || s->d[0] > 65535 ||
       s->d[1] > 65535)
-    return fm_fail(ctx, FM_EUSAGE, "save_png: a tensor of the shape %s found, expected (H, W, 3)",
+    return fm_fail(ctx, FM_EUSAGE, "save_png: a tensor of shape %s found, expected (H, W, 3)",
                    fm_shape_text(s, shape));
   fm_out out;
   const size_t bytes = (size_t)s->d[1] * 3;

@@ -1,6 +1,6 @@
 /*
-** intake.c - files of a source into the places of a pack: read one after the other, decoded by
-** all workers at once, a bounded batch at a time.
+** intake.c - importing images from a folder or an archive into a pack. Files are read one after
+** another and decoded by all workers in parallel, in batches of bounded size.
 */
 #include <stdio.h>
 #include <string.h>
@@ -9,14 +9,14 @@
 #include "image.h"
 
 enum { BATCH = 64, RECORD = 1 + 3072, RECORDS = 1000 };
-enum { BATCH_BYTES = 1 << 25 };   /* no further picture is read into a batch that holds as much */
-enum { DECODED_BYTES = 1 << 27 }; /* of pictures that all threads decode at the same time */
-enum { MOST_RECORDS = 1 << 20 };  /* of a batch of CIFAR-10's form */
+enum { BATCH_BYTES = 1 << 25 };   /* a batch that holds as many file bytes is full */
+enum { DECODED_BYTES = 1 << 27 }; /* the budget of all threads for decoding */
+enum { MOST_RECORDS = 1 << 20 };  /* the most records of a file in CIFAR-10's format */
 
 typedef struct picture {
   int64_t file;
-  uint8_t *bytes; /* `n` used of `room`, reused */
-  size_t n, room;
+  uint8_t *bytes; /* `n` bytes of `capacity` are used */
+  size_t n, capacity;
 } picture;
 
 typedef struct batch {
@@ -36,18 +36,18 @@ static fm_err read_all(fm_source *s, picture *p, fm_ctx *ctx, const char *name) 
   size_t got;
   p->n = 0;
   for (;;) {
-    if (p->n == p->room) {
-      const size_t to = p->room ? 2 * p->room : 1 << 15;
+    if (p->n == p->capacity) {
+      const size_t to = p->capacity ? 2 * p->capacity : 1 << 15;
       char shown[64];
       if (to > FM_IMAGE_FILE)
         return fm_fail(ctx, FM_EDATA, "image '%s': more than %d MiB found", fm_shown(name, shown),
                        FM_IMAGE_FILE >> 20);
-      uint8_t *more = fm_resize(ctx, p->bytes, p->room, to);
+      uint8_t *more = fm_resize(ctx, p->bytes, p->capacity, to);
       if (more == NULL) return FM_ENOMEM;
       p->bytes = more;
-      p->room = to;
+      p->capacity = to;
     }
-    fm_err err = fm_source_read(s, p->bytes + p->n, p->room - p->n, &got);
+    fm_err err = fm_source_read(s, p->bytes + p->n, p->capacity - p->n, &got);
     if (err || got == 0) return err;
     p->n += got;
   }
@@ -90,7 +90,7 @@ static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *w
     err = fm_source_next(s, wanted, &one->file);
     if (err || one->file < 0) break;
     err = read_all(s, one, b->ctx, fm_source_name(s, one->file));
-    bytes += one->room;
+    bytes += one->capacity;
   }
   if (!err) fm_parallel(b->ctx, b->n, decode, b);
   for (int k = 0; k < b->n && !err; k++) err = b->err[k];
@@ -104,7 +104,7 @@ static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *w
 
 /* ------------------------------------------------------------------ CIFAR-10 batches */
 
-/* A label, then the red, green and blue planes of 32 x 32. */
+/* A record is a label and the red, green and blue planes of 32 x 32 pixels. */
 static void unpack(const uint8_t *record, uint8_t *rgb, uint8_t *label) {
   *label = record[0];
   for (int k = 0; k < 1024; k++)
@@ -177,14 +177,14 @@ static fm_err take(fm_pack *p, fm_source *s, const fm_intake *plan, const uint8_
   fm_err err = (b->pixels = fm_alloc(ctx, bytes)) ? take_pictures(p, s, b, wanted) : FM_ENOMEM;
   *files = b->n;
   for (int k = 0; k < BATCH; k++)
-    if (b->picture[k].bytes) fm_free(ctx, b->picture[k].bytes, b->picture[k].room);
+    if (b->picture[k].bytes) fm_free(ctx, b->picture[k].bytes, b->picture[k].capacity);
   if (b->pixels) fm_free(ctx, b->pixels, bytes);
   fm_budget_close(&b->budget);
   fm_free(ctx, b, sizeof *b);
   return err;
 }
 
-/* Numbers that come from outside, and are computed with. */
+/* The plan's numbers come from outside and are used in arithmetic, so they are checked first. */
 static fm_err check_plan(const fm_pack *p, const fm_source *s, const fm_intake *plan) {
   const int64_t most = plan->records ? plan->records : 1;
   fm_ctx *ctx = p->out.ctx;
@@ -194,12 +194,13 @@ static fm_err check_plan(const fm_pack *p, const fm_source *s, const fm_intake *
   if (plan->height < 0 || plan->width < 0 || plan->crop < 0 || plan->height > FM_IMAGE_SIDE ||
       plan->width > FM_IMAGE_SIDE || plan->crop > FM_IMAGE_SIDE)
     return fm_fail(ctx, FM_EUSAGE,
-                   "packed images: pictures of %lld x %lld cropped to %lld found, expected 0 to %d",
+                   "packed images: pictures of %lld x %lld cropped to %lld found, expected sizes "
+                   "from 0 to %d",
                    (long long)plan->width, (long long)plan->height, (long long)plan->crop,
                    FM_IMAGE_SIDE);
   for (int64_t k = 0; k < fm_source_count(s); k++)
     if (plan->place[k] < -1 || plan->place[k] > p->info.count - most)
-      return fm_fail(ctx, FM_EUSAGE, "packed images: place %lld found, but there are %lld",
+      return fm_fail(ctx, FM_EUSAGE, "packed images: place %lld found, but there are only %lld",
                      (long long)plan->place[k], (long long)p->info.count);
   return FM_OK;
 }
@@ -209,11 +210,9 @@ fm_err fm_pack_take(fm_pack *p, fm_source *s, const fm_intake *plan, int64_t *fi
   const int64_t n = fm_source_count(s), side = plan->records ? 32 : p->info.height;
   *files = 0;
   if (p->info.height != side || p->info.width != side || p->info.channels != 3)
-    return fm_fail(ctx, FM_EUSAGE,
-                   "packed images: %lld x %lld x %lld found, expected squares of 3 "
-                   "channels",
-                   (long long)p->info.height, (long long)p->info.width,
-                   (long long)p->info.channels);
+    return fm_fail(
+        ctx, FM_EUSAGE, "packed images: %lld x %lld x %lld found, expected squares with 3 channels",
+        (long long)p->info.height, (long long)p->info.width, (long long)p->info.channels);
   fm_err err = check_plan(p, s, plan);
   if (err) return err;
   uint8_t *wanted = fm_alloc(ctx, (size_t)n + 1);

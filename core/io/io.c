@@ -1,8 +1,8 @@
 /*
-** io.c - whole files in, whole files out.
+** io.c - reading files, and writing them atomically.
 **
-** A write goes to a temporary in the same folder, is flushed to disk, and only then renamed over
-** the old file. Whatever stops it (full disk, missing rights, a kill) leaves the old file alone.
+** A write goes to a temporary file in the same folder, which is flushed to disk and only then
+** renamed over the old file. A write that fails or is killed leaves the old file untouched.
 */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "io.h"
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static fm_err cannot(fm_ctx *ctx, const char *what, const char *path) {
-  /* The reason must fit in the sentence even if the path is of the longest kind. */
+  /* The path is truncated so that the reason fits in the sentence. */
   return fm_fail(ctx, errno == ENOMEM ? FM_ENOMEM : FM_EDATA, "cannot %s '%.400s': %s", what, path,
                  strerror(errno));
 }
@@ -26,7 +26,7 @@ static fm_err cannot(fm_ctx *ctx, const char *what, const char *path) {
 fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path) {
   struct stat st;
   *in = (fm_in){.ctx = ctx, .path = path, .fd = -1};
-  /* O_NONBLOCK: opening a pipe nobody writes to must not hang; it means nothing to a file. */
+  /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. Files ignore the flag. */
   do {
     in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   } while (in->fd < 0 && errno == EINTR);
@@ -106,7 +106,7 @@ fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n) {
 
 /* ------------------------------------------------------------------ writing */
 
-/* out = a followed by b, or false with errno set. */
+/* out = a followed by b; false, with errno set, if that is too long. */
 static bool join(char out[PATH_MAX], const char *a, const char *b) {
   size_t na = strlen(a), nb = strlen(b);
   if (na + nb >= PATH_MAX) {
@@ -118,7 +118,7 @@ static bool join(char out[PATH_MAX], const char *a, const char *b) {
   return true;
 }
 
-/* End a failed write: the sentence with errno's reason, and nothing left behind. */
+/* Report a failed write with the reason in errno, and remove the temporary file. */
 static fm_err give_up(fm_out *o) {
   fm_err err = cannot(o->ctx, "write", o->name);
   if (o->fd >= 0) close(o->fd);
@@ -128,9 +128,9 @@ static fm_err give_up(fm_out *o) {
 }
 
 /*
-** Where does the file really go, and may it be replaced? rename() looks only at the folder's
-** rights, so without these checks it would replace write-protected files, links and, for root,
-** even devices (as in --out /dev/stdout).
+** Resolve the links in the path and check that the file there may be replaced. rename() checks only
+** the permissions of the folder: it would replace write-protected files, links and, for root, even
+** devices (as in --out /dev/stdout).
 */
 static fm_err find_target(fm_out *o, mode_t *mode) {
   struct stat st;
@@ -138,7 +138,7 @@ static fm_err find_target(fm_out *o, mode_t *mode) {
   if (!realpath(o->name, o->path)) {
     if (errno != ENOENT) return give_up(o);
     if (lstat(o->name, &st) == 0) {
-      return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a link to nothing", o->name);
+      return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a dangling link", o->name);
     }
     return join(o->path, o->name, "") ? FM_OK : give_up(o);
   }
@@ -166,7 +166,7 @@ fm_err fm_out_write(fm_out *o, const void *bytes, size_t n) {
   while (n > 0) {
     ssize_t put = write(o->fd, p, n);
     if (put < 0 && errno == EINTR) continue;
-    if (put == 0) errno = EIO; /* no progress and no reason: do not spin */
+    if (put == 0) errno = EIO; /* no progress, but no error either: do not loop forever */
     if (put <= 0) return give_up(o);
     p += put;
     n -= (size_t)put;
@@ -196,8 +196,8 @@ void fm_out_discard(fm_out *o) {
 }
 
 /*
-** Give the old file the name `prev` as well, by a second hard link, so that `path` is never
-** missing. File systems without links get a rename instead; then *moved says to undo it on failure.
+** Keep the old file as `prev`, by a second hard link so that `path` exists at every moment. On file
+** systems without hard links the file is renamed; *moved then says to undo that on failure.
 */
 static bool keep_old(const fm_out *o, const char *prev, bool *moved) {
   char hold[PATH_MAX];
@@ -206,7 +206,7 @@ static bool keep_old(const fm_out *o, const char *prev, bool *moved) {
   if (link(o->path, hold) == 0) {
     bool ok = rename(hold, prev) == 0;
     int why = errno;
-    unlink(hold); /* rename() leaves it where both names are one file already */
+    unlink(hold); /* rename() does nothing if both names are already the same file */
     errno = why;
     return ok;
   }
@@ -215,7 +215,7 @@ static bool keep_old(const fm_out *o, const char *prev, bool *moved) {
   return *moved;
 }
 
-/* A rename is on disk only when its folder is. */
+/* Flush the folder of a file: until then a rename may not be on disk. */
 static int sync_folder(const char *path) {
   char folder[PATH_MAX] = ".";
   const char *slash = strrchr(path, '/');
@@ -232,14 +232,14 @@ static int sync_folder(const char *path) {
   do {
     failed = fsync(fd);
   } while (failed && errno == EINTR);
-  if (failed && errno == EINVAL) failed = 0; /* a file system that cannot, and says so */
+  if (failed && errno == EINVAL) failed = 0; /* not supported by this file system */
   int why = errno;
   close(fd);
   errno = why;
   return failed;
 }
 
-/* The finished temporary becomes the file. */
+/* Rename the finished temporary file to its path. */
 static fm_err replace(fm_out *o, bool keep) {
   char prev[PATH_MAX];
   bool moved = false;
@@ -264,8 +264,8 @@ fm_err fm_out_commit(fm_out *o, bool keep) {
   if (lock >= 0) close(lock);
   if (err) return err;
   if (sync_folder(o->path) != 0) {
-    return fm_fail(o->ctx, FM_EDATA, "'%s' is written, but flushing its folder failed: %s", o->name,
-                   strerror(errno));
+    return fm_fail(o->ctx, FM_EDATA, "'%s' was written, but flushing its folder failed: %s",
+                   o->name, strerror(errno));
   }
   return FM_OK;
 }

@@ -1,7 +1,7 @@
 /*
-** libarchive.h - libarchive under the names of its own header, but loaded when the first archive
-** is opened: with its fifteen libraries, 40 MB of address space, it would burden every start of the
-** program. For archive.c alone. A function that is missed here is an error of the linker.
+** libarchive.h - libarchive, loaded when the first archive is opened and called by the names of its
+** own header. Linking it would cost every start of the program fifteen libraries and 40 MB of
+** address space. Included by archive.c alone; a function missing from this list fails to link.
 */
 #ifndef FM_IO_LIBARCHIVE_H
 #define FM_IO_LIBARCHIVE_H
@@ -44,7 +44,10 @@
 static struct { FM_ARCHIVE(MEMBER) } fm_archive;
 #undef MEMBER
 
-/* Safe to repeat; the library stays. POSIX promises that functions pass through void *. */
+/*
+** Does nothing if the library is loaded already. POSIX guarantees that a function pointer can be
+** converted to and from void *. FM_EDATA: the library, or one of the functions, is missing.
+*/
 static fm_err load_libarchive(fm_ctx *ctx) {
   static void *library;
   bool all = true;
@@ -64,7 +67,8 @@ static fm_err load_libarchive(fm_ctx *ctx) {
   if (all) return FM_OK;
   dlclose(library);
   library = NULL;
-  return fm_fail(ctx, FM_EDATA, "archives need another version of libarchive than the one here");
+  return fm_fail(ctx, FM_EDATA,
+                 "archives need another version of libarchive than the one installed");
 }
 
 #define archive_entry_filetype fm_archive.archive_entry_filetype

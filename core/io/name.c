@@ -1,11 +1,13 @@
 /*
-** name.c - names of files in archives as UTF-8. Programs write them as UTF-8, with or without a
-** mark that says so, or, in old zip files, in code page 437, the alphabet of the first PC.
+** name.c - converting the names of files in archives to UTF-8. Archives hold UTF-8 names, not
+** always marked as such, or, in old zip files, names in code page 437, the character set of the
+** first PC.
 */
 #include <string.h>
 
 #include "io.h"
 
+/* The characters 0x80 to 0xFF of code page 437. */
 static const uint16_t upper_half[128] = {
     0xC7,   0xFC,   0xE9,   0xE2,   0xE4,   0xE0,   0xE5,   0xE7,   0xEA,   0xEB,   0xE8,   0xEF,
     0xEE,   0xEC,   0xC4,   0xC5,   0xC9,   0xE6,   0xC6,   0xF4,   0xF6,   0xF2,   0xFB,   0xF9,
@@ -19,14 +21,14 @@ static const uint16_t upper_half[128] = {
     0x221E, 0x3C6,  0x3B5,  0x2229, 0x2261, 0xB1,   0x2265, 0x2264, 0x2320, 0x2321, 0xF7,   0x2248,
     0xB0,   0x2219, 0xB7,   0x221A, 0x207F, 0xB2,   0x25A0, 0xA0};
 
-bool fm_name_utf8(const char *name, char *out, size_t room) {
+bool fm_name_utf8(const char *name, char *out, size_t size) {
   size_t n = 0;
-  const bool whole = fm_utf8_ok(name);
+  const bool utf8 = fm_utf8_ok(name);
   for (; *name; name++) {
     const unsigned char c = (unsigned char)*name;
-    const unsigned code = whole || c < 0x80 ? c : upper_half[c - 0x80];
-    if (n + 4 > room) return false;
-    if (whole || code < 0x80) {
+    const unsigned code = utf8 || c < 0x80 ? c : upper_half[c - 0x80];
+    if (n + 4 > size) return false;
+    if (utf8 || code < 0x80) {
       out[n++] = (char)code;
     } else if (code < 0x800) {
       out[n++] = (char)(0xC0 | code >> 6);

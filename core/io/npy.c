@@ -1,22 +1,21 @@
 /*
-** npy.c - NumPy's .npy, version 1.0: "\x93NUMPY" 1 0, u16 header length, the header (a Python
-** dictionary, padded with blanks so that the data start at a multiple of 64), the data.
-** Specification: numpy.lib.format (NEP 1).
+** npy.c - reading and writing NumPy's .npy format, version 1.0: "\x93NUMPY" 1 0, u16 length of the
+** header, the header (a Python dictionary, padded with blanks so that the data start at a multiple
+** of 64 bytes), the data. Specification: numpy.lib.format (NEP 1).
 */
 #include <stdio.h>
 #include <string.h>
 
 #include "io.h"
 
-static const char magic[8] = "\x93NUMPY\x01"; /* and the final NUL: minor version 0 */
+static const char magic[8] = "\x93NUMPY\x01"; /* the terminating NUL is the minor version */
 
 enum { PROLOGUE = 10, ALIGN = 64, MAX_HEADER = 65535 };
 
 fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   if (t->dtype == FM_U8)
     return fm_fail(ctx, FM_EUSAGE,
-                   "cannot write '%.400s': a uint8 tensor found, expected float32 or "
-                   "float64",
+                   "cannot write '%.400s': a uint8 tensor found, expected float32 or float64",
                    path);
   char head[4 * ALIGN], dims[32 * FM_MAX_DIMS] = "";
   size_t at = 0;
@@ -27,7 +26,7 @@ fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   int n = snprintf(head + PROLOGUE, sizeof head - PROLOGUE,
                    "{'descr': '<f%zu', 'fortran_order': False, 'shape': (%s), }",
                    fm_dtype_size(t->dtype), dims);
-  size_t used = PROLOGUE + (size_t)n + 1; /* 1: the line feed that ends the header */
+  size_t used = PROLOGUE + (size_t)n + 1; /* + 1: the line feed that ends the header */
   size_t whole = (used + ALIGN - 1) / ALIGN * ALIGN;
   memset(head + used - 1, ' ', whole - used);
   head[whole - 1] = '\n';
@@ -43,7 +42,7 @@ fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   return err;
 }
 
-/* The dictionary: three keys in any order, each once. */
+/* The dictionary has three keys in any order, each once. */
 static bool parse(fm_scan *s, fm_dtype *dtype, fm_shape *shape) {
   bool descr = false, order = false, dims = false;
   if (!fm_scan_expect(s, "{")) return false;
@@ -110,10 +109,8 @@ fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out) {
     if (need < 0 || (uint64_t)need != have) {
       char text[96];
       err = fm_fail(ctx, FM_EDATA,
-                    "'%s' has %llu bytes of data, not those of a %s array of "
-                    "shape %s",
-                    path, (unsigned long long)have, fm_dtype_name(dtype),
-                    fm_shape_text(&shape, text));
+                    "'%s' has %llu bytes of data, which do not make a %s array of shape %s", path,
+                    (unsigned long long)have, fm_dtype_name(dtype), fm_shape_text(&shape, text));
     }
   }
   if (!err) {

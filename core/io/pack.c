@@ -1,4 +1,4 @@
-/* pack.c - packed images: see pack.h for the layout of the file. */
+/* pack.c - reading and writing files of packed images, whose layout pack.h describes. */
 #include "pack.h"
 
 #include <nettle/sha2.h>
@@ -23,7 +23,7 @@ static int64_t file_bytes(const fm_pack_info *i) {
   return FM_PACK_HEADER + i->count * image_bytes(i) + label_bytes(i);
 }
 
-/* Numbers that a file may state, or the name of the first that it may not. */
+/* The name of the first number out of range, NULL if all are valid. */
 static const char *wrong_number(const fm_pack_info *i) {
   if (i->count < 1 || i->count > most_images) return "number of images";
   if (i->height < 1 || i->height > MAX_SIDE) return "height";
@@ -59,17 +59,15 @@ static fm_err parse(const fm_in *in, const uint8_t b[FM_PACK_HEADER], fm_pack_in
   memcpy(number, b + AT_NUMBERS, sizeof number);
   memcpy(&length, b + AT_LENGTH, sizeof length);
   if (memcmp(b, magic, sizeof magic) != 0)
-    return fm_fail(in->ctx, FM_EDATA, "'%.400s' is no file of packed images", in->path);
+    return fm_fail(in->ctx, FM_EDATA, "'%.400s' is not a file of packed images", in->path);
   if (crc != crc32(0, b + AT_VERSION, FM_PACK_HEADER - AT_VERSION))
     return fm_fail(in->ctx, FM_EDATA,
-                   "'%.400s' is damaged: its header has another checksum than "
-                   "it states",
+                   "'%.400s' is damaged: its header does not match the header's checksum",
                    in->path);
   if (version != VERSION)
     return fm_fail(in->ctx, FM_EDATA,
-                   "'%.400s' has version %u of the format, expected %d; import "
-                   "it again",
-                   in->path, version, VERSION);
+                   "'%.400s' has version %u of the format, expected %d; import it again", in->path,
+                   version, VERSION);
   *i = (fm_pack_info){.count = number[0],
                       .height = number[1],
                       .width = number[2],
@@ -78,8 +76,8 @@ static fm_err parse(const fm_in *in, const uint8_t b[FM_PACK_HEADER], fm_pack_in
                       .classes = number[5]};
   const char *wrong = length < 0 || length >= FM_PACK_TEXT ? "description" : wrong_number(i);
   if (wrong)
-    return fm_fail(in->ctx, FM_EDATA, "'%.400s' is damaged: its header has an impossible %s",
-                   in->path, wrong);
+    return fm_fail(in->ctx, FM_EDATA, "'%.400s' is damaged: its header has an invalid %s", in->path,
+                   wrong);
   memcpy(i->hash, b + AT_HASH, 64);
   memcpy(i->text, b + AT_TEXT, (size_t)length);
   if (in->size != (uint64_t)file_bytes(i))
@@ -103,7 +101,7 @@ static fm_err open_header(fm_in *in, fm_ctx *ctx, const char *path, fm_pack_info
 fm_err fm_pack_create(fm_pack *p, fm_ctx *ctx, const char *path, const fm_pack_info *info) {
   *p = (fm_pack){.out = {.ctx = ctx, .fd = -1}, .info = *info, .left = info->count};
   const char *wrong = wrong_number(info);
-  if (wrong) return fm_fail(ctx, FM_EUSAGE, "packed images: impossible %s", wrong);
+  if (wrong) return fm_fail(ctx, FM_EUSAGE, "packed images: invalid %s", wrong);
   if ((p->done = fm_alloc(ctx, (size_t)info->count)) == NULL) return FM_ENOMEM;
   memset(p->done, 0, (size_t)info->count);
   if (info->classes && (p->labels = fm_alloc(ctx, (size_t)info->count)) == NULL) return FM_ENOMEM;
@@ -114,12 +112,12 @@ fm_err fm_pack_put(fm_pack *p, int64_t at, int64_t n, const uint8_t *pixels, con
   const int64_t size = image_bytes(&p->info);
   if (at < 0 || n < 0 || at > p->info.count - n)
     return fm_fail(p->out.ctx, FM_EUSAGE,
-                   "packed images: %lld places from %lld on found, but there are %lld",
+                   "packed images: %lld places from %lld on found, but there are only %lld",
                    (long long)n, (long long)at, (long long)p->info.count);
   for (int64_t k = 0; k < n; k++) {
     const int64_t number = at + k + 1;
     if (p->done[at + k])
-      return fm_fail(p->out.ctx, FM_EDATA, "packed images: image %lld comes twice",
+      return fm_fail(p->out.ctx, FM_EDATA, "packed images: image %lld is written twice",
                      (long long)number);
     p->done[at + k] = 1;
     p->left--;
@@ -133,7 +131,7 @@ fm_err fm_pack_put(fm_pack *p, int64_t at, int64_t n, const uint8_t *pixels, con
                          (size_t)(n * size));
 }
 
-/* SHA-256 of what follows the header, as it lies on the disk. */
+/* The SHA-256 of everything after the header, as it is on disk. */
 static fm_err hash_rest(const fm_in *in, char hex[65]) {
   struct sha256_ctx sha;
   uint8_t block[BLOCK];
@@ -201,7 +199,7 @@ static void stamp_of(const fm_in *in, fm_stamp *stamp) {
   stamp->fresh = now.tv_sec - st.st_ctim.tv_sec < 2; /* the clock of files may be coarse */
 }
 
-/* Labels are few: read, checked, and kept as numbers that gather() takes. */
+/* Labels are few, so they are read, checked, and returned as numbers for the operation gather. */
 static fm_err read_labels(const fm_in *in, const fm_pack_info *i, int64_t first, int64_t n,
                           fm_tensor **labels) {
   uint8_t block[4096];
@@ -230,10 +228,11 @@ static fm_err check_range(const fm_in *in, const fm_pack_info *i, int64_t first,
   fm_stamp now;
   stamp_of(in, &now);
   if (stamp && strcmp(stamp, now.text) != 0)
-    return fm_fail(in->ctx, FM_EDATA, "'%.400s' has changed since it was verified", in->path);
+    return fm_fail(in->ctx, FM_EDATA, "'%.400s' changed after it was verified", in->path);
   if (first >= 0 && n >= 0 && first <= i->count - n) return FM_OK;
-  return fm_fail(in->ctx, FM_EUSAGE, "'%.400s' has %lld images, %lld from image %lld on asked for",
-                 in->path, (long long)i->count, (long long)n, (long long)first);
+  return fm_fail(in->ctx, FM_EUSAGE,
+                 "'%.400s' has %lld images, but %lld from image %lld on were requested", in->path,
+                 (long long)i->count, (long long)n, (long long)first);
 }
 
 static fm_err map_images(const fm_in *in, const fm_pack_info *i, int64_t first, int64_t n,
@@ -269,7 +268,7 @@ fm_err fm_pack_map(fm_ctx *ctx, const char *path, int64_t first, int64_t n, cons
 fm_tensor *fm_pack_blank(fm_ctx *ctx, const fm_shape *shape) {
   const int64_t bytes = fm_shape_bytes(shape, FM_U8, INT64_MAX);
   if (bytes < 1) {
-    fm_fail(ctx, FM_EUSAGE, "blank images: a shape with none or too many values found");
+    fm_fail(ctx, FM_EUSAGE, "blank images: a shape with no values or with too many found");
     return NULL;
   }
   void *map = fm_map_zeros(ctx, (size_t)bytes);
@@ -293,7 +292,7 @@ fm_err fm_pack_verify(fm_ctx *ctx, const char *path, fm_stamp *stamp) {
   fm_pack_info i;
   fm_err err = open_header(&in, ctx, path, &i);
   if (err) return err;
-  if (stamp) stamp_of(&in, stamp); /* before it is read: what changes then changes the stamp */
+  if (stamp) stamp_of(&in, stamp); /* before reading: a change during it then changes the stamp */
   err = compare(&in, i.hash);
   fm_in_close(&in);
   return err;

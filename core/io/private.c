@@ -1,10 +1,10 @@
 /*
-** private.c - folders that only this user can enter, for files between two programs: made by
-** mkdtemp where TMPDIR says, so that nobody else can know or plant a name in them, and removed when
-** the caller says so or the process ends.
+** private.c - temporary folders that only this user can enter, for files passed between programs.
+** mkdtemp creates them in TMPDIR, so that nobody else can guess or plant names in them; they are
+** removed on request or when the process exits.
 **
-** Each folder is locked as long as its process lives. A process that was killed cannot remove its
-** folder; the next one does, and tells such a folder from one in use by the lock.
+** Each folder is locked while its process lives. A killed process cannot remove its folder; the
+** next process does, and recognises an abandoned folder by the missing lock.
 */
 #define _DEFAULT_SOURCE /* flock, mkdtemp */
 #include <dirent.h>
@@ -23,11 +23,11 @@
 
 #define PREFIX "flowmap-private-"
 
-enum { RANDOM = 6, OPEN_AT_ONCE = 8 }; /* letters that mkdtemp chooses; descriptors of nftw */
+enum { RANDOM = 6, OPEN_AT_ONCE = 8 }; /* letters chosen by mkdtemp; descriptors used by nftw */
 
 typedef struct folder {
   struct folder *next;
-  pid_t owner; /* a forked child must not remove what its parent uses */
+  pid_t owner; /* a forked child must not remove its parent's folders */
   int lock;
   char path[PATH_MAX];
 } folder;
@@ -39,11 +39,11 @@ static folder *folders;
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
   (void)st, (void)kind, (void)at;
-  remove(path); /* what resists stays; the rest goes */
+  remove(path); /* a failure is ignored, so that the rest is removed */
   return 0;
 }
 
-/* Links are removed, not followed. */
+/* Remove a folder with its contents. Links are removed, not followed. */
 static void remove_tree(const char *path) {
   nftw(path, remove_one, OPEN_AT_ONCE, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
@@ -76,7 +76,7 @@ void fm_private_remove(const char *path) {
   pthread_mutex_unlock(&mutex);
 }
 
-/* ------------------------------------------------------------------ making */
+/* ------------------------------------------------------------------ creation */
 
 static const char *parent_folder(bool *named) {
   const char *path = getenv("TMPDIR");
@@ -89,7 +89,7 @@ static int lock_of(const char *path, int how) {
   if (fd < 0) return -1;
   int failed;
   while ((failed = flock(fd, how)) != 0 && errno == EINTR) continue;
-  /* File systems without locks answer otherwise: there, nothing is ever taken for abandoned. */
+  /* File systems without locks report another error; there, no folder ever counts as abandoned. */
   if (failed && (errno == EWOULDBLOCK || how & LOCK_NB)) {
     close(fd);
     return -1;
@@ -97,7 +97,7 @@ static int lock_of(const char *path, int how) {
   return fd;
 }
 
-/* Ours by name, owner and rights; a link or a stranger's folder is not. */
+/* Whether name, owner and permissions are those of our folders; a link never qualifies. */
 static bool is_ours(const char *parent, const char *name, char path[PATH_MAX]) {
   struct stat st;
   if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return false;
@@ -107,7 +107,7 @@ static bool is_ours(const char *parent, const char *name, char path[PATH_MAX]) {
          (st.st_mode & 0777) == 0700;
 }
 
-/* Folders of processes that were killed. */
+/* Remove the folders of processes that were killed. */
 static void sweep(const char *parent) {
   char path[PATH_MAX];
   DIR *dir = opendir(parent);
@@ -122,14 +122,14 @@ static void sweep(const char *parent) {
   closedir(dir);
 }
 
-/* Another process may have swept the folder between its making and its locking. */
+/* Another process may have swept the folder after it was created and before it was locked. */
 static bool still_there(const folder *f) {
   struct stat a, b;
   return fstat(f->lock, &a) == 0 && lstat(f->path, &b) == 0 && a.st_ino == b.st_ino &&
          a.st_dev == b.st_dev;
 }
 
-static bool make(folder *f, const char *parent) {
+static bool create(folder *f, const char *parent) {
   for (int tries = 0; tries < 100; tries++) {
     if (snprintf(f->path, sizeof f->path, "%s/" PREFIX "XXXXXX", parent) >= (int)sizeof f->path) {
       errno = ENAMETOOLONG;
@@ -154,9 +154,9 @@ fm_err fm_private_folder(fm_ctx *ctx, char path[PATH_MAX]) {
   *f = (folder){.owner = getpid(), .lock = -1};
   const bool found = realpath(wanted, parent) != NULL;
   if (found) sweep(parent);
-  if (!found || !make(f, parent)) {
-    fm_fail(ctx, FM_EDATA, "cannot make a private folder in '%.300s' (%s): %s", wanted,
-            named ? "named by TMPDIR" : "TMPDIR may name another place", strerror(errno));
+  if (!found || !create(f, parent)) {
+    fm_fail(ctx, FM_EDATA, "cannot create a private folder in '%.300s' (%s): %s", wanted,
+            named ? "set by TMPDIR" : "TMPDIR can name another folder", strerror(errno));
     free(f);
     return FM_EDATA;
   }

@@ -1,8 +1,8 @@
 /*
 ** safetensors.c - writing safetensors (format and checksum: see safetensors.h).
 **
-** Bytes depend on content only: metadata sorted by key, tensors by width (so that all are aligned),
-** then by name, as the reference implementation does.
+** The bytes depend only on the contents: metadata are sorted by key, tensors by the width of their
+** type (so that all are aligned) and then by name, as in the reference implementation.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 /* ------------------------------------------------------------------ the header */
 
-/* Text being put together; with out == NULL it is only measured. */
+/* Text under construction; if out is NULL, its length is only counted. */
 typedef struct text_out {
   char *out;
   size_t n;
@@ -78,14 +78,14 @@ static int compare_names(const void *a, const void *b) {
   return strcmp(x->name, y->name);
 }
 
-/* Widest first, so that every tensor lies at a multiple of its width; then by name. */
+/* Widest type first, so that every tensor starts at a multiple of its width; then by name. */
 static int compare_widths(const void *a, const void *b) {
   const fm_named *x = a, *y = b;
   size_t wx = fm_dtype_size(x->tensor->dtype), wy = fm_dtype_size(y->tensor->dtype);
   return wx != wy ? (wx < wy ? 1 : -1) : strcmp(x->name, y->name);
 }
 
-/* What is wrong with key i of the sorted metadata, NULL if nothing; with tensor name i below. */
+/* The fault of key i of the sorted metadata, or NULL. */
 static const char *key_fault(const fm_pair *meta, int i) {
   if (key_reserved(meta[i].key)) return "is reserved";
   if (!fm_utf8_ok(meta[i].key)) return "is not UTF-8";
@@ -93,13 +93,14 @@ static const char *key_fault(const fm_pair *meta, int i) {
   return i > 0 && !strcmp(meta[i].key, meta[i - 1].key) ? "is given twice" : NULL;
 }
 
+/* The fault of name i of the tensors, sorted by name, or NULL. */
 static const char *name_fault(const fm_named *tensors, int i) {
   if (strcmp(tensors[i].name, META_KEY) == 0) return "is reserved";
   if (!fm_utf8_ok(tensors[i].name)) return "is not UTF-8";
   return i > 0 && !strcmp(tensors[i].name, tensors[i - 1].name) ? "is given twice" : NULL;
 }
 
-/* Everything that can be wrong with the arguments; leaves both lists in the order of the file. */
+/* Check all arguments; leaves both lists sorted in the order of the file. */
 static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *tensors, int nmeta,
                              fm_pair *meta) {
   char shown[64];
@@ -125,7 +126,7 @@ static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *ten
     if (!fm_tensor_finite(t, &where)) {
       return fm_fail(ctx, FM_ENUMERIC,
                      "save '%s': tensor '%s' has %g at position %lld, expected "
-                     "finite numbers; nothing is written",
+                     "finite numbers; nothing was written",
                      path, fm_shown(tensors[i].name, shown), fm_tensor_get(t, where),
                      (long long)where);
     }
@@ -134,7 +135,7 @@ static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *ten
   return FM_OK;
 }
 
-/* The length, the header and its checksum into `head` of LENGTH_BYTES + size bytes. */
+/* Write the length, the header and the checksum to `head`, of LENGTH_BYTES + size bytes. */
 static void compose(char *head, size_t size, int n, const fm_named *tensors, int nmeta,
                     const fm_pair *meta) {
   char digits[CRC_DIGITS + 1];
@@ -152,8 +153,9 @@ static fm_err write_all(fm_ctx *ctx, const char *path, int n, const fm_named *te
   text_out measure = {0};
   put_header(&measure, n, tensors, nmeta, meta);
   if (measure.n > MAX_HEADER) {
-    return fm_fail(ctx, FM_EUSAGE, "save '%s': names and metadata take %zu bytes, at most %d fit",
-                   path, measure.n, MAX_HEADER);
+    return fm_fail(ctx, FM_EUSAGE,
+                   "save '%s': names and metadata take %zu bytes, expected at most %d", path,
+                   measure.n, MAX_HEADER);
   }
   size_t size = LENGTH_BYTES + measure.n;
   char *head = fm_alloc(ctx, size);
@@ -172,7 +174,7 @@ static fm_err write_all(fm_ctx *ctx, const char *path, int n, const fm_named *te
 fm_err fm_save_safetensors(fm_ctx *ctx, const char *path, int n, const fm_named *tensors, int nmeta,
                            const fm_pair *meta, bool keep) {
   size_t tensor_bytes = (size_t)n * sizeof *tensors, meta_bytes = (size_t)nmeta * sizeof *meta;
-  fm_named *t = fm_alloc(ctx, tensor_bytes); /* copies, to be sorted */
+  fm_named *t = fm_alloc(ctx, tensor_bytes); /* copies of the lists, to be sorted */
   fm_pair *m = t ? fm_alloc(ctx, meta_bytes) : NULL;
   fm_err err = m ? FM_OK : FM_ENOMEM;
   if (!err) {

@@ -1,14 +1,15 @@
 /*
-** safetensors.h - what the writer and the reader of safetensors share.
+** safetensors.h - the definitions that the writer and the reader of safetensors share.
 **
-** The format: u64 length of the header, a JSON header, the data.
+** The format (github.com/huggingface/safetensors): u64 length of the header, a JSON header, the
+** data.
 **
 **   {"__metadata__":{"key":"value",...},
 **    "name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},...}
 **
-** Our files begin with the header text MARK, whose eight zeros are replaced by the CRC-32 of the
-** whole file as it is with the zeros. A damaged mark would make the file look foreign, that is,
-** without a checksum; the second key, flowmap.format, tells that there has been one.
+** The header of our files begins with MARK and eight zeros, which are replaced by the CRC-32 of the
+** whole file computed with the zeros in place. A file with a damaged mark would pass for a foreign
+** one, without a checksum; the second key, flowmap.format, shows that there should be one.
 */
 #ifndef FM_IO_SAFETENSORS_H
 #define FM_IO_SAFETENSORS_H
@@ -29,7 +30,7 @@ enum { MAX_HEADER = 100000000 }; /* the reference implementation's limit */
 
 static const char *const dtype_names[] = {[FM_F32] = "F32", [FM_F64] = "F64"};
 
-/* Keys that callers neither set nor see. */
+/* Whether a metadata key is ours: callers can neither set nor see it. */
 static inline bool key_reserved(const char *key) {
   return strcmp(key, CRC_KEY) == 0 || strcmp(key, FORMAT_KEY) == 0;
 }

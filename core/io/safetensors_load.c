@@ -1,8 +1,8 @@
 /*
 ** safetensors_load.c - reading safetensors (format and checksum: see safetensors.h).
 **
-** Nothing in a file is believed: sizes are checked against the file before memory is asked for,
-** tensors must cover the data exactly, and, where the file is ours, the checksum must agree.
+** Nothing in a file is trusted: sizes are checked against the file before memory is allocated,
+** tensors must cover the data exactly, and in our own files the checksum must match.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,24 +23,24 @@ typedef struct head {
   fm_scan scan;
   char *text; /* decoded in place by the scanner; names and metadata point into it */
   size_t size;
-  int64_t data_size; /* bytes of the file behind the header */
-  bool ours;         /* begins with MARK: there is a checksum */
-  bool marked;       /* has a key as only our files have: there must be one */
+  int64_t data_size; /* bytes of the file after the header */
+  bool ours;         /* the header begins with MARK: there is a checksum */
+  bool marked;       /* the header has a key of ours: there must be a checksum */
   bool has_meta;
   char recorded[CRC_DIGITS + 1];
   uLong crc;
   entry *entries;
   fm_pair *meta;
-  int n, nmeta, room, meta_room; /* used, and allocated */
+  int n, nmeta, capacity, meta_capacity; /* entries used, and allocated */
 } head;
 
-/* `items` with room for one more after n of them; NULL when out of memory (items stay). */
-static void *grow(head *h, void *items, int n, int *room, size_t size) {
-  if (n < *room) return items;
-  int to = *room ? 2 * *room : 16;
-  void *p = fm_resize(h->scan.ctx, items, (size_t)*room * size, (size_t)to * size);
+/* Make sure that n + 1 items of `size` bytes fit; NULL if memory is short (`items` stays valid). */
+static void *grow(head *h, void *items, int n, int *capacity, size_t size) {
+  if (n < *capacity) return items;
+  int to = *capacity ? 2 * *capacity : 16;
+  void *p = fm_resize(h->scan.ctx, items, (size_t)*capacity * size, (size_t)to * size);
   if (p) {
-    *room = to;
+    *capacity = to;
   } else {
     h->scan.err = FM_ENOMEM;
   }
@@ -57,10 +57,10 @@ static bool parse_metadata(head *h) {
     char *key = fm_scan_string(s);
     char *value = key && fm_scan_expect(s, ":") ? fm_scan_string(s) : NULL;
     if (!value) return false;
-    /* Not that one alone: damage may have met both of our keys. */
+    /* Any key with the prefix counts: both of our own may be damaged. */
     if (strncmp(key, OUR_PREFIX, sizeof OUR_PREFIX - 1) == 0) h->marked = true;
     if (key_reserved(key)) continue;
-    fm_pair *p = grow(h, h->meta, h->nmeta, &h->meta_room, sizeof *p);
+    fm_pair *p = grow(h, h->meta, h->nmeta, &h->meta_capacity, sizeof *p);
     if (!p) return false;
     h->meta = p;
     h->meta[h->nmeta++] = (fm_pair){key, value};
@@ -91,7 +91,7 @@ static bool parse_tensor(head *h, const char *name) {
                      : !strcmp(field, "data_offsets") ? 4u
                                                       : 0u;
     if (which == 0 || (seen & which)) {
-      return fm_scan_bad(s, "dtype, shape and data_offsets, each once, before what is");
+      return fm_scan_bad(s, "dtype, shape and data_offsets, each once,");
     }
     seen |= which;
     bool ok = which == 1   ? parse_dtype(s, &e.dtype)
@@ -102,7 +102,7 @@ static bool parse_tensor(head *h, const char *name) {
     if (!ok) return false;
   } while (fm_scan_accept(s, ","));
   if (seen != 7) return fm_scan_bad(s, "dtype, shape and data_offsets");
-  entry *p = grow(h, h->entries, h->n, &h->room, sizeof *p);
+  entry *p = grow(h, h->entries, h->n, &h->capacity, sizeof *p);
   if (!p) return false;
   h->entries = p;
   h->entries[h->n++] = e;
@@ -134,11 +134,11 @@ static int compare_entry_places(const void *a, const void *b) {
 
 static fm_err twice(const head *h, const char *what, const char *name) {
   char shown[64];
-  return fm_fail(h->scan.ctx, FM_EDATA, "'%s' is damaged: %s '%s' is there twice", h->scan.path,
+  return fm_fail(h->scan.ctx, FM_EDATA, "'%s' is damaged: %s '%s' appears twice", h->scan.path,
                  what, fm_shown(name, shown));
 }
 
-/* Names are unique, shapes fit their bytes, tensors cover the data without gap or overlap. */
+/* Names must be unique, shapes must fit their bytes, and tensors must cover the data exactly. */
 static fm_err check_layout(head *h) {
   char shown[64], shape[96];
   int64_t at = 0;
@@ -164,8 +164,8 @@ static fm_err check_layout(head *h) {
     }
     if (fm_shape_bytes(&e->shape, e->dtype, (uint64_t)h->data_size) != e->end - e->begin) {
       return fm_fail(h->scan.ctx, FM_EDATA,
-                     "'%s' is damaged: tensor '%s' has %lld bytes, not those of a %s tensor of "
-                     "shape %s",
+                     "'%s' is damaged: tensor '%s' has %lld bytes, which do not make a %s tensor "
+                     "of shape %s",
                      h->scan.path, fm_shown(e->name, shown), (long long)(e->end - e->begin),
                      fm_dtype_name(e->dtype), fm_shape_text(&e->shape, shape));
     }
@@ -268,8 +268,9 @@ static fm_err check_checksum(const head *h) {
   char digits[CRC_DIGITS + 1];
   snprintf(digits, sizeof digits, "%08lx", h->crc & 0xFFFFFFFFul);
   if (!h->ours || strcmp(digits, h->recorded) == 0) return FM_OK;
-  return fm_fail(h->scan.ctx, FM_EDATA, "'%s' is damaged: its CRC-32 is %s, expected that recorded",
-                 h->scan.path, digits);
+  return fm_fail(h->scan.ctx, FM_EDATA,
+                 "'%s' is damaged: its CRC-32 is %s, which is not the one recorded", h->scan.path,
+                 digits);
 }
 
 fm_err fm_load_safetensors(fm_ctx *ctx, const char *path, fm_ckpt *out) {
@@ -283,8 +284,8 @@ fm_err fm_load_safetensors(fm_ctx *ctx, const char *path, fm_ckpt *out) {
   if (!err) err = check_checksum(&h);
   if (!err) err = copy_meta(ctx, &h, out);
   fm_in_close(&in);
-  if (h.entries) fm_free(ctx, h.entries, (size_t)h.room * sizeof *h.entries);
-  if (h.meta) fm_free(ctx, h.meta, (size_t)h.meta_room * sizeof *h.meta);
+  if (h.entries) fm_free(ctx, h.entries, (size_t)h.capacity * sizeof *h.entries);
+  if (h.meta) fm_free(ctx, h.meta, (size_t)h.meta_capacity * sizeof *h.meta);
   if (h.text) fm_free(ctx, h.text, h.size + 1);
   if (err) fm_ckpt_free(out);
   return err;

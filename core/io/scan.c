@@ -1,8 +1,9 @@
 /*
-** scan.c - a cursor over the headers of safetensors (JSON) and .npy (a Python literal).
+** scan.c - a scanner for the text headers of safetensors (JSON) and .npy (a Python literal), and
+** the checks of foreign text.
 **
-** Both are a fixed small subset without nesting to speak of, so their readers are straight-line
-** code on these few functions; nothing here recurses, allocates, or reads past the final NUL.
+** Both headers are small fixed subsets with hardly any nesting, so their readers are straight-line
+** code on these few functions. Nothing here recurses, allocates, or reads past the terminating NUL.
 */
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +62,7 @@ bool fm_scan_natural(fm_scan *s, int64_t *value) {
 }
 
 bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close) {
-  bool python = *close == ')'; /* where a comma may come last, as in (3,) */
+  bool python = *close == ')'; /* a comma may come last, as in (3,) */
   *shape = (fm_shape){0};
   if (fm_scan_accept(s, close)) return true;
   do {
@@ -84,14 +85,14 @@ int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most) {
 
 /* ------------------------------------------------------------------ strings */
 
-/* Length of the UTF-8 sequence at p, 0 if malformed (overlong, surrogate, beyond U+10FFFF). */
+/* The length of the UTF-8 sequence at p, 0 if malformed (overlong, surrogate, above U+10FFFF). */
 static int utf8_length(const unsigned char *p) {
   static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
   int n = *p < 0x80 ? 1 : *p < 0xC0 ? 0 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : *p < 0xF8 ? 4 : 0;
   if (n < 2) return n;
   uint32_t code = *p & (0x7Fu >> n);
   for (int i = 1; i < n; i++) {
-    if ((p[i] & 0xC0) != 0x80) return 0; /* stops at a NUL, too */
+    if ((p[i] & 0xC0) != 0x80) return 0; /* also at a NUL */
     code = code << 6 | (p[i] & 0x3Fu);
   }
   if (code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return 0;
@@ -112,7 +113,7 @@ const char *fm_shown(const char *text, char buf[64]) {
   const unsigned char *p = (const unsigned char *)text;
   while (*p) {
     int length = utf8_length(p);
-    if (n + 4 > 59) { /* room for "..." */
+    if (n + 4 > 59) { /* leaves space for "..." */
       memcpy(buf + n, "...", 3);
       n += 3;
       break;
@@ -128,7 +129,7 @@ const char *fm_shown(const char *text, char buf[64]) {
   return buf;
 }
 
-/* Four hexadecimal digits, -1 if they are not. */
+/* The value of four hexadecimal digits, -1 if they are not. */
 static int32_t hex4(const char *p) {
   int32_t v = 0;
   for (int i = 0; i < 4; i++) {
@@ -137,16 +138,16 @@ static int32_t hex4(const char *p) {
                 : c >= 'a' && c <= 'f' ? c - 'a' + 10
                 : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                        : -1;
-    if (digit < 0) return -1; /* stops at a NUL, too */
+    if (digit < 0) return -1; /* also at a NUL */
     v = 16 * v + digit;
   }
   return v;
 }
 
-/* s->at is behind "\u": the code point in UTF-8 to `to`; the number of bytes, 0 if malformed. */
+/* Decode the escape sequence after "\u" to UTF-8 at `to`; its length in bytes, 0 if malformed. */
 static int decode_unicode(fm_scan *s, char *to) {
   int32_t code = hex4(s->at);
-  if (code <= 0) return 0; /* U+0000 cannot live in a C string */
+  if (code <= 0) return 0; /* a C string cannot hold U+0000 */
   s->at += 4;
   if (code >= 0xD800 && code < 0xDC00 && s->at[0] == '\\' && s->at[1] == 'u') {
     int32_t low = hex4(s->at + 2);
@@ -158,13 +159,13 @@ static int decode_unicode(fm_scan *s, char *to) {
   for (int i = n - 1; i > 0; i--, code >>= 6) to[i] = (char)(0x80 | (code & 0x3F));
   static const int32_t lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
   to[0] = (char)(lead[n] | code);
-  return n; /* a lone surrogate comes out as malformed UTF-8 and is refused with the rest */
+  return n; /* a lone surrogate gives malformed UTF-8, which fm_scan_string refuses */
 }
 
 char *fm_scan_string(fm_scan *s) {
   static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
   if (!fm_scan_expect(s, "\"")) return NULL;
-  char *start = s->at, *to = start; /* decoding never makes text longer */
+  char *start = s->at, *to = start; /* in place: decoding never lengthens text */
   while (*s->at != '"') {
     if ((unsigned char)*s->at < 0x20) return fm_scan_bad(s, "a closing quote"), NULL;
     if (*s->at != '\\') {
@@ -187,6 +188,6 @@ char *fm_scan_string(fm_scan *s) {
   }
   s->at++;
   *to = 0;
-  if (!fm_utf8_ok(start)) return fm_scan_bad(s, "UTF-8 text before"), NULL;
+  if (!fm_utf8_ok(start)) return fm_scan_bad(s, "a string in UTF-8 that ends"), NULL;
   return start;
 }

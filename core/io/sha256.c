@@ -1,4 +1,4 @@
-/* sha256.c - the hash that identifies data sets and the inputs of a run; nettle computes it. */
+/* sha256.c - SHA-256 by nettle, which identifies data sets and the inputs of a run. */
 #include <nettle/sha2.h>
 
 #include "io.h"

@@ -1,10 +1,11 @@
 /*
-** sweep.c - temporaries of files being written, and those that killed processes left behind.
+** sweep.c - creating the temporary files of atomic writes, and removing those that killed processes
+** left behind.
 **
-** The temporary of PATH is PATH.tmp.PID.K, K counting what the process left in an earlier life, and
-** for a moment there may be PATH.tmp.PID.K.prev beside it. A writer holds a lock on its temporary:
-** what is not locked is abandoned, whatever the process numbers say (they come again, and mean
-** nothing in another container). Where a file system has no locks, the process number decides.
+** The temporary file of PATH is PATH.tmp.PID.K, where K avoids leftovers of an earlier process with
+** the same number; for a moment PATH.tmp.PID.K.prev may exist beside it. A writer locks its file. A
+** file without a lock is abandoned, even if a process with that number exists: process numbers are
+** reused and differ between containers. On file systems without locks the number decides.
 */
 #define _DEFAULT_SOURCE /* flock */
 #include <dirent.h>
@@ -21,7 +22,7 @@
 #include "io.h"
 
 #define INFIX ".tmp."
-#define HELD ".prev" /* the old file under a second name, on its way to PATH.prev */
+#define HELD ".prev" /* the suffix of a second link to the old file, which becomes PATH.prev */
 
 static int lock(int fd, int how) {
   int failed;
@@ -29,7 +30,7 @@ static int lock(int fd, int how) {
   return failed;
 }
 
-/* ------------------------------------------------------------------ ours */
+/* ------------------------------------------------------------------ creation */
 
 static bool same_file(int fd, const char *path) {
   struct stat a, b;
@@ -50,7 +51,7 @@ int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode) {
     } while (fd < 0 && errno == EINTR);
     if (fd < 0 && errno == EEXIST) continue;
     if (fd < 0) break;
-    lock(fd, LOCK_EX); /* waits for a sweeper that was faster, and has removed the file */
+    lock(fd, LOCK_EX); /* a sweeper may have locked it first and removed the file */
     if (same_file(fd, part)) return fd;
     close(fd);
     errno = EEXIST;
@@ -59,9 +60,9 @@ int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode) {
   return -1;
 }
 
-/* ------------------------------------------------------------------ others' */
+/* ------------------------------------------------------------------ removal */
 
-/* The process number in "BASE.tmp.PID.K" or "BASE.tmp.PID.K.prev"; 0: another name. */
+/* The process number in "BASE.tmp.PID.K" or "BASE.tmp.PID.K.prev"; 0 for any other name. */
 static long pid_in(const char *name, const char *base, size_t n, bool *held) {
   if (strncmp(name, base, n) != 0 || strncmp(name + n, INFIX, sizeof INFIX - 1) != 0) return 0;
   const char *digits = name + n + sizeof INFIX - 1;
@@ -73,16 +74,17 @@ static long pid_in(const char *name, const char *base, size_t n, bool *held) {
   return k > 0 && k < 3 && (*rest == 0 || *held) ? strtol(digits, NULL, 10) : 0;
 }
 
-static bool abandoned(int folder, const char *name, long pid) {
+/* Remove a temporary file if it is abandoned; whether it is gone. */
+static bool remove_abandoned(int folder, const char *name, long pid) {
   int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT; /* a held file whose temporary is gone */
+  if (fd < 0) return errno == ENOENT; /* only the second link is left */
   const int failed = lock(fd, LOCK_EX | LOCK_NB), why = errno;
   bool gone = !failed;
   if (failed && why != EWOULDBLOCK) gone = kill((pid_t)pid, 0) != 0 && errno == ESRCH;
-  struct stat st, now; /* another sweeper may have been faster, and the name be in use again */
+  struct stat st, now; /* another sweeper may have removed it, and the name be in use again */
   gone = gone && fstat(fd, &st) == 0 && fstatat(folder, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
          st.st_ino == now.st_ino && S_ISREG(st.st_mode) && st.st_uid == geteuid();
-  if (gone) unlinkat(folder, name, 0); /* while it is locked: a writer would notice */
+  if (gone) unlinkat(folder, name, 0); /* while locked, so that a writer notices */
   close(fd);
   return gone;
 }
@@ -90,12 +92,12 @@ static bool abandoned(int folder, const char *name, long pid) {
 static void sweep_one(int folder, const char *name, long pid, bool held) {
   struct stat st;
   if (!held) {
-    abandoned(folder, name, pid);
+    remove_abandoned(folder, name, pid);
     return;
   }
   char part[NAME_MAX + 1];
   snprintf(part, sizeof part, "%.*s", (int)(strlen(name) - strlen(HELD)), name);
-  if (!abandoned(folder, part, pid)) return;
+  if (!remove_abandoned(folder, part, pid)) return;
   if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
       st.st_uid == geteuid())
     unlinkat(folder, name, 0);

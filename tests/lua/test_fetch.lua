@@ -8,7 +8,7 @@ local root, data, exists, flowmap = sandbox.root, sandbox.data, sandbox.exists, 
 
 t.test("plain http is refused in a sentence, before anything is written", function()
   for _, url in ipairs { "http://127.0.0.1:1/x", "ftp://127.0.0.1/x", "127.0.0.1/x" } do
-    local e = t.raises(function() fm.fetch(url, root .. "/got") end, "an address with https")
+    local e = t.raises(function() fm.fetch(url, root .. "/got") end, "expected an https:// address")
     t.eq({ e.code, exists(root .. "/got") }, { "usage", false })
   end
 end)

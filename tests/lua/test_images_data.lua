@@ -98,7 +98,7 @@ t.test("archives, whole and cut; a failure leaves the earlier packed file alone"
     local archive, before = read(root .. "/" .. name), read(packed)
     for part = 1, 3 do
       write(root .. "/cut", archive:sub(1, #archive * part // 4 - 100))
-      fails("data import afhq cut", 3, "cut' is damaged or no archive: ")
+      fails("data import afhq cut", 3, "cut' is damaged or not an archive: ")
       t.eq(read(packed) == before, true)
       holds(data, { "afhq.images" })
     end

@@ -139,7 +139,7 @@ t.test("the file that is mapped is the file that was compared", function()
   local stamp = fm.pack_stamp(path)
   t.eq(fm.pack_map(path, 0, 30, stamp).shape, { 30, 64, 64, 3 })
   pack(path, 30, good)
-  t.raises(function() fm.pack_map(path, 0, 30, stamp) end, "has changed since it was verified")
+  t.raises(function() fm.pack_map(path, 0, 30, stamp) end, "changed after it was verified")
 end)
 
 -- ------------------------------------------------------------------ while they are used

@@ -80,7 +80,7 @@ t.test("a TMPDIR that does not exist is a sentence and no fault of Lua's", funct
     print(ok, e.code, e.message)
   ]])
   t.eq(code, 0, text)
-  t.eq(text, ("false\tdata\tcannot make a private folder in '%s/none' (named by TMPDIR): "):format(
+  t.eq(text, ("false\tdata\tcannot create a private folder in '%s/none' (set by TMPDIR): "):format(
     root) .. "No such file or directory\n")
 end)
 
@@ -97,7 +97,7 @@ t.test("sample puts what it hands to gnuplot into a private folder", function()
   t.eq({ count(root .. "/tmp"), exists(root .. "/x.png") }, { 0, true })
   code, text = run(("TMPDIR=%s/none %s"):format(root, sample))
   t.eq(code, 3, text)
-  t.eq(text, ("flowmap: cannot make a private folder in '%s/none' (named by TMPDIR): No such file "
+  t.eq(text, ("flowmap: cannot create a private folder in '%s/none' (set by TMPDIR): No such file "
     .. "or directory\n"):format(root))
 end)
 
