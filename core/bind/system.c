@@ -157,7 +157,8 @@ static int set_threads(lua_State *L) {
 }
 
 static int set_isa(lua_State *L) { /* set_isa(name) -> the name in use; for tests */
-  static const char *const names[] = {"scalar", "avx2", "avx512", NULL};
+  const char *names[FM_NISA + 1] = {NULL};
+  for (int k = 0; k < FM_NISA; k++) names[k] = fm_isa_name(k);
   lua_pushstring(L, fm_isa_name(fm_set_isa(bind_option(L, 1, names))));
   return 1;
 }

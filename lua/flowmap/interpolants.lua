@@ -6,6 +6,7 @@
 local fm = require "flowmap"
 local registry = require "flowmap.base.registry"
 local returned = require "flowmap.base.returned"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -22,7 +23,7 @@ M.trig = {
 }
 
 --- Names of the interpolants.
-M.names = { "linear", "trig" }
+M.names = tree.keys(M)
 
 -- An experiment's own are tables { alpha =, beta = }, too.
 registry.of_module(M, { what = "interpolant", field = "interpolants",

@@ -1,6 +1,8 @@
 --- Learning rate schedules: the rate of update `step` (counted from 0) as a fraction of `lr`.
 -- @module flowmap.schedule
 
+local tree = require "flowmap.tree"
+
 local M = {}
 
 --- The shapes: functions of the step and the settings.
@@ -17,7 +19,10 @@ M.shapes = {
 }
 
 --- Names of the schedules.
-M.names = { "constant", "sqrt", "linear", "cosine", "late" }
+M.names = tree.keys(M.shapes)
+
+--- Those that are constant until the step `decay_start`.
+M.with_start = { sqrt = true, late = true }
 
 --- The learning rate of a step, after a linear warm-up of `warmup` steps.
 -- @tparam integer step counted from 0

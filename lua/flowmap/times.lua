@@ -4,16 +4,9 @@
 
 local fm = require "flowmap"
 local registry = require "flowmap.base.registry"
+local tree = require "flowmap.tree"
 
 local M = {}
-
---- Names of the distributions.
-M.names = { "uniform", "to_one", "from_zero", "dyadic", "half_steps", "half_parts",
-  "half_long", "half_starts", "half_ends" }
-
--- An experiment's own are functions (a, c) -> s, t, too.
-registry.of_module(M, { what = "law of times", field = "times", plain = "function",
-  needs = { "new" } })
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)
@@ -102,5 +95,12 @@ M.half_long = halves(M.uniform, whole(3))
 -- these are all that the samples of one and two steps depend on.
 M.half_starts = halves(M.uniform, starts)
 M.half_ends = halves(M.uniform, ends)
+
+--- Names of the distributions.
+M.names = tree.keys(M)
+
+-- An experiment's own are functions (a, c) -> s, t, too.
+registry.of_module(M, { what = "law of times", field = "times", plain = "function",
+  needs = { "new" } })
 
 return M

@@ -104,7 +104,7 @@ t.test("the page runs nothing, leads nowhere else, and says so to the browser", 
 end)
 
 t.test("the suite's files are found from another folder", function()
-  local code = [[local w = require 'flowmap.report.weave' local b = w.suite() local n = 0
+  local code = [[local b = require('flowmap.experiment.chapters').book() local n = 0
     for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end
     assert(io.open(b.bibliography)):close() assert(io.open(b.style)):close()
     assert(require('flowmap.experiment.published').read().checkerboard) io.write(n, ' ', b.output)]]

@@ -1,6 +1,7 @@
 -- Settings, experiments, schedules, JSON, the cache's reasons: everything that is not numerics.
 
 local t = require "harness"
+local chapters = require "flowmap.experiment.chapters"
 local experiment = require "flowmap.experiment"
 local errors = require "flowmap.base.errors"
 local json = require "flowmap.base.json"
@@ -23,10 +24,12 @@ t.test("the paper profile is the reference configuration", function()
 end)
 
 t.test("every profile of every experiment resolves, for every method", function()
-  for _, name in ipairs { "checkerboard", "ablations", "template", "cifar10", "celeba", "afhq" } do
-    local it = experiment.load("experiments/" .. name .. ".lua")
+  local paths = chapters.experiments()
+  paths[#paths + 1] = "experiments/template.lua"
+  for _, path in ipairs(paths) do
+    local it = experiment.load(path)
     for profile in pairs(it.profiles) do
-      t.eq(#experiment.runs(it, profile, { 1 }) > 0, true, name .. " " .. profile)
+      t.eq(#experiment.runs(it, profile, { 1 }) > 0, true, path .. " " .. profile)
     end
   end
 end)
@@ -84,7 +87,7 @@ t.test("bad settings are sentences", function()
   t.raises(set("width", "big"), "width must be a whole number such as 512, found big")
   t.raises(set("lr", -1), "lr must be more than 0 and at most 1000, found %-1")
   t.raises(set("eta", 2), "eta must be between 0 and 1, found 2")
-  t.raises(set("schedule", "step"), "schedule must be one of constant, sqrt, linear, cosine, late")
+  t.raises(set("schedule", "step"), "schedule must be one of constant, cosine, late, linear, sqrt")
   t.raises(set("stop", "full"), "unknown stop%-gradient of lsd 'full'")
   t.raises(set("ema", { 0.9, 2 }), "ema must be a list of numbers, each at least 0 and below 1")
   t.raises(set("eval_ema", 4), "eval_ema is 4, but there are 1 averages")

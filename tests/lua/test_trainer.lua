@@ -73,7 +73,7 @@ t.test("the diagonal takes round-down(eta B) samples, at least one", function()
   t.eq(fm.step.diagonal_count { eta = 0, batch = 10 }, 1)
 end)
 
-for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
+for _, method in ipairs(fm.losses.names()) do
   t.test(method .. ": 1, 2 and 4 threads give the same bits", function()
     local found = {}
     for _, threads in ipairs { 1, 2, 4 } do

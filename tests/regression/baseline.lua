@@ -10,7 +10,8 @@
 local fm = require "flowmap"
 
 local M = {
-  path = "tests/regression/checkerboard.json", methods = { "lsd", "esd", "psd-m", "psd-u" },
+  path = "tests/regression/checkerboard.json",
+  methods = fm.losses.names(),
 }
 
 local SAMPLES = 50000

@@ -12,6 +12,7 @@
 -- @module flowmap.app.publish
 
 local cache = require "flowmap.runs.cache"
+local chapters = require "flowmap.experiment.chapters"
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
@@ -255,8 +256,7 @@ end
 --- The command `publish`.
 -- @tparam table args profile, experiments (paths; none: all of the paper)
 function M.run(args)
-  local paths = #args.experiments > 0 and args.experiments
-    or require("flowmap.app.reproduce").experiments
+  local paths = #args.experiments > 0 and args.experiments or chapters.experiments()
   local list = {}
   for i, path in ipairs(paths) do list[i] = experiment.load(path) end
   for _, it in ipairs(list) do

@@ -5,6 +5,7 @@ local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
 local cache = require "flowmap.runs.cache"
+local chapters = require "flowmap.experiment.chapters"
 local children = require "flowmap.app.children"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
@@ -16,10 +17,6 @@ local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
-
---- The paper's experiments, in its order.
-M.experiments = { "experiments/checkerboard.lua", "experiments/ablations.lua",
-  "experiments/cifar10.lua", "experiments/celeba.lua", "experiments/afhq.lua" }
 
 local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
 local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM, before the run began to watch for it
@@ -341,7 +338,7 @@ local function render(say, list, args)
     end
   end
   if #args.experiments > 0 then return end
-  say("  %s", weave.book(weave.suite(), { profile = args.profile }))
+  say("  %s", weave.book(chapters.book(), { profile = args.profile }))
 end
 
 local CODES = { [errors.status.usage] = "usage", [errors.status.data] = "data" }
@@ -356,7 +353,7 @@ end
 -- Load, plan, and put aside what must not be mixed; returns experiments and runs.
 local function prepare(say, args)
   local list = {}
-  local paths = #args.experiments > 0 and args.experiments or M.experiments
+  local paths = #args.experiments > 0 and args.experiments or chapters.experiments()
   for i, path in ipairs(paths) do list[i] = experiment.load(path) end
   local runs = plan(list, args)
   for _, it in ipairs(list) do put_aside(say, it, runs, args) end

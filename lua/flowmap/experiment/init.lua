@@ -47,6 +47,7 @@ local losses = require "flowmap.losses"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
 local regular = require "flowmap.base.regular"
+local schedule = require "flowmap.schedule"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
@@ -178,7 +179,7 @@ local function check_together(cfg)
   elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
     errors.usage("guidance is %s, which follows the difference to the null class, but "
       .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))
-  elseif (cfg.schedule == "late" or cfg.schedule == "sqrt") and cfg.decay_start >= cfg.steps then
+  elseif schedule.with_start[cfg.schedule] and cfg.decay_start >= cfg.steps then
     errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
       .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
   end

@@ -14,10 +14,9 @@ local M = {}
 
 local FIELDS = {
   name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
-  seeds = "number", losses = "table", nets = "table", data = "table", times = "table",
-  interpolants = "table", metrics = "table", figures = "table", options = "table",
-  title = "string", render = "table", run = "function",
+  seeds = "number", options = "table", title = "string", render = "table", run = "function",
 }
+for _, field in ipairs(parts.fields) do FIELDS[field] = "table" end
 
 local MOST_RUNS = 100000 -- of one profile, from a grid
 

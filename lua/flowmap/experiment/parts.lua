@@ -16,6 +16,9 @@ local MODULES = {
   metrics = "measure.measures", figures = "experiment.render_list",
 }
 
+--- The fields of an experiment that hold parts of its own.
+M.fields = tree.keys(MODULES)
+
 -- The settings that name a part, and the field it is looked for in.
 local NAMED = { net = "nets", data = "data", times = "times", interpolant = "interpolants" }
 
@@ -25,7 +28,7 @@ end
 
 local function own_parts(it)
   local fields = {}
-  for _, field in ipairs(tree.keys(MODULES)) do
+  for _, field in ipairs(M.fields) do
     if it[field] then fields[#fields + 1] = field end
   end
   return fields

@@ -3,7 +3,10 @@
 -- @module flowmap.experiment.settings
 
 local errors = require "flowmap.base.errors"
+local interpolants = require "flowmap.interpolants"
+local schedule = require "flowmap.schedule"
 local texts = require "flowmap.base.text"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -43,8 +46,7 @@ local function zero_or(check)
   end
 end
 
-local function one_of(...)
-  local names = { ... }
+local function one_of(names)
   return function(x)
     for _, name in ipairs(names) do
       if x == name then return true end
@@ -53,8 +55,12 @@ local function one_of(...)
   end
 end
 
-local function names_of(module)
-  return function(x) return one_of(table.unpack(require("flowmap." .. module).names))(x) end
+-- "linear, trig or another"
+local function either(names, last)
+  local words = table.move(names, 1, #names, 1, {})
+  words[#words + 1] = last
+  local tail = table.remove(words)
+  return #words == 0 and tail or table.concat(words, ", ") .. " or " .. tail
 end
 
 -- Lists: the check of the elements, and how many there may be.
@@ -123,13 +129,17 @@ local function of_adamw(c)
   return c.cfg.optimiser == "adamw", ("the optimiser is %s"):format(c.cfg.optimiser)
 end
 
+local STARTING = either(tree.keys(schedule.with_start))
+
 local function with_start(c)
-  local schedule = c.cfg.schedule
-  return schedule == "sqrt" or schedule == "late",
-    ("only the schedules sqrt and late read it, and the schedule is %s"):format(schedule)
+  local name = c.cfg.schedule
+  return schedule.with_start[name] == true,
+    ("only the schedule %s reads it, and the schedule is %s"):format(STARTING, name)
 end
 
 -- ------------------------------------------------------------------ the settings
+
+local OPTIMISERS = { "radam", "adamw" }
 
 --- The settings in reading order: { key, default, check, meaning, read when (absent: always) }.
 M.list = {
@@ -138,14 +148,16 @@ M.list = {
   { "resolution", 0, within(0, 4096), "side to which images are averaged down; 0: as they are",
     of_images },
   { "sigma", 0.0, within(0, 1e6), "base standard deviation; 0: that of the data" },
-  { "interpolant", "linear", any, "linear, trig or one of the experiment's own" },
+  { "interpolant", "linear", any,
+    either(interpolants.names, "one of the experiment's own") },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's", off_diagonal },
   { "eta", 0.75, fraction, "diagonal fraction of a batch" },
   { "off_weight", 1.0, above(0, 1e6), "weight of the off-diagonal term in the objective",
     off_diagonal },
   { "robust", 0.0, zero_or(within(1e-6, 1e6)),
     "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself", off_diagonal },
-  { "teacher", "", any, "checkpoint whose velocity stands in for v (lsd, esd); empty: self",
+  { "teacher", "", any,
+    "checkpoint whose velocity stands in for v, where the method has a teacher; empty: self",
     of_teacher },
   { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own",
     with_teacher },
@@ -153,7 +165,7 @@ M.list = {
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "width", 512, within(1, 65536), "width of the hidden layers", of_net "mlp" },
   { "depth", 5, within(1, 1024), "number of hidden layers", of_net "mlp" },
-  { "time_input", "raw", one_of("raw", "standard"), "s, t as they are, or with mean 0, sd 1",
+  { "time_input", "raw", one_of { "raw", "standard" }, "s, t as they are, or with mean 0, sd 1",
     of_net "mlp" },
   { "features", 0, within(0, 1024), "pairs of sines and cosines of each coordinate",
     of_net "mlp" },
@@ -172,15 +184,17 @@ M.list = {
     with_classes },
   { "guidance", 1.0, within(0, 1000), "samples of a class: v_null + guidance (v_class - v_null)",
     with_classes },
-  { "dtype", "float32", one_of("float32", "float64"), "number format of training" },
-  { "precision", "float32", one_of("float32", "bfloat16"), "of wide matrix products in training" },
+  { "dtype", "float32", one_of { "float32", "float64" }, "number format of training" },
+  { "precision", "float32", one_of { "float32", "bfloat16" },
+    "of wide matrix products in training" },
   { "batch", 256, within(1, COUNT), "samples per step" },
   { "micro", 128, within(1, 1 << 20), "rows a worker takes at a time; part of the result's bits" },
   { "steps", 17000, within(1, STEPS), "training steps" },
-  { "optimiser", "radam", one_of("radam", "adamw"), "radam or adamw" },
+  { "optimiser", "radam", one_of(OPTIMISERS), either(OPTIMISERS) },
   { "lr", 1.5e-3, above(0, 1000), "learning rate" },
-  { "schedule", "linear", names_of "schedule", "constant, sqrt, linear, cosine or late" },
-  { "decay_start", 35000, within(1, STEPS), "first step of the sqrt or late decay", with_start },
+  { "schedule", "linear", one_of(schedule.names), either(schedule.names) },
+  { "decay_start", 35000, within(1, STEPS), "first step of the decay of the schedule "
+    .. STARTING, with_start },
   { "warmup", 0, within(0, STEPS), "steps of linear warm-up" },
   { "b1", 0.9, below_1, "decay of the first moment" },
   { "b2", 0.999, below_1, "decay of the second moment" },

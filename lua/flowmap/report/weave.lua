@@ -29,8 +29,9 @@
 
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
-local files = require "flowmap.base.files"
 local page = require "flowmap.report.page"
+local chapters = require "flowmap.experiment.chapters"
+local load_experiment = require("flowmap.experiment").load
 local published = require "flowmap.experiment.published"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
@@ -252,26 +253,14 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
---- The suite's own book: its sources are where the suite is installed, its results where one
--- stands.
--- @treturn table
-function M.suite()
-  local book = assert(loadfile(files.installed "paper/chapters.lua", "t"))()
-  for i, path in ipairs(book.chapters) do book.chapters[i] = files.installed(path) end
-  book.bibliography, book.style = files.installed(book.bibliography), files.installed(book.style)
-  return book
-end
-
 --- The command `paper`: render the chapters' experiments again (from their results alone), weave.
 -- @tparam table args {profile=}
 -- @treturn integer exit code
 function M.run(args)
-  local load_experiment = require("flowmap.experiment").load
-  local book = M.suite()
-  for _, path in ipairs(book.chapters) do
-    if path:find("%.lua$") then render.experiment(load_experiment(path), args.profile) end
+  for _, path in ipairs(chapters.experiments()) do
+    render.experiment(load_experiment(path), args.profile)
   end
-  io.stdout:write("written: ", M.book(book, { profile = args.profile }), "\n")
+  io.stdout:write("written: ", M.book(chapters.book(), { profile = args.profile }), "\n")
   return 0
 end
 

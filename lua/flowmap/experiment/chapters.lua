@@ -1,0 +1,30 @@
+--- The chapters of the paper, as paper/chapters.lua lists them: the one list of its experiments.
+-- @module flowmap.experiment.chapters
+
+local files = require "flowmap.base.files"
+
+local M = {}
+
+local function listed() return assert(loadfile(files.installed "paper/chapters.lua", "t"))() end
+
+--- The paper's experiments, in its order.
+-- @treturn {string,...} paths such as experiments/checkerboard.lua
+function M.experiments()
+  local paths = {}
+  for _, path in ipairs(listed().chapters) do
+    if path:find "%.lua$" then paths[#paths + 1] = path end
+  end
+  return paths
+end
+
+--- The suite's own book: its sources are where the suite is installed, its results in the current
+-- folder.
+-- @treturn table what paper/chapters.lua returns, with paths that can be read from here
+function M.book()
+  local book = listed()
+  for i, path in ipairs(book.chapters) do book.chapters[i] = files.installed(path) end
+  book.bibliography, book.style = files.installed(book.bibliography), files.installed(book.style)
+  return book
+end
+
+return M
