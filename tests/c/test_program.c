@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "numeric.h"
-#include "program/program.h" /* an eager run of a trace looks at its nodes */
+#include "programs.h" /* an eager run of a trace looks at its nodes */
 
 enum { PROGRAMS = 60, INPUTS = 4, STEPS = 40, MOST = 256, LARGEST = 3000 };
 
@@ -192,8 +192,23 @@ static void finish(growth *g) {
 
 /* ------------------------------------------------------------------ every combination of passes */
 
+static void check_leaves(void *data, const char *pass, const char *part, const fm_prog *p) {
+  (void)data, (void)pass, (void)part;
+  check_text(p);
+}
+
+/* What each pass leaves is printed and parsed back. */
+static void check_texts(fm_prog *p) {
+  const fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 0}};
+  const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_leaves, NULL};
+  fm_exe *e = fm_compile(ctx, 1, &p, &cut, &options);
+  if (e == NULL) fail_msg("%s", fm_error(ctx));
+  fm_exe_free(e);
+}
+
 static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *const *want,
                          const char *what, int which) {
+  check_texts(p);
   fm_tensor *out[MOST];
   for (int passes = 0; passes <= FM_PASS_ALL; passes++)
     for (int times = 1; times <= 5; times += 4) { /* the fifth micro-batch adds to a lane */
