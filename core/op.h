@@ -10,48 +10,50 @@
 #include "sizes.h"
 
 /*
-** Flags: facts of an operation. Passes ask for these and never for an operation's name, so that an
-** operation that is added gets the treatment it states. Their readers are named in brackets.
+** Flags: facts of an operation. Passes ask for facts, never for the name of an operation, so that a
+** new operation is treated as it states. The readers of a flag are in brackets.
+** tests/c/test_facts.c compares facts with behaviour. x is operand 0, y the result.
 */
 enum {
-  /* What the kernel computes. */
+  /* Kind of kernel. */
   FM_ELEMENTWISE = 1 << 0, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule, too */
   FM_LEAF = 1 << 1,        /* no operands */
-  FM_BOUND = 1 << 2,       /* a leaf whose bytes come with the run: no kernel runs [plan] */
-  FM_FILL = 1 << 3,        /* a leaf: f[FM_VALUE] everywhere; passes read a register [fold, fuse] */
+  FM_BOUND = 1 << 2,       /* a leaf whose bytes are given: no kernel runs [plan] */
+  FM_FILL = 1 << 3,        /* a leaf: f[FM_VALUE] everywhere, read from a register [fold, fuse] */
   FM_RANDOM = 1 << 4,      /* a leaf: differs between samples, costly to draw [hoist, recompute] */
   FM_BYTES = 1 << 5,       /* operands may be uint8; all other operations refuse them */
-  FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved before [apply] */
-  FM_PICKS = 1 << 7,       /* reads no more values of operand 0 than it makes [run: bytes moved] */
+  FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved first [apply] */
+  FM_PICKS = 1 << 7,       /* reads no more values of x than y has [step: bytes moved] */
 
-  /* What a result is in terms of operand 0. */
+  /* What y is in terms of x. */
   FM_IDENTITY = 1 << 8, /* y = x: removed after differentiation [optimise] */
-  FM_UNIQUE = 1 << 9,   /* equal nodes stay apart: a copy names a variable of fm_jvp [emission] */
-  FM_SAME = 1 << 10,    /* y = x if it is the only operand and their signatures are equal [fold] */
-  FM_SELECTS = 1 << 11, /* every value of y is one of x, so that a fill stays that fill [fold] */
-  FM_RESHAPE = 1 << 12, /* a view of all values: free, but keeps its operand alive [recompute] */
-  FM_PART = 1 << 13,    /* entries of one axis; to be kept, they are copied [recompute] */
-  FM_REPEAT = 1 << 14,  /* values repeated: fused passes read x in place of y [plan, fuse, hoist] */
+  FM_UNIQUE = 1 << 9,   /* never merged: a copy names a variable of fm_jvp [emission] */
+  FM_SAME = 1 << 10,    /* y = x if x is the only operand and of the same signature [fold] */
+  FM_SELECTS = 1 << 11, /* every value of y is one of x: a fill stays a fill [fold] */
+  FM_RESHAPE = 1 << 12, /* a view of all values, so that keeping y keeps x alive [recompute] */
+  FM_PART = 1 << 13,    /* some entries of an axis; copied where y outlives x [recompute] */
+  FM_REPEAT = 1 << 14,  /* values of x repeated: fused passes read x instead [plan, fuse, hoist] */
 
   /* Scheduling. */
-  FM_CLOSES_PASS = 1 << 15, /* a sum that the fused pass that makes x adds up [plan, fuse] */
-  FM_KEEP = 1 << 16,        /* never rematerialised: smaller than its operands [recompute] */
-  FM_STACKS_ROWS = 1 << 17, /* y(x, w): rows of x along axis 0 give rows of y: calls that share w
-                               become one [stack] */
-  FM_STACKS_SUMS =
-      1 << 18,         /* y(a, d): a sum over axis 0 of both: summands become one call [stack] */
-  FM_LOWERED = 1 << 19 /* made by optimisation after differentiation: without rules */
+  FM_CLOSES_PASS = 1 << 15, /* a sum over x that the pass computing x accumulates [plan, fuse] */
+  FM_KEEP = 1 << 16,        /* never rematerialised: y is smaller than x [recompute] */
+  FM_STACKS_ROWS = 1 << 17, /* y(x, w): rows of x (axis 0) give rows of y; calls that share w can
+                               be one call [stack] */
+  FM_STACKS_SUMS = 1 << 18, /* y(a, d): a sum over axis 0 of both; summands can be one call
+                               [stack] */
+  FM_LOWERED = 1 << 19      /* emitted by lowering, after differentiation: no rules, nothing known
+                               of where it is linear */
 };
 
 /*
-** Attributes of an operation are the slots of an fm_attr: i[0] to i[7], then f[0] and f[1], which
-** are numbers FM_F and FM_F + 1 in the list of names. An unused slot is 0 and has no name.
+** The attributes of an operation are the slots of an fm_attr: i[0] to i[7], then f[0] and f[1],
+** which are number FM_F and FM_F + 1 in the list of names. An unused slot is 0 and has no name.
 */
 enum { FM_F = 8, FM_ATTRS = 10 };
 
-/* Slots that more than one file reads or fills; a shape has its rank in i[0] and its sizes behind.
-   All others are named in the operation's own file. */
-enum { FM_AXIS, FM_START, FM_LENGTH };  /* i of slice and of pad (length of the result); concat */
+/* Slots that more than one file uses; others are named in the file of their operation. A shape has
+   its rank in i[0], its sizes from i[1] on. */
+enum { FM_AXIS, FM_START, FM_LENGTH };  /* i of slice, pad (length of the result), concat */
 enum { FM_TA, FM_TB };                  /* i of matmul: transposed operands */
 enum { FM_STRIDE, FM_PAD_Y, FM_PAD_X }; /* i of conv, conv_x, conv_w */
 enum { FM_TURNED };                     /* i of winograd_weights */
@@ -76,7 +78,7 @@ typedef struct fm_exec {
   int nin;
   void *y;
   const void *const *x;
-  bool accumulate; /* y += instead of y =; only where the op's `accumulates` says so */
+  bool accumulate; /* y += instead of y =; only for ops that state `accumulates` */
   bool bf16;       /* products may round their operands to bfloat16 */
   fm_rng rng;      /* seed and step of this run; row0 its first sample */
   int64_t row0;
@@ -84,27 +86,27 @@ typedef struct fm_exec {
 
 typedef void (*fm_exec_fn)(const fm_exec *e);
 
-/* Several orders of a family at once: y[k] takes the k-th derivative, NULL: it is not wanted. */
+/* Several orders of a family at once: y[k] takes the k-th derivative, NULL if it is not wanted. */
 #define FM_ORDERS 3
 typedef void (*fm_family)(int64_t n, void *const y[FM_ORDERS], const void *x);
 
 typedef struct fm_kernel {
   fm_map map;       /* elementwise operations */
   fm_exec_fn exec;  /* all others */
-  fm_family family; /* elementwise operations whose order is f[0] */
+  fm_family family; /* elementwise operations with attribute FM_ORDER */
 } fm_kernel;
 
-/* Operands, attributes and value range on which the tests try an operation. */
+/* Operands, attributes and range of values with which tests call an operation. */
 typedef struct fm_sample {
   int nin;
   fm_shape in[3];
   fm_attr attr;
   double lo, hi;  /* operands are uniform on [lo, hi) */
   unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
-  unsigned bytes; /* bit k: and those are uint8 */
+  unsigned bytes; /* bit k: likewise, and its dtype is uint8 */
 } fm_sample;
 
-#define FM_ALL (~0u) /* in op.linear: in all operands */
+#define FM_ALL (~0u) /* as a set of operands: all of them */
 #define FM_MAX_SAMPLES 4
 #define FM_MAX_OPERANDS 64 /* of executed operations; concatenations of rows are planned away */
 
@@ -120,22 +122,22 @@ struct fm_op {
   int nin; /* operands; -1: any number */
   unsigned flags;
   fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
-                  fm_sig *out); /* NULL: all operands alike, the result as they */
+                  fm_sig *out);                             /* NULL: fm_infer_alike */
   fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* tangent of y; NULL: zero */
-  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* adds nothing: fills dx[] */
+  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* fills dx[], adds nothing */
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   double cost;      /* FLOPs per value where `flops` is NULL */
   bool accumulates; /* the kernel can add to its result */
-  /* Sets of operands, bit k for operand k, in which y is linear jointly while the others are fixed:
-     what is linear in the micro-batches' sums is computed once, after them [linear]. */
+  /* Sets of operands (bit k: operand k) in which y is jointly linear while the others are fixed.
+     What is linear in sums over the micro-batches is computed once, from the sums [linear]. */
   unsigned linear[2];
-  bool (*linear_if)(const fm_attr *attr); /* ... and only with such attributes; NULL: with all */
-  /* Which of the FM_STACKS_ flags hold for such operands and attributes; NULL: all that are set. */
+  bool (*linear_if)(const fm_attr *attr); /* only with these attributes; NULL: with any */
+  /* The FM_STACKS_ flags that hold for these operands and attributes; NULL: all that are set. */
   unsigned (*stacks)(const fm_sig *in, const fm_attr *attr);
-  /* FM_RESHAPE, FM_PART: the first value of x from which on y lies in it without gaps; -1: y is to
-     be copied [plan]. */
+  /* FM_RESHAPE, FM_PART: y is stored in x without gaps from this value on; -1: y needs a copy
+     [plan]. */
   int64_t (*view)(const fm_sig *x, const fm_attr *attr);
-  /* The operands lie one behind the other in y, so that programs compute them in place [plan]. */
+  /* y is its operands one behind the other, so that programs compute them in place [plan]. */
   bool (*joins)(const fm_attr *attr);
   /* A simpler value equal to y(in), FM_NONE if there is none [emission]. */
   fm_val (*fold)(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in);
@@ -148,13 +150,13 @@ const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype); /* for the instr
 /* The shape rule with its error sentence. */
 fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
                 fm_sig *out);
-/* A rule whose result's shape comes from attributes checks it before it counts with it; fm_infer
-   does so with every result. */
+/* fm_infer checks every result; a rule that computes with a shape from attributes checks it
+   first. */
 fm_err fm_check_sig(fm_ctx *ctx, const fm_op *op, const fm_sig *sig);
-/* The result with the shape of fm_attr_shape, checked. */
+/* The signature with the shape that the attributes hold, checked. */
 fm_err fm_infer_shape(fm_ctx *ctx, const fm_op *op, fm_dtype dtype, const fm_attr *attr,
                       fm_sig *out);
-/* The rule of operations whose operands are all alike, and the result as they. */
+/* The rule of operations whose operands and result all have one signature. */
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
 /* Is y linear in this set of operands jointly (FM_ALL: in all) while the others are fixed? */
 bool fm_linear_in(const fm_op *op, const fm_attr *attr, unsigned set);
@@ -175,7 +177,7 @@ fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a);
 fm_val fm_e2(fm_prog *p, const fm_op *op, fm_val a, fm_val b);
 fm_val fm_add(fm_prog *p, fm_val a, fm_val b); /* an absent operand is zero */
 fm_val fm_sub(fm_prog *p, fm_val a, fm_val b);
-fm_val fm_mul(fm_prog *p, fm_val a, fm_val b);                      /* absent when one operand is */
+fm_val fm_mul(fm_prog *p, fm_val a, fm_val b);                      /* absent if an operand is */
 fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift); /* scale a + shift */
 fm_val fm_scale(fm_prog *p, fm_val a, double scale);
 fm_val fm_full(fm_prog *p, fm_sig sig, double value);
@@ -187,9 +189,10 @@ fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis);
 fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb);
 
 fm_attr fm_attr_shape(const fm_shape *s);    /* i[0] = rank, i[1..] = sizes */
-fm_shape fm_shape_of_attr(const fm_attr *a); /* unchecked; rank -1 if that is out of range */
+fm_shape fm_shape_of_attr(const fm_attr *a); /* sizes unchecked; rank -1 if out of range */
 
-/* Linear operations whose jvp is themselves: missing tangents of some operands become zeros. */
+/* The jvp rule of operations that are jointly linear in all operands: the operation itself on the
+   tangents; absent ones become zeros. */
 fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
 
 #ifndef FM_ISA /* kernels name no operation, and need not be compiled again for a new one */

@@ -1,10 +1,10 @@
 /*
-** gemm.c - the matrix product in its own element type. Where packing a costs more than it gains
-** (measured: its rows are contiguous, or y has few columns), a is read where it lies.
+** gemm.c - the matrix product in float32 or float64. The operand a is not packed where packing
+** costs more than it gains (measured: if its rows are contiguous, or y has few columns).
 */
 #ifdef FM_RULES
 
-typedef int fm_no_rules; /* a kernel alone; C wants something in every file */
+typedef int fm_no_rules; /* no rules here; C requires a declaration in every file */
 
 #else
 

@@ -2,8 +2,9 @@
 ** gemm.h - the matrix product of this instruction set and element type. Row-major;
 ** y = op(a) op(b), or y += ... with `accumulate`; op transposes where ta, tb say so.
 ** y: (m, n), op(a): (m, k), op(b): (k, n); lda, ldb, ldy: values from one row to the next.
-** Every value of y is one chain of multiply-adds in the order of k, cut at multiples of a block
-** that depends on ta and n alone: a row of y depends neither on other rows, nor on their number.
+** Every value of y is one chain of multiply-adds in the order of k, split at multiples of a block
+** size that depends only on ta and n: the bits of a row of y depend neither on other rows nor on
+** their number.
 */
 #ifndef FM_GEMM_H
 #define FM_GEMM_H
@@ -17,10 +18,10 @@ void FM_FN(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, 
                  const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy);
 
 /*
-** The innermost part, for kernels that lay out their operands themselves: y: (rows, n) of one tile
-** over `depth` products, rows <= FM_TILE_ROWS; of its FM_TILE_COLUMNS columns the first n are
-** written. b: (depth, FM_TILE_COLUMNS), ldb values from row to row. The rows of a run across it,
-** value (i, p) at a[i + p lda], or along it, at a[i lda + p].
+** The innermost part, for kernels that lay out their operands themselves: one tile y: (rows, n)
+** over `depth` products, rows <= FM_TILE_ROWS; only the first n of its FM_TILE_COLUMNS columns are
+** written. b: (depth, FM_TILE_COLUMNS), ldb values from row to row. Value (i, p) of a is a[i + p
+** lda] (`across`) or a[i lda + p].
 */
 #define FM_TILE_COLUMNS (2 * VN)
 #if FM_WIDTH == 512

@@ -1,12 +1,12 @@
 /*
-** gemm_bf16.c - the matrix product with operands rounded to bfloat16. Where the processor
-** multiplies pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are
-** packed as pairs of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies,
-** neighbours swapped.
+** gemm_bf16.c - the matrix product with operands rounded to bfloat16. On processors that multiply
+** pairs of them (AVX512_BF16: twice the multiply-adds of float32), both operands are packed as
+** pairs of neighbours along k; elsewhere the kernel of gemm.c gets rounded copies with neighbours
+** swapped.
 */
 #ifdef FM_RULES
 
-typedef int fm_no_rules; /* a kernel alone; C wants something in every file */
+typedef int fm_no_rules; /* no rules here; C requires a declaration in every file */
 
 #else
 
@@ -16,7 +16,7 @@ typedef int fm_no_rules; /* a kernel alone; C wants something in every file */
 
 #include "gemm.h"
 
-/* ------------------------------------------------------------------ the processor's instruction */
+/* ------------------------------------------------------------------ native instruction */
 #ifdef __AVX512BF16__
 
 typedef uint32_t P; /* two neighbours, the first in the lower half */
@@ -28,7 +28,7 @@ static inline V multiply_add(const P *a, V b, V sum) {
   return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)*a), (__m512bh)b);
 }
 
-/* VN values of each, rounded; those of a come first. */
+/* VN values of each operand, rounded; those of a come first. */
 static inline __m512i rounded(V a, V b) {
   return (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
 }
@@ -46,14 +46,14 @@ static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k) {
 }
 
 #endif
-/* ------------------------------------------------------------------ by float32 */
+/* ------------------------------------------------------------------ emulated in float32 */
 
-/* The cut of k that the instruction's kernel makes too; for COLUMNS or less, gemm() makes none. */
+/* Where the native kernel splits k as well; gemm() does not split COLUMNS or fewer. */
 #define DEPTH 512
 #define ROWS 128
 #define COLUMNS 256
 
-/* To bfloat16, to nearest even, as the instruction vcvtne2ps2bf16 does: below 2^-126 to 0. */
+/* Round to bfloat16, to nearest even, like vcvtne2ps2bf16: values below 2^-126 become 0. */
 static inline T round_bf16(T x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);
@@ -64,8 +64,8 @@ static inline T round_bf16(T x) {
   return x;
 }
 
-/* out: (m, n) <- x rounded, with the first two rows (`down`) or columns swapped, the next two, and
-   so on; a last one without a neighbour has 0 as such. */
+/* out: (m, n) <- x rounded, with rows (`down`) or columns swapped pairwise: the first two, the next
+   two, and so on; the neighbour of an odd last one is 0. */
 static void copy_rounded(bool down, int64_t m, int64_t n, const T *x, int64_t ldx, T *out,
                          int64_t ld) {
   if (down && m % 2) memset(out + (m - 1) * ld, 0, (size_t)n * sizeof(T));

@@ -1,10 +1,11 @@
 /*
 ** gemm_bf16.h - the matrix product of float32 values in bfloat16: as gemm.h, but every value of
-** op(a) and op(b) is first rounded to its 8 leading bits, to nearest even. Sums are float32.
-** Every value of y is a chain of multiply-adds in the order of k, but that of two neighbours the
-** second comes first, cut at multiples of 512. So does the instruction vdpbf16ps (as documented by
-** Intel for AVX512_BF16; measured on Zen 4). Products of two bfloat16 are exact in float32, so
-** every instruction set gives the same bits; except below 2^-126, where vdpbf16ps takes sums as 0.
+** op(a) and op(b) is first rounded to its 8 leading bits, to nearest even. Sums are float32. Every
+** value of y is a chain of multiply-adds in the order of k, except that the second of each two
+** neighbours comes first, split at multiples of 512. This is the order of the instruction vdpbf16ps
+** (documented by Intel for AVX512_BF16; measured on Zen 4). Products of two bfloat16 numbers are
+** exact in float32, so that all instruction sets give the same bits, except below 2^-126, where
+** vdpbf16ps flushes sums to 0.
 */
 #ifndef FM_GEMM_BF16_H
 #define FM_GEMM_BF16_H
@@ -14,7 +15,7 @@
 #include "simd.h"
 
 #if FM_BITS == 32
-/* native: by the instruction, where FM_ISA has it; else FM_FN(gemm) of rounded copies. */
+/* native: use the instruction where FM_ISA has it; else FM_FN(gemm) multiplies rounded copies. */
 void FM_FN(gemm_bf16)(bool native, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a,
                       int64_t lda, const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy);
 #endif

@@ -1,24 +1,24 @@
 /*
 ** gemm_blocks.h - the loops of a matrix product, after Goto and van de Geijn (2008). Blocks of a
-** and b are packed: b into slivers of NR columns, each of which stays in the first cache, a into
-** slivers of MR rows that stream past it from the second. A tile of MR x NR sums lives in
-** registers. The includer says what is packed, and how it is multiplied:
+** and b are packed: b into slivers of NR columns, each of which stays in the L1 cache, a into
+** slivers of MR rows, which stream past it from the L2 cache. A tile of MR x NR sums stays in
+** registers. The including file states what is packed and how it is multiplied:
 **   P      a packed value, as large as a T: STEP neighbours along the inner dimension k
-**   PACKS  an expression in ta and n: is a packed? Where not, it is read where it lies, P being T
-** and defines, absent values being 0,
+**   PACKS  an expression in ta and n: is a packed? If not, it is read in place, and P is T
+** and defines (absent values are 0)
 **   V multiply_add(const P *a, V b, V sum)
 **                     sum + *a times each of the VN packed values b
 **   V load_along(const T *x, int64_t k)
-**                     VN packed values of a row of x, of which k T are left
+**                     VN packed values of a row of x that has k T left
 **   V load_across(const T *x, int64_t ldx, int64_t n, int64_t k)
-**                     the first STEP rows of x: (k, n), as a packed value of each of VN columns
-** and gets products().
+**                     the first STEP rows of x: (k, n), one packed value for each of VN columns
+** It gets products().
 */
 #ifndef FM_GEMM_BLOCKS_H
 #define FM_GEMM_BLOCKS_H
 
-/* Blocks of a (packed) and b, which fit the second cache together. Unpacked a: blocks of b are
-   twice as deep and half as wide, so that sums go back to memory less often. */
+/* Sizes of the blocks of a (packed) and b, which fit the L2 cache together. If a is not packed, the
+   blocks of b are twice as deep and half as wide, so that sums are stored less often. */
 #define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
@@ -30,7 +30,7 @@
 static inline V packed_load(const P *p) { return vload((const T *)(const void *)p); }
 static inline void packed_store(P *p, V v) { vstore((T *)(void *)p, v); }
 
-/* The first n values of a vector, zeros in place of the rest. */
+/* The first n values of a vector; the rest are zeros. */
 static inline V load_some(const T *p, int64_t n) {
   return n >= VN ? vload(p) : n > 0 ? vloadn(p, n) : vset(0);
 }
@@ -39,8 +39,8 @@ static inline V multiply_add(const P *a, V b, V sum);
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
 
-/* fm_gemm_tile (gemm.h) on packed values. `rows` and `across` are constant where this is inlined:
-   the loops over rows unroll and the sums stay in registers. */
+/* fm_gemm_tile (gemm.h) on packed values. `rows` and `across` are constants wherever this is
+   inlined, so that loops over rows unroll and sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int rows, const bool across, int64_t n,
                                                        int64_t depth, const P *a, int64_t lda,
                                                        const P *b, int64_t ldb, bool add, T *y,
@@ -48,7 +48,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
   V sum[MR][NV];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < NV; j++) sum[i][j] = vset(0);
-  if (add) /* what is added to is on its way while the sums are made */
+  if (add) /* prefetch the old values during the products */
     for (int i = 0; i < rows; i++)
       for (int j = 0; j < NV; j++) __builtin_prefetch(y + i * ldy + j * VN, 1);
   for (int64_t p = 0; p < depth; p++, a += across ? lda : 1, b += ldb) {
@@ -70,7 +70,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
     }
 }
 
-/* The switch makes the number of rows a constant. */
+/* The switch turns the number of rows into a constant. */
 static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a, int64_t lda,
                     const P *b, int64_t ldb, bool add, T *y, int64_t ldy) {
 #define CASE(r)                                                                                    \
@@ -103,8 +103,8 @@ static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a,
 #undef CASE
 }
 
-/* Values from one packed sliver to the next: a line more than it has, so that the same row of all
-   slivers does not fall into one set of the cache. */
+/* Values from one packed sliver to the next: one cache line more than a sliver has, so that the
+   same row of all slivers does not fall into one cache set. */
 static inline int64_t sliver_step(int64_t stride, int64_t depth) { return stride * depth + 64; }
 
 /* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values,
@@ -136,13 +136,13 @@ static inline __attribute__((always_inline)) void pack(bool transposed, int64_t 
       }
 }
 
-/* The block of op(x) from (row, column) on. */
+/* The block of op(x) that starts at (row, column). */
 static const T *at(const T *x, int64_t ld, bool transposed, int64_t row, int64_t column) {
   return transposed ? x + column * ld + row : x + row * ld + column;
 }
 
-/* y: (m, n) of one block; a: slivers of rows (`packed`), or rows where they lie, op(a): (m, depth);
-   b: slivers of columns. */
+/* y: (m, n) of one block; a: slivers of rows if `packed`, else op(a): (m, depth) in place; b:
+   slivers of columns. */
 static void block(bool packed, bool ta, int64_t m, int64_t n, int64_t depth, const P *a,
                   int64_t lda, const P *b, bool add, T *y, int64_t ldy) {
   const int64_t step = packed ? sliver_step(SLIVER, depth) : ta ? MR : MR * lda;

@@ -1,5 +1,5 @@
 /*
-** isa.h - which instruction set the kernels use: the best one the processor has, or FM_ISA.
+** isa.h - the instruction set that the kernels use: the best of the processor, or FM_ISA.
 ** Kernel sources are compiled once per instruction set and dtype; tables are indexed [isa][dtype].
 */
 #ifndef FM_ISA_H
@@ -11,10 +11,10 @@ enum { FM_SCALAR, FM_AVX2, FM_AVX512, FM_NISA };
 
 /* The instruction set in use; FM_ISA=scalar|avx2|avx512 can only lower it. */
 int fm_isa(void);
-/* Use another one (tests, gradcheck); returns the one set: never better than the processor's. */
+/* Use another one (tests, gradcheck). Returns the one in use, never above the processor's best. */
 int fm_set_isa(int isa);
 const char *fm_isa_name(int isa);
-/* Does the instruction set in use come with the processor's bfloat16 products (AVX512_BF16)? */
+/* Does the instruction set in use include bfloat16 products (AVX512_BF16)? */
 bool fm_bf16_native(void);
 
 #endif

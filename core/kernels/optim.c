@@ -1,10 +1,10 @@
-/* optim.c - one update of the weights: everything in a single pass over memory. */
+/* optim.c - one update of the weights in a single pass over memory. */
 #include "optim.h"
 
 #ifndef FM_RULES
 #include "simd.h"
 
-/* Eight running sums, the same on every instruction set, so that the norm's bits are the same. */
+/* Eight partial sums on every instruction set, so that the norm has the same bits everywhere. */
 double FM_FN(optim_square)(int64_t n, const void *g);
 double FM_FN(optim_square)(int64_t n, const void *g) {
   const T *x = g;
@@ -21,7 +21,7 @@ typedef struct consts {
   V scale, b1, c1, b2, c2, rate, root, eps, decay, ema[FM_MAX_EMA];
 } consts;
 
-/* New weights from gradient and moments, which are renewed as well. */
+/* Update the moments from the gradient, then the weights. */
 static inline V update(const consts *k, bool adaptive, V g, V w, V *m, V *v) {
   g = g * k->scale;
   *m = vfma(k->b1, *m, k->c1 * g);

@@ -1,12 +1,12 @@
-/* optim.h - what the optimisers' kernels get; compiled per instruction set and dtype. */
+/* optim.h - arguments of the optimisers' kernels, compiled per instruction set and dtype. */
 #ifndef FM_KERNELS_OPTIM_H
 #define FM_KERNELS_OPTIM_H
 
 #include "../fm.h"
 
-/* The numbers of one update, the same for all values. */
+/* The constants of one update. */
 typedef struct fm_optim_step {
-  double scale;  /* of the gradient: the caller's times the clip */
+  double scale;  /* of the gradient: the caller's factor times the clipping factor */
   double b1, b2; /* moments: m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2 */
   double rate;   /* w <- w - rate * m / (root * sqrt(v) + eps) - decay * w */
   double root, eps;
@@ -16,7 +16,7 @@ typedef struct fm_optim_step {
   double ema[FM_MAX_EMA]; /* e <- ema e + (1 - ema) w */
 } fm_optim_step;
 
-/* Values to update, aligned alike; e: the averages. */
+/* Values to update, aligned alike; e: averages. */
 typedef struct fm_optim_part {
   int64_t n;
   void *w, *m, *v, *e[FM_MAX_EMA];

@@ -1,4 +1,4 @@
-/* peak.c - the processor's multiply-add rate with everything in registers: what 100 % means. */
+/* peak.c - the processor's multiply-add rate on registers, the 100 % of the benchmarks. */
 #include "peak.h"
 
 #ifndef FM_RULES
@@ -15,7 +15,7 @@ double FM_FN(peak)(int64_t rounds) {
     for (int k = 0; k < CHAINS; k++) x[k] = vfma(x[k], a, b);
   T sum = 0;
   for (int k = 0; k < CHAINS; k++) sum += vsum(x[k]);
-  return sum == (T)-1 ? 0 : 2.0 * CHAINS * VN * (double)rounds; /* FLOPs done; the sum is needed */
+  return sum == (T)-1 ? 0 : 2.0 * CHAINS * VN * (double)rounds; /* FLOPs; keeps the sum alive */
 }
 
 #else

@@ -1,10 +1,10 @@
-/* peak.h - the measuring stick of the benchmarks. */
+/* peak.h - the peak rate to which benchmarks compare. */
 #ifndef FM_PEAK_H
 #define FM_PEAK_H
 
 #include <stdint.h>
 
-/* Do `rounds` rounds of independent float32 multiply-adds on one thread; returns the FLOPs done. */
+/* Run independent float32 multiply-adds for this many rounds on one thread; returns the FLOPs. */
 double fm_peak_flops(int64_t rounds);
 
 #endif

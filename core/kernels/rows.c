@@ -1,4 +1,4 @@
-/* rows.c - see rows.h. Ends of rows that are no whole vector are masked. */
+/* rows.c - see rows.h. The tails of rows are masked. */
 #include "rows.h"
 
 #ifndef FM_RULES
@@ -80,7 +80,7 @@ static double sum_row(const T *x, int64_t n) {
 
 static void sum_rows(int64_t rows, int64_t run, const void *from, double *sum, int64_t stride) {
   const T *x = from;
-  if (run < 2 * VN && run > 1) /* short rows: no vector is filled */
+  if (run < 2 * VN && run > 1) /* rows too short to fill a vector */
     for (int64_t r = 0; r < rows; r++, x += run) {
       double even = 0, odd = 0;
       int64_t i = 0;

@@ -5,8 +5,8 @@
 **   T, V, M, U   a value, a vector of VN values, a mask of VN lanes, the bits of a V
 **   FM_FN(name)  fm_name_f32_avx2 and so on: the name of this compilation's function
 **   + - * /      on V directly (on `scalar` V is T, so the same text is plain C)
-** and the inlines below. Nothing here is fused behind the compiler's back: vfma fuses where the
-** instruction set has FMA and is a*b + c in `scalar`.
+** and the inlines below. Only vfma fuses a multiply-add, where the instruction set has FMA; it is
+** a*b + c in `scalar`.
 */
 #ifndef FM_SIMD_H
 #define FM_SIMD_H
@@ -162,11 +162,11 @@ static inline V vabs(V a) { return vfrom(vbits(a) & (FM_SIGN - 1)); }
 static inline V vcopysign(V a, V b) {
   return vfrom((vbits(a) & (FM_SIGN - 1)) | (vbits(b) & FM_SIGN));
 }
-/* NaN if either operand is. */
+/* NaN if either operand is NaN. */
 static inline V vmin(V a, V b) { return vsel(veq(a, a), vmin0(a, b), a); }
 static inline V vmax(V a, V b) { return vsel(veq(a, a), vmax0(a, b), a); }
 
-/* Sum and largest value over the lanes, in a fixed tree; the largest is NaN if a lane is. */
+/* Sum and maximum over the lanes, in a fixed tree; the maximum is NaN if any lane is NaN. */
 static inline T vsum(V v) {
   T x[VN];
   vstore(x, v);
@@ -182,8 +182,8 @@ static inline T vmaxall(V v) {
   return x[0];
 }
 
-/* Transpose VN vectors of VN values in place: log2 VN rounds, each of which zips the first half
-   with the second. */
+/* Transpose VN vectors of VN values in place, in log2 VN rounds that zip the first half with the
+   second. */
 #if VN == 4
 #define FM_ZIP(a, b, h) __builtin_shufflevector(a, b, 2 * h, 4 + 2 * h, 2 * h + 1, 5 + 2 * h)
 #elif VN == 8
@@ -252,7 +252,7 @@ static inline V vnarrow(const VD w[VDS]) {
 #endif
 #endif
 
-/* Sums of many vectors: chains of FM_CHAIN additions, which are added up in double. */
+/* Sums of many vectors: chains of FM_CHAIN additions, accumulated in double. */
 #define FM_CHAIN 64
 static inline void vdeepen(VD total[VDS], V *sum) {
   VD w[VDS];

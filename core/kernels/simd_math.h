@@ -1,11 +1,11 @@
 /*
 ** simd_math.h - exp, log, tanh, sin, cos on vectors; included by simd.h alone.
 **
-** float32: range reduction and polynomials (those of the Cephes library), one text for every
-** instruction set. Largest error found over one in eleven of all float32 arguments, scalar and
-** AVX2, in units of the last place; tests/c/test_simd.c repeats a thinner sweep:
+** float32: range reduction and polynomials (those of the Cephes library), one source for every
+** instruction set. Largest errors over one in eleven of all float32 arguments, scalar and AVX2, in
+** units in the last place; tests/c/test_simd.c repeats a sparser sweep:
 **   exp 1.02, log 0.81, tanh 1.32, sin and cos 1.59 (for |x| < 2^28; beyond, the C library)
-** float64: the C library, lane by lane (proof runs in float64, speed is not asked of it).
+** float64: the C library, lane by lane (float64 serves proofs and need not be fast).
 */
 #ifndef FM_SIMD_MATH_H
 #define FM_SIMD_MATH_H
@@ -44,7 +44,7 @@ static inline V vexp(V x) {
   static const T c[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                         4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
   const V magic = vset(12582912.0f);               /* 1.5 * 2^23: the sum has n in its low bits */
-  x = vmin0(vset(89.0f), vmax0(vset(-104.0f), x)); /* the result is inf, 0 beyond; NaN passes */
+  x = vmin0(vset(89.0f), vmax0(vset(-104.0f), x)); /* beyond, the result is inf or 0; NaN is kept */
   V z = vfma(x, vset(1.44269504f), magic), n = z - magic;
   V r = vfma(n, vset(-LN2_LO), vfma(n, vset(-LN2_HI), x));
   V p = vfma(vpoly(r, 6, c), r * r, r) + vset(1.0f);
@@ -58,7 +58,7 @@ static inline V vlog(V x) {
   static const T c[] = {7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f,
                         -1.2420140846e-1f, 1.4249322787e-1f,  -1.6668057665e-1f,
                         2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
-  const M tiny = vlt(x, vset(1.17549435e-38f)); /* denormal: bring it up by 2^23 */
+  const M tiny = vlt(x, vset(1.17549435e-38f)); /* denormal: scale by 2^23 */
   U u = vbits(vsel(tiny, x * vset(8388608.0f), x)) + (0x3F800000u - 0x3F3504F3u);
   /* exponent to float without a conversion: put it below the leading bit of 2^23 */
   V e = vfrom(((u >> 23) & 0xFFu) | 0x4B000000u) - vset(8388608.0f + 127.0f);
@@ -66,7 +66,7 @@ static inline V vlog(V x) {
   e = vsel(tiny, e - vset(23.0f), e);
   V y = vfma(e, vset(LN2_LO), vpoly(r, 9, c) * r * r2);
   y = vfma(e, vset(LN2_HI), r + vfma(vset(-0.5f), r2, y));
-  y = vsel(vlt(x, vset(INFINITY)), y, x); /* inf and NaN as they are */
+  y = vsel(vlt(x, vset(INFINITY)), y, x); /* inf and NaN are kept */
   y = vsel(vlt(x, vset(0.0f)), vset(NAN), y);
   return vsel(veq(x, vset(0.0f)), vset(-INFINITY), y);
 }
@@ -78,7 +78,7 @@ static inline V vtanh(V x) {
   const V a = vabs(x), z = x * x, one = vset(1.0f);
   V near = vfma(vpoly(z, 5, c) * z, x, x);
   V far = one - vset(2.0f) / (vexp(a + a) + one);
-  return vcopysign(vsel(vlt(a, vset(0.625f)), near, far), x); /* of all: -0 stays -0 */
+  return vcopysign(vsel(vlt(a, vset(0.625f)), near, far), x); /* of every x: -0 stays -0 */
 }
 
 /* ---- sin and cos: the reduction runs in double, part by part, so it never cancels */
@@ -106,8 +106,8 @@ static inline V vreduce(V x, U *q) {
   return vnarrow(r);
 }
 
-/* sin(x + shift pi/2); lanes out of the reduction's reach (and inf, NaN) go to the C library, and
-   these lanes alone: no lane's result depends on what is in the others. */
+/* sin(x + shift pi/2). Lanes outside the range of the reduction (and inf, NaN) go to the C library,
+   and only these: the result of a lane does not depend on other lanes. */
 static inline V vsincos(V x, TU shift, T (*libm)(T)) {
   static const T cs[] = {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f};
   static const T cc[] = {2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f};

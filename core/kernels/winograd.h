@@ -4,12 +4,12 @@
 **   Y = A' [ (G w G') * (B' d B) ] A   w: 3x3 kernel, d: 6x6 tile of the images, *: by value
 ** and, transposed, the kernel's gradient from D = A dY A' (6x6 from a 4x4 tile):
 **   dW = G' [ sum over tiles of D * (B' d B) ] G
-** A polynomial product, evaluated at 0, P, -P, Q, -Q and infinity. P = 5/8, Q = 8/5 lose fewest
-** digits of a dozen pairs tried: errors are half to a third of those of the usual 1, 2. P Q = 1.
+** It is a polynomial product evaluated at 0, P, -P, Q, -Q and infinity. Of a dozen pairs tried, P =
+** 5/8, Q = 8/5 lose the fewest digits: a half to a third of the errors of the usual 1, 2. P Q = 1.
 **
-** The six points are in the order P, -P, Q, -Q, 0, infinity, so that values which share their work
-** are neighbours: pairs 0, 1, 2. Made one pair at a time, a 6x6 tile needs few registers. Every
-** transform works on vectors over channels, down the columns first, then along the rows.
+** The six points are in the order P, -P, Q, -Q, 0, infinity, so that values that share work are
+** neighbours: pairs 0, 1, 2. Computed one pair at a time, a 6x6 tile needs few registers. Every
+** transform works on vectors over channels, first down the columns, then along the rows.
 */
 #ifndef FM_WINOGRAD_H
 #define FM_WINOGRAD_H
@@ -22,14 +22,14 @@
 #define WINO_QQ ((T)2.56)
 #define WINO_P3 ((T)0.244140625)
 #define WINO_Q3 ((T)4.096)
-/* What evaluation at P, Q is divided by: the product of distances to the other finite points. */
+/* Evaluation at P, Q is divided by the product of the distances to the other finite points. */
 #define WINO_FP ((T)(2 * 0.390625 * (0.390625 - 2.56)))
 #define WINO_FQ ((T)(2 * 2.56 * (2.56 - 0.390625)))
 
 /* Multiply-adds with a constant factor. */
 static inline V wino_mad(T x, V a, V b) { return vfma(vset(x), a, b); }
 
-/* B' d: the pair of a column of 6 at d[0], d[step], ... */
+/* B' d: one pair, from a column of 6 at d[0], d[step], ... */
 static inline void wino_in(const int pair, const V *d, const int step, V out[2]) {
   if (pair == 2) {
     out[0] = wino_mad(-(WINO_PP + WINO_QQ), d[2 * step], d[0] + d[4 * step]);
@@ -43,7 +43,7 @@ static inline void wino_in(const int pair, const V *d, const int step, V out[2])
   out[1] = wino_mad(-point, odd, even);
 }
 
-/* A y: the pair of a column of 4. */
+/* A y: one pair, from a column of 4. */
 static inline void wino_spread(const int pair, const V *y, const int step, V out[2]) {
   if (pair == 2) {
     out[0] = y[0];

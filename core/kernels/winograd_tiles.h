@@ -1,16 +1,16 @@
 /*
-** winograd_tiles.h - what the operations of ops/winograd*.c share: images cut into tiles, kernels
-** cut into slivers, their transforms (kernels/winograd.h), and the products between them. Images
-** are cut into tiles of 4x4 (at the lower and right rims, parts), numbered through all images.
-** Each value of a product is one chain of multiply-adds over up to DEEPEST channels, such chains
-** added in order: an image of the result depends, bit for bit, on no other image of the call, nor
-** on their number.
+** winograd_tiles.h - shared by the operations of ops/winograd*.c: images in tiles, kernels in
+** slivers, their transforms (kernels/winograd.h), and the products of these. Images are divided
+** into tiles of 4x4 (partial ones at the lower and right edges), numbered across all images. Each
+** value of a product is one chain of multiply-adds over up to DEEPEST channels, and such chains are
+** added in order: every bit of an image of the result is independent of the other images of the
+** call and of their number.
 */
 #ifndef FM_WINOGRAD_TILES_H
 #define FM_WINOGRAD_TILES_H
 
-#define SLIVER 32 /* columns of the weights side by side: whole tiles in every instruction set */
-#define ROWS(n) ((n) | 1) /* of a sliver: odd, so that its 36 values are spread over the cache */
+#define SLIVER 32 /* adjacent columns of the weights: whole tiles in every instruction set */
+#define ROWS(n) ((n) | 1) /* of a sliver: odd, which spreads its 36 values over cache sets */
 #define DEEPEST_OF(size) (1024 / (int64_t)(size)) /* channels of the images transformed at a time */
 
 #ifndef FM_RULES
@@ -19,14 +19,14 @@
 #include "winograd.h"
 
 #define DEEPEST DEEPEST_OF(sizeof(T))
-#define LINE (64 / (int64_t)sizeof(T)) /* odd lines between rows spread them over the cache */
+#define LINE (64 / (int64_t)sizeof(T)) /* an odd number of lines spreads rows over cache sets */
 
-static const T zeros[DEEPEST]; /* read in place of what is outside the images */
+static const T zeros[DEEPEST]; /* read where a tile extends beyond its image */
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t up_to(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* n cut into as few parts of at most `most` as possible, as equal as possible: their size. */
+/* The size of the parts when n is divided into the fewest parts of at most `most`, nearly equal. */
 static inline int64_t even_part(int64_t n, int64_t most) {
   int64_t parts = (n + most - 1) / most;
   return parts ? (n + parts - 1) / parts : 0;
@@ -43,14 +43,14 @@ static inline tiling tiling_of(const fm_shape *s) {
   return t;
 }
 
-/* Offset of the tile's first pixel, and how far (row, column) it is from the image's. */
+/* Offset of the first pixel of the tile, and its row and column in the image. */
 static inline int64_t tile_at(const tiling *t, int64_t k, int64_t *row, int64_t *column) {
   *row = k / t->across % t->down * 4;
   *column = k % t->across * 4;
   return ((k / (t->across * t->down) * t->h + *row) * t->w + *column) * t->c;
 }
 
-/* Where the size x size pixels around tile k lie, from `before` pixels above and left of it on. */
+/* Addresses of the size x size pixels around tile k, from `before` pixels above and left of it. */
 static inline void window(const tiling *t, const T *x, int64_t k, int64_t channel, int size,
                           int before, const T **at) {
   int64_t row, column;
@@ -65,8 +65,8 @@ static inline void window(const tiling *t, const T *x, int64_t k, int64_t channe
 
 static inline V load_some(const T *p, int64_t n) { return n >= VN ? vload(p) : vloadn(p, n); }
 
-/* One pair of rows of B' d B (spread: of A y A'), for the channels from c on, n of them or a
-   vector: out[12], `step` apart. */
+/* One pair of rows of B' d B (`spread`: of A y A') for a vector of channels from c on, of which n
+   exist: out[12], `step` apart. */
 static inline __attribute__((always_inline)) void transform_pair(const bool spread, const int pair,
                                                                  const T *const *at, int64_t c,
                                                                  int64_t n, T *out, int64_t step) {
@@ -95,7 +95,7 @@ static inline __attribute__((always_inline)) void transform_pair(const bool spre
     }
 }
 
-/* The pair for all `channels`; the last vector is filled up with zeros. */
+/* The pair for all `channels`; the last vector is padded with zeros. */
 static inline __attribute__((always_inline)) void transform(const bool spread, int pair,
                                                             const T *const *at, int64_t channels,
                                                             T *out, int64_t step) {
@@ -117,11 +117,11 @@ static inline __attribute__((always_inline)) void transform(const bool spread, i
 
 /* ------------------------------------------------------------------ kernels */
 
-/* Kernels of a convolution, w: (O, 3, 3, I), each output's times a factor, f: (O). */
+/* Kernels of a convolution, w: (O, 3, 3, I), with a factor per output, f: (O). */
 typedef struct kernels {
   const T *w, *f;
   int64_t O, I;
-  bool turned; /* for conv_x: turned by half a turn, with O and I exchanged */
+  bool turned; /* for conv_x: rotated by 180 degrees, with O and I exchanged */
 } kernels;
 
 static inline kernels kernels_of(const fm_shape *w, const void *values, const void *factors,
@@ -129,9 +129,9 @@ static inline kernels kernels_of(const fm_shape *w, const void *values, const vo
   return (kernels){values, factors, w->d[0], w->d[3], turned};
 }
 
-/* u = G w G' of a vector of kernels, whose 36 values are `step` apart. */
+/* u = G w G' for a vector of kernels; the 36 values are `step` apart. */
 static inline void transform_kernel(const V w[9], T *u, int64_t step) {
-  V half[3][6]; /* per column of w: down it */
+  V half[3][6]; /* per column of w, transformed down the column */
   for (int j = 0; j < 3; j++) wino_kernel(w + j, 3, half[j]);
   for (int i = 0; i < 6; i++) {
     V row[6];
@@ -140,7 +140,7 @@ static inline void transform_kernel(const V w[9], T *u, int64_t step) {
   }
 }
 
-/* VN kernels from output o on, VN input channels from i on, to vectors over outputs. */
+/* Transpose VN kernels from output o on, VN inputs from i on, to vectors over outputs. */
 static inline void weights_square(const kernels *k, int64_t o, int64_t i, T *u, int64_t step) {
   const int64_t O = k->O, I = k->I;
   V tap[9][VN];
@@ -159,7 +159,7 @@ static inline void weights_square(const kernels *k, int64_t o, int64_t i, T *u, 
   }
 }
 
-/* The same for the turned kernel of one output: vectors over inputs are there already. */
+/* The same for the turned kernel of one output, which has vectors over inputs already. */
 static inline void weights_turned(const kernels *k, int64_t o, int64_t i, T *u, int64_t step) {
   V one[9];
   for (int t = 0; t < 9; t++) {
@@ -170,7 +170,7 @@ static inline void weights_turned(const kernels *k, int64_t o, int64_t i, T *u, 
 }
 
 /* SLIVER outputs from `column` on, `depth` inputs from k on: u (36, depth, SLIVER), step apart. One
-   loop serves both: with two, gcc 12 made a step of the paper's network slower by 3 %. */
+   loop serves both kinds: with two, gcc 12 made a step of the paper's network 3 % slower. */
 static inline void transform_sliver(const kernels *w, int64_t column, int64_t k, int64_t depth,
                                     T *u, int64_t step) {
   int64_t unit = VN;
@@ -185,7 +185,7 @@ static inline void transform_sliver(const kernels *w, int64_t column, int64_t k,
 
 /* ------------------------------------------------------------------ products */
 
-/* A block of tiles on its way: d (36, count, ld) transformed, m (36, count, width) multiplied. */
+/* A block of tiles: transformed d (36, count, ld), multiplied m (36, count, width). */
 typedef struct block {
   int64_t count, ld, width, dstep, mstep; /* steps: from one of the 36 to the next */
   const T *d;
@@ -203,7 +203,8 @@ static inline void multiply(const block *b, const T *u, int64_t ustep, int64_t d
    b->ld, u + j, SLIVER, add, m + e * b->mstep + r * b->width + j, b->width);
 }
 
-/* Y = A' m A of one tile, `n` channels or a vector; rows and columns inside the image. */
+/* Y = A' m A of one tile for a vector of channels, of which n exist; writes the rows and columns
+   that are inside the image. */
 static inline __attribute__((always_inline)) void tile_back(const T *m, int64_t step, int64_t n,
                                                             int64_t rows, int64_t columns, T *y,
                                                             int64_t row, int64_t column) {
@@ -225,7 +226,7 @@ static inline __attribute__((always_inline)) void tile_back(const T *m, int64_t 
   }
 }
 
-/* Channels [o, o + width) of the tiles from `first` on. */
+/* Transforms back the tiles from `first` on, channels [o, o + width). */
 static inline void block_back(const block *b, const tiling *t, int64_t first, int64_t o, T *y) {
   for (int64_t k = 0; k < b->count; k++) {
     int64_t row, column, at = tile_at(t, first + k, &row, &column) + o;

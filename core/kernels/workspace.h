@@ -1,8 +1,8 @@
 /*
-** workspace.h - where kernels keep operands on their way through the caches: one place per thread
-** for
-** all instruction sets and element types (a thread's static memory is part of its stack, 8 MiB as
-** a rule). Aligned to 64 bytes. A convolution calls products, so each has a place of its own.
+** workspace.h - where kernels keep packed and transformed operands: one workspace per thread for
+** all instruction sets and element types (thread-local memory is part of the thread's stack,
+** usually 8 MiB). Aligned to 64 bytes. A convolution calls products, so each has a workspace of its
+** own.
 */
 #ifndef FM_WORKSPACE_H
 #define FM_WORKSPACE_H

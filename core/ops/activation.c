@@ -1,8 +1,7 @@
 /*
-** activation.c - GELU (tanh form, JAX's default) and SiLU with their derivatives as one family:
-** an attribute is the order. Orders 0, 1 and 2 have kernels, as a step through a jvp needs just
-** these;
-** the derivative of order 2 is emitted from elementary operations.
+** activation.c - GELU (tanh form, JAX's default) and SiLU, each with its derivatives as one family:
+** the order is an attribute. Orders 0, 1 and 2 have kernels, because a step through a jvp needs
+** just these; the derivative of order 2 is emitted from elementary operations.
 */
 #include "ops.h"
 
@@ -21,22 +20,23 @@
 #define W(x2) vfma(K(2 * GELU_C * GELU_A), x2, K(2 * GELU_C))  /* w / x */
 #define W1(x2) vfma(K(6 * GELU_C * GELU_A), x2, K(2 * GELU_C)) /* w' */
 
-/* s(w) and 1 - s(w), the latter without cancellation: bounded, so that it is 0 where s is. */
+/* s(w) and 1 - s(w), the latter without cancellation, and bounded so that it is 0 where s is 0. */
 static inline V sigmoid(V w, V *rest) {
   V e = vexp(-w), s = ONE / (ONE + e);
   *rest = vmin0(K(FM_LARGEST), e) * s;
   return s;
 }
 
-/* Beyond +-FAR s is 0 or 1, and products with x are those at the bound: they are the limits there,
-   where infinity times 0 would be none. Order 0 grows with x, so it has the lower bound alone. */
+/* Beyond +-FAR s is 0 or 1, and a product with x equals its value at the bound. Clamping x gives
+   these limits where infinity times 0 would give NaN. Order 0 grows with x: only the lower bound
+   applies to it. */
 #define FAR 1000
 static inline V bounded(V x, V *low) {
-  *low = vmax0(K(-FAR), x); /* a NaN stays */
+  *low = vmax0(K(-FAR), x); /* NaN is kept */
   return vmin0(K(FAR), *low);
 }
 
-/* Orders 0, 1 and 2 of gelu, each if it is wanted:
+/* Orders 0, 1 and 2 of gelu, those that are wanted:
 ** x s, s (1 + x (1 - s) w'), s (1 - s) (2 w' + x w'' + x (1 - 2 s) w'^2). */
 static inline void gelu_orders(V v, V y[FM_ORDERS], const bool want[FM_ORDERS]) {
   V low, x = bounded(v, &low), x2 = x * x, r, s = sigmoid(x * W(x2), &r), w1 = W1(x2);
@@ -122,7 +122,7 @@ static fm_err infer_activation(fm_ctx *ctx, const fm_op *op, int nin, const fm_s
   return FM_OK;
 }
 
-/* The third derivatives and all beyond are 0 where this bound is. */
+/* At this bound the third and all higher derivatives are 0. */
 static fm_val bounded(fm_prog *p, fm_val x) {
   fm_attr limits = {{0}, {-1000, 1000}};
   return fm_emit(p, &fm_op_clip, 1, &x, &limits);

@@ -18,8 +18,8 @@ static fm_val jvp_copy(fm_prog *p, fm_val y, const fm_val *dx) {
   return dx[0];
 }
 
-/* The argument of a differentiated function passes through here, see fm_jvp: a variable, which must
-   not be folded even where its value is known. So it is none of FM_SELECTS. */
+/* Arguments of a differentiated function pass through a copy (see fm_jvp): a variable, which must
+   not be folded even where its value is known. Hence no FM_SELECTS. */
 const fm_op fm_op_copy = {.name = "copy", .doc = "y = x.", .args = "t", .nin = 1, .cost = 0,
   .flags = FM_ELEMENTWISE | FM_IDENTITY | FM_UNIQUE, .jvp = jvp_copy, .linear = {FM_ALL},
   .samples = FM_UNARY_SAMPLES(-2, 2)};
@@ -46,7 +46,7 @@ const fm_op fm_op_affine = {.name = "affine", .doc = "y = scale x + shift.", .ar
   .flags = FM_ELEMENTWISE, .jvp = jvp_affine, .linear = {FM_ALL}, .linear_if = unshifted,
   .fold = fold_affine, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-1.5, 0.25}}, -2, 2}}};
 
-/* a + q b where one of a and b is a known number. */
+/* a + q b where a or b is a known number. */
 static fm_val fold_sum(fm_prog *p, const fm_val *in, double q) {
   double a, b;
   if (fm_known(p, in[1], &b)) return fm_affine(p, in[0], 1, q * b);

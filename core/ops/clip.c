@@ -1,7 +1,7 @@
 /*
-** clip.c - values limited to [lo, hi] as one vector operation, and its derivative as another:
+** clip.c - clipping to [lo, hi] as one vector operation, and its derivative as another:
 **   clip(x) = min(max(x, lo), hi),   clip_d(x, d) = d where lo <= x <= hi, else 0.
-** On both limits the derivative is that of the inside. A NaN stays NaN, its derivative is 0.
+** At either limit the derivative is that of the interior. NaN stays NaN; its derivative is 0.
 */
 #include "ops.h"
 

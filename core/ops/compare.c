@@ -13,7 +13,7 @@ FM_MAP3(where, vsel(veq(A, ZERO), C, B))
 FM_MAP2(maximum, vmax(A, B))
 FM_MAP2(minimum, vmin(A, B))
 FM_MAP1(abs, vabs(A))
-FM_MAP1(sign, vsel(vlt(ZERO, A), ONE, vsel(vlt(A, ZERO), -ONE, A))) /* zeros and NaN as they are */
+FM_MAP1(sign, vsel(vlt(ZERO, A), ONE, vsel(vlt(A, ZERO), -ONE, A))) /* zeros and NaN are kept */
 FM_MAP1(floor, vfloor(A))
 
 #ifdef FM_RULES
@@ -25,7 +25,7 @@ COMPARE(lt, "<")
 COMPARE(le, "<=")
 COMPARE(eq, "=")
 
-/* where(c, da, db), with absent tangents as zeros. */
+/* where(c, da, db); absent tangents are zeros. */
 static fm_val select_tangent(fm_prog *p, fm_val c, fm_val da, fm_val db) {
   if (da == FM_NONE && db == FM_NONE) return FM_NONE;
   fm_val zero = fm_full(p, fm_prog_sig(p, c), 0);
@@ -42,7 +42,7 @@ const fm_op fm_op_where = {.name = "where",
   .args = "ttt", .nin = 3, .cost = 1, .flags = FM_ELEMENTWISE, .jvp = jvp_where, .linear = {2 | 4},
   .samples = {{3, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0}}, -2, 2}}};
 
-/* The tangent follows the operand that is chosen; at a tie the first one. */
+/* The tangent follows the chosen operand, at a tie the first. */
 static fm_val jvp_maximum(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_val a = fm_arg(p, y, 0), b = fm_arg(p, y, 1);
   return select_tangent(p, fm_e2(p, &fm_op_le, b, a), dx[0], dx[1]);

@@ -3,8 +3,8 @@
 **   conv    y[n,i,j,o]  = sum w[o,a,b,c] x[n, i stride - ph + a, j stride - pw + b, c]
 **   conv_x  x[n,h,v,c]  = sum w[o,a,b,c] y[n,i,j,o]   over all i stride - ph + a = h, same for j
 **   conv_w  w[o,a,b,c]  = sum x[n, i stride - ph + a, ...] y[n,i,j,o]
-** All three are bilinear, and each one's derivatives are the other two. An image of the result of
-** conv and conv_x depends, bit for bit, on no other image of the call, nor on their number. */
+** All three are bilinear, and the derivatives of each are the other two. Every bit of an image that
+** conv or conv_x returns is independent of the other images of the call and of their number. */
 #include "ops.h"
 
 enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width of the result */
@@ -13,12 +13,12 @@ enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width
 
 #include "../kernels/gemm.h"
 
-#define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* values gathered at a time: in the second cache */
-#define DEEP 2048                               /* of them per pixel, unless one tap has more */
+#define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* gathered values: fit the L2 cache */
+#define DEEP 2048                               /* of them per pixel, if a tap has no more */
 
 enum { CONV, CONV_X, CONV_W };
 
-/* How pixels of a grid meet, tap by tap, pixels of images. */
+/* Which pixel of an image each pixel of a grid reads at each tap. */
 typedef struct meeting {
   int64_t h, w, c;   /* image: rows, columns, channels */
   int64_t gh, gw;    /* grid */
@@ -27,7 +27,7 @@ typedef struct meeting {
   bool back;         /* from the result's pixels (images) to the operand's (grid): conv_x */
 } meeting;
 
-/* The image's row (or column) that meets the grid's i-th at tap a; -1: none does. */
+/* The row (or column) of the image that row i of the grid reads at tap a; -1: none. */
 static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool back,
                               int64_t limit) {
   int64_t at = back ? i + pad - a : i * s - pad + a;
@@ -36,8 +36,8 @@ static inline int64_t partner(int64_t i, int64_t a, int64_t pad, int64_t s, bool
   return at < limit ? at : -1;
 }
 
-/* The `n` channels from c on that pixels first .. first + count - 1 of the grids of all images meet
-   at `taps` taps from the given one on: out (count, taps, n). */
+/* Gathers what pixels first .. first + count - 1 of all images' grids read at `taps` taps from the
+   given one on, n channels from c on: out (count, taps, n). */
 _Static_assert(PIECE * sizeof(T) <= FM_CONV_WORKSPACE, "a piece");
 static void gather(const meeting *m, const T *x, int64_t first, int64_t count, int64_t tap,
                    int64_t taps, int64_t c, int64_t n, T *out) {
@@ -60,7 +60,7 @@ static void gather(const meeting *m, const T *x, int64_t first, int64_t count, i
   }
 }
 
-/* Products of the gathered values `cols`: (count, n) of the pixels from p on, for the n pairs (tap,
+/* Multiplies the gathered values `cols`: (count, n), of the pixels from p on, for the n pairs (tap,
    channel) from k on. */
 static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const T *cols, int64_t n,
                      int64_t k, int64_t tap, int64_t c) {
@@ -77,8 +77,8 @@ static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const
     FM_FN(gemm)(true, false, O, n, count, b + p * O, O, cols, n, e->accumulate || p > 0, y + k, K);
 }
 
-/* Above this many pixels the gradient of the kernels is added up in double: OUTPUTS of the result's
-   channels by PAIRS pairs (tap, channel) at a time. */
+/* Above this many pixels the gradient of the kernels is accumulated in double, a block of OUTPUTS
+   channels of the result by PAIRS pairs (tap, channel) at a time. */
 #define MANY 65536
 #define OUTPUTS 64
 #define PAIRS 1024
@@ -157,9 +157,9 @@ FM_EXEC(conv_w) { convolve(e, CONV_W); }
 
 /* ------------------------------------------------------------------ shapes */
 
-#define LARGEST 32768 /* stride, padding and sizes given as numbers, so that no sum overflows */
+#define LARGEST 32768 /* bound of stride, padding and sizes given as numbers: no sum overflows */
 
-/* All in range; the sizes only where they have names. */
+/* Checks the ranges; sizes only where they have names. */
 static fm_err check_attr(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const char *size0,
                          const char *size1) {
   const char *names[] = {"stride", "vertical padding", "horizontal padding", size0, size1};
@@ -210,7 +210,7 @@ static fm_err infer_conv(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
   return result_size(ctx, op, attr, in[0].shape.d + 1, in[1].shape.d + 1, out->shape.d + 1);
 }
 
-/* dy is what conv makes of a kernel k on images x. */
+/* dy has the size of conv(x, k). */
 static fm_err check_dy(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const int64_t *x,
                        const int64_t *k, const int64_t *dy) {
   int64_t y[2] = {0};
@@ -248,7 +248,8 @@ static fm_err infer_conv_w(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
 
 /* ------------------------------------------------------------------ derivatives */
 
-/* One of the three, with stride and padding of node y; sizes: of the images or the kernel. */
+/* One of the three operations with the stride and padding of node y; sizes: of the images or of
+   the kernel. */
 static fm_val emit(fm_prog *p, const fm_op *op, fm_val a, fm_val b, fm_val y,
                    const int64_t *sizes) {
   fm_attr attr = fm_attr_of(p, y);
@@ -257,7 +258,7 @@ static fm_val emit(fm_prog *p, const fm_op *op, fm_val a, fm_val b, fm_val y,
   return fm_emit(p, op, 2, in, &attr);
 }
 
-/* The same with operands replaced: sizes as they are. */
+/* The same operation with one operand replaced; sizes are unchanged. */
 static fm_val jvp_conv(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_attr attr = fm_attr_of(p, y);
   fm_val first[2] = {dx[0], fm_arg(p, y, 1)}, second[2] = {fm_arg(p, y, 0), dx[1]};

@@ -3,10 +3,11 @@
 ** 1 / (1 - rate), so that the mean is 1. A value takes 16 random bits, an eighth of a block of
 ** Philox (see rng.c for the counter); the rate is rounded to a multiple of 2^-16.
 **
-** A row (a sample) starts on a fresh block, and the mask at position i of it depends on i, the
-** sample's number, step, stream and seed alone. Positions come in groups of 8 GROUP, made of GROUP
-** blocks side by side, so that everything is vector code: 2 GROUP values from the blocks' first
-** words, two from each, the low half before the high half; then from the second words, and so on.
+** Every row (a sample) starts on a fresh block. The mask at position i of a row depends only on i,
+** the sample's number, step, stream and seed. Positions come in groups of 8 GROUP, computed from
+** GROUP blocks side by side so that everything is vector code: first 2 GROUP values from the first
+** words of the blocks, two from each, the low half before the high half; then from the second
+** words, and so on.
 */
 #include <string.h>
 
@@ -17,7 +18,7 @@
 #define GROUP 32
 #define VALUES (8 * GROUP) /* of a group */
 
-/* Words of Philox in vectors of 64-bit lanes; what the upper halves hold does not matter. */
+/* Words of Philox in 64-bit lanes; the upper halves are ignored. */
 #if FM_WIDTH == 0
 typedef uint64_t W;
 #define WN 1
@@ -37,7 +38,7 @@ static inline W product(W a, uint64_t b) {
 #endif
 }
 
-/* Philox4x32-10 on GROUP counters at once: rng.c's, which tests compare it with. */
+/* Philox4x32-10 on GROUP counters at once; tests compare it with that of rng.c. */
 static inline void philox(W c[4][GROUP / WN], uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
     for (int i = 0; i < GROUP / WN; i++) {
@@ -65,7 +66,7 @@ static void draw(T y[VALUES], const fm_rng *r, int64_t row, int64_t at, uint32_t
   }
   philox(c, (uint32_t)r->seed, (uint32_t)(r->seed >> 32));
   for (int j = 0; j < 4; j++, y += 2 * GROUP) {
-    for (int i = 0; i < GROUP / WN; i++) /* each half to a 32-bit lane, the low one first */
+    for (int i = 0; i < GROUP / WN; i++) /* a 32-bit lane per half, the low one first */
       c[j][i] = (c[j][i] & 0xFFFFu) | (c[j][i] & 0xFFFF0000u) << 16;
     memcpy(half, c[j], sizeof half);
     for (int i = 0; i < 2 * GROUP; i++) y[i] = half[i] < cut ? 0 : kept;

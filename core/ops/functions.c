@@ -1,4 +1,4 @@
-/* functions.c - elementary functions; y is reused in the derivative wherever it is cheaper. */
+/* functions.c - elementary functions; derivatives reuse y where that is cheaper. */
 #include "ops.h"
 
 enum { EXPONENT }; /* attr.f of pow */
@@ -13,7 +13,7 @@ FM_MAP1(cos, vcos(A))
 FM_MAP1(sigmoid, vset((T)1) / (vset((T)1) + vexp(-A)))
 
 #ifndef FM_RULES
-/* x^p by the C library: exact for p of any kind, and rare. */
+/* x^p by the C library: accurate for every p, and rarely used. */
 void FM_FN(pow)(int64_t n, void *y, const void *a, const void *b, const void *c, const double *f);
 void FM_FN(pow)(int64_t n, void *y, const void *a, const void *b, const void *c, const double *f) {
   (void)b, (void)c;

@@ -1,11 +1,11 @@
-/* leaf.c - values that no operation makes: inputs, constants, constant fills, random numbers. */
+/* leaf.c - values without operands: inputs, constants, fills with one number, random numbers. */
 #include <string.h>
 
 #include "ops.h"
 
 #ifndef FM_RULES
 
-/* Inputs and constants are bound to their bytes by the plan: nothing runs. */
+/* The plan binds inputs and constants to their bytes: nothing runs. */
 FM_EXEC(input) { (void)e; }
 FM_EXEC(constant) { (void)e; }
 
@@ -17,7 +17,7 @@ FM_EXEC(full) {
 
 typedef void (*draw_fn)(const fm_rng *, fm_dtype, int64_t, int64_t, int64_t, void *);
 
-/* One row per sample: the numbers of a sample do not depend on how the batch is cut. */
+/* One row per sample: its numbers do not depend on the micro-batch that it is in. */
 static void draw(const fm_exec *e, draw_fn fn) {
   int64_t n = fm_shape_count(&e->out->shape);
   int64_t rows = e->out->shape.nd > 0 ? e->out->shape.d[0] : 1;
@@ -39,7 +39,6 @@ static fm_err check_dtype(fm_ctx *ctx, const fm_op *op, const fm_attr *attr) {
   return fm_fail(ctx, FM_EUSAGE, "%s: number format %g found, expected one of three", op->name, t);
 }
 
-/* The shape and the number format are attributes. */
 static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                          const fm_attr *attr, fm_sig *out) {
   (void)nin, (void)in;
@@ -50,7 +49,7 @@ static fm_err infer_leaf(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
   return fm_fail(ctx, FM_EUSAGE, "%s: uint8 found, expected float32 or float64", op->name);
 }
 
-/* One row per sample. */
+/* One row per sample, whose values have numbers of their own in the counter. */
 static fm_err infer_random(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                            const fm_attr *attr, fm_sig *out) {
   char a[96];

@@ -1,5 +1,5 @@
-/* matmul.c - (batched) matrix products. y = op(a) op(b), with op the transpose where asked; leading
-** axes are equal. One thread each: the workers run side by side. */
+/* matmul.c - (batched) matrix products y = op(a) op(b), where op may transpose; leading axes are
+** equal. A product runs on one thread: the workers run side by side. */
 #include <string.h>
 
 #include "ops.h"
@@ -11,15 +11,16 @@
 #include "../kernels/gemm_bf16.h"
 #include "../kernels/isa.h"
 
-/* Columns of y below which a tile of our kernel is mostly empty: OpenBLAS. Products in bfloat16 are
-   those of which neither a, b nor y has shorter rows: inputs and outputs of a few coordinates keep
-   their accuracy, which costs next to nothing. The number of rows decides nothing. */
+/* OpenBLAS multiplies where y has fewer columns than this, since a tile of our kernel would be
+   mostly empty. A product in bfloat16 needs rows at least this long in a, b and y: inputs and
+   outputs of a few coordinates keep their accuracy at next to no cost. The number of rows never
+   matters. */
 #define NARROW 8
 
-/* Inner dimension up to which a product is left to the kernels, whose sums go to and fro between
-   registers and y every few hundred terms. Longer ones are sums of such products, in double. */
+/* The largest inner dimension that is left to the kernels, which move their sums between registers
+   and y every few hundred terms. Longer products are sums of such products, in double. */
 #define DEEPEST 65536
-#define ROWS 64 /* of y at a time, and columns */
+#define ROWS 64 /* rows and columns of y at a time */
 #define COLUMNS 128
 
 typedef struct product { /* y = op(a) op(b) */
@@ -134,7 +135,7 @@ static double flops_matmul(int nin, const fm_sig *in, const fm_sig *out, const f
          (double)in[0].shape.d[attr->i[FM_TA] ? nd - 2 : nd - 1];
 }
 
-/* Rows of a matrix that is not transposed; sums over the rows of two matrices. */
+/* Rows of a matrix that is not transposed stack; so do sums over the rows of two matrices. */
 static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
   if (in[0].shape.nd != 2) return 0;
   if (!attr->i[FM_TA]) return FM_STACKS_ROWS;

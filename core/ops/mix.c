@@ -1,7 +1,7 @@
 /*
-** mix.c - weighted sums whose weights are part of the operation, so that they cost no pass of their
-** own: elementwise, and side by side along the last axis (the magnitude-preserving sum and
-** concatenation of Karras et al. 2024, eqs. 88 and 103, with the weights of flowmap.nn).
+** mix.c - weighted sum and weighted concatenation along the last axis. The weights are attributes,
+** so that scaling needs no pass of its own (the magnitude-preserving sum and concatenation of
+** Karras et al. 2024, eqs. 88 and 103, with the weights of flowmap.nn).
 */
 #include "ops.h"
 
@@ -33,7 +33,7 @@ FM_EXEC(mix_cat) {
 
 #ifdef FM_RULES
 
-/* Of mix: p da + q db, one operation where both are present. */
+/* p da + q db: one operation where both are present. */
 static fm_val jvp_mix(fm_prog *p, fm_val y, const fm_val *dx) {
   fm_attr a = fm_attr_of(p, y);
   if (dx[0] != FM_NONE && dx[1] != FM_NONE) return fm_emit(p, &fm_op_mix, 2, dx, &a);

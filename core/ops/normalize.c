@@ -15,15 +15,15 @@
 
 #ifndef FM_RULES
 
-typedef struct group { /* up to VN rows; in the vectors below a lane is a row */
+typedef struct group { /* up to VN rows, one per lane of the vectors below */
   const T *x[3];
   T *y;
-  int64_t n, left, count; /* values of a row; rows from here on; rows of this group */
+  int64_t n, left, count; /* values per row; rows left, this group included; rows of the group */
   T eps;
   V over_n, q, over_r, a, b, de; /* see above; de = <d, e> / n */
 } group;
 
-/* Rows so large that the sum of their squares is not finite: the sums once more, in double. */
+/* Repeats the sums in double for rows whose sum of squares overflows. */
 static void measure_large(group *g, int terms, V r) {
   T root[VN], q[VN], over[VN], a[VN], b[VN], de[VN];
   vstore(root, r), vstore(q, g->q), vstore(over, g->over_r);
@@ -68,7 +68,7 @@ static void add_long(const group *g, int terms, int64_t r, V s[4]) {
   for (int k = 0; k < 4; k++) s[k] = vnarrow(total[k]);
 }
 
-/* What the formulas need of the rows of x, d and e (as many as `terms` says). */
+/* The factors of the formulas, from the rows of x, d and e (the first `terms` of them). */
 static inline void measure(group *g, int terms) {
   const V zero = vset(0), one = vset(1);
   V xx[VN], xd[VN], xe[VN], de[VN];
@@ -111,7 +111,7 @@ static inline void next(group *g, int terms) {
   if (g->left > 0) measure(g, terms);
 }
 
-/* y = f[0] x[0] + f[1] x[1] + ... (`terms` of them), each row with its own lane of the factors. */
+/* y = f[0] x[0] + f[1] x[1] + ... (`terms` terms); lane r of the factors belongs to row r. */
 static inline void put(const group *g, int terms, const V *f) {
   T lane[3][VN];
   for (int j = 0; j < terms; j++) vstore(lane[j], f[j]);
@@ -168,7 +168,7 @@ static fm_val second(fm_prog *p, fm_val x, fm_val d, fm_val e, fm_attr a) {
   return d == FM_NONE || e == FM_NONE ? FM_NONE : fm_emit(p, &fm_op_normalize_dd, 3, in, &a);
 }
 
-/* dJ(x)[e] d from elementary operations: what its derivative in x is derived from. */
+/* dJ(x)[e] d from elementary operations, for its derivative in x. */
 static fm_val spelled_out(fm_prog *p, fm_val x, fm_val d, fm_val e, double eps) {
   fm_sig big = fm_prog_sig(p, x), row = big;
   row.shape.d[row.shape.nd - 1] = 1;

@@ -1,6 +1,6 @@
 /*
-** ops.h - how a file of ops/ is read. It is compiled once with FM_RULES (its rules and table
-** entries) and once per instruction set and dtype (its kernels, through simd.h).
+** ops.h - how a file of ops/ is compiled: once with FM_RULES (rules and table entries) and once per
+** instruction set and dtype (kernels, through simd.h).
 */
 #ifndef FM_OPS_H
 #define FM_OPS_H
@@ -8,13 +8,13 @@
 #include "../op.h"
 
 #ifdef FM_RULES
-fm_val fm_join_pads(fm_prog *p, const fm_val *in); /* the fold rule of two added pads: shape.c */
+fm_val fm_join_pads(fm_prog *p, const fm_val *in); /* fold rule of pad + pad, in shape.c */
 #define FM_MAP1(name, expr)
 #define FM_MAP2(name, expr)
 #define FM_MAP3(name, expr)
 #else
 #include "../kernels/simd.h"
-/* VN values, or the first `left` < VN of them: for loops over rows of any length. */
+/* Load and store VN values, or only `left` < VN, for loops over rows of any length. */
 static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
 static inline void vgive(T *p, V v, int64_t left) {
   if (left >= VN)
@@ -22,7 +22,7 @@ static inline void vgive(T *p, V v, int64_t left) {
   else
     vstoren(p, v, left);
 }
-/* Lane r of the result: the sum, or the largest, of the lanes of x[r]; x is overwritten. */
+/* Lane r of the result is the sum, or the maximum, over the lanes of x[r]; x is overwritten. */
 #if VN > 1
 #define FM_FOLD(x, join)                                                    \
   for (int h = VN / 2; h > 0; h /= 2)                                       \

@@ -1,5 +1,5 @@
-/* pixels.c - images of a data set: rows of a uint8 table by number, as numbers in [-1, 1]. The
-** bytes stay where they are (often in a mapped file); only the rows asked for are read. */
+/* pixels.c - images of a data set: rows of a uint8 table by number, scaled to [-1, 1]. The table is
+** not copied (it is often a mapped file); only the requested rows are read. */
 #include "ops.h"
 
 #ifndef FM_RULES
@@ -38,7 +38,7 @@ static fm_err infer_pixels(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   return FM_OK;
 }
 
-/* Bytes and row numbers are not differentiated: no jvp rule means a tangent of zero. */
+/* Bytes and row numbers have no derivative: without a jvp rule the tangent is zero. */
 static void vjp_pixels(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   (void)p, (void)y, (void)dy;
   dx[0] = dx[1] = FM_NONE;

@@ -1,8 +1,8 @@
 /*
-** pool.c - pooling of images (N, H, W, C) over k x k windows, `stride` pixels apart, after `pad`
-** pixels of padding on every side, which never is the maximum and is counted by the average only
-** where asked. The derivative of the maximum follows the window's first largest value: max_pick
-** takes another image's value there, max_put puts a value there, and each is the other's transpose.
+** pool.c - pooling of images (N, H, W, C) over k x k windows, `stride` pixels apart, with `pad`
+** pixels of padding on every side. Padding is never the maximum; the average counts it on request.
+** The derivative of the maximum follows the first largest value of a window: max_pick reads another
+** image at that pixel, max_put writes there, and each is the transpose of the other.
 */
 #include <string.h>
 
@@ -16,9 +16,9 @@ static inline int64_t stride_of(const fm_attr *a) {
 
 #ifndef FM_RULES
 
-typedef struct window { /* the real pixels of one window: rows x cols, from value `big` on */
+typedef struct window { /* one window without its padding: rows x cols pixels from value `big` on */
   const fm_attr *attr;
-  int64_t h, w, c, ow, oh; /* of the large and of the small image; channels */
+  int64_t h, w, c, ow, oh; /* sizes of the large and the small image; channels */
   int64_t left, ox, oy, image;
   int64_t rows, cols, line, big, small;
 } window;
@@ -110,7 +110,7 @@ static T share(const window *w) {
   return 1 / (T)(w->attr->i[COUNT_PAD] ? k * k : w->rows * w->cols);
 }
 
-/* Of VN channels, or of `left` of them. */
+/* The sum over a window, for VN channels or `left` < VN of them. */
 static V window_sum(const window *w, const T *x, int64_t left) {
   V sum = vset(0);
   VD total[VDS];
@@ -225,7 +225,7 @@ static void vjp_max_pool(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = two(p, y, &fm_op_max_put, dy);
 }
 
-/* Both are piecewise constant in their first operand, and linear in the second. */
+/* Both are piecewise constant in the first operand and linear in the second. */
 static fm_val jvp_second(fm_prog *p, fm_val y, const fm_val *dx) {
   return two(p, y, fm_op_of(p, y), dx[1]);
 }

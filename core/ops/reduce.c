@@ -1,5 +1,5 @@
-/* reduce.c - broadcasting and its transpose. Both are explicit operations on equal ranks, so that
-** elementwise operations carry no shape logic. Sums are accumulated in double. */
+/* reduce.c - broadcasting, its transpose, and maxima. They are explicit operations on equal ranks,
+** so that elementwise operations need no shape logic. Sums are accumulated in double. */
 #include <string.h>
 
 #include "ops.h"
@@ -10,7 +10,7 @@
 typedef struct walk {
   int nd;
   int64_t d[FM_MAX_DIMS], stride[FM_MAX_DIMS], index[FM_MAX_DIMS], at, rows, inner;
-  bool wide; /* small runs along the last axis, too */
+  bool wide; /* small has the last axis, too */
 } walk;
 
 static walk walk_start(const fm_shape *big, const fm_shape *small) {
@@ -64,7 +64,7 @@ static walk walk_along(const fm_shape *big, const fm_shape *small, bool kept) {
 
 #define TILE 256
 
-/* The last axis is kept: n <= TILE columns of all rows of the walk. */
+/* Where the last axis is kept: n <= TILE columns of all rows of the walk. */
 static void sum_columns(T *y, const T *x, int64_t n, walk w) {
   double acc[TILE] = {0};
   for (int64_t r = 0; r < w.rows; r++, walk_next(&w))
@@ -105,7 +105,7 @@ FM_EXEC(sum_to) {
   }
 }
 
-/* NaN if a value is. */
+/* NaN if any value is NaN. */
 static T max_row(const T *x, int64_t n) {
   V top = vset(-(T)INFINITY);
   int64_t i = 0;
@@ -158,7 +158,7 @@ static fm_err infer_reduce(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   return infer_to(ctx, op, in, attr, out, false);
 }
 
-/* Of no values there is no largest one. */
+/* An empty set of values has no maximum. */
 static fm_err infer_max(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                         const fm_attr *attr, fm_sig *out) {
   char b[96];
@@ -179,7 +179,7 @@ static void vjp_sum_to(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = fm_broadcast(p, dy, &x.shape);
 }
 
-/* A broadcast of a broadcast is one. */
+/* A broadcast of a broadcast is one broadcast. */
 static fm_val fold_broadcast(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in) {
   (void)attr;
   if (fm_op_of(p, in[0]) != &fm_op_broadcast) return FM_NONE;
@@ -216,7 +216,7 @@ const fm_op fm_op_sum_to = {.name = "sum_to", .doc = "Sums over the axes that be
               {1, {FM_SHAPE3(2, 5, 3)}, {{3, 2, 1, 3}, {0}}, -1, 1},
               {1, {FM_SHAPE3(2, 5, 3)}, {{3, 1, 5, 1}, {0}}, -1, 1}}};
 
-/* Where x is the maximum, shared evenly among ties. */
+/* 1 where x is the maximum, divided evenly among ties. */
 static fm_val max_mask(fm_prog *p, fm_val y) {
   fm_val x = fm_arg(p, y, 0);
   fm_sig big = fm_prog_sig(p, x), small = fm_prog_sig(p, y);

@@ -1,8 +1,8 @@
 /*
-** resample.c - half and twice the resolution of images (N, H, W, C) with the filter [1, 1]:
+** resample.c - images (N, H, W, C) at half and twice the resolution, with the filter [1, 1]:
 **   downsample: each value is `weight` times the sum of a 2 x 2 square (default 1/4: the mean);
 **   upsample:   each value, times `weight`, is repeated over a 2 x 2 square (default 1).
-** With equal weights each is the transpose of the other.
+** With equal weights they are transposes of each other.
 */
 #include "ops.h"
 

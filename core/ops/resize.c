@@ -1,14 +1,14 @@
 /*
 ** resize.c - bilinear interpolation of images (N, H, W, C) to another size, and its transpose.
-** Pixel i of n on the new grid lies at (i + 1/2) size / n - 1/2 of the old one, but not below 0
-** (half-pixel centres), or else at i size / n (TensorFlow 1, which the older Inception scores use).
-** Beyond the last pixel the last one is repeated.
+** Pixel i of n on the new grid lies at max(0, (i + 1/2) size / n - 1/2) on the old one (half-pixel
+** centres), or at i size / n (the grid of TensorFlow 1, for older Inception scores). The last pixel
+** is repeated beyond its place.
 */
 #include <string.h>
 
 #include "ops.h"
 
-enum { HEIGHT, WIDTH, HALF_PIXEL }; /* attr.i: the size of the result; where pixels have centres */
+enum { HEIGHT, WIDTH, HALF_PIXEL }; /* attr.i: size of the result; which grid */
 
 #ifndef FM_RULES
 
@@ -49,13 +49,13 @@ FM_EXEC(resize_bilinear) {
   }
 }
 
-/* The two rows of an image that values are being added to, in double; `n` of its channels. */
+/* The two rows of an image that are being accumulated, in double; n of its channels. */
 typedef struct rows {
   double *sum[2];
   int64_t at, n; /* the first of the two */
 } rows;
 
-/* Row `at` of the image y, channels from c on, has all its values; on to the next. */
+/* Row `at` is complete: store it in the image y, channels from c on, and advance. */
 static void finish_row(rows *r, const fm_shape *s, T *y, int64_t c) {
   double *sum = r->sum[0];
   for (int64_t j = 0; j < s->d[2]; j++)
@@ -66,7 +66,7 @@ static void finish_row(rows *r, const fm_shape *s, T *y, int64_t c) {
   r->at++;
 }
 
-/* A row of `o`, its channels from c on, added to the two rows. */
+/* A row of `o`, its channels from c on, is added to the two rows. */
 static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
   double *upper = r->sum[v.lo - r->at], *lower = r->sum[v.hi - r->at];
@@ -84,7 +84,7 @@ static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
   }
 }
 
-/* `n` channels of an image: rows come from top to bottom, and add to two rows at a time. */
+/* n channels of an image: the rows of x, from top to bottom, add to two rows of y each. */
 static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64_t n) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
   double *room = (double *)(void *)fm_conv_workspace;

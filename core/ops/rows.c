@@ -1,6 +1,6 @@
-/* rows.c - rows of a table by number (0-based, kept as floating-point whole numbers), and the
-** transpose: adding rows into a table. A number outside the table gives a row of NaN, so that the
-** mistake is seen at once and memory is never touched. */
+/* rows.c - rows of a table by number (0-based, stored as floating-point whole numbers), and the
+** transpose, which adds rows into a table. A number outside the table gives a row of NaN: the
+** mistake shows at once, and no foreign memory is read. */
 #include <string.h>
 
 #include "ops.h"
@@ -27,7 +27,7 @@ FM_EXEC(gather) {
   }
 }
 
-/* Columns [from, from + n) of rows [first, end) of the table, added up in double. */
+/* Columns [from, from + n) of rows [first, end) of the table, accumulated in double. */
 static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t from, int64_t n) {
   const int64_t size = row_size(&e->out->shape);
   const T *index = e->x[1];
@@ -45,7 +45,7 @@ static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t f
   }
 }
 
-/* As many rows at a time as their sums have room. */
+/* As many rows at a time as have room for their sums. */
 FM_EXEC(scatter) {
   const int64_t room = FM_CONV_WORKSPACE / (int64_t)sizeof(double);
   const int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);

@@ -1,5 +1,5 @@
-/* shape.c - operations that move values without changing them. All are linear, and each is the
-** transpose of another one: reshape/reshape, transpose/transpose, slice/pad, concat/slice. */
+/* shape.c - operations that move values without changing them. All are linear, and the transpose of
+** each is here as well: reshape/reshape, transpose/transpose, slice/pad, concat/slices. */
 #include <string.h>
 
 #include "ops.h"
@@ -19,7 +19,7 @@ FM_EXEC(reshape) {
   memcpy(e->y, e->x[0], (size_t)fm_shape_count(&e->out->shape) * fm_dtype_size(e->out->dtype));
 }
 
-/* The axes of y without those of size 1, and with neighbours of x kept together as one. */
+/* The axes of y without those of size 1; axes that are neighbours in x and in y are merged. */
 typedef struct axes {
   int n;
   int64_t d[FM_MAX_DIMS], from[FM_MAX_DIMS], to[FM_MAX_DIMS]; /* sizes; strides in x and in y */
@@ -45,7 +45,7 @@ static axes merged(const fm_shape *in, const int64_t *order) {
   return a;
 }
 
-/* Three values that alternate in memory, to or from three rows: compilers make shuffles of it. */
+/* Three interleaved rows, to or from three separate ones: compilers turn this into shuffles. */
 static void from_threes(T *restrict a, T *restrict b, T *restrict c, const T *restrict x,
                         int64_t n) {
   for (int64_t j = 0; j < n; j++) a[j] = x[3 * j], b[j] = x[3 * j + 1], c[j] = x[3 * j + 2];
@@ -55,7 +55,7 @@ static void to_threes(T *restrict y, const T *restrict a, const T *restrict b, c
   for (int64_t i = 0; i < n; i++) y[3 * i] = a[i], y[3 * i + 1] = b[i], y[3 * i + 2] = c[i];
 }
 
-/* A plane: y[i t + j] = x[j s + i], i < m, j < n; in tiles of VN x VN through registers. */
+/* Transpose a plane, y[i t + j] = x[j s + i], i < m, j < n, in tiles of VN x VN in registers. */
 static void turn(T *y, int64_t t, int64_t m, const T *x, int64_t s, int64_t n) {
   int64_t i = 0;
   if (m == 3 && s == 3) {
@@ -81,7 +81,7 @@ static void turn(T *y, int64_t t, int64_t m, const T *x, int64_t s, int64_t n) {
     for (int64_t k = i; k < m; k++) y[k * t + j] = x[j * s + k];
 }
 
-/* Planes of the fastest axes of x and y (rows, where they are the same) for all other indices. */
+/* Plane by plane, spanned by the fastest axes of x and y (rows where these are the same axis). */
 FM_EXEC(transpose) {
   const axes a = merged(&e->in[0].shape, e->attr->i);
   const int last = a.n - 1;
@@ -273,7 +273,7 @@ static void vjp_pad(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = fm_slice(p, dy, (int)a.i[FM_AXIS], a.i[FM_START], length);
 }
 
-/* Rows are contiguous, other slices have gaps. */
+/* Slices along the first axis are contiguous, others have gaps. */
 static int64_t view_slice(const fm_sig *x, const fm_attr *attr) {
   int64_t at = attr->i[FM_START];
   for (int k = 1; k < x->shape.nd; k++) at *= x->shape.d[k];
@@ -301,7 +301,7 @@ static fm_err infer_concat(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
   if (nin < 1)
     return fm_fail(ctx, FM_EUSAGE, "%s: no tensor found, expected one or more", op->name);
   if (axis < 0 || axis >= in[0].shape.nd) return bad_axis(ctx, op, in, axis);
-  if (axis > 0 && nin > FM_MAX_OPERANDS) /* along the first axis, programs copy part by part */
+  if (axis > 0 && nin > FM_MAX_OPERANDS) /* along the first axis programs write part by part */
     return fm_fail(ctx, FM_EUSAGE, "%s: %d tensors found, expected at most %d along axis %lld",
                    op->name, nin, FM_MAX_OPERANDS, (long long)axis + 1);
   for (int k = 0; k < nin; k++) {
@@ -336,7 +336,8 @@ static void vjp_concat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 
 static bool joins_concat(const fm_attr *attr) { return attr->i[FM_AXIS] == 0; }
 
-/* Append v, or the parts that it concatenates along the axis, to a list of n values; the new n. */
+/* Append v, or the parts that v concatenates along this axis, to a list of n values; returns the
+   new n. */
 static int append(const fm_prog *p, fm_val v, int64_t axis, fm_val *list, int n) {
   bool parts = fm_op_of(p, v) == &fm_op_concat && fm_attr_of(p, v).i[FM_AXIS] == axis;
   for (int k = 0; k < (parts ? fm_nargs(p, v) : 1) && n <= FM_MAX_OPERANDS; k++)
@@ -345,8 +346,9 @@ static int append(const fm_prog *p, fm_val v, int64_t axis, fm_val *list, int n)
 }
 
 /*
-** Two neighbouring parts of an axis, padded to its whole length and added, are put side by side: so
-** the cotangents of the slices of a value make one concatenation, not a sum of mostly zeros.
+** The sum of two neighbouring parts of an axis, each padded to its whole length, is one padded
+** concatenation. Thus the cotangents of all slices of a value become one concatenation instead of a
+** sum of mostly zeros.
 */
 fm_val fm_join_pads(fm_prog *p, const fm_val *in) {
   if (fm_op_of(p, in[0]) != &fm_op_pad || fm_op_of(p, in[1]) != &fm_op_pad) return FM_NONE;

@@ -6,16 +6,16 @@
 
 #ifndef FM_RULES
 
-/* A vector whose largest lane is the largest of the row. */
+/* A vector whose largest lane is the maximum of the row. */
 static V top_of(const T *x, int64_t n) {
   V top = vset(x[0]);
   for (int64_t i = 1; i < n && n < VN; i++) top = vmax0(vset(x[i]), top);
   if (n < VN) return top;
   for (int64_t i = VN; i + VN <= n; i += VN) top = vmax0(vload(x + i), top);
-  return vmax0(vmax0(vload(x), top), vload(x + n - VN)); /* the end, which may be met twice */
+  return vmax0(vmax0(vload(x), top), vload(x + n - VN)); /* the end overlaps */
 }
 
-/* The limit at infinite values: they share the row, unless one is NaN. Returns the sum. */
+/* The limit for infinite values: they share the probability, unless one is NaN. Returns the sum. */
 static V infinite_row(T *y, const T *x, int64_t n) {
   T sum = 0;
   for (int64_t i = 0; i < n; i++) {
@@ -25,7 +25,7 @@ static V infinite_row(T *y, const T *x, int64_t n) {
   return vset(sum / VN);
 }
 
-/* y = e^(x - top); a vector whose lanes add up to the sum of the row. */
+/* y = e^(x - top); returns partial sums of the row. */
 static V exp_row(T *y, const T *x, int64_t n, T top) {
   V sum = vset(0);
   VD total[VDS];
@@ -35,14 +35,14 @@ static V exp_row(T *y, const T *x, int64_t n, T top) {
     for (int64_t i = from; i < to; i += VN) {
       V z = vexp(vtake(x + i, n - i) - vset(top));
       vgive(y + i, z, n - i);
-      sum = sum + (n - i >= VN ? z : vtake(y + i, n - i)); /* without the lanes beyond */
+      sum = sum + (n - i >= VN ? z : vtake(y + i, n - i)); /* without lanes beyond the row */
     }
     if (n > FM_CHAIN * VN) vdeepen(total, &sum);
   }
   return n > FM_CHAIN * VN ? vnarrow(total) : sum;
 }
 
-/* A vector whose lanes add up to <p, d>. */
+/* Partial sums of <p, d>. */
 static V dot_row(const T *p, const T *d, int64_t n) {
   V sum = vset(0);
   VD total[VDS];
@@ -56,7 +56,7 @@ static V dot_row(const T *p, const T *d, int64_t n) {
   return n > FM_CHAIN * VN ? vnarrow(total) : sum;
 }
 
-/* VN rows at a time: the reductions over their lanes share their steps. */
+/* VN rows at a time, which share the reductions over lanes. */
 static void softmax_rows(T *y, const T *x, int64_t n, int64_t rows) {
   V part[VN];
   T top[VN], scale[VN];

@@ -1,6 +1,6 @@
 /*
-** table.c - the table of operations, made from ops.def: rules once, kernels once per instruction
-** set and dtype.
+** table.c - the table of operations, generated from ops.def: rules once, kernels once per
+** instruction set and dtype.
 */
 #include <string.h>
 
@@ -69,17 +69,17 @@ const fm_op *fm_op_find(const char *name) {
   return NULL;
 }
 
-/* A changed copy of an entry (tests plant faults in one) has the kernels of its original. */
+/* A modified copy of an entry (tests plant faults in copies) has the kernels of its original. */
 int fm_op_id(const fm_op *op) {
   for (int k = 0; k < COUNT; k++)
     if (table[k] == op) return k;
   for (int k = 0; k < COUNT; k++)
     if (strcmp(table[k]->name, op->name) == 0) return k;
-  return ID_input; /* not of the table: the kernel that does nothing */
+  return ID_input; /* not in the table: the kernel that does nothing */
 }
 
 const fm_kernel *fm_kernel_of(const fm_op *op, fm_dtype dtype) {
-  return &kernels[fm_isa()][dtype == FM_F64][fm_op_id(op)]; /* bytes: by any kernel of FM_BYTES */
+  return &kernels[fm_isa()][dtype == FM_F64][fm_op_id(op)]; /* FM_U8: any */
 }
 
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out) {

@@ -1,18 +1,17 @@
 /* winograd.c - 3x3 convolution with stride 1 and padding 1 in the transformed space of
-** kernels/winograd.h; the pass program/lower.c puts it where it is faster than conv.c:
-**   winograd_weights  u = G (f w) G', each output's kernels times a factor, laid out for the
-**                     products; `turned`: of the kernels of conv_x, turned by half a turn, with O
-**                     and I exchanged
-**   winograd          conv(x, w) from x and u, and so conv_x(dy, w) from dy and the turned u
-** The weights' transform is an operation of its own: it depends on no image. A block of tiles
-** is transformed, multiplied and transformed back while it stays in the second cache. */
+** kernels/winograd.h; program/lower.c chooses it where it is faster than conv.c:
+**   winograd_weights  u = G (f w) G', with a factor per output, laid out for the products;
+**                     `turned`: for conv_x, rotated by 180 degrees, with O and I exchanged
+**   winograd          conv(x, w) from x and u, or conv_x(dy, w) from dy and the turned u
+** The transform of the weights is an operation of its own because it depends on no image. A block
+** of tiles is transformed, multiplied and transformed back while it stays in the L2 cache. */
 #include "ops.h"
 
 #include "../kernels/winograd_tiles.h"
 
 #ifndef FM_RULES
 
-#define DATA (36 * 14 * (DEEPEST + LINE)) /* values of a block transformed, and multiplied */
+#define DATA (36 * 14 * (DEEPEST + LINE)) /* values of a block, transformed */
 #define SUMS (36 * (14 * DEEPEST + LINE))
 #define MR FM_TILE_ROWS
 
@@ -26,7 +25,7 @@ FM_EXEC(winograd_weights) {
     transform_sliver(&w, s * SLIVER, 0, inputs, (T *)e->y + s * 36 * step, step);
 }
 
-/* The channels from k on of the tiles from `first` on. */
+/* Transforms the tiles from `first` on, channels from k on. */
 static void block_in(const block *b, const tiling *t, int64_t first, int64_t k, int64_t depth,
                      const T *x, T *d) {
   const T *at[36];
@@ -37,7 +36,7 @@ static void block_in(const block *b, const tiling *t, int64_t first, int64_t k, 
   }
 }
 
-/* Images with many channels come in parts of DEEPEST: then m holds as many outputs and sums up. */
+/* Images with many channels are read in parts of DEEPEST, over which m accumulates. */
 FM_EXEC(winograd) {
   const tiling in = tiling_of(&e->in[0].shape), out = tiling_of(&e->out->shape);
   const int64_t part = least(in.c, DEEPEST), width = in.c <= DEEPEST ? SLIVER : DEEPEST;
@@ -68,8 +67,7 @@ FM_EXEC(winograd) {
 
 #ifdef FM_RULES
 
-/* These operations are made by rewriting nodes whose shapes fit; whoever calls them directly gets
-   a sentence as well. */
+/* Lowering emits these operations for shapes that fit; the errors are for direct calls. */
 static fm_err infer_weights(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
   char a[96], b[96];
@@ -105,7 +103,7 @@ static fm_err infer_winograd(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig
   return FM_OK;
 }
 
-/* What the direct method would need: the figures of two methods compare their times. */
+/* The FLOPs of the direct method, so that rates of both methods compare as their times do. */
 static double flops_winograd(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin, (void)attr;
   return 18 * (double)fm_shape_count(&out->shape) * (double)in[0].shape.d[3];

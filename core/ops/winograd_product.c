@@ -1,8 +1,8 @@
-/* winograd_product.c - a 3x3 convolution of few images with many weights, as ops/winograd.c does it
-** to the bit, but with the images' transform in memory and the weights' on its way:
+/* winograd_product.c - a 3x3 convolution of few images with many weights. It gives the same bits as
+** ops/winograd.c, but stores the transform of the images instead of that of the weights:
 **   winograd_images   d = B' x B of all tiles
 **   winograd_product  conv(x, f w), or conv_x(x, f w) where `turned`, from d, w and f
-** A sliver of the weights is transformed in the second cache and multiplied at once. */
+** A sliver of the weights is transformed in the L2 cache and multiplied at once. */
 #include "ops.h"
 
 enum { IMAGES, HEIGHT, WIDTH, TURNED }; /* attr.i of winograd_product */
@@ -17,7 +17,7 @@ enum { IMAGES, HEIGHT, WIDTH, TURNED }; /* attr.i of winograd_product */
 _Static_assert((PIECE + 36 * (TILES * SLIVER + LINE)) * sizeof(T) <= FM_CONV_WORKSPACE,
                "a sliver and its products");
 
-/* d: (parts of up to DEEPEST channels, 36, tiles, channels and LINE more) */
+/* d: (parts of up to DEEPEST channels, 36, tiles, channels + LINE) */
 FM_EXEC(winograd_images) {
   const tiling t = tiling_of(&e->in[0].shape);
   const int64_t ld = e->out->shape.d[3];
@@ -32,7 +32,8 @@ FM_EXEC(winograd_images) {
     }
 }
 
-/* A sliver of outputs: transformed once if its inputs are one part, else for every block. */
+/* A sliver of outputs: its weights are transformed once if one part has all inputs, else once per
+   block. */
 static void sliver_product(block *b, const kernels *w, const tiling *out, int64_t o, const T *d,
                            T *y) {
   const int64_t inputs = w->turned ? w->O : w->I, most = even_part(out->count, TILES);
@@ -66,7 +67,7 @@ static int64_t tiles(int64_t n, int64_t h, int64_t w) { return n * ((h + 3) / 4)
 
 static fm_shape transformed(int64_t count, int64_t channels, fm_dtype dtype) {
   int64_t most = DEEPEST_OF(fm_dtype_size(dtype)), part = channels < most ? channels : most;
-  int64_t line = 16; /* as many values as the widest LINE */
+  int64_t line = 16; /* values of the widest LINE */
   return (fm_shape){
     4, {(channels + most - 1) / most, 36, count, (part + line - 1) / line * line + line}};
 }
@@ -108,7 +109,7 @@ static fm_err infer_winograd_product(fm_ctx *ctx, const fm_op *op, int nin, cons
   return FM_OK;
 }
 
-/* As the direct method's, to compare; see ops/winograd.c. */
+/* The FLOPs of the direct method; see ops/winograd.c. */
 static double flops_product(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin;
   return 18 * (double)fm_shape_count(&out->shape) * (double)in[1].shape.d[attr->i[TURNED] ? 0 : 3];

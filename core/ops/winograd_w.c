@@ -1,18 +1,18 @@
 /* winograd_w.c - the gradient of a 3x3 convolution's kernels in the transformed space of
-** kernels/winograd.h: winograd_w is conv_w(x, dy). The transform back is part of the operation:
-** done on chunks of 64 x 64 channels whose sums stay in the second cache, it costs little, and 36
-** values in place of 9 never go to memory. */
+** kernels/winograd.h: winograd_w is conv_w(x, dy). The operation includes the inverse transform: on
+** chunks of 64 x 64 channels whose sums stay in the L2 cache it costs little, and only 9 values
+** instead of 36 go to memory. */
 #include "ops.h"
 
 #ifndef FM_RULES
 
 #include "../kernels/winograd_tiles.h"
 
-#define CHUNK (256 / (int64_t)sizeof(T)) /* of either side, of a gradient's sums */
+#define CHUNK (256 / (int64_t)sizeof(T)) /* channels of either side in a chunk of sums */
 #define STEP (CHUNK * CHUNK + LINE)
 #define LD (CHUNK + LINE) /* of transformed tiles */
 #define TILES 56          /* of a block */
-#define BLOCKS 64         /* that a chunk's sums take before they are added to the gradient */
+#define BLOCKS 64         /* added to a chunk before the chunk is added to the gradient */
 #define MR FM_TILE_ROWS
 #define NR FM_TILE_COLUMNS
 
