@@ -172,7 +172,7 @@ t.test("params and explain of what trains no flow map", function()
   for _, name in ipairs { "params", "explain" } do
     local err = t.raises(function()
       commands[name] { experiment = "experiments/classifier.lua", profile = "smoke", set = {} }
-    end, "classifier.lua trains no flow map, and `" .. name .. "` is about its step")
+    end, "classifier.lua trains no flow map; `" .. name .. "` describes the training step of one")
     t.eq(err.code, "usage")
   end
 end)
@@ -220,15 +220,15 @@ t.test("two experiments of one name are not made together", function()
   local err = t.raises(function()
     require("flowmap.app.reproduce").run { profile = "smoke", experiments = { a.path, b.path },
       dry_run = true }
-  end, "both have a run in results/own/smoke/lsd%-seed1; give each experiment a name")
+  end, "both have a run in results/own/smoke/lsd%-seed1; give the experiments different names")
   t.eq(err.code, "usage")
 end)
 
 t.test("names that differ in capitals alone", function()
   local loss = "function(a) return fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) end"
   refused("own.losses = { My = " .. loss .. ", my = " .. loss .. " }",
-    "there is a '[Mm]y' already, and names that differ in capitals alone are the same")
-  refused("own.losses = { LSD = " .. loss .. " }", "there is a 'lsd' already")
+    "there is already a '[Mm]y', and names that differ only in capitals are the same")
+  refused("own.losses = { LSD = " .. loss .. " }", "there is already a 'lsd'")
 end)
 
 t.test("a metric's whole number is recorded, however large", function()

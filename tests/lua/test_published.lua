@@ -156,7 +156,7 @@ t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set
   refused(1, "is not current: width changed from 8 to 9")
   put(work .. "/mini.lua", MINI)
   sandbox.run "cp -a results/mini/smoke/lsd-seed1 results/mini/smoke/lsd-copy"
-  refused(1, "lsd%-copy is none of the experiment's runs")
+  refused(1, "lsd%-copy is not one of the experiment's runs")
   sandbox.run "rm -rf results/mini/smoke/lsd-copy"
   refused(3, "gnuplot", "PATH=/none")
   os.rename(final .. "/set.json", work .. "/set.json")

@@ -1,9 +1,9 @@
---- Child processes, some at a time, by libuv. There is no shell between: a child's output arrives
--- through pipes, a request to stop goes to it as a signal, and it ends when this process does.
+--- A pool of child processes on libuv. Children are started without a shell. Their output arrives
+-- through pipes, requests to stop reach them as signals, and they end when this process does.
 --
--- libuv's callbacks only put events into a queue, so that an error in a handler is raised by `run`.
--- Each child has a session of its own: Ctrl-C at the terminal reaches this process alone, which
--- asks each child once. (Two requests would end a child that is saving.)
+-- libuv's callbacks only queue events, so that `run` raises the errors of handlers. Each child has
+-- a session of its own: Ctrl-C at the terminal reaches only this process, which then asks each
+-- child once. (A second request would end a child while it saves.)
 -- @module flowmap.app.children
 
 local errors = require "flowmap.base.errors"
@@ -11,17 +11,16 @@ local files = require "flowmap.base.files"
 
 local M = {}
 
-local LONGEST = 65536 -- bytes of a line; what is longer is broken
-local APART = 300     -- milliseconds: closer signals are one request (`timeout` sends two)
-local GRACE = 10      -- ticks for which output may outlive its process, in one of its own
+local LONGEST = 65536 -- bytes of a line; longer lines are split
+local APART = 300     -- milliseconds; signals closer together are one request (`timeout` sends two)
+local GRACE = 10      -- ticks for which a grandchild may hold a pipe open after the child ended
 
 local Pool = {}
 Pool.__index = Pool
 
---- A pool.
--- @tparam table handlers functions of a task, any of which may be missing:
---   heard(task, line) for each line of output; ended(task, code, signal); tick() several times a
---   second
+--- Create a pool.
+-- @tparam table handlers optional functions: heard(task, line) for each line of output,
+--   ended(task, code, signal), and tick() several times a second
 -- @treturn Pool
 function M.pool(handlers)
   local ok, uv = pcall(require, "luv")
@@ -39,7 +38,7 @@ local function call(pool, name, ...)
   if handler then handler(...) end
 end
 
--- A pipe whose data become events.
+-- Read a pipe; its data become events.
 local function read_from(pool, child, pipe)
   child.pipes[#child.pipes + 1], child.open = pipe, child.open + 1
   pipe:read_start(function(_, data)
@@ -48,7 +47,7 @@ local function read_from(pool, child, pipe)
 end
 
 --- Start a child.
--- @tparam table task what handlers get
+-- @tparam table task passed to the handlers
 -- @tparam string program
 -- @tparam {string,...} arguments
 function Pool:start(task, program, arguments)
@@ -68,7 +67,8 @@ function Pool:start(task, program, arguments)
   read_from(self, child, err)
 end
 
--- Whole lines of what came from one pipe; the rest waits for more, unless it is the last.
+-- Pass on the whole lines that came from one pipe; keep an incomplete line until its end arrives,
+-- unless this is the `last` data.
 local function tell_lines(pool, child, pipe, data, last)
   local text = (child.rest[pipe] or "") .. data
   local at = 1
@@ -84,7 +84,7 @@ local function tell_lines(pool, child, pipe, data, last)
   child.rest[pipe] = rest
 end
 
--- A child has ended when its process has and all its output was read.
+-- A child has ended when its process has ended and all of its output has been read.
 local function check_end(pool, child)
   if not child.code or child.open > 0 or not pool.running[child] then return end
   pool.running[child], pool.count = nil, pool.count - 1
@@ -125,19 +125,20 @@ function events.tick(pool)
   call(pool, "tick")
 end
 
---- Ask every child to save and end; asked again, end them at once.
+--- Ask every child to save and end; a second call ends them at once.
 function Pool:stop()
   self.requests = self.requests + 1
   for child in pairs(self.running) do
     if not child.code then
-      -- The second time its whole session: it may wait for a process of its own.
+      -- The second time, its whole session: it may be waiting for a child of its own.
       self.uv.kill(self.requests == 1 and child.pid or -child.pid,
         self.requests == 1 and "sigterm" or "sigkill")
     end
   end
 end
 
--- Whether a signal was ignored when this process began (`nohup`, a shell's `&`), as it stays then.
+-- Whether a signal was already ignored when this process started (`nohup`, a shell's `&`); it then
+-- stays ignored.
 local function ignored(number)
   local mask = (files.read "/proc/self/status" or ""):match "SigIgn:%s*(%x+)"
   return mask ~= nil and tonumber(mask, 16) >> (number - 1) & 1 == 1
@@ -145,7 +146,7 @@ end
 
 local SIGNALS = { sighup = 1, sigint = 2, sigterm = 15 }
 
--- Signals and the clock, as events.
+-- Turn signals and the clock into events.
 local function watch(pool, interval)
   local uv = pool.uv
   for name, number in pairs(SIGNALS) do
@@ -160,10 +161,10 @@ local function watch(pool, interval)
   pool.handles[#pool.handles + 1] = timer
 end
 
---- Work until nothing runs and `more` starts nothing further.
--- @tparam function more starts children; called whenever one may have ended, not after `stop`
+--- Run until no child is left and `more` starts no further one.
+-- @tparam function more starts children; called whenever one may have ended, but not after `stop`
 -- @tparam integer interval milliseconds between ticks
--- @treturn boolean whether it was asked to stop
+-- @treturn boolean whether `stop` was requested
 function Pool:run(more, interval)
   local guard <close> = self
   watch(self, interval)
@@ -181,7 +182,7 @@ function Pool:run(more, interval)
   return guard.requests > 0
 end
 
---- Whatever ends `run`, an error of a handler too: no child stays.
+--- Leave no child behind, however `run` ends, including by an error in a handler.
 function Pool:__close()
   if self.requests == 0 and self.count > 0 then self:stop() end
   for _, handle in ipairs(self.handles) do

@@ -1,27 +1,29 @@
 --- The command line. A failure is one sentence on standard error and an exit code: 0 ok, 1 a
 -- failed check, 2 usage, 3 data missing or damaged, 4 numerical failure, 75 interrupted.
 --
--- Commands and their options are one table, `M.commands`. A new option is one line of it.
+-- One table, `M.commands`, holds all commands and options; a new option is one line of that table.
 -- @module flowmap.app.cli
 
 local errors = require "flowmap.base.errors"
-require "flowmap.base.blame" -- an error may be that no more file can be opened
+require "flowmap.base.blame" -- loaded now: the error may be that no further file can be opened
 
 local M = {}
 
+local COLUMNS = 80 -- of the help
+
 local EPILOG = [[
-Exit codes: 0 ok, 1 failed check, 2 usage, 3 data missing or damaged, 4 numerical failure,
-75 interrupted but resumable.]]
+Exit codes: 0 ok, 1 failed check, 2 usage, 3 data missing or damaged,
+4 numerical failure, 75 interrupted but resumable.]]
 
 -- ------------------------------------------------------------------ kinds of values
 
--- A kind turns the text of an argument into its value, or into nil and what was expected.
+-- A kind converts an argument's text to its value; on failure it returns nil and the expectation.
 
-local MANY = 0x7fffffff      -- no option counts further, except seeds
+local MANY = 0x7fffffff      -- the upper limit of every number except seeds
 local MAX_THREADS = 256      -- as in core/ctx.c
 
--- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are not accepted, since what is recorded
--- would not be what was typed.
+-- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are rejected, since the recorded number
+-- would differ from the typed text.
 local function whole(low, high)
   high = high or MANY
   return function(text)
@@ -31,7 +33,7 @@ local function whole(low, high)
   end
 end
 
-local seed = whole(0, 1 << 53) -- what JSON can hold exactly
+local seed = whole(0, 1 << 53) -- the integers that JSON holds exactly
 
 local function text(what)
   return function(value)
@@ -55,9 +57,9 @@ local MANY_SEEDS = 10000
 local function seeds(value)
   local list, seen = {}, {}
   for part in (value .. ","):gmatch "([^,]*)," do
-    local it = seed(part)
-    if not it or seen[it] then return nil, SEEDS end
-    list[#list + 1], seen[it] = it, true
+    local number = seed(part)
+    if not number or seen[number] then return nil, SEEDS end
+    list[#list + 1], seen[number] = number, true
   end
   if #list > 1 then return list end
   local count = list[1]
@@ -68,19 +70,19 @@ end
 
 -- ------------------------------------------------------------------ commands
 
--- What run, params and explain share: which run of which experiment.
+-- The arguments that select a run, shared by run, params and explain.
 local CHOICE = {
   { "experiment", "Experiment, e.g. experiments/checkerboard.lua.", kind = file },
   { "--profile", "smoke, laptop (default), long or paper." },
   { "--method", "Method, e.g. lsd, esd, psd-u, psd-m." },
-  { "--seed", "Seed (default 1).", kind = seed },
-  { "--set", "Change a setting: key=value; may be repeated.", kind = assignment, count = "*",
+  { "--seed", "Seed (default: 1).", kind = seed },
+  { "--set", "Change a setting; may be repeated.", kind = assignment, count = "*",
     value = "KEY=VALUE" },
 }
 
 local EVERYWHERE = {
   { "--threads", "Worker threads (default: one per processor).", kind = whole(1, MAX_THREADS),
-    -- Before or after the command: argparse empties an option's own field where it is not repeated.
+    -- Given before or after the command; argparse clears the option's own field where it is absent.
     action = function(args, _, count) args.workers = count end },
   { "--traceback", "Show where in the program an error arose.", flag = true,
     action = function(args) args.trace = true end },
@@ -88,52 +90,52 @@ local EVERYWHERE = {
 
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
 -- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =, hidden =,
--- target = its field, otherwise = its value if it stands alone }: with a dash in front an option
--- or, by `flag`, a switch; without, by position. `choice` adds those of CHOICE; "optional": the
--- experiment may be missing.
+-- target = its field, otherwise = its value if it is given without one }. A name with a leading dash
+-- is an option or, with `flag`, a switch; any other name is a positional argument. `choice` adds the
+-- arguments in CHOICE; if it is "optional", the experiment may be omitted.
 M.commands = {
   { "run", "Train and evaluate one run of an experiment.", choice = true,
     { "--out", "Folder for the results (default: below results/).", kind = folder },
-    { "--dry-run", "Tell memory and time, and write nothing.", flag = true },
-    { "--json", "With --dry-run: as one line of JSON.", flag = true },
+    { "--dry-run", "Print memory and time without writing anything.", flag = true },
+    { "--json", "With --dry-run: print one line of JSON.", flag = true },
     { "--resume", "Continue from the run's checkpoint.", flag = true },
-    { "--force", "Run even if a current result is there.", flag = true },
-    { "--parent", "", kind = whole(1), hidden = true }, -- `reproduce`: its process id
+    { "--force", "Run even if an up-to-date result exists.", flag = true },
+    { "--parent", "", kind = whole(1), hidden = true }, -- set by `reproduce`: its process id
   },
   { "reproduce", "Run all experiments and render tables, figures and the paper.",
-    { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
-    { "--profile", "smoke, laptop, long or paper.", default = "laptop" },
-    { "--seeds", "Seeds: 3 means 1 to 3; or a list, 4,5 (default: the experiment's).",
+    { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
+    { "--profile", "smoke, laptop, long or paper", default = "laptop" },
+    { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
       kind = seeds },
-    { "--jobs -j", "Runs at the same time (default: one per processor).",
+    { "--jobs -j", "Concurrent runs (default: one per processor).",
       kind = whole(1, MAX_THREADS) },
-    { "--dry-run", "Tell each run, why it runs or is reused, time, memory and disk; write nothing.",
-      flag = true },
-    { "--force", "Run even what is current.", flag = true },
+    { "--dry-run", "List the runs, why each runs or is reused, and the time, memory and disk space "
+      .. "they need, without writing anything.", flag = true },
+    { "--force", "Repeat runs whose results are up to date.", flag = true },
   },
-  { "accept", "Declare that what changed since a run does not matter for its result.",
+  { "accept", "Declare that a change since a run does not affect its result.",
     { "run", "Folder of a finished run.", kind = folder },
-    { "--why", "The reason; printed below every table." },
-    { "--experiment", "The run's experiment, if it is none of the suite's.", kind = file },
+    { "--why", "The reason, printed below every table." },
+    { "--experiment", "The run's experiment, if it is not one of the suite's.", kind = file },
   },
-  { "repl", "Try things at a prompt." },
+  { "repl", "Start an interactive prompt." },
   { "sample", "Draw samples from a checkpoint.",
-    { "checkpoint", "A checkpoint.safetensors.", kind = file },
-    { "--steps", "Number of steps N (default 1).", kind = whole(1, 1000000), default = "1" },
-    { "--count", "Number of samples (default 10000).", kind = whole(1), default = "10000" },
-    { "--seed", "Seed of the base noise (default 0).", kind = seed, default = "0" },
-    { "--ema", "Average to use, from 1; 0: the weights (default: as evaluated).",
+    { "checkpoint", "A checkpoint.safetensors file.", kind = file },
+    { "--steps", "Number of steps N", kind = whole(1, 1000000), default = "1" },
+    { "--count", "Number of samples", kind = whole(1), default = "10000" },
+    { "--seed", "Seed of the base noise", kind = seed, default = "0" },
+    { "--ema", "Number of the weight average; 0 selects the weights (default: as evaluated).",
       kind = whole(0) },
-    { "--experiment", "Experiment of a network of its own: its code must be what the file pins.",
-      kind = file },
-    { "--out", "FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
+    { "--experiment", "Experiment that defines the network, if the suite does not; its code must "
+      .. "match the checkpoint.", kind = file },
+    { "--out", "Output: FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
   },
   { "params", "Print the number of parameters of an experiment's network.", choice = true },
   { "gradcheck", "Check the derivatives of every operation.",
     { "op", "One operation (default: all).", args = "?" },
   },
   { "data", "List, download, import or verify data sets of images.", commands = {
-    { "list", "What is there, and where." },
+    { "list", "List the data sets and where they are." },
     { "fetch", "Download a data set and import it.", { "name", "Data set." } },
     { "import", "Pack an archive or a folder of images.",
       { "name", "Data set: afhq, celeba or cifar10." },
@@ -142,15 +144,15 @@ M.commands = {
   } },
   { "info", "Print version, instruction set, BLAS kernel and threads." },
   { "paper", "Weave experiments and results into one HTML page.",
-    { "--profile", "Whose results to weave.", default = "laptop" },
+    { "--profile", "Profile whose results are woven", default = "laptop" },
   },
-  { "publish", "Put the runs of a profile, with tables and figures, into paper/results.",
+  { "publish", "Copy a profile's runs, tables and figures to paper/results.",
     { "profile", "smoke, laptop, long or paper." },
-    { "experiments", "Experiments (default: all of the paper).", args = "*", kind = file },
+    { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
   },
   { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
     choice = "optional",
-    { "--program", "Print its text instead, as this pass leaves it (default: the last one).",
+    { "--program", "Print the program as text, after the named pass (default: the last).",
       value = "PASS", otherwise = "plan", target = "pass" },
     { "--passes", "List the passes of the compiler.", flag = true },
   },
@@ -158,7 +160,7 @@ M.commands = {
 
 -- ------------------------------------------------------------------ the parser
 
--- An argparse converter that names the argument in its sentence.
+-- An argparse converter whose error sentence names the argument.
 local function converter(name, kind)
   return function(value)
     local result, expected = kind(value)
@@ -167,27 +169,27 @@ local function converter(name, kind)
   end
 end
 
-local function add_argument(command, it)
-  local name = it[1]:match "^%S+"
+local function add_argument(command, spec)
+  local name = spec[1]:match "^%S+"
   local arg
-  if it.flag then
-    arg = command:flag(it[1], it[2])
+  if spec.flag then
+    arg = command:flag(spec[1], spec[2])
   elseif name:find "^%-" then
-    arg = command:option(it[1], it[2])
+    arg = command:option(spec[1], spec[2])
   else
-    arg = command:argument(it[1], it[2])
+    arg = command:argument(spec[1], spec[2])
   end
-  if it.kind then arg:convert(converter(name, it.kind)) end
-  if it.value then arg:argname(it.value) end
+  if spec.kind then arg:convert(converter(name, spec.kind)) end
+  if spec.value then arg:argname(spec.value) end
   for _, key in ipairs { "args", "default", "count", "action", "hidden", "target" } do
-    if it[key] then arg[key](arg, it[key]) end
+    if spec[key] then arg[key](arg, spec[key]) end
   end
   return arg
 end
 
 local function version() return "flowmap " .. require("flowmap.core").info().version end
 
--- Help and version are printed by `main`, which can tell whether that worked.
+-- `main` prints help and version, because it can tell whether writing succeeded.
 local function add_information(command, state)
   local function switch(names, meaning, of)
     command:flag(names, meaning):action(function()
@@ -201,25 +203,26 @@ end
 
 local function fill(command, spec, state)
   add_information(command, state)
-  for k, it in ipairs(spec.choice and CHOICE or {}) do
-    local arg = add_argument(command, it)
+  for k, choice in ipairs(spec.choice and CHOICE or {}) do
+    local arg = add_argument(command, choice)
     if k == 1 and spec.choice == "optional" then arg:args "?" end
   end
   for k = 3, #spec do add_argument(command, spec[k]) end
-  for _, it in ipairs(EVERYWHERE) do add_argument(command, it) end
+  for _, argument in ipairs(EVERYWHERE) do add_argument(command, argument) end
   if spec.commands then command:require_command(true):command_target "action" end
-  for _, it in ipairs(spec.commands or {}) do
-    fill(command:command(it[1], it[2]):add_help(false), it, state)
+  for _, inner in ipairs(spec.commands or {}) do
+    fill(command:command(inner[1], inner[2]):add_help(false), inner, state)
   end
 end
 
 --- The parser of the command line.
--- @tparam[opt] table state gets `print`, the text that --help or --version asked for
+-- @tparam[opt] table state receives `print`, the text requested by --help or --version
 -- @treturn table an argparse parser
 function M.parser(state)
   local parser = require "argparse"("flowmap",
     "Flow maps by self-distillation: train, sample, compare.", EPILOG)
   parser:add_help(false):require_command(true):command_target "command"
+  parser:help_max_width(COLUMNS)
   fill(parser, {}, state or {})
   for _, spec in ipairs(M.commands) do
     fill(parser:command(spec[1], spec[2]):add_help(false), spec, state or {})
@@ -234,7 +237,7 @@ local function execute(args)
   return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args) or 0
 end
 
--- The exit code of an error, after its sentence.
+-- Print an error's sentence; returns the exit code.
 local function fail(err, traceback)
   local status, sentence = errors.explain(err)
   io.stdout:flush()
@@ -243,8 +246,8 @@ local function fail(err, traceback)
   return status
 end
 
--- "--program" alone is "--program=plan": an option that takes the next word if there is one would
--- take the experiment.
+-- Expand "--program" without a value to "--program=plan": an option with an optional value would
+-- take the experiment as its value.
 local function expanded(argv)
   local values, list = {}, {}
   for _, command in ipairs(M.commands) do
@@ -256,7 +259,7 @@ local function expanded(argv)
   return list
 end
 
--- The arguments by name; or nil, and the exit code.
+-- The arguments by name, or nil and the exit code.
 local function parse(argv)
   local state = {}
   local parser = M.parser(state)
@@ -266,7 +269,8 @@ local function parse(argv)
     io.stdout:write(state.print, "\n")
     return nil, 0
   end
-  local sentence = tostring(fine and args or ok):gsub("\n", "; ") -- "Did you mean" has a line
+  -- argparse puts "Did you mean" on a line of its own.
+  local sentence = tostring(fine and args or ok):gsub("\n", "; ")
   io.stderr:write("flowmap: ", sentence, "; flowmap --help lists commands and options\n")
   return nil, errors.status.usage
 end

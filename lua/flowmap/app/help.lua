@@ -1,5 +1,6 @@
---- What the library has: `fm.help()` lists the operations, `fm.help "conv"` tells of one.
--- The table of operations in the core (core/ops.def) is the source: a new one is listed by itself.
+--- Help on the library: `fm.help()` lists the operations, `fm.help "conv"` describes one. The text
+-- comes from the core's table of operations (core/ops.def), so a new operation is listed
+-- automatically.
 -- @module flowmap.app.help
 
 local core = require "flowmap.core"
@@ -29,16 +30,16 @@ end
 
 local function line(op) return ("%s%s  %s"):format(op.name, arguments(op.args), op.doc) end
 
--- Where a function that is no operation is described.
+-- Where a function that is not an operation is described.
 local function place(name)
   local f = source.original[core[name]] or core[name]
   local at = type(f) == "function" and debug.getinfo(f, "S")
-  if not at then return name .. ": a part of the library, see lua/flowmap/" end
+  if not at then return name .. ": part of the library, see lua/flowmap/" end
   if at.what == "C" then return name .. ": a function of the core, see core/bind/" end
   return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)
 end
 
---- All names that `fm` has, modules of this folder left out.
+--- All names in `fm`, without the modules of this folder.
 -- @treturn {string,...} sorted
 local function names()
   local list = {}
@@ -47,8 +48,8 @@ local function names()
   return list
 end
 
---- A text on one operation, or on all.
--- @tparam ?string name of an operation
+--- Describe one operation, or list all.
+-- @tparam ?string name of an operation; nil lists all
 -- @treturn string
 return function(name)
   local ops, known, lines, others = callable(), {}, {}, {}
@@ -62,7 +63,7 @@ return function(name)
   for _, other in ipairs(names()) do
     if not known[other] then others[#others + 1] = other end
   end
-  lines[#lines + 1] = "Besides: " .. table.concat(others, ", ") .. "."
-  lines[#lines + 1] = "Modules are the files of lua/flowmap/, fm.losses or fm.nn for instance."
+  lines[#lines + 1] = "Other functions: " .. table.concat(others, ", ") .. "."
+  lines[#lines + 1] = "The files in lua/flowmap/ are modules of fm, e.g. fm.losses or fm.nn."
   return table.concat(lines, "\n")
 end

@@ -1,14 +1,14 @@
---- Published sets: what paper/results keeps of an experiment's runs at one profile.
+--- Published sets: the part of an experiment's runs at one profile that paper/results keeps.
 --
--- A set is one folder, paper/results/PROFILE/EXPERIMENT, written whole or not at all:
+-- A set is one folder, paper/results/PROFILE/EXPERIMENT, written completely or not at all:
 --
 --     set.json            revision and machine of the runs; each file's checksum and run ids
 --     values.csv          every measured value of every run
 --     NAME.csv, .md       the tables; NAME.png, .svg: the figures
 --     runs/RUN/           the run's records: config, inputs, eval, manifest, metrics, history
 --
--- Only runs that could stand beside each other in a table enter: all of the experiment, finished
--- (or diverged), current, undamaged, from one clean revision on one kind of machine.
+-- A set contains only runs that may share a table: all runs of the experiment, finished or
+-- diverged, up to date, undamaged, and made from one clean revision on one kind of machine.
 -- @module flowmap.app.publish
 
 local cache = require "flowmap.runs.cache"
@@ -27,12 +27,12 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
---- Where the sets are.
+--- The folder of all published sets.
 M.base = "paper/results"
 
 local COPIED = { "config.json", "inputs.json", "eval.json", "manifest.json", "diverged.json",
   "metrics.jsonl", "history.jsonl", "accepted.json" }
-local LARGEST_SVG = 128 * 1024 -- a drawing; a cloud of points is kept as PNG alone
+local LARGEST_SVG = 128 * 1024 -- larger ones (clouds of points) are kept only as PNG
 
 -- ------------------------------------------------------------------ what may be published
 
@@ -47,25 +47,25 @@ local function base_name(path) return path:match "[^/]+$" end
 local function segments(run)
   if run.manifest then return run.manifest.history end
   local path, starts = run.dir .. "/history.jsonl", {}
-  for _, it in ipairs((record.lines("history", results.read_file(path), path))) do
-    if it.time then starts[#starts + 1] = it end
+  for _, entry in ipairs((record.lines("history", results.read_file(path), path))) do
+    if entry.time then starts[#starts + 1] = entry end
   end
   return starts
 end
 
--- The seeds of the runs that are there: all methods and points of the grid must have each of them.
+-- The seeds of the runs; every method and point of the grid must have each of them.
 local function seeds_of(set)
   local seen = {}
   for _, run in ipairs(all_runs(set)) do seen[run.config.seed] = true end
   return tree.keys(seen)
 end
 
--- Runs that are missing, unfinished or outdated, and runs that are none of the experiment's.
-local function check_current(it, profile, set, problems)
+-- Find runs that are missing, unfinished or outdated, and runs not of the experiment.
+local function check_current(exp, profile, set, problems)
   local planned = {}
-  for _, run in ipairs(experiment.runs(it, profile, seeds_of(set))) do
+  for _, run in ipairs(experiment.runs(exp, profile, seeds_of(set))) do
     local name = base_name(run.dir)
-    local action, why = cache.decide(run.dir, cache.inputs(it, run.cfg))
+    local action, why = cache.decide(run.dir, cache.inputs(exp, run.cfg))
     planned[name] = true
     if action ~= "reuse" and action ~= "diverged" then
       problems[#problems + 1] = ("%s is not current: %s"):format(name, why)
@@ -74,7 +74,7 @@ local function check_current(it, profile, set, problems)
   for _, run in ipairs(all_runs(set)) do
     local name = base_name(run.dir)
     if not planned[name] then
-      problems[#problems + 1] = name .. " is none of the experiment's runs at this profile"
+      problems[#problems + 1] = name .. " is not one of the experiment's runs at this profile"
     end
   end
   for _, name in ipairs(set.unfinished) do
@@ -84,21 +84,22 @@ end
 
 local SAME = { "revision", "version", "isa", "blas", "fingerprint" }
 
--- What all parts of all runs share, or problems: of several revisions, or a changed one.
+-- The origin (revision, machine) that all parts of all runs share. Mixed origins and uncommitted
+-- revisions are problems.
 local function check_origin(set, problems)
   local first
   for _, run in ipairs(all_runs(set)) do
-    for _, it in ipairs(segments(run)) do
+    for _, part in ipairs(segments(run)) do
       local name = base_name(run.dir)
-      if it.revision == "unknown" or it.revision:find "%-dirty$" then
+      if part.revision == "unknown" or part.revision:find "%-dirty$" then
         problems[#problems + 1] = ("%s was made from the revision %s: commit first"):format(name,
-          it.revision)
+          part.revision)
       end
-      first = first or { name = name, of = it }
+      first = first or { name = name, of = part }
       for _, key in ipairs(SAME) do
-        if it[key] ~= first.of[key] then
+        if part[key] ~= first.of[key] then
           problems[#problems + 1] = ("mixed: %s is %s in %s but %s in %s"):format(key,
-            tostring(first.of[key]), first.name, tostring(it[key]), name)
+            tostring(first.of[key]), first.name, tostring(part[key]), name)
         end
       end
     end
@@ -144,7 +145,7 @@ end
 
 local SIGNED = { svg = "<!-- %s -->\n" }
 
--- Move what an entry made into the set: tables and pictures, signed; no scripts and data files.
+-- Move the tables and pictures of a render entry into the set, signed; omit scripts and data files.
 local function collect(made, target, set, listed)
   local signature, ids = set:signature(), set:ids()
   for _, path in ipairs(made) do
@@ -174,7 +175,7 @@ local function copy_runs(set, target, listed)
   end
 end
 
-local function describe(it, profile, set, origin, target, listed)
+local function describe(exp, profile, set, origin, target, listed)
   local runs, sums = {}, {}
   for i, run in ipairs(all_runs(set)) do
     runs[i] = { name = base_name(run.dir), id = run:id(), method = run:method(),
@@ -183,26 +184,26 @@ local function describe(it, profile, set, origin, target, listed)
   for name, ids in pairs(listed) do
     sums[name] = { sha256 = core.sha256_file(target .. "/" .. name), runs = ids }
   end
-  return { profile = profile, experiment = it.name, published = os.date "!%Y-%m-%dT%H:%M:%SZ",
+  return { profile = profile, experiment = exp.name, published = os.date "!%Y-%m-%dT%H:%M:%SZ",
     renderer = revision.now(), revision = origin.revision, version = origin.version,
     isa = origin.isa, blas = origin.blas, fingerprint = origin.fingerprint, runs = runs,
     files = sums }
 end
 
-local function write(it, profile, set, origin, target)
+local function write(exp, profile, set, origin, target)
   local listed, drafts = {}, target .. "/drafts"
   local drawn = setmetatable({ root = drafts }, { __index = set })
-  for _, entry in ipairs(render.entries(it, set)) do
-    collect(render.entry(it, entry, drawn), target, render.selected(entry, set), listed)
+  for _, entry in ipairs(render.entries(exp, set)) do
+    collect(render.entry(exp, entry, drawn), target, render.selected(entry, set), listed)
   end
   if files.exists(drafts) then files.remove_tree(drafts) end
   core.write_file(target .. "/values.csv", M.values(set))
   listed["values.csv"] = set:ids()
   copy_runs(set, target, listed)
-  record.write(target, "set", describe(it, profile, set, origin, target, listed))
+  record.write(target, "set", describe(exp, profile, set, origin, target, listed))
 end
 
--- Put the new folder in the place of the old one.
+-- Replace the old folder by the new one.
 local function replace(target, final)
   local old = target .. ".old"
   local had = files.exists(final)
@@ -217,34 +218,36 @@ end
 
 -- ------------------------------------------------------------------ one set
 
--- Nobody may change the runs meanwhile.
+-- Lock the runs, so that no other process changes them.
 local function hold(set)
   local held = {}
   for _, run in ipairs(all_runs(set)) do held[#held + 1] = folder.take(run.dir) end
   return setmetatable(held, { __close = function()
-    for _, it in ipairs(held) do it:release() end
+    for _, one in ipairs(held) do one:release() end
   end })
 end
 
 --- Publish the runs of an experiment at a profile.
--- @tparam table it an experiment
+-- @tparam table exp an experiment
 -- @tparam string profile
 -- @treturn string the set's folder
-function M.set(it, profile)
-  local root = experiment.root(it.name, profile)
-  local final = ("%s/%s/%s"):format(M.base, profile, it.name)
+function M.set(exp, profile)
+  local root = experiment.root(exp.name, profile)
+  local final = ("%s/%s/%s"):format(M.base, profile, exp.name)
   if files.exists(final) and not files.exists(final .. "/set.json") then
-    errors.usage("%s holds no published set: move it away first", final)
+    errors.usage("%s holds no published set; move it away first", final)
   end
   local held <close> = hold(results.open(root))
-  local set, problems = results.open(root), {} -- again: now nobody changes them
-  if #set.runs + #set.diverged ~= #held then errors.data("%s changed meanwhile", root) end
-  check_current(it, profile, set, problems)
+  local set, problems = results.open(root), {} -- again, now that the runs are locked
+  if #set.runs + #set.diverged ~= #held then
+    errors.data("%s changed while it was being locked", root)
+  end
+  check_current(exp, profile, set, problems)
   local origin = check_origin(set, problems)
   if #problems > 0 then refuse(root, problems) end
-  local target = ("%s/%s/.%s.%d"):format(M.base, profile, it.name, core.pid())
+  local target = ("%s/%s/.%s.%d"):format(M.base, profile, exp.name, core.pid())
   files.mkdir(target)
-  local ok, err = pcall(write, it, profile, set, origin, target)
+  local ok, err = pcall(write, exp, profile, set, origin, target)
   if ok then ok, err = pcall(replace, target, final) end
   if not ok then
     if files.exists(target) then files.remove_tree(target) end
@@ -254,19 +257,19 @@ function M.set(it, profile)
 end
 
 --- The command `publish`.
--- @tparam table args profile, experiments (paths; none: all of the paper)
+-- @tparam table args profile, experiments (paths; an empty list stands for all of the paper's)
 function M.run(args)
   local paths = #args.experiments > 0 and args.experiments or chapters.experiments()
   local list = {}
   for i, path in ipairs(paths) do list[i] = experiment.load(path) end
-  for _, it in ipairs(list) do
-    io.stdout:write(("published %s\n"):format(M.set(it, args.profile)))
+  for _, exp in ipairs(list) do
+    io.stdout:write(("published %s\n"):format(M.set(exp, args.profile)))
   end
 end
 
 -- ------------------------------------------------------------------ checking a set
 
--- The lines of a table that hold values, not notes.
+-- The lines of a table without its notes.
 local function value_lines(csv)
   local lines = {}
   for line in csv:gmatch "([^\n]*)\n" do
@@ -291,7 +294,7 @@ end
 
 local function check_runs(index, set, wrong)
   local listed, found = {}, {}
-  for _, it in ipairs(index.runs) do listed[it.name .. " " .. it.id] = true end
+  for _, run in ipairs(index.runs) do listed[run.name .. " " .. run.id] = true end
   for _, run in ipairs(all_runs(set)) do
     local name = base_name(run.dir)
     found[name .. " " .. run:id()] = true
@@ -303,19 +306,19 @@ local function check_runs(index, set, wrong)
       end
     end
   end
-  for it in pairs(listed) do
-    if not found[it] then wrong("runs/ lacks the run " .. it) end
+  for run in pairs(listed) do
+    if not found[run] then wrong("runs/ lacks the run " .. run) end
   end
 end
 
 local function same_list(a, b) return table.concat(a, " ") == table.concat(b, " ") end
 
--- Tables hold the values of the runs beside them, and name those runs.
-local function check_tables(dir, it, set, index, wrong)
+-- Check that the tables hold the values of the runs beside them and name those runs.
+local function check_tables(dir, exp, set, index, wrong)
   if files.read(dir .. "/values.csv") ~= M.values(set) then
     wrong "values.csv does not hold the values of runs/"
   end
-  for _, entry in ipairs(render.entries(it, set)) do
+  for _, entry in ipairs(render.entries(exp, set)) do
     local part = render.selected(entry, set)
     for _, kind in ipairs { "csv", "md", "svg", "png" } do
       local name = entry.name .. "." .. kind
@@ -326,7 +329,7 @@ local function check_tables(dir, it, set, index, wrong)
         wrong("set.json names other runs for " .. name)
       end
     end
-    local t = render.description(it, entry, set)
+    local t = render.description(exp, entry, set)
     local text = t and files.read(("%s/%s.csv"):format(dir, entry.name))
     local made = t and value_lines(require("flowmap.report.table").csv(t))
     if t and (not text or value_lines(text) ~= made) then
@@ -335,11 +338,11 @@ local function check_tables(dir, it, set, index, wrong)
   end
 end
 
---- Compare a published set's files with each other.
+--- Check a published set's files against one another.
 -- @tparam string dir
--- @tparam table it its experiment
--- @treturn {string,...} what is wrong, none if it is whole
-function M.check(dir, it)
+-- @tparam table exp its experiment
+-- @treturn {string,...} the problems found; empty if there are none
+function M.check(dir, exp)
   local problems = {}
   local function wrong(text) problems[#problems + 1] = dir .. ": " .. text end
   local ok, err = pcall(function()
@@ -347,7 +350,7 @@ function M.check(dir, it)
     check_files(dir, index, wrong)
     local set = results.copies(dir .. "/runs")
     check_runs(index, set, wrong)
-    check_tables(dir, it, set, index, wrong)
+    check_tables(dir, exp, set, index, wrong)
   end)
   if not ok then wrong(tostring(err)) end
   return problems

@@ -1,12 +1,12 @@
---- The prompt: Lua with `fm` at hand; an expression prints its value.
+--- The interactive prompt: Lua with `fm` defined; the value of an expression is printed.
 -- @module flowmap.app.repl
 
 local errors = require "flowmap.base.errors"
 
 local M = {}
 
--- readline where Debian's lua-readline is there, else plain lines. Not one of the current folder:
--- what lies there may be anybody's.
+-- A function that reads a line, by readline where Debian's lua-readline is installed. Modules in
+-- the current folder are not considered, because anyone may have put them there.
 local function reader()
   local path, cpath = package.path, package.cpath
   package.path = (";" .. path):gsub(";%.[^;]*", "")
@@ -33,7 +33,7 @@ local function compile(text, env)
   return load(text, "=prompt", "t", env)
 end
 
--- Lua says "<eof>" at the end of the message when more lines could complete the chunk.
+-- Lua's message ends in "<eof>" when further lines could complete the chunk.
 local function incomplete(text, env)
   local chunk, message = load(text, "=prompt", "t", env)
   return not chunk and message:find "<eof>$" ~= nil
@@ -48,29 +48,30 @@ local function show(ok, ...)
   if not ok then return say_error((...)) end
   local count, texts = select("#", ...), {}
   for i = 1, count do
-    local fine, text = pcall(tostring, (select(i, ...))) -- a value's __tostring is the user's
+    local fine, text = pcall(tostring, (select(i, ...))) -- the user's __tostring may fail
     if not fine then return say_error(text) end
     texts[i] = text
   end
   if count > 0 then io.stdout:write(table.concat(texts, "\t"), "\n") end
 end
 
---- Evaluate one piece of text as the prompt does.
+--- Evaluate a text as the prompt does.
 -- @tparam string text
 -- @tparam table env
--- @return success, then values or the error
+-- @treturn boolean success
+-- @return the values, or the error
 function M.evaluate(text, env)
   local chunk, message = compile(text, env)
   if not chunk then return false, message end
   return pcall(chunk)
 end
 
---- Read and evaluate lines until the end of the input.
+--- Read and evaluate lines until the input ends.
 function M.run()
   local env = setmetatable({ fm = require "flowmap" }, { __index = _G })
   local read = reader()
   io.stdout:write("flowmap ", env.fm.info().version,
-    "; fm is the library, fm.help() lists its operations; Ctrl-D ends\n")
+    "; fm is the library, fm.help() lists its operations; Ctrl-D exits\n")
   while true do
     local text = read "> "
     if not text then break end

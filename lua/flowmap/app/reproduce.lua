@@ -1,4 +1,5 @@
---- All runs of the paper's experiments, in child processes, then tables, figures and the page.
+--- Make all runs of the paper's experiments in child processes, then render tables, figures and
+-- the page.
 -- @module flowmap.app.reproduce
 
 local fm = require "flowmap"
@@ -19,54 +20,54 @@ local tree = require "flowmap.tree"
 local M = {}
 
 local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
-local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM, before the run began to watch for it
-local PLAIN = 30 -- seconds between two lines of progress where there is no terminal
+local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM before the run has installed its handler
+local PLAIN = 30 -- seconds between progress lines when standard output is not a terminal
 
 local duration = Progress.duration
 
 -- ------------------------------------------------------------------ the plan
 
-local function seeds_of(it, seeds)
+local function seeds_of(exp, seeds)
   if seeds then return seeds end
   local list = {}
-  for k = 1, it.seeds or 2 do list[k] = k end
+  for k = 1, exp.seeds or 2 do list[k] = k end
   return list
 end
 
--- Steps that an interrupted run has made, as far as its metrics tell: for an estimate alone.
+-- Steps that an interrupted run has made according to its metrics; used only for the estimate.
 local function steps_made(dir)
   local last = (files.read(dir .. "/metrics.jsonl") or ""):match '.*"step": (%d+)'
   return tonumber(last) or 0
 end
 
--- Whether a run's images are there; making them is no part of a dry run.
-local function has_images(it, cfg)
-  local set = fm.data.find(cfg.data, it.data)
+-- Whether a run's images exist; a dry run does not make them.
+local function has_images(exp, cfg)
+  local set = fm.data.find(cfg.data, exp.data)
   return not set.shape or set.count and rawget(set, "path") ~= nil
 end
 
--- What to do about a run, and why.
-local function decide(it, run, args)
-  if args.dry_run and not has_images(it, run.cfg) then
-    return "run", "its images are not here yet, and come first"
+-- The action for a run, and the reason.
+local function decide(exp, run, args)
+  if args.dry_run and not has_images(exp, run.cfg) then
+    return "run", "its images do not exist yet and are made first"
   end
-  if args.force then return "run", "--force" end -- not even looked at: it may be unreadable
-  return cache.decide(run.dir, cache.inputs(it, run.cfg))
+  if args.force then return "run", "--force" end -- without reading the folder, which may be damaged
+  return cache.decide(run.dir, cache.inputs(exp, run.cfg))
 end
 
--- Every run with what to do about it and why.
+-- Every run with its action and the reason.
 local function plan(list, args)
   local runs, taken = {}, {}
-  for _, it in ipairs(list) do
-    for _, run in ipairs(experiment.runs(it, args.profile, seeds_of(it, args.seeds))) do
+  for _, exp in ipairs(list) do
+    for _, run in ipairs(experiment.runs(exp, args.profile, seeds_of(exp, args.seeds))) do
       local other = taken[run.dir]
       if other then
-        errors.usage("%s and %s both have a run in %s; give each experiment a name of its own",
-          other.path, it.path, run.dir)
+        errors.usage("%s and %s both have a run in %s; give the experiments different names",
+          other.path, exp.path, run.dir)
       end
-      taken[run.dir] = it
-      run.action, run.why = decide(it, run, args)
-      run.name = ("%s/%s"):format(it.name, run.dir:match "([^/]+)$")
+      taken[run.dir] = exp
+      run.action, run.why = decide(exp, run, args)
+      run.name = ("%s/%s"):format(exp.name, run.dir:match "([^/]+)$")
       run.done = run.action == "resume" and steps_made(run.dir) or 0
       runs[#runs + 1] = run
     end
@@ -79,46 +80,46 @@ local function is_due(run) return run.action == "run" or run.action == "resume" 
 -- ------------------------------------------------------------------ results put aside
 
 -- The values that a recorded run has in the experiment's grid.
-local function point_of(it, config)
+local function point_of(exp, config)
   local point = {}
-  for key in pairs(it.grid or {}) do point[key] = config[key] end
+  for key in pairs(exp.grid or {}) do point[key] = config[key] end
   return point
 end
 
--- Whether the run in a folder is one of the experiment as it is now; if not, why.
-local function outdated(it, dir)
+-- Why the run in a folder does not belong to the experiment as it is now; false if it does.
+local function outdated(exp, dir)
   local config = record.read(dir, "config")
-  local ok, cfg = pcall(experiment.resolve, it, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point_of(it, config) })
+  local ok, cfg = pcall(experiment.resolve, exp, { profile = config.profile,
+    method = config.method, seed = config.seed, point = point_of(exp, config) })
   if not ok then return tostring(cfg) end
-  local action, why = cache.decide(dir, cache.inputs(it, cfg))
+  local action, why = cache.decide(dir, cache.inputs(exp, cfg))
   return action == "run" and why
 end
 
--- Results that a table must not mix with the present ones (seeds or methods that are not made again
--- now, from other settings) are put aside. A run that starts anew puts aside what it finds itself.
-local function put_aside(say, it, runs, args)
-  local root, planned = experiment.root(it.name, args.profile), {}
+-- Put aside results that a table must not mix with the planned ones: runs of other seeds or
+-- methods, made with other settings. A run that starts from step 0 clears its own folder.
+local function put_aside(say, exp, runs, args)
+  local root, planned = experiment.root(exp.name, args.profile), {}
   for _, run in ipairs(runs) do planned[run.dir] = true end
   for _, name in ipairs(files.folders(root)) do
     local dir = root .. "/" .. name
     if not planned[dir] and files.exists(dir .. "/config.json") and folder.is_run(dir) then
       local held <close> = not args.dry_run and folder.take(dir) -- luacheck: ignore
-      local why = outdated(it, dir)
+      local why = outdated(exp, dir)
       local to = why and (args.dry_run and dir .. "-outdated" or folder.put_aside(dir))
       if why then
-        say("%s/%s %s in %s: %s", it.name, name, args.dry_run and "would be put aside"
+        say("%s/%s %s in %s: %s", exp.name, name, args.dry_run and "would be put aside"
           or "put aside", to, why)
       end
     end
   end
 end
 
--- ------------------------------------------------------------------ what it will take
+-- ------------------------------------------------------------------ the estimate
 
 local function program() return assert(require("luv").exepath()) end
 
--- The command that makes a run: program, {arguments}.
+-- The command that makes a run: program, { argument, ... }.
 local function command(run, more, threads)
   local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
     run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
@@ -136,9 +137,9 @@ end
 
 local EPIPE = 32
 
--- Output that cannot be written: nobody reads it any more, or there is no place for it.
+-- Raise an error if the output cannot be written: its reader is gone, or the disk is full.
 local function check_output(status)
-  if status.errno == EPIPE then interrupted "nobody reads this output any more" end
+  if status.errno == EPIPE then interrupted "the reader of its output is gone" end
   if status.broken then errors.data("standard output cannot be written: %s", status.broken) end
 end
 
@@ -158,7 +159,8 @@ local function measure(due, jobs)
   return kinds
 end
 
--- Seconds that a run still takes as far as its kind tells, corrected; nil: not known.
+-- The remaining seconds of a run according to its kind, corrected, and those of its evaluation;
+-- nil if unknown.
 local function expected(run, kinds)
   local all, evaluation = outlook.seconds(run)
   if not all then return nil end
@@ -173,7 +175,7 @@ local function size(bytes)
     or ("%.1f GiB"):format(bytes / 2 ^ 30)
 end
 
--- "1:20 for 4 runs" and the space they take, before the first of them.
+-- Print the actions and reasons of all runs and the estimate of time, memory and disk space.
 local function announce(say, runs, due, jobs, kinds)
   for _, run in ipairs(runs) do
     local seconds = run.kind and expected(run, kinds)
@@ -194,13 +196,13 @@ local function announce(say, runs, due, jobs, kinds)
     duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
     size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
-  say("(from the pace of a second's steps of each of %d kinds of runs; without tables and figures)",
+  say("(measured on one second of steps of each of %d kinds of runs; excludes tables and figures)",
     #kinds)
 end
 
 -- ------------------------------------------------------------------ making the runs
 
--- Seconds that a running run still takes: by its own report, else by its kind.
+-- The remaining seconds of a running run: from its own report, otherwise from its kind.
 local function remaining(state, run)
   local report, evaluation = run.report, select(2, outlook.seconds(run)) or 0
   if report and report.label == "training" then return report.left + evaluation end
@@ -217,7 +219,7 @@ local function left(state)
   return outlook.makespan(busy, waiting, state.jobs)
 end
 
--- What is going on, from the longest text to the shortest.
+-- Texts for the status line, from the longest to the shortest.
 local function texts(state)
   local wait = left(state)
   local past = fm.clock() - state.start
@@ -241,7 +243,7 @@ local function texts(state)
   return list
 end
 
--- The lines of a run that has ended.
+-- Print the end of a run and its results.
 local function tell_end(state, run, code, signal)
   local say, head = state.say, ("[%d/%d] %s "):format(state.count, #state.due, run.name)
   if code == INTERRUPTED then return say("%sstopped: it is saved, or had nothing to save", head) end
@@ -251,7 +253,7 @@ local function tell_end(state, run, code, signal)
       or "exit code " .. code, run.last or "it said nothing")
   end
   local result, parts = record.read(run.dir, "eval"), {}
-  if not result then return say("%sdone", head) end -- an experiment with a `run` of its own
+  if not result then return say("%sdone", head) end -- an experiment with its own `run`
   local field, name, format = table.unpack(result.columns[1])
   for i, row in ipairs(result.rows) do
     parts[i] = ("N=%d %s"):format(row.N, format:format(row[field]))
@@ -262,24 +264,24 @@ end
 
 -- The handlers of flowmap.app.children for a state.
 local function handlers(state)
-  local it = {}
-  function it.heard(run, line)
+  local on = {}
+  function on.heard(run, line)
     local report = Progress.parse(line)
     if report then
       run.report = report
-    elseif line:find "^flowmap: " then -- its last sentence comes with its end
+    elseif line:find "^flowmap: " then -- printed with the end of the run
       run.last = Status.cut(line:gsub("^flowmap: ", ""), 1000)
     else
       state.say("%s: %s", run.name, (Status.cut(line, 1000)))
     end
   end
-  function it.ended(run, code, signal)
+  function on.ended(run, code, signal)
     if signal ~= 0 then code = ENDED_BY[signal] or 128 + signal end
     state.running[run], state.count, run.code = nil, state.count + 1, code
     if code == 0 and run.action == "run" then outlook.finished(run, fm.clock() - run.started) end
     tell_end(state, run, code, signal)
   end
-  function it.tick()
+  function on.tick()
     local now = fm.clock()
     state.stopping = state.pool.requests > 0
     if state.status.live then
@@ -288,16 +290,16 @@ local function handlers(state)
       state.told = now
       state.say("%s", Status.cut(texts(state)[2], 1000))
     end
-    -- Whoever read this output is gone: nobody waits for the runs.
+    -- The reader of the output is gone: stop the runs.
     if state.status.broken and state.pool.requests == 0 then state.pool:stop() end
   end
-  return it
+  return on
 end
 
--- What a run is asked besides its settings: by its action or, if that is "run", by the reason.
+-- The extra option of a run's command, by its action or, if that is "run", by its reason.
 local HOW = { resume = "--resume", ["--force"] = "--force" }
 
--- Start runs while jobs are free. When fewer runs than jobs are left, they share the threads.
+-- Start runs while jobs are free. When fewer runs than jobs are left, these share the threads.
 local function start_more(state)
   while state.pool.count < state.jobs and state.next <= #state.due do
     local run = state.due[state.next]
@@ -309,7 +311,7 @@ local function start_more(state)
   end
 end
 
--- Make the runs that are due; returns how many failed and the exit code of the first.
+-- Make the due runs; returns the number of failures and the first run that failed.
 local function execute(status, say, due, jobs, kinds)
   local state = { status = status, say = say, due = due, jobs = jobs, kinds = kinds, next = 1,
     count = 0, running = {}, start = fm.clock(), told = fm.clock() }
@@ -328,12 +330,12 @@ end
 
 -- ------------------------------------------------------------------ the command
 
--- Tables and figures, from the files of the runs alone; with all chapters, the page too.
+-- Render tables and figures from the files of the runs; with all experiments, weave the page too.
 local function render(say, list, args)
   local weave = require "flowmap.report.weave"
   say "to look at:"
-  for _, it in ipairs(list) do
-    for _, path in ipairs(weave.render(it, args.profile)) do
+  for _, exp in ipairs(list) do
+    for _, path in ipairs(weave.render(exp, args.profile)) do
       if path:find "%.png$" or path:find "%.md$" then say("  %s", path) end
     end
   end
@@ -343,20 +345,20 @@ end
 
 local CODES = { [errors.status.usage] = "usage", [errors.status.data] = "data" }
 
--- The runs that failed have said why; the exit code is that of the first.
+-- Failed runs have printed their reasons; the exit code is that of the first.
 local function check_failures(failed, count, first)
   if failed == 0 then return end
-  errors.raise(CODES[first.code] or "check", "%d of %d runs failed, %s first; the same command "
+  errors.raise(CODES[first.code] or "check", "%d of %d runs failed, first %s; the same command "
     .. "tries them again", failed, count, first.name)
 end
 
--- Load, plan, and put aside what must not be mixed; returns experiments and runs.
+-- Load the experiments, plan the runs and put aside outdated results; returns experiments and runs.
 local function prepare(say, args)
   local list = {}
   local paths = #args.experiments > 0 and args.experiments or chapters.experiments()
   for i, path in ipairs(paths) do list[i] = experiment.load(path) end
   local runs = plan(list, args)
-  for _, it in ipairs(list) do put_aside(say, it, runs, args) end
+  for _, exp in ipairs(list) do put_aside(say, exp, runs, args) end
   return list, runs
 end
 
@@ -365,7 +367,7 @@ end
 -- @treturn integer exit code
 function M.run(args)
   local start = fm.clock()
-  fm.ignore_broken_pipes() -- who reads the output may go; the runs are asked to save, then
+  fm.ignore_broken_pipes() -- when the reader of the output goes, the runs are asked to save
   local status <close> = Status.new()
   local function say(...)
     status:say(string.format(...))

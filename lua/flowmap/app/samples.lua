@@ -1,4 +1,4 @@
---- Samples from a checkpoint into a file: .npy, .csv or a picture .png.
+--- Draw samples from a checkpoint and write them to a file: .npy, .csv, or .png for a picture.
 -- @module flowmap.app.samples
 
 local fm = require "flowmap"
@@ -36,7 +36,7 @@ plot "samples.dat" with points pointtype 7 pointsize 0.12 linecolor rgb "#800072
 ]]
 
 function writers.png(path, x)
-  if #x.shape == 4 then -- images, about as many in a row as rows
+  if #x.shape == 4 then -- images, in a grid that is about square
     return require("flowmap.report.sheet").write(path, x, math.ceil(math.sqrt(x.shape[1])))
   end
   if x.shape[2] ~= 2 then
@@ -62,7 +62,7 @@ function M.write(args)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
   local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
-  job.check() -- a network may load more as it is used
+  job.check() -- a network may load further code as it is used
   x = fm.cast(x, "float32")
   if not x:finite() then
     errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,

@@ -1,5 +1,5 @@
---- Errors that are none of ours, as their reader needs them: one sentence with the file and line of
--- the reader's own Lua, where that is what failed, and then the exit code of a wrong use.
+--- Turns errors raised by Lua or by a user's code into errors of the suite: one sentence, with file
+-- and line and the exit code for usage errors if the user's own Lua failed.
 -- @module flowmap.base.blame
 
 local errors = require "flowmap.base.errors"
@@ -8,12 +8,13 @@ local M = {}
 
 local OWN = debug.getinfo(1, "S").source:match "^@(.*/)base/" or "@" -- the folder of the suite
 
--- Whether a file is one of ours or of an installed library.
+-- Whether a file belongs to the suite or to an installed library.
 local function is_library(file)
   return file:sub(1, #OWN) == OWN or file:find "/share/lua/" ~= nil
 end
 
--- The first line of a text, without a position in a library; whether it has the user's position.
+-- The first line of a text, without a position inside a library; and whether it states a position
+-- in the user's code.
 local function sentence(text)
   local line = text:match "^[^\n]*":gsub(":$", "")
   local file, rest = line:match "^([^:]+):%d+: (.*)$"
@@ -22,7 +23,7 @@ local function sentence(text)
   return line, true
 end
 
--- What an error value says.
+-- The text of an error value, and whether it states a position in the user's code.
 local function in_words(err)
   if type(err) == "string" then return sentence(err) end
   if type(err) == "number" then return tostring(err), false end
@@ -33,9 +34,9 @@ local function in_words(err)
   return ("error() was called with a %s, expected a sentence"):format(type(err)), false
 end
 
---- An error value of ours for one of Lua's or of a user's own. To be called where it arose, by a
--- message handler: the line is found on the stack.
--- @param err anything
+--- Convert an error of Lua's or of a user's into one of the suite's. Call it in a message handler,
+-- where the error was raised, because the user's line is found on the stack.
+-- @param err any value
 -- @treturn table see flowmap.base.errors
 function M.explained(err)
   local text, placed = in_words(err)

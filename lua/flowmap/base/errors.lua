@@ -1,12 +1,13 @@
---- Errors as sentences. Raised values are the core's: { code, message }, shown as the message.
--- The command line maps the code to its exit status: usage 2, data 3, numeric 4, interrupted 75.
+--- Errors as sentences. An error value is the core's { code, message } and prints as its message.
+-- The command line maps the code to an exit status: usage 2, data 3, numeric 4, interrupted 75.
 -- @module flowmap.base.errors
 
 local core = require "flowmap.core"
 
 local M = {}
 
--- Sources that begin like this one are the library's; an error tells the place in a user's file.
+-- Sources whose path starts like this one's belong to the library; errors report the place in a
+-- user's file instead.
 core.own_sources((debug.getinfo(1, "S").source:gsub("base/errors%.lua$", "")))
 
 local mt = { __tostring = function(e) return (e.where or "") .. e.message end }
@@ -14,16 +15,17 @@ local mt = { __tostring = function(e) return (e.where or "") .. e.message end }
 --- Exit status of each code.
 M.status = { check = 1, usage = 2, memory = 2, data = 3, numeric = 4, interrupted = 75 }
 
-local LONGEST = 2000 -- bytes; a file may hold a name of megabytes, which a sentence would quote
+local LONGEST = 2000 -- bytes; a message may quote a name of megabytes from a file
 
--- A sentence of bounded length: its ends, cut between characters.
+-- Shorten a long sentence to its start and end, cutting between characters.
 local function bounded(sentence)
   if #sentence <= LONGEST then return sentence end
   local head = sentence:sub(1, LONGEST - 500):gsub("[\xC0-\xFF]?[\x80-\xBF]*$", "")
   return head .. " ... " .. sentence:sub(-400):gsub("^[\x80-\xBF]+", "")
 end
 
---- An error value. It shows as its sentence, after the line of the user's code that led to it.
+--- Create an error value. It prints as its sentence, preceded by the line of the user's code that
+-- led to it.
 -- @tparam string code one of the keys of `status`
 -- @tparam string message a sentence
 -- @treturn table
@@ -33,17 +35,17 @@ end
 
 --- Raise an error.
 -- @tparam string code one of the keys of `status`
--- @tparam string format a sentence, as for string.format
--- @param ... its arguments
+-- @tparam string format the sentence, a format of string.format
+-- @param ... arguments of the format
 function M.raise(code, format, ...)
   local message = select("#", ...) > 0 and format:format(...) or format
   error(M.new(code, message), 0)
 end
 
---- The sentence for Lua's own error of memory.
+--- The sentence for Lua's own out-of-memory error.
 M.NO_MEMORY = "memory: Lua's objects need more than there is"
 
---- Whether the text of an error of Lua's, of the system's or of the loader's is about memory.
+--- Whether an error text of Lua, of the system or of the loader reports lack of memory.
 -- @tparam string text
 -- @treturn boolean
 function M.of_memory(text)
@@ -53,23 +55,23 @@ function M.of_memory(text)
   return false
 end
 
---- What any error value says: exit status and text. Lua's own error of memory is one of ours.
+--- Exit status and text of any error value. Lua's own out-of-memory error counts as ours.
 -- @param err
--- @treturn integer exit status, 1 for an error that is none of ours
+-- @treturn integer exit status; 1 for an error that is not one of ours
 -- @treturn string
 function M.explain(err)
   local code = type(err) == "table" and rawget(err, "code")
-  local ok, text = pcall(tostring, err) -- the metatable may be anybody's
+  local ok, text = pcall(tostring, err) -- its __tostring may be a user's
   if ok and M.status[code] then return M.status[code], text end
   text = ok and text or "an error of type " .. type(err) .. " that has no text"
   if M.of_memory(text) then return M.status.memory, M.NO_MEMORY end
   return 1, text
 end
 
-local seen, trace -- the last error, and where it arose
+local seen, trace -- the last error and its stack trace
 
---- A message handler that remembers where an error arose, through any number of catches. An error
--- of Lua's or of a user's own becomes one of ours.
+--- A message handler that records the stack of an error, which then survives any number of catches.
+-- An error of Lua's or of a user's becomes one of ours.
 -- @param err
 -- @return err
 function M.note(err)
@@ -81,10 +83,11 @@ function M.note(err)
   return err
 end
 
---- pcall for code that may be a user's: `--traceback` shows their functions after a rethrow, too.
+--- pcall for code that may be a user's; `--traceback` then shows its functions even after a
+-- rethrow.
 function M.pcall(f, ...) return xpcall(f, M.note, ...) end
 
---- Where an error arose that `note` has seen.
+--- The stack trace of an error that `note` has seen.
 -- @param err
 -- @treturn ?string
 function M.traceback(err) return rawequal(seen, err) and trace or nil end
@@ -93,7 +96,7 @@ for _, code in ipairs { "check", "usage", "data", "numeric" } do
   M[code] = function(...) M.raise(code, ...) end
 end
 
---- Edit distance of two short strings; two neighbours that changed places are one edit.
+--- Edit distance of two short strings; swapping two adjacent characters counts as one edit.
 -- @tparam string a
 -- @tparam string b
 -- @treturn integer
@@ -114,11 +117,11 @@ function M.distance(a, b)
   return rows[#a][#b]
 end
 
-local LONGEST_NAME = 100 -- bytes; the distance takes time and memory with their square
+local LONGEST_NAME = 100 -- bytes; time and memory grow with the square of the length
 
---- The end of a sentence about an unknown name: near matches, or else all names.
--- @tparam string name what was found
--- @tparam {string,...} known what could have been meant
+--- The end of a sentence about an unknown name: close matches, otherwise all names.
+-- @tparam string name the unknown name
+-- @tparam {string,...} known the names that exist
 -- @treturn string e.g. "; did you mean width?"
 function M.near(name, known)
   if #name > LONGEST_NAME then return "" end
@@ -136,8 +139,8 @@ function M.near(name, known)
   return ("; known: %s"):format(table.concat(all, ", "))
 end
 
---- A name among known ones, or a sentence.
--- @tparam string kind what the name stands for, e.g. "method"
+--- Check that a name is one of the known names.
+-- @tparam string kind the kind of thing named, e.g. "method"
 -- @tparam string name
 -- @tparam {string,...} known
 -- @treturn string the name
@@ -148,8 +151,8 @@ function M.choice(kind, name, known)
   return M.usage("unknown %s '%s'%s", kind, tostring(name), M.near(tostring(name), known))
 end
 
---- That a table of options has no other field than those known: a misspelt one would be ignored.
--- @tparam string who for the sentence
+--- Check that a table of options has only known fields; a misspelt field would be ignored.
+-- @tparam string who start of the error sentence
 -- @tparam table options
 -- @tparam {string,...} known
 -- @treturn table the options

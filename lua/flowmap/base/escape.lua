@@ -1,9 +1,9 @@
---- Escapes: text becomes a literal of another language here, and nowhere else.
+--- Escaping: the only place where text becomes a literal of another language.
 --
--- Names, titles and labels may come from files that somebody else wrote, so they are data: whatever
--- they contain, they arrive as the same visible text and never as a command, a tag or a formula.
--- Code that writes a language therefore takes values and calls that language's function below; it
--- never pastes a text between quotes of its own. (JSON has its one writer in flowmap.base.json.)
+-- Names, titles and labels may come from files that somebody else wrote. They are data: whatever
+-- they contain, they appear as the same visible text and never act as a command, a tag or a
+-- formula. Code that generates another language passes every value through that language's function
+-- below and never adds quotes itself. (JSON is written only by flowmap.base.json.)
 -- @module flowmap.base.escape
 
 local errors = require "flowmap.base.errors"
@@ -14,16 +14,17 @@ local M = {}
 
 local REPLACEMENT = "\u{FFFD}"
 
--- Controls, and what reorders or breaks a line (U+2028 to U+202E, U+2066 to U+2069).
+-- Replace control characters and those that reorder or break lines (U+2028 to U+202E, U+2066 to
+-- U+2069).
 local function visible(text)
   text = text:gsub("[\0-\31\127]", " "):gsub("\xC2[\x80-\x9F]", " ")
   text = text:gsub("\xE2\x80[\xA8\xA9]", " "):gsub("\xE2\x80[\xAA-\xAE]", "")
   return (text:gsub("\xE2\x81[\xA6-\xA9]", ""):gsub("\xEF\xBF[\xBE\xBF]", REPLACEMENT))
 end
 
---- One line of valid UTF-8 that any output can carry: control characters and line ends become
+--- One line of valid UTF-8 that is safe in any output: control characters and line ends become
 -- spaces, bytes that are not UTF-8 become U+FFFD, and marks that reorder text are dropped.
--- @param value anything that tostring takes
+-- @param value any value that tostring accepts
 -- @treturn string
 function M.line(value)
   local text = tostring(value)
@@ -38,7 +39,7 @@ function M.line(value)
   return table.concat(parts)
 end
 
---- The first characters of a line, with an ellipsis when some were cut off.
+--- The first characters of a line, followed by an ellipsis if any were removed.
 -- @param value see `line`
 -- @tparam integer count at most this many characters
 -- @treturn string
@@ -61,8 +62,9 @@ function M.shell(word)
 end
 
 --- A string expression of gnuplot. Its scanners of quotes, macros, backquotes and blocks disagree
--- on where a string ends that holds an apostrophe, doubled or between double quotes: 5.4 takes the
--- rest for code. So what any of them could act upon is written as a number, not as a character.
+-- on where a string with an apostrophe ends, whether doubled or in double quotes, and version 5.4
+-- takes the rest for code. Every character that any of them could act on is therefore written as a
+-- number.
 -- @param value see `line`
 -- @treturn string such as 'it'.sprintf('%c',39).'s'
 function M.gnuplot(value)
@@ -87,13 +89,14 @@ function M.html(value)
   return (M.line(value):gsub("[&<>\"']", entities))
 end
 
--- What begins a list, a heading, a title block, a caption or a definition does so only in the first
--- word; the other marks are active everywhere. An underscore inside a word is not.
+-- Escape marks that are active only in the first word: those of lists, headings, title blocks,
+-- captions and definitions. The other marks are active everywhere, except an underscore inside a
+-- word.
 local function first_word(word)
   return (word:gsub("^[-+=%%(]", "\0%0"):gsub("\0?([.):])", "\0%1"))
 end
 
---- Inline text of pandoc's Markdown, also for a cell of a pipe table.
+--- Inline text in pandoc's Markdown, including cells of pipe tables.
 -- @param value see `line`
 -- @treturn string
 function M.markdown(value)
@@ -111,8 +114,8 @@ local tex_special = { ["\\"] = "\\textbackslash{}", ["~"] = "\\textasciitilde{}"
   ["|"] = "\\textbar{}", ["`"] = "{`}", ["'"] = "{'}", ['"'] = '{"}', ["["] = "{[}",
   ["]"] = "{]}", ["*"] = "{*}", ["±"] = "$\\pm$", ["–"] = "--" }
 
---- Text of LaTeX. (A row of a table that began with `[` or `*` would be an option of the `\\`
--- above it.)
+--- Text in LaTeX. (A table row that starts with `[` or `*` would be an option of the `\\` above
+-- it.)
 -- @param value see `line`
 -- @treturn string
 function M.latex(value)
@@ -121,8 +124,8 @@ function M.latex(value)
   return (text:gsub(utf8.charpattern, tex_special):gsub("\0", "\\"))
 end
 
---- A field of comma-separated values. Spreadsheets take text that begins with = + - or @ for a
--- formula; an apostrophe before it says that it is text. Only our comment lines begin with #.
+--- A field of comma-separated values. Spreadsheets take text that starts with = + - or @ for a
+-- formula, so such text gets a leading apostrophe. Only our comment lines start with #.
 -- @param value see `line`
 -- @treturn string
 function M.csv(value)
@@ -132,14 +135,14 @@ function M.csv(value)
   return '"' .. text:gsub('"', '""') .. '"'
 end
 
---- A comment line of such a file. Programs that know no comments split it at commas.
+--- A comment line of a CSV file, safe in programs that do not know comments and split it at commas.
 -- @param value see `line`
 -- @treturn string
 function M.csv_comment(value)
   return "# " .. M.line(value):gsub("([,;|]%s*)([=+@-])", "%1'%2"):gsub('"', "'")
 end
 
---- A part of a file's name, in a fixed alphabet; different texts have different names.
+--- Part of a file name, in a fixed alphabet; different texts have different names.
 -- @tparam string text
 -- @treturn string see flowmap.base.text
 function M.filename(text)

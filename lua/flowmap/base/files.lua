@@ -1,4 +1,4 @@
---- Files and folders: what Lua's standard library lacks.
+--- Functions on files and folders that Lua's standard library lacks.
 -- @module flowmap.base.files
 
 local lfs = require "lfs"
@@ -10,9 +10,9 @@ local M = {}
 
 local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
 
---- The whole of a file.
+--- Read a whole file.
 -- @tparam string path
--- @treturn string contents, or nil, a message and the system's error number
+-- @treturn ?string contents, or nil, a message and the system's error number
 function M.read(path)
   local fault = regular.fault(path)
   if fault then return nil, fault end
@@ -23,18 +23,18 @@ function M.read(path)
   return text
 end
 
---- The whole of a file that may be absent. Every other failure is an error: a file that cannot be
--- opened once is not a file that does not exist.
+--- Read a whole file that may be absent. Any other failure raises an error, because a file that
+-- cannot be opened now may still exist.
 -- @tparam string path
--- @treturn string contents, or nil if there is no such file
+-- @treturn ?string contents, or nil if there is no such file
 function M.read_if_there(path)
   local text, message, errno = M.read(path)
   if not text and not ABSENT[errno] then errors.data("cannot read %s", message or path) end
   return text
 end
 
---- Whether a path exists. That this cannot be told is an error: what cannot be looked at just now
--- must not be taken for absent, and written anew.
+--- Whether a path exists. If this cannot be determined, an error is raised: a path that is
+-- temporarily inaccessible must not be taken for absent and overwritten.
 -- @tparam string path
 -- @treturn boolean
 function M.exists(path)
@@ -43,7 +43,7 @@ function M.exists(path)
   return mode ~= nil
 end
 
---- Make a folder and those above it.
+--- Make a folder and its missing parents.
 -- @tparam string path
 function M.mkdir(path)
   local at = path:sub(1, 1) == "/" and "/" or ""
@@ -57,7 +57,7 @@ function M.mkdir(path)
   end
 end
 
---- A file that came with the suite, wherever it is installed.
+--- The path of a file that is part of the suite, wherever the suite is installed.
 -- @tparam string path relative to the project's folder, e.g. "experiments/checkerboard.lua"
 -- @treturn string
 function M.installed(path)
@@ -79,7 +79,7 @@ function M.modules(module)
   return names
 end
 
---- Names of the folders in a folder, sorted; none if it does not exist.
+--- Names of the folders in a folder, sorted; an empty list if the folder does not exist.
 -- @tparam string path
 -- @treturn {string,...}
 function M.folders(path)
@@ -94,7 +94,7 @@ function M.folders(path)
   return names
 end
 
---- All files below a folder, sorted, their names relative to it; links are not followed.
+--- All files below a folder as sorted relative paths; links are not followed.
 -- @tparam string path
 -- @treturn {string,...}
 function M.below(path)
@@ -114,7 +114,7 @@ function M.below(path)
   return names
 end
 
---- Remove a folder that the caller has made, with all that is in it.
+--- Remove a folder that the caller has made, with its contents.
 -- @tparam string path
 function M.remove_tree(path)
   for name in lfs.dir(path) do
@@ -128,16 +128,16 @@ function M.remove_tree(path)
   lfs.rmdir(path)
 end
 
---- Start a command of the shell, to read what it says.
--- @tparam string program its name, for the sentence
+--- Start a shell command and read its output.
+-- @tparam string program its name, for the error sentence
 -- @tparam string command
--- @treturn file
+-- @treturn file its standard output
 function M.pipe(program, command)
   local pipe, why = io.popen(command)
   return pipe or errors.data("cannot start %s: %s", program, why:match "[^: ][^:]*$")
 end
 
---- A word quoted for the shell.
+--- Quote a word for the shell.
 -- @tparam string word
 -- @treturn string
 function M.quote(word)

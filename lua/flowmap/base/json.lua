@@ -1,7 +1,7 @@
 --- JSON with sorted keys and shortest exact numbers: equal values give equal bytes, which the
--- cache compares and which keeps committed results small in a diff. What JSON cannot hold exactly
--- (NaN, infinity, whole numbers beyond 2^53, functions, tables that are neither a list nor an
--- object) is an error that names the field. Reading is lua-cjson's.
+-- cache compares and which keeps diffs of committed results small. A value that JSON cannot hold
+-- exactly (NaN, infinity, whole numbers beyond 2^53, functions, tables that are neither a list nor
+-- an object) raises an error that names the field. Decoding uses lua-cjson.
 -- @module flowmap.base.json
 
 local errors = require "flowmap.base.errors"
@@ -9,7 +9,7 @@ local files = require "flowmap.base.files"
 
 local M = {}
 
-local EXACT = 2^53 -- beyond it a double does not hold every whole number
+local EXACT = 2^53 -- a double holds every whole number up to here
 local DEEPEST = 100
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
@@ -25,7 +25,7 @@ local function refuse(code, at, found)
   errors.raise(code, "%s is %s, which JSON cannot hold", where, found)
 end
 
--- The decimal point is a dot, whatever the locale says.
+-- The decimal point is a dot in every locale.
 local function number(x, at)
   if math.type(x) == "integer" then
     if x > EXACT or x < -EXACT then refuse("usage", at, x .. ", beyond 2^53") end
@@ -91,14 +91,14 @@ end
 -- @treturn string
 function M.encode(value, indent) return encode(value, indent, {}) end
 
--- Numbers as JSON defines them: no NaN, no hexadecimals.
+-- A decoder that accepts only numbers of the JSON standard: no NaN, no hexadecimal.
 local function strict()
   local cjson = require("cjson").new()
   cjson.decode_invalid_numbers(false)
   return cjson
 end
 
--- Null becomes nil; floats without a fraction become integers; 1e999, read as infinity, is refused.
+-- Convert null to nil and floats without a fraction to integers; reject 1e999, read as infinity.
 local function plain(v, null)
   if v == null then return nil end
   if type(v) == "table" then
@@ -114,7 +114,7 @@ end
 -- @tparam string text
 -- @return the value, or nil and a message
 function M.decode(text)
-  local cjson = strict() -- a new one each time: it reads numbers by the locale it was made in
+  local cjson = strict() -- a new decoder each time: it keeps the locale in which it was created
   local ok, value = pcall(cjson.decode, text)
   if ok then ok, value = pcall(plain, value, cjson.null) end
   if ok then return value end

@@ -1,5 +1,5 @@
---- Progress on standard error: results go to standard output alone. A line at the start; then a bar
--- on a terminal, or a line every ten seconds.
+--- Progress on standard error, which leaves standard output to results. It prints a line at the
+-- start, then a bar on a terminal, or a line every ten seconds elsewhere.
 -- @module flowmap.base.notice
 
 local core = require "flowmap.core"
@@ -9,10 +9,10 @@ local Status = require "flowmap.base.status"
 local Notice = {}
 Notice.__index = Notice
 
---- Start.
--- @tparam string label what is going on
+--- Start a notice.
+-- @tparam string label the activity
 -- @tparam[opt] number total
--- @tparam[opt] function show number -> text
+-- @tparam[opt] function show converts a number to text
 -- @treturn Notice
 function Notice.new(label, total, show)
   local status = Status.new(2)
@@ -32,8 +32,8 @@ local function texts(self, done, now)
   return { Progress.bar(part, 24) .. " " .. full, full, percent .. left }
 end
 
---- Tell how far it is.
--- @tparam number done
+--- Report progress.
+-- @tparam number done amount done so far
 function Notice:update(done)
   local now, status = core.clock(), self.status
   if now - self.last < (status.live and 0.1 or 10) then return end

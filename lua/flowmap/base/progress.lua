@@ -1,5 +1,5 @@
---- Progress of a long loop: a line with the time left, kept up to date on a terminal, else printed
--- now and then. In a process that `reproduce` started it is told to that one instead.
+--- Progress of a long loop: a line with the remaining time, updated in place on a terminal,
+-- otherwise printed at intervals. A process started by `reproduce` reports to it instead.
 -- @module flowmap.base.progress
 
 local core = require "flowmap.core"
@@ -8,16 +8,16 @@ local Status = require "flowmap.base.status"
 local Progress = {}
 Progress.__index = Progress
 
---- Whether progress is told to the process that started this one.
+--- Whether progress is reported to the parent process.
 Progress.reports = false
 
--- What begins a line that is a report rather than a text.
+-- First character of a line that is a report to the parent rather than text.
 local MARK = "\30"
 
--- Seconds between two lines: in place, to the parent, as plain text.
+-- Seconds between two lines: updated in place, to the parent, as plain text.
 local IN_PLACE, REPORT, PLAIN = 0.1, 0.25, 15
 
---- A duration for people: "3:05", "1:02:03", "59 days".
+--- A duration as text: "3:05", "1:02:03", "59 days".
 -- @tparam number seconds
 -- @treturn string
 function Progress.duration(seconds)
@@ -29,7 +29,7 @@ function Progress.duration(seconds)
   return ("%d:%02d"):format(m, s % 60)
 end
 
---- Start.
+--- Start a progress line.
 -- @tparam string label
 -- @tparam integer total
 -- @tparam[opt=0] integer done where a resumed loop starts
@@ -42,7 +42,7 @@ function Progress.new(label, total, done)
   }, Progress)
 end
 
--- The end, too, is told, but not as the only plain line.
+-- The end of the loop is always reported, unless it would be the only plain line.
 local function due(self, now, done)
   if done == self.total and (self.pause ~= PLAIN or self.last) then return true end
   return now - (self.last or self.start) >= self.pause
@@ -67,7 +67,7 @@ local function texts(self, done, note, left)
     ("%3.0f %%  %s"):format(math.floor(100 * part), wait), wait }
 end
 
---- Tell how far the loop is.
+--- Report how far the loop is.
 -- @tparam integer done
 -- @tparam[opt] string note e.g. the loss
 function Progress:update(done, note)
@@ -85,9 +85,9 @@ function Progress:update(done, note)
   end
 end
 
---- A line that `update` wrote for the parent, read back.
+--- Parse a line that `update` wrote for the parent.
 -- @tparam string line
--- @treturn ?table { label =, done =, total =, left = seconds, note = }; nil: another line
+-- @treturn ?table { label =, done =, total =, left = seconds, note = }; nil for any other line
 function Progress.parse(line)
   local label, done, total, left, note = line:match(
     "^" .. MARK .. "([^\t]*)\t(%d+)\t(%d+)\t([%d.]+)\t(.*)$")

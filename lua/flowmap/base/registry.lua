@@ -1,15 +1,15 @@
---- The one registry of the named parts of a run: methods, networks, data sets, laws of times,
--- interpolants, metrics and figures. The suite's own parts and those of an experiment are found by
+--- The registry of the named parts of a run: methods, networks, data sets, laws of times,
+-- interpolants, metrics and figures. The suite's parts and those of an experiment are looked up by
 -- the same rules:
 --
--- - an experiment's own part hides one of the suite with the same name;
--- - a name is taken as written; if there is none like it, upper and lower case do not count, so
---   that `LSD` finds `lsd`;
--- - an unknown name is an error that lists the near ones.
+-- - an experiment's part hides a part of the suite with the same name;
+-- - a name matches as written; without an exact match, upper and lower case are ignored, so that
+--   `LSD` finds `lsd`;
+-- - an unknown name raises an error that lists similar names.
 --
--- An experiment's own part is a value (mostly a function), or a table
+-- An experiment's part is a value (usually a function), or a table
 --
---     { new = function(cfg) ... end,    -- from the run's settings to that value
+--     { new = function(cfg) ... end,    -- returns that value for the run's settings
 --       options = { waves = 8 } }       -- settings of its own, with their defaults
 --
 -- @module flowmap.base.registry
@@ -22,35 +22,35 @@ local M = {}
 local Registry = {}
 Registry.__index = Registry
 
---- The registries by the field of an experiment that holds its own parts.
+--- Registries, indexed by the field in which an experiment holds its own parts.
 M.by_field = {}
 
---- A registry.
--- @tparam table it {
---   what = "net",                       -- in sentences
---   field = "nets",                     -- of an experiment
---   built = function() ... end,         -- the suite's parts: name -> anything
---   plain = "function",                 -- the type of a part that is no table with `new`; or nil
---   table_fields = { loss = "function" }, -- what a table may have besides `new` and `options`
---   needs = { "loss" },                 -- which of these it must have where it has no `new`
---   check_one = function(it, where) }   -- optional: further checks of a part that is a table
+--- Create a registry.
+-- @tparam table spec {
+--   what = "net",                       -- the kind of part, for sentences
+--   field = "nets",                     -- the experiment's field that holds its own parts
+--   built = function() ... end,         -- returns the suite's parts by name
+--   plain = "function",                 -- the type of a part that is not a table; or nil
+--   table_fields = { loss = "function" }, -- fields a table may have besides `new` and `options`
+--   needs = { "loss" },                 -- those that a table without `new` must have
+--   check_one = function(part, where) } -- optional: further checks of a part that is a table
 -- @treturn Registry
-function M.new(it)
-  M.by_field[it.field] = it
-  return setmetatable(it, Registry)
+function M.new(spec)
+  M.by_field[spec.field] = spec
+  return setmetatable(spec, Registry)
 end
 
---- A registry of the parts that a module holds under its `names`. It gives the module `registry`
--- and `find(name, own, cfg)`, which returns the part of that name, made from the settings.
+--- Create a registry of the parts that a module holds under its `names`. The module receives
+-- `registry` and `find(name, own, cfg)`, which returns the part of that name for the settings.
 -- @tparam table module
--- @tparam table it as for `new`, without `built`
-function M.of_module(module, it)
-  it.built = function()
+-- @tparam table spec as for `new`, without `built`
+function M.of_module(module, spec)
+  spec.built = function()
     local built = {}
     for _, name in ipairs(module.names) do built[name] = module[name] end
     return built
   end
-  module.registry = M.new(it)
+  module.registry = M.new(spec)
   function module.find(name, own, cfg) return module.registry:get(name, own, cfg) end
 end
 
@@ -64,8 +64,8 @@ function Registry:names(own)
   return tree.keys(all)
 end
 
---- A name as it is registered, or a sentence.
--- @tparam string name as somebody wrote it
+--- The registered form of a name; an unknown name raises an error.
+-- @tparam string name as written by the user
 -- @tparam[opt] table own parts of an experiment
 -- @treturn string
 function Registry:name(name, own)
@@ -92,7 +92,6 @@ function Registry:find(name, own)
   return self.built()[name], name, false
 end
 
-
 --- The settings that a part declares.
 -- @param part
 -- @treturn table key -> default
@@ -100,7 +99,7 @@ function M.options(part)
   return type(part) == "table" and rawget(part, "options") or {}
 end
 
--- ------------------------------------------------------------------ what an experiment holds
+-- ------------------------------------------------------------------ an experiment's own parts
 
 local function check_options(options, where)
   if type(options) ~= "table" then
@@ -109,29 +108,29 @@ local function check_options(options, where)
   end
   for key, default in pairs(options) do
     if type(key) ~= "string" or not key:find "^[%a_][%w_]*$" then
-      errors.usage("%s: '%s' is no name of a setting; expected letters, digits and _", where,
+      errors.usage("%s: '%s' cannot name a setting; expected letters, digits and _", where,
         tostring(key))
     end
     local kind = type(default)
     local first = kind == "table" and default[1]
     if kind == "function" or kind == "userdata" or kind == "table" and type(first) ~= "number"
       and type(first) ~= "string" then
-      errors.usage("%s: the default of %s is a %s, expected a number, a text, true or false, or a "
-        .. "list of numbers or texts", where, key, kind)
+      errors.usage("%s: the default of %s is a %s, expected a number, a string, true, false or a "
+        .. "list of numbers or strings", where, key, kind)
     end
   end
 end
 
 --- Check the declared settings of an experiment or of one of its parts.
 -- @param options
--- @tparam string where for the sentence
+-- @tparam string where start of the error sentence
 M.check_options = check_options
 
--- A part that is a table: its fields.
-function Registry:check_table(it, where)
+-- Check the fields of a part that is a table.
+function Registry:check_table(part, where)
   local known = { new = "function", options = "table" }
   for key, kind in pairs(self.table_fields or {}) do known[key] = kind end
-  for key, value in pairs(it) do
+  for key, value in pairs(part) do
     local expected = known[key]
     if not expected then
       errors.usage("%s: unknown field '%s'%s", where, tostring(key),
@@ -140,19 +139,19 @@ function Registry:check_table(it, where)
       errors.usage("%s: the field %s must be a %s, found a %s", where, key, expected, type(value))
     end
   end
-  for _, key in ipairs(not it.new and self.needs or {}) do
-    if it[key] == nil then errors.usage("%s: the field %s is missing", where, key) end
+  for _, key in ipairs(not part.new and self.needs or {}) do
+    if part[key] == nil then errors.usage("%s: the field %s is missing", where, key) end
   end
 end
 
--- A part, or what `new` made of it.
-function Registry:check_part(it, where, verb)
-  if type(it) == "table" then
-    if getmetatable(it) or it.shape and self.open then return end -- the suite's own; images
-    self:check_table(it, where)
-    if self.check_one then self.check_one(it, where) end
-  elseif type(it) ~= self.plain then
-    local found = it == nil and "nothing" or "a " .. type(it)
+-- Check a part, or the value that its `new` returned.
+function Registry:check_part(part, where, verb)
+  if type(part) == "table" then
+    if getmetatable(part) or part.shape and self.open then return end -- one of the suite's; images
+    self:check_table(part, where)
+    if self.check_one then self.check_one(part, where) end
+  elseif type(part) ~= self.plain then
+    local found = part == nil and "nothing" or "a " .. type(part)
     local expected = self.plain and ("a %s or a table"):format(self.plain) or "a table"
     if verb == "returned" then
       errors.usage("%s returned %s, expected %s", where, found, expected)
@@ -161,12 +160,12 @@ function Registry:check_part(it, where, verb)
   end
 end
 
--- Names are found in any capitals, so two that differ in these alone would be one.
+-- Lookup ignores case, so names that differ only in case would collide.
 local function check_twins(name, where, ...)
   for _, parts in ipairs { ... } do
     for other in pairs(parts) do
       if other ~= name and tostring(other):lower() == name:lower() then
-        errors.usage("%s: there is a '%s' already, and names that differ in capitals alone are the "
+        errors.usage("%s: there is already a '%s', and names that differ only in capitals are the "
           .. "same", where, other)
       end
     end
@@ -177,20 +176,20 @@ end
 -- @tparam table own the experiment's field
 -- @tparam string path of the experiment
 function Registry:check(own, path)
-  for name, it in pairs(own) do
+  for name, part in pairs(own) do
     local where = ("%s: %s['%s']"):format(path, self.field, tostring(name))
     if type(name) ~= "string" or not name:find "^[%w_][%w_-]*$" then
       errors.usage("%s: a %s is named by letters, digits, - and _, found the %s '%s'", where,
         self.what, type(name), tostring(name))
     end
     check_twins(name, where, own, self.built())
-    self:check_part(it, where, "must be")
-    if type(it) == "table" and rawget(it, "options") then check_options(it.options, where) end
+    self:check_part(part, where, "must be")
+    if type(part) == "table" and rawget(part, "options") then check_options(part.options, where) end
   end
 end
 
---- The value that a part stands for: itself, or what its `new` makes of the settings.
--- @param part what `find` returned
+--- The value of a part: the part itself, or the result of its `new` for the settings.
+-- @param part the first result of `find`
 -- @tparam string name
 -- @tparam table cfg the run's settings
 -- @return
@@ -201,7 +200,7 @@ function Registry:make(part, name, cfg)
   return value
 end
 
---- Find a part and make its value.
+--- Find a part and return its value.
 -- @tparam string name
 -- @tparam ?table own parts of an experiment
 -- @tparam ?table cfg the run's settings

@@ -1,5 +1,5 @@
---- Files that can be read to their end. Opening a pipe waits for somebody who writes to it, and a
--- device such as /dev/zero has no end: whoever names one gets a sentence.
+--- Checks that a path names a regular file. Opening a pipe blocks until another process writes to
+-- it, and a device such as /dev/zero has no end; naming one of these is an error.
 -- @module flowmap.base.regular
 
 local lfs = require "lfs"
@@ -9,9 +9,9 @@ local M = {}
 local WORDS = { directory = "a folder", ["named pipe"] = "a pipe", socket = "a socket",
   ["char device"] = "a device", ["block device"] = "a device" }
 
---- What keeps a path from being read as a file, links followed.
+--- Why a path cannot be read as a file, after following links.
 -- @tparam string path
--- @treturn string a sentence that begins with the path; nil for a file, or if there is nothing
+-- @treturn ?string a sentence that begins with the path; nil for a file or an absent path
 function M.fault(path)
   local mode = lfs.attributes(path, "mode")
   if not mode or mode == "file" then return nil end

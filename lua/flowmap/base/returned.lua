@@ -1,7 +1,7 @@
---- What a function of the user's returned: the one place where it is checked. A loss, a network, a
--- data set, a law of times, an interpolant or a metric that returns something else than it should
--- is named in a sentence with the shape found and the shape expected, where the program is traced:
--- before the first step, and at no cost in any step.
+--- Checks of the values that a user's functions return. If a loss, network, data set, law of times,
+-- interpolant or metric returns an unexpected value, the error names it with the shape found and
+-- the shape expected. The checks run while the program is traced, before the first step, and cost
+-- nothing in the steps themselves.
 -- @module flowmap.base.returned
 
 local errors = require "flowmap.base.errors"
@@ -11,7 +11,7 @@ local M = {}
 
 local function shape_text(shape) return ("(%s)"):format(table.concat(shape, ", ")) end
 
---- A value in words: "a tensor (8, 2) of float32", "nothing", "a number".
+--- Describe a value: "a tensor (8, 2) of float32", "nothing", "a number".
 -- @param value
 -- @treturn string
 function M.describe(value)
@@ -30,12 +30,12 @@ local function same(a, b)
   return true
 end
 
---- A tensor of one shape and type.
+--- Check that a value is a tensor of a given shape and type.
 -- @param value what a function returned
--- @tparam string who returned it, e.g. "the loss 'mine'"
+-- @tparam string who the function that returned it, e.g. "the loss 'mine'"
 -- @tparam {integer,...} shape expected
--- @tparam ?string dtype expected; nil: any
--- @tparam[opt] string why the shape is expected, e.g. "one value per sample"
+-- @tparam ?string dtype expected; nil accepts any
+-- @tparam[opt] string why this shape is expected, e.g. "one value per sample"
 -- @return the value
 function M.tensor(value, who, shape, dtype, why)
   if core.is_tensor(value) and same(value.shape, shape) and (value.dtype == dtype or not dtype) then
@@ -45,11 +45,11 @@ function M.tensor(value, who, shape, dtype, why)
     shape_text(shape), dtype and " of " .. dtype or "", why and ": " .. why or "")
 end
 
---- A table with functions under these names.
+--- Check that a value is a table with functions under the given names.
 -- @param value
--- @tparam string who
+-- @tparam string who see `tensor`
 -- @tparam {string,...} needed names of functions
--- @tparam[opt] {string,...} optional names that hold a function or nothing
+-- @tparam[opt] {string,...} optional names that may be absent
 -- @treturn table
 function M.functions(value, who, needed, optional)
   if type(value) ~= "table" then
@@ -67,9 +67,9 @@ function M.functions(value, who, needed, optional)
   return value
 end
 
---- A finite number, also as a tensor of one value.
+--- Check that a value is a finite number or a tensor with a single finite value.
 -- @param value
--- @tparam string who
+-- @tparam string who see `tensor`
 -- @treturn number
 function M.number(value, who)
   if core.is_tensor(value) and #value.shape == 0 and not value.traced then value = value:item() end
@@ -78,12 +78,12 @@ function M.number(value, who)
   elseif value - value ~= 0 then
     errors.numeric("%s returned %s, expected a finite number", who, tostring(value))
   end
-  return (value > 2^53 or value < -2^53) and value + 0.0 or value -- as records can hold it
+  return (value > 2^53 or value < -2^53) and value + 0.0 or value -- records hold no such integers
 end
 
---- The parameters of a network: a nested table of tensors, at least one.
+--- Check the parameters of a network: a nested table with at least one tensor.
 -- @param tree
--- @tparam string who
+-- @tparam string who see `tensor`
 -- @tparam string dtype of every tensor
 -- @return the tree
 function M.parameters(tree, who, dtype)

@@ -1,9 +1,9 @@
---- One line of status that is kept up to date in place: on a terminal, within its width, however
--- that changes. Elsewhere, and on a terminal without cursor movement (TERM=dumb), nothing is
--- rewritten. Escape sequences are sent to a terminal alone, and not if NO_COLOR is set.
+--- A status line that is updated in place on a terminal and fits its current width. Elsewhere, and
+-- on a terminal without cursor movement (TERM=dumb), nothing is rewritten. Escape sequences are
+-- sent only to a terminal, and not if NO_COLOR is set.
 --
--- The cursor rests at the start of the line: a terminal that is made narrower and breaks the line
--- into two keeps it there, and erasing from the cursor onwards removes both.
+-- The cursor rests at the start of the line: when a terminal is made narrower and wraps the line,
+-- the cursor stays there, and erasing from the cursor onwards removes both halves.
 -- @module flowmap.base.status
 
 local core = require "flowmap.core"
@@ -16,9 +16,9 @@ local function set(variable)
   return value ~= nil and value ~= ""
 end
 
---- A status line.
--- @tparam[opt=1] integer fd 1: on standard output, 2: on standard error
--- @treturn Status live = whether it is rewritten in place
+--- Create a status line.
+-- @tparam[opt=1] integer fd 1 for standard output, 2 for standard error
+-- @treturn Status its field `live` tells whether the line is rewritten in place
 function Status.new(fd)
   fd = fd or 1
   local live = core.columns(fd) ~= nil and set "TERM" and os.getenv "TERM" ~= "dumb"
@@ -26,21 +26,22 @@ function Status.new(fd)
     escapes = not set "NO_COLOR", drawn = 0, broken = false }, Status)
 end
 
---- Columns that a line may take: one less than the terminal has, so that none breaks it.
+--- Columns available to the line: one fewer than the terminal has, so that it never wraps.
 -- @treturn integer
 function Status:width()
   local columns = core.columns(self.fd) or 0
   return (columns > 0 and columns or 80) - 1
 end
 
--- Columns of a code point, at most: what is not ASCII may be wide.
+-- An upper bound on the columns of a code point: any that is not ASCII may be wide.
 local function columns_of(code) return code < 0x7f and 1 or 2 end
 
---- The start of a text that fits into some columns, with control characters made visible.
+--- The longest start of a text that fits into a number of columns. Control characters become
+-- question marks.
 -- @tparam string text
--- @tparam integer width
+-- @tparam integer width columns
 -- @treturn string
--- @treturn integer columns taken, at most
+-- @treturn integer upper bound on the columns taken
 function Status.cut(text, width)
   text = text:gsub("[%c\x7f]", "?")
   if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
@@ -53,9 +54,9 @@ function Status.cut(text, width)
   return text, used
 end
 
---- The first of some texts that fits, or the start of the last.
+--- The first of several texts that fits, or the start of the last one.
 -- @tparam {string,...} texts from the longest to the shortest
--- @tparam integer width
+-- @tparam integer width columns
 -- @treturn string
 function Status.fit(texts, width)
   for _, text in ipairs(texts) do
@@ -65,21 +66,21 @@ function Status.fit(texts, width)
   return (Status.cut(texts[#texts], width))
 end
 
--- Write at once; the first failure is kept: its message in `broken`, its number in `errno`.
+-- Write and flush. The first failure is kept: its message in `broken`, its number in `errno`.
 function Status:write(...)
   local ok, message, errno = self.file:write(...)
   if ok then ok, message, errno = self.file:flush() end
   if not ok and not self.broken then self.broken, self.errno = message, errno end
 end
 
--- What removes the line that stands there.
+-- The text that erases the current line.
 local function erasure(self)
   if self.drawn == 0 then return "" end
   return self.escapes and "\27[J" or (" "):rep(math.min(self.drawn, self:width())) .. "\r"
 end
 
---- Show a text in place of the one before.
--- @tparam string text of one line
+--- Replace the line by a text.
+-- @tparam string text one line
 function Status:show(text)
   if not self.live then return end
   local cut, used = Status.cut(text, self:width())
@@ -94,13 +95,13 @@ function Status:say(text)
   self.drawn = 0
 end
 
---- End the line, which stays.
+--- End the line and leave it on the screen.
 function Status:close()
   if self.drawn > 0 then self:write "\n" end
   self.drawn = 0
 end
 
---- Remove the line.
+--- Erase the line.
 function Status:clear()
   if self.drawn > 0 then self:write(erasure(self)) end
   self.drawn = 0

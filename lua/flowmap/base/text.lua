@@ -1,11 +1,11 @@
---- Texts that come from files: whether they may be shown, and names for files made from them.
+--- Text from files: checks whether it may be shown, and file names derived from it.
 -- @module flowmap.base.text
 
 local core = require "flowmap.core"
 
 local M = {}
 
--- In UTF-8: C0 and DEL, C1, line separators and what turns the direction of writing.
+-- UTF-8 patterns: C0 and DEL, C1, line separators, and marks that change the writing direction.
 local CONTROLS = { "[\0-\31\127]", "\xC2[\x80-\x9F]", "\xE2\x80[\xA8-\xAE]",
   "\xE2\x81[\xA6-\xA9]" }
 
@@ -16,24 +16,25 @@ local function has_controls(s)
   return false
 end
 
---- What keeps a value from being a line of text.
--- @param s anything
--- @tparam integer most bytes
--- @treturn string such as "is not UTF-8", or nil
+--- Why a value is not a line of text.
+-- @param s any value
+-- @tparam integer most greatest length in bytes
+-- @treturn ?string such as "is not UTF-8"; nil for a line of text
 function M.fault(s, most)
-  if type(s) ~= "string" then return ("is a %s, expected a text"):format(type(s)) end
+  if type(s) ~= "string" then return ("is a %s, expected a string"):format(type(s)) end
   if #s > most then return ("has %d bytes, expected at most %d"):format(#s, most) end
   if not utf8.len(s) then return "is not UTF-8" end
   return has_controls(s) and "has control characters" or nil
 end
 
---- A line of text from any bytes: what is no UTF-8 or controls something becomes a question mark.
+--- A line of text made from any bytes: bytes that are not UTF-8 and control characters become
+-- question marks.
 -- @tparam string s
--- @tparam integer most bytes
+-- @tparam integer most greatest length in bytes
 -- @treturn string
 function M.line(s, most)
   local parts, at = {}, 1
-  while at <= #s do -- whole characters, and bytes that are none
+  while at <= #s do -- valid characters, and invalid bytes
     local _, bad = utf8.len(s, at)
     parts[#parts + 1] = s:sub(at, (bad or #s + 1) - 1)
     if bad then parts[#parts + 1] = "?" end
@@ -47,8 +48,8 @@ function M.line(s, most)
   return s:sub(1, last) .. "..."
 end
 
---- A file's name from any bytes: letters, digits, '-', '_' and '.' alone, no dot first, at most 64
--- characters. Different texts have different names: what was changed is told apart by a hash.
+--- A file name made from any bytes: only letters, digits, '-', '_' and '.', no leading dot, at most
+-- 64 characters. Different texts give different names: a changed text gets a hash appended.
 -- @tparam string s
 -- @treturn string
 function M.file_name(s)
