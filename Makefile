@@ -219,7 +219,7 @@ install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
 	  install -Dm644 $$f "$(TO)/share/flowmap/$$f" || exit; done
 	mkdir -p "$(TO)/share/lua/5.4"
 	ln -sfn ../../flowmap/lua/flowmap "$(TO)/share/lua/5.4/flowmap"
-	@for f in README.md RESULTS.md REPRODUCIBILITY.md LICENSE CITATION.cff; do \
+	@for f in $(wildcard *.md) LICENSE CITATION.cff; do \
 	  install -Dm644 $$f "$(TO)/share/doc/flowmap/$$f" || exit; done
 
 # Folders that others may use, too, stay unless they are empty.

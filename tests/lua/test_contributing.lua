@@ -7,11 +7,11 @@
 --     ```console                                  commands after "$ ", each with its output
 --     | ... `NEW` | `OLD` | `MESSAGE` |           with NEW for OLD in the file, MESSAGE appears
 --
--- In an output "..." stands for any text, alone on a line for any lines; numbers with a decimal
--- point agree to a tenth.
+-- How outputs are compared: see page.lua.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
+local page = require "page"
 local sandbox = require "sandbox"
 
 -- ------------------------------------------------------------------ the page
@@ -41,9 +41,9 @@ local function mistake_of(line)
 end
 
 -- Recipes by name: their steps and mistakes in order.
-local function parse(page)
+local function parse(text_of_page)
   local recipes, recipe, fence, body, text = {}, nil, nil, nil, ""
-  for line in page:gmatch "([^\n]*)\n" do
+  for line in text_of_page:gmatch "([^\n]*)\n" do
     local mark = line:match "^```(%a*)"
     local title = not fence and line:match "^## (.*)$"
     if title then
@@ -66,60 +66,6 @@ local function parse(page)
     end
   end
   return recipes
-end
-
--- ------------------------------------------------------------------ outputs
-
--- Whether a line is as expected: word by word.
-local function line_fits(expected, found)
-  local wanted, words = {}, {}
-  for word in expected:gmatch "%S+" do wanted[#wanted + 1] = word end
-  for word in found:gmatch "%S+" do words[#words + 1] = word end
-  local function fits(i, k)
-    if i > #wanted then return k > #words end
-    if wanted[i] == "..." then
-      for next = k, #words + 1 do
-        if fits(i + 1, next) then return true end
-      end
-      return false
-    end
-    if k > #words then return false end
-    local a, b = wanted[i], words[k]
-    local x, y = a:find "%d%." and tonumber(a), tonumber(b)
-    local same = a == b or x and y and math.abs(x - y) <= 0.1 * math.abs(x) + 1e-12
-    return same and fits(i + 1, k + 1)
-  end
-  return fits(1, 1)
-end
-
--- The first expected line that was not found, nil if there is none. Lines alone are "...": greedy.
-local function missing(expected, output)
-  local lines, at, skip = {}, 1, false
-  for line in output:gmatch "([^\n]*)\n?" do lines[#lines + 1] = line end
-  for _, line in ipairs(expected) do
-    if line == "..." then
-      skip = true
-    else
-      while skip and lines[at] and not line_fits(line, lines[at]) do at = at + 1 end
-      if not lines[at] or not line_fits(line, lines[at]) then return line end
-      at, skip = at + 1, false
-    end
-  end
-  return nil
-end
-
--- { { command =, [1..] = expected lines }, ... }
-local function commands_of(body)
-  local list = {}
-  for line in body:gmatch "([^\n]*)\n" do
-    local command = line:match "^%$ (.*)$"
-    if command then
-      list[#list + 1] = { command = command }
-    else
-      table.insert(list[#list], line)
-    end
-  end
-  return list
 end
 
 -- ------------------------------------------------------------------ the copy
@@ -179,11 +125,8 @@ function DO.add(step)
 end
 
 function DO.run(step)
-  for _, it in ipairs(commands_of(step.body)) do
-    local code, out = run(it.command)
-    t.eq(code, 0, it.command .. ": " .. out)
-    local line = missing(it, out)
-    if line then error(("%s: '%s' is not in its output:\n%s"):format(it.command, line, out), 0) end
+  for _, it in ipairs(page.commands(step.body)) do
+    page.check(it, run(it.command))
   end
 end
 
@@ -197,7 +140,7 @@ local function try_mistake(recipe, it)
       sandbox.write(step.path, step.body:sub(1, from - 1) .. it.new .. step.body:sub(to + 1))
       local said = {}
       for _, again in ipairs(recipe.steps) do
-        for _, line in ipairs(again.kind == "run" and commands_of(again.body) or {}) do
+        for _, line in ipairs(again.kind == "run" and page.commands(again.body) or {}) do
           local _, out = run(line.command)
           said[#said + 1] = out
           if out:find(it.message, 1, true) then
