@@ -1,20 +1,20 @@
-/* lock.c - locks of run folders that die with their process, and flushing a file to disk. */
+/* lock.c - file locks that end with their process, for run folders; flushing a file to disk. */
 #define _DEFAULT_SOURCE /* flock */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bind.h"
+#include "../io/io.h"
 
 static const char lock_type[] = "flowmap.lock";
 
 /*
-** A lock belongs to the open file, not to the process: two locks of one process exclude each other,
-** the kernel releases it when the process ends in any way, and started programs do not inherit it.
+** A lock belongs to the open file, not to the process: two locks of one process exclude each other.
+** The kernel releases it when the process ends, however it ends; child programs do not inherit it.
 */
 typedef struct lock_box {
   const char *type;
@@ -25,12 +25,6 @@ static int cannot(lua_State *L, const char *what, const char *path) {
   return bind_fail(L, FM_EDATA, "cannot %s '%s': %s", what, path, strerror(errno));
 }
 
-/* Is `fd` still what `path` names? It is not when a folder was renamed between open and flock. */
-static int same_file(int fd, const char *path) {
-  struct stat a, b;
-  return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 static int open_for_lock(lua_State *L, const char *path) {
   int fd;
   do fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -39,7 +33,7 @@ static int open_for_lock(lua_State *L, const char *path) {
   return fd;
 }
 
-/* A process that was killed a moment ago may hold its files for some milliseconds more. */
+/* A process that has just been killed may hold its locks for some milliseconds more. */
 static void wait_a_little(void) {
   struct timespec t = {0, 10000000};
   nanosleep(&t, NULL);
@@ -50,11 +44,9 @@ static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds
   lock_box *box = bind_new_box(L, lock_type, sizeof *box);
   box->fd = -1;
   for (int tries = 0; tries < 30; tries++) {
-    int failed;
     box->fd = open_for_lock(L, path);
-    do failed = flock(box->fd, LOCK_EX | LOCK_NB);
-    while (failed && errno == EINTR);
-    if (!failed && same_file(box->fd, path)) return 1;
+    const int failed = fm_flock(box->fd, LOCK_EX | LOCK_NB);
+    if (!failed && fm_same_file(box->fd, path)) return 1; /* no: a folder was renamed meanwhile */
     int why = errno;
     close(box->fd);
     box->fd = -1;
@@ -66,7 +58,7 @@ static int lock(lua_State *L) { /* lock(path) -> a lock, or nil if another holds
   return 1;
 }
 
-static int release(lua_State *L) { /* also the lock's __gc and __close; harmless when repeated */
+static int release(lua_State *L) { /* also the lock's __gc and __close; may be repeated */
   lock_box *box = bind_box(L, 1, lock_type, sizeof *box);
   if (box == NULL) return 0;
   if (box->fd >= 0) close(box->fd);
@@ -74,17 +66,9 @@ static int release(lua_State *L) { /* also the lock's __gc and __close; harmless
   return 0;
 }
 
-static int sync_file(lua_State *L) { /* sync_file(path): what was written to it is on disk */
+static int sync_file(lua_State *L) { /* sync_file(path): flush a file's contents to disk */
   const char *path = bind_path(L, 1);
-  int failed, fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return cannot(L, "open", path);
-  do failed = fsync(fd);
-  while (failed && errno == EINTR);
-  if (failed && errno == EINVAL) failed = 0; /* a file system that cannot, and says so */
-  int why = errno;
-  close(fd);
-  errno = why;
-  return failed ? cannot(L, "flush", path) : 0;
+  return fm_sync(path) == 0 ? 0 : cannot(L, "flush", path);
 }
 
 void bind_open_lock(lua_State *L) {

@@ -47,20 +47,9 @@ fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path) {
 }
 
 fm_err fm_in_read(fm_in *in, void *to, size_t n) {
-  char *p = to;
-  while (n > 0) {
-    ssize_t got = read(in->fd, p, n);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return cannot(in->ctx, "read", in->path);
-    if (got == 0) {
-      return fm_fail(in->ctx, FM_EDATA, "'%s' ends after %llu bytes, expected %zu more", in->path,
-                     (unsigned long long)in->at, n);
-    }
-    p += got;
-    n -= (size_t)got;
-    in->at += (uint64_t)got;
-  }
-  return FM_OK;
+  fm_err err = fm_in_read_at(in, in->at, to, n);
+  if (!err) in->at += n;
+  return err;
 }
 
 fm_err fm_in_read_at(const fm_in *in, uint64_t at, void *to, size_t n) {
@@ -162,16 +151,9 @@ fm_err fm_out_open(fm_out *o, fm_ctx *ctx, const char *path) {
 }
 
 fm_err fm_out_write(fm_out *o, const void *bytes, size_t n) {
-  const char *p = bytes;
-  while (n > 0) {
-    ssize_t put = write(o->fd, p, n);
-    if (put < 0 && errno == EINTR) continue;
-    if (put == 0) errno = EIO; /* no progress, but no error either: do not loop forever */
-    if (put <= 0) return give_up(o);
-    p += put;
-    n -= (size_t)put;
-  }
-  return FM_OK;
+  fm_err err = fm_out_write_at(o, o->at, bytes, n);
+  if (!err) o->at += n;
+  return err;
 }
 
 fm_err fm_out_write_at(fm_out *o, uint64_t at, const void *bytes, size_t n) {
@@ -179,7 +161,7 @@ fm_err fm_out_write_at(fm_out *o, uint64_t at, const void *bytes, size_t n) {
   while (n > 0) {
     ssize_t put = pwrite(o->fd, p, n, (off_t)at);
     if (put < 0 && errno == EINTR) continue;
-    if (put == 0) errno = EIO; /* as above */
+    if (put == 0) errno = EIO; /* no progress, but no error either: do not loop forever */
     if (put <= 0) return give_up(o);
     p += put;
     at += (uint64_t)put;
@@ -215,18 +197,10 @@ static bool keep_old(const fm_out *o, const char *prev, bool *moved) {
   return *moved;
 }
 
-/* Flush the folder of a file: until then a rename may not be on disk. */
-static int sync_folder(const char *path) {
-  char folder[PATH_MAX] = ".";
-  const char *slash = strrchr(path, '/');
-  if (slash) {
-    size_t n = slash == path ? 1 : (size_t)(slash - path);
-    memcpy(folder, path, n);
-    folder[n] = 0;
-  }
+int fm_sync(const char *path) {
   int fd, failed;
   do {
-    fd = open(folder, O_RDONLY | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return -1;
   do {
@@ -237,6 +211,18 @@ static int sync_folder(const char *path) {
   close(fd);
   errno = why;
   return failed;
+}
+
+/* Flush the folder of a file: until then a rename may not be on disk. */
+static int sync_folder(const char *path) {
+  char folder[PATH_MAX] = ".";
+  const char *slash = strrchr(path, '/');
+  if (slash) {
+    size_t n = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(folder, path, n);
+    folder[n] = 0;
+  }
+  return fm_sync(folder);
 }
 
 /* Rename the finished temporary file to its path. */

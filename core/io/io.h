@@ -36,6 +36,7 @@ typedef struct fm_out {
   fm_ctx *ctx;
   const char *name;    /* the path as given; borrowed, for error sentences */
   int fd;              /* of the temporary file; -1: none */
+  uint64_t at;         /* bytes appended so far */
   char path[PATH_MAX]; /* the path with links resolved */
   char part[PATH_MAX]; /* the temporary file beside it */
 } fm_out;
@@ -55,6 +56,10 @@ void fm_out_discard(fm_out *out);             /* remove the temporary file, if t
 ** or -1 with errno set.
 */
 int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode);
+int fm_flock(int fd, int how);               /* flock(2), resumed after a signal */
+bool fm_same_file(int fd, const char *path); /* whether `path` still names the open file */
+int fm_sync(const char *path); /* flush a file or folder to disk; 0, or -1 with errno set */
+
 /* Remove the temporary files of `path` that no living process is writing. */
 void fm_sweep(const char *path);
 

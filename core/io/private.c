@@ -87,8 +87,7 @@ static const char *parent_folder(bool *named) {
 static int lock_of(const char *path, int how) {
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return -1;
-  int failed;
-  while ((failed = flock(fd, how)) != 0 && errno == EINTR) continue;
+  const int failed = fm_flock(fd, how);
   /* File systems without locks report another error; there, no folder ever counts as abandoned. */
   if (failed && (errno == EWOULDBLOCK || how & LOCK_NB)) {
     close(fd);
@@ -122,13 +121,6 @@ static void sweep(const char *parent) {
   closedir(dir);
 }
 
-/* Another process may have swept the folder after it was created and before it was locked. */
-static bool still_there(const folder *f) {
-  struct stat a, b;
-  return fstat(f->lock, &a) == 0 && lstat(f->path, &b) == 0 && a.st_ino == b.st_ino &&
-         a.st_dev == b.st_dev;
-}
-
 static bool create(folder *f, const char *parent) {
   for (int tries = 0; tries < 100; tries++) {
     if (snprintf(f->path, sizeof f->path, "%s/" PREFIX "XXXXXX", parent) >= (int)sizeof f->path) {
@@ -137,7 +129,8 @@ static bool create(folder *f, const char *parent) {
     }
     if (mkdtemp(f->path) == NULL) return false;
     f->lock = lock_of(f->path, LOCK_EX);
-    if (f->lock >= 0 && still_there(f)) return true;
+    /* Another process may have swept the folder before it was locked. */
+    if (f->lock >= 0 && fm_same_file(f->lock, f->path)) return true;
     if (f->lock >= 0) close(f->lock);
     errno = EAGAIN;
   }

@@ -24,18 +24,18 @@
 #define INFIX ".tmp."
 #define HELD ".prev" /* the suffix of a second link to the old file, which becomes PATH.prev */
 
-static int lock(int fd, int how) {
+int fm_flock(int fd, int how) {
   int failed;
   while ((failed = flock(fd, how)) != 0 && errno == EINTR) continue;
   return failed;
 }
 
-/* ------------------------------------------------------------------ creation */
-
-static bool same_file(int fd, const char *path) {
+bool fm_same_file(int fd, const char *path) {
   struct stat a, b;
   return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
+
+/* ------------------------------------------------------------------ creation */
 
 int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode) {
   const long pid = (long)getpid();
@@ -51,8 +51,8 @@ int fm_temporary_open(const char *path, char part[PATH_MAX], mode_t mode) {
     } while (fd < 0 && errno == EINTR);
     if (fd < 0 && errno == EEXIST) continue;
     if (fd < 0) break;
-    lock(fd, LOCK_EX); /* a sweeper may have locked it first and removed the file */
-    if (same_file(fd, part)) return fd;
+    fm_flock(fd, LOCK_EX); /* a sweeper may have locked it first and removed the file */
+    if (fm_same_file(fd, part)) return fd;
     close(fd);
     errno = EEXIST;
   }
@@ -78,7 +78,7 @@ static long pid_in(const char *name, const char *base, size_t n, bool *held) {
 static bool remove_abandoned(int folder, const char *name, long pid) {
   int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return errno == ENOENT; /* only the second link is left */
-  const int failed = lock(fd, LOCK_EX | LOCK_NB), why = errno;
+  const int failed = fm_flock(fd, LOCK_EX | LOCK_NB), why = errno;
   bool gone = !failed;
   if (failed && why != EWOULDBLOCK) gone = kill((pid_t)pid, 0) != 0 && errno == ESRCH;
   struct stat st, now; /* another sweeper may have removed it, and the name be in use again */

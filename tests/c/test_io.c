@@ -1,8 +1,8 @@
 /*
-** test_io.c - files: written whole or not at all whatever fails, read whole or refused; SHA-256.
+** test_io.c - files are written atomically whatever fails, and read whole or refused; SHA-256.
 **
-** The functions of the operating system that a write needs are defined here once more, in front of
-** the real ones, so that each of them can be made to fail in turn.
+** The system calls that reading and writing need are redefined here and shadow the C library's, so
+** that each of them can be made to fail in turn.
 */
 #define _DEFAULT_SOURCE
 #include <errno.h>
@@ -21,16 +21,16 @@
 #include "io/io.h"
 #include "scratch.h"
 
-/* ------------------------------------------------------------------ faults to order */
+/* ------------------------------------------------------------------ injected faults */
 
 static struct {
-  int calls;     /* made so far ... */
-  int syncs;     /* ... of them fsync() */
-  int fail_at;   /* this one fails, 0: none ... */
-  int error;     /* ... with this errno; 0: read() finds the end of the file */
-  bool linking;  /* the one that failed was link(), which is no failure: there is another way */
-  bool no_links; /* link() as on a file system without hard links */
-  bool stutter;  /* read() and write() take few bytes and are interrupted often */
+  int calls;     /* so far */
+  int syncs;     /* calls of fsync() among them */
+  int fail_at;   /* the number of the call that fails; 0: none */
+  int error;     /* its errno; 0: pread() reports the end of the file */
+  bool linking;  /* the call that failed was link(), for which there is a fallback */
+  bool no_links; /* link() fails as on a file system without hard links */
+  bool stutter;  /* pread() and pwrite() transfer few bytes and are often interrupted */
 } os;
 
 static bool fault(void) {
@@ -45,19 +45,19 @@ static bool interrupted(void) {
   return true;
 }
 
-ssize_t read(int fd, void *p, size_t n) {
+ssize_t pread(int fd, void *p, size_t n, off_t at) {
   if (fault()) return os.error ? -1 : 0;
-  return interrupted() ? -1 : syscall(SYS_read, fd, p, os.stutter && n > 7 ? 7 : n);
+  return interrupted() ? -1 : syscall(SYS_pread64, fd, p, os.stutter && n > 7 ? 7 : n, at);
 }
 
-ssize_t write(int fd, const void *p, size_t n) {
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at) {
   if (fault()) return -1;
-  return interrupted() ? -1 : syscall(SYS_write, fd, p, os.stutter && n > 7 ? 7 : n);
+  return interrupted() ? -1 : syscall(SYS_pwrite64, fd, p, os.stutter && n > 7 ? 7 : n, at);
 }
 
 int fsync(int fd) {
   os.syncs++;
-  if (os.stutter && os.syncs % 2) { /* of a file and of a folder alike */
+  if (os.stutter && os.syncs % 2) { /* for files and folders */
     errno = EINTR;
     return -1;
   }
@@ -93,7 +93,7 @@ static void assert_content(const char *path, const char *expected) {
   size_t n;
   assert_int_equal(fm_read_file(ctx, path, &bytes, &n), FM_OK);
   assert_int_equal(n, strlen(expected));
-  assert_string_equal(bytes, expected); /* the NUL behind it included */
+  assert_string_equal(bytes, expected); /* including the terminating NUL */
   fm_free(ctx, bytes, n + 1);
 }
 
@@ -107,7 +107,7 @@ static void test_write_and_keep(void **state) {
   (void)state;
   const char *path = in_folder("a"), *prev = in_folder("a.prev");
   put(path, "one", true);
-  assert_int_equal(list(false), 1); /* nothing to keep yet */
+  assert_int_equal(list(false), 1); /* there is no old file to keep */
   assert_int_equal(os.syncs, 2);    /* the file, then its folder */
   put(path, "two", true);
   assert_content(prev, "one");
@@ -125,7 +125,7 @@ static void test_write_and_keep(void **state) {
   assert_int_equal(chdir("/"), 0);
 }
 
-/* Each call of each kind of write fails once: old file, or the whole new one; nothing else. */
+/* Each call of each kind of write fails once: the old file remains, or the new one is whole. */
 static void test_every_call_fails(void **state) {
   (void)state;
   static const int errors[] = {ENOSPC, EIO, EACCES};
@@ -150,9 +150,9 @@ static void test_every_call_fails(void **state) {
       if (err != FM_OK) assert_refused(err, path, strerror(os.error));
       assert_content(path, written ? "new" : "old");
       if (written) assert_content(prev, keep ? "old" : "oldest");
-      /* The one thing that may get lost, where there are no links: the oldest of three files. */
+      /* Without hard links, the oldest of three files is all that may be lost. */
       assert_true(list(false) == 2 || (os.no_links && !written && list(false) == 1));
-      if (calls < k) break; /* all have had their turn */
+      if (calls < k) break; /* every call has failed once */
     }
     os.no_links = false;
     assert_content(path, "new");
@@ -160,7 +160,7 @@ static void test_every_call_fails(void **state) {
   }
 }
 
-/* After a failed rename, path and path.prev are one file; the next write must not trip over it. */
+/* After a failed rename, path and path.prev are the same file; the next write must cope. */
 static void test_write_after_failed_rename(void **state) {
   (void)state;
   const char *path = in_folder("a"), *prev = in_folder("a.prev");
@@ -201,7 +201,7 @@ static void test_full_disk(void **state) {
 
 enum { REFUSED, WRITTEN, CANNOT_TRY };
 
-/* As a user without rights (root has them all, hence a child that becomes nobody). */
+/* As a user without permissions: root has them all, hence a child that becomes nobody. */
 static int write_as_nobody(const char *readable, const char *path) {
   char *bytes;
   size_t n;
@@ -261,12 +261,13 @@ static void test_odd_targets(void **state) {
   assert_refused(fm_write_file(ctx, "", "x", 1, false), "''", "cannot write");
   assert_int_equal(list(false), 3);
   int n = snprintf(longest, sizeof longest, "%s/", folder);
-  for (; n < 4090; n += 2) strcpy(longest + n, "./"); /* itself short enough, its temporary not */
+  for (; n < 4090; n += 2)
+    strcpy(longest + n, "./"); /* short enough itself, unlike its temporary */
   longest[n - 1] = 'b';
   assert_refused(fm_write_file(ctx, longest, "x", 1, false), folder + 5, strerror(ENAMETOOLONG));
 }
 
-/* Killed at any moment, a writer leaves one of the two texts, whole; its leavings do not matter. */
+/* A writer killed at any moment leaves one of the two texts whole; its temporary is ignored. */
 static void test_kill(void **state) {
   (void)state;
   static char texts[2][20001];
@@ -291,7 +292,8 @@ static void test_kill(void **state) {
     }
   }
   char stale[PATH_ROOM + 32];
-  snprintf(stale, sizeof stale, "%s.tmp.%ld.0", path, (long)getpid()); /* ours, from another life */
+  snprintf(stale, sizeof stale, "%s.tmp.%ld.0", path,
+           (long)getpid()); /* of an earlier process with our number */
   dump(stale, "", 0);
   put(path, "still", true);
   assert_content(path, "still");
@@ -314,7 +316,7 @@ static void test_read_refused(void **state) {
   assert_int_equal(fm_read_file(ctx, in_folder("a"), &bytes, &n), FM_ENOMEM);
 }
 
-/* The k-th read fails, or finds the file cut short meanwhile: refused, without a leak. */
+/* The k-th read fails, or the file was truncated meanwhile: refused, without a leak. */
 static void test_every_read_fails(void **state) {
   (void)state;
   const char *path = in_folder("a");
