@@ -1,10 +1,10 @@
 /*
-** args.c - arguments from Lua. A wrong one raises a sentence: which function, which argument,
-** what was found, what was expected, and the line of the user's file that called.
+** args.c - reading arguments from Lua. A wrong one raises a sentence that names the function, the
+** argument, what was found and what was expected, after the calling line of the user's file.
 **
-** Tables are read raw, without metamethods: no Lua code runs while the binding holds a pointer.
-** What may run Lua code (an allocation: its collector calls finalisers) comes before pointers are
-** taken.
+** Tables are read raw, without metamethods, so that no Lua code runs while the binding holds a
+** pointer. Anything that may run Lua code (an allocation: the collector calls finalisers) is done
+** before pointers are taken.
 */
 #include <limits.h>
 #include <stdio.h>
@@ -13,11 +13,11 @@
 
 #include "bind.h"
 
-/* ------------------------------------------------------------------ where */
+/* ------------------------------------------------------------------ the user's line */
 
-static const char own_key = 0; /* registry: what the sources of lua/flowmap begin with */
+static const char own_key = 0; /* registry: the prefix of the names of lua/flowmap's sources */
 
-/* core.own_sources(prefix): frames of these sources are the library's, not the user's. */
+/* core.own_sources(prefix): sources with this prefix are the library's, not the user's. */
 static int own_sources(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_settop(L, 1);
@@ -47,11 +47,11 @@ static int user_place(lua_State *L) { /* -> "file:line: " of the user's code, or
   return 1;
 }
 
-/* ------------------------------------------------------------------ what was found */
+/* ------------------------------------------------------------------ describing what was found */
 
-/* A text that can be shown: short, without control characters. */
-static void show_text(const char *text, char buf[BIND_FOUND]) {
-  int at = snprintf(buf, BIND_FOUND, "the text '%.40s", text);
+/* A string made fit for a sentence: short, without control characters. */
+static void show_string(const char *text, char buf[BIND_FOUND]) {
+  int at = snprintf(buf, BIND_FOUND, "the string '%.40s", text);
   for (char *c = buf; *c; c++)
     if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
   snprintf(buf + at, (size_t)(BIND_FOUND - at), strlen(text) > 40 ? "...'" : "'");
@@ -62,7 +62,7 @@ const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]) {
   switch (lua_type(L, arg)) {
   case LUA_TNONE:
   case LUA_TNIL: snprintf(buf, BIND_FOUND, "missing"); break;
-  case LUA_TSTRING: show_text(lua_tostring(L, arg), buf); break;
+  case LUA_TSTRING: show_string(lua_tostring(L, arg), buf); break;
   case LUA_TBOOLEAN:
     snprintf(buf, BIND_FOUND, "%s", lua_toboolean(L, arg) ? "true" : "false");
     break;
@@ -81,7 +81,7 @@ const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]) {
   return buf;
 }
 
-/* The name by which the running function is in flowmap.core. Pushes nothing. */
+/* The name of the running function in flowmap.core. Leaves the stack unchanged. */
 static void find_name(lua_State *L, lua_Debug *at, char name[64]) {
   const int top = lua_gettop(L);
   lua_getinfo(L, "f", at);
@@ -116,7 +116,7 @@ _Noreturn void bind_expected(lua_State *L, int arg, const char *format, ...) {
             bind_found(L, arg, found), expected);
 }
 
-/* ------------------------------------------------------------------ numbers and texts */
+/* ------------------------------------------------------------------ numbers and strings */
 
 int64_t bind_integer(lua_State *L, int arg, int64_t low, int64_t high) {
   int whole = 0;
@@ -124,7 +124,7 @@ int64_t bind_integer(lua_State *L, int arg, int64_t low, int64_t high) {
   if (whole && n >= low && n <= high) return n;
   if (low == INT64_MIN && high == INT64_MAX) bind_expected(L, arg, "a whole number");
   if (high == INT64_MAX)
-    bind_expected(L, arg, "a whole number from %lld on", (long long)low);
+    bind_expected(L, arg, "a whole number of at least %lld", (long long)low);
   else
     bind_expected(L, arg, "a whole number from %lld to %lld", (long long)low, (long long)high);
 }
@@ -139,7 +139,7 @@ double bind_number(lua_State *L, int arg) {
 }
 
 const char *bind_text(lua_State *L, int arg, size_t *n) {
-  if (lua_type(L, arg) != LUA_TSTRING) bind_expected(L, arg, "a text");
+  if (lua_type(L, arg) != LUA_TSTRING) bind_expected(L, arg, "a string");
   return lua_tolstring(L, arg, n);
 }
 
@@ -192,8 +192,8 @@ void bind_shape(lua_State *L, int arg, fm_shape *s) {
     char found[BIND_FOUND];
     if (lua_rawgeti(L, arg, k + 1) == LUA_TNUMBER) s->d[k] = lua_tointegerx(L, -1, &whole);
     if (!whole || s->d[k] < 0)
-      bind_fail(L, FM_EUSAGE, "size %d of a shape is %s, expected a whole number from 0 on", k + 1,
-                bind_found(L, -1, found));
+      bind_fail(L, FM_EUSAGE, "size %d of a shape is %s, expected a whole number of at least 0",
+                k + 1, bind_found(L, -1, found));
     lua_pop(L, 1);
   }
 }
@@ -218,7 +218,7 @@ fm_dtype bind_dtype(lua_State *L, int arg, fm_dtype otherwise) {
 
 uint32_t bind_stream(lua_State *L, int arg) {
   if (lua_type(L, arg) != LUA_TSTRING) return (uint32_t)bind_opt_integer(L, arg, 0, 0, UINT32_MAX);
-  uint32_t h = 2166136261u; /* FNV-1a: the same name is the same stream everywhere */
+  uint32_t h = 2166136261u; /* FNV-1a: a name denotes the same stream everywhere */
   for (const char *c = lua_tostring(L, arg); *c; c++) h = (h ^ (unsigned char)*c) * 16777619u;
   return h;
 }
@@ -228,6 +228,15 @@ uint32_t bind_stream(lua_State *L, int arg) {
 void *bind_box(lua_State *L, int arg, const char *type, size_t size) {
   void *p = luaL_testudata(L, arg, type);
   if (p == NULL || lua_rawlen(L, arg) < size || *(const char **)p != type) return NULL;
+  return p;
+}
+
+void *bind_take(lua_State *L, const char *type) {
+  void *p;
+  char *box = bind_box(L, 1, type, sizeof type + sizeof p);
+  if (box == NULL) return NULL;
+  memcpy(&p, box + sizeof type, sizeof p);
+  memset(box + sizeof type, 0, sizeof p);
   return p;
 }
 
@@ -244,7 +253,7 @@ void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_
   lua_pushcfunction(L, close);
   lua_setfield(L, -2, "__gc");
   lua_pushstring(L, type);
-  lua_setfield(L, -2, "__metatable"); /* getmetatable gives the name, and no way to change it */
+  lua_setfield(L, -2, "__metatable"); /* getmetatable returns the name; setmetatable fails */
   if (methods == NULL) return;
   lua_pushcfunction(L, close);
   lua_setfield(L, -2, "__close");

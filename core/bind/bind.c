@@ -1,4 +1,4 @@
-/* bind.c - the Lua module "flowmap.core": its context, its errors, its parts. */
+/* bind.c - the Lua module "flowmap.core": its context, its errors, the list of its parts. */
 #include "bind.h"
 #include "../blas.h"
 
@@ -11,8 +11,8 @@ fm_ctx *bind_ctx(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key);
   fm_ctx **box = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  if (box == NULL || *box == NULL) /* a finaliser that ran after the library's own */
-    bind_fail(L, FM_EUSAGE, "flowmap: the library is closed, as Lua is about to end");
+  if (box == NULL || *box == NULL) /* called by a finaliser that runs after the library's own */
+    bind_fail(L, FM_EUSAGE, "flowmap: the library is closed because Lua is shutting down");
   return *box;
 }
 
@@ -21,7 +21,7 @@ static const char *code_name(fm_err err) {
   return name[err];
 }
 
-/* Error values are tables {code, message, where} that show as the place and the message. */
+/* Error values are tables {code, message, where} whose text is `where` and `message`. */
 static _Noreturn void raise_with(lua_State *L, const char *code, const char *message) {
   char place[BIND_WHERE];
   luaL_checkstack(L, 8, NULL);
@@ -53,8 +53,7 @@ int bind_raise(lua_State *L) {
   fm_err code = fm_error_code(ctx);
   snprintf(message, sizeof message, "%s", fm_error(ctx));
   fm_error_clear(ctx);
-  if (code == FM_OK)
-    raise_with(L, code_name(FM_ENOMEM), "memory: what was asked for could not be had");
+  if (code == FM_OK) raise_with(L, code_name(FM_ENOMEM), "memory: an allocation failed");
   raise_with(L, code_name(code), message);
 }
 
@@ -72,7 +71,7 @@ _Noreturn void bind_interrupted(lua_State *L) {
 }
 
 static int free_ctx(lua_State *L) {
-  fm_ctx **box = lua_touserdata(L, lua_upvalueindex(1)); /* whatever it is called with */
+  fm_ctx **box = lua_touserdata(L, lua_upvalueindex(1)); /* not an argument, which could be any */
   fm_ctx_free(*box);
   *box = NULL;
   return 0;
@@ -88,7 +87,7 @@ static void open_ctx(lua_State *L) {
   lua_setmetatable(L, -2);
   if ((*box = fm_ctx_new(0)) == NULL) {
     const char *why = fm_blas_init();
-    bind_fail(L, FM_ENOMEM, "memory: %s", why ? why : "there is too little to start");
+    bind_fail(L, FM_ENOMEM, "memory: %s", why ? why : "there is not enough to start");
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
 }
@@ -103,7 +102,7 @@ int luaopen_flowmap_core(lua_State *L) {
   lua_pushcfunction(L, error_text);
   lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);
-  open_ctx(L); /* closed last: userdata are collected in reverse order of their marking */
+  open_ctx(L); /* first, so that it is closed last: finalisers run in reverse order of marking */
   lua_newtable(L);
   bind_open_args(L);
   bind_open_tensor(L);

@@ -1,4 +1,4 @@
-/* check.c - the checks of every operation's rules, in Lua: fm.gradcheck([name]). */
+/* check.c - checks of the operations from Lua: fm.gradcheck([name]), and the hash core.probe. */
 #include <string.h>
 
 #include "bind.h"
@@ -33,7 +33,7 @@ static int gradcheck(lua_State *L) {
   return 1;
 }
 
-/* The hash so far and that of a result, hashed. */
+/* Hash the hash so far together with that of a result. */
 static void mix(void *arg, const fm_tensor *result) {
   char both[129], *hex = arg;
   memcpy(both, hex, 64);
@@ -41,7 +41,7 @@ static void mix(void *arg, const fm_tensor *result) {
   fm_sha256(both, 128, hex);
 }
 
-static int probe(lua_State *L) { /* probe() -> SHA-256 of what all operations give */
+static int probe(lua_State *L) { /* probe() -> SHA-256 of the results of all operations */
   char hex[65];
   fm_sha256("", 0, hex);
   for (int k = 0; k < fm_op_count(); k++)

@@ -1,4 +1,4 @@
-/* data.c - images in Lua: packed data sets, the stand-ins, pictures as files. */
+/* data.c - images in Lua: packed data sets, stand-ins, imports, downloads, pictures as files. */
 #include <string.h>
 
 #include "bind.h"
@@ -11,7 +11,7 @@ static const char pack_type[] = "flowmap.pack", source_type[] = "flowmap.source"
 
 /* ------------------------------------------------------------------ arguments */
 
-#define MOST INT64_C(1000000000000) /* of images, and of sizes of one: products of three fit */
+#define MOST INT64_C(1000000000000) /* the largest count or size that is accepted */
 
 static int64_t natural(lua_State *L, int arg, const char *name) {
   char found[BIND_FOUND];
@@ -36,11 +36,13 @@ static void read_info(lua_State *L, int arg, fm_pack_info *i) {
   bind_shape(L, lua_gettop(L), &s);
   lua_getfield(L, arg, "text");
   const char *text = lua_isnil(L, -1) ? "" : bind_text(L, lua_gettop(L), &n);
-  if (s.nd != 3) bind_fail(L, FM_EUSAGE, "pack: shape expected, such as {32, 32, 3}");
+  if (s.nd != 3)
+    bind_fail(L, FM_EUSAGE, "pack: a shape of rank %d found, expected one such as {32, 32, 3}",
+              s.nd);
   if (n >= FM_PACK_TEXT || strlen(text) != n)
     bind_fail(L, FM_EUSAGE,
-              "pack: a description of %zu bytes found, expected at most %d and none of them zero",
-              n, FM_PACK_TEXT - 1);
+              "pack: a description of %zu bytes found, expected at most %d without zero bytes", n,
+              FM_PACK_TEXT - 1);
   memcpy(i->text, text, n);
   i->height = s.d[0], i->width = s.d[1], i->channels = s.d[2];
   lua_pop(L, 2);
@@ -78,7 +80,7 @@ static int pack_new(lua_State *L) { /* core.pack(path, {count, shape, train, cla
   read_info(L, 2, &info);
   pack_box *b = bind_new_box(L, pack_type, sizeof *b);
   b->p.out.fd = -1;
-  lua_pushvalue(L, 1); /* the path lives as long as the pack */
+  lua_pushvalue(L, 1); /* the pack borrows the path */
   lua_setiuservalue(L, -2, 1);
   if (fm_pack_create(&b->p, bind_ctx(L), path, &info) != FM_OK) bind_raise(L);
   return 1;
@@ -87,7 +89,7 @@ static int pack_new(lua_State *L) { /* core.pack(path, {count, shape, train, cla
 static fm_pack *check_pack(lua_State *L) {
   pack_box *b = bind_box(L, 1, pack_type, sizeof *b);
   if (b == NULL || b->p.out.ctx == NULL) bind_expected(L, 1, "a pack that is being written");
-  if (b->p.out.fd < 0) bind_fail(L, FM_EUSAGE, "pack: it is closed");
+  if (b->p.out.fd < 0) bind_fail(L, FM_EUSAGE, "pack: this pack is closed");
   return &b->p;
 }
 
@@ -97,13 +99,13 @@ static int pack_close(lua_State *L) {
   return 0;
 }
 
-static int pack_finish(lua_State *L) { /* p:finish(): now the file is there */
+static int pack_finish(lua_State *L) { /* p:finish(): the file appears at its path */
   fm_pack *p = check_pack(L);
   if (fm_pack_finish(p) != FM_OK) bind_raise(L);
   return pack_close(L);
 }
 
-static int pack_put(lua_State *L) { /* p:put(at, images, labels): from image `at` (0-based) on */
+static int pack_put(lua_State *L) { /* p:put(at, images, labels): `at` is 0-based */
   int64_t at = bind_integer(L, 2, 0, MOST);
   fm_tensor *x = bind_tensor(L, 3);
   const uint8_t *labels = NULL;
@@ -130,7 +132,7 @@ static int pack_draw(lua_State *L) { /* p:draw(kind, seed, at, n) */
   uint64_t seed = (uint64_t)bind_integer(L, 3, INT64_MIN, INT64_MAX);
   int64_t at = bind_integer(L, 4, 0, MOST), n = bind_integer(L, 5, 0, MOST);
   fm_pack *p = check_pack(L);
-  bind_look_at_signals(L);
+  bind_check_signals(L);
   if (fm_standin_draw(p, kind, seed, at, n) != FM_OK) bind_raise(L);
   return 0;
 }
@@ -153,8 +155,8 @@ static int standin(lua_State *L) { /* core.standin(kind) -> side, {class names} 
 typedef struct source_box {
   const char *type;
   fm_source *s;   /* NULL: closed */
-  int64_t *place; /* of each file, for p:take; from fm_alloc, as many as there are files */
-  uint8_t *label;
+  int64_t *place; /* of each file, for p:take; from fm_alloc */
+  uint8_t *label; /* likewise */
 } source_box;
 
 static int source_new(lua_State *L) { /* core.source(path): a folder or an archive */
@@ -179,7 +181,7 @@ static int source_close(lua_State *L) {
 static source_box *check_source(lua_State *L, int arg) {
   source_box *b = bind_box(L, arg, source_type, sizeof *b);
   if (b == NULL) bind_expected(L, arg, "a source of images");
-  if (b->s == NULL) bind_fail(L, FM_EUSAGE, "source: it is closed");
+  if (b->s == NULL) bind_fail(L, FM_EUSAGE, "source: this source is closed");
   return b;
 }
 
@@ -193,7 +195,7 @@ static int source_names(lua_State *L) { /* s:names() -> {name, ...} */
   return 1;
 }
 
-/* Entry k (from 1) of the list at `arg`, `otherwise` where it is nil. */
+/* Entry k (from 1) of the list at `arg`: -1 to `high`, or `otherwise` if it is nil. */
 static int64_t entry(lua_State *L, int arg, int64_t k, int64_t otherwise, int64_t high) {
   char found[BIND_FOUND];
   int whole = 0;
@@ -215,7 +217,8 @@ static int source_assign(lua_State *L) {
   const int64_t n = fm_source_count(b->s);
   if (b->place == NULL && !(b->place = fm_alloc(ctx, (size_t)n * sizeof *b->place))) bind_raise(L);
   if (b->label == NULL && !(b->label = fm_alloc(ctx, (size_t)n))) bind_raise(L);
-  for (int64_t k = 0; k < n; k++) b->place[k] = -1, b->label[k] = 0; /* should an entry be wrong */
+  for (int64_t k = 0; k < n; k++)
+    b->place[k] = -1, b->label[k] = 0; /* valid even if an entry raises */
   for (int64_t k = 0; k < n; k++) {
     const int64_t label = entry(L, 3, k + 1, 0, FM_PACK_CLASSES - 1);
     b->label[k] = label < 0 ? 0 : (uint8_t)label;
@@ -235,9 +238,9 @@ static int pack_take(lua_State *L) {
                     natural(L, 3, "crop")};
   fm_pack *p = check_pack(L);
   source_box *b = check_source(L, 2);
-  if (b->place == NULL) bind_fail(L, FM_EUSAGE, "source: its files have no places yet");
+  if (b->place == NULL) bind_fail(L, FM_EUSAGE, "source: its files have not been assigned places");
   plan.place = b->place, plan.label = b->label;
-  bind_look_at_signals(L);
+  bind_check_signals(L);
   int64_t files;
   if (fm_pack_take(p, b->s, &plan, &files) != FM_OK) bind_raise(L);
   lua_pushinteger(L, files);
@@ -272,7 +275,7 @@ static int push_stamp(lua_State *L, const fm_stamp *stamp) {
   return 2;
 }
 
-/* core.pack_verify(path) -> stamp of what was verified, whether it is too young to be trusted */
+/* core.pack_verify(path) -> stamp of the verified file, whether that is too recent to be trusted */
 static int pack_verify(lua_State *L) {
   fm_stamp stamp;
   if (fm_pack_verify(bind_ctx(L), bind_path(L, 1), &stamp) != FM_OK) bind_raise(L);
@@ -285,7 +288,7 @@ static int pack_stamp(lua_State *L) { /* core.pack_stamp(path) -> the same, unve
   return push_stamp(L, &stamp);
 }
 
-static int pack_blank(lua_State *L) { /* core.pack_blank({N, H, W, C}): zeros without memory */
+static int pack_blank(lua_State *L) { /* core.pack_blank({N, H, W, C}): zeros that use no memory */
   fm_shape s;
   bind_shape(L, 1, &s);
   bind_push_tensor(L, fm_pack_blank(bind_ctx(L), &s));
@@ -312,7 +315,8 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
   const char *text = bind_text(L, 1, &n);
   bind_shape(L, 2, &s);
   if (fm_shape_bytes(&s, FM_U8, n) != (int64_t)n)
-    bind_fail(L, FM_EUSAGE, "from_bytes: %zu bytes found, which are no tensor of that shape", n);
+    bind_fail(L, FM_EUSAGE, "from_bytes: %zu bytes found, expected one for each value of the shape",
+              n);
   fm_tensor *t = fm_tensor_new(bind_ctx(L), FM_U8, &s);
   bind_push_tensor(L, t);
   memcpy(t->data, text, n);
@@ -321,8 +325,8 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
 
 /* ------------------------------------------------------------------ downloads */
 
-/* Calls the function at index 3; an error in it, or false from it, stops the download. */
-static bool tell(void *arg, double now, double total) {
+/* Calls the function at index 3; if it raises an error or returns false, the download stops. */
+static bool report(void *arg, double now, double total) {
   lua_State *L = arg;
   if (lua_isnoneornil(L, 3) || !lua_checkstack(L, 4)) return true;
   lua_pushvalue(L, 3);
@@ -333,10 +337,10 @@ static bool tell(void *arg, double now, double total) {
   return ok;
 }
 
-static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total)) */
+static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total) or nil) */
   const char *url = bind_text(L, 1, NULL), *path = bind_path(L, 2);
   lua_settop(L, 3);
-  if (fm_fetch(bind_ctx(L), url, path, tell, L) != FM_OK) bind_raise(L);
+  if (fm_fetch(bind_ctx(L), url, path, report, L) != FM_OK) bind_raise(L);
   return 0;
 }
 
@@ -360,7 +364,7 @@ void bind_open_data(lua_State *L) {
   static const luaL_Reg source[] = {
       {"names", source_names}, {"assign", source_assign}, {"close", source_close}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
-  lua_pushinteger(L, FM_PACK_TEXT); /* bytes that a pack's description must stay below */
+  lua_pushinteger(L, FM_PACK_TEXT); /* a pack's description must be shorter, in bytes */
   lua_setfield(L, -2, "pack_text");
   bind_new_type(L, pack_type, pack, pack_close);
   bind_new_type(L, source_type, source, source_close);

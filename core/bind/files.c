@@ -1,4 +1,4 @@
-/* files.c - folders in Lua: private ones, and whether one can be written to. */
+/* files.c - folders in Lua: private folders, write permission, leftovers of killed writers. */
 #include <unistd.h>
 
 #include "bind.h"
@@ -21,7 +21,7 @@ static int folder_close(lua_State *L) {
   return 0;
 }
 
-/* What the collector finds stays until the end of the process: its path may still be in use. */
+/* A finaliser that keeps the folder until the process exits: its path may still be in use. */
 static int folder_keep(lua_State *L) {
   (void)L;
   return 0;
@@ -29,7 +29,7 @@ static int folder_keep(lua_State *L) {
 
 /*
 ** local path, folder <close> = fm.private_folder(): only this user can enter it. It is removed with
-** all that is in it when `folder` is closed, or at the end of the process.
+** its contents when `folder` is closed or the process exits.
 */
 static int private_folder(lua_State *L) {
   folder_box *b = bind_new_box(L, folder_type, sizeof *b);
@@ -42,12 +42,12 @@ static int private_folder(lua_State *L) {
   return 2;
 }
 
-static int folder_writable(lua_State *L) { /* whether files can be made in a folder */
+static int folder_writable(lua_State *L) { /* whether files can be created in a folder */
   lua_pushboolean(L, access(bind_path(L, 1), W_OK | X_OK) == 0);
   return 1;
 }
 
-/* core.sweep(path): remove what killed processes left of writing that file. */
+/* core.sweep(path): remove the temporary files of writers of that path that were killed. */
 static int sweep(lua_State *L) {
   fm_sweep(bind_path(L, 1));
   return 0;

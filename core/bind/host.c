@@ -1,4 +1,4 @@
-/* host.c - see host.h. */
+/* host.c - the changes of host.h to the embedded Lua: bytecode, locale, debug, modules, os.exit. */
 #define _POSIX_C_SOURCE 200809L
 #include "host.h"
 
@@ -15,9 +15,9 @@
 /* ------------------------------------------------------------------ text, never bytecode */
 
 /*
-** Lua verifies no bytecode: a mutated chunk makes the interpreter read and write anywhere. All ways
-** to load a chunk (load, loadfile, dofile, require, luaL_load* in a C module) lead to lua_load, and
-** the linker (--wrap=lua_load) leads them here.
+** Lua does not verify bytecode: a corrupted chunk makes the interpreter read and write anywhere.
+** All ways to load a chunk (load, loadfile, dofile, require, luaL_load* in a C module) call
+** lua_load, which the linker (--wrap=lua_load) replaces by the function below.
 */
 int __real_lua_load(lua_State *L, lua_Reader reader, void *data, const char *name,
                     const char *mode);
@@ -26,16 +26,16 @@ int __wrap_lua_load(lua_State *L, lua_Reader reader, void *data, const char *nam
 
 int __wrap_lua_load(lua_State *L, lua_Reader reader, void *data, const char *name,
                     const char *mode) {
-  const char *text = mode == NULL || strchr(mode, 't') ? "t" : ""; /* "": neither of them */
+  const char *text = mode == NULL || strchr(mode, 't') ? "t" : ""; /* "": neither kind */
   return __real_lua_load(L, reader, data, name, text);
 }
 
-/* ------------------------------------------------------------------ numbers have dots */
+/* ------------------------------------------------------------------ locale */
 
 /*
-** os.setlocale for the categories that change neither how numbers are read and written (numeric)
-** nor how names are sorted and told apart (collate, ctype): results do not depend on a locale.
-** Others stay "C": nil, which is what os.setlocale returns for what cannot be.
+** os.setlocale, restricted so that results do not depend on a locale: the categories that affect
+** the format of numbers (numeric) and the order and classes of characters (collate, ctype) stay
+** "C". For a refused change it returns nil, as Lua's does for an impossible one.
 */
 static int set_locale(lua_State *L) {
   static const int category[] = {LC_ALL, LC_COLLATE, LC_CTYPE, LC_MONETARY, LC_NUMERIC, LC_TIME};
@@ -53,7 +53,7 @@ static int set_locale(lua_State *L) {
 
 /* ------------------------------------------------------------------ debug */
 
-/* debug.setupvalue for Lua functions: what a C function keeps is its own. */
+/* debug.setupvalue, for Lua functions only: C functions rely on their upvalues. */
 static int set_upvalue(lua_State *L) {
   luaL_checkany(L, 3);
   luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -65,7 +65,7 @@ static int set_upvalue(lua_State *L) {
   return 1;
 }
 
-/* debug.getmetatable that respects the lock (__metatable) of a userdata: its finaliser is ours. */
+/* debug.getmetatable, which here respects __metatable of userdata to protect their finalisers. */
 static int get_metatable(lua_State *L) {
   luaL_checkany(L, 1);
   if (lua_type(L, 1) == LUA_TUSERDATA && luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
@@ -74,7 +74,7 @@ static int get_metatable(lua_State *L) {
   return 1;
 }
 
-/* C functions trust their stack, the metatables of their values, and the registry. */
+/* C functions rely on their locals, the metatables of their values, and the registry. */
 static void restrict_debug(lua_State *L) {
   static const char *const gone[] = {"getregistry", "setlocal", "setmetatable", "setuservalue"};
   lua_getglobal(L, LUA_DBLIBNAME);
@@ -89,10 +89,10 @@ static void restrict_debug(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* ------------------------------------------------------------------ where modules are found */
+/* ------------------------------------------------------------------ finding modules */
 
-/* package[field] = own folders, Lua's default, the environment's. The environment comes last: it
-   is often written for another program, and without ";;" it would hide what flowmap needs. */
+/* package[field] = own folders, Lua's default, the environment's. The environment comes last,
+   because it is often set for another program and, without ";;", would hide what flowmap needs. */
 static void set_path(lua_State *L, const char *field, const char *own, const char *variable) {
   lua_getglobal(L, LUA_LOADLIBNAME);
   const char *extra = getenv(lua_pushfstring(L, "%s_5_4", variable));
@@ -107,8 +107,8 @@ static void set_path(lua_State *L, const char *field, const char *own, const cha
 }
 
 /*
-** Lua takes a file that it cannot open for one that is not there, also when fopen found no memory
-** (or no descriptor) for it. Raises that; open(2) itself needs no memory.
+** Lua treats a file that it cannot open as absent, even if fopen failed for lack of memory or
+** descriptors. Raises an error in that case; open(2) itself needs no memory.
 */
 static void check_absent(lua_State *L, const char *file) {
   const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -120,7 +120,7 @@ static void check_absent(lua_State *L, const char *file) {
     luaL_error(L, "%s: %s", file, strerror(errno));
 }
 
-/* Checks the files that a path of templates names, in order, as far as the file `found`. */
+/* Check the files that a path of templates names, in order, up to the file `found` (or all). */
 static void check_path(lua_State *L, const char *name, const char *path, const char *found) {
   const char *files = luaL_gsub(L, path, "?", name);
   for (const char *at = files, *end; *at != '\0'; at = *end ? end + 1 : end) {
@@ -133,7 +133,7 @@ static void check_path(lua_State *L, const char *name, const char *path, const c
   }
 }
 
-/* package.searchpath that tells absence from want of memory. Upvalue: Lua's own. */
+/* package.searchpath, which here distinguishes absence from lack of memory. Upvalue: Lua's own. */
 static int search_path(lua_State *L) {
   const char *separator = luaL_optstring(L, 3, "."), *with = luaL_optstring(L, 4, "/");
   const char *name = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
@@ -150,7 +150,7 @@ static int search_path(lua_State *L) {
   return 2;
 }
 
-/* The last searcher: what no other found must not be there. Upvalue: package. */
+/* The last searcher checks that a module no other searcher found is absent. Upvalue: package. */
 static int search_absent(lua_State *L) {
   static const char *const field[] = {"path", "cpath"};
   const char *name = luaL_gsub(L, luaL_checkstring(L, 1), ".", "/");
@@ -161,7 +161,7 @@ static int search_absent(lua_State *L) {
   return 0;
 }
 
-static void tell_absence(lua_State *L) {
+static void check_absence(lua_State *L) {
   lua_getglobal(L, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "searchpath");
   lua_pushcclosure(L, search_path, 1);
@@ -173,25 +173,25 @@ static void tell_absence(lua_State *L) {
   lua_pop(L, 2);
 }
 
-/* ------------------------------------------------------------------ the end of the program */
+/* ------------------------------------------------------------------ exit */
 
-static bool at_its_end;
+static bool exiting;
 
-bool fm_host_ends(void) { return at_its_end; }
+bool fm_host_exits(void) { return exiting; }
 
-void fm_host_end(void) { at_its_end = true; }
+void fm_host_exit(void) { exiting = true; }
 
-/* os.exit, which a library's exit is told from. Upvalue: Lua's own. */
+/* os.exit, which here announces the exit first. Upvalue: Lua's own. */
 static int os_exit(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   if (!lua_isnoneornil(L, 2) && !lua_isboolean(L, 2)) luaL_checkinteger(L, 2);
-  fm_host_end();
+  fm_host_exit();
   lua_call(L, lua_gettop(L) - 1, 0);
   return 0;
 }
 
-/* ------------------------------------------------------------------ all of it */
+/* ------------------------------------------------------------------ opening */
 
 static void restrict_os(lua_State *L) {
   lua_getglobal(L, LUA_OSLIBNAME);
@@ -211,7 +211,7 @@ void fm_host_open(lua_State *L, const char *root) {
   set_path(L, "path", lua_tostring(L, -1), "LUA_PATH");
   set_path(L, "cpath", "", "LUA_CPATH");
   lua_pop(L, 1);
-  tell_absence(L);
+  check_absence(L);
   restrict_debug(L);
   restrict_os(L);
 }

@@ -1,6 +1,6 @@
 /*
-** host.h - what the program `flowmap` makes of the Lua that it embeds, before any Lua code runs.
-** In a stock lua5.4, which only loads the module, nothing of this happens.
+** host.h - the changes that the program `flowmap` makes to its embedded Lua before any Lua code
+** runs. A stock lua5.4 that loads the module is not changed.
 */
 #ifndef FM_HOST_H
 #define FM_HOST_H
@@ -9,17 +9,17 @@
 #include <stdbool.h>
 
 /*
-** Open Lua's libraries for a program whose Lua files lie in `root`/lua: that folder first in the
-** search path, then Lua's default folders, then those of LUA_PATH and LUA_CPATH; numbers always
-** with a dot; no function of `debug` that could hand a C function what is not its own. A module
-** whose file lacks only the memory to be opened is not said to be absent.
+** Open Lua's libraries for a program whose Lua files are in `root`/lua. Modules are searched there
+** first, then in Lua's default folders, then in those of LUA_PATH and LUA_CPATH. The decimal point
+** is always a dot, bytecode is refused, and `debug` cannot change the state of C functions. A
+** module that cannot be opened for lack of memory raises an error instead of counting as absent.
 */
 void fm_host_open(lua_State *L, const char *root);
 
-/* Says that the program comes to its end; os.exit says so by itself. */
-void fm_host_end(void);
+/* Announce that the program is about to exit; os.exit does so by itself. */
+void fm_host_exit(void);
 
-/* Whether that was said: an exit before it is a library's. */
-bool fm_host_ends(void);
+/* Whether the exit was announced. One that was not is a library's. */
+bool fm_host_exits(void);
 
 #endif

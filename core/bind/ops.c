@@ -1,7 +1,7 @@
 /*
-** ops.c - operations in Lua, made by looping over the table. A call with a traced operand
-** emits into its trace, any other call computes at once. Elementwise operands are broadcast as in
-** NumPy, by explicit reshape and broadcast operations.
+** ops.c - the operations as Lua functions, created by a loop over the table of operations. A call
+** with a traced operand emits into its trace; any other call computes at once. Elementwise operands
+** are broadcast as in NumPy, by explicit reshape and broadcast operations.
 */
 #include <string.h>
 
@@ -9,7 +9,7 @@
 
 #define MAX_OPERANDS 64
 
-/* Run or record one operation on the values at stack indices arg[]; pushes the result. */
+/* Run or emit one operation on the values at stack indices arg[]; pushes the result. */
 static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, const fm_attr *attr) {
   int trace = 0;
   luaL_checkstack(L, 8, op->name);
@@ -57,7 +57,7 @@ static void widen(lua_State *L, const fm_op *op, fm_shape *to, const fm_shape *s
   }
 }
 
-/* Replace the value at `arg` by one of the shape `to`. */
+/* Broadcast the value at `arg` to the shape `to`, in place on the stack. */
 static void stretch(lua_State *L, int arg, const fm_shape *to) {
   fm_sig sig = bind_sig(bind_value(L, arg));
   if (fm_shape_eq(&sig.shape, to)) return;
@@ -76,8 +76,8 @@ static void stretch(lua_State *L, int arg, const fm_shape *to) {
   lua_replace(L, arg);
 }
 
-/* The number at `arg` as a value like the others; in a trace (that of the value at stack index
-   `traced`, 0: none) a fill, which programs read from a register instead of memory. */
+/* Replace the number at `arg` by a value of the signature of the others. In a trace (that of the
+   value at stack index `traced`; 0: none) this is a `full`, which programs keep in a register. */
 static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
   fm_attr a = fm_attr_shape(&sig->shape);
   a.f[FM_VALUE] = lua_tonumber(L, arg);
@@ -93,7 +93,7 @@ static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
   lua_replace(L, arg);
 }
 
-/* Bring operands 1..n to one shape; numbers become constants. */
+/* Broadcast operands 1..n to their common shape; numbers become constants. */
 static void align(lua_State *L, const fm_op *op, int n) {
   fm_sig common = {FM_F32, {0, {0}}};
   bool seen = false;
@@ -115,7 +115,7 @@ static void align(lua_State *L, const fm_op *op, int n) {
       stretch(L, k, &common.shape);
 }
 
-/* ------------------------------------------------------------------ arguments by the op's spec */
+/* ------------------------------------------------------------------ arguments by fm_op.args */
 
 static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
   int64_t a = bind_integer(L, arg, INT64_MIN, INT64_MAX);
@@ -154,7 +154,7 @@ static void read_list(lua_State *L, reader *r) {
   }
 }
 
-/* An offset from 1 as one from 0; one below the range is a wrong offset, too. */
+/* Convert an offset from 1 to one from 0. INT64_MIN stays: the operation refuses it as well. */
 static int64_t offset(lua_State *L, int arg) {
   const int64_t n = bind_integer(L, arg, INT64_MIN, INT64_MAX);
   return n > INT64_MIN ? n - 1 : n;
@@ -285,7 +285,7 @@ void bind_open_ops(lua_State *L) {
   lua_setfield(L, -2, "ops");
   static const luaL_Reg arithmetic[] = {{"add", op_add}, {"sub", op_sub}, {"mul", op_mul},
                                         {"div", op_div}, {"neg", op_unm}, {NULL, NULL}};
-  luaL_setfuncs(L, arithmetic, 0); /* numbers allowed on either side */
+  luaL_setfuncs(L, arithmetic, 0); /* as the operators: either operand may be a number */
   luaL_getmetatable(L, bind_tensor_type);
   luaL_setfuncs(L, operators, 0);
   lua_pop(L, 1);

@@ -1,4 +1,4 @@
-/* optim.c - optimisers in Lua; lua/flowmap/optimiser.lua makes fm.optimiser of them. */
+/* optim.c - optimisers in Lua, on which lua/flowmap/optimiser.lua builds fm.optimiser. */
 #include <string.h>
 
 #include "bind.h"
@@ -20,7 +20,7 @@ static double field(lua_State *L, int arg, const char *name, double otherwise) {
   return x;
 }
 
-/* Room for the tensors of the list at `arg`; read_tensors fills it when nothing allocates more. */
+/* Space for the tensors of the list at `arg`; read_tensors fills it after the last allocation. */
 static fm_tensor **make_list(lua_State *L, int arg, int *n) {
   *n = bind_list(L, arg, "a list of tensors");
   return lua_newuserdatauv(L, ((size_t)*n + 1) * sizeof(fm_tensor *), 0);
@@ -34,7 +34,7 @@ static void read_tensors(lua_State *L, int arg, int n, fm_tensor **list, bool wr
   }
 }
 
-/* The averages' decays. */
+/* Read the decays of the averages. */
 static void read_ema(lua_State *L, int arg, fm_optim_conf *c) {
   lua_getfield(L, arg, "ema");
   if (lua_isnil(L, -1)) {
@@ -89,12 +89,8 @@ static optim_box *check_optim(lua_State *L) {
   return b;
 }
 
-static int optim_free(lua_State *L) {
-  optim_box *b = bind_box(L, 1, optim_type, sizeof *b);
-  if (b == NULL) return 0;
-  fm_optim *o = b->o;
-  b->o = NULL;
-  fm_optim_free(o);
+static int optim_close(lua_State *L) {
+  fm_optim_free(bind_take(L, optim_type));
   return 0;
 }
 
@@ -110,19 +106,20 @@ static int optim_update(lua_State *L) { /* o:update({grads}, lr, scale) -> norm 
   return 1;
 }
 
-static int optim_state(lua_State *L) { /* o:state(what): list of tensors; 0 m, 1 v, 2.. averages */
+/* o:state(what) -> list of tensors; what = 0: first moments, 1: second moments, 2 + k: average k */
+static int optim_state(lua_State *L) {
   const int what = (int)bind_integer(L, 2, 0, 1 + FM_MAX_EMA), n = check_optim(L)->n;
   lua_createtable(L, n, 0);
   for (int k = 0; k < n; k++) {
     fm_tensor *t = fm_optim_state(check_optim(L)->o, what, k);
-    if (t == NULL) bind_fail(L, FM_EUSAGE, "optimiser: it has no state number %d", what);
+    if (t == NULL) bind_fail(L, FM_EUSAGE, "optimiser: there is no state number %d", what);
     bind_push_tensor(L, fm_tensor_keep(t));
     lua_rawseti(L, -2, k + 1);
   }
   return 1;
 }
 
-static int optim_steps(lua_State *L) { /* o:steps([set]) */
+static int optim_steps(lua_State *L) { /* o:steps([new]) -> number of steps taken */
   optim_box *b = check_optim(L);
   if (!lua_isnoneornil(L, 2)) fm_optim_set_steps(b->o, bind_integer(L, 2, 0, INT64_MAX));
   lua_pushinteger(L, fm_optim_steps(b->o));
@@ -132,7 +129,7 @@ static int optim_steps(lua_State *L) { /* o:steps([set]) */
 void bind_open_optim(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"update", optim_update}, {"state", optim_state}, {"steps", optim_steps}, {NULL, NULL}};
-  bind_new_type(L, optim_type, methods, optim_free);
+  bind_new_type(L, optim_type, methods, optim_close);
   lua_pop(L, 1);
   lua_pushcfunction(L, optim_new);
   lua_setfield(L, -2, "optim");

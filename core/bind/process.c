@@ -1,4 +1,4 @@
-/* process.c - what a process must know of its terminal, its user and who started it. */
+/* process.c - the terminal, the user and the parent of this process, in Lua. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
 #include <pwd.h>
@@ -10,7 +10,7 @@
 
 #include "bind.h"
 
-/* columns([fd]) -> width of the terminal that fd (1) is; 0: unknown; nothing: no terminal */
+/* columns([fd]) -> width of the terminal that fd (default 1) is, 0 if unknown; else nothing */
 static int columns(lua_State *L) {
   const int fd = (int)bind_opt_integer(L, 1, STDOUT_FILENO, 0, INT_MAX);
   struct winsize size = {0};
@@ -20,16 +20,16 @@ static int columns(lua_State *L) {
   return 1;
 }
 
-static int ignore_broken_pipes(lua_State *L) { /* writing to one fails, and ends no process */
+static int ignore_broken_pipes(lua_State *L) { /* a write to one fails instead of killing us */
   (void)L;
   signal(SIGPIPE, SIG_IGN);
   return 0;
 }
 
 /*
-** follow_parent(pid): when the process `pid`, which started this one, ends, however it ends, the
-** kernel sends SIGTERM here. If that has happened already, SIGTERM comes at once. A closed pipe to
-** the parent must not kill what SIGTERM asks to save: see ignore_broken_pipes.
+** follow_parent(pid): when the parent process `pid` ends, in any way, the kernel sends SIGTERM to
+** this one; if it has ended already, SIGTERM arrives at once. Broken pipes are ignored as well: a
+** write to a pipe whose parent is gone must not kill the process before SIGTERM lets it save.
 */
 static int follow_parent(lua_State *L) {
   const int64_t pid = bind_integer(L, 1, 1, INT_MAX);
@@ -40,7 +40,7 @@ static int follow_parent(lua_State *L) {
   return 0;
 }
 
-/* home() -> the user's folder: HOME, or what the account says; nothing where neither does. */
+/* home() -> the user's home folder, from HOME or else from the account; nothing if unknown */
 static int home(lua_State *L) {
   const char *named = getenv("HOME");
   if (named == NULL || *named == '\0') {

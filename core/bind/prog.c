@@ -1,5 +1,5 @@
 /*
-** prog.c - traces, derivatives and executables in Lua: the primitives on which
+** prog.c - traces, derivatives and executables in Lua: the primitives from which
 ** lua/flowmap/autodiff.lua and program.lua build fm.grad, fm.jvp and fm.program.
 */
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 #include "bind.h"
 
 /*
-** A closed trace or program raises a sentence. Arguments are read first and the handle last, as
-** reading may run Lua code (a finaliser, by an allocation) that closes it.
+** Using a closed trace or program raises a sentence. The handle is read after all other arguments,
+** because reading those may run Lua code (a finaliser, by an allocation) that closes the handle.
 */
 static const char exe_type[] = "flowmap.exe";
 
@@ -21,11 +21,7 @@ static int trace_new(lua_State *L) {
 }
 
 static int trace_close(lua_State *L) {
-  trace_box *tr = bind_box(L, 1, bind_trace_type, sizeof *tr);
-  if (tr == NULL) return 0;
-  fm_prog *p = tr->p;
-  tr->p = NULL;
-  fm_prog_free(p);
+  fm_prog_free(bind_take(L, bind_trace_type));
   return 0;
 }
 
@@ -46,13 +42,13 @@ static int trace_input(lua_State *L) { /* trace:input("shared"|"rows", shape, dt
   return 1;
 }
 
-static int trace_const(lua_State *L) { /* trace:const(tensor): an eager value in the trace */
+static int trace_const(lua_State *L) { /* trace:const(tensor): a tensor as a value of the trace */
   trace_box *tr = bind_trace(L, 1);
   bind_push_traced(L, 1, bind_lift(L, tr, bind_value(L, 2)));
   return 1;
 }
 
-/* A format of numbers that can be drawn or computed. */
+/* The name of a floating-point type. */
 static fm_dtype float_dtype(lua_State *L, int arg) {
   fm_dtype t = bind_dtype(L, arg, FM_F32);
   if (t == FM_U8) bind_expected(L, arg, "'float32' or 'float64'");
@@ -104,7 +100,8 @@ static int trace_output(lua_State *L) { /* trace:output(value, "sum"|"rows") */
 
 /* ------------------------------------------------------------------ derivatives */
 
-typedef struct values { /* from a table at stack index `arg`; `v` is a userdata above */
+typedef struct
+    values { /* the list of values at stack index `arg`; `v` is a userdata on the stack */
   int arg, n;
   fm_val *v;
 } values;
@@ -115,7 +112,7 @@ static values make_values(lua_State *L, int arg) {
   return list;
 }
 
-/* The values of the trace; `false` where `absent` are absent. */
+/* Read a list as values of the trace. With `absent`, an entry may be false, which means zero. */
 static void read_values(lua_State *L, trace_box *tr, values *list, bool absent) {
   for (int k = 0; k < list->n; k++) {
     lua_rawgeti(L, list->arg, k + 1);
@@ -137,12 +134,12 @@ static int push_values(lua_State *L, const fm_val *list, int n) {
   return 1;
 }
 
-/* Every value and its direction are alike. */
+/* Check that every direction has the shape and type of its value. */
 static void check_seeds(lua_State *L, const fm_prog *p, const char *name, const values *from,
                         const values *seed) {
   char s[96], t[96];
   if (from->n != seed->n)
-    bind_fail(L, FM_EUSAGE, "%s: %d values and %d directions found, expected as many", name,
+    bind_fail(L, FM_EUSAGE, "%s: %d values and %d directions found, expected equal numbers", name,
               from->n, seed->n);
   for (int k = 0; k < from->n; k++) {
     if (seed->v[k] == FM_NONE) continue;
@@ -185,7 +182,7 @@ static fm_exe *check_exe(lua_State *L) {
   return b->e;
 }
 
-/* Entry k (from 1) of the list at `arg`: a whole number of low to high. */
+/* Entry k (from 1) of the list at `arg`: a whole number from `low` to `high`. */
 static int64_t entry(lua_State *L, int arg, int k, int64_t low, int64_t high, const char *what) {
   int whole = 0;
   lua_rawgeti(L, arg, k);
@@ -213,8 +210,9 @@ static sources read_sources(lua_State *L) {
   int *which = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *which, 0);
   int64_t *row0 = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *row0, 0);
   if (nprogs == 0 || n == 0)
-    bind_fail(L, FM_EUSAGE, "program: %d traces and %d micro-batches found, expected some", nprogs,
-              n);
+    bind_fail(L, FM_EUSAGE,
+              "program: %d traces and %d micro-batches found, expected at least one of each",
+              nprogs, n);
   for (int k = 0; k < nprogs; k++) {
     lua_rawgeti(L, 1, k + 1);
     progs[k] = bind_trace(L, lua_gettop(L))->p;
@@ -272,7 +270,7 @@ static int exe_close(lua_State *L) {
   return 0;
 }
 
-/* Pushes the table of outputs: the one at index 5, or a new one. */
+/* Push the table of outputs: the one at index 5, or a new one. */
 static void push_outputs(lua_State *L) {
   const int nout = fm_exe_outs(check_exe(L));
   if (lua_toboolean(L, 5)) {
@@ -290,7 +288,7 @@ static void push_outputs(lua_State *L) {
   }
 }
 
-/* Fills a job from exe:run({inputs}, seed, step, {outputs} or nil); pushes the table of outputs. */
+/* Read a job from exe:run({inputs}, seed, step, {outputs} or nil); pushes the table of outputs. */
 static fm_exe *read_job(lua_State *L, fm_job *job) {
   int nin = fm_exe_ins(check_exe(L)), nout = fm_exe_outs(check_exe(L));
   lua_settop(L, 5);
@@ -349,6 +347,7 @@ static int exe_stats(lua_State *L) {
 
 /* ------------------------------------------------------------------ opening */
 
+/* Add a function to the table on top under two names, with the upvalue false and true. */
 static void variants(lua_State *L, lua_CFunction f, const char *off, const char *on) {
   for (int k = 0; k < 2; k++) {
     lua_pushboolean(L, k);

@@ -1,7 +1,7 @@
 /*
-** signal.c - SIGINT and SIGTERM in Lua. The first is a wish: training looks at it after a step
-** and saves; a loop in Lua that never looks is ended by an error that a run can resume from. The
-** second ends the program at once.
+** signal.c - SIGINT and SIGTERM in Lua. The first signal is a request: training checks for it after
+** each step and saves. A Lua loop that never checks is ended by an error, after which the run can
+** be resumed. The second signal ends the program at once.
 */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
@@ -10,13 +10,13 @@
 
 #include "bind.h"
 
-#define ECHO_MS 300  /* Ctrl-C reaches a whole group, and a parent there may pass on a SIGTERM */
-#define COUNT 100000 /* virtual instructions between two calls of the hook, */
-#define PATIENCE 200 /* and calls until a loop that does not look is ended: about half a second */
+#define ECHO_MS 300  /* Ctrl-C reaches a whole process group; the parent may then send SIGTERM */
+#define COUNT 100000 /* virtual instructions between two calls of the hook */
+#define PATIENCE 200 /* calls until a loop that never checks is ended: about half a second */
 
 static volatile sig_atomic_t signals, first, calls;
 static volatile long long first_ms;
-static lua_State *watching; /* the main thread of the Lua state that asked */
+static lua_State *watching; /* the main thread of the Lua state that called watch_signals */
 
 static long long now_ms(void) {
   struct timespec t;
@@ -27,7 +27,7 @@ static long long now_ms(void) {
 static void on_count(lua_State *L, lua_Debug *at) {
   (void)at;
   if (++calls < PATIENCE) return;
-  calls = 0; /* an error that the loop catches comes again */
+  calls = 0; /* if the loop catches the error, it is raised again later */
   bind_interrupted(L);
 }
 
@@ -43,7 +43,7 @@ static void on_signal(int sig) {
   }
 }
 
-static int watch_signals(lua_State *L) { /* from now on SIGINT and SIGTERM are handled as above */
+static int watch_signals(lua_State *L) { /* handle SIGINT and SIGTERM from now on */
   struct sigaction a;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   watching = lua_tothread(L, -1);
@@ -54,17 +54,17 @@ static int watch_signals(lua_State *L) { /* from now on SIGINT and SIGTERM are h
   return 0;
 }
 
-static int interrupted(lua_State *L) { /* whether a signal came; who asks will see to it */
+static int interrupted(lua_State *L) { /* whether a signal has arrived; the caller handles it */
   calls = 0;
   lua_pushboolean(L, signals > 0);
   return 1;
 }
 
-void bind_look_at_signals(lua_State *L) {
+void bind_check_signals(lua_State *L) {
   if (signals > 0) bind_interrupted(L);
 }
 
-/* The state is about to be closed. */
+/* A finaliser for the end of the Lua state. */
 static int forget(lua_State *L) {
   (void)L;
   watching = NULL;

@@ -1,4 +1,4 @@
-/* system.c - files, threads and the clock in Lua. */
+/* system.c - file formats, hashes, threads, the clock and facts about the machine, in Lua. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
 #include <locale.h>
@@ -14,8 +14,8 @@
 
 /* ------------------------------------------------------------------ files */
 
-/* What is written has numbers with dots, and parameters in the order of their bytes. The program
-   sees to it (core/host.c); in a Lua of somebody else's the locale may be any. */
+/* Written files need a decimal point and names sorted by bytes. In the program, core/bind/host.c
+   guarantees both; in another host the locale may be any. */
 static void check_locale(lua_State *L, const char *what) {
   const char *collate = setlocale(LC_COLLATE, NULL), *point = localeconv()->decimal_point;
   if (strcmp(point, ".") == 0 && (strncmp(collate, "C", 1) == 0 || strcmp(collate, "POSIX") == 0))
@@ -26,7 +26,7 @@ static void check_locale(lua_State *L, const char *what) {
             what, point, collate);
 }
 
-/* Number of entries of the table at `arg`, none if it is absent. */
+/* The number of entries of the table at `arg`, 0 if absent. */
 static int count_entries(lua_State *L, int arg) {
   int n = 0;
   if (lua_isnoneornil(L, arg)) return 0;
@@ -40,7 +40,7 @@ static const char *name_of(lua_State *L) {
   size_t n = 0;
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &n) : NULL;
   if (name == NULL || strlen(name) != n)
-    bind_fail(L, FM_EUSAGE, "save_safetensors: a name is no text, or has a zero byte");
+    bind_fail(L, FM_EUSAGE, "save_safetensors: a name is not a string or has a zero byte");
   return name;
 }
 
@@ -48,11 +48,12 @@ static const char *meta_of(lua_State *L) {
   size_t n = 0;
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
   if (text == NULL || strlen(text) != n)
-    bind_fail(L, FM_EUSAGE, "save_safetensors: metadata are texts by name, without zero bytes");
+    bind_fail(L, FM_EUSAGE,
+              "save_safetensors: a value of the metadata is not a string or has a zero byte");
   return text;
 }
 
-static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = text}, keep) */
+static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = string}, keep) */
   lua_settop(L, 4);
   const char *path = bind_path(L, 1);
   check_locale(L, "save_safetensors");
@@ -71,7 +72,7 @@ static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = te
   return 0;
 }
 
-static int load_safetensors(lua_State *L) { /* (path) -> {name = tensor}, {key = text} */
+static int load_safetensors(lua_State *L) { /* (path) -> {name = tensor}, {key = string} */
   fm_ckpt c;
   if (fm_load_safetensors(bind_ctx(L), bind_path(L, 1), &c) != FM_OK) bind_raise(L);
   lua_createtable(L, 0, c.n);
@@ -100,7 +101,7 @@ static int load_npy(lua_State *L) {
   return 1;
 }
 
-static int write_file(lua_State *L) { /* (path, text): the old file or the whole new one */
+static int write_file(lua_State *L) { /* (path, string), atomically */
   size_t n;
   const char *text = bind_text(L, 2, &n);
   check_locale(L, "write_file");
@@ -108,7 +109,7 @@ static int write_file(lua_State *L) { /* (path, text): the old file or the whole
   return 0;
 }
 
-static int sha256(lua_State *L) { /* of a text */
+static int sha256(lua_State *L) { /* of a string, in hexadecimal */
   size_t n;
   const char *text = bind_text(L, 1, &n);
   char hex[65];
@@ -151,7 +152,7 @@ static int is_tty(lua_State *L) { /* isatty([1 or 2]) */
 }
 
 static int set_threads(lua_State *L) {
-  const int64_t n = bind_integer(L, 1, INT64_MIN, INT64_MAX); /* the core knows the range */
+  const int64_t n = bind_integer(L, 1, INT64_MIN, INT64_MAX); /* the core checks the range */
   if (fm_set_threads(bind_ctx(L), n > 0 && n < INT_MAX ? (int)n : 0) != FM_OK) bind_raise(L);
   return 0;
 }
@@ -193,7 +194,7 @@ static void peak_task(void *arg, int task) {
   job->flops[task] = fm_peak_flops(job->rounds);
 }
 
-/* peak([threads]) -> float32 multiply-add FLOP/s of that many threads; about 20 ms of work each */
+/* peak([threads]) -> float32 multiply-add FLOP/s of that many threads, measured in about 20 ms */
 static int peak(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
   const int n = (int)bind_opt_integer(L, 1, fm_threads(ctx), 1, fm_threads(ctx));

@@ -1,4 +1,4 @@
-/* tensor.c - tensors in Lua: making them, looking into them, letting go of them. */
+/* tensor.c - tensors in Lua: creating them, reading them, freeing them. */
 #include <limits.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ void bind_push_tensor(lua_State *L, fm_tensor *t) {
   luaL_checkstack(L, 4, "tensors");
   value *x = new_value(L);
   x->t = t;
-  /* Bytes outside Lua count for its collector: else dropped tensors pile up unseen. */
+  /* Count the bytes outside Lua for its collector; otherwise dropped tensors would pile up. */
   const size_t most = (size_t)INT_MAX << 10, bytes = t->bytes < most ? t->bytes : most;
   if (bytes >= 1024 && !t->map && !t->of) lua_gc(L, LUA_GCSTEP, (int)(bytes >> 10));
 }
@@ -30,8 +30,7 @@ void bind_push_traced(lua_State *L, int trace, fm_val v) {
   trace = lua_absindex(L, trace);
   trace_box *tr = bind_box(L, trace, bind_trace_type, sizeof *tr);
   if (v == FM_NONE && tr && tr->p && fm_error_code(bind_ctx(L)) == FM_OK)
-    bind_fail(L, fm_prog_error(tr->p),
-              "this trace has failed before, and what has failed cannot be continued");
+    bind_fail(L, fm_prog_error(tr->p), "this trace has failed before and cannot be continued");
   if (v == FM_NONE) bind_raise(L);
   luaL_checkstack(L, 4, "values");
   value *x = new_value(L);
@@ -45,7 +44,7 @@ value *bind_test(lua_State *L, int arg) {
   return bind_box(L, arg, bind_tensor_type, sizeof(value));
 }
 
-/* The trace of a value: the one in its user value, which keeps it alive. */
+/* Whether the trace of a value is open. Its user value keeps the trace alive, and must match. */
 static bool is_open(lua_State *L, int arg, const value *x) {
   lua_getiuservalue(L, arg, 1);
   const bool kept = x->trace && lua_touserdata(L, -1) == x->trace;
@@ -59,7 +58,7 @@ value *bind_value(lua_State *L, int arg) {
   if (x == NULL) bind_expected(L, arg, "a tensor");
   if (x->t == NULL && !is_open(L, arg, x))
     bind_fail(L, FM_EUSAGE,
-              "%s: argument %d is a value of a trace that has ended; only numbers that the "
+              "%s: argument %d is a value of a trace that has ended; only values that the "
               "traced function returns outlive it",
               bind_function(L, name), arg);
   return x;
@@ -71,7 +70,7 @@ fm_tensor *bind_tensor(lua_State *L, int arg) {
   if (x->t == NULL)
     bind_fail(L, FM_EUSAGE,
               "%s: argument %d is being traced and has no numbers yet; compute with it "
-              "instead of looking into it",
+              "instead of reading it",
               bind_function(L, name), arg);
   return x->t;
 }
@@ -97,7 +96,7 @@ fm_sig bind_sig(const value *x) {
 
 fm_val bind_lift(lua_State *L, trace_box *tr, value *x) {
   if (x->t == NULL && x->trace != tr)
-    bind_fail(L, FM_EUSAGE, "a value of one trace is used inside another one");
+    bind_fail(L, FM_EUSAGE, "a value of one trace is used inside another");
   fm_val v = x->t ? fm_const(tr->p, x->t) : x->v;
   if (v == FM_NONE && fm_error_code(bind_ctx(L)) == FM_OK)
     bind_fail(L, fm_prog_error(tr->p), "this trace has failed before");
@@ -105,20 +104,16 @@ fm_val bind_lift(lua_State *L, trace_box *tr, value *x) {
   return v;
 }
 
-static int tensor_gc(lua_State *L) {
-  value *x = bind_test(L, 1);
-  if (x == NULL) return 0;
-  fm_tensor *t = x->t;
-  x->t = NULL;
-  fm_tensor_drop(t);
+static int tensor_close(lua_State *L) {
+  fm_tensor_drop(bind_take(L, bind_tensor_type));
   return 0;
 }
 
-/* ------------------------------------------------------------------ making */
+/* ------------------------------------------------------------------ creating */
 
 static const char numbers[] = "a number or a table of numbers";
 
-/* The shape of a nested table, by its first elements. */
+/* The shape of a nested table, judged by its first elements. */
 static void table_shape(lua_State *L, int arg, fm_shape *s) {
   *s = (fm_shape){0, {0}};
   lua_pushvalue(L, arg);
@@ -132,7 +127,7 @@ static void table_shape(lua_State *L, int arg, fm_shape *s) {
   lua_pop(L, 1);
 }
 
-/* A value from Lua; a byte must be one. */
+/* Store a value from Lua; for uint8 it must be a byte. */
 static void put(lua_State *L, fm_tensor *t, int64_t at, double x) {
   if (t->dtype == FM_U8 && !(x >= 0 && x <= 255 && x == (int)x))
     bind_fail(L, FM_EUSAGE,
@@ -198,7 +193,7 @@ static int make_arange(lua_State *L) { /* fm.arange(n [, dtype]): 0 .. n-1 */
   return 1;
 }
 
-/* That the table at index 2 has no other field: a misspelt one would be ignored. */
+/* Check that the table at index 2 has no other field: a misspelt one would be ignored. */
 static void check_fields(lua_State *L, const char *const *known, size_t count) {
   lua_pushnil(L);
   while (lua_next(L, 2)) {
@@ -242,10 +237,10 @@ static int make_random(lua_State *L) {
   return 1;
 }
 
-/* ------------------------------------------------------------------ looking */
+/* ------------------------------------------------------------------ reading */
 
-/* After values were read: n results, if a mapped file has not lost them meanwhile. */
-static int seen(lua_State *L, const fm_tensor *t, int n) {
+/* Return n results read from t, or raise if t's mapped file lost them meanwhile. */
+static int return_read(lua_State *L, const fm_tensor *t, int n) {
   if (fm_map_check(t) != FM_OK) bind_raise(L);
   return n;
 }
@@ -267,20 +262,20 @@ static int64_t flat_index(lua_State *L, const fm_tensor *t) { /* arguments 2.. a
 static int tensor_get(lua_State *L) {
   fm_tensor *t = bind_tensor(L, 1);
   lua_pushnumber(L, fm_tensor_get(t, flat_index(L, t)));
-  return seen(L, t, 1);
+  return return_read(L, t, 1);
 }
 
 static int tensor_item(lua_State *L) {
   fm_tensor *t = bind_tensor(L, 1);
   char a[96];
   if (fm_shape_count(&t->shape) != 1)
-    bind_fail(L, FM_EUSAGE, "item: a tensor of the shape %s found, expected one value",
+    bind_fail(L, FM_EUSAGE, "item: a tensor of shape %s found, expected one value",
               fm_shape_text(&t->shape, a));
   lua_pushnumber(L, fm_tensor_get(t, 0));
-  return seen(L, t, 1);
+  return return_read(L, t, 1);
 }
 
-/* A table's expected size, for Lua. */
+/* n as a size hint for lua_createtable. */
 static int hint(int64_t n) { return n < INT_MAX ? (int)n : INT_MAX; }
 
 static void push_nested(lua_State *L, const fm_tensor *t, int depth, int64_t *at) {
@@ -299,7 +294,7 @@ static int tensor_totable(lua_State *L) {
   int64_t at = 0;
   const fm_tensor *t = bind_tensor(L, 1);
   push_nested(L, t, 0, &at);
-  return seen(L, t, 1);
+  return return_read(L, t, 1);
 }
 
 static int tensor_flat(lua_State *L) {
@@ -310,10 +305,10 @@ static int tensor_flat(lua_State *L) {
     lua_pushnumber(L, fm_tensor_get(t, k));
     lua_rawseti(L, -2, k + 1);
   }
-  return seen(L, t, 1);
+  return return_read(L, t, 1);
 }
 
-/* t:copy_from(u): overwrite t's values; for restoring parameters that others refer to. */
+/* t:copy_from(u): overwrite t's values in place, as for parameters that others refer to. */
 static int tensor_copy_from(lua_State *L) {
   fm_tensor *t = bind_writable(L, 1), *u = bind_tensor(L, 2);
   char a[96], b[96];
@@ -322,10 +317,10 @@ static int tensor_copy_from(lua_State *L) {
               fm_shape_text(&u->shape, a), fm_dtype_name(t->dtype), fm_shape_text(&t->shape, b));
   memmove(t->data, u->data, t->bytes);
   lua_settop(L, 1);
-  return seen(L, u, 1);
+  return return_read(L, u, 1);
 }
 
-/* t:view(first, n): rows first (from 1) to first + n - 1 in t's own memory. */
+/* t:view(first, n): rows first (from 1) to first + n - 1, aliasing t's memory. */
 static int tensor_view(lua_State *L) {
   fm_tensor *t = bind_tensor(L, 1);
   int64_t first = bind_integer(L, 2, INT64_MIN, INT64_MAX);
@@ -334,7 +329,7 @@ static int tensor_view(lua_State *L) {
   return 1;
 }
 
-static int tensor_finite(lua_State *L) { /* true, or false and the 1-based flat index */
+static int tensor_finite(lua_State *L) { /* true, or false and a 1-based flat index */
   int64_t where = 0;
   bool ok = fm_tensor_finite(bind_tensor(L, 1), &where);
   lua_pushboolean(L, ok);
@@ -380,8 +375,8 @@ static _Noreturn void no_field(lua_State *L) {
   char found[BIND_FOUND];
   const char *what = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : bind_found(L, 2, found);
   bind_fail(L, FM_EUSAGE,
-            "tensor: no field or method '%.60s' found, expected shape, dtype, traced or "
-            "a function of fm; values are read by x:get(k) and x:flat(), rows by x:rows(first, n)",
+            "tensor: no field or method '%.60s' found, expected shape, dtype, traced or a "
+            "function of fm; read values by x:get(k) or x:flat(), rows by x:rows(first, n)",
             what);
 }
 
@@ -422,7 +417,7 @@ void bind_open_tensor(lua_State *L) {
     lua_pushcclosure(L, make_random, 1);
     lua_setfield(L, -2, normal ? "normal" : "uniform");
   }
-  bind_new_type(L, bind_tensor_type, NULL, tensor_gc);
+  bind_new_type(L, bind_tensor_type, NULL, tensor_close);
   lua_pushcfunction(L, tensor_text);
   lua_setfield(L, -2, "__tostring");
   lua_pushcfunction(L, tensor_len);

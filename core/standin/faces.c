@@ -1,7 +1,7 @@
 /*
-** faces.c - the stand-ins for CelebA and AFHQ, 64 x 64: faces of people and of animals, in
-** random shapes, colours, poses and light. `turn` is the pose: features move sideways, the far
-** side gets narrower.
+** faces.c - the stand-ins for CelebA and AFHQ, 64 x 64: faces of people and of animals in random
+** shapes, colours, poses and light. `turn` is the pose: it shifts the features sideways and narrows
+** the far side.
 */
 #include "paint.h"
 
@@ -166,7 +166,7 @@ static void ears(fm_paint *p, const animal *a) {
   const double w = a->width, tip = fm_pick(p, 0.85, 1.0), spread = fm_pick(p, 0.5, 0.7);
   const fm_rgb pink = fm_mix_rgb(a->pale, (fm_rgb){0.85, 0.5, 0.5}, 0.5);
   const bool hang = a->kind == 1 && fm_maybe(p, 0.7);
-  if (hang) return; /* they come in front of the head */
+  if (hang) return; /* hanging ears are drawn after the head */
   for (int k = -1; k <= 1; k += 2) {
     const double x = k * spread, in = k * 0.12;
     for (int inner = 0; inner < 2; inner++) {

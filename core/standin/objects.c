@@ -1,6 +1,6 @@
 /*
-** objects.c - the stand-in for CIFAR-10: ten kinds of things, 32 x 32, in random colours,
-** light, place, size and pose, before random backgrounds.
+** objects.c - the stand-in for CIFAR-10, 32 x 32: ten kinds of objects in random colours, light,
+** position, size and pose on random backgrounds.
 */
 #include "paint.h"
 
@@ -73,10 +73,10 @@ static void star(fm_paint *p) {
                                       {-0.9510565, -0.3090170}};
   const fm_rgb c = paint(p);
   const double thin = fm_pick(p, 0.34, 0.46), size = 0.85;
-  for (int k = 0; k < 5; k++) { /* ten facets, by turns light and dark */
+  for (int k = 0; k < 5; k++) { /* ten facets, alternately light and dark */
     const double *a = corner[k], *b = corner[(k + 3) % 5], *d = corner[(k + 2) % 5];
     const double tip[2] = {size * a[0], size * a[1]};
-    /* The dents beside a tip lie opposite to the corners three and two further on. */
+    /* The notches beside a tip are opposite the corners three and two further on. */
     fm_polygon(p, 3,
                (double[][2]){{tip[0], tip[1]}, {-thin * size * b[0], -thin * size * b[1]}, {0, 0}},
                matt(c));
@@ -187,7 +187,7 @@ static void flower(fm_paint *p) {
 void fm_draw_object(fm_paint *p, int kind) {
   static void (*const draw[10])(fm_paint *) = {ball, block, bottle, ring, star,
                                                tree, house, car,    boat, flower};
-  /* What stands on the ground leans little; a star or a ring may lie any way. */
+  /* Objects standing on the ground lean little; a ring or a star may lean much. */
   const double lean = kind == 3 || kind == 4 ? 0.5 : kind == 8 ? 0.15 : 0.08;
   fm_scene(p);
   fm_frame(p, fm_pick(p, -0.15, 0.15), fm_pick(p, -0.12, 0.12), fm_pick(p, -lean, lean),

@@ -1,4 +1,4 @@
-/* paint.c - shaded shapes in small pictures: see paint.h. */
+/* paint.c - the drawing functions of paint.h: random numbers, colours, backgrounds, shapes. */
 #include "paint.h"
 
 #include <math.h>
@@ -27,7 +27,7 @@ bool fm_maybe(fm_paint *p, double chance) { return fm_pick(p, 0, 1) < chance; }
 
 fm_rgb fm_hsv(double h, double s, double v) {
   double channel[3];
-  for (int k = 0; k < 3; k++) { /* each a trapezium over the circle of hues */
+  for (int k = 0; k < 3; k++) { /* each channel is a trapezoidal function of the hue */
     double t = h + k / 3.0;
     t = 6 * (t - floor(t));
     channel[k] = v * (1 - s + s * clamp(fabs(t - 3) - 1, 0, 1));
@@ -74,7 +74,7 @@ void fm_paint_end(const fm_paint *p, uint8_t *rgb) {
   }
 }
 
-/* The centre of pixel (i, j) in the picture, then in the frame. */
+/* The centre of pixel i along one side of the picture, and that of pixel (i, j) in the frame. */
 static double at(const fm_paint *p, int i) { return (2 * i + 1.0) / p->side - 1; }
 
 static void to_frame(const fm_paint *p, int i, int j, double *x, double *y) {
@@ -110,7 +110,7 @@ void fm_wash(fm_paint *p, fm_rgb from, fm_rgb to, double dx, double dy) {
     }
 }
 
-/* Value noise: smooth between random values on a lattice. */
+/* Value noise: smooth interpolation between random values on a lattice. */
 static double lattice(const fm_paint *p, uint32_t salt, int i, int j) {
   uint32_t out[4];
   const uint32_t key[2] = {(uint32_t)p->seed, salt};
@@ -154,18 +154,18 @@ void fm_scene(fm_paint *p) {
   fm_rgb b = fm_hsv(hue + fm_pick(p, -0.15, 0.15), fm_pick(p, 0.05, 0.6), fm_pick(p, 0.15, 0.9));
   switch (fm_choose(p, 4)) {
   case 0: fm_wash(p, a, b, dx, dy); break;
-  case 1: /* a table before a wall */
+  case 1: /* a table in front of a wall */
     fm_wash(p, a, fm_lit(a, 0.7), dx, 0.5);
     fm_ground(p, fm_pick(p, 0.1, 0.5), b, fm_lit(b, 0.6));
     break;
-  case 2: /* out of doors */
+  case 2: /* outdoors */
     a = fm_hsv(fm_pick(p, 0.52, 0.64), fm_pick(p, 0.2, 0.6), fm_pick(p, 0.7, 1));
     fm_wash(p, a, fm_mix_rgb(a, (fm_rgb){1, 1, 1}, 0.5), 0, 1);
     fm_clouds(p, (fm_rgb){1, 1, 1}, fm_pick(p, 0, 0.7), 1.5);
     b = fm_hsv(fm_pick(p, 0.08, 0.4), fm_pick(p, 0.2, 0.6), fm_pick(p, 0.3, 0.7));
     fm_ground(p, fm_pick(p, 0, 0.5), b, fm_mix_rgb(b, a, 0.4));
     break;
-  default: /* something blurred behind */
+  default: /* a blurred background */
     fm_wash(p, a, fm_lit(a, 0.6), dx, dy);
     fm_clouds(p, b, 0.9, fm_pick(p, 0.7, 2.2));
   }
@@ -173,7 +173,7 @@ void fm_scene(fm_paint *p) {
 
 /* ------------------------------------------------------------------ shapes */
 
-/* Light on a surface with the normal (nx, ny, nz) of the frame, and its highlight. */
+/* The colour of a surface with normal (nx, ny, nz) in the frame: diffuse light and highlight. */
 static fm_rgb shade(const fm_paint *p, const fm_look *look, double nx, double ny, double nz) {
   const double u = p->c * nx - p->s * ny, v = p->s * nx + p->c * ny;
   const double dot = u * p->light[0] + v * p->light[1] + nz * p->light[2];
@@ -184,10 +184,7 @@ static fm_rgb shade(const fm_paint *p, const fm_look *look, double nx, double ny
   return fm_mix_rgb(c, (fm_rgb){1, 1, 1}, clamp(look->gloss * up, 0, 1));
 }
 
-/*
-** Lay a colour over pixel (i, j): d is the signed distance to the edge in the frame, inside
-** negative.
-*/
+/* Blend a colour over pixel (i, j); d: signed distance to the edge in the frame, inside < 0. */
 static void lay(fm_paint *p, int i, int j, double d, const fm_look *look, fm_rgb colour) {
   const double width = look->blur + 2.2 / (p->side * p->size);
   const double cover = clamp(0.5 - d / width, 0, 1) * (look->alpha > 0 ? look->alpha : 1);
@@ -205,7 +202,7 @@ void fm_ellipse(fm_paint *p, double x, double y, double rx, double ry, double ti
       u -= x, v -= y;
       const double a = (c * u + tilt * v) / rx, b = (c * v - tilt * u) / ry;
       const double r = sqrt(a * a + b * b);
-      /* First-order distance: value over the gradient's length; safe at the centre. */
+      /* First-order distance: the value over the norm of its gradient, except at the centre. */
       const double slope = sqrt(a * a / (rx * rx) + b * b / (ry * ry));
       const double d = slope > 1e-9 ? r * (r - 1) / slope : -least;
       if (d > 1) continue;
@@ -227,7 +224,7 @@ void fm_box(fm_paint *p, double x, double y, double hx, double hy, double corner
       const double oa = a > 0 ? a : 0, ob = b > 0 ? b : 0;
       const double inside = a > b ? a : b;
       const double d = sqrt(oa * oa + ob * ob) + (inside < 0 ? inside : 0) - corner;
-      const double nx = clamp(0.8 * u / hx, -0.8, 0.8); /* as a cylinder that stands */
+      const double nx = clamp(0.8 * u / hx, -0.8, 0.8); /* as an upright cylinder */
       lay(p, i, j, d, &look, shade(p, &look, nx, 0, sqrt(1 - nx * nx)));
     }
 }

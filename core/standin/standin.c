@@ -1,4 +1,4 @@
-/* standin.c - drawing a stand-in data set into a pack, a row of images per worker. */
+/* standin.c - drawing the images of a stand-in data set in parallel and writing them to a pack. */
 #include "standin.h"
 
 #include "paint.h"
@@ -47,8 +47,8 @@ fm_err fm_standin_draw(fm_pack *p, fm_standin kind, uint64_t seed, int64_t at, i
                    (long long)i->height, (long long)i->width, j.side, j.side);
   if (at < 0 || n < 0 || n > i->count || at > i->count - n)
     return fm_fail(ctx, FM_EUSAGE,
-                   "stand-in: %lld images from %lld on found, expected some of %lld", (long long)n,
-                   (long long)at, (long long)i->count);
+                   "stand-in: %lld images from %lld on found, but there are only %lld",
+                   (long long)n, (long long)at, (long long)i->count);
   const size_t bytes = (size_t)(n * j.side * j.side * 3);
   j.pixels = fm_alloc(ctx, bytes);
   j.labels = j.pixels ? fm_alloc(ctx, (size_t)n) : NULL;

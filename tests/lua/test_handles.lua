@@ -134,13 +134,13 @@ t.test("packs and sources closed while their arguments are read", function()
       return 0
     end })
   end
-  t.raises(function() p:take(s, both(function() p:close() end, "crop")) end, "it is closed")
+  t.raises(function() p:take(s, both(function() p:close() end, "crop")) end, "is closed")
   p = pack()
-  t.raises(function() p:take(s, both(function() s:close() end, "height")) end, "it is closed")
+  t.raises(function() p:take(s, both(function() s:close() end, "height")) end, "is closed")
   s = made.source()
   t.raises(function() s:assign(both(function() s:close() end, 1), {}) end, "metatable")
   s:assign({ 1.0 }, {})
-  t.raises(function() s:assign({ "x" }, {}) end, "file 1 has the text 'x'")
+  t.raises(function() s:assign({ "x" }, {}) end, "file 1 has the string 'x'")
   t.raises(function() s:assign({ 0 }, { 256 }) end, "from %-1 to 255")
 end)
 
@@ -160,7 +160,7 @@ t.test("numbers beyond C's are sentences with the function's name", function()
   local big, x = math.maxinteger, fm.tensor { 1, 2 }
   for _, it in ipairs {
     { function() fm.set_threads(1 << 32 | 1) end, "threads: found" },
-    { function() fm.set_threads "2" end, "set_threads: argument 1 is the text '2'" },
+    { function() fm.set_threads "2" end, "set_threads: argument 1 is the string '2'" },
     { function() fm.peak(1 << 32 | 1) end, "peak: argument 1 is 4294967297" },
     { function() made.optim():state(1 << 32) end, "state: argument 2 is 4294967296" },
     { function() made.optim():steps(-1) end, "steps: argument 2 is %-1" },
@@ -171,7 +171,7 @@ t.test("numbers beyond C's are sentences with the function's name", function()
     { function() fm.slice(x, math.mininteger, 1, 1) end, "axis %-9223372036854775808" },
     { function() fm.zeros(1.5) end, "is 1.5, expected a whole number" },
     { function() fm.zeros { 0 / 0 } end, "size 1 of a shape is %-?nan" },
-    { function() fm.zeros { "2" } end, "size 1 of a shape is the text '2'" },
+    { function() fm.zeros { "2" } end, "size 1 of a shape is the string '2'" },
     { function() fm.arange(-1) end, "arange: argument 1 is %-1" },
     { function() x:view(big, big) end, "view: rows" },
     { function() x:get(math.mininteger) end, "get: index %-9223372036854775808" },
@@ -179,7 +179,7 @@ t.test("numbers beyond C's are sentences with the function's name", function()
     { function() core.exe({ core.trace() }, { 1 << 32 | 1 }, { 0, 4 }) end, "valid trace" },
     { function() core.trace():input("row", { 1 }) end, "expected 'shared' or 'rows'" },
     { function() fm.sha256_file "a\0b" end, "expected the name of a file" },
-    { function() fm.matmul(x, "a\nb") end, "matmul: argument 2 is the text 'a%?b'" },
+    { function() fm.matmul(x, "a\nb") end, "matmul: argument 2 is the string 'a%?b'" },
     { function() return x + {} end, "add: argument 2 is a table, expected a tensor" },
     { function() return x .. 1 end, "" },
     { function() fm.exp() end, "exp: argument 1 is missing, expected a tensor" },
