@@ -5,6 +5,7 @@
 local t = require "harness"
 local core = require "flowmap.core"
 local files = require "flowmap.base.files"
+local sandbox = require "sandbox"
 local tree = require "flowmap.tree"
 
 -- ------------------------------------------------------------------ the floors of lua/flowmap
@@ -57,12 +58,20 @@ for _, path in ipairs(files.below "lua/flowmap") do
     "lua/flowmap/" .. path end
 end
 
+-- Names without their room -> names: what `fm.NAME` may load.
+local short = {}
+for name in pairs(modules) do
+  local room, rest = name:match "^(%w+)%.([%w_]+)$"
+  if not room or floors[room .. ".*"] ~= floors["data.*"] then
+    rest = rest or name
+    short[rest] = short[rest] or {}
+    table.insert(short[rest], name)
+  end
+end
+
 -- The module that `fm.NAME` loads, if it loads one.
 local function loaded_as(name)
-  if core[name] ~= nil then return nil end
-  for _, room in ipairs { "", "measure.", "report.", "experiment.", "runs.", "base.", "app." } do
-    if modules[room .. name] then return room .. name end
-  end
+  return core[name] == nil and short[name] and short[name][1] or nil
 end
 
 -- Names of all modules that a module requires, at once or in a function.
@@ -118,6 +127,10 @@ t.test("every module of lua/flowmap stands on a floor", function()
   end
 end)
 
+t.test("no two rooms have a module of one name, which fm.NAME could mean", function()
+  for name, list in pairs(short) do t.eq(#list, 1, name) end
+end)
+
 t.test("arrows of lua/flowmap point down, or along a floor", function()
   for name, list in pairs(arrows) do
     for _, other in ipairs(list) do
@@ -169,6 +182,132 @@ t.test("rooms whose sources are no input of a run call no numerical operation", 
     end
   end
   for name in pairs(HARMLESS) do t.eq(called[name], true, name .. " calls none") end
+end)
+
+-- ------------------------------------------------------------------ the floors of core
+
+-- What the files of a folder may name, in `#include` and as symbols of other object files.
+local BELOW = {
+  core = { core = true, kernels = true },
+  kernels = { core = true, kernels = true },
+  ops = { core = true, kernels = true, ops = true },
+  program = { core = true, kernels = true, ops = true, program = true },
+  io = { core = true, io = true },
+  standin = { core = true, io = true, standin = true },
+  bind = { core = true, kernels = true, ops = true, program = true, io = true, standin = true,
+    bind = true },
+}
+
+-- Files that stand on another floor than their folder, and why.
+local APART = {
+  ["core/apply.c"] = { floor = "program", why = "computes an operation at once" },
+  ["core/check.c"] = { floor = "program", why = "checks each operation's derivatives by programs" },
+  ["core/op.h"] = { floor = "ops", why = "what an operation is" },
+  ["core/ops.def"] = { floor = "ops", why = "the list of operations" },
+}
+
+local function folder_of(path)
+  return APART[path] and APART[path].floor or path:match "^core/(%w+)/" or "core"
+end
+
+-- The path without `..` that an #include of a file means.
+local function included(path, name)
+  local where = path:match "^(.*/)" .. name
+  local count
+  repeat where, count = where:gsub("[^/]+/%.%./", "") until count == 0
+  return where
+end
+
+local includes = {} -- path -> paths
+for _, file in ipairs(files.below "core") do
+  local path = "core/" .. file
+  if path:find "%.[ch]$" or path:find "%.def$" then
+    includes[path] = {}
+    for name in files.read(path):gmatch '\n#include "([^"]+)"' do
+      table.insert(includes[path], included(path, name))
+    end
+  end
+end
+
+t.test("includes of core point down, without a circle; only bind includes lua.h", function()
+  for path, list in pairs(includes) do
+    for _, other in ipairs(list) do
+      t.eq(includes[other] ~= nil, true, path .. " includes " .. other)
+      t.eq(BELOW[folder_of(path)][folder_of(other)], true, path .. " includes " .. other)
+    end
+    if not path:find "^core/bind/" then
+      for _, header in ipairs { "lua", "lauxlib", "lualib" } do
+        t.eq(files.read(path):find("#include <" .. header .. ".h>", 1, true), nil, path)
+      end
+    end
+  end
+  t.eq(circle(includes, {}), nil)
+end)
+-- ------------------------------------------------------------------ who calls whom in core
+
+-- Files that need each other, and why. All other files of core form no circle.
+local TOGETHER = {
+  { "core/ops/", "core/program/prog.c", "core/program/emit.c", "core/program/derive.c",
+    "core/program/fold.c",
+    why = "registration: rules emit operations, and emitting looks them up in the table" },
+  { "core/bind/", why = "registration: bind.c opens the libraries of all files, which call it" },
+  { "core/program/step.c", "core/program/fused.c", why = "a fused pass is a step and runs one" },
+  { "core/program/hoist", why = "one pass in several files" },
+  { "core/ctx.c", "core/blas.c", why = "a context loads the BLAS library, whose errors it keeps" },
+}
+
+-- One name for files that may form a circle.
+local function unit_of(path)
+  for number, it in ipairs(TOGETHER) do
+    for _, start in ipairs(it) do
+      if path:sub(1, #start) == start then return "unit " .. number end
+    end
+  end
+  return path
+end
+
+-- Object files of the sources, those of one instruction set left out: object -> source.
+local function objects()
+  local found = {}
+  for path in pairs(includes) do
+    local stem = sandbox.build .. "/" .. path:gsub("%.c$", "")
+    for _, object in ipairs { stem .. ".o", stem .. ".rules.o" } do
+      if path:find "%.c$" and files.exists(object) then found[object] = path end
+    end
+  end
+  return found
+end
+
+-- Symbols that object files define and need: name -> source, source -> names.
+local function symbols(sources)
+  local defined, needed = {}, {}
+  local nm <close> = io.popen("nm -gA " .. table.concat(tree.keys(sources), " "))
+  for line in nm:lines() do
+    local object, kind, name = line:match "^([^:]+):%x* *(%a) (%S+)$"
+    local source = sources[object]
+    if kind == "U" then
+      needed[source] = needed[source] or {}
+      table.insert(needed[source], name)
+    elseif source then
+      defined[name] = source
+    end
+  end
+  return defined, needed
+end
+
+t.test("no circle among the object files of core but by registration", function()
+  local defined, needed = symbols(objects())
+  local calls = {}
+  for source, names in pairs(needed) do
+    local from = unit_of(source)
+    calls[from] = calls[from] or {}
+    for _, name in ipairs(names) do
+      local to = defined[name] and unit_of(defined[name])
+      if to and to ~= from then table.insert(calls[from], to) end
+    end
+  end
+  t.eq(next(calls) ~= nil, true, "nm found nothing in " .. sandbox.build)
+  t.eq(circle(calls, {}), nil)
 end)
 
 t.done()
