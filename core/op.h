@@ -115,7 +115,7 @@ struct fm_op {
   const char *doc;  /* one sentence for users */
   const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis, o
                        offset (from 1), s shape, p permutation, b boolean, d name of a number
-                       format; after '|' all are optional. fm.help() prints them as words */
+                       format; after '|' all are optional. fm.help() prints their names */
   /* Names of the slots in use, for reading programs. "shape" stands for i[0] to i[6], a rank and
      its sizes; "axes" for as many of i[] as the operand has axes. */
   const char *attrs[FM_ATTRS];

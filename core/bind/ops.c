@@ -254,17 +254,34 @@ static int op_pow(lua_State *L) {
   return 1;
 }
 
-static int list_ops(lua_State *L) { /* fm.ops() -> {{name=, doc=, args=}, ...} */
+/* The names of the attributes that arguments fill, in the order of their letters: those of integers
+   (i, o, a, b) and those of numbers (n). */
+static void push_attrs(lua_State *L, const fm_op *op, const char *letters, int slot) {
+  int n = 0;
+  lua_newtable(L);
+  for (const char *c = op->args; *c; c++) {
+    if (strchr(letters, *c) == NULL) continue;
+    lua_pushstring(L, op->attrs[slot + n]);
+    lua_seti(L, -2, ++n);
+  }
+}
+
+/* fm.ops() -> {{name=, doc=, args=, integers=, numbers=}, ...} */
+static int list_ops(lua_State *L) {
   lua_createtable(L, fm_op_count(), 0);
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, op->name);
     lua_setfield(L, -2, "name");
     lua_pushstring(L, op->doc);
     lua_setfield(L, -2, "doc");
     lua_pushstring(L, op->args);
     lua_setfield(L, -2, "args");
+    push_attrs(L, op, "ioab", 0);
+    lua_setfield(L, -2, "integers");
+    push_attrs(L, op, "n", FM_F);
+    lua_setfield(L, -2, "numbers");
     lua_seti(L, -2, k + 1);
   }
   return 1;

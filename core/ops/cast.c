@@ -35,8 +35,8 @@ static void vjp_cast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
   dx[0] = from == FM_U8 ? FM_NONE : fm_emit(p, &fm_op_cast, 1, &dy, &a);
 }
 
-const fm_op fm_op_cast = {.name = "cast", .doc = "The values in another number format.",
-  .args = "td", .attrs = {[FM_F + FM_DTYPE] = "dtype"}, .nin = 1, .flags = FM_BYTES | FM_SAME,
+const fm_op fm_op_cast = {.name = "cast", .doc = "The same values as another dtype.", .args = "td",
+  .attrs = {[FM_F + FM_DTYPE] = "dtype"}, .nin = 1, .flags = FM_BYTES | FM_SAME,
   .infer = infer_cast, .jvp = fm_jvp_linear, .vjp = vjp_cast, .linear = {FM_ALL},
   .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {0, 1}}, -1, 1}}};
 

@@ -28,16 +28,15 @@ static fm_val derivative(fm_prog *p, fm_val y, fm_val d) {
 
 static fm_val jvp_clip(fm_prog *p, fm_val y, const fm_val *dx) { return derivative(p, y, dx[0]); }
 
-const fm_op fm_op_clip = {.name = "clip", .doc = "x limited to [lo, hi] (arguments x, lo, hi).",
-  .args = "tnn", .attrs = {[FM_F] = "lo", "hi"}, .nin = 1, .cost = 2, .flags = FM_ELEMENTWISE,
-  .infer = infer_clip, .jvp = jvp_clip,
-  .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-0.8, 1.1}}, -2, 2}}};
+const fm_op fm_op_clip = {.name = "clip", .doc = "x limited to [lo, hi].", .args = "tnn",
+  .attrs = {[FM_F] = "lo", "hi"}, .nin = 1, .cost = 2, .flags = FM_ELEMENTWISE, .infer = infer_clip,
+  .jvp = jvp_clip, .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {-0.8, 1.1}}, -2, 2}}};
 
 /* Piecewise constant in x, linear in d. */
 static fm_val jvp_clip_d(fm_prog *p, fm_val y, const fm_val *dx) { return derivative(p, y, dx[1]); }
 
-const fm_op fm_op_clip_d = {.name = "clip_d", .doc = "d where lo <= x <= hi, else 0 (arguments x, "
-  "d, lo, hi).", .args = "ttnn", .attrs = {[FM_F] = "lo", "hi"}, .nin = 2, .cost = 2,
+const fm_op fm_op_clip_d = {.name = "clip_d", .doc = "For operands x and d: d where lo <= x <= hi, "
+  "else 0.", .args = "ttnn", .attrs = {[FM_F] = "lo", "hi"}, .nin = 2, .cost = 2,
   .flags = FM_ELEMENTWISE, .infer = infer_clip, .jvp = jvp_clip_d, .linear = {2},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {-0.8, 1.1}}, -2, 2}}};
 

@@ -37,9 +37,9 @@ static fm_val jvp_where(fm_prog *p, fm_val y, const fm_val *dx) {
   return select_tangent(p, fm_arg(p, y, 0), dx[1], dx[2]);
 }
 
-const fm_op fm_op_where = {.name = "where",
-  .doc = "a where c is not 0, else b (arguments c, a, b).",
-  .args = "ttt", .nin = 3, .cost = 1, .flags = FM_ELEMENTWISE, .jvp = jvp_where, .linear = {2 | 4},
+const fm_op fm_op_where = {.name = "where", .doc = "For operands c, a and b: a where c is not 0, "
+  "else b.", .args = "ttt", .nin = 3, .cost = 1, .flags = FM_ELEMENTWISE, .jvp = jvp_where,
+  .linear = {2 | 4},
   .samples = {{3, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0}}, -2, 2}}};
 
 /* The tangent follows the chosen operand, at a tie the first. */

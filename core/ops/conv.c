@@ -313,15 +313,15 @@ static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const f
 const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H, W, I) with "
   "kernels w: (O, kh, kw, I), zero padding; stride 1 and the same size if not given.",
   .args = "tt|iii", .attrs = {"stride", "pad_y", "pad_x"}, .nin = 2, .flags = FM_STACKS_ROWS,
-  .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv,
-  .flops = flops_conv, .accumulates = true, .linear = {1, 2},
+  .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv, .flops = flops_conv, .accumulates = true,
+  .linear = {1, 2},
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
               {2, {SHAPE4(2, 8, 5, 2), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2}, {0}}, -1, 1},
               {2, {SHAPE4(1, 2, 9, 2), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
               {2, {SHAPE4(3, 2, 3, 5), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
 
 const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: (N, H', W', "
-  "O) and w to (N, H, W, I); transposed convolution.", .args = "tt|iiiii",
+  "O) and w to (N, H, W, I), the transposed convolution.", .args = "tt|iiiii",
   .attrs = {"stride", "pad_y", "pad_x", "height", "width"}, .nin = 2, .flags = FM_STACKS_ROWS,
   .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x, .flops = flops_conv_x,
   .accumulates = true, .linear = {1, 2},

@@ -89,7 +89,7 @@ static fm_val jvp_pow(fm_prog *p, fm_val y, const fm_val *dx) { /* e x^(e-1) dx 
   return fm_scale(p, fm_mul(p, dx[0], fm_emit(p, &fm_op_pow, 1, &x, &a)), e);
 }
 
-const fm_op fm_op_pow = {.name = "pow", .doc = "y = x^p for a number p.", .args = "tn",
+const fm_op fm_op_pow = {.name = "pow", .doc = "y = x^exponent.", .args = "tn",
   .attrs = {[FM_F] = "exponent"}, .nin = 1, .cost = 40, .flags = FM_ELEMENTWISE, .jvp = jvp_pow,
   .samples = {{1, {FM_SHAPE2(3, 7)}, {{0}, {2.5, 0}}, 0.5, 2}}};
 

@@ -142,8 +142,8 @@ static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
   return attr->i[FM_TB] ? 0 : FM_STACKS_SUMS;
 }
 
-const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product, either operand transposed "
-  "where asked; leading axes are equal.", .args = "tt|bb", .attrs = {"ta", "tb"}, .nin = 2,
+const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product of a and b, transposed where "
+  "ta and tb are true; leading axes are equal.", .args = "tt|bb", .attrs = {"ta", "tb"}, .nin = 2,
   .infer = infer_matmul, .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul,
   .accumulates = true, .flags = FM_STACKS_ROWS | FM_STACKS_SUMS | FM_BLAS, .stacks = stacks_matmul,
   .linear = {1, 2},

@@ -40,7 +40,7 @@ static fm_val jvp_mix(fm_prog *p, fm_val y, const fm_val *dx) {
   return dx[0] != FM_NONE ? fm_scale(p, dx[0], a.f[P]) : fm_scale(p, dx[1], a.f[Q]);
 }
 
-const fm_op fm_op_mix = {.name = "mix", .doc = "p a + q b (arguments a, b, p, q).", .args = "ttnn",
+const fm_op fm_op_mix = {.name = "mix", .doc = "p a + q b.", .args = "ttnn",
   .attrs = {[FM_F] = "p", "q"}, .nin = 2, .cost = 3, .flags = FM_ELEMENTWISE, .jvp = jvp_mix,
   .linear = {FM_ALL},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 7)}, {{0}, {0.9, -0.4}}, -2, 2}}};
@@ -71,7 +71,7 @@ static void vjp_mix_cat(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_mix_cat = {.name = "mix_cat", .doc = "p a and q b side by side along the last "
-  "axis (arguments a, b, p, q).", .args = "ttnn", .attrs = {[FM_F] = "p", "q"}, .nin = 2, .cost = 1,
+  "axis.", .args = "ttnn", .attrs = {[FM_F] = "p", "q"}, .nin = 2, .cost = 1,
   .infer = infer_mix_cat, .jvp = fm_jvp_linear, .vjp = vjp_mix_cat, .linear = {FM_ALL},
   .samples = {{2, {FM_SHAPE2(3, 7), FM_SHAPE2(3, 17)}, {{0}, {0.9, -0.4}}, -1, 1},
               {2, {FM_SHAPE3(2, 2, 1), FM_SHAPE3(2, 2, 3)}, {{0}, {2, 3}}, -1, 1}}};

@@ -260,35 +260,35 @@ static double flops_pool(int nin, const fm_sig *in, const fm_sig *out, const fm_
 #define Y FM_SHAPE4(2, 2, 1, 3) /* windows 3, stride 2 */
 #define Z FM_SHAPE4(2, 5, 4, 3) /* windows 3, stride 1, padding 1 */
 
-const fm_op fm_op_max_pool = {.name = "max_pool", .doc = "Largest value of k x k windows of images "
-  "(N, H, W, C) (arguments x, k, stride = k, padding = 0).", .args = "ti|ii",
+const fm_op fm_op_max_pool = {.name = "max_pool", .doc = "Largest value in windows of images (N, "
+  "H, W, C); the stride is the window and the padding 0 if not given.", .args = "ti|ii",
   .attrs = {"window", "stride", "pad"}, .nin = 1, .infer = infer_pool, .jvp = jvp_max_pool,
   .vjp = vjp_max_pool, .flops = flops_pool,
   .samples = {{1, {X}, {{3, 2}, {0}}, -2, 2}, {1, {X}, {{3, 1, 1}, {0}}, -2, 2},
               {1, {FM_SHAPE4(1, 4, 4, 17)}, {{2}, {0}}, -2, 2}}};
 
-const fm_op fm_op_max_pick = {.name = "max_pick", .doc = "The value of d where max_pool finds the "
-  "largest x (arguments x, d, k, stride, padding).", .args = "tti|ii",
-  .attrs = {"window", "stride", "pad"}, .nin = 2, .infer = infer_pool, .jvp = jvp_second,
-  .vjp = vjp_max_pick, .flops = flops_pool, .linear = {2},
+const fm_op fm_op_max_pick = {.name = "max_pick", .doc = "For operands x and d: the value of d "
+  "where max_pool finds the largest x.", .args = "tti|ii", .attrs = {"window", "stride", "pad"},
+  .nin = 2, .infer = infer_pool, .jvp = jvp_second, .vjp = vjp_max_pick, .flops = flops_pool,
+  .linear = {2},
   .samples = {{2, {X, X}, {{3, 2}, {0}}, -2, 2}, {2, {X, X}, {{3, 1, 1}, {0}}, -2, 2}}};
 
-const fm_op fm_op_max_put = {.name = "max_put", .doc = "Zeros, and each value of d added where "
-  "max_pool finds the largest x (arguments x, d, k, stride, padding).", .args = "tti|ii",
+const fm_op fm_op_max_put = {.name = "max_put", .doc = "For operands x and d: zeros, and each "
+  "value of d added where max_pool finds the largest x.", .args = "tti|ii",
   .attrs = {"window", "stride", "pad"}, .nin = 2, .infer = infer_max_put, .jvp = jvp_second,
   .vjp = vjp_max_put, .flops = flops_pool, .linear = {2},
   .samples = {{2, {X, Y}, {{3, 2}, {0}}, -2, 2}, {2, {X, Z}, {{3, 1, 1}, {0}}, -2, 2}}};
 
-const fm_op fm_op_avg_pool = {.name = "avg_pool", .doc = "Mean of k x k windows of images (N, H, "
-  "W, C) (arguments x, k, stride = k, padding = 0, whether the padding counts).", .args = "ti|iib",
+const fm_op fm_op_avg_pool = {.name = "avg_pool", .doc = "Mean over windows of images (N, H, W, "
+  "C); the stride is the window, the padding 0 and not counted if not given.", .args = "ti|iib",
   .attrs = {"window", "stride", "pad", "count_pad"}, .nin = 1, .infer = infer_pool,
   .jvp = fm_jvp_linear, .vjp = vjp_avg_pool, .flops = flops_pool, .linear = {FM_ALL},
   .samples = {{1, {X}, {{3, 2}, {0}}, -1, 1}, {1, {X}, {{3, 1, 1}, {0}}, -1, 1},
               {1, {X}, {{3, 1, 1, 1}, {0}}, -1, 1},
               {1, {FM_SHAPE4(1, 4, 4, 17)}, {{2}, {0}}, -1, 1}}};
 
-const fm_op fm_op_avg_unpool = {.name = "avg_unpool", .doc = "The transpose of avg_pool (arguments "
-  "y, k, stride, padding, counted, and the height and width of the result).", .args = "tiiibii",
+const fm_op fm_op_avg_unpool = {.name = "avg_unpool", .doc = "The transpose of avg_pool, to images "
+  "of this height and width.", .args = "tiiibii",
   .attrs = {"window", "stride", "pad", "count_pad", "height", "width"}, .nin = 1,
   .infer = infer_avg_unpool, .jvp = fm_jvp_linear, .vjp = vjp_avg_unpool, .flops = flops_pool,
   .linear = {FM_ALL}, .samples = {{1, {Y}, {{3, 2, 0, 0, 5, 4}, {0}}, -1, 1},

@@ -147,17 +147,16 @@ static void vjp_resize_t(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 #define X FM_SHAPE4(2, 3, 4, 2)
 
 const fm_op fm_op_resize_bilinear = {.name = "resize_bilinear", .doc = "Images (N, H, W, C) "
-  "interpolated to another size (arguments x, height, width, and true for half-pixel centres or "
-  "false for TensorFlow 1's grid).", .args = "tiib", .attrs = {"height", "width", "half_pixel"},
-  .nin = 1, .cost = 6, .infer = infer_resize, .jvp = fm_jvp_linear,
-  .vjp = vjp_resize, .linear = {FM_ALL},
+  "interpolated to another size; half_pixel: true for half-pixel centres, false for the grid of "
+  "TensorFlow 1.", .args = "tiib", .attrs = {"height", "width", "half_pixel"}, .nin = 1, .cost = 6,
+  .infer = infer_resize, .jvp = fm_jvp_linear, .vjp = vjp_resize, .linear = {FM_ALL},
   .samples = {{1, {X}, {{7, 5, 1}, {0}}, -1, 1}, {1, {X}, {{7, 5, 0}, {0}}, -1, 1},
               {1, {X}, {{2, 3, 1}, {0}}, -1, 1}, {1, {X}, {{2, 3, 0}, {0}}, -1, 1}}};
 
 const fm_op fm_op_resize_bilinear_t = {.name = "resize_bilinear_t", .doc = "The transpose of "
-  "resize_bilinear (arguments y, height and width of the result, half-pixel centres).",
-  .args = "tiib", .attrs = {"height", "width", "half_pixel"}, .nin = 1, .cost = 8,
-  .infer = infer_resize, .jvp = fm_jvp_linear, .vjp = vjp_resize_t, .linear = {FM_ALL},
+  "resize_bilinear, to images of this height and width.", .args = "tiib",
+  .attrs = {"height", "width", "half_pixel"}, .nin = 1, .cost = 8, .infer = infer_resize,
+  .jvp = fm_jvp_linear, .vjp = vjp_resize_t, .linear = {FM_ALL},
   .samples = {{1, {X}, {{2, 3, 1}, {0}}, -1, 1}, {1, {X}, {{7, 5, 0}, {0}}, -1, 1}}};
 
 #endif

@@ -111,8 +111,8 @@ static double flops_winograd(int nin, const fm_sig *in, const fm_sig *out, const
 #define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 
 const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernels of a 3x3 "
-  "convolution, those of each output times a factor, as `winograd` wants them; of its adjoint in x "
-  "where `turned`.", .args = "tt|b", .attrs = {"turned"}, .nin = 2, .flags = FM_LOWERED, .cost = 4,
+  "convolution with a factor per output, transformed for `winograd`; for its adjoint in x where "
+  "`turned`.", .args = "tt|b", .attrs = {"turned"}, .nin = 2, .flags = FM_LOWERED, .cost = 4,
   .infer = infer_weights,
   .samples = {{2, {SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{0}, {0}}, -1, 1},
               {2, {SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)}, {{1}, {0}}, -1, 1}}};

@@ -123,10 +123,9 @@ const fm_op fm_op_winograd_images = {.name = "winograd_images", .doc = "Images (
   .samples = {{1, {SHAPE4(2, 5, 7, 3)}, {{0}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd_product = {.name = "winograd_product", .doc = "3x3 convolution of "
-  "transformed images with kernels, those of each output times a factor, or its adjoint in x where "
-  "`turned` (arguments d, w, f, N, H, W, turned).", .args = "tttiii|b",
-  .attrs = {"images", "height", "width", "turned"}, .nin = 3, .flags = FM_LOWERED,
-  .infer = infer_winograd_product, .flops = flops_product,
+  "transformed images with kernels and a factor per output, or its adjoint in x where `turned`.",
+  .args = "tttiii|b", .attrs = {"images", "height", "width", "turned"}, .nin = 3,
+  .flags = FM_LOWERED, .infer = infer_winograd_product, .flops = flops_product,
   .samples = {{3, {SHAPE4(1, 36, 8, 32), SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{2, 5, 7, 0}, {0}},
                -1, 1},
               {3, {SHAPE4(1, 36, 3, 64), SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)},

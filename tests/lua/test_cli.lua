@@ -222,8 +222,10 @@ end)
 
 t.test("fm.help tells of operations, and unknown names get near ones", function()
   local fm = require "flowmap"
-  t.eq(fm.help "slice", "slice(tensor, axis, start, integer)  `length` entries of an axis from "
+  t.eq(fm.help "slice", "slice(tensor, axis, start, length)  `length` entries of an axis from "
     .. "`start` on.")
+  t.eq(fm.help "clip", "clip(tensor, lo, hi)  x limited to [lo, hi].")
+  t.eq(fm.help("matmul"):sub(1, 32), "matmul(tensor, tensor [, ta, tb]")
   for _, op in ipairs(fm.ops()) do
     if rawget(require "flowmap.core", op.name) and op.args ~= "" then
       t.eq(("\n" .. fm.help()):find("\n" .. op.name .. "(", 1, true) ~= nil, true, op.name)

@@ -7,13 +7,25 @@ local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
 local source = require "flowmap.runs.source"
 
-local WORDS = { t = "tensor", T = "{tensor, ...}", n = "number", i = "integer", a = "axis",
-  o = "start", s = "{size, ...}", p = "{axis, ...}", b = "boolean", d = "dtype" }
+local WORDS = { t = "tensor", T = "{tensor, ...}", s = "{size, ...}", p = "{axis, ...}",
+  d = "dtype" }
 
--- From "tt|b" to "(tensor, tensor [, boolean])".
-local function arguments(letters)
-  local words, optional = {}, letters:find("|", 1, true)
-  for letter in letters:gmatch "%a" do words[#words + 1] = assert(WORDS[letter], letter) end
+-- From "tt|b" to "(tensor, tensor [, ta])"; numbers, integers and booleans have the names of the
+-- attributes that they fill.
+local function arguments(op)
+  local letters, ni, nn, words = op.args, 0, 0, {}
+  local optional = letters:find("|", 1, true)
+  for letter in letters:gmatch "%a" do
+    local word = WORDS[letter]
+    if letter == "n" then
+      nn = nn + 1
+      word = op.numbers[nn]
+    elseif not word then
+      ni = ni + 1
+      word = op.integers[ni]
+    end
+    words[#words + 1] = assert(word, letter)
+  end
   if not optional then return "(" .. table.concat(words, ", ") .. ")" end
   local needed = optional - 1
   return ("(%s [, %s])"):format(table.concat(words, ", ", 1, needed),
@@ -28,7 +40,7 @@ local function callable()
   return list
 end
 
-local function line(op) return ("%s%s  %s"):format(op.name, arguments(op.args), op.doc) end
+local function line(op) return ("%s%s  %s"):format(op.name, arguments(op), op.doc) end
 
 -- Where a function that is not an operation is described.
 local function place(name)
