@@ -141,6 +141,9 @@ struct fm_op {
   bool (*joins)(const fm_attr *attr);
   /* A simpler value equal to y(in), FM_NONE if there is none [emission]. */
   fm_val (*fold)(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in);
+  /* Node v of p by another method, in q: map gives the values of p in q, uses the use counts of p.
+     FM_NONE: it stays as it is [lower]. */
+  fm_val (*lower)(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map, const int *uses);
   fm_sample samples[FM_MAX_SAMPLES];
 };
 

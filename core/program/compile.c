@@ -11,47 +11,37 @@
 
 enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
 
-static const struct pass {
-  fm_pass pass;
-  fm_prog *(*run)(const fm_prog *p, int passes); /* NULL: fm_compile calls it by name */
-} fm_passes[NPASS] = {
-    [DERIVE] = {{"derive", "Emits the derivatives of a step into its trace, as jvp and vjp ask.",
-                 "program -> program", 0},
-                NULL},
-    [OPTIMISE] = {{"optimise",
-                   "Removes dead nodes, identities and equal nodes; reassociates products so that "
-                   "fewer values stay live.",
-                   "program -> program", FM_PASS_CSE | FM_PASS_REASSOCIATE},
-                  fm_optimise},
-    [STACK] = {{"stack", "Merges independent calls that share an operand into one larger call.",
-                "program -> program", FM_PASS_STACK},
-               fm_stack},
-    [LOWER] = {{"lower", "Chooses the method of every convolution by its shape.",
-                "program -> program", FM_PASS_LOWER},
-               fm_lower},
-    [HOIST] = {{"hoist",
-                "Moves what all micro-batches share into a prologue, and linear functions of their "
-                "sums into an epilogue.",
-                "programs -> prologue, bodies, epilogue", FM_PASS_HOIST},
-               NULL},
-    [LOWER_FEW] = {{"lower_few",
-                    "Chooses again for bodies with few images, whose transformed weights would be "
-                    "larger than the images.",
-                    "program -> program", FM_PASS_LOWER},
-                   fm_lower_few},
-    [RECOMPUTE] = {{"recompute",
-                    "Rematerialises cheap values of a body whose plan would need much memory.",
-                    "program -> program", FM_PASS_RECOMPUTE},
-                   NULL},
-    [FUSE] = {{"fuse", "Groups elementwise operations into passes that run block by block.",
-               "program -> fused passes", FM_PASS_FUSE},
-              NULL},
-    [PLAN] = {{"plan", "Schedules the steps and gives every value a place in one arena.",
-               "program -> plan", 0},
-              NULL}};
+#define REWRITES "program -> program"
+
+static const fm_pass fm_passes[NPASS] = {
+    [DERIVE] = {"derive", "jvp and vjp emit the derivatives of a step into its trace.", REWRITES,
+                0},
+    [OPTIMISE] = {"optimise",
+                  "Removes dead nodes, identities and equal nodes; reassociates products so that "
+                  "fewer values stay live.",
+                  REWRITES, FM_PASS_CSE | FM_PASS_REASSOCIATE},
+    [STACK] = {"stack", "Merges independent calls that share an operand into one larger call.",
+               REWRITES, FM_PASS_STACK},
+    [LOWER] = {"lower", "Chooses the method of every convolution by its shape.", REWRITES,
+               FM_PASS_LOWER},
+    [HOIST] = {"hoist",
+               "Moves what all micro-batches share into a prologue, and linear functions of their "
+               "sums into an epilogue.",
+               "programs -> prologue, bodies, epilogue", FM_PASS_HOIST},
+    [LOWER_FEW] = {"lower_few",
+                   "Chooses again for bodies with few images, whose transformed weights would be "
+                   "larger than the images.",
+                   REWRITES, FM_PASS_LOWER},
+    [RECOMPUTE] = {"recompute",
+                   "Rematerialises cheap values of a body whose plan would need much memory.",
+                   REWRITES, FM_PASS_RECOMPUTE},
+    [FUSE] = {"fuse", "Groups elementwise operations into passes that run block by block.",
+              "program -> fused passes", FM_PASS_FUSE},
+    [PLAN] = {"plan", "Schedules the steps and gives every value a place in one arena.",
+              "program -> plan", 0}};
 
 int fm_pass_count(void) { return NPASS; }
-const fm_pass *fm_pass_at(int k) { return &fm_passes[k].pass; }
+const fm_pass *fm_pass_at(int k) { return &fm_passes[k]; }
 
 typedef struct compiler {
   fm_exe *e;
@@ -65,13 +55,15 @@ static void set_part(compiler *c, const char *name, int k) {
 
 static void watch(const compiler *c, int pass, const fm_prog *p) {
   const fm_options *o = c->options;
-  if (o->watch && p) o->watch(o->data, fm_passes[pass].pass.name, c->part, p);
+  if (o->watch && p) o->watch(o->data, fm_passes[pass].name, c->part, p);
 }
 
-/* A pass that maps a program to a program. Takes p over, whatever happens; NULL on failure. */
+/* One of the passes that map a program to a program; takes p over; NULL on failure. */
 static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
-  if (p && (c->options->passes & fm_passes[pass].pass.switches)) {
-    fm_prog *q = fm_passes[pass].run(p, c->options->passes);
+  static fm_prog *(*const run[NPASS])(const fm_prog *, int) = {
+      [STACK] = fm_stack, [LOWER] = fm_lower, [LOWER_FEW] = fm_lower_few};
+  if (p && (c->options->passes & fm_passes[pass].switches)) {
+    fm_prog *q = run[pass](p, c->options->passes);
     fm_prog_free(p);
     p = q;
   }
@@ -153,37 +145,31 @@ static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const
   return FM_OK;
 }
 
-static void watch_hoisted(compiler *c) {
-  const fm_hoisted *h = &c->e->h;
-  for (int k = 0; k < h->prologue.n; k++)
-    set_part(c, "prologue", k), watch(c, HOIST, h->prologue.part[k]);
-  for (int k = 0; k < h->nprog; k++) set_part(c, "body", k), watch(c, HOIST, h->body[k]);
-  for (int k = 0; k < h->epilogue.n; k++)
-    set_part(c, "epilogue", k), watch(c, HOIST, h->epilogue.part[k]);
+static void watch_hoisted(compiler *c, const char *name, int n, fm_prog *const *part) {
+  for (int k = 0; k < n; k++) set_part(c, name, k), watch(c, HOIST, part[k]);
 }
 
-/* Derive, optimise, stack, lower: each program by itself. Then hoist: all of them together. */
+/* Each program by itself, then all of them together. */
 static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
-  size_t bytes = (size_t)n * sizeof(fm_prog *);
-  fm_prog **p = fm_alloc(c->e->ctx, bytes);
+  fm_hoisted *h = &c->e->h;
+  fm_prog **p = fm_take(&c->e->pool, n, fm_prog *);
   fm_err err = p ? FM_OK : FM_ENOMEM;
-  for (int k = 0; p && k < n; k++) {
+  for (int k = 0; k < n && err == FM_OK; k++) {
     set_part(c, "program", k);
     watch(c, DERIVE, progs[k]);
-    p[k] = err == FM_OK ? fm_optimise(progs[k], c->options->passes) : NULL;
+    p[k] = fm_optimise(progs[k], c->options->passes);
     watch(c, OPTIMISE, p[k]);
     p[k] = run_pass(c, STACK, p[k]);
     p[k] = run_pass(c, LOWER, p[k]);
     if (p[k] == NULL) err = FM_ENOMEM;
   }
-  if (err == FM_OK) {
-    err = fm_hoist(c->e->ctx, &c->e->h, n, p, c->options->passes);
-    if (err == FM_OK) watch_hoisted(c);
-  } else {
-    for (int k = 0; p && k < n; k++) fm_prog_free(p[k]);
-  }
-  fm_free(c->e->ctx, p, bytes);
-  return err;
+  if (err == FM_OK) err = fm_hoist(c->e->ctx, h, n, p, c->options->passes);
+  for (int k = 0; p && k < n; k++) fm_prog_free(p[k]); /* those that hoisting did not take over */
+  if (err != FM_OK) return err;
+  watch_hoisted(c, "prologue", h->prologue.n, h->prologue.part);
+  watch_hoisted(c, "body", h->nprog, h->body);
+  watch_hoisted(c, "epilogue", h->epilogue.n, h->epilogue.part);
+  return FM_OK;
 }
 
 static fm_err make_values(fm_exe *e) {

@@ -1,5 +1,93 @@
-/* emit.c - the vocabulary of the rules: small emitters for which an absent value is zero. */
+/*
+** emit.c - emission: every node is checked, simplified and, if the program has an equal one,
+** shared. Then the vocabulary of the rules: small emitters for which an absent value is zero.
+*/
+#include "pool.h"
 #include "program.h"
+
+/*
+** What emission simplifies on the spot: operations that change nothing, operations that move one
+** known number (cotangent seeds, missing tangents, factors), and what the operation's own fold rule
+** finds.
+*/
+static fm_val fold(fm_prog *p, const fm_node *n, const fm_val *in) {
+  const fm_op *op = n->op;
+  double value;
+  if (n->nin == 1 && (op->flags & FM_SAME) && n->sig.dtype == p->node[in[0]].sig.dtype &&
+      fm_shape_eq(&n->sig.shape, &p->node[in[0]].sig.shape))
+    return in[0];
+  if (n->nin == 1 && (op->flags & FM_SELECTS) && fm_known(p, in[0], &value))
+    return fm_full(p, n->sig, value);
+  return op->fold ? op->fold(p, &n->sig, &n->attr, in) : FM_NONE;
+}
+
+static fm_err infer(fm_prog *p, fm_node *node, const fm_val *in) {
+  fm_pool s = {.ctx = p->ctx};
+  fm_sig few[4], *sig = node->nin <= 4 ? few : fm_take(&s, node->nin, fm_sig);
+  fm_err err = s.failed ? FM_ENOMEM : FM_OK;
+  for (int k = 0; k < node->nin && err == FM_OK; k++) {
+    if (in[k] == FM_NONE)
+      err = fm_fail(p->ctx, FM_EUSAGE, "%s: operand %d is absent", node->op->name, k + 1);
+    sig[k] = fm_prog_sig(p, in[k]);
+  }
+  if (err == FM_OK) err = fm_infer(p->ctx, node->op, node->nin, sig, &node->attr, &node->sig);
+  fm_pool_free(&s);
+  return err;
+}
+
+fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr) {
+  fm_node node = {.op = op, .nin = nin};
+  if (p->err != FM_OK) return FM_NONE;
+  if (attr) node.attr = *attr;
+  if ((p->err = infer(p, &node, in)) != FM_OK) return FM_NONE;
+  fm_val v = p->verbatim ? FM_NONE : fold(p, &node, in);
+  return v != FM_NONE ? v : fm_append(p, &node, in);
+}
+
+static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
+  fm_attr a = fm_attr_shape(&sig->shape);
+  a.i[FM_INDEX] = index;
+  a.f[FM_DTYPE] = (double)sig->dtype;
+  return a;
+}
+
+fm_val fm_const(fm_prog *p, fm_tensor *t) {
+  int index = 0;
+  while (index < p->nconst && p->constant[index] != t) index++;
+  if (index == p->nconst) {
+    if (p->err != FM_OK || !FM_GROW(p, constant, constcap, p->nconst)) return FM_NONE;
+    p->constant[p->nconst++] = fm_tensor_keep(t);
+  }
+  fm_sig sig = {t->dtype, t->shape};
+  fm_attr a = attr_of_sig(&sig, index);
+  return fm_emit(p, &fm_op_constant, 0, NULL, &a);
+}
+
+fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig) {
+  if (p->err != FM_OK || !FM_GROW(p, in, incap, p->nin)) return FM_NONE;
+  fm_attr a = attr_of_sig(sig, p->nin);
+  fm_val v = fm_emit(p, &fm_op_input, 0, NULL, &a);
+  p->in[p->nin].v = v;
+  p->in[p->nin++].role = role;
+  return v;
+}
+
+fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
+  if (p->err != FM_OK) return p->err;
+  if (v == FM_NONE)
+    return p->err = fm_fail(p->ctx, FM_EUSAGE, "program: output %d is absent", p->nout + 1);
+  if (p->node[v].sig.dtype == FM_U8)
+    return p->err = fm_fail(p->ctx, FM_EUSAGE,
+                            "program: output %d is uint8, expected float32 or "
+                            "float64",
+                            p->nout + 1);
+  if (!FM_GROW(p, out, outcap, p->nout)) return p->err;
+  p->out[p->nout].v = v;
+  p->out[p->nout++].merge = merge;
+  return FM_OK;
+}
+
+/* ------------------------------------------------------------------ the vocabulary of the rules */
 
 fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a) { return fm_emit(p, op, 1, &a, NULL); }
 

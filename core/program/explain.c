@@ -1,5 +1,4 @@
 /* explain.c - what a run costs and where it spends its time. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,32 +70,6 @@ static const char *kind_of(const fm_plan *plan, const fm_step *s) {
   return s->kind == STEP_SUM ? "accumulate" : "copy";
 }
 
-/* ------------------------------------------------------------------ text that grows */
-
-typedef struct text {
-  char *at;
-  size_t n, cap;
-} text;
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static void
-say(text *t, const char *format, ...) {
-  va_list args;
-  if (t->at && t->cap - t->n < 512) {
-    char *more = realloc(t->at, 2 * t->cap);
-    if (more == NULL) free(t->at);
-    t->at = more;
-    t->cap *= 2;
-  }
-  if (t->at == NULL) return;
-  va_start(args, format);
-  int n = vsnprintf(t->at + t->n, t->cap - t->n, format, args);
-  va_end(args);
-  t->n += n > 0 ? (size_t)n : 0;
-}
-
 /* ------------------------------------------------------------------ tables */
 
 #define MOST_KINDS 96
@@ -126,7 +99,7 @@ static void count(tally *t, const char *kind, double ms, double flops, double by
 }
 
 /* One line per step, of which `times` were measured; ms: of all of them together. */
-static void list_steps(text *out, tally *t, const fm_plan *plan, const double *ms, int times) {
+static void list_steps(FILE *out, tally *t, const fm_plan *plan, const double *ms, int times) {
   for (int k = 0; ms && k < plan->nstep; k++) {
     const fm_step *s = &plan->step[k];
     char name[NAME] = "", shape[96];
@@ -135,9 +108,9 @@ static void list_steps(text *out, tally *t, const fm_plan *plan, const double *m
     double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s), us = ms[k] / times * 1e3;
     step_name(plan, s, name);
     count(t, kind_of(plan, s), ms[k], times * flops, times * bytes);
-    say(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
-        fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us, us > 0 ? flops / us * 1e-3 : 0,
-        us > 0 ? bytes / us * 1e-3 : 0);
+    fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
+            fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us,
+            us > 0 ? flops / us * 1e-3 : 0, us > 0 ? bytes / us * 1e-3 : 0);
   }
 }
 
@@ -146,44 +119,38 @@ static int by_time(const void *a, const void *b) {
   return x->ms != y->ms ? (x->ms > y->ms ? -1 : 1) : strcmp(x->kind, y->kind);
 }
 
-static void list_totals(text *out, tally *t) {
+static void list_totals(FILE *out, tally *t) {
   qsort(t->of, (size_t)t->n, sizeof *t->of, by_time);
-  say(out,
+  fprintf(
+      out,
       "\ntotals of the run, processor time on one thread: %.1f ms\n%-20s %6s %10s %6s %9s %9s\n",
       t->ms, "kind", "steps", "ms", "%", "GFLOP/s", "GB/s");
   for (int k = 0; k < t->n; k++) {
     const total *x = &t->of[k];
-    say(out, "%-20s %6d %10.2f %6.1f %9.1f %9.1f\n", x->kind, x->steps, x->ms,
-        t->ms > 0 ? 100 * x->ms / t->ms : 0, x->ms > 0 ? x->flops / x->ms * 1e-6 : 0,
-        x->ms > 0 ? x->bytes / x->ms * 1e-6 : 0);
+    fprintf(out, "%-20s %6d %10.2f %6.1f %9.1f %9.1f\n", x->kind, x->steps, x->ms,
+            t->ms > 0 ? 100 * x->ms / t->ms : 0, x->ms > 0 ? x->flops / x->ms * 1e-6 : 0,
+            x->ms > 0 ? x->bytes / x->ms * 1e-6 : 0);
   }
 }
 
 /* ------------------------------------------------------------------ measuring */
 
-static size_t slots(const fm_exe *e) { /* steps of all plans */
-  size_t n = 1 + (size_t)e->plan[0]->nstep;
-  for (int k = 0; k < e->pro.n; k++) n += (size_t)e->pro.plan[k]->nstep;
-  for (int k = 0; k < e->epi.n; k++) n += (size_t)e->epi.plan[k]->nstep;
-  return n;
-}
-
-static void report(text *out, const fm_exe *e, const fm_times *ms) {
+static void report(FILE *out, const fm_exe *e, const fm_times *ms) {
   tally *t = calloc(1, sizeof *t);
   int micros = 0, rows = 0;
   if (t == NULL) return;
   for (int m = e->nmicro - 1; m >= 0; m--)
     if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
-  say(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
-      "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
+  fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
+          "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
   for (int k = 0; k < e->pro.n; k++) {
-    say(out, "prologue, once a run, part %d of %d\n", k + 1, e->pro.n);
+    fprintf(out, "prologue, once a run, part %d of %d\n", k + 1, e->pro.n);
     list_steps(out, t, e->pro.plan[k], ms->pro[k], 1);
   }
-  say(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
+  fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
   list_steps(out, t, e->plan[0], ms->body, micros > 0 ? micros : 1);
   for (int k = 0; k < e->epi.n; k++) {
-    say(out, "epilogue, once a run, part %d of %d\n", k + 1, e->epi.n);
+    fprintf(out, "epilogue, once a run, part %d of %d\n", k + 1, e->epi.n);
     list_steps(out, t, e->epi.plan[k], ms->epi[k], 1);
   }
   list_totals(out, t);
@@ -191,20 +158,19 @@ static void report(text *out, const fm_exe *e, const fm_times *ms) {
 }
 
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
-  size_t n = slots(e), bytes = n * sizeof(double);
-  text out = {malloc(4096), 0, 4096};
-  double *ms = fm_alloc(e->ctx, bytes), *at = ms;
-  if (out.at) out.at[0] = 0;
-  if (ms != NULL) {
-    fm_times times = {.body = ms};
-    memset(ms, 0, bytes);
-    at += e->plan[0]->nstep;
-    for (int k = 0; k < e->pro.n; at += e->pro.plan[k++]->nstep) times.pro[k] = at;
-    for (int k = 0; k < e->epi.n; at += e->epi.plan[k++]->nstep) times.epi[k] = at;
-    /* Once before, so that no step is charged with the first touch of its memory. */
-    if (fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK)
-      report(&out, e, &times);
-  }
-  fm_free(e->ctx, ms, bytes);
-  return out.at;
+  fm_pool s = {.ctx = e->ctx};
+  fm_times times = {.body = fm_take(&s, e->plan[0]->nstep, double)};
+  for (int k = 0; k < e->pro.n; k++) times.pro[k] = fm_take(&s, e->pro.plan[k]->nstep, double);
+  for (int k = 0; k < e->epi.n; k++) times.epi[k] = fm_take(&s, e->epi.plan[k]->nstep, double);
+  char *text = NULL;
+  size_t n = 0;
+  FILE *out = s.failed ? NULL : open_memstream(&text, &n);
+  /* Once before, so that no step is charged with the first touch of its memory. */
+  bool ok = out && fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK;
+  if (ok) report(out, e, &times);
+  fm_pool_free(&s);
+  if (out && fclose(out) == 0 && ok) return text;
+  free(text);
+  fm_fail(e->ctx, FM_ENOMEM, "memory: the table of steps could not be written");
+  return NULL;
 }

@@ -6,43 +6,11 @@
 */
 #include "hoist.h"
 
-fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p) {
-  fm_prog *q = fm_prog_like(p);
-  for (int k = 0; q && k < t->h->nvalue; k++) fm_input(q, FM_SHARED, &t->h->value[k]);
-  return q;
-}
-
-fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_source *s, fm_val v) {
-  return q->in[s->p->nin + t->index[s->pro.map[v]]].v;
-}
-
-/* All that is shared, equal nodes of all programs as one; what a body loads becomes an output. */
-static fm_err make_prologue(fm_hoister *t) {
-  fm_hoisted *h = t->h;
-  if ((t->pro = fm_prog_like(t->from[0].p)) == NULL) return FM_ENOMEM;
-  t->pro->share = true;
-  for (int k = 0; k < t->n; k++) {
-    fm_source *s = &t->from[k];
-    const fm_prog *p = s->p;
-    s->pro = fm_rewrite_into(t->pool, p, t->pro);
-    for (fm_val v = 0; v < p->n && t->pro->err == FM_OK; v++) {
-      if (!s->shared[v] || !s->live[v]) continue;
-      fm_val *to = &s->pro.map[v];
-      if (p->node[v].op != &fm_op_input) *to = fm_copy_node(&s->pro, v);
-      if (s->disposition[v] != LOADED || *to == FM_NONE || t->index[*to] >= 0) continue;
-      t->index[*to] = h->nvalue;
-      h->value[h->nvalue++] = p->node[v].sig;
-      fm_output(t->pro, *to, FM_STACK);
-    }
-  }
-  return t->pro->err;
-}
-
 static fm_err split_all(fm_hoister *t, int passes) {
   fm_hoisted *h = t->h;
   fm_err err = FM_OK;
   for (int k = 0; k < t->n && err == FM_OK; k++) err = fm_open_source(t->pool, &t->from[k], passes);
-  if (err == FM_OK) err = make_prologue(t);
+  if (err == FM_OK) err = fm_make_prologue(t);
   if (err == FM_OK) err = fm_make_epilogue(t);
   for (int k = 0; k < t->n && err == FM_OK; k++) err = fm_make_body(t, k);
   if (err == FM_OK && h->nvalue > 0) err = fm_split(&h->pool, t->pro, &h->prologue);
@@ -82,10 +50,6 @@ fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
   fm_err err = h->pool.failed ? FM_ENOMEM : FM_OK;
   if (err == FM_OK && (passes & FM_PASS_HOIST)) err = hoist(h, n, p, passes, most);
   if (err == FM_OK && h->nvalue == 0 && h->nsum == 0) keep_whole(h, p);
-  for (int k = 0; k < n; k++) {
-    fm_prog_free(p[k]);
-    p[k] = NULL;
-  }
   return err;
 }
 

@@ -29,7 +29,7 @@ typedef struct fm_hoisted {
   fm_parts prologue, epilogue;
 } fm_hoisted;
 
-/* Splits programs that are optimised already; takes them over, whatever happens. */
+/* Splits programs that are optimised already; puts NULL where a program becomes a body as it is. */
 fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes);
 void fm_hoisted_free(fm_hoisted *h);
 
@@ -78,7 +78,8 @@ fm_err fm_open_source(fm_pool *s, fm_source *from, int passes);
 static inline bool fm_after(const fm_source *s, int k) {
   return s->p->out[k].merge == FM_SUM && s->region[s->p->out[k].v] != IN_BODY;
 }
-/* The inputs of p and, after them, the values of the prologue. */
+fm_err fm_make_prologue(fm_hoister *t); /* in hoist_prologue.c */
+/* An empty program with the inputs of p and, after them, the values of the prologue. */
 fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p);
 /* Value v of the prologue as an input of q. */
 fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_source *s, fm_val v);

@@ -1,4 +1,4 @@
-/* prog.c - building a program: nodes, hash-consing, constants, inputs and outputs. */
+/* prog.c - what a program holds: nodes, of which equal ones are one (hash-consing). */
 #include <string.h>
 
 #include "program.h"
@@ -15,8 +15,6 @@ bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size) {
   *cap = to;
   return true;
 }
-
-#define GROW(p, array, cap, n) fm_grow(p, (void **)&(p)->array, &(p)->cap, n, sizeof *(p)->array)
 
 fm_prog *fm_prog_new(fm_ctx *ctx) {
   fm_prog *p = fm_alloc(ctx, sizeof *p);
@@ -48,6 +46,12 @@ fm_val fm_arg(const fm_prog *p, fm_val y, int k) { return fm_ins(p, y)[k]; }
 int fm_nargs(const fm_prog *p, fm_val y) { return p->node[y].nin; }
 fm_attr fm_attr_of(const fm_prog *p, fm_val y) { return p->node[y].attr; }
 const fm_op *fm_op_of(const fm_prog *p, fm_val y) { return p->node[y].op; }
+
+bool fm_known(const fm_prog *p, fm_val v, double *value) {
+  if (!(p->node[v].op->flags & FM_FILL)) return false;
+  *value = p->node[v].attr.f[FM_VALUE];
+  return true;
+}
 
 fm_sig fm_prog_sig(const fm_prog *p, fm_val v) {
   return v == FM_NONE ? (fm_sig){FM_F32, {0, {0}}} : p->node[v].sig;
@@ -104,12 +108,10 @@ static bool rehash(fm_prog *p) {
   return true;
 }
 
-/* ------------------------------------------------------------------ emission */
-
 static fm_val append(fm_prog *p, const fm_node *node, const fm_val *in) {
-  if (!GROW(p, node, cap, p->n)) return FM_NONE;
+  if (!FM_GROW(p, node, cap, p->n)) return FM_NONE;
   for (int k = 0; in && k < node->nin; k++) {
-    if (!GROW(p, args, argcap, p->nargs + k)) return FM_NONE;
+    if (!FM_GROW(p, args, argcap, p->nargs + k)) return FM_NONE;
     p->args[p->nargs + k] = in[k];
   }
   p->node[p->n] = *node;
@@ -118,75 +120,14 @@ static fm_val append(fm_prog *p, const fm_node *node, const fm_val *in) {
   return p->n++;
 }
 
-fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr) {
-  fm_node node = {op, {FM_F32, {0, {0}}}, {{0}, {0}}, false, nin, 0};
-  fm_sig few[4] = {{FM_F32, {0, {0}}}}, *sig = few;
-  if (p->err != FM_OK) return FM_NONE;
-  if (attr) node.attr = *attr;
-  if (nin > 4 && (sig = fm_alloc(p->ctx, (size_t)nin * sizeof *sig)) == NULL) {
-    p->err = FM_ENOMEM;
-    return FM_NONE;
-  }
-  for (int k = 0; k < nin; k++) {
-    if (in[k] == FM_NONE)
-      p->err = fm_fail(p->ctx, FM_EUSAGE, "%s: operand %d is absent", op->name, k + 1);
-    sig[k] = fm_prog_sig(p, in[k]);
-  }
-  if (p->err == FM_OK) p->err = fm_infer(p->ctx, op, nin, sig, &node.attr, &node.sig);
-  if (sig != few) fm_free(p->ctx, sig, (size_t)nin * sizeof *sig);
-  if (p->err != FM_OK) return FM_NONE;
-  if (p->verbatim) return append(p, &node, in);
-  fm_val v = fm_fold(p, &node, in);
-  if (v != FM_NONE) return v;
-  if (!p->share || (op->flags & FM_UNIQUE)) return append(p, &node, in);
+fm_val fm_append(fm_prog *p, const fm_node *node, const fm_val *in) {
+  bool own = p->verbatim || !p->share || (node->op->flags & FM_UNIQUE);
+  if (own) return append(p, node, in);
   if (!rehash(p)) return FM_NONE;
-  int k = place(p, &node, in);
+  int k = place(p, node, in);
   if (p->hash[k] == FM_NONE) {
-    v = append(p, &node, in);
+    fm_val v = append(p, node, in);
     p->hash[k] = v;
   }
   return p->hash[k];
-}
-
-static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
-  fm_attr a = fm_attr_shape(&sig->shape);
-  a.i[FM_INDEX] = index;
-  a.f[FM_DTYPE] = (double)sig->dtype;
-  return a;
-}
-
-fm_val fm_const(fm_prog *p, fm_tensor *t) {
-  int index = 0;
-  while (index < p->nconst && p->constant[index] != t) index++;
-  if (index == p->nconst) {
-    if (p->err != FM_OK || !GROW(p, constant, constcap, p->nconst)) return FM_NONE;
-    p->constant[p->nconst++] = fm_tensor_keep(t);
-  }
-  fm_sig sig = {t->dtype, t->shape};
-  fm_attr a = attr_of_sig(&sig, index);
-  return fm_emit(p, &fm_op_constant, 0, NULL, &a);
-}
-
-fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig) {
-  if (p->err != FM_OK || !GROW(p, in, incap, p->nin)) return FM_NONE;
-  fm_attr a = attr_of_sig(sig, p->nin);
-  fm_val v = fm_emit(p, &fm_op_input, 0, NULL, &a);
-  p->in[p->nin].v = v;
-  p->in[p->nin++].role = role;
-  return v;
-}
-
-fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
-  if (p->err != FM_OK) return p->err;
-  if (v == FM_NONE)
-    return p->err = fm_fail(p->ctx, FM_EUSAGE, "program: output %d is absent", p->nout + 1);
-  if (p->node[v].sig.dtype == FM_U8)
-    return p->err = fm_fail(p->ctx, FM_EUSAGE,
-                            "program: output %d is uint8, expected float32 or "
-                            "float64",
-                            p->nout + 1);
-  if (!GROW(p, out, outcap, p->nout)) return p->err;
-  p->out[p->nout].v = v;
-  p->out[p->nout++].merge = merge;
-  return FM_OK;
 }

@@ -44,11 +44,12 @@ static inline const fm_val *fm_ins(const fm_prog *p, fm_val v) {
   return p->args + p->node[v].first;
 }
 
-/* Room for one more in a growing array of `size`-byte entries; false when memory is out. */
+/* Makes sure that a growing array of `size`-byte entries holds one more; false: out of memory. */
 bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size);
+#define FM_GROW(p, array, cap, n) fm_grow(p, (void **)&(p)->array, &(p)->cap, n, sizeof *(p)->array)
 
-/* A simpler value equal to the node about to be emitted, FM_NONE if there is none: fold.c. */
-fm_val fm_fold(fm_prog *p, const fm_node *n, const fm_val *in);
+/* A checked node, or the equal one that the program has and shares. */
+fm_val fm_append(fm_prog *p, const fm_node *node, const fm_val *in);
 
 /* FNV-1a of n bytes, which continues h; FM_HASH begins. */
 #define FM_HASH 14695981039346656037u

@@ -3,20 +3,6 @@
 
 #include "plan.h"
 
-void *fm_address(const fm_frame *f, fm_val v) {
-  const fm_loc *l = &f->plan->loc[v];
-  char *base = NULL;
-  switch (l->where) {
-  case AT_ARENA: base = f->arena; break;
-  case AT_SHARED:
-  case AT_ROWS: base = f->in[l->index]; break;
-  case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
-  case AT_LANE: base = f->lane[l->index]; break;
-  case AT_NOWHERE: break;
-  }
-  return base ? base + l->offset : NULL;
-}
-
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;
   const fm_node *n = &p->node[v];
