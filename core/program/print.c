@@ -7,7 +7,7 @@
 #include "analysis.h"
 #include "text.h"
 
-#define LINE 80    /* columns after which a list of operands continues on the next line */
+#define LINE 80    /* columns after which a line is continued on the next */
 #define ALIGNED 28 /* columns of the widest type to which the others are aligned */
 #define TYPE 160   /* bytes of the longest type, */
 #define NUMBER 32  /* and of the longest number */
@@ -139,11 +139,19 @@ static void print_constant(fm_text *t, const fm_tensor *x, int index) {
   fm_say(t, n > 0 ? "]" : "[]");
 }
 
-static void print_operands(fm_text *t, const fm_prog *p, fm_val v, size_t line) {
-  for (int k = 0; k < p->node[v].nin; k++) {
-    bool full = t->n - line > LINE - sizeof "%12345,";
-    fm_say(t, "%s%s%%%d", k ? "," : "", full ? "\n    " : " ", fm_arg(p, v, k));
-    if (full) line = t->n;
+/* Breaks the last line at blanks, as the parser allows. */
+static void wrap(fm_text *t, size_t line) {
+  static const char margin[] = "\n    ";
+  const size_t width = sizeof margin - 2;
+  while (!t->failed && t->n - line > LINE) {
+    size_t at = line + LINE;
+    while (at > line + width && t->at[at] != ' ') at--;
+    if (at == line + width) return;
+    fm_say(t, "%*s", (int)width, "");
+    if (t->failed) return;
+    memmove(t->at + at + width, t->at + at, t->n - at - width);
+    memcpy(t->at + at, margin, sizeof margin - 1);
+    line = at + 1;
   }
 }
 
@@ -154,17 +162,25 @@ static void print_node(fm_text *t, const fm_prog *p, fm_val v, int numbers, int 
   size_t line = t->n;
   snprintf(number, sizeof number, "%%%d:", v);
   fm_say(t, "%-*s %-*s = %s", numbers, number, types, type_text(&n->sig, type), n->op->name);
-  print_operands(t, p, v, line);
+  for (int k = 0; k < n->nin; k++) fm_say(t, "%s%%%d", k ? ", " : " ", fm_arg(p, v, k));
   if (n->op == &fm_op_input)
     fm_say(t, " %s", fm_role_words[p->in[n->attr.i[FM_INDEX]].role]);
   else if (n->op == &fm_op_constant)
     print_constant(t, p->constant[n->attr.i[FM_INDEX]], (int)n->attr.i[FM_INDEX]);
   else
     print_attrs(t, p, v);
-  fm_say(t, "%s%s\n", n->rematerialised ? " " : "", n->rematerialised ? fm_remat_word : "");
+  if (n->rematerialised) fm_say(t, " %s", fm_remat_word);
+  wrap(t, line);
+  fm_say(t, "\n");
 }
 
 /* ------------------------------------------------------------------ all */
+
+static void say_amount(fm_text *t, double x, double step, const char *const units[4]) {
+  int k = 0;
+  for (; k < 3 && x >= step; k++) x /= step;
+  fm_say(t, ", %.3g %s", x, units[k]);
+}
 
 static void print_title(fm_text *t, const fm_prog *p, const char *title, const bool *live) {
   int ops = 0, dead = 0;
@@ -176,8 +192,9 @@ static void print_title(fm_text *t, const fm_prog *p, const char *title, const b
     flops += fm_node_flops(p, v);
     bytes += (double)fm_bytes_of(p, v);
   }
-  fm_say(t, "; %s: %d operation%s, %.4g MFLOP, %.4g KiB", title, ops, ops == 1 ? "" : "s",
-         flops * 1e-6, bytes / 1024);
+  fm_say(t, "; %s: %d operation%s", title, ops, ops == 1 ? "" : "s");
+  say_amount(t, flops, 1000, (const char *const[]){"FLOP", "kFLOP", "MFLOP", "GFLOP"});
+  say_amount(t, bytes, 1024, (const char *const[]){"bytes", "KiB", "MiB", "GiB"});
   if (dead) fm_say(t, "; dead: %d", dead);
   fm_say(t, "\n");
 }
@@ -202,6 +219,11 @@ char *fm_prog_print(const fm_prog *p, size_t *bytes) {
 }
 
 /* ------------------------------------------------------------------ what a pass leaves */
+
+static const char legend[] =
+    "; %value: type[shape] = operation operands {attributes}; axes count from 0.\n"
+    "; Titles count operations, their FLOPs (a multiply-add is two) and the bytes of\n"
+    "; their results; dead values, which no output needs, are left out.\n\n";
 
 typedef struct shown {
   const char *pass;
@@ -228,6 +250,7 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
 char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes,
                       const char *pass, size_t *bytes) {
   shown s = {pass, {.ctx = ctx}, {.ctx = ctx}};
+  fm_say(&s.prologue, "%s", legend);
   size_t n;
   int k = 0;
   while (k < fm_pass_count() && strcmp(fm_pass_at(k)->name, pass) != 0) k++;

@@ -4,9 +4,7 @@
 --     %2: f32[64,512] = matmul %0, %1 {ta=0, tb=1}
 --
 -- its number, element type and shape; the operation, its operands and its attributes. Attributes
--- that are all 0, or follow from the type, are left out; axes and entries are counted from 0. A
--- comment on top counts operations, FLOPs (a multiply-add is two), the bytes of their results, and
--- dead values, which no output needs and which are left out.
+-- that are all 0, or follow from the type, are left out.
 -- @module flowmap.show
 
 local core = require "flowmap.core"

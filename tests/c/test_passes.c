@@ -198,7 +198,8 @@ static const example few = {
     "%2: f32[16,1]       = full {value=1}\n"
     "%3: f32[1,36,17,32] = winograd_weights %1, %2\n"
     "%4: f32[1,36,4,32]  = winograd_images %0\n"
-    "%5: f32[1,8,8,16]   = winograd_product %4, %1, %2 {images=1, height=8, width=8, turned=0}\n"
+    "%5: f32[1,8,8,16]   = winograd_product %4, %1, %2 {images=1, height=8, width=8,\n"
+    "    turned=0}\n"
     "output %5 sum\n"};
 
 /* Where the plan needs most memory, %2 and %4 are live; what the backward pass reads of them is

@@ -119,6 +119,24 @@ static void test_looks(void **state) {
   fm_prog_free(p);
 }
 
+/* Long lines are broken at blanks. */
+static void test_wraps(void **state) {
+  (void)state;
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val in[64], x = fm_input(p, FM_SHARED, SIG(2, 1, 123456));
+  for (int k = 0; k < 64; k++) in[k] = x;
+  fm_val y = fm_concat(p, 64, in, 1), both[2] = {y, y};
+  const fm_attr mix = {{0}, {1.0 / 3, 1e-300 / 3}};
+  p->node[fm_emit(p, fm_op_find("mix"), 2, both, &mix)].rematerialised = true;
+  check_text(p);
+  size_t n;
+  char *text = fm_prog_print(p, &n);
+  for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+    if (strcspn(line, "\n") > 80) fail_msg("a long line in %s", text);
+  fm_free(ctx, text, n);
+  fm_prog_free(p);
+}
+
 /* ------------------------------------------------------------------ what is refused */
 
 static void test_refused(void **state) {
@@ -245,7 +263,8 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_every_operation), TEST(test_numbers), TEST(test_constants), TEST(test_builds_on),
-      TEST(test_looks),           TEST(test_refused), TEST(test_damage),    TEST(test_memory)};
+      TEST(test_every_operation), TEST(test_numbers), TEST(test_constants),
+      TEST(test_builds_on),       TEST(test_looks),   TEST(test_wraps),
+      TEST(test_refused),         TEST(test_damage),  TEST(test_memory)};
   return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
