@@ -22,50 +22,59 @@ local WEIGHT_CODE = 128 -- length of the time codes that w(s,t) is made from
 
 -- ---------------------------------------------------------------------- the plan of the network
 
--- Encoder and decoder as lists of blocks, { name =, inputs =, outputs = channels, ... }, in the
--- order in which they run; every encoder block's result is a skip, taken up again in reverse.
-local function plan(cfg, resolution)
-  local encoder, decoder, levels = {}, {}, #cfg.mult
-  local channels, attends = {}, {}
-  for level, factor in ipairs(cfg.mult) do channels[level] = cfg.model_channels * factor end
-  for _, r in ipairs(cfg.attention) do attends[r] = true end
-  local now = cfg.channels + 1 -- one more, of ones
-  local skips = {}
+-- Append a block to the encoder or the decoder of a plan.
+local function add(it, list, level, name, outputs, block)
+  local r = it.resolution >> (level - 1)
+  block.name = ("%dx%d_%s"):format(r, r, name)
+  block.layer = (list == it.encoder and "enc." or "dec.") .. block.name
+  block.inputs, block.outputs = it.now + (block.skip or 0), outputs
+  block.attention = block.attention or (block.repeated and it.attends[r])
+  list[#list + 1], it.now = block, outputs
+end
 
-  local function add(list, level, name, outputs, block)
-    local r = resolution >> (level - 1)
-    block.name = ("%dx%d_%s"):format(r, r, name)
-    block.layer = (list == encoder and "enc." or "dec.") .. block.name
-    block.inputs, block.outputs = now + (block.skip or 0), outputs
-    block.attention = block.attention or (block.repeated and attends[r])
-    list[#list + 1], now = block, outputs
-  end
-
-  for level = 1, levels do
+local function add_encoder(it, cfg)
+  for level, channels in ipairs(it.channels) do
     if level == 1 then
-      add(encoder, 1, "conv", channels[1], {})
+      add(it, it.encoder, 1, "conv", channels, {})
     else
-      add(encoder, level, "down", now, { resample = nn.down })
+      add(it, it.encoder, level, "down", it.now, { resample = nn.down })
     end
-    skips[#skips + 1] = now
+    table.insert(it.skips, it.now)
     for k = 1, cfg.num_blocks do
-      add(encoder, level, "block" .. k - 1, channels[level], { repeated = true })
-      skips[#skips + 1] = now
+      add(it, it.encoder, level, "block" .. k - 1, channels, { repeated = true })
+      table.insert(it.skips, it.now)
     end
   end
-  for level = levels, 1, -1 do
-    if level == levels then
-      add(decoder, level, "in0", now, { attention = true })
-      add(decoder, level, "in1", now, {})
+end
+
+local function add_decoder(it, cfg)
+  for level = #it.channels, 1, -1 do
+    if level == #it.channels then
+      add(it, it.decoder, level, "in0", it.now, { attention = true })
+      add(it, it.decoder, level, "in1", it.now, {})
     else
-      add(decoder, level, "up", now, { resample = nn.up })
+      add(it, it.decoder, level, "up", it.now, { resample = nn.up })
     end
     for k = 1, cfg.num_blocks + 1 do
-      add(decoder, level, "block" .. k - 1, channels[level],
-        { repeated = true, skip = table.remove(skips) })
+      add(it, it.decoder, level, "block" .. k - 1, it.channels[level],
+        { repeated = true, skip = table.remove(it.skips) })
     end
   end
-  return encoder, decoder, channels
+end
+
+-- Encoder and decoder as lists of blocks, { name =, inputs =, outputs = channels, ... }, in the
+-- order in which they run; the result of every encoder block is a skip connection, which the
+-- decoder takes up in reverse. `now` counts the channels as blocks are added, from those of the
+-- image and one more, of ones.
+local function plan(cfg)
+  local it = { encoder = {}, decoder = {}, channels = {}, attends = {}, skips = {},
+    resolution = cfg.shape[1], colours = cfg.shape[3], now = cfg.shape[3] + 1 }
+  for level, factor in ipairs(cfg.mult) do it.channels[level] = cfg.model_channels * factor end
+  for _, r in ipairs(cfg.attention) do it.attends[r] = true end
+  add_encoder(it, cfg)
+  add_decoder(it, cfg)
+  it.width, it.embedding = it.channels[1], math.max(table.unpack(it.channels))
+  return it
 end
 
 -- ---------------------------------------------------------------------- blocks
@@ -139,57 +148,57 @@ end
 
 -- ---------------------------------------------------------------------- the network
 
+local function init(it, cfg, rng)
+  local width, embedding = it.width, it.embedding
+  local p = {
+    emb_s = rng({ embedding, width }, "normal"),
+    emb_dt = rng({ embedding, width }, "normal"),
+    emb_label = cfg.classes > 0 and rng({ embedding, cfg.classes }, "normal") or nil,
+    weight = rng({ 1, WEIGHT_CODE }, "normal"),
+    out_conv = rng({ it.colours, 3, 3, width }, "normal"),
+    out_gain = rng({}, "zeros"),
+    enc = {}, dec = {},
+  }
+  for k, b in ipairs(it.encoder) do
+    p.enc[b.name] = k == 1 and rng({ width, 3, 3, b.inputs }, "normal")
+      or block_weights(rng, b, false, embedding)
+  end
+  for _, b in ipairs(it.decoder) do p.dec[b.name] = block_weights(rng, b, true, embedding) end
+  return p
+end
+
+-- x (n, h, w, colours) -> v, of the same shape.
+local function velocity(it, cfg, p, s, t, x, extra)
+  local labels, dropout = extra and extra.labels, extra and extra.dropout
+  local e = embed(p, s, t, labels, cfg)
+  local ones = fm.ones({ x.shape[1], it.resolution, it.resolution, 1 }, x.dtype)
+  local h, skips = fm.concat({ x / cfg.sigma, ones }, 4), {}
+  for k, b in ipairs(it.encoder) do
+    h = k == 1 and nn.mp_conv(h, p.enc[b.name])
+      or run_block(b, p.enc[b.name], h, e, false, dropout)
+    skips[k] = h
+  end
+  for _, b in ipairs(it.decoder) do
+    if b.skip then h = nn.mp_cat(h, table.remove(skips)) end
+    h = run_block(b, p.dec[b.name], h, e, true, dropout)
+  end
+  return nn.mp_conv(h, p.out_conv, p.out_gain) * cfg.sigma
+end
+
+-- w(s, t), (n): the objective has exp(-w) L + w for a loss L.
+local function weight(p, s, t)
+  local code = nn.mp_sum(nn.time_code(s, WEIGHT_CODE), nn.time_code(t, WEIGHT_CODE), 0.5)
+  return fm.reshape(nn.mp_conv(code, p.weight), { s.shape[1] })
+end
+
 return function(cfg)
   check(cfg)
-  local resolution, colours = cfg.shape[1], cfg.shape[3]
-  local encoder, decoder, channels = plan({ channels = colours, model_channels = cfg.model_channels,
-    mult = cfg.mult, num_blocks = cfg.num_blocks, attention = cfg.attention }, resolution)
-  local width, embedding = channels[1], math.max(table.unpack(channels))
-  local net = {}
-
-  function net.init(rng)
-    local p = {
-      emb_s = rng({ embedding, width }, "normal"),
-      emb_dt = rng({ embedding, width }, "normal"),
-      emb_label = cfg.classes > 0 and rng({ embedding, cfg.classes }, "normal") or nil,
-      weight = rng({ 1, WEIGHT_CODE }, "normal"),
-      out_conv = rng({ colours, 3, 3, width }, "normal"),
-      out_gain = rng({}, "zeros"),
-      enc = {}, dec = {},
-    }
-    for k, b in ipairs(encoder) do
-      p.enc[b.name] = k == 1 and rng({ width, 3, 3, b.inputs }, "normal")
-        or block_weights(rng, b, false, embedding)
-    end
-    for _, b in ipairs(decoder) do p.dec[b.name] = block_weights(rng, b, true, embedding) end
-    return p
-  end
-
-  -- Forced weight normalisation, of all but the gains.
-  net.renew = renew.of(function(w) return nn.normalize(w, renew.inner(w)) end)
-
-  function net.v(p, s, t, x, extra)
-    local labels, dropout = extra and extra.labels, extra and extra.dropout
-    local e = embed(p, s, t, labels, cfg)
-    local n = x.shape[1]
-    local h = fm.concat({ x / cfg.sigma, fm.ones({ n, resolution, resolution, 1 }, x.dtype) }, 4)
-    local skips = {}
-    for k, b in ipairs(encoder) do
-      h = k == 1 and nn.mp_conv(h, p.enc[b.name])
-        or run_block(b, p.enc[b.name], h, e, false, dropout)
-      skips[k] = h
-    end
-    for _, b in ipairs(decoder) do
-      if b.skip then h = nn.mp_cat(h, table.remove(skips)) end
-      h = run_block(b, p.dec[b.name], h, e, true, dropout)
-    end
-    return nn.mp_conv(h, p.out_conv, p.out_gain) * cfg.sigma
-  end
-
-  function net.weight(p, s, t)
-    local code = nn.mp_sum(nn.time_code(s, WEIGHT_CODE), nn.time_code(t, WEIGHT_CODE), 0.5)
-    return fm.reshape(nn.mp_conv(code, p.weight), { s.shape[1] })
-  end
-
-  return net
+  local it = plan(cfg)
+  return {
+    init = function(rng) return init(it, cfg, rng) end,
+    v = function(...) return velocity(it, cfg, ...) end,
+    weight = weight,
+    -- Forced weight normalisation, of all but the gains.
+    renew = renew.of(function(w) return nn.normalize(w, renew.inner(w)) end),
+  }
 end
