@@ -40,7 +40,6 @@ static void test_copies(void **state) {
   for (int k = 0; k < fm_op_count(); k++) {
     int checks = 0;
     fm_op copy = *fm_op_at(k);
-    if (fm_op_at(k) == &fm_op_stop) continue; /* known by its address: its tangent is no limit */
     assert_int_equal(fm_check_op(ctx, &copy, must_hold, &checks), FM_OK);
   }
 }
