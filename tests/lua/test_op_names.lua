@@ -80,7 +80,8 @@ t.test("every heading of ops.def names the file of the operations below it", fun
     elseif op then
       local text = files[file] or error("no file core/ops/" .. tostring(file))
       must(text:find("fm_op_" .. op .. " =", 1, true) or text:find("\n%u+%(" .. op .. "[,)]"),
-        ("core/ops/%s does not define '%s'"):format(file, op))
+        ("core/ops/%s does not define '%s': ops.def needs a heading with the file that does")
+          :format(file, op))
     end
   end
   for name in pairs(files) do must(headed[name], "ops.def has no heading for ops/" .. name) end
