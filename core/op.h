@@ -11,7 +11,7 @@
 
 /*
 ** Flags: facts of an operation. Passes ask for facts, never for the name of an operation, so that a
-** new operation is treated as it states. The readers of a flag are in brackets.
+** new operation is treated as it states. The passes that read a flag are in brackets.
 ** tests/c/test_facts.c compares facts with behaviour. x is operand 0, y the result.
 */
 enum {
@@ -19,17 +19,17 @@ enum {
   FM_ELEMENTWISE = 1 << 0, /* y[k] depends on x[k] alone; the jvp rule serves as vjp rule, too */
   FM_LEAF = 1 << 1,        /* no operands */
   FM_BOUND = 1 << 2,       /* a leaf whose bytes are given: no kernel runs [plan] */
-  FM_FILL = 1 << 3,        /* a leaf: f[FM_VALUE] everywhere, read from a register [fold, fuse] */
+  FM_FILL = 1 << 3,        /* a leaf: f[FM_VALUE] everywhere; in registers [emission, fuse] */
   FM_RANDOM = 1 << 4,      /* a leaf: differs between samples, costly to draw [hoist, recompute] */
   FM_BYTES = 1 << 5,       /* operands may be uint8; all other operations refuse them */
-  FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved first [apply] */
-  FM_PICKS = 1 << 7,       /* reads no more values of x than y has [step: bytes moved] */
+  FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved first [fm_apply] */
+  FM_PICKS = 1 << 7,       /* reads no more values of x than y has [bytes of a step] */
 
   /* What y is in terms of x. */
   FM_IDENTITY = 1 << 8, /* y = x: removed after differentiation [optimise] */
   FM_UNIQUE = 1 << 9,   /* never merged: a copy names a variable of fm_jvp [emission] */
-  FM_SAME = 1 << 10,    /* y = x if x is the only operand and of the same signature [fold] */
-  FM_SELECTS = 1 << 11, /* every value of y is one of x: a fill stays a fill [fold] */
+  FM_SAME = 1 << 10,    /* y = x if x is the only operand and of the same signature [emission] */
+  FM_SELECTS = 1 << 11, /* every value of y is one of x: a fill stays a fill [emission] */
   FM_RESHAPE = 1 << 12, /* a view of all values, so that keeping y keeps x alive [recompute] */
   FM_PART = 1 << 13,    /* some entries of an axis; copied where y outlives x [recompute] */
   FM_REPEAT = 1 << 14,  /* values of x repeated: fused passes read x instead [plan, fuse, hoist] */
