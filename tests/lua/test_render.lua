@@ -285,7 +285,7 @@ end)
 t.test("a missing number names file, line and field", function()
   t.raises(function() woven "local x = 1\n\n-- a\n-- {{klx.LSD.N1 %.3f}}" end,
     "board.lua:4: {{klx.LSD.N1 %%.3f}}: .*eval.json has no number 'klx'")
-  t.raises(function() woven "-- {{kl.LSD.N1 %q}}" end, "no format such as")
+  t.raises(function() woven "-- {{kl.LSD.N1 %q}}" end, "a format such as")
   t.raises(function() woven "-- {{kl.ESD.N1}}" end, "no finished run with method = ESD")
   t.raises(function() woven "-- ![x](figure:none)" end, "board.lua:1: figure:none")
   t.raises(function() woven "-- {{table none}}" end, "board.lua:1: {{table none}}")

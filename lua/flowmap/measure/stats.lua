@@ -1,4 +1,4 @@
---- Means and 95 % intervals over seeds: few values, so Student's t and not the normal law.
+--- Means and 95 % intervals over seeds. With few values the intervals use Student's t distribution.
 -- @module flowmap.measure.stats
 
 local stats = {}
@@ -58,7 +58,7 @@ function stats.summary(values)
 end
 
 --- The q-quantile of a list, by linear interpolation between order statistics.
--- @tparam {number,...} values at least one; not changed
+-- @tparam {number,...} values at least one; the list is not modified
 -- @tparam number q in [0, 1]
 -- @treturn number
 function stats.quantile(values, q)

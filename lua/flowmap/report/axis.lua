@@ -1,21 +1,21 @@
---- Axes: range, scale and labels for any finite values, at least two labels on each axis.
+--- Axes: range, scale and labels for any finite values, with at least two labels per axis.
 --
--- An axis is { low=, high=, log=, tics={{value=, text=, length=},...}, above=, below= }: `above`
--- and `below` count the values beyond the range, `length` the characters of a label.
+-- An axis is { low=, high=, log=, tics={{value=, text=, length=},...}, above=, below= }. `above`
+-- and `below` count the values outside the range; `length` counts the characters of a label.
 -- @module flowmap.report.axis
 
 local M = {}
 
-local LARGEST, LEAST = 1e200, 1e-200 -- beyond these gnuplot cannot draw: shown at the edge
+local LARGEST, LEAST = 1e200, 1e-200 -- magnitudes that gnuplot can draw; others are clamped
 
---- Whether a value is a number that an axis can show.
--- @param v anything
+--- Whether a value is a finite number.
+-- @param v any value
 -- @treturn boolean
 function M.finite(v)
   return type(v) == "number" and v == v and math.abs(v) < math.huge
 end
 
---- The finite ones of a list, within what gnuplot can draw.
+--- The finite values of a list, clamped to the magnitudes that gnuplot can draw.
 -- @tparam table values
 -- @treturn {number,...}
 function M.finite_values(values)
@@ -37,7 +37,7 @@ local function bounds(values)
   return low, high
 end
 
---- Whether values are geometric: positive, and eight times apart or more.
+--- Whether values are geometric: positive and spread by more than a factor of eight.
 -- @tparam {number,...} values
 -- @treturn boolean
 function M.geometric(values)
@@ -45,7 +45,7 @@ function M.geometric(values)
   return low > 0 and high / low > 8
 end
 
---- Whether settings, each of which is to be seen, are spaced by factors rather than by differences.
+--- Whether the tried values of a setting are spaced by factors rather than by differences.
 -- @tparam {number,...} values sorted, distinct
 -- @treturn boolean
 function M.spaced_by_factors(values)
@@ -62,9 +62,9 @@ function M.spaced_by_factors(values)
   return #values == 2 or unevenness(factors) < unevenness(steps)
 end
 
--- A few values far beyond the rest would flatten all others. The core is what lies between the
--- quantiles 0.05 and 0.95; the range ends at the last value that is no further from the core than
--- `reach` of its widths, or than `least`.
+-- The range without outliers, which would flatten all other values. The core lies between the
+-- quantiles 0.05 and 0.95. The range ends at the last value whose distance from the core is at most
+-- `reach` times the core's width, or at most `least`.
 local function clipped(values, reach, least)
   local sorted = table.move(values, 1, #values, 1, {})
   table.sort(sorted)
@@ -79,7 +79,7 @@ local function clipped(values, reach, least)
   return sorted[first], sorted[last]
 end
 
--- The same on a logarithmic scale: what is within two decades of the core is no spike.
+-- The same on a logarithmic scale, where a value within two decades of the core is not an outlier.
 local function clipped_log(values)
   local logs = {}
   for i, v in ipairs(values) do logs[i] = math.log(v, 10) end
@@ -95,25 +95,25 @@ local function positive(values)
   return out
 end
 
--- A range of some width, wide enough for double precision.
+-- Widen an empty range, or one too narrow for double precision.
 local function widened(low, high)
   local size = math.max(math.abs(low), math.abs(high))
   if high - low > 1e-9 * size then return low, high end
-  local room = size == 0 and 1 or 0.1 * size
-  return low - room, high + room
+  local margin = size == 0 and 1 or 0.1 * size
+  return low - margin, high + margin
 end
 
---- The range for values: logarithmic when they are positive and geometric (zeros are drawn at its
--- edge), unless `log` says otherwise.
+--- The axis range for values. It is logarithmic if they are geometric (zeros are drawn at its lower
+-- edge), unless `log` decides.
 -- @tparam {number,...} values finite ones
--- @tparam[opt] table how { log = true or false, zero = "always": a linear axis of values >= 0
---   begins at 0, or "near": unless they lie within a third, clip = true: a few far beyond the rest
---   do not count, room = 1.2: the factor of free space at both ends of a logarithmic axis, and half
---   as much at a linear one }
+-- @tparam[opt] table how options: log = true or false; zero = "always" starts a linear axis of
+--   values >= 0 at 0, zero = "near" does so unless the values lie within a third of the highest;
+--   clip = true ignores a few outliers; margin = 1.2 is the factor of free space at both ends of a
+--   logarithmic axis, a linear one gets half as much
 -- @treturn table an axis without tics
 function M.range(values, how)
   how = how or {}
-  local room = how.room or 1.2
+  local margin = how.margin or 1.2
   if #values == 0 then return { low = 0, high = 1, log = false, above = 0, below = 0 } end
   local low, high = bounds(values)
   local above_zero = positive(values)
@@ -123,13 +123,13 @@ function M.range(values, how)
   if log then
     low = bounds(above_zero)
     if how.clip then low, high = clipped_log(above_zero) end
-    low, high = low / room, high * room
+    low, high = low / margin, high * margin
     if high / low < 1.5 then low, high = low / 1.25, high * 1.25 end
   else
     if how.clip then low, high = clipped(values, 4, LEAST) end
     local from_zero = low >= 0 and (how.zero == "always" or how.zero == "near" and low < high / 1.5)
     low, high = widened(from_zero and 0 or low, high)
-    local free = (room - 1) / 2 * (high - low)
+    local free = (margin - 1) / 2 * (high - low)
     low, high = from_zero and 0 or low - free, high + free
   end
   local axis = { low = low, high = high, log = log, above = 0, below = 0 }
@@ -142,7 +142,7 @@ end
 
 -- ------------------------------------------------------------------ labels
 
--- 1, 2 or 5 times a power of ten, the first at or above x.
+-- The smallest number >= x that is 1, 2 or 5 times a power of ten.
 local function nice_step(x)
   local power = 10.0 ^ math.floor(math.log(x, 10))
   for _, digit in ipairs { 1, 2, 5 } do
@@ -155,12 +155,13 @@ local function exponent(x) return math.floor(math.log(math.abs(x), 10) + 1e-9) e
 
 local raised = { ["-"] = "⁻", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹", ["0"] = "⁰" }
 
--- A power of ten in the digits that Unicode has for it.
+-- A power of ten in Unicode superscript digits.
 local function power_of_ten(n)
   return "10" .. tostring(n):gsub(".", function(c) return raised[tonumber(c)] or raised[c] end)
 end
 
--- Texts of multiples of a step: plain digits, or a power of ten where those would be many.
+-- The text of a multiple of a step, and its length: plain digits, or a power of ten where these
+-- would be many.
 local function linear_text(value, step, largest)
   if math.abs(value) < step / 2 then return "0", 1 end
   local top, unit = exponent(largest), exponent(step)
@@ -194,8 +195,8 @@ local function log_text(value, decade)
   return text, utf8.len(text)
 end
 
--- Decades, some of them where they are many; 1, 2, 5, 10 in a narrow range; and in a very narrow
--- one the multiples of a linear axis.
+-- Labels at decades (every few decades in a wide range), at 1, 2, 5 and 10 in a narrow range, and
+-- at the multiples of a linear axis in a very narrow one.
 local function log_tics(low, high, count)
   local first, last, tics = math.log(low, 10), math.log(high, 10), {}
   local wide = last - first > 2.5
@@ -212,13 +213,13 @@ local function log_tics(low, high, count)
   return (#tics < 2 and last - first < 1) and linear_tics(low, high, count) or tics
 end
 
--- Where a value is on the axis, from 0 to 1.
+-- The position of a value along the axis, from 0 to 1.
 local function place(axis, value)
   if axis.log then return math.log(value / axis.low) / math.log(axis.high / axis.low) end
   return (value - axis.low) / (axis.high - axis.low)
 end
 
--- Whether neighbouring labels along a horizontal axis of that many pixels touch.
+-- Whether adjacent labels touch along a horizontal axis of the given length in pixels.
 local function crowded(axis, tics, pixels)
   for i = 2, #tics do
     local gap = (place(axis, tics[i].value) - place(axis, tics[i - 1].value)) * pixels
@@ -227,9 +228,9 @@ local function crowded(axis, tics, pixels)
   return false
 end
 
---- Set an axis's labels.
+--- Add labels to an axis.
 -- @tparam table axis see `range`
--- @tparam[opt] integer pixels length of a horizontal axis, along which labels must not touch
+-- @tparam[opt] integer pixels length of a horizontal axis, whose labels must not touch
 -- @treturn table the axis
 function M.label(axis, pixels)
   local make = axis.log and log_tics or linear_tics
@@ -242,8 +243,8 @@ function M.label(axis, pixels)
   return axis
 end
 
---- Label given values, such as the settings that were tried: all that fit, the first and the last
--- among them. One value alone, or none, is labelled as by `label`.
+--- Label given values, such as the tried values of a setting: the first, the last and all others
+-- that fit. With fewer than two values the axis is labelled as by `label`.
 -- @tparam table axis see `range`
 -- @tparam {number,...} values sorted, distinct
 -- @tparam integer pixels length of the axis

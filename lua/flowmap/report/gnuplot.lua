@@ -1,7 +1,7 @@
---- gnuplot: scripts, data files and running it. DIR/NAME.gp and DIR/NAME.dat are written, then
--- `cd DIR && gnuplot NAME.gp` makes NAME.svg and NAME.png; anyone can edit the script and run that
--- line again. Both terminals give the same bytes for the same data. Colours: gnuplot's `podo`
--- (told apart with every common colour vision).
+--- Drawing with gnuplot: writes DIR/NAME.gp and DIR/NAME.dat, then runs `cd DIR && gnuplot
+-- NAME.gp`, which makes NAME.svg and NAME.png; the script can be edited and run again in the same
+-- way. Both terminals produce the same bytes for the same data. The colours are gnuplot's `podo`,
+-- which remain distinguishable with common colour-vision deficiencies.
 -- @module flowmap.report.gnuplot
 
 local axes = require "flowmap.report.axis"
@@ -16,9 +16,10 @@ local M = {}
 
 -- ------------------------------------------------------------------ scripts and data
 
---- Text as gnuplot shows it, character by character. All text of a script goes through here, so
--- that a title out of a file is never a command or a macro; and the terminals know no markup.
--- @param value anything printable; text of more than 200 characters is cut
+--- A gnuplot string expression that shows a text unchanged. All text of a script goes through this
+-- function, so that a title from a file never acts as a command or macro; the terminals run without
+-- markup.
+-- @param value any printable value; text of more than 200 characters is truncated
 -- @treturn string an expression
 function M.text(value)
   return escape.gnuplot(escape.short(value, 200))
@@ -26,7 +27,7 @@ end
 
 --- A number in a script.
 -- @tparam number value
--- @treturn string its shortest exact text
+-- @treturn string the number with nine digits if these are exact, otherwise with seventeen
 function M.number(value)
   if not axes.finite(value) then
     errors.data("a figure needs a finite number, found %s", escape.short(value, 60))
@@ -67,8 +68,8 @@ reset
 }
 ]]
 
---- Write script and data, run gnuplot.
--- @tparam string dir made when missing
+--- Write script and data and run gnuplot.
+-- @tparam string dir created if missing
 -- @tparam string name of the files, without folder and extension
 -- @tparam table spec {width=, height= (pixels of the SVG; the PNG has twice as many), script=
 --   (gnuplot commands; they read "NAME.dat"), data= (text, optional)}
@@ -87,26 +88,27 @@ function M.render(dir, name, spec)
     results.write_file(stem .. ".dat", spec.data)
     paths[4] = stem .. ".dat"
   end
-  -- The scripts are UTF-8, whatever the caller's locale says, and need nobody's ~/.gnuplot.
+  -- The scripts are UTF-8 in any locale of the caller, and do not depend on ~/.gnuplot.
   local command = ("cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(escape.shell(dir),
     escape.shell("./" .. name .. ".gp"))
   local pipe <close> = files.pipe("gnuplot", command)
-  local said = pipe:read("a")
+  local output = pipe:read("a")
   if not pipe:close() then
-    errors.data("gnuplot failed on %s.gp: %s", stem, escape.line(said:gsub("%s+", " ")))
-  elseif said:find "%S" then
-    io.stderr:write(("gnuplot says of %s.gp: %s\n"):format(stem, escape.short(said, 200)))
+    errors.data("gnuplot failed on %s.gp: %s", stem, escape.line(output:gsub("%s+", " ")))
+  elseif output:find "%S" then
+    io.stderr:write(("gnuplot warns about %s.gp: %s\n"):format(stem, escape.short(output, 200)))
   end
   return paths
 end
 
---- Place the next plot: pixels from the top left become gnuplot's fractions from the bottom.
+--- Commands that place the next plot: pixels from the top left become gnuplot's fractions from the
+-- bottom left.
 -- @tparam number width of the figure
 -- @tparam number height of the figure
 -- @tparam number x left edge of the plot
--- @tparam number y upper edge
--- @tparam number w its width
--- @tparam number h its height
+-- @tparam number y upper edge of the plot
+-- @tparam number w width of the plot
+-- @tparam number h height of the plot
 -- @treturn string commands
 function M.margins(width, height, x, y, w, h)
   return ("set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
@@ -116,8 +118,8 @@ end
 
 -- ------------------------------------------------------------------ panels of curves
 
--- Data blocks of one file, addressed by index. A row with a value that is no finite number is left
--- out: there is no place for it on an axis.
+-- Data blocks of one file, addressed by index. A row with a value that is not finite is omitted,
+-- because an axis cannot show it.
 local function new_blocks()
   local blocks = { count = 0 }
   function blocks:add(comment, rows, format)
@@ -135,14 +137,15 @@ local function new_blocks()
   return blocks
 end
 
--- Colour, dash and point of a series, as in its plot and in the key.
+-- Colour, dash and point of a series, for its plot and for the key.
 local function look(s)
   return colour_text(s.colour) .. (s.dash and (" dt %d"):format(s.dash) or "")
     .. (s.point and s.kind ~= "line" and (" pt %d ps %g"):format(s.point, s.size or 0.7) or "")
 end
 
--- A column of the data. Values beyond the axis are drawn at its edge where they would vanish:
--- points, and on a logarithmic axis what is not positive. The data file keeps them as they are.
+-- An expression for a column of the data. Values outside [low, high] are drawn at the edge, where
+-- they would otherwise disappear: points, and values <= 0 on a log axis. The data file keeps them
+-- unchanged.
 local function using(i, low, high)
   local text = ("$%d"):format(i)
   if high then text = ("($%d>%s?%s:%s)"):format(i, M.number(high), M.number(high), text) end
@@ -150,7 +153,8 @@ local function using(i, low, high)
   return "(" .. text .. ")"
 end
 
--- One plot element per kind of series; rows are {x, y} or {x, mean, low, high}.
+-- The plot element of each kind of series. Rows are {x, y} or {x, mean, low, high}; `y` is the
+-- axis.
 local series_kinds = {
   line = function(y) return "1:" .. using(2, y.log and y.low) .. " with lines" end,
   points = function(y) return "1:" .. using(2, y.low, y.high) .. " with points" end,
@@ -166,19 +170,19 @@ local function series_text(name, index, s, y)
     s.width or 1.5, look(s))
 end
 
--- The key: a plot of nothing below all panels, with one entry per distinct text. Returns the
--- commands as a function of the figure's size, and its height in pixels.
+-- The key: an empty plot below all panels, with one entry per distinct text. Returns its commands
+-- as a function of the figure's height, and its own height in pixels.
 local function key_of(panels, width)
   local entries, seen, longest = {}, {}, 0
-  local room = math.max(8, (width - 80) // 7.4) -- gnuplot draws no key that does not fit
+  local most = math.max(8, (width - 80) // 7.4) -- characters; gnuplot omits a key that does not fit
   for _, p in ipairs(panels) do
     for _, s in ipairs(p.series) do
       if s.key and not seen[s.key] then
         seen[s.key] = true
         local kind = s.kind == "interval" and "linespoints" or s.kind
         entries[#entries + 1] = ("keyentry with %s lw %g %s title %s"):format(kind, s.width or 1.5,
-          look(s), M.text(escape.short(s.key, room)))
-        longest = math.max(longest, utf8.len(escape.short(s.key, room)))
+          look(s), M.text(escape.short(s.key, most)))
+        longest = math.max(longest, utf8.len(escape.short(s.key, most)))
       end
     end
   end
@@ -195,7 +199,7 @@ local function key_of(panels, width)
   end, tall
 end
 
--- All values of a panel's rows, in one direction.
+-- The values in columns first to last of a panel's rows.
 local function values_of(panel, first, last)
   local values = {}
   for _, s in ipairs(panel.series) do
@@ -208,7 +212,7 @@ local function values_of(panel, first, last)
   return axes.finite_values(values)
 end
 
--- The range and labels of a panel's axes: what the caller fixed, else what its values ask for.
+-- Set the range and labels of a panel's axes, as given by the caller or derived from the values.
 local function complete_axes(p, pixels)
   if p.xrange then
     p.x = { low = p.xrange[1], high = p.xrange[2], log = p.xlog or false, above = 0, below = 0 }
@@ -224,18 +228,20 @@ local function complete_axes(p, pixels)
   axes.label(p.y)
 end
 
--- What the range leaves out is said in the panel: values, and ends of intervals.
+-- A label that states what the range excludes: values, and ends of intervals.
 local function clipped_text(p)
-  local parts, cut = {}, 0
+  local parts, clipped = {}, 0
   for _, side in ipairs { { p.y.above, "above" }, { p.y.below, "below" } } do
     if side[1] > 0 then parts[#parts + 1] = ("%d values %s"):format(side[1], side[2]) end
   end
   for _, s in ipairs(p.series) do
     for _, row in ipairs(s.kind == "interval" and s.rows or {}) do
-      if row[3] < p.y.low or row[4] > p.y.high then cut = cut + 1 end
+      if row[3] < p.y.low or row[4] > p.y.high then clipped = clipped + 1 end
     end
   end
-  if cut > 0 then parts[#parts + 1] = ("%d interval%s"):format(cut, cut == 1 and "" or "s") end
+  if clipped > 0 then
+    parts[#parts + 1] = ("%d interval%s"):format(clipped, clipped == 1 and "" or "s")
+  end
   if #parts == 0 then return "unset label\n" end
   return ("unset label\nset label %s at graph 0.99,0.97 right font ',9' tc rgb '#606060'\n"):format(
     M.text("clipped: " .. table.concat(parts, ", ")))
@@ -259,7 +265,7 @@ local function axis_text(p)
     .. "set grid ytics lt 1 lw 0.5 lc rgb '#dddddd'\n"
 end
 
--- Pixels that the longest label of the panels' y axes takes.
+-- The width in pixels of the longest y-axis label of the panels.
 local function widest(panels)
   local length = 0
   for _, p in ipairs(panels) do
@@ -268,15 +274,15 @@ local function widest(panels)
   return 7.4 * length // 1
 end
 
---- Panels of curves in a grid, with one key below them all.
+--- Draw panels of curves in a grid, with a common key below.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam table spec {columns=, width=, height= (of one panel), panels={{title=, xlabel=, ylabel=,
 --   xlog=, ylog=, xtics= (values to label), xrange=, yrange=, xzero= (see flowmap.report.axis; an
---   axis that is not given fits the values), clip= (a few spikes do not count, and the panel says
---   so), series={{kind= "line", "points", "linespoints" or "interval", label= (comment in the data
---   file), rows=, colour= (index or "#rrggbb"), point=, size=, width=, dash=, key= (text in the
---   key)},...}},...}}
+--   axis without a given range fits the values), clip= (ignore a few outliers in the range and
+--   state so in the panel), series={{kind= "line", "points", "linespoints" or "interval", label=
+--   (comment in the data file), rows=, colour= (index or "#rrggbb"), point=, size=, width=, dash=,
+--   key= (text in the key)},...}},...}}
 -- @treturn {string,...} the paths
 function M.panels(dir, name, spec)
   spec = descriptions.complete(name, spec)
@@ -292,7 +298,7 @@ function M.panels(dir, name, spec)
     local column, row = (i - 1) % spec.columns, (i - 1) // spec.columns
     local items, format = { "NaN notitle" }, "%.6g"
     if p.y.high - p.y.low < 1e-4 * math.max(math.abs(p.y.low), math.abs(p.y.high)) then
-      format = "%.17g" -- six digits would draw steps
+      format = "%.17g" -- with six digits the curve would show steps
     end
     for j, s in ipairs(p.series) do
       items[j] = series_text(name, blocks:add(s.label, s.rows, format), s, p.y)

@@ -1,11 +1,11 @@
---- Means over seeds for tables and figures, where a value may be missing or not finite.
+--- Means over seeds for tables and figures, in which a value may be missing or not finite.
 -- @module flowmap.report.measured
 
 local axes = require "flowmap.report.axis"
 
 local M = {}
 
--- A run's value at N steps: a number, or nil where the record has none.
+-- A run's value at N steps, or nil if the record has none.
 local function value_of(run, metric, N)
   for _, row in ipairs(run:field("eval", "rows")) do
     if row.N == N then return row[metric] end
@@ -13,7 +13,7 @@ local function value_of(run, metric, N)
   return nil
 end
 
--- Whether any run has the metric at any number of steps; a name that none has is a mistake.
+-- Whether any run has the metric at any number of steps; a name that no run has is an error.
 local function known(set, metric)
   for _, run in ipairs(set.runs) do
     for _, row in ipairs(run:field("eval", "rows")) do
@@ -23,12 +23,13 @@ local function known(set, metric)
   return false
 end
 
---- The summary over seeds, see Set:summary. A value that is not finite, or that one run lacks while
--- others have it, leaves no mean: the mean of the other seeds would look better than the method is.
+--- The summary over seeds, see Set:summary. If a value is not finite, or missing in some of the
+-- runs, there is no mean: the mean of the remaining seeds would make the method look better than it
+-- is.
 -- @tparam Set set
 -- @tparam string metric
 -- @tparam integer N
--- @treturn table a summary, or { lost = "diverged" or "–", count = of that many runs, n = of all }
+-- @treturn table a summary, or { lost = "diverged" or "–", count = runs affected, n = all runs }
 function M.summary(set, metric, N)
   local diverged, absent = 0, 0
   for _, run in ipairs(set.runs) do
@@ -48,7 +49,7 @@ end
 -- @tparam Run run
 -- @tparam string metric
 -- @tparam integer N
--- @tparam string format of a finite value
+-- @tparam string format for a finite value
 -- @treturn string the number, "diverged" or "–"
 function M.text(run, metric, N, format)
   local value = value_of(run, metric, N)

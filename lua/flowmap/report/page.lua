@@ -1,4 +1,4 @@
---- From Markdown to one HTML page that needs nothing beside it, by pandoc.
+--- Convert Markdown to a single self-contained HTML page with pandoc.
 -- @module flowmap.report.page
 
 local errors = require "flowmap.base.errors"
@@ -8,49 +8,50 @@ local results = require "flowmap.report.results"
 
 local M = {}
 
--- pandoc renamed the option that embeds images and style.
+-- The option that embeds images and style; pandoc renamed it.
 local function embed_option()
   local pipe <close> = files.pipe("pandoc", "LC_ALL=C.UTF-8 pandoc --version 2>&1")
   local major, minor = pipe:read("a"):match("^pandoc%S* (%d+)%.(%d+)")
-  if not major then errors.data("pandoc is not installed; it weaves the page") end
+  if not major then errors.data("pandoc is not installed; it is needed to weave the page") end
   local version = tonumber(major) * 1000 + tonumber(minor)
   return version >= 2019 and "--embed-resources" or "--self-contained"
 end
 
--- Markdown without a way around itself: no HTML, no LaTeX but mathematics, no metadata.
+-- Restricted Markdown: no raw HTML, no LaTeX except mathematics, no metadata.
 local reader = "markdown+tex_math_dollars-raw_html-raw_tex-raw_attribute-native_divs-native_spans"
   .. "-markdown_in_html_blocks-yaml_metadata_block-pandoc_title_block-latex_macros"
 
--- DejaVu Math TeX Gyre (Debian: fonts-dejavu-extra) under the licence of Bitstream Vera, which its
--- own tables carry along: formulas need a font with a table of mathematics, and few computers that
--- a page is read on have one.
+-- DejaVu Math TeX Gyre (Debian: fonts-dejavu-extra), under the Bitstream Vera licence, which the
+-- font's own tables include. Formulas need a font with an OpenType MATH table, and few readers'
+-- computers have one.
 local math_font = "/usr/share/fonts/truetype/dejavu/DejaVuMathTeXGyre.ttf"
 
--- Latin, Greek, marks, arrows, operators, brackets, and letters in mathematical shapes.
+-- Latin, Greek, diacritics, arrows, operators, brackets and mathematical alphabets.
 local math_letters = "20-7E,A0-FF,2C6-2DC,300-36F,370-3FF,2010-2044,2070-209F,2102-214F,2190-2193,"
   .. "21A6,21D0-21D4,2200-22FF,2308-230B,23DE,23DF,27E8-27EB,1D400-1D467,1D49C-1D4CF,1D538-1D56B,"
   .. "1D6A8-1D71B"
 
--- The style sheet with the font, cut to the letters above where hb-subset (Debian: libharfbuzz-bin)
--- is at hand; the whole font otherwise. Returns nil, with a word to the user, without the font.
+-- Write a style sheet with the font and return its path. The font is reduced to the letters above
+-- if hb-subset (Debian: libharfbuzz-bin) is available, otherwise it is embedded whole. If the font
+-- is missing, warn the user and return nil.
 local function math_style(stem)
   local font = files.read(math_font)
   if not font then
-    io.stderr:write("the page's formulas are set in the reader's fonts: ", math_font,
+    io.stderr:write("the page's formulas will use the reader's fonts: ", math_font,
       " is missing (package fonts-dejavu-extra)\n")
     return nil
   end
   local path = stem .. ".math.ttf"
-  local cut = ("hb-subset --name-IDs='*' --unicodes=%s --output-file=%s %s 2>/dev/null"):format(
+  local subset = ("hb-subset --name-IDs='*' --unicodes=%s --output-file=%s %s 2>/dev/null"):format(
     math_letters, escape.shell(path), escape.shell(math_font))
-  if not os.execute(cut) then results.write_file(path, font) end
+  if not os.execute(subset) then results.write_file(path, font) end
   results.write_file(stem .. ".math.css", ('@font-face { font-family: "Page Math"; '
     .. 'src: url("%s"); }\n'):format(path:match "[^/]*$"))
   return stem .. ".math.css"
 end
 
--- Accents over letters: pandoc writes the combining characters, which stand beside a letter when
--- drawn alone and stretch over it; the spacing ones are made for MathML.
+-- Accents over letters. pandoc writes combining characters, which are misplaced and stretched when
+-- drawn alone; MathML expects the spacing characters.
 local accents = { ["\u{0307}"] = "\u{02D9}", ["\u{0308}"] = "\u{00A8}", ["\u{0302}"] = "\u{02C6}",
   ["\u{0303}"] = "\u{02DC}" }
 
@@ -60,9 +61,9 @@ local function spacing_accents(html)
   end))
 end
 
---- Turn Markdown into one HTML file that needs no network: mathematics as MathML; images, style and
--- the font of formulas inside. A warning of pandoc's (a formula or citation it cannot resolve) is
--- an error.
+--- Convert Markdown to one HTML file that needs no network: mathematics becomes MathML; images,
+-- style and the font of formulas are embedded. A pandoc warning (a formula or citation that it
+-- cannot resolve) is an error.
 -- @tparam string markdown path of the source
 -- @tparam string html path of the page
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
@@ -80,10 +81,10 @@ function M.write(markdown, html, book)
   for i, word in ipairs(words) do words[i] = files.quote(word) end
   local pipe <close> = files.pipe("pandoc",
     "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
-  local said = pipe:read("a")
+  local output = pipe:read("a")
   if not pipe:close() then
     os.remove(temporary)
-    errors.data("pandoc failed on %s: %s", markdown, said:gsub("%s+", " "))
+    errors.data("pandoc failed on %s: %s", markdown, output:gsub("%s+", " "))
   end
   results.write_file(html, spacing_accents(results.read_file(temporary)))
   os.remove(temporary)

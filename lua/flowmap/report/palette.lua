@@ -1,10 +1,10 @@
---- Colours and point shapes of curves: methods differ in both; ours are filled and solid, published
--- ones open and dashed. Colours are indices into gnuplot's `podo`.
+--- Colours and point shapes of curves. Methods differ in both; our curves are filled and solid,
+-- published ones open and dashed. Colours are indices into gnuplot's `podo`.
 -- @module flowmap.report.palette
 
 local M = {}
 
---- Line type and point shapes of ours (filled) and of theirs (open) per method.
+--- Line type and point shapes per method: ours (filled) and published (open).
 M.methods = {
   ["LSD"] = { colour = 6, filled = 7, open = 6 },
   ["ESD"] = { colour = 7, filled = 5, open = 4 },
@@ -12,7 +12,7 @@ M.methods = {
   ["PSD-U"] = { colour = 8, filled = 11, open = 10 },
 }
 
--- Other methods, and curves that are not methods (values of a setting): the unused colours.
+-- The unused colours, for other methods and for curves that are not methods (values of a setting).
 local other = {
   { colour = 1, filled = 7, open = 6 }, { colour = 2, filled = 5, open = 4 },
   { colour = 3, filled = 9, open = 8 }, { colour = 5, filled = 11, open = 10 },
@@ -25,9 +25,9 @@ function M.curve(i)
   return other[(i - 1) % #other + 1]
 end
 
---- The style of a method: its own, or for one that the suite does not know the i-th of the others.
+--- The style of a method: its own, or the i-th of the others for a method the suite does not know.
 -- @tparam string name
--- @tparam integer i its place in the list of methods
+-- @tparam integer i position in the list of methods
 -- @treturn table { colour=, filled=, open= }
 function M.method(name, i)
   return M.methods[name] or M.curve(i)

@@ -1,5 +1,5 @@
---- Descriptions of panels of curves, checked and completed before gnuplot sees them: they also come
--- from figures of an experiment's own, where a mistake is answered by a sentence.
+--- Checks and completes descriptions of panels of curves before they reach gnuplot. They may come
+-- from an experiment's own figures, where a mistake must produce a clear error.
 -- @module flowmap.report.panels
 
 local axes = require "flowmap.report.axis"
@@ -9,7 +9,7 @@ local palette = require "flowmap.report.palette"
 
 local M = {}
 
--- Numbers in a row of each kind of curve.
+-- The number of values per row for each kind of curve.
 local kinds = { line = 2, points = 2, linespoints = 2, interval = 4 }
 
 local function wrong(place, what, expected, found)
@@ -19,9 +19,9 @@ local function wrong(place, what, expected, found)
   errors.usage("%s: %s is %s, expected %s", place, what, shown, expected)
 end
 
--- A number between bounds, or its default.
-local function number(place, it, key, default, low, high)
-  local v = it[key]
+-- An optional number between bounds, or its default.
+local function number(place, options, key, default, low, high)
+  local v = options[key]
   if v == nil then return default end
   if not axes.finite(v) or v < low or v > high then
     wrong(place, key, ("a number from %g to %g"):format(low, high), v)
@@ -29,8 +29,8 @@ local function number(place, it, key, default, low, high)
   return v
 end
 
-local function whole(place, it, key, default, high)
-  local v = number(place, it, key, default, 1, high)
+local function whole(place, options, key, default, high)
+  local v = number(place, options, key, default, 1, high)
   if v and v % 1 ~= 0 then wrong(place, key, "a whole number", v) end
   return v and v // 1 | 0
 end
@@ -61,36 +61,37 @@ local function check_rows(place, rows, count)
   return rows
 end
 
-local function series(place, it, index)
-  list(place, "a curve", "a table { rows = { { x, y }, ... } }", it)
-  local kind = it.kind or "line"
+local function series(place, curve, index)
+  list(place, "a curve", "a table { rows = { { x, y }, ... } }", curve)
+  local kind = curve.kind or "line"
   if not kinds[kind] then wrong(place, "kind", "line, points, linespoints or interval", kind) end
-  return { kind = kind, rows = check_rows(place, it.rows, kinds[kind]),
-    label = it.label or it.key or "", key = it.key,
-    colour = it.colour or palette.curve(index).colour,
-    point = whole(place, it, "point", nil, 99), size = number(place, it, "size", nil, 0, 50),
-    width = number(place, it, "width", nil, 0, 50), dash = whole(place, it, "dash", nil, 99) }
+  return { kind = kind, rows = check_rows(place, curve.rows, kinds[kind]),
+    label = curve.label or curve.key or "", key = curve.key,
+    colour = curve.colour or palette.curve(index).colour,
+    point = whole(place, curve, "point", nil, 99), size = number(place, curve, "size", nil, 0, 50),
+    width = number(place, curve, "width", nil, 0, 50), dash = whole(place, curve, "dash", nil, 99) }
 end
 
-local function panel(place, it)
-  list(place, "a panel", "a table { series = {...} }", it)
+local function panel(place, spec)
+  list(place, "a panel", "a table { series = {...} }", spec)
   local out = {}
-  for key, value in pairs(it) do out[key] = value end
-  check_range(place, "xrange", it.xrange, it.xlog)
-  check_range(place, "yrange", it.yrange, it.ylog)
-  for _, v in ipairs(list(place, "xtics", "a list of numbers", it.xtics or {})) do
+  for key, value in pairs(spec) do out[key] = value end
+  check_range(place, "xrange", spec.xrange, spec.xlog)
+  check_range(place, "yrange", spec.yrange, spec.ylog)
+  for _, v in ipairs(list(place, "xtics", "a list of numbers", spec.xtics or {})) do
     if not axes.finite(v) then wrong(place, "xtics", "a list of numbers", v) end
   end
   out.series = {}
-  for i, one in ipairs(list(place, "series", "a list of curves", it.series)) do
+  for i, one in ipairs(list(place, "series", "a list of curves", spec.series)) do
     out.series[i] = series(("%s, curve %d"):format(place, i), one, i)
   end
   return out
 end
 
---- A description of panels with all defaults, or a sentence that names figure, panel and curve.
+--- Complete a description of panels with all defaults. A mistake raises an error that names figure,
+-- panel and curve.
 -- @tparam string name of the figure
--- @tparam table spec see gnuplot.panels; not changed
+-- @tparam table spec see gnuplot.panels; it is not modified
 -- @treturn table
 function M.complete(name, spec)
   local place = ("figure '%s'"):format(escape.short(name, 60))
@@ -100,8 +101,8 @@ function M.complete(name, spec)
   local out = { columns = whole(place, spec, "columns", 1, 100), panels = {},
     width = number(place, spec, "width", 360, 20, 4000),
     height = number(place, spec, "height", 220, 20, 4000) }
-  for i, it in ipairs(panels) do
-    out.panels[i] = panel(("%s, panel %d"):format(place, i), it)
+  for i, item in ipairs(panels) do
+    out.panels[i] = panel(("%s, panel %d"):format(place, i), item)
   end
   return out
 end

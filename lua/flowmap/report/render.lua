@@ -1,5 +1,5 @@
---- Rendering: an experiment's `render` list becomes files in results/EXPERIMENT/PROFILE/tables
--- and figures. Each entry names what to draw and how:
+--- Rendering: turns an experiment's `render` list into files in the folders tables and figures of
+-- results/EXPERIMENT/PROFILE. Each entry names one table or figure and its options:
 --
 --     render = {
 --       { kind = "compare", name = "kl", metric = "kl", title = "...", published = true },
@@ -7,13 +7,11 @@
 --       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
 --     }
 --
--- kind: a table (`compare`, `grid`: see flowmap.report.table) or a figure (`density`,
--- `against_steps`,
--- `against_setting`, `traces`, `triangle`: see flowmap.report.figure; `grids`:
--- flowmap.report.figure.grid);
--- `where` selects runs by config; `published = true` sets the paper's values of this experiment and
--- metric beside ours; other fields go to the table or figure. Without a list, the tables and
--- figures of KL are drawn.
+-- `kind` is a table (`compare`, `grid`: see flowmap.report.table) or a figure (`density`,
+-- `against_steps`, `against_setting`, `traces`, `triangle`: see flowmap.report.figure; `grids`: see
+-- flowmap.report.figure.grid). `where` selects runs by their settings. `published = true` adds the
+-- paper's values of this experiment and metric beside ours. All other fields are options of the
+-- table or figure. Without a list, default tables and figures of the first result are drawn.
 -- @module flowmap.report.render
 
 local errors = require "flowmap.base.errors"
@@ -32,10 +30,10 @@ local M = {}
 
 local writes = render_list.writes
 
--- The tables of a grid: one per number of steps, the key of most values across.
-local function default_grid(it, column, steps)
-  local keys, across = tree.keys(it.grid), nil
-  local function count(key) return it.grid[key] == "*" and 2 or #it.grid[key] end
+-- The default tables of a grid: one per number of steps, with the setting of most values across.
+local function default_grid(exp, column, steps)
+  local keys, across = tree.keys(exp.grid), nil
+  local function count(key) return exp.grid[key] == "*" and 2 or #exp.grid[key] end
   for _, key in ipairs(keys) do
     if not across or count(key) >= count(across) then across = key end
   end
@@ -51,19 +49,19 @@ local function default_grid(it, column, steps)
   return entries
 end
 
--- What the stored densities of a run cover.
-local function range_of(it, run)
-  local set = it.data and it.data[run:field("config", "data")]
+-- The range that the stored densities of a run cover.
+local function range_of(exp, run)
+  local set = exp.data and exp.data[run:field("config", "data")]
   return type(set) == "table" and set.range or { -1, 1 }
 end
 
--- What is drawn without a list: the first column of the results, densities of the plane, traces.
-local function default(it, all)
+-- The default render list: the first column of the results, densities in the plane, traces.
+local function default(exp, all)
   local run = all:first()
   local column, entries = run:field("eval", "columns")[1], {}
   local metric, head = column[1], column[1] == "kl" and "KL(data || model)" or column[2]
-  if next(it.grid or {}) then
-    entries = default_grid(it, column, all:steps())
+  if next(exp.grid or {}) then
+    entries = default_grid(exp, column, all:steps())
   else
     local floor = metric .. "_floor"
     local has_floor = run:field("eval", "rows")[1][floor] ~= nil
@@ -71,7 +69,7 @@ local function default(it, all)
       floor = has_floor and floor or nil }
     entries[2] = { kind = "against_steps", name = metric, metric = metric, label = head }
     if files.exists(("%s/density-N%d.npy"):format(run.dir, all:steps()[1])) then
-      entries[3] = { kind = "density", name = "density", range = range_of(it, run),
+      entries[3] = { kind = "density", name = "density", range = range_of(exp, run),
         metric = metric, label = column[2] }
     end
   end
@@ -79,56 +77,61 @@ local function default(it, all)
   return entries
 end
 
---- What an experiment renders.
--- @tparam table it an experiment
+--- The render entries of an experiment.
+-- @tparam table exp an experiment
 -- @tparam Set all its runs
 -- @treturn {table,...} entries
-function M.entries(it, all) return it.render or default(it, all) end
+function M.entries(exp, all) return exp.render or default(exp, all) end
 
---- The runs that an entry is made from.
+--- The runs that an entry shows.
 -- @tparam table entry
 -- @tparam Set all
 -- @treturn Set
 function M.selected(entry, all) return entry.where and all:select(entry.where) or all end
 
---- The description of an entry's table, nil if it is a figure.
--- @tparam table it an experiment
+--- The description of an entry's table; nil if the entry is a figure.
+-- @tparam table exp an experiment
 -- @tparam table entry
 -- @tparam Set all
--- @treturn table see flowmap.report.table
-function M.description(it, entry, all)
-  if writes(entry.kind) ~= "table" or it.figures and it.figures[entry.kind] then return nil end
-  local spec, set = M.complete(entry, it, all)
+-- @treturn ?table see flowmap.report.table
+function M.description(exp, entry, all)
+  if writes(entry.kind) ~= "table" or exp.figures and exp.figures[entry.kind] then return nil end
+  local spec, set = M.complete(entry, exp, all)
   return tables[entry.kind](set, spec)
 end
 
--- Numbers of steps as the results have them: they become labels and parts of file names.
+-- Check the numbers of steps from the results, because they become labels and parts of file names.
 local function checked_steps(steps, set)
   for _, N in ipairs(steps) do
     if math.type(N) ~= "integer" or N < 1 then
-      errors.data("%s: '%s' is no number of steps", set.root, escape.line(N))
+      errors.data("%s: '%s' is not a number of steps", set.root, escape.line(N))
     end
   end
   return steps
 end
 
--- An entry with its runs chosen, steps and published values filled in.
-function M.complete(entry, it, all)
+--- Select the runs of an entry and fill in its steps and published values.
+-- @tparam table entry
+-- @tparam table exp an experiment
+-- @tparam Set all
+-- @treturn table the completed entry
+-- @treturn Set the selected runs
+function M.complete(entry, exp, all)
   local spec, set = {}, M.selected(entry, all)
   for key, value in pairs(entry) do spec[key] = value end
   spec.steps = checked_steps(spec.steps or set:steps(), set)
   if entry.published then
     local known = published.read()
-    spec.source, spec.published = known.source, (known[it.name] or {})[entry.metric]
+    spec.source, spec.published = known.source, (known[exp.name] or {})[entry.metric]
     if not spec.published then
       errors.data("there are no published values of '%s' for %s in %s", tostring(entry.metric),
-        it.name, published.file)
+        exp.name, published.file)
     end
   end
   return spec, set
 end
 
--- A figure of an experiment's own: the panels that its function describes.
+-- Draw a figure of the experiment's own: its function describes the panels.
 local function draw_own(kind, name, set, spec, dir)
   for key, default_value in pairs(registry.options(kind)) do
     if spec[key] == nil then spec[key] = default_value end
@@ -144,17 +147,17 @@ local function draw_own(kind, name, set, spec, dir)
 end
 
 --- Render one entry.
--- @tparam table it an experiment (its name and path are used)
--- @tparam table entry see above
+-- @tparam table exp an experiment (its name and path are used)
+-- @tparam table entry see the top of this module
 -- @tparam Set all the experiment's runs
 -- @treturn {string,...} paths of the files
-function M.entry(it, entry, all)
-  local kind, _, own = render_list.registry:find(tostring(entry.kind), it.figures)
+function M.entry(exp, entry, all)
+  local kind, _, own = render_list.registry:find(tostring(entry.kind), exp.figures)
   if type(entry.name) ~= "string" or entry.name ~= escape.filename(entry.name) then
     errors.usage("%s: a render entry (%s) needs a name for its files (letters, digits, '_', '-', "
-      .. "'.'), found '%s'", it.path or it.name, entry.kind, escape.line(entry.name))
+      .. "'.'), found '%s'", exp.path or exp.name, entry.kind, escape.line(entry.name))
   end
-  local spec, set = M.complete(entry, it, all)
+  local spec, set = M.complete(entry, exp, all)
   if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
   if writes(entry.kind) == "table" then
     return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
@@ -168,15 +171,15 @@ function M.entry(it, entry, all)
 end
 
 --- Render all tables and figures of an experiment from its results.
--- @tparam table it an experiment, see flowmap.experiment
+-- @tparam table exp an experiment, see flowmap.experiment
 -- @tparam string profile
 -- @tparam[opt="results"] string base
 -- @treturn {string,...} paths of the files
-function M.experiment(it, profile, base)
-  local all = results.open(("%s/%s/%s"):format(base or "results", it.name, profile))
+function M.experiment(exp, profile, base)
+  local all = results.open(("%s/%s/%s"):format(base or "results", exp.name, profile))
   local paths = {}
-  for _, entry in ipairs(M.entries(it, all)) do
-    local made = M.entry(it, entry, all)
+  for _, entry in ipairs(M.entries(exp, all)) do
+    local made = M.entry(exp, entry, all)
     table.move(made, 1, #made, #paths + 1, paths)
   end
   return paths

@@ -1,8 +1,8 @@
---- Run folders read back: the one way by which tables, figures and prose reach numbers.
+--- Reads run folders. Tables, figures and prose obtain numbers only through this module.
 --
--- A run is a folder with config.json, manifest.json, eval.json, metrics.jsonl and samples; a set
--- is all runs below one folder (results/EXPERIMENT/PROFILE) or a selection of them. Whatever is
--- missing is an error whose sentence names file and field: nothing is filled in.
+-- A run is a folder with config.json, manifest.json, eval.json, metrics.jsonl and samples; a set is
+-- all runs below one folder (results/EXPERIMENT/PROFILE) or a selection of them. A missing file or
+-- field raises an error that names it; there are no default values.
 -- @module flowmap.report.results
 
 local core = require "flowmap.core"
@@ -21,12 +21,12 @@ local fail = errors.data
 
 local results = {}
 
---- The order in which methods are listed, as in the paper's tables; others follow by name.
+--- The order of methods, as in the paper's tables; other methods follow by name.
 results.methods = { "LSD", "ESD", "PSD-M", "PSD-U" }
 
 -- ------------------------------------------------------------------ files
 
---- The bytes of a file, or an error.
+--- Read a file, or raise an error.
 -- @tparam string path
 -- @treturn string
 function results.read_file(path)
@@ -35,7 +35,7 @@ function results.read_file(path)
   return bytes
 end
 
---- Write a file whole or not at all (a temporary beside it, then a rename); makes its folder.
+--- Write a file completely or not at all (a temporary file, then a rename); creates its folder.
 -- @tparam string path
 -- @tparam string text
 function results.write_file(path, text)
@@ -43,7 +43,7 @@ function results.write_file(path, text)
   core.write_file(path, text)
 end
 
--- Follow "a.b.c" into nested tables; nil when some part is missing.
+-- Look up "a.b.c" in nested tables; nil if a part is missing.
 local function follow(t, path)
   for key in path:gmatch("[^.]+") do
     if type(t) ~= "table" then return nil end
@@ -60,12 +60,12 @@ results.load_npy = npy.load
 local Run = {}
 Run.__index = Run
 
--- That the records of a folder are those of one run, unchanged since it ended. `copied`: of copies
--- of the records, the ones that are there.
+-- Check that the records of a folder belong to one run and are unchanged since it ended. For
+-- `copied` records, only the files that are present are checked.
 local function check(dir, ended, copied)
   local inputs = record.need(dir, "inputs")
   if ended.inputs_hash and ended.inputs_hash ~= core.sha256(json.encode(inputs)) then
-    fail("%s: manifest.json and inputs.json are of two runs (their hashes differ)", dir)
+    fail("%s: manifest.json and inputs.json belong to different runs (their hashes differ)", dir)
   end
   local sums = {}
   for name, sum in pairs(ended.files) do
@@ -74,9 +74,10 @@ local function check(dir, ended, copied)
   record.verify(dir, sums)
 end
 
---- Read a finished run's folder; every file of it is compared with its checksum.
+--- Read the folder of a finished run and verify the checksum of each file.
 -- @tparam string dir
--- @tparam[opt] boolean copied of copies of its records, the files that are there
+-- @tparam[opt] boolean copied whether the folder holds copies of records, some of which may be
+--   absent
 -- @treturn Run {dir=, config=, manifest=, eval=}
 function results.run(dir, copied)
   local manifest = record.need(dir, "manifest")
@@ -98,20 +99,21 @@ function Run:field(file, path)
   return value
 end
 
---- The run's id: of what it was made from and what it gave, see flowmap.runs.record.
+--- The run's id, a hash of its inputs and results; see flowmap.runs.record.
 -- @treturn string
 function Run:id()
   if self.manifest then return self:field("manifest", "id") end
   return record.id(core.sha256(json.encode(record.need(self.dir, "inputs"))), self.diverged.files)
 end
 
---- The method's name as we print it: upper case, unless it was written with capitals of its own.
+--- The method's name as printed: in upper case, unless it already contains capitals.
+-- @treturn string
 function Run:method()
   local name = tostring(self:field("config", "method"))
   return name:find "%u" and name or name:upper()
 end
 
---- One measured value, at N steps.
+--- One measured value at N steps.
 -- @tparam string metric a column of eval.json's rows, such as "kl"
 -- @tparam integer N
 -- @treturn number
@@ -129,7 +131,7 @@ function Run:value(metric, N)
   fail("%s/eval.json has no row for N = %d", self.dir, N)
 end
 
---- The training trace: one table per line of metrics.jsonl.
+--- The training trace, one table per line of metrics.jsonl.
 -- @treturn {table,...}
 function Run:metrics()
   local path = self.dir .. "/metrics.jsonl"
@@ -146,7 +148,7 @@ local function new_set(root, runs, unfinished, diverged)
     Set)
 end
 
--- A run that ended where its numbers stopped being finite: settings, trace and that step.
+-- A run that ended because its values ceased to be finite: its settings, trace and last step.
 local function diverged_run(dir, copied)
   local diverged = record.need(dir, "diverged")
   check(dir, diverged, copied)
@@ -172,14 +174,14 @@ local function open(root, names, copied)
   return new_set(root, runs, unfinished, diverged)
 end
 
---- All runs below a folder, sorted by name. Runs without manifest.json (interrupted
--- or diverged) are listed by name in `unfinished` and never enter a number; those that diverged
--- are in `diverged`, too, for their traces.
+--- All runs below a folder, sorted by name. Runs without manifest.json (interrupted or diverged)
+-- are listed by name in `unfinished` and never contribute to a number; diverged runs are also in
+-- `diverged`, for their traces.
 -- @tparam string root results/EXPERIMENT/PROFILE
 -- @treturn Set {root=, runs={Run,...}, unfinished={string,...}, diverged={Run,...}}
 function results.open(root)
   if lfs.attributes(root, "mode") ~= "directory" then
-    fail("there are no results at %s: run the experiment first", root)
+    fail("there are no results at %s; run the experiment first", root)
   end
   local names = {}
   for _, name in ipairs(files.folders(root)) do
@@ -191,12 +193,13 @@ function results.open(root)
   return open(root, names)
 end
 
---- The copies of runs' records in a published set, see flowmap.app.publish: no samples, no weights.
+--- Open a published set (see flowmap.app.publish), whose runs have neither samples nor weights.
 -- @tparam string root
 -- @treturn Set
 function results.copies(root) return open(root, files.folders(root), true) end
 
--- "1" selects 1: selectors typed in prose are text. So are lists.
+-- Compare values as text, because selectors in prose are text: "1" selects 1. The same goes for
+-- lists.
 local function same(a, b)
   if type(a) == "table" then a = settings.text(a) end
   if type(b) == "table" then b = settings.text(b) end
@@ -222,8 +225,8 @@ local function chosen(runs, where)
   return out
 end
 
---- The runs whose config has the given values; an empty selection is an error.
--- @tparam table where config field -> value; `method` compares without case
+--- Select the runs whose config has the given values; an empty selection is an error.
+-- @tparam table where config field -> value; `method` ignores case
 -- @treturn Set
 function Set:select(where)
   local runs = chosen(self.runs, where)
@@ -247,7 +250,7 @@ function Set:first()
   return first
 end
 
---- The distinct values of a config field over the runs, sorted; lists as their text.
+--- The distinct values of a config field over the runs, sorted; lists become text.
 -- @tparam string key
 -- @treturn {value,...}
 function Set:distinct(key)
@@ -259,7 +262,7 @@ function Set:distinct(key)
   return tree.keys(seen)
 end
 
---- The numbers of steps that every run was evaluated at.
+--- The numbers of steps at which every run was evaluated.
 -- @treturn {integer,...}
 function Set:steps()
   local count, steps = {}, {}
@@ -290,31 +293,32 @@ function Set:methods()
   return ordered(self.runs)
 end
 
---- The same with those that have a training trace but no result, for they diverged.
+--- The methods that have a training trace, including those whose runs diverged.
 -- @treturn {string,...}
 function Set:traced_methods()
   return ordered(self.runs, self.diverged)
 end
---- Mean and interval over seeds of one metric. All runs must be of one configuration: two runs
--- with the same seed are an error, for they would count one seed twice.
+
+--- Mean and interval over seeds of one metric. All runs must share one configuration: two runs with
+-- the same seed are an error, because that seed would count twice.
 -- @tparam string metric
 -- @tparam integer N
--- @treturn table: see stats.summary
+-- @treturn table see stats.summary
 function Set:summary(metric, N)
-  local values, of = {}, {}
+  local values, dir_of = {}, {}
   for _, run in ipairs(self.runs) do
     local seed = run:field("config", "seed")
-    if of[seed] then
-      fail("%s and %s have the same seed %s: select one of them by its settings", of[seed],
+    if dir_of[seed] then
+      fail("%s and %s have the same seed %s: select one of them by its settings", dir_of[seed],
         run.dir, tostring(seed))
     end
-    of[seed] = run.dir
+    dir_of[seed] = run.dir
     values[#values + 1] = run:value(metric, N)
   end
   return stats.summary(values)
 end
 
--- A value that all runs of the set share.
+-- The value of a field that all runs of the set share.
 local function common(set, file, path)
   local first = set.runs[1]:field(file, path)
   for _, run in ipairs(set.runs) do
@@ -327,15 +331,16 @@ local function common(set, file, path)
   return first
 end
 
---- A value by its name in prose: "METRIC.METHOD.N<steps>[.STATISTIC]" with STATISTIC one of
--- mean (default), half, sd, min, max, n; or "config.METHOD.FIELD", "manifest.METHOD.FIELD".
+--- Look up a value by its name in prose: "METRIC.METHOD.N<steps>[.STATISTIC]", where STATISTIC is
+-- mean (default), half, sd, min, max or n; or "config.METHOD.FIELD", "manifest.METHOD.FIELD".
 -- @tparam string name such as "kl.LSD.N1" or "manifest.LSD.samples_seen"
 -- @tparam ?table where further selection by config fields, such as {eta = 0.75}
--- @treturn number or string, and for a mean its summary table
+-- @treturn number|string the value
+-- @treturn ?table for a mean, its summary
 function Set:lookup(name, where)
   local head, method, rest = name:match("^([%w_]+)%.([%w-]+)%.(.+)$")
   if not head then
-    fail("'%s' is no name of a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1", name)
+    fail("'%s' does not name a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1", name)
   end
   local set = self:select { method = method }
   if where and next(where) then set = set:select(where) end
@@ -365,7 +370,7 @@ local function number_text(v)
   return ("%.4g"):format(v)
 end
 
--- The distinct values of a field, as text.
+-- The distinct values of a field as text.
 local function listed(set, path, file)
   local seen = {}
   for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
@@ -374,8 +379,8 @@ local function listed(set, path, file)
   return table.concat(texts, " or ")
 end
 
---- The manifest's name of the data: its title, which runs of before images did not have.
--- @treturn string a field of the manifest
+--- The manifest field that names the data: the title or, in older runs without one, the name.
+-- @treturn string
 function Set:title_field()
   for _, run in ipairs(self.runs) do
     if not follow(run.manifest, "dataset.title") then return "dataset.name" end
@@ -383,7 +388,7 @@ function Set:title_field()
   return "dataset.title"
 end
 
--- What a run says if it went on elsewhere than it started.
+-- A note on a run that continued on another machine or version; nil if there is none.
 local function moved(run)
   local history, parts = run:field("manifest", "history"), {}
   for k = 2, #history do
@@ -400,7 +405,7 @@ end
 
 local FEW = 8
 
---- The ids of the set's runs, with those that diverged, sorted.
+--- The ids of the set's runs, including diverged ones, sorted.
 -- @treturn {string,...}
 function Set:ids()
   local ids = {}
@@ -411,7 +416,7 @@ function Set:ids()
   return ids
 end
 
---- By which runs a table or figure was made, in words: their ids, or of many the hash of those.
+--- The runs behind a table or figure in words: their ids or, for many runs, a hash of the ids.
 -- @treturn string
 function Set:signature()
   local ids = self:ids()
@@ -420,7 +425,7 @@ function Set:signature()
   return ("%d run ids with the hash %s"):format(#ids, hash:sub(1, 12))
 end
 
---- Where the set's numbers come from, in one sentence; every part is required.
+--- The provenance of the set's numbers in one sentence; every part is required.
 -- @treturn string
 function Set:provenance()
   local wall = 0

@@ -1,4 +1,4 @@
---- Sheets of images: rows and columns of small pictures in one PNG file.
+--- Sheets of images: a grid of small pictures in one PNG file.
 -- @module flowmap.report.sheet
 
 local fm = require "flowmap"
@@ -6,12 +6,12 @@ local errors = require "flowmap.base.errors"
 
 local M = {}
 
--- Ones around an axis: x begins at entry `start` of `length`. White is 1.
+-- Pad an axis with ones (white) to `length` entries; x begins at entry `start`.
 local function frame(x, axis, start, length)
   return fm.pad(x - 1, axis, start, length) + 1
 end
 
--- Every pixel `scale` times in both directions.
+-- Repeat every pixel `scale` times in both directions.
 local function enlarge(x, scale)
   if scale == 1 then return x end
   local n, h, w = table.unpack(x.shape)
@@ -19,15 +19,15 @@ local function enlarge(x, scale)
   return fm.reshape(x, { n, h * scale, w * scale, 3 })
 end
 
---- Images in one picture, row by row.
+--- Arrange images in one picture, row by row.
 -- @tparam tensor x (n, H, W, 3): uint8, or numbers in [-1, 1]
 -- @tparam integer columns
--- @tparam[opt] table how { gap = 2 white pixels between images and around, scale = 1 }
+-- @tparam[opt] table how { gap = 2 (white pixels between and around the images), scale = 1 }
 -- @treturn tensor (height, width, 3), float32 in [-1, 1]
 function M.grid(x, columns, how)
   local shape, gap = x.shape, how and how.gap or 2
   if #shape ~= 4 or shape[4] ~= 3 or shape[1] < 1 then
-    errors.usage("a sheet shows images (n, H, W, 3) with n of at least 1; {%s} found",
+    errors.usage("a sheet shows images (n, H, W, 3) with n of at least 1, found {%s}",
       table.concat(shape, ", "))
   end
   x = x.dtype == "uint8" and fm.pixels(x, fm.arange(shape[1])) or fm.cast(x, "float32")

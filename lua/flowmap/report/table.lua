@@ -1,4 +1,4 @@
---- Tables: one description, written as CSV, Markdown and LaTeX.
+--- Tables: one description is written as CSV, Markdown and LaTeX.
 --
 --     { title = "KL on the checkerboard",     -- caption
 --       heads = { "method", "source" },       -- names of the leading text columns
@@ -8,9 +8,9 @@
 --                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
--- A cell is a stats.summary (mean and 95 % interval), a plain number, or nil; what has no finite
--- value is printed as "diverged" or "–". `theirs` marks published rows, set in italics. All texts
--- are plain: each writer escapes them for its own language.
+-- A cell is a stats.summary (mean and 95 % interval), a number, or nil. A cell without a finite
+-- value is printed as "diverged" or "–". `theirs` marks published rows, which are set in italics.
+-- All texts are plain; each writer escapes them for its language.
 -- @module flowmap.report.table
 
 local axes = require "flowmap.report.axis"
@@ -23,11 +23,11 @@ local M = {}
 
 -- ------------------------------------------------------------------ descriptions
 
--- Our rows carry their provenance with them: no number without it.
+-- The provenance of our rows; no number is printed without it.
 local function provenance_notes(set)
   local notes = { "Ours: " .. set:provenance() .. "." }
   if #set.unfinished > 0 then
-    notes[2] = "Not counted, for they did not finish: " .. table.concat(set.unfinished, ", ") .. "."
+    notes[2] = "Unfinished and not included: " .. table.concat(set.unfinished, ", ") .. "."
   end
   for _, run in ipairs(set.diverged) do
     notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
@@ -42,7 +42,8 @@ local function summaries(set, metric, steps)
   return cells
 end
 
--- The floor comes from the same true samples in every run: a number, not a mean over seeds.
+-- The floor uses the same true samples in every run, so it is a number rather than a mean over
+-- seeds.
 local function floors(set, metric, steps)
   local cells = summaries(set, metric, steps)
   for i, cell in ipairs(cells) do
@@ -51,18 +52,18 @@ local function floors(set, metric, steps)
   return cells
 end
 
--- The published values of one method at the given steps, nil where the paper has none.
+-- The published values of one method at the given steps; nil where the paper has none.
 local function their_cells(values, steps)
   local cells = {}
   for i, N in ipairs(steps) do cells[i] = values[N] end
   return cells
 end
 
---- One metric against the number of steps, every method's values beside the published ones.
+--- A table of one metric against the number of steps, with the published values of every method.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
---   then N; optional), source= (how the published rows are called), floor= (optional metric that
---   does not depend on the model, such as "kl_floor"), best= (also the best of several
+--   then N; optional), source= (label of the published rows), floor= (optional metric that does
+--   not depend on the model, such as "kl_floor"), best= (add rows for the best of several
 --   checkpoints, METRIC_best: see flowmap.measure.evaluate), notes= (optional further lines)}
 -- @treturn table a description
 function M.compare(set, spec)
@@ -92,19 +93,19 @@ function M.compare(set, spec)
       cells = floors(first, spec.floor, steps) }
   end
   if spec.published then
-    t.notes[#t.notes + 1] = "Published values were trained and measured by the paper's authors, "
-      .. "with the paper's settings and checkpoint rule; they are quoted, not reproduced, here."
+    t.notes[#t.notes + 1] = "Published values were obtained by the paper's authors with the "
+      .. "paper's settings and checkpoint rule; they are quoted here, not reproduced."
   end
   if best then
-    t.notes[#t.notes + 1] = ("Last: the last checkpoint. Best: the least value of %s checkpoints, "
-      .. "chosen for each N separately, the rule of the paper's own table."):format(
+    t.notes[#t.notes + 1] = ("Last: the last checkpoint. Best: the lowest value among %s "
+      .. "checkpoints, chosen separately for each N, as in the paper's own table."):format(
       table.concat(counts, " or "))
   end
   table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
   return t
 end
 
--- The rows of a grid: every combination of the row fields that has runs, in order.
+-- Visit the rows of a grid in order: every combination of values of the row fields that has runs.
 local function each_combination(set, fields, depth, heads, visit)
   local field = fields[depth]
   if not field then return visit(set, heads) end
@@ -115,11 +116,11 @@ local function each_combination(set, fields, depth, heads, visit)
   end
 end
 
---- One metric at one number of steps over a grid of settings (an ablation).
+--- A table of one metric at one number of steps over a grid of settings (an ablation).
 -- @tparam Set set
 -- @tparam table spec {metric=, N=, rows= config fields down the side, such as
 --   {"method", "stop"}, column= config field across, such as "eta", title=, format=, notes=}
--- @treturn table a description; combinations that were not run stay empty
+-- @treturn table a description; combinations without a run stay empty
 function M.grid(set, spec)
   local across = set:distinct(spec.column)
   local t = { title = spec.title, heads = spec.rows, columns = {}, rows = {},
@@ -141,7 +142,7 @@ end
 
 -- ------------------------------------------------------------------ formats
 
--- A cell as text: "0.0712 +- 0.0031" with the format's own plus-minus sign.
+-- A cell as text: "0.0712 +- 0.0031" with the plus-minus sign of the output language.
 local function cell_text(t, cell, how)
   if type(cell) == "number" then cell = { mean = cell, plain = true } end
   if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
@@ -158,8 +159,8 @@ local function cell_text(t, cell, how)
   return mean .. how.plus_minus .. t.format:format(cell.half)
 end
 
--- Heads and cells of every row as texts of one language, `how` = { escape=, plus_minus=, empty=,
--- theirs= (marks a published row's text) }; repeated heads are blanked.
+-- Heads and cells of every row as text of one output language, `how` = { escape=, plus_minus=,
+-- empty=, theirs= (marks the text of a published row) }. Repeated heads are left blank.
 local function text_rows(t, how)
   local out, above = {}, {}
   for i, row in ipairs(t.rows) do
@@ -187,7 +188,7 @@ local function head_texts(t, escaped)
   return heads
 end
 
--- No-break spaces: a value and its interval stay on one line.
+-- The no-break spaces keep a value and its interval on one line.
 local markdown_style = { escape = escape.markdown, plus_minus = "\u{a0}±\u{a0}", empty = "–",
   theirs = function(text) return "*" .. text .. "*" end }
 
@@ -209,9 +210,9 @@ function M.markdown(t)
   return table.concat(lines, "\n")
 end
 
---- What the plus-minus in the table means, from the numbers of values in it.
+--- A note that explains the plus-minus sign in a table and states the number of seeds.
 -- @tparam table t a description
--- @treturn string for the end of the caption, "" when no cell has an interval
+-- @treturn string for the end of the caption; "" if no cell has an interval
 function M.interval_note(t)
   local low, high
   for _, row in ipairs(t.rows) do
@@ -248,15 +249,15 @@ function M.latex(t)
   return table.concat(lines, "\n")
 end
 
--- A number of a CSV file, with full precision.
+-- A number in a CSV file, with nine digits; "" for nil.
 local function csv_number(v)
   if v == nil then return "" end
   if v ~= v then return "nan" end
   return ("%.9g"):format(v)
 end
 
---- The tidy form: one value per line (heads, column, value, half of the interval, n), full
--- precision; what diverged is nan; notes as leading lines with `#`.
+--- Tidy CSV: one value per line (heads, column, value, half of the interval, n) with nine digits. A
+-- diverged value is nan. The notes are leading lines that start with `#`.
 -- @tparam table t a description
 -- @treturn string
 function M.csv(t)
@@ -280,7 +281,7 @@ function M.csv(t)
 end
 
 --- Write DIR/NAME.csv, .md and .tex.
--- @tparam string dir made when missing
+-- @tparam string dir created if missing
 -- @tparam string name
 -- @tparam table t a description
 -- @treturn {string,...} the paths

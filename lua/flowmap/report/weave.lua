@@ -1,30 +1,30 @@
---- Weaving: literate Lua and results become one self-contained HTML page (by pandoc).
+--- Weaving: turns literate Lua and results into one self-contained HTML page with pandoc.
 --
--- **The format.** An experiment is ordinary Lua. Lines are grouped by blank lines. A group whose
--- every line is a comment at column 0 (`-- text` or a bare `--` between paragraphs) is PROSE:
--- Markdown with LaTeX mathematics ($...$, $$...$$). All else is CODE and is shown as it stands; so
--- a comment directly above code, without a blank line between, stays with that code. A chapter may
--- also be a plain Markdown file (`.md`). Lines `-- luacheck: ...` are dropped. (Do not put a
--- group of `--` lines between blank lines into a long string: it would be taken for prose.)
+-- **Format.** An experiment is ordinary Lua. Blank lines separate groups of lines. A group that
+-- consists only of comments at column 0 (`-- text`, or a bare `--` between paragraphs) is PROSE:
+-- Markdown with LaTeX mathematics ($...$, $$...$$). Everything else is CODE and is shown unchanged;
+-- a comment directly above code, without a blank line, stays with that code. A chapter may also be
+-- a Markdown file (`.md`). Lines `-- luacheck: ...` are dropped. (A group of `--` lines between
+-- blank lines inside a long string would be taken for prose.)
 --
--- **Notation inside prose**, each on one line; numbers are never typed by hand:
+-- **Notation in prose**, each on one line, so that no number is typed by hand:
 --
---     {{kl.LSD.N1 %.3f}}           mean over seeds of the metric `kl`, method LSD, N = 1 steps
+--     {{kl.LSD.N1 %.3f}}           mean over seeds of the metric `kl`, method LSD, N = 1 step
 --     {{kl.LSD.N1 pm %.3f}}        mean and half of the 95 % interval: 0.071 ± 0.003
 --     {{kl.LSD.N1.half %.3f}}      one statistic: mean, half, sd, min, max, n
 --     {{kl.LSD.N1 eta=0.5 stop=none %.3f}}     selects runs by settings (the ablations)
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
---     {{provenance}}               where this chapter's numbers come from
+--     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
 --
--- Values that are text are shown as they stand: nothing in a result file is Markdown or HTML. Prose
--- has no raw HTML or LaTeX either, so that the page holds what Markdown can say and no more.
+-- Text values are shown literally; nothing in a result file acts as Markdown or HTML. Raw HTML and
+-- LaTeX are disabled in prose too, so that the page contains only what Markdown can express.
 --
--- A name may begin with another experiment's, `ablations/`: {{ablations/kl.LSD.N1 eta=0.5}},
--- figure:ablations/kl. Whatever does not exist is an error naming file, line and field.
+-- A name may start with another experiment's, as in {{ablations/kl.LSD.N1 eta=0.5}} and
+-- figure:ablations/kl. A name that does not exist is an error that states file, line and field.
 -- @module flowmap.report.weave
 
 local errors = require "flowmap.base.errors"
@@ -38,12 +38,12 @@ local results = require "flowmap.report.results"
 
 local M = {}
 
---- See flowmap.report.render: `reproduce` renders through here.
+--- See flowmap.report.render; `reproduce` renders through this module.
 M.render = render.experiment
 
 -- ------------------------------------------------------------------ literate Lua
 
--- Lines of a text, without line ends.
+-- The lines of a text, without line ends.
 local function lines_of(text)
   local lines = {}
   for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
@@ -51,7 +51,7 @@ local function lines_of(text)
   return lines
 end
 
--- The text of a prose line, nil for another.
+-- The text of a prose line; nil for any other line.
 local function prose_text(line)
   return line:match("^%-%-%-? (.*)$") or line:match("^%-%-%-?$") and ""
 end
@@ -63,10 +63,10 @@ local function is_prose(lines, first, last)
   return true
 end
 
---- Cut Lua source into blocks of prose and code.
+--- Split Lua source into blocks of prose and code.
 -- @tparam string source
--- @treturn {table,...} {kind="prose"|"code", first= (line number), [1..]= lines}; prose without
---   its comment marks; neighbouring code is one block, without blank lines at its ends
+-- @treturn {table,...} {kind="prose"|"code", first= (line number), [1..]= lines}; prose has no
+--   comment marks; adjacent code forms one block without leading and trailing blank lines
 function M.split(source)
   local lines, blocks, i = lines_of(source), {}, 1
   while i <= #lines do
@@ -91,7 +91,8 @@ end
 
 -- ------------------------------------------------------------------ numbers in prose
 
--- What a chapter may refer to: results of its own and of other experiments, opened once.
+-- The results that a chapter may refer to, of its own and of other experiments; each is opened
+-- once.
 local function new_context(experiment, profile, base)
   local context = { experiment = experiment, profile = profile, sets = {} }
   function context.folder(name)
@@ -125,7 +126,7 @@ local function published_value(experiment, name)
   return value
 end
 
--- The words after a name: settings that select runs, "pm", and a format.
+-- Parse the words after a name: settings that select runs, "pm", and a format.
 local function options_of(words)
   local where, format, pm = {}, nil, false
   for word in words:gmatch("%S+") do
@@ -133,7 +134,7 @@ local function options_of(words)
     if key then where[key] = value
     elseif word == "pm" then pm = true
     elseif word:find("^%%[%d.]*[aefgdsEG]$") then format = word
-    else errors.data("'%s' is no setting (key=value), no 'pm' and no format such as %%.3f", word)
+    else errors.data("'%s' is not a setting (key=value), 'pm' or a format such as %%.3f", word)
     end
   end
   return where, format, pm
@@ -166,12 +167,12 @@ function M.inline(context, inside)
   local value, summary = context:set(experiment):lookup(field, where)
   if not pm then return format_value(value, format) end
   if not (summary and summary.half) then
-    errors.data("'%s' has no interval: it is no mean over two seeds or more", field)
+    errors.data("'%s' has no interval: it is not a mean over two or more seeds", field)
   end
   return format_value(value, format) .. " ± " .. format_value(summary.half, format)
 end
 
--- A figure's file: SVG, except for heat maps, which viewers would smooth.
+-- The file of a figure: SVG, except for heat maps, which viewers would smooth.
 local function figure_path(context, name)
   local experiment, figure = owner(context, name)
   local stem = ("%s/figures/%s"):format(context.folder(experiment), figure)
@@ -179,7 +180,7 @@ local function figure_path(context, name)
   return stem .. (svg:find("<image", 1, true) and ".png" or ".svg")
 end
 
--- One line of prose with everything filled in; errors name the place.
+-- Fill in one line of prose; errors name the place.
 local function fill(context, line, place)
   local function named(what, f, argument)
     local ok, value = pcall(f, context, argument)
@@ -253,7 +254,7 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
---- The command `paper`: render the chapters' experiments again (from their results alone), weave.
+--- The command `paper`: render the chapters' experiments from their results and weave the page.
 -- @tparam table args {profile=}
 -- @treturn integer exit code
 function M.run(args)

@@ -12,8 +12,8 @@ local stats = require "flowmap.measure.stats"
 
 local M = {}
 
--- Counts of the points in a grid of bins x bins cells over [low, high]^2, row by row from the
--- lowest y; the factor turns a count into a density per unit area (points outside count in it).
+-- Counts of points in a grid of bins x bins cells over [low, high]^2, row by row from the lowest y.
+-- `factor` converts a count to a density per unit area; it includes the points outside the grid.
 local function histogram(path, bins, low, high)
   local values, shape = results.load_npy(path)
   if #shape ~= 2 or shape[2] ~= 2 then
@@ -48,7 +48,7 @@ local function heat(run, what, spec)
   return histogram(("%s/%s.npy"):format(run.dir, samples), spec.bins or 64, low, high)
 end
 
--- A heat map as a matrix for gnuplot; short numbers keep the file small.
+-- A heat map as a gnuplot matrix; four digits keep the file small.
 local function matrix_text(comment, map)
   local lines, row = { "# " .. escape.line(comment) }, {}
   for i = 1, map.bins do
@@ -61,7 +61,7 @@ local function matrix_text(comment, map)
   return table.concat(lines, "\n")
 end
 
--- The end of the shared colour scale: just above what the true samples reach.
+-- The upper end of the shared colour scale: slightly above the density of the true samples.
 local function colour_end(map)
   local filled = {}
   for _, v in ipairs(map.values) do
@@ -80,14 +80,14 @@ set palette defined (0 "#ffffff", 0.35 "#9ecae1", 0.65 "#0072b2", 1 "#001a33")
 set cbrange [0:%g]
 ]]
 
--- The colour scale at the right of all rows, drawn with the last panel.
+-- The colour bar to the right of all rows, drawn with the last panel.
 local function colour_bar(width, height, top, tall)
   return ("set colorbox user origin screen %.5f,%.5f size screen %.5f,%.5f\n"):format(
     (width - 84) / width, 1 - (top + tall) / height, 14 / width, tall / height)
     .. 'set cbtics scale 0.5\nset cblabel "density" offset 0.5,0\n'
 end
 
--- One heat map at (x, y): its commands; its matrix is appended to `data`.
+-- Append the commands of a heat map at (x, y) to the script and its matrix to the data.
 local function density_panel(f, x, y, map, words)
   f.data[#f.data + 1] = matrix_text(words.comment, map)
   f.script[#f.script + 1] = gnuplot.margins(f.width, f.height, x, y, f.size, f.size)
@@ -98,13 +98,13 @@ local function density_panel(f, x, y, map, words)
       f.name, #f.data - 1, map.factor)
 end
 
---- Densities of generated samples: a row per method, a column per number of steps, the data at
--- the left; one run per method (the lowest seed, unless given), one colour scale for all.
+--- Draw densities of generated samples: one row per method, one column per number of steps, the
+-- data at the left; one run per method (by default the lowest seed), one colour scale for all.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set
--- @tparam table spec {steps=, range={low, high}, bins= (of a histogram of the samples; nil for the
---   stored grids density-N*.npy), seed=, metric= and label= (printed below each panel)}
+-- @tparam table spec {steps=, range={low, high}, bins= (for a histogram of the samples; nil uses
+--   the stored grids density-N*.npy), seed=, metric= and label= (printed below each panel)}
 -- @treturn {string,...} the paths
 function M.density(dir, name, set, spec)
   local methods, size = set:methods(), 150

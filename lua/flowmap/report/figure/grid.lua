@@ -1,6 +1,6 @@
---- Grids of images, drawn from result files alone: a panel per method whose rows are numbers of
--- steps and whose columns are the same base samples, and a panel of real images beside them.
--- Pixels go to NAME.METHOD.png, which gnuplot places and labels; a picture can be looked at alone.
+--- Grids of images, drawn only from result files: one panel per method, whose rows are numbers of
+-- steps and whose columns share a base sample, and a panel of real images beside them. The pixels
+-- are written to NAME.METHOD.png, which can be viewed separately; gnuplot places and labels them.
 -- @module flowmap.report.figure.grid
 
 local fm = require "flowmap"
@@ -11,14 +11,14 @@ local sheet = require "flowmap.report.sheet"
 local M = {}
 
 local COLUMNS, REAL_ROWS = 8, 5
-local SIDE, GAP = 40, 2 -- of an image and between two, in pixels of the figure
+local SIDE, GAP = 40, 2 -- of an image and between images, in pixels of the figure
 
 -- The first images of a file, (count, H, W, 3).
 local function images(path, count)
   return fm.rows(fm.load_npy(path), 1, count)
 end
 
--- The samples of one run: a row for each N, the first eight of each.
+-- The samples of one run: for each N a row of the first eight.
 local function rows_of(run, steps)
   local rows = {}
   for i, N in ipairs(steps) do
@@ -35,7 +35,7 @@ set xrange [*:*] noextend
 set yrange [*:*] noextend
 ]]
 
--- A panel at (x, y): the picture, its title, and a label at each row.
+-- Append a panel at (x, y): the picture, its title and a label at each row.
 local function panel(f, x, y, picture, title, labels)
   local rows = #labels
   local w, h = COLUMNS * (SIDE + GAP), rows * (SIDE + GAP)
@@ -50,11 +50,12 @@ local function panel(f, x, y, picture, title, labels)
   f.script[#f.script + 1] = table.concat(out)
 end
 
---- Samples of every method, rows N and eight columns from the same seeds, beside real images.
+--- Draw samples of every method beside real images: one row per N, eight columns of the same base
+-- samples.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set
--- @tparam table spec { steps =, seed = of the run (default: the lowest) }
+-- @tparam table spec { steps =, seed = (of the run; default: the lowest) }
 -- @treturn {string,...} the paths
 function M.grids(dir, name, set, spec)
   local methods = set:methods()

@@ -1,6 +1,6 @@
---- The figures, drawn from result files alone: a changed colour never retrains. Each function
--- writes NAME.svg, NAME.png, NAME.gp and NAME.dat into a folder and returns their paths.
--- Texts of a spec are shown as they stand: see gnuplot.text.
+--- The figures. They are drawn only from result files, so a changed colour never causes retraining.
+-- Each function writes NAME.svg, NAME.png, NAME.gp and NAME.dat into a folder and returns their
+-- paths. The texts of a spec are shown literally, see gnuplot.text.
 -- @module flowmap.report.figure
 
 local axes = require "flowmap.report.axis"
@@ -15,7 +15,7 @@ local M = {
   triangle = require("flowmap.report.figure.triangle").triangle,
 }
 
-local NAN = 0 / 0 -- a row with it is not drawn
+local NAN = 0 / 0 -- a row that contains it is not drawn
 
 -- A summary as a row {x, mean, low, high}.
 local function interval_row(x, summary)
@@ -23,22 +23,22 @@ local function interval_row(x, summary)
   return { x, mean, mean - half, mean + half }
 end
 
--- The values behind a summary, which has none where a run diverged.
+-- Append the values behind a summary; a summary with a diverged run has none.
 local function append(list, values)
   table.move(values or {}, 1, #(values or {}), #list + 1, list)
 end
 
--- One axis for all panels, with room for `values` and for the intervals as far as they do not
--- squeeze the values flat; those that reach further end at the edge.
+-- Give all panels the same y axis. It fits `values` with a margin for the intervals; an interval
+-- that reaches further ends at the edge, because a range that includes it would flatten the values.
 local function share_axis(panels, values)
-  local axis = axes.range(axes.finite_values(values), { zero = "near", room = 1.5 })
+  local axis = axes.range(axes.finite_values(values), { zero = "near", margin = 1.5 })
   for _, panel in ipairs(panels) do
     panel.yrange, panel.ylog = { axis.low, axis.high }, axis.log
   end
 end
 
--- Which curves a panel of M.against_steps shows: the other methods' means in grey, the published
--- values dashed and open, each seed as a dot, our mean with its interval.
+-- The curves of a panel of M.against_steps: the other methods' means in grey, the published values
+-- dashed and with open points, each seed as a dot, and our mean with its interval.
 local function steps_series(panel, method, means, spec)
   for _, name in ipairs(means.order) do
     if name ~= method then
@@ -61,7 +61,7 @@ local function steps_series(panel, method, means, spec)
     bars[i] = interval_row(N, summary)
     for _, v in ipairs(summary.values or {}) do dots[#dots + 1] = { N * 1.07, v } end
   end
-  if means[method].summaries[1].n == 1 then -- one seed has no interval, and is its own mean
+  if means[method].summaries[1].n == 1 then -- one seed is its own mean and has no interval
     panel[#panel + 1] = { kind = "linespoints", label = method .. " ours, one seed", rows = bars,
       colour = style.colour, point = style.filled, key = "ours, one seed" }
     return
@@ -73,7 +73,7 @@ local function steps_series(panel, method, means, spec)
     key = "ours, mean and 95 % interval over seeds" }
 end
 
---- A metric against the number of steps, one panel per method, all with the same axes.
+--- Draw a metric against the number of steps, one panel per method, all with the same axes.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set runs of one configuration per method
@@ -94,7 +94,7 @@ function M.against_steps(dir, name, set, spec)
     means[method] = { curve = curve, summaries = summaries }
   end
   local panels, xs = {}, spec.steps
-  if #xs == 1 then xs = { xs[1], 2 * xs[1] } end -- one label is no scale
+  if #xs == 1 then xs = { xs[1], 2 * xs[1] } end -- an axis needs two labels
   for i, method in ipairs(means.order) do
     local series = {}
     steps_series(series, method, means, spec)
@@ -106,15 +106,15 @@ function M.against_steps(dir, name, set, spec)
     panels = panels })
 end
 
--- Curves that would lie on each other stand side by side: the i-th of `count` is moved along the x
--- axis by a part of the axis, on a logarithmic one by a factor.
+-- Shift the i-th of `count` curves along the x axis by a small part of its length (on a logarithmic
+-- axis by a factor), so that curves do not overlap.
 local function shifted(x, axis, i, count)
   local part = (i - (count + 1) / 2) / 60
   if axis.log then return x * (axis.high / axis.low) ^ part end
   return x + part * (axis.high - axis.low)
 end
 
--- The curve of one value of the series field in one panel.
+-- The curve in one panel for one value of the series field.
 local function setting_rows(part, spec, shift, all)
   local rows = {}
   for _, x in ipairs(part:distinct(spec.x)) do
@@ -125,7 +125,7 @@ local function setting_rows(part, spec, shift, all)
   return rows
 end
 
--- The axis of the settings that were tried.
+-- The x axis for the tried values of a setting, and these values.
 local function setting_axis(set, field)
   local xs = set:distinct(field)
   for _, x in ipairs(xs) do
@@ -137,9 +137,9 @@ local function setting_axis(set, field)
   return axes.range(xs, { log = axes.spaced_by_factors(xs) }), xs
 end
 
---- A metric against a setting (an ablation): one panel per method, one curve per value of
--- `series`, means with intervals over seeds. Settings spaced by factors, such as learning rates,
--- have a logarithmic axis.
+--- Draw a metric against a setting (an ablation): one panel per method, one curve per value of
+-- `series`, means with intervals over seeds. Values spaced by factors, such as learning rates, get
+-- a logarithmic axis.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set

@@ -8,8 +8,8 @@ local palette = require "flowmap.report.palette"
 
 local M = {}
 
--- A trace thinned to at most `count` points: means over equal bins, so that noise shrinks and
--- spikes still show.
+-- Reduce a trace to at most `count` points: means over equal bins, which lessen noise and still
+-- show spikes.
 local function binned(lines, field, count)
   local rows, per = {}, math.max(1, math.ceil(#lines / count))
   for first = 1, #lines, per do
@@ -29,7 +29,7 @@ local trace_panels = {
   { field = "grad_norm", label = "gradient norm" },
 }
 
--- One run's curves, one per panel; a cross ends those of a run that diverged.
+-- Add the curves of a run, one per panel. A cross ends the curves of a diverged run.
 local function add_traces(panels, run, style, points)
   local lines, method = run:metrics(), run:method()
   for i, of in ipairs(trace_panels) do
@@ -44,13 +44,13 @@ local function add_traces(panels, run, style, points)
     end
     if #rows > 0 and run.diverged then
       series[#series + 1] = { kind = "points", rows = { rows[#rows] }, key = method .. " diverged",
-        label = label .. ": the last mean before the numbers stopped being finite", point = 2,
+        label = label .. ": the last mean before the values ceased to be finite", point = 2,
         size = 1.4, width = 2, colour = style.colour }
     end
   end
 end
 
--- The samples of a panel, in millions or in thousands.
+-- Rescale the samples of a panel to thousands or millions.
 local function count_in_units(panel)
   local most = 0
   for _, one in ipairs(panel.series) do
@@ -63,12 +63,12 @@ local function count_in_units(panel)
   panel.xlabel = unit == 1e3 and "samples seen (thousands)" or "samples seen (millions)"
 end
 
---- Training traces: loss, off-diagonal term and gradient norm (before clipping) against samples
--- seen, one colour per method, one line per seed.
+--- Draw training traces: loss, off-diagonal term and gradient norm (before clipping) against
+-- samples seen, one colour per method, one line per seed.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set
--- @tparam ?table spec {points=300 (per line)}
+-- @tparam ?table spec {points= (per line, default 300)}
 -- @treturn {string,...} the paths
 function M.traces(dir, name, set, spec)
   local panels = {}

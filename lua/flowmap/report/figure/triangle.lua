@@ -1,11 +1,11 @@
---- The method's schematic. Its words are the suite's own.
+--- A schematic of the method.
 -- @module flowmap.report.figure.triangle
 
 local gnuplot = require "flowmap.report.gnuplot"
 
 local M = {}
 
--- Points, arrows and words are gnuplot labels and arrows in the coordinates (s, t).
+-- Points, arrows and text are gnuplot labels and arrows in the coordinates (s, t).
 local function point(s, t, colour, shape, word, offset)
   return ("set label %s at %g,%g %s tc lt %d point pt %d ps 0.9 lc %d\n"):format(
     word or '""', s, t, offset or "", colour, shape, colour)
@@ -48,8 +48,8 @@ local schematic = {
   end },
 }
 
---- The triangle of time pairs s <= t: the split of a batch into diagonal and off-diagonal parts,
--- what each objective compares, and the pairs that sampling uses. Needs no results.
+--- Draw the triangle of time pairs s <= t: the split of a batch into diagonal and off-diagonal
+-- parts, what each objective compares, and the pairs that sampling uses. It needs no results.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam ?table spec {eta= the diagonal fraction to print}
