@@ -1,7 +1,8 @@
 --- Checkpoints: one safetensors file with the weights (params.NAME), moments (m.NAME, v.NAME) and
--- averages (ema1.NAME, ...), and in its metadata the step, the settings and what code it pins.
--- All randomness is keyed by the step, so nothing else is needed to continue bit for bit.
--- A checkpoint may come from elsewhere: every field is checked, none of them names code to load.
+-- averages (ema1.NAME, ...); its metadata hold the step, the settings and the pinned code.
+-- Random numbers are keyed by the step, so nothing else is needed to continue bit for bit.
+-- A checkpoint may come from an untrusted source: every field is checked, and none names code to
+-- load.
 -- @module flowmap.checkpoint
 
 local fm = require "flowmap"
@@ -16,15 +17,15 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- Keys of a run's settings that are no settings, and their types.
+-- Keys of config.json that are not settings, and their types.
 local RUN_KEYS = { experiment = "string", profile = "string", method = "string", seed = "number",
   shape = "table", dim = "number" }
 
--- Names: of files of this suite, or of what an experiment brings. Never part of a path.
+-- Names of parts of the suite or of an experiment; never part of a path.
 local NAMES = { data = true, net = true, interpolant = true, times = true, stop = true,
   method = true }
 
--- Settings that are an experiment's own, by name.
+-- Names of the settings that an experiment declares itself.
 local function own_keys(cfg)
   local keys = {}
   for key in pairs(cfg) do
@@ -47,7 +48,7 @@ local NO_LINES = fm.sha256 ""
 -- @tparam string path
 -- @tparam table job see flowmap.job: params, opt, cfg, experiment
 -- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),
---   metrics = the checksum of its lines so far }
+--   metrics = the checksum of its lines so far (none: of no lines) }
 function M.save(path, job, state)
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
@@ -58,7 +59,7 @@ function M.save(path, job, state)
   fm.save_safetensors(path, tensors, meta)
 end
 
---- Write weights alone, as a checkpoint that can be sampled from but not continued.
+--- Write only weights: a checkpoint that can be sampled from but not continued.
 -- @tparam string path
 -- @tparam table job see flowmap.job
 -- @tparam table params the weights, or an average of them
@@ -73,7 +74,7 @@ end
 
 -- ------------------------------------------------------------------ reading
 
--- Text, a truth value, a finite number or a list of these.
+-- Whether a value is text, a boolean, a finite number or a list of these.
 local function plain(value)
   if type(value) == "table" then
     for i, x in pairs(value) do
@@ -84,7 +85,7 @@ local function plain(value)
   return type(value) ~= "number" or value - value == 0
 end
 
--- A sentence about use becomes one about the file.
+-- Call f; an error about usage becomes one about the file.
 local function as_data(f, ...)
   local ok, result = pcall(f, ...)
   if ok then return result end
@@ -109,7 +110,7 @@ local function check_name(where, key, value)
   errors.data("%s: %s is no name of letters, digits, -, _, . and +", where, key)
 end
 
--- The settings in the metadata, checked one by one.
+-- The settings in the metadata, each checked.
 local function read_settings(path, cfg, options)
   local where, own, out = path .. ", its settings", {}, {}
   for _, key in ipairs(options) do own[key] = true end
@@ -131,21 +132,21 @@ local function read_settings(path, cfg, options)
       errors.data("%s: unknown setting '%s'", where, key)
     end
   end
-  -- Settings that did not exist when it was written: with the default all is as it was before them.
+  -- Settings added since the file was written: their defaults leave everything as it was.
   for key, it in pairs(settings.by_key) do
     if out[key] == nil then out[key] = it.default end
   end
   return out
 end
 
--- Options that are no settings of this suite; a file from before they were listed may have any.
+-- Names of the experiment's own settings; a file from before they were listed may have any.
 local function read_options(meta, cfg)
   if meta.options == nil then return own_keys(cfg) end
   local list = json.decode(meta.options)
   return type(list) == "table" and list or {}
 end
 
--- What we write has some kilobytes; what is made of it takes many times its size.
+-- Bytes of a metadata text. We write a few kilobytes; decoding takes many times the size.
 local LARGEST = 1 << 20
 
 local function check_sizes(path, meta)
@@ -159,9 +160,8 @@ end
 
 --- Read a checkpoint.
 -- @tparam string path
--- @treturn table { tensors =, cfg =, pinned = see flowmap.runs.pin, step =, and unless it holds
--- weights
---   alone sums =, metrics = }
+-- @treturn table { tensors =, cfg =, pinned = see flowmap.runs.pin, step =; and sums =, metrics =,
+--   unless it holds only weights }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
   check_sizes(path, meta)
@@ -180,10 +180,10 @@ function M.load(path)
   }
 end
 
-local MANY = 1024 -- layers, whatever a file has
+local MANY = 1024 -- layers, at most
 
--- Sampling needs the shape of a sample, its number of values and the base's deviation. A number of
--- layers far beyond the file's tensors is damage, seen here before anything loops over it.
+-- Sampling needs the shape of a sample, its number of values and the deviation of the base. An
+-- absurd number of layers is refused here, before anything loops over it.
 local function check_sample(saved)
   local cfg, count = saved.cfg, 1
   for _, n in ipairs(cfg.shape or {}) do
@@ -215,8 +215,8 @@ function M.job(saved, code)
   }
 end
 
--- A network's parameters as values without memory. A network of the checkpoint's settings draws at
--- most as many tensors as the file has: no setting can make it work without bound.
+-- The parameters of a network as traced values, which take no memory. The network may create at
+-- most as many tensors as the file has, so that no setting makes it run without bound.
 local function shapes(saved, job)
   local trace, left = fm.trace(), 0
   for _ in pairs(saved.tensors) do left = left + 1 end
@@ -230,10 +230,10 @@ local function shapes(saved, job)
   end)
 end
 
---- The weights of a checkpoint, or an average of them.
+--- The weights of a checkpoint, or one of their averages.
 -- @tparam table saved what `load` returned
 -- @tparam table job what `job` returned
--- @tparam integer k which average, from 1; 0: the weights
+-- @tparam integer k number of the average, from 1; 0: the weights
 -- @treturn table
 function M.weights(saved, job, k)
   local like = as_data(shapes, saved, job)
@@ -243,7 +243,7 @@ end
 
 local function described(x) return ("shape (%s)"):format(table.concat(x.shape, ", ")) end
 
--- That a tensor of a file is what was expected.
+-- Check shape and type of a tensor from a file.
 local function check_tensor(path, name, found, expected)
   if described(found) ~= described(expected) then
     errors.data("%s: %s has %s, expected (%s)", path, name, described(found),
@@ -270,7 +270,7 @@ function M.tree(saved, group, like)
   end, like)
 end
 
---- Put a checkpoint's optimiser state back.
+--- Restore the optimiser state of a checkpoint.
 -- @tparam table saved what `load` returned
 -- @tparam table opt an optimiser of the checkpoint's parameters
 function M.restore(saved, opt)

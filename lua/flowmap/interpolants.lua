@@ -25,7 +25,7 @@ M.trig = {
 --- Names of the interpolants.
 M.names = tree.keys(M)
 
--- An experiment's own are tables { alpha =, beta = }, too.
+-- Those of an experiment are tables { alpha =, beta = } as well.
 registry.of_module(M, { what = "interpolant", field = "interpolants",
   table_fields = { alpha = "function", beta = "function" }, needs = { "alpha", "beta" } })
 

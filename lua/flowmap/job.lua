@@ -99,9 +99,9 @@ local function check_classes(cfg, set)
   end
 end
 
---- Give a job its images, as bytes, all or the first of them: data, labels, count. They are looked
--- for, imported or drawn now: only training needs them.
--- @tparam table job what `parts` returned, of a data set of images
+--- Set data, labels and count of a job on images: the bytes of all images or of the first
+-- `dataset_size`. Only training needs them, so they are found, imported or drawn here.
+-- @tparam table job from `parts`, of a data set of images
 function M.open_images(job)
   local cfg, set = job.cfg, job.set
   check_classes(cfg, set)
@@ -109,7 +109,7 @@ function M.open_images(job)
   job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
 end
 
--- The settings with a value for each that did not exist when a checkpoint was written.
+-- The settings, with defaults for those that did not exist when a checkpoint was written.
 local function complete(cfg)
   local all = {}
   for _, it in ipairs(settings.list) do all[it[1]] = it[2] end
@@ -117,7 +117,7 @@ local function complete(cfg)
   return all
 end
 
--- The points that are drawn once for all steps: the same for every seed of the training.
+-- Points drawn once for all steps (`dataset_size`); the same for every seed of the training.
 local function draw_points(job)
   local cfg, set = job.cfg, job.set
   if set.shape then return end
@@ -127,7 +127,7 @@ local function draw_points(job)
   end
 end
 
--- The standard deviation of the base, where the settings leave it to the data.
+-- The standard deviation of the base: that of the data where `sigma` is 0.
 local function find_sigma(job)
   local cfg = job.cfg
   if cfg.sigma ~= 0 then return end
@@ -172,7 +172,7 @@ function M.new_sums(job)
   return sums
 end
 
--- Where the training is: at its start, or where a checkpoint left it.
+-- Counters and sums: zero, or as a checkpoint left them.
 local function place(job, saved)
   job.done, job.wall_s, job.sums = 0, 0, M.new_sums(job)
   if not saved then return end

@@ -14,7 +14,7 @@ local function product(list, first, last)
   return n
 end
 
---- x / (1e-4 + rms(x)), the root mean square being over the last axis, or over the given ones.
+--- x / (1e-4 + rms(x)), with the root mean square over the last axis, or over the given ones.
 -- @param x any shape
 -- @tparam[opt] {integer,...} axes the last axes, e.g. { 2, 3, 4 } of a weight (O, kh, kw, I)
 -- @return the shape of x
@@ -39,7 +39,7 @@ function M.mp_sum(a, b, r)
 end
 
 --- mp_cat(a, b) along the channels: a C/sqrt(Na) / 2 beside b C/sqrt(Nb) / 2 with
--- C = sqrt((Na + Nb) / (1/4 + 1/4)), so that both parts contribute equally to what reads them.
+-- C = sqrt((Na + Nb) / (1/4 + 1/4)), so that both parts contribute equally to the next layer.
 -- @param a (..., Na)
 -- @param b (..., Nb)
 -- @return (..., Na + Nb)
@@ -68,7 +68,7 @@ function M.mp_weight(w, gain)
   return fm.reshape(used * scale, shape)
 end
 
---- The layer of a weight as it is used. A matrix, or a 1 x 1 kernel, acts on the last axis alone.
+--- Apply a weight. A matrix or a 1 x 1 kernel acts only on the last axis.
 -- @param x (N, H, W, I); for a matrix any shape (..., I)
 -- @param w (O, kh, kw, I) or (O, I)
 -- @return (N, H, W, O); zero padding, stride 1
@@ -133,8 +133,8 @@ function M.down(x) return fm.downsample(x) end
 --- Twice the resolution: each pixel fills a 2 x 2 square, (N, H, W, C) -> (N, 2H, 2W, C).
 function M.up(x) return fm.upsample(x) end
 
---- Masks of dropout for the layers of a network, in the order in which they ask: each call is a
--- random stream of its own, keyed by seed, step and sample as all random numbers are.
+--- Dropout masks for the layers of a network, in the order in which they are applied: each call has
+-- its own random stream, keyed by seed, step and sample like all random numbers.
 -- @tparam Batch b what a traced program knows of its micro-batch (flowmap.program)
 -- @tparam[opt="dropout"] string name of the streams: "NAME 1", "NAME 2", ...
 -- @treturn function (x, rate) -> a mask of x's shape with values 0 and 1/(1 - rate)

@@ -1,6 +1,6 @@
 --- Programs: a Lua function of a batch, traced once per micro-batch shape and replayed by the core.
 --
--- The batch is cut into micro-batches of at most `micro` samples. `sum` results are added over
+-- The batch is split into micro-batches of at most `micro` samples. `sum` results are added over
 -- them in a fixed tree and `rows` results are stacked, so that a result depends on the batch, the
 -- seed and the step, never on threads; and memory does not grow with the batch.
 -- @module flowmap.program
@@ -13,7 +13,7 @@ local tree = require "flowmap.tree"
 
 local map, paired = autodiff.map, autodiff.paired
 
---- What a traced function knows of its micro-batch.
+--- The micro-batch as a traced function sees it.
 local Batch = {}
 Batch.__index = Batch
 
@@ -64,7 +64,7 @@ local JOB = { "shared", "rows", "batch", "seed", "step", "reuse" }
 
 --- A program.
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
--- b.rows.NAME the cut inputs, b:uniform, b:normal, b:split
+-- b.rows.NAME the inputs of the micro-batch, b:uniform, b:normal, b:split
 -- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
 -- passes = number: which transformations (tests); precision = "bfloat16": wide matrix products
 -- round their operands to it }

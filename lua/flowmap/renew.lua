@@ -1,4 +1,4 @@
---- Forced weight normalisation: weights put back on their sphere after every step of the optimiser.
+--- Forced weight normalisation: weights are projected onto their sphere after every optimiser step.
 -- @module flowmap.renew
 
 local fm = require "flowmap"
@@ -7,7 +7,7 @@ local tree = require "flowmap.tree"
 local M = {}
 
 local TASK = 65536 -- values of a micro-batch
-local PART = 2 * TASK -- values of a weight that are renewed at once: results take memory, too
+local PART = 2 * TASK -- values renewed at a time, since the results take memory
 
 --- The axes of a weight over which it is normalised: all but the output's.
 -- @param w (outputs, ...)
@@ -18,7 +18,7 @@ function M.inner(w)
   return axes
 end
 
--- The rows of a weight that are renewed at once: the most that divide it into equal parts.
+-- Number of rows renewed at a time: the largest that divides the weight into equal parts.
 local function part_of(shape)
   local rows, size = shape[1], 1
   for k = 2, #shape do size = size * shape[k] end
@@ -28,7 +28,7 @@ local function part_of(shape)
   return 1, size
 end
 
--- Renewal of weights of one shape: a function of the weight and its averages, in place.
+-- The function that renews a weight of one shape and its averages in place.
 local function renewal(f, w, decays)
   local part, size = part_of(w.shape)
   local row = table.move(w.shape, 2, #w.shape, 1, { dtype = w.dtype })
@@ -51,11 +51,11 @@ local function renewal(f, w, decays)
   end
 end
 
---- The function `renew` of a network, see flowmap.nets, from what it does to one weight.
+--- Make the function `renew` of a network (see flowmap.nets) from a function of one weight.
 --
 -- Averages that an optimiser has updated, e = d e' + (1-d) w, become those of the renewed weight
 -- w*, e + (1-d) (w* - w): they follow the weights that the network trains with.
--- @tparam function f w -> renewed w, row by row; asked for weights only, not for gains (scalars)
+-- @tparam function f w -> renewed w, row by row; called for weights, not for gains (scalars)
 -- @treturn function renew(params, averages): in place; averages = { { decay =, params = }, ... } or
 -- nothing
 function M.of(f)

@@ -10,12 +10,12 @@ local function times(x, value)
   return fm.full({ x.shape[1], 1 }, value, x.dtype)
 end
 
-local PIECE = 32768 -- samples at a time, at most
--- Images of a micro-batch, at least: no backward pass keeps anything, and weights that are read for
--- four images rather than one make a large network's samples a quarter faster.
+local PIECE = 32768 -- largest number of samples per piece
+-- Images per micro-batch, at least. Without a backward pass nothing is kept, and reading weights
+-- once for four images instead of one makes sampling from a large network a quarter faster.
 local IMAGES = 4
 
--- Pieces one after the other; the core's concatenation takes 64 at a time.
+-- Concatenate the pieces; the core takes at most 64 tensors at a time.
 local function joined(pieces)
   while #pieces > 1 do
     local longer = {}
@@ -54,7 +54,7 @@ function M.ode(X, x, N)
   return x
 end
 
--- Samples of a piece, by the size of one: pieces of some megabytes.
+-- Number of samples per piece: a piece has a few megabytes.
 local function piece_size(cfg)
   return math.max(64, math.min(PIECE, (1 << 20) // cfg.dim))
 end
@@ -77,24 +77,24 @@ local function sample_program(job, params, N, method)
     micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512 })
 end
 
---- Trace the sampler's program, of one step, without running it: a network that cannot be sampled
--- from is known before it is trained.
+--- Trace the sampler's program for one step without running it, so that a network that cannot be
+-- sampled from is refused before it is trained.
 -- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 function M.rehearse(job, params)
   sample_program(job, params, 1):trace(2, 0, 2).trace:close()
 end
 
---- A source of samples: base noise through the map, in pieces, so that a long draw can tell how far
--- it is and be interrupted. Sample k depends on the seed and k alone; of a network with classes it
--- is of class k mod classes, guided by the setting `guidance`.
+--- A source of samples: base noise mapped in pieces, so that a long draw can report progress and be
+-- interrupted. Sample k depends only on the seed and k; with a conditional network it is of class
+-- k mod classes, guided by the setting `guidance`.
 -- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 -- @tparam integer N
 -- @tparam[opt=M.steps] function method
 -- @treturn function draw(count, seed, tick, use) -> (count, ...); tick(done) is called after each
--- piece. With `use`, use(x, first) takes each piece (first: the number of its first sample, from 0)
--- and nothing is returned: so that a long draw needs no memory
+-- piece. If `use` is given, use(x, first) is called with each piece (first: the number of its first
+-- sample, from 0) and nothing is returned, so that a long draw needs little memory
 function M.generator(job, params, N, method)
   local cfg, shared = job.cfg, { params = params }
   local conditional = cfg.classes > 0

@@ -10,7 +10,7 @@ M.shapes = {
   constant = function() return 1 end,
   -- 1 until `decay_start`, then falling like 1 / sqrt(step)
   sqrt = function(step, cfg) return 1 / math.sqrt(math.max(step / cfg.decay_start, 1)) end,
-  -- 1 until `decay_start`, then linearly to 0: what came before does not depend on `steps`
+  -- 1 until `decay_start`, then linearly to 0; steps before it do not depend on `steps`
   late = function(step, cfg)
     return math.min(1, (cfg.steps - step) / math.max(1, cfg.steps - cfg.decay_start))
   end,

@@ -29,7 +29,7 @@ function M.terms(cfg)
     { name = "off", column = "off", rows = cfg.batch - nd, words = cfg.method } }
 end
 
--- Data of a micro-batch, (n, ...), and their labels (n) where there are any.
+-- The data samples of a micro-batch, (n, ...), and their labels (n) if the data set has labels.
 local function draw_data(job, shared, b)
   if not shared.data then return data.sample(job.set, b) end
   local index = fm.reshape(fm.floor(job.count * b:uniform({ 1 }, "index")), { b.n })
@@ -38,21 +38,22 @@ local function draw_data(job, shared, b)
   return fm.gather(shared.data, fm.cast(index, shared.data.dtype)), labels
 end
 
--- Labels of which a part becomes -1, the null class.
+-- Labels with a random fraction `part` replaced by -1, the null class.
 local function with_null(labels, part, b)
   if part == 0 then return labels end
   local u = fm.reshape(b:uniform({ 1 }, "null class"), { b.n })
   return fm.where(fm.lt(u, part), -1, labels)
 end
 
--- Dropout as networks take it; every layer has random numbers of its own.
+-- The dropout function that networks are given; each layer has its own random numbers.
 local function dropout(rate, b)
   if rate == 0 then return nil end
   local mask = nn.masks(b)
   return function(x) return nn.dropout(x, rate, mask) end
 end
 
--- Everything random of a micro-batch; a and c are two columns of U[0,1].
+-- All random inputs of a micro-batch; `a` and `c` are two columns of U[0,1], from which the times
+-- are made.
 local function draw(job, shared, b)
   local cfg = job.cfg
   local function typed(x) return fm.cast(x, cfg.dtype) end
@@ -72,7 +73,7 @@ local function draw(job, shared, b)
   return it
 end
 
--- Rows first .. first + count - 1 of every tensor of a table.
+-- Rows first .. first + count - 1 of every tensor in a table; other values are kept.
 local function rows(it, first, count)
   local out = {}
   for name, value in pairs(it) do
@@ -81,20 +82,20 @@ local function rows(it, first, count)
   return out
 end
 
--- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if any,
--- where R is L, or what the scale c makes of it; and L alone, which is what a reader follows.
-local function term(job, params, loss, it, stop, c)
+-- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if it has
+-- one, where R is the loss L made robust at `scale` (0: L itself); and L alone, which is logged.
+local function term(job, params, loss, it, stop, scale)
   local extra = { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(job.interpolant, it.s, it.x0, it.x1)
   it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view
   local teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
   setmetatable(it, { __index = function(_, key)
     if key ~= "teacher" then return nil end
-    if job.read then job.read.teacher = true end -- the loss asks for it
+    if job.read then job.read.teacher = true end -- the loss reads it
     return teacher
   end })
   local L = loss(it)
-  local R = losses.robust(L, c)
+  local R = losses.robust(L, scale)
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
   return fm.exp(-w) * R + w, L
@@ -117,7 +118,7 @@ end
 -- @tparam integer nd
 -- @tparam integer n
 -- @return diagonal losses (nd) or nil, off-diagonal losses (n - nd) or nil
--- @treturn table the same two without their weights: diagonal =, off =
+-- @treturn table the same two without weights, as they are logged: diagonal =, off =
 function M.losses(job, params, it, nd, n)
   local diagonal, off
   local bare = {}
@@ -129,7 +130,7 @@ function M.losses(job, params, it, nd, n)
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
     part.s, part.t = draw_times(job, part)
-    part.dropout = nil -- the diagonal term's alone
+    part.dropout = nil -- only the diagonal term has dropout
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop,
       job.cfg.robust)
   end
@@ -140,11 +141,11 @@ local function total(x)
   return x and fm.sum(x)
 end
 
---- Whether the off-diagonal term trains the network at all: a loss that stops every gradient would
--- leave the diagonal term alone. Traced, not run.
+--- Whether any gradient of the off-diagonal term reaches the network. A loss that stops them all
+-- would leave the diagonal term to train alone. The program is traced, not run.
 -- @tparam table job see flowmap.job
 -- @tparam table shared as for `program`
--- @treturn boolean true also where a batch has no off-diagonal samples
+-- @treturn boolean true also if the batch has no off-diagonal samples
 function M.trains(job, shared)
   local reached = true
   fm.program(function(input, b)
@@ -152,7 +153,7 @@ function M.trains(job, shared)
     local params = autodiff.map(fm.copy, input.params)
     local _, off, bare = M.losses(job, params, draw(job, input, b), nd, n)
     if not off then return {} end
-    local sum = fm.sum(bare.off) -- without the weight, which is always trained
+    local sum = fm.sum(bare.off) -- without the weight w, which always has a gradient
     reached = false
     for _, g in ipairs(b.trace:vjp({ sum }, { b.trace:full({}, 1, sum.dtype) },
       autodiff.leaves(params))) do
@@ -164,8 +165,8 @@ function M.trains(job, shared)
   return reached ~= false
 end
 
---- The program of a step. Outputs, summed over the batch: `grads`, and the terms without their
--- weights, `diagonal` and `off`; per row: `loss`, which tells where a number stopped being finite.
+--- The program of a step. Its outputs are summed over the batch: `grads`, and the terms `diagonal`
+-- and `off` without weights; or one per sample: `loss`, which shows where a loss is not finite.
 -- @tparam table job see flowmap.job
 -- @tparam table shared { params =; optional: data =, labels =, teacher = }
 -- @treturn program

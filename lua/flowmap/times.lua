@@ -13,7 +13,7 @@ function M.uniform(a, b)
   return fm.minimum(a, b), fm.maximum(a, b)
 end
 
---- Consistency models: every point goes to the end of its trajectory.
+--- Consistency models: every point is mapped to the end of its trajectory.
 function M.to_one(a)
   return a, fm.ones(a.shape, a.dtype)
 end
@@ -23,15 +23,15 @@ function M.from_zero(_, b)
   return fm.zeros(b.shape, b.dtype), b
 end
 
---- Shortcut models: step sizes h = 1, 1/2, ..., 1/128, each as likely, and s a multiple of h.
+--- Shortcut models: step sizes h = 1, 1/2, ..., 1/128, equally likely, and s a multiple of h.
 function M.dyadic(a, b)
   local h = fm.exp(fm.floor(a * 8) * -math.log(2))
   local s = fm.floor(b / h) * h
   return s, fm.minimum(s + h, 1)
 end
 
--- A step [k/N, (k+1)/N] of the sampler with N = 1, 2, 4, ... steps, each of `many` N as likely; its
--- start and its length, from a draw of U[0,1].
+-- A step [k/N, (k+1)/N] of the sampler, from a draw of U[0,1]: its start and its length. N is one
+-- of the first `many` powers of two, equally likely.
 local function sampler_step(a, many)
   local level = fm.floor(a * many)
   local h = fm.exp(level * -math.log(2))
@@ -48,7 +48,7 @@ local function halves(first, second)
   end
 end
 
--- Steps of the sampler, whole.
+-- Whole steps of the sampler.
 local function whole(many)
   return function(a)
     local s, h = sampler_step(a, many)
@@ -56,7 +56,7 @@ local function whole(many)
   end
 end
 
--- Steps of the sampler with N = 1 and 2, from the start to a time within, or from there to the end.
+-- Steps of the sampler with N = 1 and 2: from the start to a time within, or from it to the end.
 local one_or_two = whole(2)
 
 local function starts(a, c)
@@ -70,7 +70,7 @@ local function ends(a, c)
 end
 
 -- Steps of the sampler: a third whole, a third from the start to a time within, a third from there
--- to the end. Each of the three properties can be learned from these by themselves.
+-- to the end. Each of the three characterisations can be learned from these alone.
 local function parts(a, c)
   local start, h = sampler_step(a, 5)
   local kind = fm.floor(c * 3)
@@ -80,26 +80,26 @@ local function parts(a, c)
   return s, fm.minimum(start + h * fm.where(fm.eq(kind, 1), within, one), 1)
 end
 
---- Half uniform, half whole steps of the sampler with N = 1, 2, 4, 8, 16: uniform draws rarely come
--- near (0, 1), the corner of the triangle that a one-step sample depends on.
+--- Half uniform, half whole steps of the sampler with N = 1, 2, 4, 8, 16. Uniform draws are rarely
+-- near (0, 1), the corner of the triangle on which a one-step sample depends.
 M.half_steps = halves(M.uniform, whole(5))
 
 --- Half uniform, half parts of those steps: whole, from their start, or to their end.
 M.half_parts = halves(M.uniform, parts)
 
---- The same with the long ones of these alone, N = 1, 2 and 4.
+--- The same with the long steps only, N = 1, 2 and 4.
 M.half_long = halves(M.uniform, whole(3))
 
---- Half uniform, half parts of the steps with N = 1 and 2 that begin, or end, with them. The
--- Lagrangian property compares maps from the same s alone, the Eulerian one maps to the same t:
--- these are all that the samples of one and two steps depend on.
+--- Half uniform, half parts of the steps with N = 1 and 2 that share their start (half_starts) or
+-- their end (half_ends). The Lagrangian property relates only maps from the same s, the Eulerian
+-- property only maps to the same t; samples of one and two steps depend on no others.
 M.half_starts = halves(M.uniform, starts)
 M.half_ends = halves(M.uniform, ends)
 
 --- Names of the distributions.
 M.names = tree.keys(M)
 
--- An experiment's own are functions (a, c) -> s, t, too.
+-- Those of an experiment are functions (a, c) -> s, t as well.
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",
   needs = { "new" } })
 

@@ -15,16 +15,17 @@ local step_program = require "flowmap.step"
 
 local M = {}
 
--- The parameters' shapes, as values that take no memory.
+-- The shapes of the parameters, as traced values, which take no memory.
 local function shapes(job)
   local trace = fm.trace()
   return job.net.init(function(shape) return trace:full(shape, 0, job.cfg.dtype) end)
 end
 
---- Load the weights of a checkpoint. A network that is not the suite's comes from an experiment
--- that the caller names, never from one that the checkpoint names: see flowmap.runs.pin.
+--- Load the weights of a checkpoint. A network that is not part of the suite comes from an
+-- experiment that the caller names, never from one that the checkpoint names: see
+-- flowmap.runs.pin.
 -- @tparam string path
--- @tparam[opt] integer average which average, from 1; 0: the weights; nil: as evaluated
+-- @tparam[opt] integer average number of the average, from 1; 0: the weights; nil: as evaluated
 -- @tparam[opt] table code { path = an experiment's file, option = what names it, experiment = }
 -- @treturn table job { cfg =, net = }
 -- @treturn table params
@@ -40,7 +41,7 @@ function M.load(path, average, code)
   return job, checkpoint.weights(saved, job, k)
 end
 
--- The network and the weights of a run's teacher.
+-- The job and the weights of a run's teacher.
 local function teacher(experiment, cfg)
   local file = cfg.teacher_experiment
   return M.load(cfg.teacher, nil, {
@@ -81,7 +82,7 @@ local function bad_rows(loss)
   return first, last
 end
 
--- Raise the sentence for numbers that are no longer finite; `cause` is the optimiser's error.
+-- Raise an error that says which terms and samples are not finite. `cause`: the optimiser's error.
 local function diverged(job, out, terms, cause)
   local where = {}
   for _, term in ipairs(job.terms) do
@@ -98,7 +99,7 @@ local function diverged(job, out, terms, cause)
     tostring(cause))
 end
 
--- Weights back on their sphere, if the network asks for it, and the averages with them.
+-- Renormalise the weights and their averages, if the network requires it.
 local function renew(job)
   if not (job.net and job.net.renew) then return end -- the classifier has no net of flowmap.nets
   local averages = {}
@@ -108,7 +109,7 @@ local function renew(job)
   job.net.renew(job.params, averages)
 end
 
--- The terms of a step, summed over the batch, by name; and all of them together.
+-- The terms of a step by name, each summed over the batch; and the sum of all terms.
 local function terms_of(job, out)
   local terms, total = {}, 0
   for _, term in ipairs(job.terms) do
@@ -123,7 +124,7 @@ end
 -- @treturn table { terms = name -> sum over the samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
-  local out = job.program:run { -- `reuse`: the outputs of a step serve no longer than it
+  local out = job.program:run { -- `reuse`: its outputs are not used after the step
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }
   local lr = schedule.rate(job.done, cfg)
@@ -139,14 +140,14 @@ function M.step(job)
   return { terms = terms, norm = norm, lr = lr }
 end
 
--- The mean loss of the steps since the last line.
+-- The mean loss since the last line of metrics.jsonl.
 local function mean_loss(job)
   local total = 0
   for _, term in ipairs(job.terms) do total = total + job.sums[term.name] end
   return total / (job.sums.count * job.cfg.batch)
 end
 
--- Means of the steps since the last line: each term's over its own samples.
+-- The next line of metrics.jsonl: means since the last one, of each term over its own samples.
 local function means(job)
   local sums = job.sums
   local line = { step = job.done, samples = job.done * job.cfg.batch, lr = sums.lr,
@@ -162,7 +163,7 @@ local function add(sums, it)
   sums.norm, sums.count, sums.lr = sums.norm + it.norm, sums.count + 1, it.lr
 end
 
--- What a run's history says of a start or a resumption.
+-- The entry of history.jsonl for a start or a resumption.
 local function segment(job, about)
   local info = fm.info()
   return { step = job.done, time = os.date "!%Y-%m-%dT%H:%M:%SZ",
@@ -171,7 +172,7 @@ local function segment(job, about)
     bfloat16 = job.cfg.precision == "bfloat16" and info.bfloat16 or nil }
 end
 
--- The files that a training adds lines to, with the lines of the part that it continues.
+-- Open the files to which a training appends; they keep the lines of the steps that it continues.
 local function open_logs(job, dir, how)
   local metrics = journal.metrics(dir, job.done, job.metrics_hash)
   local history, wall_s, starts = journal.history(dir, job.done)
@@ -189,7 +190,7 @@ local function mark(job, logs)
   logs.history:add { step = job.done, wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000 }
 end
 
--- What a checkpoint relies on is on disk before it.
+-- Everything that a checkpoint refers to reaches the disk before the checkpoint.
 local function save(job, path, logs)
   logs.metrics:sync()
   mark(job, logs)
@@ -199,7 +200,7 @@ end
 
 --- Train until the last step, or until an interrupt: then save and raise "interrupted".
 -- @tparam table job
--- @tparam string dir where metrics.jsonl, history.jsonl and checkpoint.safetensors go
+-- @tparam string dir for metrics.jsonl, history.jsonl and checkpoint.safetensors
 -- @tparam[opt] table how { about = { revision =, fingerprint = } for the history,
 --   on_start = function called with the list of starts and resumptions, this one included }
 function M.train(job, dir, how)

@@ -1,10 +1,10 @@
 --- AFHQ v2 (Choi et al. 2020): faces of cats, dogs and wild animals, 512 x 512, averaged to
--- 64 x 64. As in the paper all 15,803 images are trained on, those of the test folders, too.
+-- 64 x 64. As in the paper, all 15,803 images are trained on, including those of the test folders.
 -- @module flowmap.data.afhq
 
 local images = require "flowmap.data.packed"
 
--- Images of a class, in both parts.
+-- Number of images per class, training and test parts together.
 local function of(plan, class)
   return (plan.counts["train/" .. class] or 0) + (plan.counts["test/" .. class] or 0)
 end
@@ -15,7 +15,7 @@ return images.set {
   standin = "animals", standin_count = 6000, standin_train = 6000,
   url = "https://www.dropbox.com/s/vkzjokiwof5h8w6/afhq_v2.zip?dl=1", file = "afhq_v2.zip",
 
-  -- Versions 1 and 2 differ in how many images their classes have.
+  -- Versions 1 and 2 are told apart by their numbers of images per class.
   recognise = function(plan)
     local cat, dog, wild = of(plan, "cat"), of(plan, "dog"), of(plan, "wild")
     local all = cat + dog + wild == plan.count

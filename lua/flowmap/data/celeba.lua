@@ -1,5 +1,5 @@
---- CelebA (Liu et al. 2015): aligned photographs of faces, 178 x 218; the centre 140 x 140 averaged
--- to 64 x 64. The official training part are the first 162,770 of 202,599.
+--- CelebA (Liu et al. 2015): aligned photographs of faces, 178 x 218; the central 140 x 140 pixels
+-- averaged to 64 x 64. The official training part is the first 162,770 of 202,599 images.
 -- @module flowmap.data.celeba
 
 local images = require "flowmap.data.packed"

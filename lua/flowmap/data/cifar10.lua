@@ -1,5 +1,5 @@
---- CIFAR-10 (Krizhevsky 2009): 32 x 32 photographs of ten kinds of things, 50,000 to train on and
--- 10,000 to test. Binary batches: a label, then the red, green and blue planes.
+--- CIFAR-10 (Krizhevsky 2009): 32 x 32 photographs of ten classes, 50,000 for training and
+-- 10,000 for testing. Binary batches: a label, then the red, green and blue planes.
 -- @module flowmap.data.cifar10
 
 local images = require "flowmap.data.packed"
@@ -14,7 +14,7 @@ return images.set {
   file = "cifar-10-binary.tar.gz",
   sha256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 
-  -- Binary batches are the official form. Folders of pictures are somebody's own.
+  -- Binary batches are the official form; folders of pictures are not.
   recognise = function(plan)
     if plan.count == 60000 and plan.train == 50000 and #plan.classes == 10 then
       return "CIFAR-10", false, plan.train

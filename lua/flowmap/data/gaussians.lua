@@ -1,5 +1,5 @@
---- A mixture of eight Gaussians on a circle, with equal weights: smooth where the checkerboard has
--- edges, and with separate modes.
+--- A mixture of eight Gaussians on a circle, with equal weights: smooth, unlike the checkerboard,
+-- and with separate modes.
 -- @module flowmap.data.gaussians
 
 local fm = require "flowmap"
@@ -9,7 +9,7 @@ local M = { dim = 2 }
 
 local MODES, RADIUS, SD = 8, 0.7, 0.08
 
---- Variance of a coordinate: half the squared radius, and that of a mode.
+--- Variance of a coordinate: half the squared radius plus the variance of a mode.
 M.sd = math.sqrt(RADIUS ^ 2 / 2 + SD ^ 2)
 
 --- Samples: a mode, and normal noise around its centre.

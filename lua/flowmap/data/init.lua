@@ -8,11 +8,11 @@
 --       range = { -1, 1 } }                          -- of each axis of the grid of KL
 --
 -- `mass`, `inside` and `range` are optional. `mass` is for one dimension, mass(x0, x1), or two;
--- `inside` takes as many coordinates as there are. What they say is compared with the samples
--- before a run trains, see flowmap.measure.law.
+-- `inside` takes all coordinates. They are compared with samples before a run trains, see
+-- flowmap.measure.law.
 --
--- An experiment's own data set is such a table, or { new = function(cfg) ... end, options = {} }
--- that makes one from the settings.
+-- A data set of an experiment is such a table, or { new = function(cfg) ... end, options = {} },
+-- which makes one from the settings.
 --
 -- Data sets of images are described in flowmap.data.packed.
 -- @module flowmap.data
@@ -34,7 +34,7 @@ local function built()
   return sets
 end
 
--- The numbers of a data set of points.
+-- Check the numbers that a data set of points states.
 local function check_set(it, where)
   if it.dim and not (math.type(it.dim) == "integer" and it.dim >= 1 and it.dim <= MOST) then
     errors.usage("%s: dim must be a whole number from 1 to %d, found %s", where, MOST,
@@ -53,7 +53,7 @@ local function check_set(it, where)
   end
 end
 
---- The data sets, and those of an experiment's own. Images (with a `shape`) may have more fields.
+--- The data sets, and those of an experiment. Images (with a `shape`) may have more fields.
 M.registry = registry.new { what = "data set", field = "data", built = built, open = true,
   table_fields = { dim = "number", sd = "number", sample = "function", mass = "function",
     inside = "function", range = "table", title = "string", hash = "string" },
@@ -67,7 +67,7 @@ function M.names(own) return M.registry:names(own) end
 --- Find a data set.
 -- @tparam string name
 -- @tparam[opt] table own data sets defined by an experiment, name -> data set
--- @tparam[opt] table cfg the run's settings, from which one with settings of its own is made
+-- @tparam[opt] table cfg the run's settings, for a data set that has settings of its own
 -- @treturn table
 function M.find(name, own, cfg)
   local it = M.registry:find(name, own)
@@ -75,7 +75,7 @@ function M.find(name, own, cfg)
   return M.registry:make(it, name, cfg or {})
 end
 
---- A data set of images averaged down to a smaller side, a half, a quarter, ... of its own.
+--- A data set of images, averaged down to a half, a quarter, ... of its side.
 -- @tparam table set a data set of images
 -- @tparam integer side 0: as it is
 -- @treturn table
@@ -105,7 +105,7 @@ function M.images(set, pixels, index)
   return x
 end
 
---- The samples of a micro-batch, checked.
+--- The samples of a micro-batch, with their shape checked.
 -- @tparam table set a data set that draws its samples
 -- @param b the batch of a program
 -- @treturn tensor (b.n, ...)
@@ -116,7 +116,7 @@ function M.sample(set, b)
   return returned.tensor(x, "sample of the data set", shape, nil, "one row per sample"), labels
 end
 
---- Draw samples at once.
+--- Draw samples eagerly.
 -- @tparam table set a data set
 -- @tparam integer count
 -- @tparam integer seed
@@ -129,7 +129,7 @@ function M.draw(set, count, seed, dtype)
   return program:run { shared = {}, rows = {}, batch = count, seed = seed, step = 0 }.rows.x
 end
 
---- A name for exactly this data: the hash of its first samples.
+--- Identify the data: the hash of its images, or of its first samples.
 -- @tparam table set a data set
 -- @treturn string SHA-256 in hex
 function M.hash(set)
@@ -139,7 +139,7 @@ function M.hash(set)
   return fm.sha256(table.concat(values, " "))
 end
 
---- The folder of what can be made again: packed files, statistics of data sets.
+--- The folder of files that can be made again: packed images, statistics of data sets.
 -- @treturn string
 function M.cache_folder()
   local folder = require("flowmap.data.packed.places").cache()
@@ -147,12 +147,12 @@ function M.cache_folder()
   return folder
 end
 
---- Standard deviation of all coordinates of samples, around the mean of each coordinate.
+--- Standard deviation of samples around the mean of each coordinate, over all coordinates.
 -- @param x (n, d)
 -- @treturn number
 function M.sd(x)
   local n, d = x.shape[1], x.shape[2]
-  local function sums(f, centre) -- block by block: no second copy of the data
+  local function sums(f, centre) -- in blocks, without a second copy of the data
     local program = fm.program(function(c, b)
       return { sum = fm.cast(fm.sum(f(b.rows.x - c), 1, true), "float64") }
     end, { shared = centre, rows = { x = { d, dtype = x.dtype } }, micro = 8192 })

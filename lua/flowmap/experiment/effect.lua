@@ -1,8 +1,7 @@
---- Settings without effect. A setting that nothing reads would be believed and do nothing: one
--- that the user sets, or that an experiment sets for all of its runs in vain, is refused with the
--- reason. When each is read stands beside it in flowmap.experiment.settings; what a part of the
--- experiment's
--- own reads is recorded while it is tried before the first step.
+--- Settings without effect. If the user sets a setting that nothing reads, or an experiment sets
+-- one that none of its runs reads, it is refused with the reason. flowmap.experiment.settings
+-- states when each setting is read; settings read by parts of an experiment are recorded during the
+-- rehearsal before the first step.
 -- @module flowmap.experiment.effect
 
 local data = require "flowmap.data"
@@ -12,13 +11,13 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- A misspelt setting would be nil, and `cfg.wavse or 8` the default for ever.
+-- A misspelt setting would be nil, and `cfg.wavse or 8` always the default.
 local function no_setting(key, cfg)
   errors.usage("this run has no setting '%s'%s; a setting of a part's own is declared among its "
     .. "options", tostring(key), errors.near(tostring(key), tree.keys(cfg)))
 end
 
---- The settings as parts of a run see them, and which of these they read.
+--- A view of the settings for the parts of a run, which records the settings that they read.
 -- @tparam table cfg
 -- @tparam table read key -> true, filled in
 -- @treturn table a view of cfg
@@ -38,7 +37,7 @@ function M.view(cfg, read)
   })
 end
 
--- What the conditions of flowmap.experiment.settings look at.
+-- The argument of the conditions in flowmap.experiment.settings.
 local function conditions(it, cfg, loss)
   local own = {}
   local named = { nets = cfg.net, losses = loss.entry, data = cfg.data, times = cfg.times,
@@ -51,7 +50,7 @@ local function conditions(it, cfg, loss)
   end }
 end
 
--- Whether a part of the experiment's own might read any setting.
+-- Whether a part defined by the experiment might read any setting.
 local function open(c)
   for _, own in pairs(c.own) do
     if own then return true end
@@ -59,7 +58,7 @@ local function open(c)
   return #c.cfg.metrics > 0
 end
 
--- true: read; false and the reason; nil: a part of the experiment's own may tell.
+-- true: the setting is read; false, with the reason: it is not; nil: only a trial can tell.
 local function state(key, c)
   local it = settings.by_key[key]
   if not (it and it.when) then return true end
@@ -68,7 +67,7 @@ local function state(key, c)
   return read, why
 end
 
---- The settings among some that nothing reads, as an error; and those that only a try can tell.
+--- Refuse settings that nothing reads, and return those of which only a trial can tell.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings
 -- @tparam table loss what losses.find returned
@@ -99,12 +98,12 @@ end
 
 local awaited = setmetatable({}, { __mode = "k" }) -- settings of a run -> what `check` returned
 
---- Keep what only a try can tell.
+--- Keep the settings of which only a trial can tell.
 -- @tparam table cfg the settings of a run
 -- @tparam table pending what `check` returned
 function M.await(cfg, pending) awaited[cfg] = pending end
 
---- After a try: that what was awaited was read by a part of the experiment's own.
+--- After a trial, check that a part defined by the experiment has read the awaited settings.
 -- @tparam table cfg the settings of a run, as they were resolved
 -- @tparam table read what `view` recorded
 function M.settle(cfg, read)

@@ -1,4 +1,4 @@
---- What the experiments on images have in common: the reference settings and what is rendered.
+--- The common part of experiments on images: reference settings and render list.
 --
 --     return images.experiment { name = "cifar10", title = "CIFAR-10", settings = {...},
 --       profiles = {...} }
@@ -42,7 +42,7 @@ local function distance(metric, head, format, title)
 end
 
 --- The render list.
--- @tparam string title how the experiment is called
+-- @tparam string title of the experiment
 -- @treturn {table,...} see flowmap.report.render
 function M.render(title)
   local fd, fd_figure = distance("fd_cnn", "FD-cnn", "%.3f", title

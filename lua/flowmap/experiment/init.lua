@@ -1,31 +1,30 @@
---- Experiments: an ordinary Lua file that returns a table, and the runs that follow from it.
+--- Experiments: ordinary Lua files that return a table, and the runs that follow from it.
 --
 --     return {
 --       name = "checkerboard",                   -- names the results' folder
 --       methods = { "lsd", "psd-m" },            -- what `reproduce` compares
---       settings = { data = "checkerboard" },    -- for all profiles, see
---       flowmap.experiment.settings
+--       settings = { data = "checkerboard" },    -- for all profiles: flowmap.experiment.settings
 --       profiles = { laptop = { steps = 1000,    -- on top of them
---         methods = { "lsd" },                   -- optional: those that fit its time
+--         methods = { "lsd" },                   -- optional: those that fit its budget
 --         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
 --       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
---       seeds = 2,                               -- optional: how many by default
+--       seeds = 2,                               -- optional: the default number of seeds
 --       losses = {}, nets = {}, data = {}, times = {}, interpolants = {}, metrics = {},
 --       figures = {},                            -- optional: parts of its own, by name
 --       options = {},                            -- optional: its own settings with defaults
---       run = function(cfg, dir, how) end,       -- optional: what is no training of a flow map
+--       run = function(cfg, dir, how) end,       -- optional: instead of training a flow map
 --     }
 --
--- Parts of its own. Each is found by its name, like those of the suite: `--method`, `--set net=`,
--- `data=`, `times=`, `interpolant=`, `metrics=`, or the `kind` of an entry of `render`.
+-- Parts that it defines itself are found by name, like those of the suite: by `--method`, `--set
+-- net=`, `data=`, `times=`, `interpolant=`, `metrics=`, or the `kind` of an entry of `render`.
 --
 --     losses = { mine = function(a) ... end }              -- see flowmap.losses
 --     nets = { mine = function(cfg) ... end }              -- see flowmap.nets
 --     data = { mine = { dim =, sd =, sample =, ... } }     -- see flowmap.data
 --     times = { mine = function(a, c) ... return s, t end }            -- see flowmap.times
 --     interpolants = { mine = { alpha = function(t) ... end, beta = function(t) ... end } }
---     metrics = { mine = function(samples, context) ... return number end } --
---     flowmap.measure.measures
+--     metrics = { mine = function(samples, context) ... return number end }
+--                                                      -- see flowmap.measure.measures
 --     figures = { mine = function(set, spec) ... return panels end }   -- see flowmap.report.render
 --
 -- A part with settings of its own is a table
@@ -69,7 +68,7 @@ function M.load(path)
   if fault then errors.usage("%s", fault) end
   local chunk, message = loadfile(path, "t")
   if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
-  math.randomseed(0) -- Lua seeds it anew in each process, but the file means the same in all
+  math.randomseed(0) -- Lua seeds it differently in each process, but the file must mean the same
   local it = chunk()
   outline.check(it, path)
   it.methods = it.methods or { "lsd" }
@@ -77,7 +76,7 @@ function M.load(path)
   return it
 end
 
--- Keys of a profile that are no settings.
+-- Keys of a profile that are not settings.
 local NO_SETTING = { by_method = true, methods = true }
 
 local function apply(cfg, values, where, own)
@@ -90,7 +89,7 @@ local function copy(value)
   return type(value) == "table" and table.move(value, 1, #value, 1, {}) or value
 end
 
--- The layers of settings that an experiment itself gives a method: { values, where }.
+-- The layers of settings that an experiment gives a method: { values, where they are set }.
 local function layers(it, profile, method)
   local of_profile, of_method = it.profiles[profile], {}
   for name, values in pairs(of_profile.by_method or {}) do
@@ -104,7 +103,7 @@ local function layers(it, profile, method)
   }
 end
 
--- Settings of one run without judgement: defaults, the layers, the grid's point, the user's.
+-- Settings of one run, unchecked: defaults, the layers, the grid's point, the user's.
 local function layered(it, profile, method, want)
   local own, cfg = parts.options(it), {}
   local loss = losses.find(method, it.losses)
@@ -152,8 +151,8 @@ local function read_by_some(key, it, profile, methods)
   return false, why
 end
 
--- What an experiment sets must matter to at least one of its runs; a value that is the default may
--- be written down anywhere.
+-- Each setting of an experiment must be read by at least one of its runs; default values may be
+-- written anywhere.
 local function check_layers(it, profile, method)
   local methods = (it.profiles[profile] or {}).methods or it.methods
   for _, layer in ipairs(layers(it, profile, method)) do
@@ -208,8 +207,8 @@ function M.resolve(it, want)
   return cfg
 end
 
--- Text as a part of a file's name: as it is, or, if it would be too long or could not be told from
--- another one then, with a part of its hash.
+-- Text as part of a file's name: unchanged, or, if it is too long or has unsafe characters,
+-- shortened with part of its hash.
 local function file_text(text, longest)
   local safe = text:gsub("[^%w.,=+_-]", "_")
   if safe == text and #text <= longest then return text end
@@ -236,8 +235,8 @@ function M.root(name, profile)
   return ("results/%s/%s"):format(name, profile)
 end
 
---- Where the files of a run go by default. One with settings of the user's own has its place apart
--- from the experiment's, so that it enters no table.
+--- The default folder of a run. A run with settings of the user's own lies apart from the runs of
+-- the experiment, so that it enters no table.
 -- @tparam table cfg resolved settings
 -- @tparam table set what the user set
 -- @treturn string

@@ -1,6 +1,6 @@
---- The outline of an experiment: that the table which its file returns has the fields that
--- flowmap.experiment describes, each of its form. Everything that can be known without a run is
--- checked here, when the file is loaded.
+--- The outline of an experiment: the table that its file returns must have the fields that
+-- flowmap.experiment describes. Everything that can be checked without a run is checked here, when
+-- the file is loaded.
 -- @module flowmap.experiment.outline
 
 local errors = require "flowmap.base.errors"
@@ -46,7 +46,7 @@ local function check_name(name, what, path)
   end
 end
 
--- A list of methods, each there and named once.
+-- Check a list of methods: each is known and named once.
 local function check_methods(list, it, where)
   if type(list) ~= "table" then
     errors.usage("%s must be a list of methods, found %s", where, a(list))
@@ -67,7 +67,7 @@ local function check_methods(list, it, where)
   end
 end
 
--- Settings by name, of an experiment, a profile or a method.
+-- Check settings by name, of an experiment, a profile or a method.
 local function check_settings(values, where, own, others)
   if type(values) ~= "table" then
     errors.usage("%s must be a table of settings, found %s", where, a(values))

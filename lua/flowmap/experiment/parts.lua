@@ -1,5 +1,5 @@
---- The parts of an experiment's own and the settings that they declare: flowmap.base.registry and
--- flowmap.experiment.settings brought together.
+--- The parts that an experiment defines and the settings that they declare: where
+-- flowmap.base.registry and flowmap.experiment.settings meet.
 -- @module flowmap.experiment.parts
 
 local errors = require "flowmap.base.errors"
@@ -16,10 +16,10 @@ local MODULES = {
   metrics = "measure.measures", figures = "experiment.render_list",
 }
 
---- The fields of an experiment that hold parts of its own.
+--- The fields of an experiment that hold the parts it defines.
 M.fields = tree.keys(MODULES)
 
--- The settings that name a part, and the field it is looked for in.
+-- The settings that name a part, and the field of an experiment with parts of that kind.
 local NAMED = { net = "nets", data = "data", times = "times", interpolant = "interpolants" }
 
 local function registry_of(field)
@@ -102,12 +102,12 @@ local function users(option)
   return table.concat(words, " or ")
 end
 
---- Names of parts as they are registered; and of the declared settings only those of the parts that
--- the run uses.
+--- Replace names of parts by their registered spelling, and drop declared settings of parts that
+-- the run does not use.
 -- @tparam table it an experiment
 -- @tparam table cfg its settings, changed in place
 -- @tparam table loss what losses.find returned
--- @tparam table set what the user set: one of these must not be without effect
+-- @tparam table set the user's settings, none of which may be without effect
 function M.resolve(it, cfg, loss, set)
   for key, field in pairs(NAMED) do cfg[key] = registry_of(field):name(cfg[key], it[field]) end
   cfg.metrics = require("flowmap.measure.measures").names_of(cfg.metrics, it.metrics)

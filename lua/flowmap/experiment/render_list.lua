@@ -1,5 +1,5 @@
---- Whether a `render` list can be drawn, before anything is trained: the fields of each entry when
--- the experiment is loaded, and what the results will hold before the first step of a run.
+--- The `render` list of an experiment, checked before anything is trained: the fields of each entry
+-- when the experiment is loaded; before the first step of a run, whether its results will suffice.
 -- @module flowmap.experiment.render_list
 
 local errors = require "flowmap.base.errors"
@@ -33,7 +33,7 @@ local KINDS = {
   grids = { writes = "images", need = {}, may = { steps = "table", seed = "number" } },
 }
 
---- The kinds, and an experiment's own figures. One of its own is
+--- The kinds, and the figures that an experiment defines. One is
 --
 --     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
 --
@@ -53,7 +53,7 @@ local COMMON = { kind = "string", name = "string", where = "table" }
 
 -- ------------------------------------------------------------------ when it is loaded
 
--- The fields of a kind; of an own figure those that its options declare, or any.
+-- The fields of a kind; for a figure of the experiment those that its options declare, or any.
 local function form_of(kind, own)
   if not own then return KINDS[kind] end
   local form = { need = {}, may = { metric = "string", N = "number", steps = "table",
@@ -120,7 +120,7 @@ local function told_apart(entry)
   return told
 end
 
--- A mean over runs of different settings would mean nothing.
+-- Check that no entry averages over runs with different settings.
 local function check_pooled(entry, grid, where)
   if entry.kind == "traces" or entry.kind == "triangle" or not KINDS[entry.kind] then return end
   local told = told_apart(entry)
@@ -181,7 +181,7 @@ end
 
 -- ------------------------------------------------------------------ before the first step
 
--- What an entry needs of the results.
+-- Check that the results will have what an entry needs.
 local function check_needs(entry, it, cfg, row, set, where)
   for _, key in ipairs { "metric", "floor" } do
     if entry[key] and type(row[entry[key]]) ~= "number" then
@@ -226,8 +226,8 @@ local function shows(entry, cfg)
   return true
 end
 
---- Check that a render list can be drawn from a run's results. The user's own settings lead to
--- another folder, from which nothing is drawn: what they change is not checked.
+--- Check that a render list can be drawn from a run's results. Settings of the user's own lead to
+-- another folder, from which nothing is drawn, so what they change is not checked.
 -- @tparam table it an experiment
 -- @tparam table base settings of the experiment's own run of the same profile and method
 -- @tparam table cfg the run's settings

@@ -23,7 +23,7 @@ local function number_text(x)
   return text -- not a number: equal to nothing
 end
 
--- Numbers from `low` to `high`. What is not a number is in no range.
+-- Numbers from `low` to `high`; nan is in no range.
 local function within(low, high)
   local words = ("from %s to %s"):format(number_text(low), number_text(high))
   return function(x) return x >= low and x <= high, words end
@@ -38,7 +38,7 @@ end
 local function fraction(x) return x >= 0 and x <= 1, "between 0 and 1" end
 local function below_1(x) return x >= 0 and x < 1, "at least 0 and below 1" end
 
--- 0, or what another check says.
+-- 0, or a number that passes another check.
 local function zero_or(check)
   return function(x)
     local ok, words = check(x)
@@ -63,7 +63,7 @@ local function either(names, last)
   return #words == 0 and tail or table.concat(words, ", ") .. " or " .. tail
 end
 
--- Lists: the check of the elements, and how many there may be.
+-- Lists: a check of each element, and bounds on their number.
 local function each(check, least, most, once)
   return function(list)
     local seen = {}
@@ -82,7 +82,7 @@ local function any() return true end
 
 local COUNT, STEPS = 1 << 30, 1000000000000 -- samples; steps of a training
 
--- ------------------------------------------------------------------ what is read when
+-- ------------------------------------------------------------------ when a setting is read
 --
 -- Each condition gets c = { cfg =, loss = what losses.find returned, set = function: the data set,
 -- own = field -> whether the run's part is the experiment's own }, and returns true if the setting
@@ -141,7 +141,8 @@ end
 
 local OPTIMISERS = { "radam", "adamw" }
 
---- The settings in reading order: { key, default, check, meaning, read when (absent: always) }.
+--- The settings in reading order: { key, default, check, meaning, condition for being read (absent:
+-- always read) }.
 M.list = {
   { "data", "checkerboard", any, "data set: a file of lua/flowmap/data" },
   { "dataset_size", 0, within(0, COUNT), "samples drawn once; 0: fresh draws in every step" },
@@ -251,8 +252,8 @@ end
 
 local fit
 
--- The value in the type of the default, or nil: 1 is a float where one is expected, and one number
--- is a list of one.
+-- The value in the type of the default, or nil: 1 becomes a float where one is expected, and one
+-- number a list of one.
 function fit(value, default)
   if type(default) == "table" then
     local list = {}
@@ -273,7 +274,7 @@ end
 
 local MOST_EXACT = 1 << 53 -- beyond it the records of a run do not hold every whole number
 
--- An experiment's own setting has no range, but is finite, and recorded exactly.
+-- A setting declared by an experiment has no range, but must be finite and recorded exactly.
 local function finite(value)
   for _, x in ipairs(type(value) == "table" and value or { value }) do
     if type(x) == "number" and x - x ~= 0 then return false, "finite" end
@@ -286,7 +287,7 @@ end
 
 local LONGEST = 4096 -- bytes of a text: no path is longer
 
--- What keeps a setting from being kept: a checkpoint holds lines of UTF-8 alone.
+-- Why a setting cannot be recorded, if so: a checkpoint holds only lines of UTF-8.
 local function text_fault(value)
   for _, x in ipairs(type(value) == "table" and value or { value }) do
     local fault = type(x) == "string" and texts.fault(x, LONGEST)
@@ -294,7 +295,7 @@ local function text_fault(value)
   end
 end
 
--- What was found, for a sentence.
+-- A found value, for a message.
 local function found_text(value)
   if type(value) == "function" then return "a function" end
   if type(value) == "table" and not is_list(value) then return "a table with named fields" end

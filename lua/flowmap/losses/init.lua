@@ -39,10 +39,10 @@ function M.norm2(r)
   return fm.sum(fm.square(r), axes)
 end
 
--- The loss that is being evaluated: { name =, stops = nil or declared choices }.
+-- The loss being evaluated: { name =, stops = its declared choices or nil }.
 local current
 
--- A choice that the loss does not declare would never stop anything.
+-- A choice that the loss does not declare would never stop a gradient.
 local function check_declared(name)
   for _, declared in ipairs(current.stops) do
     if declared == name then return end
@@ -51,8 +51,8 @@ local function check_declared(name)
     current.name, tostring(name), table.concat(current.stops, ", "))
 end
 
---- Stop the gradient through x when the choice is one of the listed ones. Without a choice (a loss
--- that declares none, or is called directly) it stops always.
+--- Stop the gradient through x if the choice is among those listed. Without a choice (the loss
+-- declares none, or is called directly) the gradient is always stopped.
 -- @tparam ?string choice the loss's `stop`
 -- @param x a tensor
 -- @param ... the choices at which the gradient stops
@@ -66,8 +66,8 @@ function M.stop_if(choice, x, ...)
   return stop and fm.stop(x) or x
 end
 
--- The loss as the trainer calls it: while it runs, `stop_if` knows its choices, and what it returns
--- is checked.
+-- The loss as the trainer calls it: `stop_if` checks its choices while it runs, and its result is
+-- checked.
 local function called(loss, name, stops)
   return function(a)
     local outer = current
@@ -84,8 +84,9 @@ local function called(loss, name, stops)
   end
 end
 
---- A loss that large residuals pull at less: c^2 log(1 + L / c^2), which is L where L is small
--- beside c^2 (Cauchy's or Lorentz's; Black and Anandan 1996). Its minimum, L = 0, is the same.
+--- A robust loss, which limits the influence of large residuals: c^2 log(1 + L / c^2), close to L
+-- where L is small compared with c^2 (Cauchy's or Lorentz's; Black and Anandan 1996). The minimum,
+-- L = 0, is the same.
 -- @param L losses
 -- @tparam number c the scale of the residuals; 0: L itself
 -- @treturn tensor
@@ -103,7 +104,7 @@ local function add_methods(methods, name, it, file)
   end
 end
 
-local built -- of the files, once
+local built -- the methods of the files, found once
 
 local function built_methods()
   if built then return built end
@@ -124,7 +125,7 @@ local function own_methods(own)
   return methods
 end
 
--- What the trainer itself puts into the argument of a loss.
+-- The fields of a loss's argument that the trainer sets.
 local TAKEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true,
   stop = true, teacher = true, cfg = true, a = true, c = true, labels = true, dropout = true,
   teacher_params = true }
@@ -144,7 +145,7 @@ local function check_args(args, where)
   end
 end
 
--- The stops and variants that a loss declares.
+-- Check the stops and variants that a loss declares.
 local function check_loss(it, where)
   for _, name in ipairs(it.stops or {}) do
     if type(name) ~= "string" then
@@ -158,7 +159,7 @@ local function check_loss(it, where)
   for _, args in pairs(it.variants or {}) do check_args(args, where) end
 end
 
---- The methods, and those of an experiment's own: functions or tables as above.
+--- The methods. Those of an experiment are functions or tables as above.
 M.registry = registry.new { what = "method", field = "losses", plain = "function",
   table_fields = { loss = "function", stops = "table", variants = "table", args = "table",
     teacher = "boolean" },
@@ -178,13 +179,13 @@ function M.registry_name(name, own) return M.registry:name(name, own_methods(own
 --- Find a method by name.
 -- @tparam string name e.g. "lsd" or "psd-m"
 -- @tparam[opt] table own losses defined by an experiment
--- @tparam[opt] table cfg the run's settings, from which a loss with settings of its own is made
+-- @tparam[opt] table cfg the run's settings, for a loss that has settings of its own
 -- @treturn table { name =, loss =, stops =, args = fields of the variant, entry = name without the
 --   variant, file = source module or nil }
 function M.find(name, own, cfg)
   local found, as_registered = M.registry:find(name, own_methods(own))
   local it = found.it
-  if found.file then require(found.file) end -- of all methods' files an input of this run
+  if found.file then require(found.file) end -- only this method's file is an input of the run
   local made = cfg and M.registry:make(it, as_registered, cfg) or it
   local loss = type(made) == "function" and made or made.loss
   local stops = it.stops or type(made) == "table" and made.stops

@@ -2,9 +2,10 @@
 -- the training dynamics of diffusion models", configuration G) with two times and their positional
 -- codes, as used by Boffi, Albergo, Vanden-Eijnden 2025 (arXiv 2505.18825).
 --
--- Every layer keeps the magnitude of what passes through it: weights are normalised where they are
--- used, sums and concatenations are rescaled, there are no biases. The network reads s and t - s;
--- at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its loss.
+-- Every layer preserves the magnitude of its activations: weights are normalised where they are
+-- used, sums and concatenations are rescaled, and there are no biases. The network reads s and
+-- t - s; at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its
+-- loss.
 --
 -- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of
 -- a level, `attention` the resolutions that have it, `classes` the labels (0: none).
@@ -113,8 +114,8 @@ end
 
 -- ---------------------------------------------------------------------- times and classes
 
--- Classes as sqrt(#classes) one-hot rows (n, classes); a label that is none of 0 .. classes - 1,
--- such as -1, gives a row of zeros: the null class.
+-- Labels as one-hot rows times sqrt(#classes), (n, classes); a label outside 0 .. classes - 1, such
+-- as -1, gives a row of zeros: the null class.
 local function one_hot(labels, classes, dtype)
   local n = labels.shape[1]
   local number = fm.broadcast(fm.reshape(fm.arange(classes, dtype), { 1, classes }), { n, classes })

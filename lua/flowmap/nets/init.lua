@@ -4,14 +4,14 @@
 --     { init = function(rng) ... end,            -- the parameters: a nested table of tensors
 --       v = function(params, s, t, x, extra) ... end,  -- the velocity v_{s,t}(x), (n, ...)
 --       weight = function(params, s, t) ... end, -- optional: w(s,t), (n); absent means 0
---       renew = function(params, averages) ... end } -- optional, see flowmap.renew: what is done
---                                   -- to the weights, in place, at the start and after each step
+--       renew = function(params, averages) ... end } -- optional, see flowmap.renew: changes the
+--                                   -- weights in place, at the start and after each step
 --
 -- s and t are (n) or (n, 1). `extra` is nil or a table of
 --
 --     labels   (n): classes 0, 1, ... of the samples, -1 for none; if the network has classes
---     dropout  function(x, layer) -> x with a part of its values dropped; absent: no dropout.
---              `layer` names the place
+--     dropout  function(x, layer) -> x with some values dropped; absent: no dropout. `layer` names
+--              the layer
 --
 -- `rng(shape, kind)` of `init` draws a tensor: kind is "lecun", "normal" or "zeros".
 -- @module flowmap.nets
@@ -33,7 +33,7 @@ local function built()
   return nets
 end
 
---- The networks, and those of an experiment's own: constructors.
+--- The networks, and those of an experiment: constructors.
 M.registry = registry.new { what = "net", field = "nets", plain = "function",
   needs = { "new" }, built = built }
 
@@ -42,7 +42,7 @@ M.registry = registry.new { what = "net", field = "nets", plain = "function",
 -- @treturn {string,...}
 function M.names(own) return M.registry:names(own) end
 
--- The network with what its functions return checked.
+-- The network, with checks of what its functions return.
 local function checked(made, name)
   local who = ("the net '%s'"):format(name)
   returned.functions(made, who, { "init", "v" }, { "weight", "renew" })
@@ -71,7 +71,7 @@ function M.build(cfg, own)
   return checked((type(it) == "table" and it.new or it)(cfg), name)
 end
 
---- The parameters of a network, checked.
+--- The initial parameters of a network, checked.
 -- @tparam table net
 -- @tparam function rng see below
 -- @tparam table cfg the run's settings
@@ -83,7 +83,7 @@ end
 -- The standard deviation of a normal variate truncated to [-2, 2].
 local TRUNCATED_SD = 0.87962566103423978
 
--- Normal variates truncated to [-2, 2], by rejection: what fell outside is drawn again.
+-- Normal variates truncated to [-2, 2], by rejection: values outside are redrawn.
 local function truncated(shape, dtype, seed, index)
   local x
   for round = 0, 63 do
@@ -110,7 +110,7 @@ local function check_draw(shape, kind)
   end
 end
 
---- A source of initial parameters: the k-th tensor drawn depends on the seed and k alone.
+--- A source of initial parameters: the k-th tensor drawn depends only on the seed and k.
 -- "lecun": truncated normal of variance 1 / fan-in for a weight (fan-in, fan-out); "normal":
 -- N(0, 1); "zeros".
 -- @tparam integer seed

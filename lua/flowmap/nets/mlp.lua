@@ -7,12 +7,12 @@
 -- scales the gradient by 1/e.
 --
 -- `features` = F > 0 appends sin and cos of (pi/2) k x, k = 1..F, to h_0: a network of limited
--- width then finds edges sooner. The period of k = 1 is 4, twice the side of [-1,1]^2.
+-- width then learns edges sooner. The period of k = 1 is 4, twice the side of [-1,1]^2.
 -- @module flowmap.nets.mlp
 
 local fm = require "flowmap"
 
--- The times enter as they are, or standardised as U[0,1] would be: (t - 1/2) sqrt(12).
+-- The times as they are, or standardised as draws of U[0,1]: (t - 1/2) sqrt(12).
 local function time(t, n, cfg)
   t = fm.reshape(t, { n, 1 })
   return cfg.time_input == "standard" and (t - 0.5) * math.sqrt(12) or t

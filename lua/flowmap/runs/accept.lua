@@ -1,7 +1,7 @@
 --- The command `accept`: a user declares that a change does not matter for a run's results. The
--- run then counts as made from today's sources and numerics; what it really was made from stays in
--- its records, and the declaration, with its reason, is printed below every table. An interrupted
--- run can then go on: where only a metric was mended, its training is not lost.
+-- run then counts as made from today's sources and numerics; its records keep what it was really
+-- made from, and the declaration is printed with its reason below every table. An interrupted run
+-- can then continue, so that its training is not lost where only a metric was corrected.
 -- @module flowmap.runs.accept
 
 local cache = require "flowmap.runs.cache"
@@ -29,8 +29,8 @@ local function check_why(why)
   return why:match "^%s*(.-)%s*$"
 end
 
--- The experiment of a run. What a run's folder says is data: it names one of the suite's own
--- experiments, or the user names the file.
+-- The experiment of a run. The contents of a run's folder are data: they may name an experiment of
+-- the suite; for any other, the user names the file.
 local function experiment_of(config, path)
   local name = config.experiment
   if not path and name:find "^[%w_-]+$" then
@@ -49,7 +49,7 @@ local function experiment_of(config, path)
   return it
 end
 
--- Settings stay those that the run was made with; ones that did not exist then have their default.
+-- Keep the settings that the run was made with; those that did not exist then have their default.
 local function keep_settings(now, was)
   for key in pairs(now) do
     if key:find "^setting " then now[key] = nil end
@@ -63,9 +63,9 @@ local function keep_settings(now, was)
   end
 end
 
--- What the run would be made from today: what was recorded, as it is now. Only if that has changed
--- may the run load files that it did not load before: those of its parts as they are now are added,
--- and those that are gone are none any more.
+-- The inputs of the run as of today: those recorded, as they are now. If these have changed, the
+-- run may load other files than before: the files of its present parts are added, and missing ones
+-- are left out.
 local function today(dir, was, it, config)
   local inputs = cache.inputs(it, config)
   local same = cache.today(was, inputs)
@@ -88,8 +88,8 @@ local function side(inputs)
   return { inputs = cache.hash(inputs), fingerprint = inputs.fingerprint }
 end
 
--- What a run counts as made from, and the hash of its own inputs: of a result, or of a run that was
--- interrupted, or could not be evaluated, and can go on.
+-- The inputs that a run counts as made from, and the hash of its own inputs. The run has a result,
+-- or was interrupted or could not be evaluated and can continue.
 local function recorded(dir)
   local manifest = record.read(dir, "manifest")
   if manifest then return (cache.recorded(dir, manifest)), manifest.inputs_hash end
@@ -125,7 +125,7 @@ function M.run(args)
   for _, change in ipairs(changes) do io.stdout:write("accepted: ", change, "\n") end
 end
 
---- Declarations in words, for the provenance.
+--- Declarations as sentences, for the provenance of tables.
 -- @tparam table accepted the record
 -- @treturn {string,...}
 function M.words(accepted)

@@ -1,11 +1,11 @@
---- What a finished run depends on, and whether it is still current.
+--- The inputs of a finished run, and whether its result is still current.
 --
 -- The inputs of a run are its settings, compared exactly, the numerics (see flowmap.runs.numerics
 -- and flowmap.runs.fingerprint), and every file that was loaded for it, recorded by
--- flowmap.runs.source: modules of the suite and of others, the experiment, what these read. Of code
--- the meaning counts, not comments and layout.
--- Whoever decides about a run compares with what the last one recorded, file by file as it is now;
--- nothing has to be guessed beforehand. What is loaded counts, except the modules of NO_NUMBERS.
+-- flowmap.runs.source: modules of the suite and of others, the experiment, and the files that these
+-- read. Code is compared by its meaning, without comments and layout. A decision about a run
+-- compares the recorded inputs with the same files as they are now, so no dependency has to be
+-- declared. Every loaded file counts, except the modules of NO_NUMBERS.
 -- @module flowmap.runs.cache
 
 local fm = require "flowmap"
@@ -24,11 +24,11 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- When to save and to print does not change a result.
+-- Settings that cannot change a result: when to save.
 local IGNORED = { save_every = true }
 
 --- Rooms whose modules make no numbers: they find and keep files, check and resolve settings (which
--- are compared themselves), word errors and draw bars. Their sources are no inputs of a run.
+-- are compared themselves), report errors and progress. Their sources are not inputs of a run.
 M.NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
 
 local function makes_no_numbers(path)
@@ -40,12 +40,12 @@ end
 -- @treturn boolean
 function M.counts(key) return not IGNORED[key] end
 
--- ------------------------------------------------------------------ what is known beforehand
+-- ------------------------------------------------------------------ inputs known before a run
 
 local KEYS = { module = true, file = true, suite = true, experiment = true, variable = true,
   listing = true, exists = true }
 
--- Whether an input is a file (or a variable of the environment): looked up anew at each decision.
+-- Whether an input is a file or an environment variable, which each decision looks up again.
 local function is_looked_up(key) return KEYS[key:match "^%w+"] end
 
 --- The inputs of a run that are known before it, name -> text. Those that it loads are added by
@@ -63,16 +63,16 @@ function M.inputs(it, cfg)
   return setmetatable(inputs, { experiment = it, cfg = cfg })
 end
 
---- One name for a set of inputs.
+--- Identify a set of inputs.
 -- @tparam table inputs
 -- @treturn string SHA-256 in hex
 function M.hash(inputs)
   return fm.sha256(json.encode(inputs))
 end
 
--- ------------------------------------------------------------------ what a run loads
+-- ------------------------------------------------------------------ files that a run loads
 
--- The files of the functions that an experiment holds, whoever loaded them.
+-- The files that define the functions of an experiment, whichever code loaded them.
 local function add_functions(value, roots, seen)
   if type(value) == "function" then
     local of = debug.getinfo(value, "S").source
@@ -94,7 +94,7 @@ local function roots_of(it, cfg)
   return roots
 end
 
--- The folder of an experiment, with its slash: names of files start there.
+-- The folder of an experiment, with a trailing slash; names of files are relative to it.
 local function home_of(it)
   return it.path and source.absolute(it.path):match "^(.*/)" or ""
 end
@@ -110,7 +110,7 @@ local function name_of(path, found, it)
   return word .. " " .. (inside and about:sub(#home + 1) or about)
 end
 
--- Where the file of an input is, and what kind it is.
+-- The path and the kind of an input.
 local function place_of(key, value, it)
   local kind, word, name = value:match "^%w+", key:match "^(%w+) ?(.*)$"
   if word == "experiment" then
@@ -135,7 +135,7 @@ function M.add_loaded(inputs, dir, also)
   local roots = roots_of(of.experiment, of.cfg)
   table.move(also or {}, 1, #(also or {}), #roots + 1, roots)
   local outputs = { source.absolute(dir) .. "/" }
-  local known, kept = pcall(places.cache) -- what can be made again, where there is a home for it
+  local known, kept = pcall(places.cache) -- files that can be made again, if kept
   if known then outputs[2] = source.absolute(kept) .. "/" end
   local closure = source.closure(roots, function(path)
     for _, folder_of_outputs in ipairs(outputs) do
@@ -164,7 +164,7 @@ local function numerics_changed(was, now)
     or "another program or library gives other bits")
 end
 
--- A part of a sentence about one input that differs, or nil.
+-- The difference of one input in words.
 local function difference(key, was, now)
   local kind, name = key:match "^(%w+) (.*)$"
   if kind == "setting" and was and now then
@@ -177,7 +177,7 @@ local function difference(key, was, now)
   return ("%s is %s"):format(name or key, was and "gone" or "new")
 end
 
--- Whether other bits need no words of their own: a module of the suite differs, or others say it.
+-- Whether a difference of the training's bits is explained by other differences.
 local function is_said(key, was, now)
   if key == "training" and was.fingerprint ~= now.fingerprint then return true end
   for other in pairs(key == "training" and was or {}) do
@@ -185,7 +185,7 @@ local function is_said(key, was, now)
   end
 end
 
---- Differences between two sets of inputs, as sentences' parts.
+--- Differences between two sets of inputs, as parts of a sentence.
 -- @tparam table was
 -- @tparam table now
 -- @treturn {string,...}
@@ -225,10 +225,10 @@ local function sentence(changes)
   return table.concat(changes, "; ", 1, math.min(3, #changes)) .. more
 end
 
---- What differs between a recorded run and what it would be made from now.
+--- Differences between the inputs of a recorded run and the inputs as they are now.
 -- @tparam table was what it recorded
 -- @tparam table inputs see `inputs`
--- @treturn {string,...} sentences' parts
+-- @treturn {string,...} parts of a sentence
 function M.changes(was, inputs) return M.differences(was, M.today(was, inputs)) end
 
 --- The inputs that a run without a result counts as made from so far: its own, or what was accepted
@@ -241,7 +241,7 @@ function M.unfinished(dir, was)
   return accepted and accepted.run == M.hash(was) and accepted.inputs or was
 end
 
--- An interrupted run goes on with other numerics if need be, and says so.
+-- Decide about an interrupted run. It may continue with other numerics, but says so.
 local function interrupted(dir, was, inputs)
   was = M.unfinished(dir, was)
   local now = M.today(was, inputs)
@@ -275,7 +275,7 @@ function M.recorded(dir, ended)
   return accepted and accepted.inputs or was, accepted ~= nil
 end
 
---- What to do with a run.
+--- Decide what to do with a run.
 -- @tparam string dir its folder
 -- @tparam table inputs see `inputs`
 -- @treturn string "reuse", "resume", "run", or "diverged": it would end the same way again
@@ -300,7 +300,7 @@ end
 
 -- ------------------------------------------------------------------ recording
 
--- What was accepted while a run was interrupted is of the run that goes on.
+-- Transfer a declaration made while a run was interrupted to the run that continues.
 local function keep_accepted(dir, inputs, hash)
   local accepted = record.read(dir, "accepted")
   if not accepted then return end
@@ -308,10 +308,11 @@ local function keep_accepted(dir, inputs, hash)
   record.write(dir, "accepted", accepted)
 end
 
---- Record what a run is made from, now and whenever it loads more; until the result is closed.
+--- Record the inputs of a run, now and whenever it loads another file, until the returned value is
+-- closed.
 -- @tparam string dir
 -- @tparam table inputs see `inputs`; what the run loads is added to it
--- @tparam[opt] boolean resumed what was loaded before the interruption counts, too
+-- @tparam[opt] boolean resumed files loaded before the interruption count as well
 -- @treturn table to be closed at the run's end: local recording <close> = ...
 function M.record(dir, inputs, resumed)
   for key, value in pairs(resumed and M.unfinished(dir, record.need(dir, "inputs")) or {}) do

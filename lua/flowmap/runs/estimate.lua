@@ -1,5 +1,5 @@
---- What a run will take, from a few small steps of it: time, memory, disk. Nothing is written, and
--- blank images stand for those that are not at hand.
+--- Estimate the time, memory and disk space of a run from a few of its steps. Nothing is written,
+-- and blank images replace those that are missing.
 -- @module flowmap.runs.estimate
 
 local fm = require "flowmap"
@@ -12,28 +12,28 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
-local STEPS, SECONDS = 20, 1 -- at most as many steps, and about as long
+local STEPS, SECONDS = 20, 1 -- timed: at most so many steps, for about so long
 
 -- Bytes of tensors in a tree of parameters.
 local function bytes_of(params, dtype)
   return tree.count(params) * (dtype == "float64" and 8 or 4)
 end
 
--- Bytes on disk: the checkpoint and the one before, with the weights, two moments and averages; the
--- weights of earlier checkpoints; the samples that are kept.
+-- Bytes on disk: two checkpoints, each with weights, two moments and averages; the weights kept for
+-- the evaluation; the samples that are kept.
 local function disk(cfg, weights, sample)
   local kept = math.min(cfg.eval_samples, #cfg.shape == 1 and 100000 or 64)
   return 2 * weights * (3 + #cfg.ema) + (cfg.checkpoints - 1) * weights
     + (#cfg.nfe + 1) * kept * sample + 2 ^ 16
 end
 
--- The largest memory that this process has had, as the system counts.
+-- The peak memory of this process as the system counts it, in bytes.
 local function resident()
   local kib = (files.read "/proc/self/status" or ""):match "VmHWM:%s*(%d+)"
   return kib and tonumber(kib) * 1024 or fm.info().peak
 end
 
--- Seconds of a training step for each of its samples.
+-- Seconds of training per sample.
 local function pace_of_training(job, batch)
   trainer.step(job) -- the first step also traces and plans
   local start, steps = fm.clock(), 0
@@ -44,7 +44,7 @@ local function pace_of_training(job, batch)
   return (fm.clock() - start) / (steps * batch), steps
 end
 
--- Seconds of one evaluation of the map for a sample.
+-- Seconds of one evaluation of the map per sample.
 local function pace_of_sampling(job)
   local draw, count = sampler.generator(job, job.params, 1), job.set.shape and 64 or 2048
   draw(count, 0)
@@ -53,7 +53,7 @@ local function pace_of_sampling(job)
   return (fm.clock() - start) / count
 end
 
---- Measure. Micro-batches are those of the run, so that the memory is, too.
+--- Measure. Micro-batches have the run's size, so that its memory is measured.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @treturn table { params =, memory, disk = bytes, sample_s = seconds of training per sample,
@@ -65,7 +65,7 @@ function M.measure(experiment, cfg)
   small.batch = math.min(cfg.batch, 2048)
   require("flowmap.data.packed").imagine()
   local job = trainer.new(experiment, small)
-  rehearse.check(job, small) -- as a run does: what it finds is found here, what it takes is counted
+  rehearse.check(job, small) -- as a run does, with the same errors and time
   local start = fm.clock()
   local sample_s, steps = pace_of_training(job, small.batch)
   local map_s = pace_of_sampling(job)

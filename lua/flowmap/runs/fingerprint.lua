@@ -1,7 +1,7 @@
---- What a run's own training gives: a hash of the bits of twenty steps of its method in float32,
--- bfloat16 and float64, with samples, and of some steps of its network, where that is not the
--- multilayer perceptron which the methods are probed with. It stands beside the fingerprint of the
--- numerics among the inputs of a run, see flowmap.runs.cache.
+--- The fingerprint of a training: a hash of the bits of twenty steps of the run's method in
+-- float32, bfloat16 and float64, with samples; and of some steps of its network, unless that is the
+-- multilayer perceptron with which methods are probed. Like the fingerprint of the numerics it is
+-- an input of the run, see flowmap.runs.cache.
 -- @module flowmap.runs.fingerprint
 
 local core = require "flowmap.core"
@@ -17,7 +17,8 @@ local trainer = require "flowmap.trainer"
 
 local M = {}
 
--- Every setting that makes numbers: another default must not look like other numerics.
+-- Every setting that makes numbers is set, so that a changed default does not look like changed
+-- numerics.
 local TINY = {
   width = 64, depth = 2, batch = 64, micro = 32, steps = 20, lr = 1e-2, sigma = 1.0, ema = { 0.9 },
   model_channels = 8, mult = { 1, 1 }, num_blocks = 1, attention = { 4 }, dropout = 0.25,
@@ -26,7 +27,7 @@ local TINY = {
   b2 = 0.999, eps = 1e-8, weight_decay = 0.0, clip = 1.0, optimiser = "radam",
 }
 
--- A job on data of the given shape, without a folder.
+-- A job on normal data of the given shape.
 local function job_of(method, net, shape, number)
   local set = { dim = 2, sd = 1, sample = function(b) return b:normal(shape, "data") end,
     shape = #shape > 1 and shape or nil }
@@ -58,7 +59,7 @@ end
 
 local MODULES = { "trainer", "step", "experiment", "sampler" }
 
--- The parts of a run's own training: name, modules, and what computes them.
+-- The probes of a training: name, modules, function that computes it.
 local function parts_of(cfg)
   local known = source.aside(pcall, losses.find, cfg.method)
   local loss = source.aside(losses.find, known and cfg.method or "lsd")
@@ -75,7 +76,7 @@ local function parts_of(cfg)
   return list
 end
 
---- What training as a run's gives.
+--- The fingerprint of a run's training.
 -- @tparam table cfg its settings: method and net
 -- @treturn string a hash
 function M.training(cfg)

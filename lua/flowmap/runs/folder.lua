@@ -1,8 +1,8 @@
---- The folder of a run: only what carries our mark is ours, only one process at a time writes to
--- it, and what is in it is never deleted, only put aside.
+--- The folder of a run. Only a folder with our mark is ours, only one process at a time writes to
+-- it, and its contents are never deleted, only put aside.
 --
 -- The mark is the file `.flowmap` with fixed contents, written when a folder is made. It is also
--- what is locked: the lock ends with the process that holds it, however that ends.
+-- the file that is locked; the lock ends with the process that holds it.
 -- @module flowmap.runs.folder
 
 local core = require "flowmap.core"
@@ -51,7 +51,7 @@ local function contents(dir)
   return names
 end
 
---- What a folder is to us.
+--- Classify a folder.
 -- @tparam string dir
 -- @treturn string "absent", "empty", "ours", or "foreign": it holds files and no mark of ours
 function M.state(dir)
@@ -84,8 +84,8 @@ function M.is_run(dir)
   return state == "ours"
 end
 
---- That a file which a user names for output takes no place among a run's: not of one that its
--- manifest lists, and while the run has none, of any, because it would be listed.
+--- Refuse an output file that a user names inside a run's folder if the manifest lists that name,
+-- or if there is no manifest yet, which would list it.
 -- @tparam string path
 function M.check_output(path)
   local dir, name = path:match "^(.*)/([^/]*)$"
@@ -117,8 +117,8 @@ local function lock(dir)
   return setmetatable({ dir = dir, lock = it }, Held)
 end
 
--- What processes that were killed left: temporary files, with the lock held nobody else's, and, on
--- a file system without links, a checkpoint that has its old name alone.
+-- Clean up after killed processes: temporary files, which are nobody else's while we hold the lock,
+-- and, on a file system without links, a checkpoint that has only its old name.
 local function sweep(dir)
   local path = dir .. "/checkpoint.safetensors"
   if not files.exists(path) and files.exists(path .. ".prev") then

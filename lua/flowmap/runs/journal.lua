@@ -1,6 +1,6 @@
---- Files to which a run adds lines: metrics.jsonl, the trace of the training, whose bits depend on
--- the run's inputs alone; and history.jsonl, the only file besides manifest.json that knows the
--- clock and the machine: when and where the run started or went on, and how long it took.
+--- Files to which a run appends lines: metrics.jsonl, the trace of the training, whose bits depend
+-- only on the run's inputs; and history.jsonl, the only file besides manifest.json that depends on
+-- the clock and the machine: when and where the run started or continued, and how long it took.
 -- @module flowmap.runs.journal
 
 local core = require "flowmap.core"
@@ -22,7 +22,7 @@ local function open(kind, path, texts)
   return setmetatable({ kind = kind, path = path, file = file, texts = texts }, Journal)
 end
 
---- Add a line. It reaches the file at once, the disk with `sync`.
+--- Append a line. It is written to the file at once and reaches the disk by `sync`.
 -- @tparam table value
 function Journal:add(value)
   local line = json.encode(schema.check(self.kind, value, self.path)) .. "\n"
@@ -32,7 +32,7 @@ function Journal:add(value)
   self.texts[#self.texts + 1] = line
 end
 
---- Bring the lines to the disk.
+--- Flush the lines to the disk.
 function Journal:sync() core.sync_file(self.path) end
 
 --- The checksum of all lines.
@@ -46,8 +46,8 @@ end
 
 Journal.__close = Journal.close
 
---- The metrics of a run, with the lines of the part that a checkpoint continues: those up to its
--- step, which must be the ones that were there when it was written.
+--- Open metrics.jsonl. A continued run keeps the lines up to the checkpoint's step, which must be
+-- those that were there when the checkpoint was written.
 -- @tparam string dir
 -- @tparam integer done steps that were taken; 0: a new run
 -- @tparam[opt] string hash of the lines up to `done`, from the checkpoint
@@ -69,7 +69,7 @@ function M.metrics(dir, done, hash)
   return open("metrics", path, kept)
 end
 
---- The history of a run: all lines stay.
+--- Open history.jsonl; all of its lines are kept.
 -- @tparam string dir
 -- @tparam integer done steps that were taken; 0: a new run
 -- @treturn Journal

@@ -10,7 +10,7 @@ local M = {}
 
 local LONG = { "%.%.%.", "%.%.", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
 
--- Where a quoted string that starts at `at` ends.
+-- The end of the quoted string that starts at `at`.
 local function quoted(text, at)
   local quote, last = text:sub(at, at), at
   while true do

@@ -1,11 +1,11 @@
 --- The fingerprint of the numerics: a hash of the bits that a fixed probe gives here, with this
 -- program, these libraries and this instruction set. Two runs with the same settings and sources
--- and the same fingerprint have the same bits; a program built anew that keeps the bits keeps the
--- fingerprint, and so all results.
+-- and the same fingerprint have the same bits. A rebuilt program that keeps the bits keeps the
+-- fingerprint, and so all results stay current.
 --
 -- The probe covers the core: every operation in both formats with its jvp and vjp, products and
 -- eigenvectors by the BLAS and LAPACK library, and the gradient through a derivative as all losses
--- have it. (What a run's own training gives is another hash: flowmap.runs.fingerprint.)
+-- have it. (The training of a run has a fingerprint of its own: flowmap.runs.fingerprint.)
 --
 -- The results of a probe are kept in the user's cache folder under everything that they can depend
 -- on, so that each is computed once per build.
@@ -22,10 +22,10 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- ------------------------------------------------------------------ what the bits depend on
+-- ------------------------------------------------------------------ dependencies of the bits
 
 -- The program or module that holds the core, by its contents, and every library in memory; nil if
--- that cannot be told: without /proc, or when a file was replaced since it was loaded.
+-- unknown: without /proc, or if a file was replaced since it was loaded.
 local function mapped()
   local seen, parts = {}, {}
   local maps <close> = io.open "/proc/self/maps"
@@ -102,7 +102,7 @@ local function gradient(number)
   return M.bits(program:run { shared = w, batch = 96, seed = 1, step = 0 }.sum)
 end
 
--- Operations, and the sizes at which libraries change their ways.
+-- Operations, and sizes at which libraries switch algorithms.
 local function operations()
   local parts = { core.probe() }
   for _, dtype in ipairs { "float32", "float64" } do
@@ -117,9 +117,10 @@ local function operations()
   return table.concat(parts)
 end
 
--- ------------------------------------------------------------------ kept
+-- ------------------------------------------------------------------ kept results
 
---- Whether what is computed is kept; a dry run, which writes nothing, says no.
+--- Whether results are kept in the cache folder; a dry run, which writes nothing, sets this to
+-- false.
 M.keep = true
 
 local computed = {} -- key -> hash, in this process
@@ -160,14 +161,14 @@ function M.text()
   return ("%s %s %s"):format(M.probe("operations", { "program" }, operations), info.isa, info.blas)
 end
 
---- What something kept between runs depends on besides its data: the numerics and its sources.
+--- The key of a result that is kept between runs, besides its data: the numerics and its sources.
 -- @tparam string ... modules that make it, without "flowmap."
 -- @treturn string
 function M.with_sources(...)
   return M.text() .. "\n" .. sources { ... }
 end
 
---- What a fingerprint says in words.
+--- The parts of a fingerprint.
 -- @tparam string text what `text` returned
 -- @treturn table { hash =, isa =, blas = }
 function M.parts(text)

@@ -1,7 +1,7 @@
 --- The code behind a checkpoint. A checkpoint is data: it names the code that it was trained with
 -- and pins that code's hash, but nothing in it is ever loaded. Only a network of an experiment's
--- own needs code besides the suite's; it comes from an experiment that the user names, and only if
--- that file, and what it loads, are the code which the checkpoint pins.
+-- own needs code besides the suite's; it is taken from an experiment that the user names, provided
+-- that this file and the files it loads are the code that the checkpoint pins.
 -- @module flowmap.runs.pin
 
 local errors = require "flowmap.base.errors"
@@ -13,8 +13,8 @@ local source = require "flowmap.runs.source"
 
 local M = {}
 
--- The files of others that an experiment has loaded so far: { name =, hash =, path = }. Names are
--- for sentences and for comparing; a checkpoint holds UTF-8, which a path need not be.
+-- Files from outside the suite that an experiment has loaded so far: { name =, hash =, path = }.
+-- Names are escaped for messages and comparison, since a path need not be UTF-8.
 local function loaded_by(path)
   local list = {}
   local closure = source.closure({ path }, source.is_suite)
@@ -28,7 +28,7 @@ local function loaded_by(path)
   return list
 end
 
---- What a checkpoint says of its code.
+--- The description of its code that a checkpoint holds.
 -- @tparam table job see flowmap.job: experiment, cfg
 -- @treturn string JSON
 function M.text(job)
@@ -50,10 +50,10 @@ local function are_text(it, ...)
   return true
 end
 
---- What a checkpoint's metadata pin, checked.
+--- Parse and check what a checkpoint pins.
 -- @tparam string text
--- @treturn table { own_net =, experiment = { path =, hash =, loads = {...} } }, or nil if it is no
---   such text
+-- @treturn table { own_net =, experiment = { path =, hash =, loads = {...} } }, or nil if it is
+--   malformed
 function M.parse(text)
   local it = json.decode(text)
   if type(it) ~= "table" or type(it.own_net) ~= "boolean" then return nil end
@@ -66,7 +66,7 @@ function M.parse(text)
   return { own_net = it.own_net, experiment = of }
 end
 
--- A text from a file, for a sentence: no control characters reach the terminal.
+-- A text from a file as messages show it: without control characters.
 local function shown(text) return (text:gsub("[%c\x7f]", "?")) end
 
 local function short(hash) return shown(hash):sub(1, 12) end
@@ -99,7 +99,7 @@ function M.experiment(saved, code)
   return code.path and require("flowmap.experiment").load(path) or code.experiment
 end
 
---- That what an experiment has loaded so far is what the checkpoint pins.
+--- Check that everything an experiment has loaded so far is pinned by the checkpoint.
 -- @tparam table saved what flowmap.checkpoint.load returned
 -- @tparam table experiment
 function M.verify(saved, experiment)

@@ -2,9 +2,8 @@
 -- manifest.json, diverged.json and of the lines of metrics.jsonl and history.jsonl.
 --
 -- Fields and their ranges are declared in flowmap.runs.schema. A JSON record ends with the SHA-256
--- of
--- its own text, so that no byte of it changes unnoticed; manifest.json (or diverged.json) holds the
--- SHA-256 of every other file of the run.
+-- of its own text, so that every changed byte is noticed; manifest.json (or diverged.json) holds
+-- the SHA-256 of every other file of the run.
 -- @module flowmap.runs.record
 
 local core = require "flowmap.core"
@@ -47,13 +46,13 @@ function M.unseal(sealed, path)
   return value
 end
 
---- Where a record is.
+--- The path of a record.
 -- @tparam string dir
 -- @tparam string kind
 -- @treturn string
 function M.path(dir, kind) return ("%s/%s.json"):format(dir, kind) end
 
---- Write a record: the old one or the whole new one.
+--- Write a record atomically.
 -- @tparam string dir
 -- @tparam string kind
 -- @tparam table value
@@ -62,7 +61,7 @@ function M.write(dir, kind, value)
   core.write_file(path, M.seal(schema.check(kind, value, path)))
 end
 
---- Read a record. Only its absence gives nil; one that cannot be read, or is damaged, is an error.
+--- Read a record. If it is absent the result is nil; an unreadable or damaged one is an error.
 -- @tparam string dir
 -- @tparam string kind
 -- @treturn table or nil
@@ -80,7 +79,7 @@ function M.need(dir, kind)
   return M.read(dir, kind) or errors.data("there is no %s", M.path(dir, kind))
 end
 
---- The lines of a JSON Lines file; a last one without its newline is an interrupted write and is
+--- The lines of a JSON Lines file. A last line without newline is an interrupted write and is
 -- left out.
 -- @tparam string kind
 -- @tparam string contents
@@ -128,8 +127,8 @@ end
 local SETTLED = 3 -- seconds after which a change of a file shows in its times
 local seen = {}   -- path -> what it looked like when its checksum was made, and that checksum
 
--- The checksum of a file; one that has not been touched since this process read it is not read
--- again: a page is woven from a thousand files that three of its parts look at.
+-- The checksum of a file. A file unchanged since this process read it is not read again: weaving a
+-- page reads a thousand files three times.
 local function checksum(path)
   local it = lfs.attributes(path) or {}
   local look = ("%s %s %s %s"):format(it.ino, it.size, it.modification, it.change)
@@ -141,7 +140,7 @@ local function checksum(path)
   return sum
 end
 
---- That the files of a run are those that were there when it ended.
+--- Check that the files of a run are the same as when it ended.
 -- @tparam string dir
 -- @tparam table sums name -> SHA-256
 function M.verify(dir, sums)
@@ -157,10 +156,10 @@ function M.verify(dir, sums)
   end
 end
 
--- Files that depend on the clock or the machine, and so are no part of what a run gave.
+-- Files that depend on the clock or the machine and so do not identify a result.
 local CLOCK = { ["history.jsonl"] = true }
 
---- A run's name for what it was made from and what it gave: the same bits, the same id.
+--- Identify a run by its inputs and its results: equal bits have equal ids.
 -- @tparam string inputs_hash
 -- @tparam table sums name -> SHA-256
 -- @treturn string 12 hex digits

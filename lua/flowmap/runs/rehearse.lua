@@ -1,6 +1,6 @@
---- Before the first step of a run: everything that the training, the evaluation and the rendering
--- will need is tried on few samples, so that nothing fails hours later. User's own functions are
--- called and what they return is checked; laws are compared with their samples.
+--- Rehearsal before the first step of a run: everything that the training, the evaluation and the
+-- rendering will need is tried on few samples, so that nothing fails hours later. Functions of the
+-- user are called and their results checked; what data sets state is compared with their samples.
 -- @module flowmap.runs.rehearse
 
 local effect = require "flowmap.experiment.effect"
@@ -23,7 +23,7 @@ local function check_render(job, row)
   if ok then render_list.results(it, base, cfg, row, job.set) end
 end
 
---- Try everything that a run will need.
+--- Rehearse a run.
 -- @tparam table job see flowmap.job
 -- @tparam table resolved the settings that it was made from
 function M.check(job, resolved)

@@ -1,10 +1,10 @@
---- The revision of the sources that run. It is looked up before a training and can never fail one.
+--- The revision of the running sources. It is looked up before a training and never makes it fail.
 -- @module flowmap.runs.revision
 
 local files = require "flowmap.base.files"
 
--- Only of a working copy of this suite: not of one that happens to surround an installed copy, nor
--- one that the environment names.
+-- Only a working copy of this suite counts, not a repository that surrounds an installed copy or
+-- one named by the environment.
 local COMMAND = "unset GIT_DIR GIT_WORK_TREE; cd %s && git ls-files --error-unmatch revision.lua "
   .. ">/dev/null && git describe --always --dirty --abbrev=12"
 

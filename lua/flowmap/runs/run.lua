@@ -18,7 +18,7 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- For people; `reproduce`, which started this process if progress is told to it, says it itself.
+-- Tell the user, unless `reproduce` started this process and reports its progress itself.
 local function say(...)
   if not Progress.reports then io.stdout:write(string.format(...), "\n") end
 end
@@ -57,7 +57,7 @@ local function load_saved(dir)
   return saved
 end
 
--- Without the processor's own products the numbers are the same, but the speed is not.
+-- Emulated bfloat16 products give the same numbers at another speed.
 local function note_precision(cfg)
   if cfg.precision == "bfloat16" and fm.info().bfloat16 == "emulated" then
     say("note: bfloat16 products without AVX512_BF16 are made of float32 ones and slower than "
@@ -65,8 +65,8 @@ local function note_precision(cfg)
   end
 end
 
--- The folder of a run that starts: what it holds is put aside first, unless that is only the start
--- of the same run, from before its first checkpoint (`same`).
+-- The folder of a new run. Its contents are put aside first, unless they are only the beginning of
+-- the same run, before its first checkpoint (`same`).
 local function fresh(dir, held, same)
   if held and (same or not folder.has_work(dir)) then return held end
   if held then
@@ -76,7 +76,7 @@ local function fresh(dir, held, same)
   return folder.make(dir)
 end
 
--- Everything is deterministic: the same run would diverge again, so that is its result.
+-- Runs are deterministic: this one would diverge again, so the divergence is its result.
 local function keep_divergence(job, dir, message)
   local kept = { ["config.json"] = true, ["inputs.json"] = true, ["metrics.jsonl"] = true,
     ["history.jsonl"] = true }
@@ -84,7 +84,7 @@ local function keep_divergence(job, dir, message)
     files = record.checksums(dir, function(name) return kept[name] end) })
 end
 
--- The training is not lost with an evaluation that fails: how it goes on.
+-- If the evaluation fails, say how to continue without repeating the training.
 local function note_trained(job, dir, err)
   if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
   say("the training is finished and kept in %s: when what failed is mended, declare it by\n"
@@ -92,7 +92,7 @@ local function note_trained(job, dir, err)
     job.experiment.path)
 end
 
--- Train and evaluate; a divergence is recorded on its way out.
+-- Train and evaluate; record a divergence before passing the error on.
 local function make(job, dir, how)
   local ok, result = errors.pcall(function()
     trainer.train(job, dir, how)
@@ -110,7 +110,7 @@ local function make(job, dir, how)
   error(result, 0)
 end
 
--- Steps on other hardware or sources may have other bits: said, and kept in the manifest.
+-- Tell about changed hardware or sources, which may change the bits; the manifest keeps them.
 local function note_changes(starts)
   local was, is = starts[#starts - 1], starts[#starts]
   for _, key in ipairs { "isa", "blas", "bfloat16", "fingerprint", "version" } do
@@ -132,11 +132,11 @@ local function execute(experiment, cfg, it)
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
   local result
-  do -- what is loaded for the records alone is no input
+  do -- files loaded only for the records are not inputs
     local recording <close> = cache.record(dir, it.inputs, it.resume) -- luacheck: ignore
     result = make(job, dir, how)
   end
-  -- The checkpoint before the last depends on the clock, and the last is whole.
+  -- The last checkpoint is complete; which one is kept before it depends on the clock.
   os.remove(dir .. "/checkpoint.safetensors.prev")
   record.write(dir, "manifest", manifest(job, it.inputs, result, record.checksums(dir)))
   return result
@@ -157,7 +157,7 @@ local function report(result, dir)
   say("written to %s", dir)
 end
 
--- What to do with a run and why; what cannot be read is put aside with --force, never overwritten.
+-- The decision about a run, with its reason. With --force, unreadable records are put aside.
 local function decide(dir, inputs, how)
   if how.force then return "run", "--force" end
   local ok, action, why = pcall(cache.decide, dir, inputs)
@@ -168,7 +168,7 @@ local function decide(dir, inputs, how)
   error(action, 0)
 end
 
--- That --resume, or its absence, says what the user means.
+-- Check that --resume is given where a run resumes, and only there.
 local function check_resume(dir, action, why, how)
   local work = files.exists(dir .. "/checkpoint.safetensors")
   if how.resume and not how.force and action == "run" and work then
@@ -180,7 +180,8 @@ local function check_resume(dir, action, why, how)
   end
 end
 
--- An experiment with a `run` of its own keeps no records that could tell a current result.
+-- An experiment with a `run` of its own keeps no records that would show whether a result is
+-- current.
 local function run_own(experiment, cfg, dir, how)
   local held = folder.take(dir)
   if held and folder.has_work(dir) and not (how.resume or how.force) then
@@ -193,7 +194,7 @@ local function run_own(experiment, cfg, dir, how)
   return experiment.run(cfg, dir, how)
 end
 
---- Make a run unless a current result is there.
+--- Run, unless there is a current result.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir
@@ -222,13 +223,13 @@ function M.run(experiment, cfg, dir, how)
   end
 end
 
---- Tell memory and time of a run without making it.
+--- Estimate memory and time of a run without running it.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
 -- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
 function M.dry_run(experiment, cfg, dir, as_json)
-  folder.is_run(folder.name(dir)) -- a folder that is not ours is refused here, too
+  folder.is_run(folder.name(dir)) -- refuses a folder that is not ours
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end

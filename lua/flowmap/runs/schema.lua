@@ -1,5 +1,5 @@
---- What each record of a run holds: the type and range of every field, declared once and checked
--- both when a record is written and when it is read (see flowmap.runs.record).
+--- The fields of each record of a run: their types and ranges, declared once and checked when a
+-- record is written and when it is read (see flowmap.runs.record).
 -- @module flowmap.runs.schema
 
 local errors = require "flowmap.base.errors"
@@ -9,8 +9,8 @@ local M = {}
 
 -- ------------------------------------------------------------------ kinds of values
 
--- A check is called with a value and returns nothing if it is right, else what was expected, and
--- the path of the field inside the value, outermost name first.
+-- A check is called with a value. It returns nothing if the value is valid, otherwise the
+-- expectation in words and the path of the field inside the value, outermost name first.
 
 local function text(v) return type(v) ~= "string" and "text" or nil end
 
@@ -114,7 +114,7 @@ local scalar = one_of(text, number, boolean)
 
 local row = object({ N = whole(1), samples = whole(1), ["about?"] = map(text) }, number)
 
--- { field, head, format }: the format is used, so nothing but one number may be in it.
+-- { field, head, format }: the format is used, so it must take exactly one number.
 local function column(v)
   local expected, path = list(text, 3)(v)
   if expected then return expected, path end
@@ -125,12 +125,12 @@ end
 local segment = { step = whole(0), time = time, revision = text, version = text, isa = text,
   blas = text, threads = whole(1), ["bfloat16?"] = text, ["fingerprint?"] = text }
 
--- Besides these the terms of the step, by name.
+-- And the terms of the step by name.
 local sums = object({ norm = number, count = whole(0), ["lr?"] = number }, number)
 
 local side = object { inputs = hash, fingerprint = text }
 
---- What each record holds.
+--- The checks of all records.
 M.kinds = {
   config = object({ experiment = text, profile = text, method = text, seed = whole(0),
     ["steps?"] = whole(1), ["batch?"] = whole(1) }, one_of(scalar, list(scalar))),
@@ -147,7 +147,7 @@ M.kinds = {
     id = id, files = map(hash),
     history = list(object(segment), 1) },
   diverged = object { step = whole(1), message = text, files = map(hash) },
-  -- what was declared not to matter, see flowmap.runs.accept; `run` is the manifest's inputs_hash
+  -- changes declared not to matter, see flowmap.runs.accept; `run` is the manifest's inputs_hash
   accepted = object { run = hash, inputs = map(text), entries = list(object { time = time,
     why = text, changes = list(text, 1), was = side, now = side }, 1) },
   -- a published set: where its files come from

@@ -1,10 +1,10 @@
 --- Which files a run is made from, recorded as they are loaded: the idea of a compiler's dependency
 -- file. Loading this module (flowmap does so first) puts recorders around Lua's ways to read a
 -- file, `require`, `dofile`, `loadfile`, `io.open`, `io.lines`, and around the core's readers. Each
--- adds an edge from the file whose code asks to the file that is read. The inputs of a run are what
--- can be reached from its roots; what only reports (tables, figures, commands) is not.
+-- adds an edge from the file whose code reads to the file that is read. The inputs of a run are the
+-- files reachable from its roots, which code that only reports (tables, figures, commands) is not.
 --
--- Code is read once: what is hashed are the bytes that run, also if the file changes meanwhile.
+-- Code is read once: the hash is that of the bytes that run, even if the file changes meanwhile.
 -- @module flowmap.runs.source
 
 local core = require "flowmap.core"
@@ -27,7 +27,7 @@ local nodes = {}
 local modules = {}  -- name -> path
 local absolute = {} -- name of a chunk -> path: the working folder may change
 local heard         -- called when an edge is new
-local telling       -- while it is: what it looks at is no input, whoever's code is below it
+local telling       -- whether it is being called: files that it reads are not inputs
 local aside = false -- see `aside`
 local epoch = 0     -- grows when an experiment is loaded (again)
 
@@ -60,7 +60,7 @@ local function edge(from, to, in_function)
   if not ok then error(message, 0) end
 end
 
--- ------------------------------------------------------------------ who asks
+-- ------------------------------------------------------------------ who reads
 
 local here = M.absolute(getinfo(1, "S").source:sub(2))
 local SUITE = here:match "^(.*/)[^/]*/"
@@ -68,7 +68,7 @@ local SUITE = here:match "^(.*/)[^/]*/"
 --- The folder of the suite's modules, with its slash.
 M.folder = SUITE
 
--- Files of the suite that read on behalf of others.
+-- Files of the suite that read on behalf of their callers.
 local READERS = { [here] = true, [SUITE .. "base/files.lua"] = true,
   [SUITE .. "base/json.lua"] = true }
 
@@ -79,8 +79,8 @@ local CHECKPOINTS = SUITE .. "checkpoint.lua"
 -- @treturn boolean
 function M.is_suite(path) return path:sub(1, #SUITE) == SUITE end
 
--- The file whose code asks, the one outside of the suite for which it may do so, if any, and
--- whether a function of it asks, not the chunk that is being loaded.
+-- The file whose code reads; the calling file outside the suite, if any; and whether a function
+-- reads, not a chunk that is being loaded.
 local function asking(reading)
   if telling then return "" end
   local nearest, outside, in_function
@@ -103,7 +103,7 @@ end
 
 local NO_MEMORY = 12 -- errno
 
--- io.open for which want of memory is no absence: an error, as elsewhere in Lua.
+-- io.open that reports lack of memory as an error, as elsewhere in Lua, not as an absent file.
 local function open_told(path, mode)
   local file, message, code = open(path, mode)
   if code == NO_MEMORY then error("not enough memory to open " .. tostring(path), 0) end
@@ -123,7 +123,7 @@ end
 local function remember(path, kind, text, hash)
   local it = node(path)
   if kind == "experiment" then epoch, it.uses = epoch + 1, {} end
-  -- What changed while it was in use is no later run's; what is loaded anew with an experiment may.
+  -- A file that changed while in use is of no later run; code reloaded with an experiment may be.
   it.mixed = it.epoch == epoch and (it.text ~= text or it.data ~= hash)
   it.epoch = epoch
   if it.kind ~= "experiment" then it.kind = kind end
@@ -155,7 +155,7 @@ local function search(name)
   return chunk, path
 end
 
---- Load a module without making it an input of who asks: to list what there is.
+--- Load a module without making it an input of the caller, for listings.
 -- @tparam string name
 -- @return the module
 function M.peek(name) return (base_require(name)) end
@@ -165,7 +165,7 @@ local function is_nowhere(name)
     and not searchpath(name, package.path) and not searchpath(name, package.cpath)
 end
 
--- A module that is not there: the sentence names the line that asks, not the one here.
+-- A missing module: the message names the line of the caller, not the one here.
 local function require_nowhere(name)
   local ok, value, where = pcall(base_require, name)
   if not ok then error(type(value) == "string" and value:gsub("^[^\n]-:%d+: ", "") or value, 3) end
@@ -208,7 +208,7 @@ local function hash_of(path)
   return core.sha256_file(path)
 end
 
---- Record that a file is read as data; that it is absent counts, too.
+--- Record that a file is read as data; an absent file is recorded as well.
 -- @tparam string path
 -- @tparam string from absolute path of the file whose code reads it
 function M.note(path, from)
@@ -219,14 +219,14 @@ function M.note(path, from)
   edge(from, at)
 end
 
--- What a user's code reads, also by way of the suite.
+-- Files that a user's code reads, directly or through the suite.
 local function note_outside(path)
   if type(path) ~= "string" then return end
   local _, outside = asking(true)
   if outside then M.note(path, outside) end
 end
 
--- What the suite's code reads by itself is hashed when it turns out to be an input.
+-- Files that the suite's code reads itself are hashed when they turn out to be inputs.
 local function note_any(path)
   if type(path) ~= "string" then return end
   local nearest, outside = asking(true)
@@ -237,7 +237,7 @@ local function note_any(path)
   edge(nearest, M.absolute(path))
 end
 
---- What a recorder stands in place of: recorder -> function.
+--- The functions that recorders replace: recorder -> function.
 M.original = setmetatable({}, { __mode = "k" })
 
 local function recorded(reader, note)
@@ -278,13 +278,13 @@ local function fact(id)
   return FACTS[word] and FACTS[word](about) or "absent"
 end
 
--- What a user's code asks, also by way of the suite.
+-- Facts that a user's code asks for, directly or through the suite.
 local function note_fact(word)
   return function(about)
     if type(about) ~= "string" then return end
     local _, outside = asking(true)
     local at = word == "variable" and about or M.absolute(about)
-    if not outside or M.is_suite(at) then return end -- of the suite's own files code counts
+    if not outside or M.is_suite(at) then return end -- of the suite, only code counts
     local id = word .. " " .. at
     remember(id, "fact", nil, fact(id))
     edge(outside, id)
@@ -295,7 +295,7 @@ local function replace(library, functions)
   for name, f in pairs(functions) do library[name] = f end
 end
 
--- Once, in place of Lua's own; modules that are there already are this one and who loads it.
+-- Install the recorders, once. Modules loaded before are this one and the one that loads it.
 local function install()
   package.searchers[2] = search
   replace(_G, { require = recording_require, loadfile = recording_loadfile,
@@ -328,7 +328,7 @@ local function meaning(text, kind)
   return known[key]
 end
 
---- Hash of a file as it is now: of code, what it means.
+--- Hash of a file as it is now; code is hashed by its meaning.
 -- @tparam string path absolute
 -- @tparam string kind "code", "experiment", "data", "absent" or "fact"
 -- @treturn string SHA-256 in hex, or "absent"
@@ -346,9 +346,9 @@ local function loaded(path, it)
   return it.hash
 end
 
---- All files that are reached from some.
+--- All files reachable from some.
 -- @tparam {string,...} roots absolute paths
--- @tparam function skip whether a file is none, by its path
+-- @tparam function skip of a path: whether the file is left out
 -- @treturn table path -> { kind =, hash =, module = name or nil }
 function M.closure(roots, skip)
   local out, todo = {}, table.move(roots, 1, #roots, 1, {})
@@ -369,7 +369,7 @@ end
 -- @treturn string absolute path, or nil
 function M.path_of(name) return modules[name] or M.found(name) end
 
---- Where a module would be found now, whatever was loaded; where it was loaded from if nowhere.
+--- Where a module would be found now, even if it is loaded; otherwise where it was loaded from.
 -- @tparam string name
 -- @treturn string absolute path, or nil
 function M.found(name)
@@ -377,8 +377,8 @@ function M.found(name)
   return path and M.absolute(path) or modules[name]
 end
 
---- Do something that is no part of what asks for it: what functions load for it becomes no input.
--- (What chunks load while they are loaded does: they are loaded once.)
+--- Call a function whose reads are not inputs of its caller. (Files that a chunk reads while it is
+-- loaded are recorded all the same: it is loaded only once.)
 -- @tparam function f
 -- @return what f returns first
 function M.aside(f, ...)
@@ -390,7 +390,7 @@ function M.aside(f, ...)
   return result
 end
 
---- Be told when a file is asked for that was not before.
+--- Call a function whenever a file is read that was not read before.
 -- @tparam ?function f
 function M.listen(f) heard = f end
 

@@ -31,7 +31,7 @@ local function describe(path)
     it.shape[1], it.shape[2], it.hash:sub(1, 12))
 end
 
---- What is there: packed files, archives that would be imported, or the stand-in to be drawn.
+--- List what there is: packed files, archives that would be imported, or stand-ins to be drawn.
 function M.list()
   local folder, named = places.data()
   say("archives and packed images: %s%s, then %s", folder, named and " (FLOWMAP_DATA)" or "",
@@ -70,7 +70,7 @@ function M.verify(args)
   end
 end
 
---- Download, compare with the known hash, import.
+--- Download, check against the known hash, import.
 function M.fetch(args)
   local fetch = require "flowmap.data.packed.fetch"
   local set = find(args.name)

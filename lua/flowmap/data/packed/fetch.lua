@@ -1,4 +1,4 @@
---- Downloads that can be continued: what has come lies in PATH.part until it is whole and right.
+--- Downloads that can be continued: PATH.part holds the bytes until they are complete and verified.
 -- @module flowmap.data.packed.fetch
 
 local fm = require "flowmap"
@@ -10,7 +10,7 @@ local M = {}
 
 local function megabytes(n) return ("%.1f MB"):format(n / 1e6) end
 
--- Download, after what is in `part`; returns the hash of the whole.
+-- Download, continuing `part`; returns the hash of the complete file.
 local function get(url, part)
   local notice <close> = Notice.new("downloading " .. url, nil, megabytes)
   fm.watch_signals()
@@ -32,8 +32,8 @@ local function tell(path, found, sha256)
     sha256 and ", as expected" or " (none is known to compare with)"))
 end
 
---- That a file's hash is known, and is that of the file; or else, before anything is done with it,
--- that nobody can tell.
+--- Check a file against its known hash; without one, say that the file cannot be verified before
+-- anything is done with it.
 -- @tparam string path
 -- @tparam[opt] string sha256 expected
 function M.check(path, sha256)
@@ -48,8 +48,8 @@ end
 --- Download.
 -- @tparam string url
 -- @tparam string path
--- @tparam[opt] string sha256 expected; that there is none is said before anything is downloaded. A
---   file with another hash is kept under another name: it may be good, and the site's a new edition
+-- @tparam[opt] string sha256 expected; without one, a note precedes the download. A file with
+--   another hash is kept under another name: it may be a valid new edition
 function M.run(url, path, sha256)
   local part = path .. ".part"
   if not sha256 then
@@ -58,7 +58,7 @@ function M.run(url, path, sha256)
   end
   local continued = files.exists(part)
   local found = get(url, part)
-  if sha256 and found ~= sha256 and continued then -- the part was of something else
+  if sha256 and found ~= sha256 and continued then -- the part belonged to another file
     os.remove(part)
     found = get(url, part)
   end

@@ -1,5 +1,5 @@
---- The description in the header of a packed file: JSON that somebody may have written. Nothing of
--- it is used before it is known to be of the right kind.
+--- The description in the header of a packed file: JSON from an untrusted source. Each field is
+-- checked before it is used.
 -- @module flowmap.data.packed.header
 
 local errors = require "flowmap.base.errors"
@@ -8,7 +8,7 @@ local text = require "flowmap.base.text"
 
 local M = {}
 
---- Bytes that a description's texts have at most.
+--- Bytes of a text in a description, at most.
 M.most = { title = 200, class = 64, standin = 64, source = 300 }
 
 local function list_fault(classes, count)
@@ -29,7 +29,7 @@ local function source_fault(hash)
   return "is no SHA-256"
 end
 
--- What is wrong with the description, nil if nothing; `meta` keeps what is known here.
+-- The fault of a description, or nil; known fields are copied to `meta`.
 local function fault_of(it, classes, meta)
   if type(it) ~= "table" then return "it is no JSON object" end
   local function take(key, what, fault)
@@ -60,10 +60,10 @@ function M.decode(path, described, classes)
   return meta
 end
 
---- Encode a description: texts that come from an archive's names are made fit, and names of classes
--- that do not fit into the header together are left out.
+--- Encode a description: texts from an archive's names are sanitised, and the names of classes are
+-- left out if they do not fit into the header together.
 -- @tparam table meta
--- @tparam integer room bytes
+-- @tparam integer room bytes available
 -- @treturn string JSON
 function M.encode(meta, room)
   local it = {}

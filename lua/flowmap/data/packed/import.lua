@@ -1,4 +1,4 @@
---- From an archive or a folder to a packed file.
+--- Importing: from an archive or a folder to a packed file.
 -- @module flowmap.data.packed.import
 
 local lfs = require "lfs"
@@ -14,7 +14,7 @@ local M = {}
 
 local ENDINGS = { ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", "" }
 
---- An archive or folder of a data set among the data, by the usual names.
+--- Find an archive or a folder of a data set in the data folders, by its usual names.
 -- @tparam table set
 -- @treturn string path or nil
 function M.find_archive(set)
@@ -27,22 +27,22 @@ function M.find_archive(set)
   end
 end
 
--- Names a folder's contents by what was taken, an archive by its bytes.
+-- The hash of a source: of the images taken from a folder, or of the bytes of an archive.
 local function source_hash(path)
   return lfs.attributes(path, "mode") == "file" and fm.sha256_file(path) or nil
 end
 
--- A name that means the same later: without the folders above.
+-- A name that does not depend on the folders above.
 local function shown(path) return path:gsub("/+$", ""):match "[^/]+$" or path end
 
--- An import that is stopped in order leaves nothing behind.
+-- An interrupted import leaves nothing behind.
 local function stop_if_interrupted()
   if fm.interrupted() then
     errors.raise("interrupted", "interrupted; nothing was written, the same command begins anew")
   end
 end
 
---- What an import would make, without making it.
+--- Describe what an import would produce.
 -- @tparam table set
 -- @tparam string path archive or folder
 -- @treturn table see flowmap.data.packed.plan

@@ -2,7 +2,7 @@
 --
 --     return images.set { name = "cifar10", size = 32, standin = "objects", ... }
 --
--- and becomes a data set whose images come when first asked for:
+-- and becomes a data set whose images are loaded on first access:
 --
 --     { shape = { H, W, 3 }, sd = 0.5,
 --       table = uint8 (count, H, W, 3), mapped,    labels = float32 (count) or nil,
@@ -12,8 +12,8 @@
 --       standin = false, "stand-in" or "procedural stand-in",
 --       hash = SHA-256 of pixels and labels, path = of the packed file }
 --
--- The packed file is looked for and compared with its hash; else an archive is imported; else the
--- stand-in is drawn.
+-- A packed file is used if there is one, once it is verified; otherwise an archive is imported;
+-- otherwise the stand-in is drawn.
 -- @module flowmap.data.packed
 
 local fm = require "flowmap"
@@ -23,12 +23,12 @@ local places = require "flowmap.data.packed.places"
 
 local M = {}
 
--- What the table, the labels and the rest are read from, on demand.
+-- The fields that are read on demand.
 local LAZY = { table = true, labels = true, count = true, classes = true, class_names = true,
   test = true, title = true, standin = true, hash = true, path = true, source = true }
 
---- Look at a packed file: cheap, but the header's checksum and the size are compared, and its texts
--- are known to be fit to be shown.
+--- Inspect a packed file: cheap, but the header's checksum and the size are verified, and its texts
+-- can be shown safely.
 -- @tparam string path
 -- @treturn table the header, with `meta` decoded
 function M.look(path)
@@ -52,7 +52,7 @@ end
 
 local function is_standin(path) return path:find "%-standin%.images$" ~= nil end
 
---- Remove what killed imports and drawings of a data set left behind.
+--- Remove files left behind by killed imports and drawings of a data set.
 -- @tparam table set
 function M.sweep(set)
   for _, folder in ipairs(places.search()) do
@@ -62,14 +62,14 @@ function M.sweep(set)
   end
 end
 
--- Set when nothing may be written, see M.imagine.
+-- Whether nothing may be written, see M.imagine.
 local imagined = false
 
---- From now on nothing is imported, drawn or written: where there are no packed images, as many
--- blank ones stand for them. For what needs only their number and size.
+--- From now on nothing is imported, drawn or written: blank images replace those that are not
+-- packed. For estimates, which need only their number and size.
 function M.imagine() imagined = true end
 
--- The packed file to use, made if there is none; nil if it may not be made.
+-- The packed file to use, made if there is none; nil if nothing may be written.
 local function obtain(set)
   local path = M.packed(set)[1]
   if path and not is_standin(path) then return path end
@@ -80,7 +80,7 @@ local function obtain(set)
   return path or require("flowmap.data.packed.standin").draw(set)
 end
 
--- Where blank images take the place of those that an import or a drawing would make.
+-- Blank images, as many as an import or a drawing would produce.
 local function blank(set, archive)
   local it
   if archive then
@@ -107,7 +107,7 @@ local function open(set)
   return it, function(first, n) return fm.pack_map(path, first, n, stamp) end
 end
 
--- Fill a set with what its packed file holds.
+-- Fill a set from its packed file.
 local function load(set)
   local it, images = open(set)
   local meta, count, train = it.meta, it.count, it.train
@@ -139,8 +139,8 @@ local lazy = {
 --- A data set from its description.
 -- @tparam table it { name =, size =, standin = which drawing, standin_count =, standin_train =,
 --   archive = patterns of file names, recognise = function(plan, path) -> title, standin, train,
---   url =, sha256 =, by_hand = what to do where no URL serves, take = how pictures are cropped,
---   records = of a CIFAR-10 batch, all_train = whether test folders are trained on, too }
+--   url =, sha256 =, by_hand = instructions where there is no URL, take = how pictures are cropped,
+--   records = of a CIFAR-10 batch, all_train = whether test folders are trained on as well }
 -- @treturn table
 function M.set(it)
   it.shape = { it.size, it.size, 3 }

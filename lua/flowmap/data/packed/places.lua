@@ -1,5 +1,5 @@
---- Where archives and packed images lie: FLOWMAP_DATA, or the XDG data folder, and what cannot be
--- written there in the XDG cache folder.
+--- Folders of archives and packed images: FLOWMAP_DATA, or the XDG data folder; the XDG cache
+-- folder if that one is read-only.
 -- @module flowmap.data.packed.places
 
 local lfs = require "lfs"
@@ -9,7 +9,7 @@ local files = require "flowmap.base.files"
 
 local M = {}
 
--- The XDG rules: a relative path does not count, and neither does an empty one.
+-- By the XDG rules, relative and empty paths are ignored.
 local function xdg(variable, below)
   local path = os.getenv(variable)
   if path and path:sub(1, 1) == "/" then return path .. "/flowmap" end
@@ -30,18 +30,18 @@ function M.data()
   return xdg("XDG_DATA_HOME", ".local/share"), false
 end
 
---- The folder of what can be made again.
+--- The folder of files that can be made again.
 -- @treturn string
 function M.cache() return xdg("XDG_CACHE_HOME", ".cache") end
 
--- Nothing is written to find out: a name to try with could be planted as a link.
+-- Nothing is written to find out: a trial file's name could be planted as a link.
 local function writable(folder)
   local mode = lfs.attributes(folder, "permissions")
-  -- Write-protected is meant so, even for root, whom only a read-only file system stops.
+  -- Write protection is respected even for root, whom only a read-only file system would stop.
   return mode ~= nil and mode:sub(2, 2) == "w" and fm.folder_writable(folder)
 end
 
---- The folder that a packed file or a download goes to, made if need be.
+--- The folder for packed files and downloads, created if necessary.
 -- @treturn string
 function M.output()
   local folder, named = M.data()
@@ -56,7 +56,7 @@ function M.output()
   return folder
 end
 
---- The folders to look into, in this order.
+--- The folders to search, in this order.
 -- @treturn {string,...}
 function M.search() return { (M.data()), M.cache() } end
 

@@ -1,5 +1,5 @@
---- What a source of images holds, decided from its files: which of them are taken, in which order,
--- with which labels; which part is for training; and how tables and figures call it.
+--- The contents of a source of images, decided from its file names: which files are taken, in which
+-- order, with which labels; which part is for training; and its title in tables and figures.
 -- @module flowmap.data.packed.plan
 
 local errors = require "flowmap.base.errors"
@@ -11,7 +11,7 @@ local TEST = { test = true, val = true, valid = true, validation = true }
 
 local function basename(name) return name:match "[^/]*$" end
 
--- Files that programs leave beside images; a dot also hides macOS's copies.
+-- Files that programs leave beside images; a leading dot also marks macOS's copies.
 local function hidden(name) return name:find "^%." or name:find "/%." or name:find "__MACOSX/" end
 
 -- "train/cat/1.png" -> "cat", false; "test/1.png" -> nil, true
@@ -55,7 +55,7 @@ local function names_of(set)
   return list
 end
 
--- Pictures: training part first, each part by name; labels by folder.
+-- Pictures: the training part first, each part sorted by name; labels by folder.
 local function pictures(names, spec)
   local order, sorts, tests, seen, counts = {}, {}, {}, {}, {}
   for k, name in ipairs(names) do
@@ -84,7 +84,7 @@ local function pictures(names, spec)
     local key = (tests[k] and "test/" or "train/") .. (sorts[k] or "")
     counts[key] = (counts[key] or 0) + 1
   end
-  if train == 0 then train = #order end -- nothing but a test part: then it is all there is
+  if train == 0 then train = #order end -- only a test part: train on it
   return { places = places, labels = labels, count = #order, train = train, classes = classes,
     counts = counts, take = spec.take }
 end

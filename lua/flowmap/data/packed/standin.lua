@@ -1,5 +1,5 @@
---- Stand-ins: images that the core draws where the real ones are not there. Drawn once, and the
--- same everywhere.
+--- Stand-ins: images that the core draws in place of missing real ones. They are drawn once and are
+-- the same on all machines.
 -- @module flowmap.data.packed.standin
 
 local fm = require "flowmap"

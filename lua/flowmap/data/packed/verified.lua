@@ -1,6 +1,6 @@
---- Packed images are compared with their hash before they are used: once for a file as it is, not
--- once for a run. What was compared is remembered in the cache folder by the file's stamp: device,
--- inode, size, times of its last changes.
+--- Packed images are verified by their hash before they are used: once per file, not once per run.
+-- The cache folder remembers verified files by their stamp: device, inode, size, times of the last
+-- changes.
 -- @module flowmap.data.packed.verified
 
 local lfs = require "lfs"
@@ -19,7 +19,7 @@ local function record_of(path)
   return ("%s/%s"):format(folder, fm.sha256(absolute(path)):sub(1, 24)), folder
 end
 
--- A cache that cannot be written to is no reason to fail: then it is done again the next time.
+-- A read-only cache is no reason to fail: the file is verified again the next time.
 local function remember(path, stamp)
   pcall(function()
     local record, folder = record_of(path)
@@ -28,10 +28,10 @@ local function remember(path, stamp)
   end)
 end
 
---- Compare, unless this very file was compared before.
+--- Verify a file, unless it was verified before and has not changed since.
 -- @tparam string path of a packed file
 -- @tparam[opt] boolean quiet write nothing
--- @treturn string the stamp of the file that was compared, for fm.pack_map
+-- @treturn string the stamp of the verified file, for fm.pack_map
 function M.stamp(path, quiet)
   local stamp = fm.pack_stamp(path)
   local known, record = pcall(record_of, path)
