@@ -272,9 +272,11 @@ const fm_pass *fm_pass_at(int k); /* 0 <= k < fm_pass_count() */
 ** Called with the program that a pass leaves, even where the pass is switched off or changes
 ** nothing. `pass` is a name of the table; `part` says which program of the executable it is:
 ** "program 1", ... up to hoisting, "prologue 1", ..., "body 1", ..., "epilogue 1", ... from there
-** on. `p` is borrowed: it may be gone after the call.
+** on. `p` is borrowed: it may be gone after the call. fused[v]: from fusion on, the fused pass that
+** computes value v, -1 for none; NULL before.
 */
-typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, const fm_prog *p);
+typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, const fm_prog *p,
+                              const int *fused);
 
 /* ------------------------------------------------------------------ execution */
 

@@ -53,9 +53,9 @@ static void set_part(compiler *c, const char *name, int k) {
   snprintf(c->part, sizeof c->part, "%s %d", name, k + 1);
 }
 
-static void watch(const compiler *c, int pass, const fm_prog *p) {
+static void watch(const compiler *c, int pass, const fm_prog *p, const int *fused) {
   const fm_options *o = c->options;
-  if (o->watch && p) o->watch(o->data, fm_passes[pass].name, c->part, p);
+  if (o->watch && p) o->watch(o->data, fm_passes[pass].name, c->part, p, fused);
 }
 
 /* One of the passes that map a program to a program; takes p over; NULL on failure. */
@@ -67,7 +67,7 @@ static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
     fm_prog_free(p);
     p = q;
   }
-  watch(c, pass, p);
+  watch(c, pass, p, NULL);
   return p;
 }
 
@@ -111,7 +111,8 @@ static fm_err compile_body(compiler *c, int k) {
   p = run_pass(c, LOWER_FEW, p);
   fm_plan *plan = p ? fm_plan_new(p, c->options->passes, false) : NULL;
   if (plan == NULL || (plan = recompute(c, plan)) == NULL) return FM_ENOMEM;
-  for (int pass = RECOMPUTE; pass <= PLAN; pass++) watch(c, pass, plan->p);
+  watch(c, RECOMPUTE, plan->p, NULL);
+  for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
   e->plan[e->nplan++] = plan;
   if (plan->arena > e->arena) e->arena = plan->arena;
   if (plan->blocks > e->blocks) e->blocks = plan->blocks;
@@ -138,7 +139,7 @@ static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const
     if (plan == NULL) return FM_ENOMEM;
     phase->n = k + 1;
     set_part(c, name, k);
-    for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p);
+    for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
     size_t size = plan->arena + plan->blocks + pointers;
     if (size > c->e->part_size) c->e->part_size = size;
   }
@@ -146,7 +147,7 @@ static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const
 }
 
 static void watch_hoisted(compiler *c, const char *name, int n, fm_prog *const *part) {
-  for (int k = 0; k < n; k++) set_part(c, name, k), watch(c, HOIST, part[k]);
+  for (int k = 0; k < n; k++) set_part(c, name, k), watch(c, HOIST, part[k], NULL);
 }
 
 /* Each program by itself, then all of them together. */
@@ -156,9 +157,9 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   fm_err err = p ? FM_OK : FM_ENOMEM;
   for (int k = 0; k < n && err == FM_OK; k++) {
     set_part(c, "program", k);
-    watch(c, DERIVE, progs[k]);
+    watch(c, DERIVE, progs[k], NULL);
     p[k] = fm_optimise(progs[k], c->options->passes);
-    watch(c, OPTIMISE, p[k]);
+    watch(c, OPTIMISE, p[k], NULL);
     p[k] = run_pass(c, STACK, p[k]);
     p[k] = run_pass(c, LOWER, p[k]);
     if (p[k] == NULL) err = FM_ENOMEM;

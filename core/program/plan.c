@@ -3,6 +3,8 @@
 ** reshapes are views, and each value gets an offset in one arena from the time it is written to the
 ** time it is last read.
 */
+#include <string.h>
+
 #include "plan.h"
 
 /* Parts of concatenations along the first axis are written in place, unless they have a place. */
@@ -77,6 +79,8 @@ static fm_err make(fm_plan *plan, fm_pool *s, int passes) {
   fm_fuse(s, p, &g);
   if (s->failed) return FM_ENOMEM;
   fm_delay(p, &g, first);
+  plan->group = fm_take(&plan->pool, p->n, int);
+  if (plan->group) memcpy(plan->group, g.group, (size_t)p->n * sizeof *g.group);
   fm_build_passes(s, plan, &g);
   fm_err err = s->failed || plan->pool.failed ? FM_ENOMEM : arrange(s, plan, &g);
   if (err == FM_OK && fm_plus_bytes(plan->arena, plan->blocks) > FM_MOST_BYTES)

@@ -104,6 +104,7 @@ typedef struct fm_plan {
   int nstep, nfused;
   fm_step *step;
   fm_fused *fused;
+  int *group;           /* per value of p: the fused pass that computes it, or -1 */
   fm_loc *loc;          /* per value of p */
   size_t arena, blocks; /* bytes of memory that a run needs: of values, of passes */
   int peak;             /* the stage at which most bytes of the arena are in use */

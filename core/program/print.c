@@ -140,11 +140,11 @@ static void print_constant(fm_text *t, const fm_tensor *x, int index) {
 }
 
 /* Breaks the last line at blanks, as the parser allows. */
-static void wrap(fm_text *t, size_t line) {
+static void wrap(fm_text *t, size_t line, size_t most) {
   static const char margin[] = "\n    ";
   const size_t width = sizeof margin - 2;
-  while (!t->failed && t->n - line > LINE) {
-    size_t at = line + LINE;
+  while (!t->failed && t->n - line > most) {
+    size_t at = line + most;
     while (at > line + width && t->at[at] != ' ') at--;
     if (at == line + width) return;
     fm_say(t, "%*s", (int)width, "");
@@ -155,11 +155,10 @@ static void wrap(fm_text *t, size_t line) {
   }
 }
 
-/* The columns are as wide as the longest number and, within reason, the longest type. */
+/* In columns for numbers and types. */
 static void print_node(fm_text *t, const fm_prog *p, fm_val v, int numbers, int types) {
   const fm_node *n = &p->node[v];
   char type[TYPE], number[NUMBER];
-  size_t line = t->n;
   snprintf(number, sizeof number, "%%%d:", v);
   fm_say(t, "%-*s %-*s = %s", numbers, number, types, type_text(&n->sig, type), n->op->name);
   for (int k = 0; k < n->nin; k++) fm_say(t, "%s%%%d", k ? ", " : " ", fm_arg(p, v, k));
@@ -170,8 +169,6 @@ static void print_node(fm_text *t, const fm_prog *p, fm_val v, int numbers, int 
   else
     print_attrs(t, p, v);
   if (n->rematerialised) fm_say(t, " %s", fm_remat_word);
-  wrap(t, line);
-  fm_say(t, "\n");
 }
 
 /* ------------------------------------------------------------------ all */
@@ -199,22 +196,28 @@ static void print_title(fm_text *t, const fm_prog *p, const char *title, const b
   fm_say(t, "\n");
 }
 
-static void print_nodes(fm_text *t, const fm_prog *p, const bool *live) {
+void fm_say_program(fm_text *t, const fm_prog *p, const bool *live, const int *fused) {
   int types = 0, numbers = snprintf(NULL, 0, "%%%d:", p->n - 1);
   char type[TYPE];
   for (fm_val v = 0; v < p->n; v++) {
     int n = (int)strlen(type_text(&p->node[v].sig, type));
     if (n > types && n <= ALIGNED) types = n;
   }
-  for (fm_val v = 0; v < p->n; v++)
-    if (!live || live[v]) print_node(t, p, v, numbers, types);
+  for (fm_val v = 0; v < p->n; v++) {
+    size_t line = t->n;
+    if (live && !live[v]) continue;
+    print_node(t, p, v, numbers, types);
+    wrap(t, line, fused ? LINE - sizeof " ; pass 123" : LINE);
+    if (fused && fused[v] >= 0) fm_say(t, " ; pass %d", fused[v] + 1);
+    fm_say(t, "\n");
+  }
   for (int k = 0; k < p->nout; k++)
     fm_say(t, "output %%%d %s\n", p->out[k].v, fm_merge_words[p->out[k].merge]);
 }
 
 char *fm_prog_print(const fm_prog *p, size_t *bytes) {
   fm_text t = {.ctx = p->ctx};
-  print_nodes(&t, p, NULL);
+  fm_say_program(&t, p, NULL, NULL);
   return fm_text_take(&t, bytes);
 }
 
@@ -223,14 +226,16 @@ char *fm_prog_print(const fm_prog *p, size_t *bytes) {
 static const char legend[] =
     "; %value: type[shape] = operation operands {attributes}; axes count from 0.\n"
     "; Titles count operations, their FLOPs (a multiply-add is two) and the bytes of\n"
-    "; their results; dead values, which no output needs, are left out.\n\n";
+    "; their results; dead values, which no output needs, are left out. \"pass\" names\n"
+    "; the fused pass that computes a value, block by block with the others in it.\n\n";
 
 typedef struct shown {
   const char *pass;
   fm_text prologue, rest; /* in the order of a run, which is not that of compiling */
 } shown;
 
-static void show(void *data, const char *pass, const char *part, const fm_prog *p) {
+static void show(void *data, const char *pass, const char *part, const fm_prog *p,
+                 const int *fused) {
   shown *s = data;
   fm_text *t = strncmp(part, "prologue", 8) == 0 ? &s->prologue : &s->rest;
   char title[64];
@@ -241,7 +246,7 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
   snprintf(title, sizeof title, "%s after %s", part, pass);
   if (live) {
     print_title(t, p, title, live);
-    print_nodes(t, p, live);
+    fm_say_program(t, p, live, fused);
     fm_say(t, "\n");
   }
   fm_pool_free(&pool);

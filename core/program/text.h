@@ -53,4 +53,10 @@ void fm_say(fm_text *t, const char *format, ...);
 /* The text, which the caller frees: fm_free(ctx, text, *bytes). NULL: out of memory. */
 char *fm_text_take(fm_text *t, size_t *bytes);
 
+/*
+** Append a program: the values that `live` marks (NULL: all). A comment names the fused pass of
+** each value that has one, from 1 on (`fused`: see fm_pass_watch; NULL: none).
+*/
+void fm_say_program(fm_text *t, const fm_prog *p, const bool *live, const int *fused);
+
 #endif

@@ -41,9 +41,11 @@ typedef struct log_of { /* what a watch has seen */
   bool products, winograd; /* after lowering, of program 1 */
 } log_of;
 
-static void see(void *data, const char *pass, const char *part, const fm_prog *p) {
+static void see(void *data, const char *pass, const char *part, const fm_prog *p,
+                const int *fused) {
   log_of *l = data;
   int k = find_pass(pass);
+  assert_true((fused != NULL) == (k >= find_pass("fuse")));
   assert_true(fm_prog_count(p) > 0 && fm_prog_error(p) == FM_OK);
   if (strcmp(part, l->part) == 0) assert_true(k > l->last);
   snprintf(l->part, sizeof l->part, "%s", part);

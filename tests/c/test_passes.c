@@ -1,6 +1,6 @@
 /*
 ** test_passes.c - what each pass does, by example: a small program as text before and after it,
-** with the switches of that pass alone. Fusion and planning leave the program as it is.
+** with the switches of that pass alone.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "numeric.h"
+#include "program/text.h"
 #include "programs.h"
 
 typedef struct example {
@@ -237,6 +238,30 @@ static const example again = {"recompute", FM_PASS_RECOMPUTE | FM_SCARCE,
                               "%14: f32[8,8] = matmul %0, %13 {ta=1, tb=0}\n"
                               "output %14 sum\n"};
 
+/* Elementwise operations between two products are one fused pass, a sum at its end included. */
+static const example fuse = {"fuse", FM_PASS_FUSE,
+                             "%0: f32[8,4] = input rows\n"
+                             "%1: f32[1,4] = input shared\n"
+                             "%2: f32[8,4] = broadcast %1\n"
+                             "%3: f32[8,4] = add %0, %2\n"
+                             "%4: f32[8,4] = tanh %3\n"
+                             "%5: f32[8,8] = matmul %4, %4 {ta=0, tb=1}\n"
+                             "%6: f32[8,4] = matmul %5, %0\n"
+                             "%7: f32[8,4] = mul %6, %2\n"
+                             "%8: f32[1,4] = sum_to %7\n"
+                             "output %8 sum\n",
+                             "; body 1\n"
+                             "%0: f32[8,4] = input rows\n"
+                             "%1: f32[1,4] = input shared\n"
+                             "%2: f32[8,4] = broadcast %1\n"
+                             "%3: f32[8,4] = add %0, %2 ; pass 1\n"
+                             "%4: f32[8,4] = tanh %3 ; pass 1\n"
+                             "%5: f32[8,8] = matmul %4, %4 {ta=0, tb=1}\n"
+                             "%6: f32[8,4] = matmul %5, %0\n"
+                             "%7: f32[8,4] = mul %6, %2 ; pass 2\n"
+                             "%8: f32[1,4] = sum_to %7 ; pass 2\n"
+                             "output %8 sum\n"};
+
 /* ------------------------------------------------------------------ trying them */
 
 typedef struct result {
@@ -244,13 +269,16 @@ typedef struct result {
   char text[4096];
 } result;
 
-static void add_program(void *data, const char *pass, const char *part, const fm_prog *p) {
+static void add_program(void *data, const char *pass, const char *part, const fm_prog *p,
+                        const int *fused) {
   result *r = data;
+  fm_text t = {.ctx = ctx};
   size_t n;
   if (strcmp(pass, r->pass) != 0) return;
-  char *text = fm_prog_print(p, &n);
-  assert_true(text && strlen(r->text) + strlen(text) + 64 < sizeof r->text);
-  if (strcmp(part, "program 1") != 0) sprintf(strchr(r->text, 0), "; %s\n", part);
+  if (strcmp(part, "program 1") != 0) fm_say(&t, "; %s\n", part);
+  fm_say_program(&t, p, NULL, fused);
+  char *text = fm_text_take(&t, &n);
+  assert_true(text && strlen(r->text) + strlen(text) < sizeof r->text);
   strcat(r->text, text);
   fm_free(ctx, text, n);
   check_text(p);
@@ -274,8 +302,8 @@ static void check(const example *e) {
 
 static void test_examples(void **state) {
   (void)state;
-  static const example *const all[] = {&fold,    &dead,     &share, &reassociate, &rows, &sums,
-                                       &product, &winograd, &hoist, &few,         &again};
+  static const example *const all[] = {&fold,    &dead,     &share, &reassociate, &rows,  &sums,
+                                       &product, &winograd, &hoist, &few,         &again, &fuse};
   for (size_t k = 0; k < sizeof all / sizeof *all; k++) check(all[k]);
 }
 

@@ -192,13 +192,13 @@ static void finish(growth *g) {
 
 /* ------------------------------------------------------------------ every combination of passes */
 
-static void check_leaves(void *data, const char *pass, const char *part, const fm_prog *p) {
-  (void)data, (void)pass, (void)part;
+static void check_leaves(void *data, const char *pass, const char *part, const fm_prog *p,
+                         const int *fused) {
+  (void)data, (void)pass, (void)part, (void)fused;
   check_text(p);
 }
 
-/* What each pass leaves is printed and parsed back. */
-static void check_texts(fm_prog *p) {
+static void check_texts(fm_prog *p) { /* what each pass leaves is printed and parsed back */
   const fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 0}};
   const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_leaves, NULL};
   fm_exe *e = fm_compile(ctx, 1, &p, &cut, &options);
