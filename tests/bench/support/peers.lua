@@ -1,8 +1,8 @@
---- The same training step in PyTorch and JAX, where there is one, in turns with ours.
+--- The same training step in PyTorch and JAX, if installed, timed in turns with ours.
 --
--- FLOWMAP_PEERS names the Pythons to ask, separated by blanks; by default python3 and Debian's.
--- FLOWMAP_PEER_LIBS is a folder of libraries for Debian's PyTorch to find first;
--- FLOWMAP_PEER_VARIANTS=eager leaves others out (a compiler takes minutes).
+-- FLOWMAP_PEERS lists the Pythons to use, separated by blanks; by default python3 and Debian's.
+-- FLOWMAP_PEER_LIBS is a folder of libraries that Debian's PyTorch should find first;
+-- FLOWMAP_PEER_VARIANTS=eager selects variants (compiling takes minutes).
 -- @module peers
 
 local fm = require "flowmap"
@@ -15,8 +15,8 @@ local say = measure.say
 local ROUNDS = 5
 local METHOD, BATCH = "lsd", 4096
 
--- Debian's PyTorch uses whichever OpenBLAS the system has. Its threads are OpenMP's, and only the
--- OpenMP build shares them; we point this process alone at it.
+-- Debian's PyTorch uses the system's OpenBLAS. PyTorch's threads are OpenMP's, which only OpenBLAS's
+-- OpenMP build shares, so the peer's process is pointed to that build.
 local openmp_folders = { "/usr/lib/x86_64-linux-gnu/openblas-openmp",
   "/usr/lib/aarch64-linux-gnu/openblas-openmp" }
 
@@ -44,10 +44,10 @@ function Peer:__close()
   self.requests:write "quit\n"
   self.requests:close()
   self.replies:close()
-  os.remove(self.fifo)
+  self.folder:close()
 end
 
---- Ask for one line of JSON; nil when the process has ended.
+--- Send a request and read one line of JSON; nil if the process has ended.
 function Peer:ask(...)
   self.requests:write(table.concat({ ... }, " "), "\n")
   self.requests:flush()
@@ -59,7 +59,7 @@ function Peer:reply()
   return line and json.decode(line)
 end
 
---- Those of the variants that are to run.
+--- The variants selected to run.
 local function chosen(variants)
   local words, list = os.getenv "FLOWMAP_PEER_VARIANTS", {}
   for _, name in ipairs(variants) do
@@ -70,22 +70,22 @@ local function chosen(variants)
   return list
 end
 
---- A Python that serves requests, or nil when it is not there or lacks the script's library.
--- Lua has pipes in one direction only; the other is a fifo, opened for both so that a dead reader
--- is no signal.
+--- A Python that serves requests, or nil if it is missing or lacks the script's library.
+-- Lua's pipes have one direction only; the other is a FIFO, opened for both directions so that a
+-- write does not raise a signal when the reader has died.
 -- @tparam string python
 -- @tparam string script a file of this folder's parent
--- @treturn Peer with `about`, what it said first; to be closed
+-- @treturn Peer with `about`, its first reply; to be closed
 function M.start(python, script)
-  local fifo, libs = os.tmpname(), openmp_blas()
-  os.remove(fifo)
-  if not os.execute("mkfifo -m 600 " .. quoted(fifo)) then return nil end
+  local path, private = fm.private_folder()
+  local fifo, libs = path .. "/requests", openmp_blas()
+  if not os.execute("mkfifo -m 600 " .. quoted(fifo)) then return private:close() end
   local requests = io.open(fifo, "r+")
   local folder = arg[0]:match "^(.*/)" or "./"
   local replies = io.popen(("exec env OMP_WAIT_POLICY=PASSIVE %s FLOWMAP_THREADS=%d %s -B %s "
     .. "--serve < %s 2> /dev/null"):format(libs and "LD_LIBRARY_PATH=" .. quoted(libs) or "",
     fm.info().threads, quoted(python), quoted(folder .. script), quoted(fifo)))
-  local peer = setmetatable({ fifo = fifo, requests = requests, replies = replies }, Peer)
+  local peer = setmetatable({ folder = private, requests = requests, replies = replies }, Peer)
   peer.about = peer:reply()
   if peer.about then
     peer.about.variants = chosen(peer.about.variants)
@@ -94,7 +94,7 @@ function M.start(python, script)
   peer:__close()
 end
 
---- The Pythons to ask.
+--- The Pythons to use.
 -- @treturn {string,...} paths
 function M.pythons()
   local names = os.getenv "FLOWMAP_PEERS"
