@@ -132,8 +132,8 @@ static fm_err run(trial *t, deriv d, fm_tensor *const *x, fm_tensor *u, fm_tenso
   if (p == NULL) return FM_ENOMEM;
   fm_exe *e = NULL;
   if (build(t, p, d, &result, &nout) == FM_OK) {
-    fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 1}};
-    e = fm_exe_new(t->ctx, 1, &p, &cut, FM_PASS_ALL);
+    fm_micro_batches micro = {1, (int[]){0}, (int64_t[]){0, 1}};
+    e = fm_exe_new(t->ctx, 1, &p, &micro, FM_PASS_ALL);
   }
   fm_prog_free(p);
   if (e == NULL) return fm_error_code(t->ctx);

@@ -288,11 +288,11 @@ typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, co
 typedef struct fm_exe fm_exe;
 
 /* The micro-batches of a batch: number k runs program which[k] on rows row0[k] .. row0[k+1] - 1. */
-typedef struct fm_cut {
+typedef struct fm_micro_batches {
   int nmicro;
   const int *which;    /* program of micro-batch k */
   const int64_t *row0; /* its first sample; row0[nmicro] is the batch size */
-} fm_cut;
+} fm_micro_batches;
 
 typedef struct fm_options {
   int passes;          /* FM_PASS_ALL, FM_BF16, ... */
@@ -304,7 +304,7 @@ typedef struct fm_options {
 ** The programs, which must agree in their inputs and outputs, are copied and may be freed
 ** afterwards. NULL on failure. fm_exe_new is fm_compile without a watch.
 */
-fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
+fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    const fm_options *options);
 /*
 ** For people: what the named pass leaves, of every program of the executable that has outputs.
@@ -312,9 +312,10 @@ fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
 ** output needs are left out. The caller frees the text: fm_free(ctx, text, *bytes). NULL: compiling
 ** failed, or there is no such pass.
 */
-char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes,
-                      const char *pass, size_t *bytes);
-fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes);
+char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
+                      int passes, const char *pass, size_t *bytes);
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
+                   int passes);
 void fm_exe_free(fm_exe *e);
 
 typedef struct fm_job { /* one run of an executable */

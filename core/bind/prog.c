@@ -197,7 +197,7 @@ static int64_t entry(lua_State *L, int arg, int k, int64_t low, int64_t high, co
 typedef struct sources { /* arguments of the compiler; the arrays are userdata on the stack */
   int nprogs, passes;
   fm_prog **progs;
-  fm_cut cut;
+  fm_micro_batches micro;
 } sources;
 
 /* ({traces}, which, row0, passes, bf16): which[k] from 1 on, row0 has one more entry */
@@ -230,7 +230,8 @@ static int exe_new(lua_State *L) { /* core.exe(...), see read_sources */
   exe_box *b = bind_new_box(L, exe_type, sizeof *b);
   sources s = read_sources(L);
   lua_pushvalue(L, 6);
-  if ((b->e = fm_exe_new(bind_ctx(L), s.nprogs, s.progs, &s.cut, s.passes)) == NULL) bind_raise(L);
+  if ((b->e = fm_exe_new(bind_ctx(L), s.nprogs, s.progs, &s.micro, s.passes)) == NULL)
+    bind_raise(L);
   return 1;
 }
 
@@ -239,7 +240,7 @@ static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pa
   lua_settop(L, 6);
   const char *pass = bind_text(L, 6, NULL);
   sources s = read_sources(L);
-  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.cut, s.passes, pass, &bytes);
+  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.micro, s.passes, pass, &bytes);
   if (text == NULL) bind_raise(L);
   lua_pushstring(L, text);
   fm_free(bind_ctx(L), text, bytes);

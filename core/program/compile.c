@@ -180,9 +180,9 @@ static fm_err make_values(fm_exe *e) {
   return e->pool.failed ? FM_ENOMEM : FM_OK;
 }
 
-fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut,
+fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    const fm_options *options) {
-  fm_exe *e = fm_exe_open(ctx, nprogs, progs, cut);
+  fm_exe *e = fm_exe_open(ctx, nprogs, progs, micro);
   compiler c = {.e = e, .options = options};
   if (e == NULL) return NULL;
   double start = now_ms();
@@ -201,6 +201,7 @@ fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut 
   return NULL;
 }
 
-fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes) {
-  return fm_compile(ctx, nprogs, progs, cut, &(fm_options){.passes = passes});
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
+                   int passes) {
+  return fm_compile(ctx, nprogs, progs, micro, &(fm_options){.passes = passes});
 }

@@ -5,26 +5,27 @@
 
 #include <string.h>
 
-static fm_err check_samples(fm_ctx *ctx, const fm_cut *cut) {
-  for (int k = 0; k < cut->nmicro; k++)
-    if (cut->row0[k] < 0 || cut->row0[k + 1] < cut->row0[k] || cut->row0[k + 1] > MOST_SAMPLES)
+static fm_err check_samples(fm_ctx *ctx, const fm_micro_batches *micro) {
+  for (int k = 0; k < micro->nmicro; k++)
+    if (micro->row0[k] < 0 || micro->row0[k + 1] < micro->row0[k] ||
+        micro->row0[k + 1] > MOST_SAMPLES)
       return fm_fail(ctx, FM_EUSAGE,
                      "program: micro-batch %d has the samples %lld to %lld, expected ascending "
                      "numbers up to %lld",
-                     k + 1, (long long)fm_plus(cut->row0[k], 1), (long long)cut->row0[k + 1],
+                     k + 1, (long long)fm_plus(micro->row0[k], 1), (long long)micro->row0[k + 1],
                      (long long)MOST_SAMPLES);
   return FM_OK;
 }
 
 /* Copies of the micro-batches and of the first program's inputs and outputs. */
-static fm_err make_tables(fm_exe *e, const fm_prog *p, const fm_cut *cut) {
-  e->nmicro = cut->nmicro, e->nin = p->nin, e->nout = p->nout, e->traced = p->n;
-  e->which = fm_take(&e->pool, cut->nmicro, int);
-  e->row0 = fm_take(&e->pool, cut->nmicro + 1, int64_t);
+static fm_err make_tables(fm_exe *e, const fm_prog *p, const fm_micro_batches *micro) {
+  e->nmicro = micro->nmicro, e->nin = p->nin, e->nout = p->nout, e->traced = p->n;
+  e->which = fm_take(&e->pool, micro->nmicro, int);
+  e->row0 = fm_take(&e->pool, micro->nmicro + 1, int64_t);
   e->in = fm_take(&e->pool, p->nin, fm_port), e->out = fm_take(&e->pool, p->nout, fm_port);
   if (e->pool.failed) return FM_ENOMEM;
-  memcpy(e->which, cut->which, (size_t)cut->nmicro * sizeof *e->which);
-  memcpy(e->row0, cut->row0, (size_t)(cut->nmicro + 1) * sizeof *e->row0);
+  memcpy(e->which, micro->which, (size_t)micro->nmicro * sizeof *e->which);
+  memcpy(e->row0, micro->row0, (size_t)(micro->nmicro + 1) * sizeof *e->row0);
   for (int k = 0; k < p->nin; k++)
     e->in[k] = (fm_port){p->node[p->in[k].v].sig, p->in[k].role == FM_ROWS};
   for (int k = 0; k < p->nout; k++)
@@ -74,17 +75,17 @@ static fm_err check_programs(fm_exe *e, fm_prog *const *progs, int nprogs) {
   return FM_OK;
 }
 
-fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut) {
-  if (nprogs < 1 || cut->nmicro < 1) {
+fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro) {
+  if (nprogs < 1 || micro->nmicro < 1) {
     fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
     return NULL;
   }
   fm_exe *e = fm_alloc(ctx, sizeof *e);
   if (e == NULL) return NULL;
   *e = (fm_exe){.ctx = ctx, .pool = {.ctx = ctx}, .workers = {.ctx = ctx}};
-  fm_err err = check_samples(ctx, cut);
+  fm_err err = check_samples(ctx, micro);
   if (err == FM_OK) err = check_programs(e, progs, nprogs);
-  if (err == FM_OK) err = make_tables(e, progs[0], cut);
+  if (err == FM_OK) err = make_tables(e, progs[0], micro);
   if (err == FM_OK) err = check_rows(e, progs);
   if (err == FM_OK) return e;
   fm_exe_free(e);

@@ -48,7 +48,7 @@ struct fm_exe {
 };
 
 /* An executable without plans, of traces that fit the micro-batches; NULL on failure. */
-fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut);
+fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro);
 
 /* ------------------------------------------------------------------ lanes.c */
 

@@ -252,8 +252,8 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
   fm_pool_free(&pool);
 }
 
-char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_cut *cut, int passes,
-                      const char *pass, size_t *bytes) {
+char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
+                      int passes, const char *pass, size_t *bytes) {
   shown s = {pass, {.ctx = ctx}, {.ctx = ctx}};
   fm_say(&s.prologue, "%s", legend);
   size_t n;
@@ -263,7 +263,7 @@ char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_c
     fm_fail(ctx, FM_EUSAGE, "program: there is no pass '%s'", pass);
     return NULL;
   }
-  fm_exe *e = fm_compile(ctx, nprogs, progs, cut, &(fm_options){passes, show, &s});
+  fm_exe *e = fm_compile(ctx, nprogs, progs, micro, &(fm_options){passes, show, &s});
   fm_exe_free(e);
   char *rest = fm_text_take(&s.rest, &n);
   if (rest) fm_say(&s.prologue, "%s", rest);

@@ -156,7 +156,7 @@ int main(int argc, char **argv) {
   double start = now();
   fm_prog *p = trace(ctx, blocks, c, side, n);
   double traced = now() - start;
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){micros, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_micro_batches){micros, which, row0}, passes);
   if (e == NULL) printf("%s\n", fm_error(ctx));
   if (e == NULL) return 1;
   fm_stats s = fm_exe_stats(e);

@@ -103,7 +103,7 @@ static inline fm_exe *prepare(fm_prog *p, int passes, int times) {
   int which[16] = {0};
   int64_t row0[17] = {0};
   assert_true(times <= 16);
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){times, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_micro_batches){times, which, row0}, passes);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   return e;
 }

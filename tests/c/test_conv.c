@@ -134,7 +134,8 @@ static fm_prog *all_three(const geometry *g, fm_dtype dtype, bool cut) {
 /* All images are one micro-batch. */
 static fm_exe *program_of(const geometry *g, fm_dtype dtype, int passes) {
   fm_prog *p = all_three(g, dtype, true);
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){1, (int[]){0}, (int64_t[]){0, g->n}}, passes);
+  fm_exe *e =
+      fm_exe_new(ctx, 1, &p, &(fm_micro_batches){1, (int[]){0}, (int64_t[]){0, g->n}}, passes);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_prog_free(p);
   return e;
@@ -316,7 +317,7 @@ static void run_cut(const geometry *g, int64_t batch, int passes, fm_tensor *con
     count++;
   }
   assert_int_equal(row0[count], batch);
-  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){count, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_micro_batches){count, which, row0}, passes);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   run_exe(e, in, out);
   fm_exe_free(e);

@@ -29,7 +29,7 @@ static fm_tensor *mask(fm_dtype dtype, int64_t rows, int64_t n, double rate, uin
     fm_attr a = {{2, sizes[k], n, 0, 0, 0, 0, stream}, {rate, dtype == FM_F64}};
     fm_output(progs[k], fm_emit(progs[k], &fm_op_dropout, 0, NULL, &a), FM_STACK);
   }
-  fm_exe *e = fm_exe_new(ctx, 2, progs, &(fm_cut){count, which, row0}, FM_PASS_ALL);
+  fm_exe *e = fm_exe_new(ctx, 2, progs, &(fm_micro_batches){count, which, row0}, FM_PASS_ALL);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_tensor *y = zeros(dtype, SHAPE(2, rows, n));
   fm_job job = {seed, step, NULL, &y};

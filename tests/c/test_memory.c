@@ -14,7 +14,7 @@
 enum { PARTS = 12, MICROS = 6, ROWS = 4 };
 
 typedef struct inputs {
-  fm_tensor *x, *w; /* (MICROS ROWS, PARTS), cut in rows; (PARTS, PARTS) */
+  fm_tensor *x, *w; /* (MICROS ROWS, PARTS), split in rows; (PARTS, PARTS) */
   fm_tensor *shift; /* (1, PARTS), a constant */
   fm_tensor *out[2];
 } inputs;
@@ -45,8 +45,8 @@ static fm_exe *plan(const inputs *in, int passes) {
   fm_prog *p = build(in), *twice[2] = {p, p};
   if (p == NULL) return NULL;
   for (int k = 0; k <= MICROS; k++) row0[k] = ROWS * k;
-  fm_cut cut = {MICROS, (int[]){0, 1, 1, 0, 1, 0}, row0};
-  fm_exe *e = fm_exe_new(ctx, 2, twice, &cut, passes);
+  fm_micro_batches split = {MICROS, (int[]){0, 1, 1, 0, 1, 0}, row0};
+  fm_exe *e = fm_exe_new(ctx, 2, twice, &split, passes);
   fm_prog_free(p);
   return e;
 }

@@ -1,7 +1,7 @@
 /*
 ** test_micro.c - a training step run in micro-batches: the gradient of Lagrangian self-distillation
-** through a small MLP against central differences under every combination of passes, independence
-** of the cut and of the number of threads, stacked rows, random numbers, traces that differ.
+** through a small MLP against central differences under every combination of passes; results do not
+** depend on how the batch is split or on the threads; stacked rows, random numbers, unequal traces.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,8 +35,8 @@ static fm_val across(fm_prog *p, fm_val column) { /* (n, 1) -> (n, D) */
   return fm_broadcast(p, column, &to);
 }
 
-/* Columns of about unit length: what is made of weights alone, and its gradient, is made once a
-** run. */
+/* Columns of about unit length: values that depend only on weights, and their gradients, are
+** computed once per run. */
 static fm_val normalized(fm_prog *p, fm_val w) {
   fm_shape big = fm_prog_sig(p, w).shape, row = {2, {1, big.d[1]}};
   fm_val r = fm_affine(p, fm_sum_to(p, fm_e1(p, &fm_op_square, w), &row), 1, 0.5);
@@ -102,16 +102,16 @@ static void make_inputs(fm_tensor **in) {
     in[NPARAM + k] = random_tensor(FM_F64, SHAPE(2, BATCH, widths[k]), 0, 1, 50 + (uint64_t)k);
 }
 
-/* ------------------------------------------------------------------ cuts */
+/* ------------------------------------------------------------------ splits */
 
-/* So many micro-batches, as equal as can be; two traces where sizes differ. */
+/* `micros` micro-batches of sizes as equal as possible; a second trace where sizes differ. */
 static fm_exe *cut_into(int micros, int passes, bool gradient) {
   int which[BATCH];
   int64_t row0[BATCH + 1], small = BATCH / micros;
   for (int k = 0; k <= micros; k++) row0[k] = (int64_t)k * BATCH / micros;
   for (int k = 0; k < micros; k++) which[k] = row0[k + 1] - row0[k] > small;
   fm_prog *p[2] = {trace(small, gradient), trace(small + 1, gradient)};
-  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){micros, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_micro_batches){micros, which, row0}, passes);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_prog_free(p[0]);
   fm_prog_free(p[1]);
@@ -124,7 +124,7 @@ static void run_cut(int micros, int passes, fm_tensor *const *in, fm_tensor **ou
   fm_exe_free(e);
 }
 
-/* Central differences of fourth order, per parameter. */
+/* Fourth-order central differences, per parameter. */
 static void test_gradient(void **state) {
   (void)state;
   static const double weight[] = {8. / 12, -1. / 12};
@@ -170,7 +170,7 @@ static void test_cuts(void **state) {
     for (int k = 0; k < 3; k++) {
       run_cut(micros, (const int[]){0, FM_PASS_ALL, FM_PASS_ALL | FM_SCARCE}[k], in, out);
       for (int j = 0; j < NOISE; j++)
-        assert_within(worst(out[j], whole[j], 1), 1e-12, "cut", micros);
+        assert_within(worst(out[j], whole[j], 1), 1e-12, "split", micros);
       assert_memory_equal(out[NOISE]->data, whole[NOISE]->data, whole[NOISE]->bytes);
       drop_all(NOUT, out);
     }
@@ -183,7 +183,7 @@ static void test_threads(void **state) {
   (void)state;
   fm_tensor *in[NIN], *first[NOUT], *out[NOUT];
   make_inputs(in);
-  for (int run = 1; run <= 12; run++) { /* in lanes and, the even ones, in order */
+  for (int run = 1; run <= 12; run++) { /* in lanes; the even ones in order */
     int micros = (run - 1) / 2 * 2 + 1;
     fm_exe *e = cut_into(micros, FM_PASS_ALL | (run % 2 ? 0 : FM_SCARCE), true);
     run_exe(e, in, first);
@@ -202,7 +202,7 @@ static void test_threads(void **state) {
 
 /* ------------------------------------------------------------------ random, other traces */
 
-/* Keyed by seed, stream, step and sample: each changes the numbers, the cut does not. */
+/* Seed, stream, step and sample each change the random numbers; the split does not. */
 static void test_random(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -211,8 +211,8 @@ static void test_random(void **state) {
     a.i[7] = stream, a.f[1] = 1;
     fm_output(p, fm_emit(p, &fm_op_uniform, 0, NULL, &a), FM_STACK);
   }
-  fm_cut cut = {3, (int[]){0, 0, 0}, (int64_t[]){8, 12, 16, 20}};
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &cut, 0);
+  fm_micro_batches split = {3, (int[]){0, 0, 0}, (int64_t[]){8, 12, 16, 20}};
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &split, 0);
   static const fm_job jobs[] = {{1, 1, NULL, NULL}, {2, 1, NULL, NULL}, {1, 2, NULL, NULL}};
   fm_tensor *out[3][2];
   for (int k = 0; k < 3; k++) {
@@ -242,7 +242,7 @@ static fm_prog *scaling(int64_t n, double factor) {
   return p;
 }
 
-/* Three traces of other sizes and other contents in one batch, one of them of no rows. */
+/* Three traces of different sizes and contents in one batch, one of them without rows. */
 static void test_different_traces(void **state) {
   (void)state;
   static const double factor[] = {1, -2, 7};
@@ -252,7 +252,7 @@ static void test_different_traces(void **state) {
   for (int k = 0; k < 8; k++) row0[k + 1] = row0[k] + size[which[k]];
   fm_prog *p[3];
   for (int k = 0; k < 3; k++) p[k] = scaling(size[k], factor[k]);
-  fm_exe *e = fm_exe_new(ctx, 3, p, &(fm_cut){8, which, row0}, FM_PASS_ALL);
+  fm_exe *e = fm_exe_new(ctx, 3, p, &(fm_micro_batches){8, which, row0}, FM_PASS_ALL);
   fm_tensor *in = random_tensor(FM_F64, SHAPE(2, row0[8], 2), -1, 1, 1), *out[2];
   run_exe(e, &in, out);
   double want[2] = {0, 0};
@@ -292,7 +292,7 @@ static void test_epilogue(void **state) {
     double factor[2] = {3, round < 2 ? 3 : -2};
     bool on = round % 2 == 0;
     fm_prog *p[2] = {late_product(2, factor[0]), late_product(3, factor[1])};
-    fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_cut){5, which, row0}, on ? FM_PASS_ALL : 0);
+    fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_micro_batches){5, which, row0}, on ? FM_PASS_ALL : 0);
     fm_tensor *out[3];
     run_exe(e, in, out);
     for (int i = 0; i < 6; i++) {
@@ -313,7 +313,7 @@ static void test_epilogue(void **state) {
   drop_all(2, in);
 }
 
-/* Random numbers are never made once a run, whatever they are combined with. */
+/* Random numbers are never hoisted, whatever they are combined with. */
 static void test_random_stays(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -322,8 +322,8 @@ static void test_random_stays(void **state) {
   fm_val w = fm_input(p, FM_SHARED, SIG(2, 4, 3));
   fm_output(p, fm_mul(p, fm_e1(p, &fm_op_sin, w), fm_emit(p, &fm_op_uniform, 0, NULL, &a)),
             FM_STACK);
-  fm_exe *e =
-      fm_exe_new(ctx, 1, &p, &(fm_cut){2, (int[]){0, 0}, (int64_t[]){0, 4, 8}}, FM_PASS_ALL);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_micro_batches){2, (int[]){0, 0}, (int64_t[]){0, 4, 8}},
+                         FM_PASS_ALL);
   fm_tensor *in = random_tensor(FM_F64, SHAPE(2, 4, 3), -1, 1, 1), *out;
   double u[24];
   run_exe(e, &in, &out);
@@ -336,7 +336,7 @@ static void test_random_stays(void **state) {
   drop_all(2, (fm_tensor *[]){in, out});
 }
 
-/* Float32 sums inside a step: a micro-batch is small, so partial sums in float32 lose little. */
+/* A micro-batch is small, so partial sums in float32 inside a step lose little accuracy. */
 static void test_sums_in_a_step(void **state) {
   (void)state;
   static const fm_shape to[] = {{2, {1, 512}}, {2, {2048, 1}}, {2, {1, 1}}};
@@ -361,15 +361,15 @@ static void test_bad_jobs(void **state) {
   (void)state;
   fm_tensor *in = zeros(FM_F64, SHAPE(2, 5, 2)), *out[2];
   fm_prog *p[2] = {scaling(5, 1), fm_prog_new(ctx)};
-  fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 5}};
-  assert_null(fm_exe_new(ctx, 2, p, &cut, 0));
+  fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 5}};
+  assert_null(fm_exe_new(ctx, 2, p, &split, 0));
   assert_sentence(FM_EUSAGE, "1 and 0 inputs");
-  assert_null(fm_exe_new(ctx, 1, p, &(fm_cut){0, NULL, NULL}, 0));
+  assert_null(fm_exe_new(ctx, 1, p, &(fm_micro_batches){0, NULL, NULL}, 0));
   assert_sentence(FM_EUSAGE, "no micro-batch");
-  fm_cut other = {2, (int[]){0, 0}, (int64_t[]){0, 5, 9}};
+  fm_micro_batches other = {2, (int[]){0, 0}, (int64_t[]){0, 5, 9}};
   assert_null(fm_exe_new(ctx, 1, p, &other, 0)); /* would read beyond the last row */
   assert_sentence(FM_EUSAGE, "input 1 is float64 (5, 2) in a micro-batch of 4 rows");
-  fm_exe *e = fm_exe_new(ctx, 1, p, &cut, 0);
+  fm_exe *e = fm_exe_new(ctx, 1, p, &split, 0);
   make_outputs(e, out);
   fm_tensor *wrong[] = {NULL, zeros(FM_F64, SHAPE(2, 4, 2)), zeros(FM_F32, SHAPE(2, 5, 2))};
   static const char *const part[] = {"absent", "(4, 2)", "float32"};
@@ -383,17 +383,17 @@ static void test_bad_jobs(void **state) {
   assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, out}), FM_OK);
   fm_output(p[1], FM_NONE, FM_SUM);
   assert_sentence(FM_EUSAGE, "output 1 is absent");
-  assert_null(fm_exe_new(ctx, 1, &p[1], &cut, 0));
+  assert_null(fm_exe_new(ctx, 1, &p[1], &split, 0));
   fm_exe_free(e);
   for (int k = 0; k < 2; k++) fm_prog_free(p[k]);
   drop_all(3, wrong);
   drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
 }
 
-/* Stacked results have a row per sample, not more (or memory would be overwritten), nor none. */
+/* Stacked results have one row per sample: with more, memory would be overwritten. */
 static void test_bad_rows(void **state) {
   (void)state;
-  const fm_cut cut = {2, (int[]){0, 0}, (int64_t[]){0, 3, 6}};
+  const fm_micro_batches split = {2, (int[]){0, 0}, (int64_t[]){0, 3, 6}};
   for (int k = 0; k < 3; k++) {
     fm_prog *p = fm_prog_new(ctx);
     fm_val x = fm_input(p, FM_ROWS, SIG(2, 3, 2));
@@ -401,7 +401,7 @@ static void test_bad_rows(void **state) {
                   fm_full(p, *SIG(0, 0), 1)};
     static const char *const part[] = {"(6, 2)", "(2, 2)", "()"};
     fm_output(p, y[k], FM_STACK);
-    assert_null(fm_exe_new(ctx, 1, &p, &cut, FM_PASS_ALL));
+    assert_null(fm_exe_new(ctx, 1, &p, &split, FM_PASS_ALL));
     assert_sentence(FM_EUSAGE, part[k]);
     fm_prog_free(p);
   }

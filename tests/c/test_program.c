@@ -199,9 +199,9 @@ static void check_leaves(void *data, const char *pass, const char *part, const f
 }
 
 static void check_texts(fm_prog *p) { /* what each pass leaves is printed and parsed back */
-  const fm_cut cut = {1, (int[]){0}, (int64_t[]){0, 0}};
+  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 0}};
   const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_leaves, NULL};
-  fm_exe *e = fm_compile(ctx, 1, &p, &cut, &options);
+  fm_exe *e = fm_compile(ctx, 1, &p, &split, &options);
   if (e == NULL) fail_msg("%s", fm_error(ctx));
   fm_exe_free(e);
 }

@@ -205,7 +205,7 @@ static void check_micro_batches(int micro, int passes) {
   fm_sig sig = {FM_F32, {2, {1, 3}}};
   fm_val v = fm_input(p, FM_ROWS, &sig);
   fm_output(p, fm_scale(p, v, 0.5), FM_SUM);
-  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_cut){micro, which, row0}, passes);
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_micro_batches){micro, which, row0}, passes);
   assert_non_null(e);
   for (int run = 0; run < 2; run++) {
     run_exe(e, &x, &out);
