@@ -1,9 +1,9 @@
-# flowmap: build, test, reproduce. `make help` lists what there is to make.
+# flowmap: build, test, reproduce. `make help` lists the targets.
 #
 #   make CC=clang CFLAGS='-O2 -g'    another compiler, other optimisation
 #   make V=1                         show the commands
 #
-# Everything built lands in build/, but for the program ./flowmap.
+# All build products are in build/, except the program ./flowmap.
 
 ifeq ($(origin CC),default)
 CC = gcc
@@ -12,7 +12,7 @@ CFLAGS = -O3
 PREFIX = /usr/local
 PROFILE = laptop
 
-# As many jobs as processors; a -j on the command line wins, and a make above us decides for us.
+# One job per processor. A -j on the command line overrides this, and so does a calling make.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || echo 1)
 endif
@@ -28,31 +28,32 @@ Q = $(if $V,,@)
 WARNINGS = -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wshadow -Wconversion \
   -Wstrict-prototypes -Wmissing-prototypes -Wvla \
   -Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion
-# No contraction of a*b+c and no -march=native: the same bits from every compiler and machine of one
-# instruction set. Position independent, for the module; hidden, so that it costs nothing.
+# Without contraction of a*b+c and without -march=native, all compilers and machines with the same
+# instruction set give the same bits. The module needs position-independent code, which hidden
+# symbols make free of cost.
 FLAGS = -std=c11 -D_XOPEN_SOURCE=700 -Icore -MMD -MP -fPIC -fvisibility=hidden \
   -ffp-contract=off -pthread $(WARNINGS) $(CFLAGS) $(SANITIZE)
 
-# pkg-config is asked when first needed, and the answer kept: `make help` needs none.
+# pkg-config is called on first use and its answer kept; `make help` does not need it.
 LIBRARIES = openblas nettle zlib libarchive libjpeg libpng
 LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFLAGS)
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
 LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
-# Those that take long to load, or must be loaded with care (core/blas.c, core/io/archive.c).
+# Not linked but loaded at run time: see core/blas.c and core/io/libarchive.h.
 LOADED = openblas libarchive
 LIBS = $(eval LIBS := \
   $$(shell pkg-config --libs $$(filter-out $$(LOADED),$$(LIBRARIES))) -lm -ldl)$(LIBS)
-# Its header alone: the program loads it when a download is asked for (core/io/fetch.c).
+# Only the header is needed: the library is loaded for the first download (core/io/fetch.c).
 CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
-# The program contains all of Lua and shows it to C modules (lua-cjson, ...) that it loads; chunks
-# are loaded by way of core/bind/host.c, which refuses bytecode.
+# The program contains all of Lua and exports it to the C modules that it loads (lua-cjson, ...);
+# lua_load is wrapped by core/bind/host.c, which refuses bytecode.
 PROGRAM_LIBS = -Wl,-E -Wl,--wrap=lua_load -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
 
 # ---------------------------------------------------------------------- objects
 
 # Kernels are compiled per instruction set and element type (see core/kernels/simd.h), and once more
-# with FM_RULES for what does not depend on either: shape and differentiation rules, tables.
+# with FM_RULES for the parts that depend on neither: shape and differentiation rules, tables.
 ISAS = scalar $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),avx2 avx512)
 DTYPES = f32 f64
 FLAGS_scalar =
@@ -76,7 +77,7 @@ C_BENCHES = $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
 LUA_TESTS = $(wildcard tests/lua/test_*.lua)
 LUA_BENCHES = $(wildcard tests/bench/*.lua)
 
-# So that a stock lua5.4 finds our sources and our module, and tests find the program.
+# The environment in which a stock lua5.4 finds our sources and our module, and tests the program.
 LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests/lua/?.lua;;' \
   LUA_CPATH='$(CURDIR)/$B/?.so;;' FLOWMAP='$(CURDIR)/$(PROGRAM)' FLOWMAP_BUILD='$(CURDIR)/$B' \
   XDG_CACHE_HOME='$(CURDIR)/$B/cache' XDG_DATA_HOME='$(CURDIR)/$B/data' HOME='$(CURDIR)/$B/home'
@@ -94,7 +95,7 @@ $(PROGRAM): $(HOST_OBJECTS) $(BINDING_OBJECTS) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ $(PROGRAM_LIBS) -o $@
 
-# Lua's functions come from whoever loads the module.
+# The module does not contain Lua: its functions come from the program that loads the module.
 $(MODULE): $(BINDING_OBJECTS) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) -shared -Wl,-Bsymbolic $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
@@ -121,21 +122,21 @@ $B/%.$1.$2.o: %.c $B/flags.list
 	$$Q$$(CC) $$(FLAGS) $$(FLAGS_$1) -DFM_ISA=$1 -DFM_T=$2 -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(foreach t,$(DTYPES),$(eval $(call variant,$(isa),$t))))
-# One kernel has a way of its own for processors with bfloat16 products, and asks for it as it runs.
+# This kernel has an extra code path for processors with bfloat16 products, chosen at run time.
 $B/core/kernels/gemm_bf16.avx512.f32.o: private FLAGS_avx512 += -mavx512bf16
 
 $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka -larchive $(LIBS) -o $@
 
-# What was compiled how: these files change, and so cause a new build, when their contents do.
+# Compiler flags and lists of objects: a change of their contents causes a rebuild.
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
 $B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)
 $B/%.list: FORCE | tools
 	@mkdir -p $(@D)
 	@echo '$(CONTENTS)' | cmp -s - $@ || echo '$(CONTENTS)' > $@
 
-# Asked once, before anything is compiled, so that what is missing is said once.
+# Checked once, before anything is compiled, so that a missing tool is reported once.
 tools:
 	@command -v $(firstword $(CC)) >/dev/null || { \
 	  echo "flowmap: no C compiler '$(firstword $(CC))' found; run .ci/deps.sh" >&2; exit 2; }
@@ -143,7 +144,7 @@ tools:
 	  echo "flowmap: pkg-config or one of lua5.4 $(LIBRARIES) not found; run .ci/deps.sh" >&2; \
 	  exit 2; }
 
-# Folders are made on the way.
+# Also creates the target's folder.
 say = @mkdir -p $(@D); $(if $V,,printf '  %-5s %s\n' '$1' '$@')
 
 -include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BINDING_OBJECTS) $(HOST_OBJECTS) \
@@ -181,7 +182,7 @@ run-asan: $(PROGRAM) $(C_TESTS)
 	for e in checkerboard cifar10; do \
 	  ./$(PROGRAM) run experiments/$$e.lua --profile smoke --out $B/smoke/$$e || exit; done
 
-# Each linter is used when it is installed.
+# Linters that are not installed are skipped.
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
@@ -210,7 +211,7 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 paper: all ## weave experiments and results into one HTML page (paper/build)
 	./$(PROGRAM) paper --profile $(PROFILE)
 
-# Quoted where they are used: DESTDIR and PREFIX may hold spaces.
+# Always quoted: DESTDIR and PREFIX may contain spaces.
 TO = $(DESTDIR)$(PREFIX)
 install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
 	install -D $(PROGRAM) "$(TO)/bin/flowmap"
@@ -222,14 +223,14 @@ install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
 	@for f in $(wildcard *.md) LICENSE CITATION.cff; do \
 	  install -Dm644 $$f "$(TO)/share/doc/flowmap/$$f" || exit; done
 
-# Folders that others may use, too, stay unless they are empty.
-uninstall: ## remove what install put there
+# Folders that others may also use are removed only if they are empty.
+uninstall: ## remove the installed files
 	rm -f "$(TO)/bin/flowmap" "$(TO)/share/lua/5.4/flowmap"
 	rm -rf "$(TO)/lib/lua/5.4/flowmap" "$(TO)/share/flowmap" "$(TO)/share/doc/flowmap"
 	@cd "$(TO)" 2>/dev/null && rmdir -p --ignore-fail-on-non-empty bin lib/lua/5.4 share/lua/5.4 \
 	  share/doc 2>/dev/null || true
 
-clean: ## remove what was built; results stay
+clean: ## remove all build products; results are kept
 	rm -rf $B paper/build $(PROGRAM)
 
 help: ## this list

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Install the Debian packages of .ci/packages.txt that are missing: with apt where we may (root, or
-# sudo that asks for no password), else print the one apt line that does it and exit 2.
-# Does nothing, at once, when everything is there.
+# Install the missing Debian packages of .ci/packages.txt with apt if permitted (as root, or by sudo
+# without a password); otherwise print the command that does and exit with code 2. Returns at once
+# if no package is missing.
 set -eu
 list=$(dirname "$0")/packages.txt
 packages=$(sed 's/#.*//' "$list" | xargs)
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
-  echo "flowmap: not a Debian system; the build needs what these packages hold: $packages" >&2
+  echo "flowmap: not a Debian system; the build needs the contents of these packages: $packages" >&2
   exit 0
 fi
 
-# One query for all; packages never heard of are reported on stderr only, hence missing below.
+# One query for all packages; unknown ones are reported only on stderr and count as missing below.
 present=" $(dpkg-query -W -f='${db:Status-Status}:${Package}\n' $packages 2>/dev/null |
   sed -n 's/^installed://p' | xargs) "
 missing=
@@ -32,12 +32,12 @@ install="apt-get install -y --no-install-recommends$missing"
 if [ "$sudo" != no ]; then
   echo "flowmap: installing$missing"
   apt="$sudo env DEBIAN_FRONTEND=noninteractive"
-  # Package lists may be absent or old: refresh them, but let a cached set do without a network.
+  # Package lists may be absent or old, so refresh them; without a network, cached ones may suffice.
   $apt apt-get update -q >/dev/null || true
   $apt $install -q >/dev/null && exit 0
   echo "flowmap: apt-get failed, see above; packages are still missing." >&2
 fi
-echo "flowmap: please install what is missing, then try again:" >&2
+echo "flowmap: please install the missing packages, then try again:" >&2
 if [ "$(id -u)" -eq 0 ]; then
   echo "  apt-get update && $install" >&2
 else

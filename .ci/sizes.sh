@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sources stay readable: lines of at most 100 columns, files of at most 500 lines. Arguments: files.
+# Check that source files have lines of at most 100 columns and at most 500 lines. Arguments: files.
 export LC_ALL=C.UTF-8 # columns, not bytes (awk may count bytes)
 bad=0
 grep -nE '^.{101}' /dev/null "$@" | sed -E 's/^([^:]*:[0-9]+):.*/\1: more than 100 columns/' |

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Run test programs, FM_TEST_JOBS at a time (one per processor), and add up what they report.
+# Run test programs, FM_TEST_JOBS at a time (default: one per processor), and add up their results.
 #
 #   tests/run.sh COMMAND...      each argument is one command line, for instance 'lua5.4 a.lua'
 #
 # A program reports in TAP, as cmocka does ("1..3", "ok 1 - name", "not ok 2 - name",
-# "ok 3 # SKIP"), or, without TAP, by lines "3 passed, 0 failed". A program that fails to report
-# fails: a bad exit code, a crash, a plan not carried out, no test at all, or more than
-# FM_TEST_TIMEOUT seconds. The last line is "N passed, N failed"; the exit code is 1 if any failed.
+# "ok 3 # SKIP"), or by lines "3 passed, 0 failed". It also fails if it exits with an error code,
+# crashes, runs fewer tests than planned or none at all, or takes more than FM_TEST_TIMEOUT seconds.
+# The last line is "N passed, N failed"; the exit code is 1 if any test failed.
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
 limit=${FM_TEST_TIMEOUT:-300}
@@ -38,12 +38,12 @@ count() {
     }' "$2"
 }
 
-# Run the command $2, say how it went, and leave its counts in the folder under the number $1.
+# Run the command $2, print its result, and store its counts in the folder under the number $1.
 one() {
   out=$folder/$1 start=$(date +%s) pid=
   trap '[ -z "$pid" ] || kill "$pid"; exit 130' TERM
-  # In the background so that an interrupt reaches us, and through us the test; a shell makes its
-  # background commands ignore SIGINT, which tests of interruption must not inherit.
+  # The test runs in the background so that an interrupt reaches this shell, which passes it on.
+  # Background commands of a shell ignore SIGINT, which tests of interruption must not inherit.
   env --default-signal=INT,QUIT timeout -k 5 "$limit" $2 >"$out" 2>&1 </dev/null &
   pid=$!
   wait "$pid"
@@ -53,7 +53,7 @@ one() {
   [ "$failed" -eq 0 ] || verdict=FAIL said=$(grep -av '^ok [0-9]' "$out")
   [ -z "$said" ] || said+=$'\n'
   printf '%s%-4s %-44s %4d passed %3d failed %4d s  %s\n' "$said" \
-    "$verdict" "$2" "$passed" "$failed" $(($(date +%s) - start)) "$remark" # all at once
+    "$verdict" "$2" "$passed" "$failed" $(($(date +%s) - start)) "$remark" # in one write
 }
 
 number=0
@@ -66,7 +66,7 @@ wait
 
 total_passed=0 total_failed=0
 for k in $(seq "$number"); do
-  read -r passed failed <"$folder/$k.counts" || passed=0 failed=1 # it never got as far as counting
+  read -r passed failed <"$folder/$k.counts" || passed=0 failed=1 # it ended before counting
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
 done
 echo "$total_passed passed, $total_failed failed"

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Memory runs out at the k-th allocation, for many k: of the start; of three steps of training with
-# evaluation and saving; of a resumption that saves over an older checkpoint; of drawing samples
-# (loading); of an import. Each must end with exit code 0, or 2 and one sentence about memory, never
-# by a signal or with another reason; and what was there before must be whole.
+# The k-th allocation fails, for many k, in five commands: the start of the program; three training
+# steps with evaluation and saving; a resumption that overwrites an older checkpoint; sampling from
+# a checkpoint; an import. Each must exit with code 0, or with code 2 and one sentence about memory,
+# never by a signal or with another error; and existing files must stay whole.
 #
 #   tests/fuzz/alloc.sh [ALLOCATIONS]     how many for each of the ten cases (default 150)
 #
-# Cases: five commands, each with that one allocation failing, and with it and all that follow;
-# four times as many of the start, which takes least. The allocations are spread evenly, from the
-# first to the last. The five commands run at once, each in a folder of its own.
+# Each command makes two cases: only that allocation fails, or it and all that follow. The start,
+# which is cheapest, gets four times as many. The allocations are spread evenly from the first to
+# the last. The five commands run in parallel, each in its own folder.
 set -u
 each=${1:-150}
 flowmap=$(realpath "${FLOWMAP:-./flowmap}")
@@ -19,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 cp "$here/../../experiments/checkerboard.lua" "$work/base/e.lua"
 ${CC:-cc} -shared -fPIC -O1 -o "$work/base/fail.so" "$here/fail_alloc.c" || exit 1
 
-# enter FOLDER: its data sets lie in the cache, too, so that one copy keeps both.
+# enter FOLDER: its cache also holds the data sets, so that one copy preserves both.
 enter() {
   cd "$1" || exit 1
   export HOME="$1" XDG_CACHE_HOME="$1/cache" XDG_DATA_HOME="$1/cache"
@@ -31,7 +31,7 @@ unset FLOWMAP_DATA
 small='--profile smoke --set width=8 --set steps=3 --set eval_samples=50 --set batch=16
   --set nfe=1 --set save_every=0'
 
-# limited K ALL COMMAND...: exit code, with standard error in ./err; the time is for a hang alone
+# limited K ALL COMMAND...: the exit code, with standard error in ./err; the timeout catches hangs
 limited() {
   k=$1 all=$2
   shift 2
@@ -64,7 +64,7 @@ import_whole() { diff -r images pictures >/dev/null; }
 
 loads() { "$flowmap" sample "$1" --count 2 --out two.npy >out 2>err; }
 
-# A finished run, an interrupted one, its samples, and pictures to import.
+# A finished run and its samples, an interrupted run, and pictures to import.
 prepare() {
   # shellcheck disable=SC2046,SC2086
   "$flowmap" run e.lua $small --out kept >out 2>err &&
@@ -89,17 +89,17 @@ prepare() {
   [ -e interrupted/checkpoint.safetensors ] && [ ! -e interrupted/manifest.json ]
 }
 
-# wrong CASE K ALL CODE: what is not as it must be
+# wrong CASE K ALL CODE: prints what is wrong, if anything
 wrong() {
   case $4 in
   0) ;;
   2)
     [ "$(grep -c '^flowmap: ' err)" -eq 1 ] || { echo "not one sentence"; return; }
-    tail -1 err | grep -q '^flowmap: .*memory' || { echo "another reason"; return; } ;;
+    tail -1 err | grep -q '^flowmap: .*memory' || { echo "an error that is not about memory"; return; } ;;
   *) echo "exit code $4"; return ;;
   esac
   cp err first
-  "$1_whole" || { echo "what was there is lost"; cp err second; }
+  "$1_whole" || { echo "existing files are damaged"; cp err second; }
   mv first err
 }
 
@@ -107,7 +107,7 @@ try() { # try CASE ALL: prints "CASE ALL: N passed, M failed"
   passed=0 failed=0 i=0 tries=$each
   [ "$1" != start ] || tries=$((4 * each))
   # shellcheck disable=SC2046
-  "$1" && limited 0 0 $("$1_args") || { echo "$1 fails with all memory: $(cat err)"; return; }
+  "$1" && limited 0 0 $("$1_args") || { echo "$1 fails with enough memory: $(cat err)"; return; }
   n=$(cat count)
   while [ "$i" -lt "$tries" ]; do
     k=$((1 + (i * n + n * 7 / 10) / tries)) i=$((i + 1))
@@ -126,7 +126,7 @@ try() { # try CASE ALL: prints "CASE ALL: N passed, M failed"
     "$failed failed"
 }
 
-try_apart() { # try_apart CASE: in a copy of what was prepared, which has all it needs
+try_apart() { # try_apart CASE: in a copy of the prepared folder
   cp -a "$work/base" "$work/$1" && enter "$work/$1"
   for all in 0 1; do try "$1" $all; done
 }

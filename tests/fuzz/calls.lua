@@ -1,11 +1,11 @@
--- Random calls through the whole binding: every function of the core, every method of its handles,
--- operators, programs, with arguments that are right, nearly right, or hostile (-1, 2^31, 2^62,
--- NaN, empty, of another type, closed). Nothing may crash, and every error of a function in C is a
--- sentence with a code. Deterministic by seed; found something? the same seed with TRACE=1 prints
--- each call before it is made. tests/fuzz/calls.sh runs it under sanitizers.
+-- Random calls of the whole binding: every function of the core, every method of its handles,
+-- operators and programs, with arguments that are valid, nearly valid, or hostile (-1, 2^31, 2^62,
+-- NaN, empty, of another type, closed). Nothing may crash, and every error of a C function must be
+-- a sentence with a code. The calls depend only on the seed; to find a failing one, run the same
+-- seed with TRACE=1, which prints each call before it is made. tests/fuzz/calls.sh uses sanitizers.
 --
---   SEED=1 SECONDS=5 lua5.4 tests/fuzz/calls.lua     (environment as of the Lua tests, and
---                                                     memory limited: ulimit -v 3000000)
+--   SEED=1 SECONDS=5 lua5.4 tests/fuzz/calls.lua     (in the environment of the Lua tests, with
+--                                                     limited memory: ulimit -v 3000000)
 
 local core = require "flowmap.core"
 local fm = require "flowmap"
@@ -13,7 +13,7 @@ local lfs = require "lfs"
 
 local seed = math.tointeger(tonumber(os.getenv "SEED" or 1))
 local seconds = tonumber(os.getenv "SECONDS" or 5)
-local rounds = tonumber(os.getenv "ROUNDS") -- in place of SECONDS: the same calls on any machine
+local rounds = tonumber(os.getenv "ROUNDS") -- instead of SECONDS: the same calls on any machine
 local tracing = os.getenv "TRACE"
 math.randomseed(seed, 0)
 local random = math.random
@@ -55,7 +55,7 @@ local function tensor()
   return x
 end
 
-local mild = false -- what will run at once has no sizes that are right but take for ever
+local mild = false -- avoid sizes that are valid but would take forever to compute at once
 
 local function hostile_shape()
   local s = sizes()
@@ -109,7 +109,7 @@ function any()
   return pick(tables)()
 end
 
--- One that fits an operation's specification (fm.ops), often.
+-- An argument that usually fits the operation's specification (fm.ops).
 local fitting = {
   t = tensor, T = function() return list(tensor) end, n = function() return pick(numbers) end,
   i = function() return chance(0.7) and small() or pick(integers) end,
@@ -120,9 +120,9 @@ local fitting = {
   d = function() return pick(texts) end,
 }
 
--- ------------------------------------------------------------------ what is called
+-- ------------------------------------------------------------------ functions to call
 
--- Left out: what waits, ends the process, or leaves the folder.
+-- Left out: functions that wait, end the process, or leave the folder.
 local skip = { fetch = true, watch_signals = true, follow_parent = true, peak = true, probe = true,
   gradcheck = true, own_sources = true, set_threads = true, help = true, program = true,
   optimiser = true }
@@ -163,7 +163,7 @@ end
 
 local function is_c(f) return debug.getinfo(f, "S").what == "C" end
 
--- Calls, and looks at the error: of a function in C it is a sentence with a code.
+-- Call a function and check its error: from a C function it must be a sentence with a code.
 local function call(name, f, ...)
   calls = calls + 1
   if tracing then

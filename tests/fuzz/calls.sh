@@ -1,5 +1,5 @@
 #!/bin/sh
-# Random calls through the binding (calls.lua) in a program built with AddressSanitizer and UBSan.
+# Random calls of the binding (calls.lua) in a program built with AddressSanitizer and UBSan.
 #
 #   tests/fuzz/calls.sh [SECONDS] [SEED]     default: 600 seconds, seed 1
 set -eu

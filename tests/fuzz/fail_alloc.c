@@ -1,9 +1,9 @@
 /*
-** fail_alloc.c - for tests/fuzz/alloc.sh: preloaded, it makes an allocation of a program fail.
+** fail_alloc.c - a library for tests/fuzz/alloc.sh that, preloaded, makes allocations fail.
 **
 **   FAIL_AT=k        the k-th allocation fails (0 or unset: none)
-**   FAIL_ALL=1       and all that follow
-**   FAIL_COUNT=FILE  at the end, how many there were
+**   FAIL_ALL=1       so do all that follow
+**   FAIL_COUNT=FILE  at exit, write the number of allocations to this file
 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* glibc's own, which need no dlsym (that allocates). */
+/* glibc's own functions: finding them by dlsym would allocate. */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
@@ -28,8 +28,8 @@ static long number(const char *name) {
   return text ? strtol(text, NULL, 10) : 0;
 }
 
-/* libgfortran, which OpenBLAS brings, ends or crashes the process when its start finds no memory;
-   that is not ours to mend. */
+/* libgfortran, a dependency of OpenBLAS, aborts or crashes if it cannot allocate when it starts;
+   its allocations are spared. */
 static int spared(void *caller) {
   Dl_info at;
   return dladdr(caller, &at) && at.dli_fname && strstr(at.dli_fname, "libgfortran");

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Kill a run by SIGKILL at many moments, each time continue it with --resume, and compare what it
-# left with the same run left alone: every file must be there with the same bits, except the two
-# that know the clock, manifest.json and history.jsonl.
+# Kill a run with SIGKILL at random moments, continue it each time with --resume, and compare its
+# files with those of an undisturbed run: they must be bit-identical, except the two that contain
+# times, manifest.json and history.jsonl.
 #
 #   tests/fuzz/kill.sh [KILLS]       default 50; FLOWMAP=program, SEED=of the moments (default 1)
 #
-# A run that ends before all kills are spent is compared, and the next one starts in a new folder.
+# A run that finishes before all kills are used is compared, and the next starts in a new folder.
 set -u
 kills=${1:-50}
 program=${FLOWMAP:-./flowmap}
@@ -23,7 +23,7 @@ files() { (cd "$1" && find . -type f ! -name manifest.json ! -name history.jsonl
   sort | xargs sha256sum); }
 
 resume= folder=$work/whole
-run env || { cat "$work/log"; exit 1; } # whatever is kept for later runs is kept now
+run env || { cat "$work/log"; exit 1; } # fills the cache for later runs
 folder=$work/again start=$(date +%s%N)
 run env || { cat "$work/log"; exit 1; }
 longest=$((($(date +%s%N) - start) / 10000000)) # hundredths of a second
@@ -40,7 +40,7 @@ compare() {
 
 compare
 
-# Moments up to the end of an undisturbed run, by a linear congruential generator.
+# Moments within the duration of an undisturbed run, from a linear congruential generator.
 x=${SEED:-1} runs=0
 while [ "$done" -lt "$kills" ]; do
   runs=$((runs + 1)) folder=$work/run$runs
