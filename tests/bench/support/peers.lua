@@ -15,7 +15,7 @@ local say = measure.say
 local ROUNDS = 5
 local METHOD, BATCH = "lsd", 4096
 
--- Debian's PyTorch uses the system's OpenBLAS. PyTorch's threads are OpenMP's, which only OpenBLAS's
+-- Debian's PyTorch uses the system's OpenBLAS. Its own threads are OpenMP's, which only OpenBLAS's
 -- OpenMP build shares, so the peer's process is pointed to that build.
 local openmp_folders = { "/usr/lib/x86_64-linux-gnu/openblas-openmp",
   "/usr/lib/aarch64-linux-gnu/openblas-openmp" }
