@@ -226,6 +226,32 @@ static fm_err import(const char *path, const char *out) {
   return err;
 }
 
+/* An intact archive of COUNT copies of a picture is imported as that many images. */
+static void check_import(const char *path, const char *out, const blob *picture) {
+  fm_tensor *table, *labels;
+  uint8_t want[SIDE * SIDE * 3];
+  fm_image m;
+  assert_int_equal(import(path, out), FM_OK);
+  assert_int_equal(fm_pack_map(ctx, out, 0, COUNT, NULL, &table, &labels), FM_OK);
+  assert_int_equal(fm_image_decode(ctx, "it", picture->b, picture->n, &m), FM_OK);
+  fm_image_fit(&m, H, H, SIDE, want);
+  for (int k = 0; k < COUNT; k++)
+    assert_memory_equal((uint8_t *)table->data + k * (int)sizeof want, want, sizeof want);
+  fm_image_free(ctx, &m);
+  fm_tensor_drop(table);
+  fm_tensor_drop(labels);
+  unlink(out);
+}
+
+/* Import an archive that may be damaged: all of it or nothing. Whether it was refused. */
+static int import_damaged(const char *path, const char *out, bool must_fail) {
+  fm_err err = import(path, out);
+  if (err || must_fail) assert_sentence(err);
+  assert_int_equal(access(out, F_OK), err ? -1 : 0);
+  unlink(out);
+  return err != FM_OK;
+}
+
 static void test_archives(void **state) {
   static const char *const kinds[] = {"zip", "tar", "gz", "xz"};
   static blob picture, b;
@@ -234,44 +260,26 @@ static void test_archives(void **state) {
   int refused = 0;
   make_png(&picture, PNG_COLOR_TYPE_RGB, 8, false);
   for (int kind = 0; kind < 4; kind++) {
-    fm_tensor *table, *labels;
     make_archive(&b, kinds[kind], COUNT, &picture);
     dump(path, b.b, b.n);
-    assert_int_equal(import(path, out), FM_OK);
-    assert_int_equal(fm_pack_map(ctx, out, 0, COUNT, NULL, &table, &labels), FM_OK);
-    uint8_t want[SIDE * SIDE * 3];
-    fm_image m;
-    assert_int_equal(fm_image_decode(ctx, "it", picture.b, picture.n, &m), FM_OK);
-    fm_image_fit(&m, H, H, SIDE, want);
-    for (int k = 0; k < COUNT; k++)
-      assert_memory_equal((uint8_t *)table->data + k * (int)sizeof want, want, sizeof want);
-    fm_image_free(ctx, &m);
-    fm_tensor_drop(table);
-    fm_tensor_drop(labels);
-    unlink(out);
-    for (int k = 0; k < 15; k++) { /* cut; a plain tar may well end between two of its files */
+    check_import(path, out, &picture);
+    for (int k = 0; k < 15; k++) { /* truncated; a plain tar may end between two of its files */
       dump(path, b.b, b.n * (size_t)k / 15 - (k ? 1 : 0));
-      fm_err err = import(path, out);
-      if (err || kind != 1) assert_sentence(err), refused++;
-      assert_int_equal(access(out, F_OK), err ? -1 : 0);
-      unlink(out);
+      refused += import_damaged(path, out, kind != 1);
     }
-    for (int k = 0; k < 60; k++) { /* flipped: refused or harmless */
+    for (int k = 0; k < 60; k++) { /* a flipped bit: refused or harmless */
       const size_t at = b.n * (size_t)k / 60;
       b.b[at] ^= 0x10;
       dump(path, b.b, b.n);
       b.b[at] ^= 0x10;
-      fm_err err = import(path, out);
-      if (err) assert_sentence(err), refused++;
-      assert_int_equal(access(out, F_OK), err ? -1 : 0);
-      unlink(out);
+      refused += import_damaged(path, out, false);
     }
-    if (kind == 2) { /* another checksum at the very end, behind all images */
+    if (kind == 2) { /* a wrong checksum at the very end, after all images */
       b.b[b.n - 6] ^= 1;
       dump(path, b.b, b.n);
       assert_sentence(import(path, out));
     }
-    assert_int_equal(list(false), 1); /* no temporary is left */
+    assert_int_equal(list(false), 1); /* no temporary file is left */
   }
   assert_true(refused >= 100);
 }
@@ -322,11 +330,8 @@ static void test_tricks(void **state) {
 
 /* ------------------------------------------------------------------ packed files */
 
-static void test_packed(void **state) {
-  static char *bytes;
-  size_t n;
-  (void)state;
-  const char *path = in_folder("a.images");
+/* Three images, written in two parts out of order, and the last of them mapped. */
+static void pack_three(const char *path) {
   const uint8_t pixels[3 * 12] = {1, 2, 3}, labels[3] = {1, 0, 1};
   fm_pack p;
   fm_pack_info i = {.count = 3,
@@ -338,20 +343,29 @@ static void test_packed(void **state) {
                     .text = "{\"title\": \"t\"}"};
   assert_int_equal(fm_pack_create(&p, ctx, path, &i), FM_OK);
   assert_int_equal(fm_pack_put(&p, 1, 2, pixels + 12, labels + 1), FM_OK);
-  assert_int_equal(fm_pack_finish(&p), FM_EDATA); /* one is missing */
+  assert_int_equal(fm_pack_finish(&p), FM_EDATA); /* one image is missing */
   fm_error_clear(ctx);
   assert_int_equal(fm_pack_put(&p, 0, 1, pixels, labels), FM_OK);
   assert_int_equal(fm_pack_finish(&p), FM_OK);
   fm_pack_close(&p);
   assert_int_equal(fm_pack_verify(ctx, path, NULL), FM_OK);
-  assert_int_equal(fm_read_file(ctx, path, &bytes, &n), FM_OK);
   fm_tensor *table, *numbers;
   assert_int_equal(fm_pack_map(ctx, path, 2, 1, NULL, &table, &numbers), FM_OK);
   assert_int_equal(fm_tensor_get(numbers, 0), 1);
   assert_memory_equal(table->data, pixels + 24, 12);
   fm_tensor_drop(table);
   fm_tensor_drop(numbers);
-  for (size_t k = 0; k <= n + 1; k += k < 200 ? 1 : 97) { /* cut, or with a byte more */
+}
+
+static void test_packed(void **state) {
+  char *bytes;
+  size_t n;
+  fm_pack_info i;
+  (void)state;
+  const char *path = in_folder("a.images");
+  pack_three(path);
+  assert_int_equal(fm_read_file(ctx, path, &bytes, &n), FM_OK);
+  for (size_t k = 0; k <= n + 1; k += k < 200 ? 1 : 97) { /* truncated, or with one byte more */
     if (k == n) continue;
     dump(path, bytes, k);
     assert_refused(fm_pack_look(ctx, path, &i), path, "'");

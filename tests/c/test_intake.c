@@ -72,50 +72,52 @@ static void check_name(const char *path, const char *want) {
 
 /* ------------------------------------------------------------------ names */
 
+/* The bytes of a name in an archive, the name expected, and whether it is marked as UTF-8. */
+static const struct {
+  const char *raw, *want;
+  bool marked;
+} spellings[] = {
+    {"set/Gr\xc3\xb6\xc3\x9f"
+     "e/1.png",
+     "set/Gr\xc3\xb6\xc3\x9f"
+     "e/1.png",
+     true},
+    {"set/Gr\xc3\xb6\xc3\x9f"
+     "e/1.png",
+     "set/Gr\xc3\xb6\xc3\x9f"
+     "e/1.png",
+     false},
+    {"\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png",
+     "\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png", true},
+    {"gr\x94\xe1"
+     "e.png",
+     "gr\xc3\xb6\xc3\x9f"
+     "e.png",
+     false}, /* code page 437 */
+    {"\xdb\xfe.png", "\xe2\x96\x88\xe2\x96\xa0.png", false},
+};
+
 static void test_names(void **state) {
   static const char *const locales[] = {"C", "C.UTF-8"};
-  static const struct {
-    const char *raw, *want;
-    bool marked;
-  } names[] = {
-      {"set/Gr\xc3\xb6\xc3\x9f"
-       "e/1.png",
-       "set/Gr\xc3\xb6\xc3\x9f"
-       "e/1.png",
-       true},
-      {"set/Gr\xc3\xb6\xc3\x9f"
-       "e/1.png",
-       "set/Gr\xc3\xb6\xc3\x9f"
-       "e/1.png",
-       false},
-      {"\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png",
-       "\xe6\x97\xa5\xe6\x9c\xac/\xf0\x9f\x90\x88.png", true},
-      {"gr\x94\xe1"
-       "e.png",
-       "gr\xc3\xb6\xc3\x9f"
-       "e.png",
-       false}, /* code page 437 */
-      {"\xdb\xfe.png", "\xe2\x96\x88\xe2\x96\xa0.png", false},
-  };
   (void)state;
   for (int l = 0; l < 2; l++) {
     assert_non_null(setlocale(LC_ALL, locales[l]));
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+    for (size_t k = 0; k < sizeof spellings / sizeof *spellings; k++)
       for (int tar = 0; tar < 2; tar++) {
-        setlocale(LC_ALL, "C"); /* names go in as they are */
+        setlocale(LC_ALL, "C"); /* names are written unchanged */
         struct archive *a = start(tar ? "tar" : "zip");
-        archive_add(a, names[k].raw, "text", 4);
+        archive_add(a, spellings[k].raw, "text", 4);
         archive_write_close(a);
-        if (names[k].marked && !tar) mark_utf8();
+        if (spellings[k].marked && !tar) mark_utf8();
         const char *path = finish(a);
         setlocale(LC_ALL, locales[l]);
-        check_name(path, names[k].want);
+        check_name(path, spellings[k].want);
       }
   }
   setlocale(LC_ALL, "C");
 }
 
-/* A mark that lies: imported under some name, or refused in a sentence; the same twice. */
+/* A false mark: imported under some name, or refused in a sentence, the same every time. */
 static void test_lying_mark(void **state) {
   (void)state;
   struct archive *a = start("zip");
@@ -172,7 +174,7 @@ static fm_err import(const char *path, int64_t count, const fm_intake *plan, int
   return err;
 }
 
-/* Large pictures that compress to nothing, and more threads than the budget has room for. */
+/* Large pictures that compress to nothing, and more threads than fit into the budget. */
 static void test_budget(void **state) {
   enum { PICTURES = 6, LARGE = 3600 };
   (void)state;
@@ -192,7 +194,7 @@ static void test_budget(void **state) {
   fm_free(ctx, picture, n + 1);
   const char *path = finish(a);
   assert_true(size < 4096);
-  fm_ctx *quiet = ctx; /* its peak knows the tensor */
+  fm_ctx *quiet = ctx; /* its peak includes the tensor */
   ctx = fm_ctx_new(8);
   assert_int_equal(import(path, PICTURES, &(fm_intake){0}, -1), FM_OK);
   const size_t peak = fm_bytes_peak(ctx), left = fm_bytes_now(ctx);
@@ -203,7 +205,7 @@ static void test_budget(void **state) {
   assert_true(peak < ((size_t)1 << 27) + ((size_t)1 << 24));
 }
 
-/* Overwrites the size that a tar states of its first file. */
+/* Overwrite the size of the first file in a tar. */
 static void state_size(const char field[12]) {
   unsigned sum = 0;
   memcpy(bytes + 124, field, 12);
@@ -212,7 +214,7 @@ static void state_size(const char field[12]) {
   snprintf(bytes + 148, 8, "%06o", sum);
 }
 
-/* Of a small archive no more is unpacked than images would compress to. */
+/* A small archive is not unpacked to more bytes than images could compress from. */
 static void test_ratio(void **state) {
   (void)state;
   struct archive *a = start("tar");
@@ -224,7 +226,7 @@ static void test_ratio(void **state) {
   assert_refused(fm_error_code(ctx), path, "unpacks to more than 10");
 }
 
-/* Numbers of an archive and of a caller, near the ends of what they may be. */
+/* Numbers from an archive and from a caller, near the limits of their ranges. */
 static void test_numbers(void **state) {
   static const int64_t odd[] = {-1, -2, INT64_MIN, INT64_MAX, INT64_MAX - 1, 1LL << 62, 1LL << 32};
   (void)state;
@@ -241,7 +243,7 @@ static void test_numbers(void **state) {
       assert_int_equal(import(path, 1, &plans[j], -1), FM_EUSAGE);
       fm_error_clear(ctx);
     }
-    if (odd[k] == -1) continue; /* a file that is not wanted */
+    if (odd[k] == -1) continue; /* -1 means that the file is not wanted */
     if (odd[k] > 0) {
       assert_int_equal(import(path, 1, &(fm_intake){0}, odd[k]), FM_EUSAGE);
       fm_error_clear(ctx);
@@ -262,7 +264,7 @@ static void test_numbers(void **state) {
   }
 }
 
-/* A size in a tar's header near 2^63, twice: their sum is not computed with. */
+/* Two sizes near 2^63 in a tar: their sum must not overflow. */
 static void test_huge_sizes(void **state) {
   (void)state;
   struct archive *a = start("tar");
@@ -274,7 +276,7 @@ static void test_huge_sizes(void **state) {
     dump(in_folder("a.archive"), bytes, size);
     fm_source *s = fm_source_open(ctx, in_folder("a.archive"));
     if (s) {
-      fm_source_close(s); /* libarchive takes a negative size for none */
+      fm_source_close(s); /* libarchive treats a negative size as absent */
       continue;
     }
     assert_refused(fm_error_code(ctx), "a.archive", "'");
