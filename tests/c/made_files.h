@@ -1,5 +1,5 @@
 /*
-** made_files.h - pictures and archives made in memory, for tests of what reads them. Include it
+** made_files.h - pictures and archives created in memory, for tests of their readers. Include it
 ** after scratch.h.
 */
 #ifndef MADE_FILES_H

@@ -1,7 +1,7 @@
 /*
-** numeric.h - for tests of operations and programs: a context per test that must end without leak
-** and without a forgotten error, small tensors, running a program once, and comparing.
-** Include it after cmocka.h.
+** numeric.h - for tests of operations and programs: a context per test, which must end without
+** leaks and unhandled errors; small tensors; running a program once; comparisons. Include it after
+** cmocka.h.
 */
 #ifndef NUMERIC_H
 #define NUMERIC_H
@@ -33,7 +33,7 @@ static inline int teardown(void **state) {
 #define SHAPE(nd, ...) (&(fm_shape){nd, {__VA_ARGS__}})
 #define SIG(nd, ...) (&(fm_sig){FM_F64, {nd, {__VA_ARGS__}}})
 
-/* The last call failed as `code`, in a sentence that holds `part`. */
+/* Assert that the last call failed with `code` and a sentence that contains `part`. */
 static inline void assert_sentence(fm_err code, const char *part) {
   if (fm_error_code(ctx) != code || !strstr(fm_error(ctx), part))
     fail_msg("error %d '%s', expected %d with '%s'", fm_error_code(ctx), fm_error(ctx), code, part);
@@ -48,7 +48,7 @@ static inline fm_tensor *zeros(fm_dtype dtype, const fm_shape *shape) {
   return t;
 }
 
-/* Uniform on [lo, hi), the same numbers for the same seed in both formats. */
+/* Uniform on [lo, hi); a seed gives the same numbers in float32 and float64. */
 static inline fm_tensor *random_tensor(fm_dtype dtype, const fm_shape *shape, double lo, double hi,
                                        uint64_t seed) {
   fm_tensor *t = zeros(dtype, shape);
@@ -86,7 +86,7 @@ static inline double worst(const fm_tensor *a, const fm_tensor *b, double factor
     double x = fm_tensor_get(a, i), y = factor * fm_tensor_get(b, i);
     if (isnan(x) && isnan(y)) continue;
     double d = x == y ? 0 : fabs(x - y) / (1 + fabs(y));
-    if (!(d <= most)) most = d; /* a NaN stays */
+    if (!(d <= most)) most = d; /* keeps a NaN */
     if (isnan(d)) return d;
   }
   return most;
@@ -98,7 +98,7 @@ static inline void assert_within(double found, double bound, const char *what, i
 
 /* ------------------------------------------------------------------ programs */
 
-/* `times` micro-batches of no rows: sums come out `times` times. */
+/* `times` micro-batches without rows: sums come out `times`-fold. */
 static inline fm_exe *prepare(fm_prog *p, int passes, int times) {
   int which[16] = {0};
   int64_t row0[17] = {0};

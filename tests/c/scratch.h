@@ -1,6 +1,6 @@
 /*
-** scratch.h - for tests of files: each test gets a context and a folder of its own, and fails if it
-** leaks memory. Include it after cmocka.h.
+** scratch.h - for tests of files: each test gets its own context and folder, and fails if it leaks
+** memory. Include it after cmocka.h.
 */
 #ifndef SCRATCH_H
 #define SCRATCH_H
@@ -58,16 +58,16 @@ static inline const char *in_folder(const char *name) {
   return p;
 }
 
-/* Write without the care (and the fsync) of fm_write_file. */
+/* Write a file without the atomicity (and the fsync) of fm_write_file. */
 static inline void dump(const char *path, const void *bytes, size_t n) {
-  unlink(path); /* ext4 flushes a file that is truncated and written anew: very slow */
+  unlink(path); /* ext4 flushes a file that is truncated and rewritten, which is very slow */
   FILE *f = fopen(path, "wb");
   assert_non_null(f);
   assert_int_equal(fwrite(bytes, 1, n, f), n);
   assert_int_equal(fclose(f), 0);
 }
 
-/* The last call failed as data, naming the path, in a sentence that holds `part`. */
+/* Assert that the last call failed with FM_EDATA and a sentence with the path and `part`. */
 static inline void assert_refused(fm_err err, const char *path, const char *part) {
   assert_int_equal(err, FM_EDATA);
   if (!strstr(fm_error(ctx), path) || !strstr(fm_error(ctx), part)) {

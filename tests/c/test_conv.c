@@ -1,8 +1,8 @@
 /*
-** test_conv.c - convolution and its adjoints, as operations and as programs that choose the method
-** (Winograd's for 3x3, a product for 1x1): against plain loops in double for every instruction set,
-** on odd sizes and few or many channels; their adjoint identities; an image's bits do not depend on
-** the other images; accuracy of the float32 results for unit-variance data.
+** test_conv.c - convolution and its adjoints, as operations and in programs, which choose the
+** algorithm (Winograd's for 3x3, a product for 1x1): against plain loops in double for every
+** instruction set, odd sizes, few and many channels; adjoint identities; an image's bits do not
+** depend on the other images; accuracy of float32 results for unit-variance data.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ static double *doubles(const fm_tensor *t) {
   return x;
 }
 
-/* What meets at one tap of one pixel: pixels x, dx, y, dy, and row w, dw of an output's kernel. */
+/* The operands of one tap at one pixel: pixels x, dx, y, dy, and rows w, dw of a kernel. */
 static void meet(int64_t in, const double *x, const double *w, double dy, double *dx, double *dw,
                  double *y) {
   double sum = 0;
@@ -76,7 +76,7 @@ static void reference(const geometry *g, fm_tensor *const *in, double *want[3]) 
 }
 
 typedef struct distance {
-  double norm, most; /* of the error, over the root mean square of what is wanted */
+  double norm, most; /* of the error, relative to the root mean square of the expected values */
 } distance;
 
 static distance compare(const fm_tensor *got, const double *want) {
@@ -85,7 +85,7 @@ static distance compare(const fm_tensor *got, const double *want) {
   for (int64_t i = 0; i < n; i++) {
     double d = fm_tensor_get(got, i) - want[i];
     error += d * d, size += want[i] * want[i];
-    if (!(fabs(d) <= most)) most = fabs(d); /* a NaN stays */
+    if (!(fabs(d) <= most)) most = fabs(d); /* keeps a NaN */
   }
   if (size == 0) return (distance){sqrt(error), most};
   return (distance){sqrt(error / size), most / sqrt(size / (double)n)};
@@ -176,7 +176,7 @@ static const geometry odd[] = {
     {1, 34, 31, 64, 90, 3, 3, 1, 1, 1},
 };
 
-/* -1: each operation alone. Of few images the weights are transformed where memory is scarce. */
+/* -1: each operation alone. For few images, weights are transformed only with FM_SCARCE. */
 static const int all_passes[] = {-1, 0, FM_PASS_ALL, FM_PASS_ALL | FM_SCARCE};
 
 /* Each operation alone, and all in one program with each set of passes. */
@@ -207,7 +207,7 @@ static void test_values(void **state) {
     }
 }
 
-/* Results that a program adds to come out twice after two micro-batches. */
+/* Summed results come out twofold after two micro-batches. */
 static void test_accumulation(void **state) {
   (void)state;
   const geometry g = {2, 5, 6, 7, 9, 3, 3, 1, 1, 1};
@@ -237,7 +237,7 @@ static bool mentions(const geometry *g, int passes, const char *word) {
   return found;
 }
 
-/* Methods are chosen, and not without their pass. */
+/* Algorithms are chosen by their pass, and only by it. */
 static void test_methods(void **state) {
   (void)state;
   const geometry three = {1, 8, 8, 64, 64, 3, 3, 1, 1, 1}, one = {1, 8, 8, 64, 64, 1, 1, 1, 0, 0};
@@ -254,7 +254,7 @@ static void test_methods(void **state) {
   assert_false(mentions(&two, FM_PASS_ALL, "winograd"));
 }
 
-/* The bounds hold with room to spare: for 64 to 512 channels, every instruction set. */
+/* Accuracy for 64 to 512 channels and every instruction set; the bounds have some margin. */
 static void test_accuracy(void **state) {
   (void)state;
   int was = fm_isa();
@@ -284,7 +284,7 @@ static double dot(const fm_tensor *a, const fm_tensor *b) {
   return sum;
 }
 
-/* <conv(x, w), dy> = <x, conv_x(dy, w)> = <w, conv_w(x, dy)>, by whatever method. */
+/* <conv(x, w), dy> = <x, conv_x(dy, w)> = <w, conv_w(x, dy)>, for every algorithm. */
 static void test_adjoints(void **state) {
   (void)state;
   static const geometry list[] = {{3, 13, 10, 70, 45, 3, 3, 1, 1, 1},
@@ -303,7 +303,7 @@ static void test_adjoints(void **state) {
 
 /* ------------------------------------------------------------------ images alone */
 
-/* Results of the batch cut into two micro-batches of `g->n` images each, the rest one by one. */
+/* Results of the batch split into two micro-batches of `g->n` images and the rest one by one. */
 static void run_cut(const geometry *g, int64_t batch, int passes, fm_tensor *const *in,
                     fm_tensor **out) {
   geometry one = *g;
@@ -324,8 +324,8 @@ static void run_cut(const geometry *g, int64_t batch, int passes, fm_tensor *con
   fm_prog_free(p[0]), fm_prog_free(p[1]);
 }
 
-/* Bit for bit the same images of conv and conv_x, however a batch is cut, by every method:
-** that for few images, too, and there with more tiles than a block has. */
+/* conv and conv_x give the same bits per image however a batch is split, for every algorithm,
+** including the one for few images, and there with more tiles than fit in a block. */
 static void test_images_alone(void **state) {
   (void)state;
   int was = fm_isa();
@@ -341,7 +341,7 @@ static void test_images_alone(void **state) {
       whole.n = 2 * whole.n + 3;
       make_inputs(&whole, FM_F32, in);
       run_program(&whole, FM_PASS_ALL, in, all);
-      for (int scarce = 0; scarce < 2; scarce++) { /* the method for few images, too */
+      for (int scarce = 0; scarce < 2; scarce++) { /* with FM_SCARCE: the one for few images */
         run_cut(&some, whole.n, FM_PASS_ALL | (scarce ? FM_SCARCE : 0), in, cut);
         for (int j = 0; j < 2; j++) assert_memory_equal(all[j]->data, cut[j]->data, all[j]->bytes);
         drop_all(3, cut);
@@ -353,7 +353,7 @@ static void test_images_alone(void **state) {
 
 /* ------------------------------------------------------------------ stacking, sentences */
 
-/* y and its tangent for moving x: one call, the values of two. */
+/* y and its tangent along x: one stacked call gives the values of two calls. */
 static void test_tangent(void **state) {
   (void)state;
   const geometry g = {3, 8, 8, 20, 30, 3, 3, 1, 1, 1};

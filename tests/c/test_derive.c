@@ -1,6 +1,6 @@
 /*
 ** test_derive.c - nested derivatives against closed forms: every sequence of forward and reverse
-** mode up to third order, Hessians, activations to fourth order, and what makes nesting hard:
+** mode up to third order, Hessians, activations to fourth order, and the hard cases of nesting:
 ** variables of equal value, stopped values, functions that do not depend on their argument.
 */
 #include <setjmp.h>
@@ -268,7 +268,7 @@ static fm_val derive(fm_prog *p, char mode, fm_val y, fm_val x) {
   return d == FM_NONE ? full_like(p, x, 0) : d;
 }
 
-/* The point 1, as a constant tensor or as a known number that arithmetic could fold away. */
+/* The point 1, as a constant tensor or as a known number, which could be folded. */
 static fm_val point(fm_prog *p, bool known) {
   if (known) return fm_full(p, *SIG(0, 0), 1);
   fm_tensor *t = list_tensor(FM_F64, SHAPE(0, 0), (double[]){1});
@@ -279,7 +279,7 @@ static fm_val point(fm_prog *p, bool known) {
 
 /*
 ** d/dx (x d/dy (x + y)) at x = y = 1 is 1 (Siskind and Pearlmutter's example); d/dx (x d/dy (x y))
-** is 2 x. The variables have one value but must stay two.
+** is 2 x. The variables have the same value but must stay distinct.
 */
 static void test_perturbation_confusion(void **state) {
   (void)state;
@@ -294,7 +294,7 @@ static void test_perturbation_confusion(void **state) {
   }
 }
 
-/* A variable whose value is a known number is a variable still: (x^2 + 3 x)' = 5 at 1. */
+/* A variable whose value is a known number remains a variable: (x^2 + 3 x)' = 5 at 1. */
 static void test_known_point(void **state) {
   (void)state;
   for (int k = 0; k < 4; k++) {
@@ -336,7 +336,7 @@ static void test_stop_and_absent(void **state) {
   check_orders(f_pow2, 0, (double[]){0, 0, 2, 0}, "x^2 at 0");
 }
 
-/* Several variables, some without a direction; a result that does not move has no tangent. */
+/* Several variables, some without a tangent; a result that depends on none has no tangent. */
 static void test_absent_tangents(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -387,7 +387,7 @@ static void test_many_operands(void **state) {
   drop_all(40, out);
 }
 
-/* Beyond the most that an operation takes: rows are copied part by part, columns are refused. */
+/* More operands than an operation takes: rows are copied part by part, columns are refused. */
 static void test_too_many_operands(void **state) {
   (void)state;
   for (int axis = 0; axis < 2; axis++) {

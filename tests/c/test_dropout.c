@@ -1,6 +1,6 @@
 /*
-** test_dropout.c - masks of dropout: the keep rate, independence of seeds, steps, streams, samples
-** and places, the bits against Philox itself, and that they do not depend on the cut of a batch.
+** test_dropout.c - dropout masks: the keep rate; independence of seeds, steps, streams, samples and
+** positions; their bits against Philox itself, however a batch is split.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,7 +110,7 @@ static void test_bits(void **state) {
   fm_set_isa(was);
 }
 
-/* The same mask however the batch is cut, and a shorter row is the beginning of a longer one. */
+/* The mask does not depend on how the batch is split; a shorter row is a prefix of a longer one. */
 static void test_cuts(void **state) {
   (void)state;
   static const int64_t widths[] = {1, 255, 256, 257, 300};

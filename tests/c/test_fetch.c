@@ -1,6 +1,6 @@
 /*
-** test_fetch.c - downloads speak https alone. libcurl is played by functions of this file, which
-** tell what they were asked to do: io/fetch.c is compiled here once more, with another dlopen.
+** test_fetch.c - downloads use only https. Functions of this file stand in for libcurl and record
+** their arguments: io/fetch.c is compiled here once more, with another dlopen.
 */
 #define _DEFAULT_SOURCE
 #include <setjmp.h>
@@ -19,7 +19,7 @@
 static struct {
   char first[32], redirected[32]; /* protocols allowed */
   long verify_peer, verify_host;
-  bool ignorant;  /* the library knows no protocols by name */
+  bool ignorant;  /* the library does not know protocols by name */
   size_t endless; /* bytes in a block of a download that does not end; 0: one of 4 bytes */
   int performed;
   size_t (*receive)(char *, size_t, size_t, void *);

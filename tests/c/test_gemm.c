@@ -1,8 +1,8 @@
 /*
 ** test_gemm.c - the matrix product of kernels/gemm.c, for every instruction set this machine has:
 ** against sums in double within the rounding bound |error| <= k eps sum |a| |b|, in all four
-** orientations, with and without accumulation, for sizes on both sides of every block's edge; what
-** lies between the rows of y stays as it was; a row's bits do not depend on the other rows.
+** orientations, with and without accumulation, for sizes on both sides of every block's edge;
+** memory between the rows of y is not written; a row's bits do not depend on the other rows.
 */
 #include <float.h>
 #include <math.h>

@@ -3,8 +3,8 @@
 ** machine has, and with the processor's own bfloat16 instruction where there is one: exact on small
 ** integers; operands rounded to nearest even, special values included; within the rounding bound of
 ** sums in double over rounded operands, in all four orientations, with and without accumulation;
-** what lies between the rows of y stays; a row's bits do not depend on the other rows; and every
-** way has the same bits.
+** memory between the rows of y is not written; a row's bits do not depend on the other rows; all
+** code paths give the same bits.
 */
 #include <float.h>
 #include <math.h>

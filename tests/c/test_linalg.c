@@ -1,5 +1,5 @@
 /*
-** test_linalg.c - eigenvalues and sorted rows when memory runs out: always FM_ENOMEM, nothing lost.
+** test_linalg.c - eigenvalues and sorting when memory runs out: always FM_ENOMEM, without leaks.
 ** Their mathematics is tested in tests/lua/test_frechet.lua.
 */
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /*
 ** test_memory.c - the k-th allocation fails, for every k, while a program is built, differentiated,
-** planned and run: always FM_ENOMEM with a sentence, nothing lost, nothing broken; and tensors.
+** planned and run: always FM_ENOMEM with a sentence, without leaks or damage; and tensors.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,7 +73,7 @@ static void assert_out_of_memory(size_t before, long k) {
   assert_sentence(FM_ENOMEM, "memory: ");
 }
 
-/* Building and planning, without the passes, with them, and with what large programs get. */
+/* Building and planning without passes, with them, and as for large programs. */
 static void test_building(void **state) {
   (void)state;
   inputs in = make_inputs();
@@ -94,7 +94,7 @@ static void test_building(void **state) {
   drop_inputs(&in);
 }
 
-/* Running: after a failure the same executable runs, and its results are right. */
+/* Running: after a failure the same executable can run and gives the right results. */
 static void test_running(void **state) {
   (void)state;
   inputs in = make_inputs(), want = in;
@@ -127,7 +127,7 @@ static void test_running(void **state) {
   drop_inputs(&in);
 }
 
-/* One operation at once. */
+/* Eager operations. */
 static void test_eager(void **state) {
   (void)state;
   fm_tensor *x = zeros(FM_F32, SHAPE(2, 3, 3)), *y = NULL;
@@ -170,7 +170,7 @@ static void test_tensors(void **state) {
   fm_tensor_drop(NULL);
 }
 
-/* Too large, negative, of too high a rank: a sentence, before anything is allocated. */
+/* Shapes that are too large, negative or of too high a rank are refused before any allocation. */
 static void test_bad_shapes(void **state) {
   (void)state;
   static const fm_shape bad[] = {{1, {-1}},
@@ -195,7 +195,7 @@ static void test_errors(void **state) {
   fm_val x = fm_input(p, FM_SHARED, SIG(2, 2, 3)), y = fm_matmul(p, x, x, false, false);
   assert_int_equal(y, FM_NONE);
   int n = fm_prog_count(p);
-  assert_int_equal(fm_e1(p, &fm_op_exp, x), FM_NONE); /* even what would be right */
+  assert_int_equal(fm_e1(p, &fm_op_exp, x), FM_NONE); /* even for a valid operation */
   assert_int_equal(fm_prog_error(p), FM_EUSAGE);
   assert_int_equal(fm_prog_count(p), n);
   assert_sentence(FM_EUSAGE, "matmul: the shapes (2, 3)");

@@ -1,7 +1,7 @@
 /*
-** test_mutate.c - random damage to every kind of file that is read: each is read, or refused as
-** data in one sentence; nothing crashes, leaks, or asks for memory without reason.
-** FM_SEED chooses other damage, FM_ROUNDS how much of it.
+** test_mutate.c - random damage to every kind of file: each is either read or refused with FM_EDATA
+** and one sentence; nothing crashes, leaks, or allocates without need. FM_SEED selects other
+** damage, FM_ROUNDS the number of rounds.
 */
 #define _DEFAULT_SOURCE
 #include <setjmp.h>
@@ -35,7 +35,7 @@ static uint32_t draw(uint32_t n) { /* 0 .. n-1 */
   return n ? out[0] % n : 0;
 }
 
-/* Numbers that sizes overflow with. */
+/* Numbers that make sizes overflow. */
 static void overwrite_number(uint8_t *at, size_t room) {
   static const uint64_t odd[] = {0,          1,          UINT64_MAX, INT64_MAX,     INT64_MAX - 7,
                                  1ull << 62, 1ull << 32, INT32_MAX,  0xFFFFFFFFull, 1ull << 40};
@@ -66,7 +66,7 @@ static void overwrite_text(uint8_t *at, size_t room) {
 static void damage(const blob *from, blob *to) {
   memcpy(to->b, from->b, to->n = from->n);
   for (uint32_t k = 1 + draw(3); k > 0 && to->n > 0; k--) {
-    /* Half of all damage goes where headers are. */
+    /* Half of the damage is done to headers. */
     const uint32_t reach = draw(2) && to->n > 200 ? 200 : (uint32_t)to->n;
     const size_t at = draw(reach), left = to->n - at;
     const size_t length = 1 + draw(left < 64 ? (uint32_t)left : 64);
@@ -80,7 +80,7 @@ static void damage(const blob *from, blob *to) {
       memmove(to->b + at, to->b + at + length, left - length);
       to->n -= length;
       break;
-    default: /* or is there twice */
+    default: /* or is repeated */
       if (to->n + length > MOST) break;
       memmove(to->b + at + length, to->b + at, left);
       to->n += length;
@@ -102,7 +102,7 @@ static void judge(fm_err err) {
 
 typedef void (*reader)(const char *path, const blob *bytes);
 
-/* Every round: damage, mend the checksums in every second one, read. */
+/* Each round damages a file, repairs its checksums in every second round, and reads it. */
 static void rounds(const blob *good, void (*mend)(blob *), reader read_it) {
   static blob bad;
   char path[PATH_ROOM];
@@ -115,7 +115,7 @@ static void rounds(const blob *good, void (*mend)(blob *), reader read_it) {
   assert_int_equal(taken, 1);
   for (int k = n ? atoi(n) : ROUNDS; k > 0; k--) {
     damage(good, &bad);
-    if (bad.n == good->n && memcmp(bad.b, good->b, bad.n) == 0) continue; /* the same again */
+    if (bad.n == good->n && memcmp(bad.b, good->b, bad.n) == 0) continue; /* unchanged */
     if (mend && k % 2) mend(&bad);
     dump(path, bad.b, bad.n);
     read_it(path, &bad);
@@ -160,7 +160,7 @@ static void test_safetensors(void **state) {
   for (int k = 0; k < 2; k++) fm_tensor_drop(t[k].tensor);
   load_blob(in_folder("it"), &good);
   rounds(&good, NULL, read_safetensors);
-  /* The checksum finds all damage, except where several strokes make a file without one. */
+  /* The checksum detects all damage, except where several changes give a file without one. */
   assert_true(taken <= 2);
   static const char foreign[] =
       "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F32\",\"shape\":"

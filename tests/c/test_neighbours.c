@@ -1,7 +1,7 @@
 /*
-** test_neighbours.c - every elementwise operation of the table: a value's result is the same to the
-** bit whatever its neighbours are, wherever it stands and however long the vector is, for every
-** instruction set and both formats.
+** test_neighbours.c - for every elementwise operation, the bits of a result do not depend on the
+** neighbouring values, the position or the length of the vector; for every instruction set, in
+** float32 and float64.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ static void put(fm_dtype dtype, void *x, int at, double value) {
 /* Operand k of the value under test, so that operands differ. */
 static double operand(int probe, int k) { return probes[(probe + 4 * k) % COUNT(probes)]; }
 
-/* y[at] of a vector of n values, all but the one at `at` hostile. */
+/* y[at] of a vector of n values, of which all except the one at `at` are hostile. */
 static void run(const kind *k, int probe, double other, int n, int at, void *result) {
   double x[3][LONGEST], y[LONGEST];
   size_t size = fm_dtype_size(k->dtype);

@@ -1,4 +1,4 @@
-/* test_npy.c - .npy files: as NumPy writes them, read back to the bit, refused when damaged. */
+/* test_npy.c - .npy files have NumPy's bytes, are read back exactly, and are refused if damaged. */
 #define _DEFAULT_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@ static void test_round_trip(void **state) {
   }
 }
 
-/* What numpy 2 writes for np.save(path, np.array([1, 2], "<f8")), to the byte. */
+/* The bytes that numpy 2 writes for np.save(path, np.array([1, 2], "<f8")). */
 static void test_bytes(void **state) {
   (void)state;
   static const char header[] = "\x93NUMPY\1\0v\0{'descr': '<f8', 'fortran_order': False, "
@@ -49,7 +49,7 @@ static fm_err load_bytes(const char *path, const char *bytes, size_t n, fm_tenso
   return fm_load_npy(ctx, path, back);
 }
 
-/* Every truncation, one byte more, every bit of the header: refused, or of the same meaning. */
+/* Truncated, with an extra byte, or with a header bit flipped: refused, or of the same meaning. */
 static void test_damage(void **state) {
   (void)state;
   const char *path = in_folder("a.npy");
@@ -82,7 +82,7 @@ static void test_damage(void **state) {
 static void test_foreign(void **state) {
   (void)state;
   static const struct {
-    const char *header, *sentence; /* sentence NULL: to be read, as 8 bytes of data */
+    const char *header, *sentence; /* sentence NULL: must be read, with 8 bytes of data */
   } cases[] = {
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", NULL},
       {"{'shape':(1,2),'fortran_order':False,'descr':'<f4'}\n", NULL},

@@ -1,6 +1,6 @@
 /*
 ** test_ops.c - values of the operations: elementwise ones against the C library, the others against
-** plain loops, on ordinary shapes and on the odd ones: scalars, rank 6, sizes of 0.
+** plain loops, on ordinary and on unusual shapes: scalars, rank 6, sizes of 0.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,7 +135,7 @@ static int64_t small_index(const fm_shape *big, const fm_shape *small, int64_t i
   return at;
 }
 
-/* Of no values there is no largest one. */
+/* The maximum of no values is undefined. */
 static fm_tensor *largest_of_none(fm_tensor *x, const fm_shape *small) {
   fm_attr to = fm_attr_shape(small);
   assert_null(fm_apply(ctx, &fm_op_max_to, 1, &x, &to));
@@ -353,7 +353,7 @@ static void test_moving(void **state) {
   drop_all(10, (fm_tensor *[]){x, y, s, f, back, p, q, sum, none, same});
 }
 
-/* Row numbers outside the table, NaN among them, give NaN rows and touch no memory. */
+/* Row indices outside the table, NaN included, give NaN rows and touch no memory. */
 static void test_gather(void **state) {
   (void)state;
   const double at[] = {2, 0, -1, 3, NAN, 1e30, -INFINITY, 1};
@@ -368,7 +368,7 @@ static void test_gather(void **state) {
         assert_true(row[r] < 0 ? isnan(v) : v == fm_tensor_get(x[0], row[r] * 4 + i));
       }
     fm_tensor *z = apply("scatter", 2, (fm_tensor *[]){y, x[1]}, (fm_attr){{3}, {0}});
-    assert_true(worst(z, x[0], 1) == 0); /* rows with a place go back, the others nowhere */
+    assert_true(worst(z, x[0], 1) == 0); /* valid rows are scattered back, the others dropped */
     fm_tensor *table = zeros((fm_dtype)d, SHAPE(2, 0, 4));
     fm_tensor *empty = apply("gather", 2, (fm_tensor *[]){table, x[1]}, (fm_attr){{0}, {0}});
     assert_true(fm_shape_eq(&empty->shape, SHAPE(2, 8, 4)) && isnan(fm_tensor_get(empty, 31)));

@@ -1,6 +1,6 @@
 /*
-** test_optim.c - RAdam and AdamW against the same mathematics written plainly in double, on a
-** random quadratic; clip, averages, threads, refusal of what is not finite, failing memory.
+** test_optim.c - RAdam and AdamW against a plain implementation in double, on a random quadratic;
+** clipping, averages, threads, gradients that are not finite, failing allocations.
 */
 #include <math.h>
 #include <setjmp.h>
@@ -161,7 +161,7 @@ static void each_isa(const fm_optim_conf *conf) {
 static void test_radam(void **state) { (void)state, each_isa(&radam); }
 static void test_adamw(void **state) { (void)state, each_isa(&adamw); }
 
-/* b2 = 0.99: the rule turns adaptive after five steps as well; clip bites at first, then not. */
+/* b2 = 0.99: steps become adaptive after five steps here, too; clipping acts only at first. */
 static void test_clip(void **state) {
   (void)state;
   fm_optim_conf conf = radam;
@@ -206,7 +206,7 @@ static uint32_t hash_all(fm_optim *o) {
   return h;
 }
 
-/* The same bits with 1 to 5 threads, and after a stop: state and step count carry over. */
+/* 1 to 5 threads give the same bits; so does resumption with the state and the step count. */
 static void test_threads_and_resume(void **state) {
   (void)state;
   uint32_t expected = 0;
@@ -239,7 +239,7 @@ static void test_threads_and_resume(void **state) {
   }
 }
 
-/* NaN, infinity or a bad call: a code, a sentence that names the place, and nothing changes. */
+/* NaN, infinity or a wrong call: a code, a sentence that names the place, and no change. */
 static void test_refusal(void **state) {
   (void)state;
   fm_ctx *ctx = fm_ctx_new(2);
@@ -298,7 +298,7 @@ static void test_bad_conf(void **state) {
   fm_ctx_free(ctx);
 }
 
-/* The k-th allocation fails, for every k: a sentence, and nothing is lost. */
+/* The k-th allocation fails, for every k: a sentence, and no leak. */
 static void test_memory(void **state) {
   (void)state;
   fm_ctx *ctx = fm_ctx_new(1);

@@ -17,7 +17,7 @@ enum { PROGRAMS = 60, INPUTS = 4, STEPS = 40, MOST = 256, LARGEST = 3000 };
 
 /* ------------------------------------------------------------------ growing a random program */
 
-/* Values so far, traced and computed at once; inputs come first. */
+/* The values so far, traced and computed eagerly; inputs come first. */
 typedef struct growth {
   fm_prog *p;
   fm_val v[MOST];
@@ -49,7 +49,7 @@ static void scaled(growth *g, int a, double by) {
   step(g, "affine", 1, &a, (fm_attr){{0}, {by, 0.01}});
 }
 
-/* So that rounding errors are not magnified: the sine of a large number is anything. */
+/* Keeps values small: the sine of a large number would magnify rounding errors. */
 static void bounded(growth *g, int a) {
   double most = 0;
   for (int64_t i = 0; i < fm_shape_count(&g->t[a]->shape); i++)
@@ -57,7 +57,7 @@ static void bounded(growth *g, int a) {
   if (most > 4) step(g, "tanh", 1, &a, (fm_attr){{0}, {0}});
 }
 
-/* An earlier value of the same shape as a, a itself perhaps. */
+/* An earlier value of the same shape as a, possibly a itself. */
 static int partner(growth *g, int a) {
   int from = (int)pick(g, g->n);
   while (!fm_shape_eq(&g->t[from]->shape, &g->t[a]->shape)) from = (from + 1) % g->n;
@@ -99,7 +99,7 @@ static void grow_sum(growth *g) {
   scaled(g, step(g, "sum_to", 1, &a, fm_attr_shape(&to)), 1 / many);
 }
 
-/* The product of the first pair that fits, from a random place on. */
+/* The product of the first pair that fits, starting at a random value. */
 static void grow_matmul(growth *g) {
   int a = any(g), from = (int)pick(g, g->n), ta = (int)pick(g, 2), tb = (int)pick(g, 2);
   if (g->t[a]->shape.nd != 2) return;
@@ -162,7 +162,7 @@ static void grow(growth *g) {
   for (int k = 0; k < STEPS; k++) kinds[pick(g, sizeof kinds / sizeof *kinds)](g);
 }
 
-/* The same values, but of the micro-batch: random numbers of no weight are added. */
+/* The same values, but dependent on the micro-batch: random numbers times zero are added. */
 static fm_val of_batch(fm_prog *p, fm_val v) {
   fm_sig sig = fm_prog_sig(p, v);
   fm_attr a = fm_attr_shape(&sig.shape);
@@ -242,7 +242,7 @@ static void test_values(void **state) {
 
 /* ------------------------------------------------------------------ and of their derivatives */
 
-/* Every node of a trace at once, by eager operations. */
+/* Compute every node of a trace by eager operations. */
 static void interpret(const fm_prog *p, fm_tensor *const *in, fm_tensor **t) {
   for (fm_val v = 0; v < p->n; v++) {
     const fm_node *n = &p->node[v];
@@ -353,7 +353,7 @@ static void test_smaller_operands(void **state) {
   }
 }
 
-/* Calls with one w that are no parts of one call: of other attributes, of rows of other lengths. */
+/* Calls with the same w that cannot be stacked: other attributes, or rows of other lengths. */
 static void test_not_stackable(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -380,7 +380,7 @@ static void test_not_stackable(void **state) {
   drop_all(4, out);
 }
 
-/* The passes do what they are for: fewer steps, less memory. */
+/* The passes achieve their purpose: fewer steps, less memory. */
 static void test_passes_help(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -400,7 +400,7 @@ static void test_passes_help(void **state) {
   fm_prog_free(p);
 }
 
-/* The arenas of p as it is and where memory is scarce; the results are the same bits. */
+/* The arenas of p without and with FM_SCARCE; the bits of the results must be equal. */
 static void two_arenas(fm_prog *p, int nin, fm_tensor **in, size_t arena[2]) {
   fm_tensor *out[2];
   for (int k = 0; k < 2; k++) {
@@ -416,8 +416,8 @@ static void two_arenas(fm_prog *p, int nin, fm_tensor **in, size_t arena[2]) {
 }
 
 /*
-** A deep network of products and cheap functions, whose gradient needs, of each layer, the function
-** and its derivative: of both only the product that they are made of is to be kept. Bits stay.
+** A deep network of products and cheap functions. The gradient needs the function of each layer and
+** its derivative; only the product from which both are computed is to be kept. Bits do not change.
 */
 static void test_recompute(void **state) {
   (void)state;
@@ -439,11 +439,11 @@ static void test_recompute(void **state) {
   two_arenas(p, 2, in, arena);
   const size_t plane = 256 * 16 * sizeof(double);
   assert_true(arena[0] >= 3 * (LAYERS - 1) * plane); /* y and the two factors of its derivative */
-  assert_true(arena[1] <= (LAYERS + 7) * plane);     /* z alone, and what is worked on */
+  assert_true(arena[1] <= (LAYERS + 7) * plane);     /* z alone, and the values in use */
 }
 
-/* Scores y y' of short rows, as in attention, are not kept either: what they are made of is smaller
-** than they are, and a product of 4 operations per byte costs less than memory. */
+/* Scores y y' of short rows, as in attention, are rematerialised as well: their operands are
+** smaller, and a product of 4 operations per byte is cheaper than the memory. */
 static void test_recompute_scores(void **state) {
   (void)state;
   enum { LAYERS = 12 };
@@ -463,8 +463,8 @@ static void test_recompute_scores(void **state) {
   assert_true(arena[1] <= LAYERS * scores / 2);
 }
 
-/* Two networks with the same weights, as one call per layer; the gradient needs the products of
-** one: of the stacked results, these alone are kept. */
+/* Two networks with the same weights, stacked into one call per layer. The gradient needs the
+** products of only one of them; of the stacked results, only those are kept. */
 static void test_recompute_slices(void **state) {
   (void)state;
   enum { LAYERS = 12 };

@@ -1,6 +1,6 @@
 /*
-** test_rng.c - Philox against its published vectors; that values depend on (seed, stream, step,
-** sample, position) alone; and, with fixed seeds, that they are distributed as they claim.
+** test_rng.c - Philox against its published vectors; values depend only on (seed, stream, step,
+** sample, position); with fixed seeds, their distributions are as claimed.
 */
 #include <math.h>
 #include <setjmp.h>
@@ -48,7 +48,7 @@ static void test_known(void **state) {
   }
 }
 
-/* The layout of the counter is a promise: checkpoints and published runs rest on it. */
+/* The layout of the counter is fixed: checkpoints and published runs depend on it. */
 static void test_layout(void **state) {
   (void)state;
   const fm_rng r = {0x0123456789abcdefu, 7, 9};
@@ -69,7 +69,7 @@ static void test_layout(void **state) {
   }
 }
 
-/* However the rows are cut, the same bits. */
+/* Bits do not depend on how the rows are grouped. */
 static void test_cuts(void **state) {
   (void)state;
   const fm_rng r = {42, 3, 1000};
@@ -103,7 +103,7 @@ static void test_prefix(void **state) {
   for (int i = 0; i < 3; i++) assert_memory_equal(wide + 11 * i, narrow + 5 * i, 5 * sizeof(float));
 }
 
-/* A hash of normal deviates' bits (little-endian), to which every machine and compiler is held. */
+/* A hash of the bits of normal deviates (little-endian), the same on every machine and compiler. */
 static void test_same_everywhere(void **state) {
   (void)state;
   const fm_rng r = {2024, 1, 5};
@@ -164,7 +164,7 @@ static void test_distribution(void **state) {
       for (int64_t cols = 1; cols <= 64; cols *= 8) check((fm_dtype)t, normal, cols);
 }
 
-/* Words' bits: each of the 24 is set half of the time. */
+/* Each of the 24 bits of a value is set half of the time. */
 static void test_bits(void **state) {
   (void)state;
   const fm_rng r = {99, 0, 0};
@@ -181,7 +181,7 @@ static double correlation(const float *a, const float *b, int n) {
   return s / sqrt((double)n); /* standard normal if independent */
 }
 
-/* Neighbours in seed, stream, step, sample and position know nothing of each other. */
+/* Neighbours in seed, stream, step, sample and position are uncorrelated. */
 static void test_independence(void **state) {
   (void)state;
   static const fm_rng pair[][2] = {{{1, 1, 1}, {2, 1, 1}}, {{1, 1, 1}, {1u + (1ull << 32), 1, 1}},
@@ -197,7 +197,7 @@ static void test_independence(void **state) {
     }
 }
 
-/* Blocks of neighbouring streams, steps and far samples: 2^18 values of 53 bits, no two alike. */
+/* Blocks of neighbouring streams, steps and far samples: 2^18 distinct values of 53 bits. */
 static void test_distinct(void **state) {
   (void)state;
   int n = 0;

@@ -1,6 +1,6 @@
 /*
-** test_safetensors.c - safetensors files: values and strings come back to the bit; every
-** damage is found, in our files by the checksum, in foreign ones by their structure.
+** test_safetensors.c - safetensors files: values and strings are read back exactly; damage is
+** detected by the checksum in our files and by the structure in foreign ones.
 */
 #define _DEFAULT_SOURCE
 #include <math.h>
@@ -68,14 +68,14 @@ static void test_round_trip(void **state) {
   sample_tensors(t);
   assert_int_equal(c.n, NTENSORS);
   for (int i = 0; i < NTENSORS; i++) assert_same(t[i].tensor, tensor_of(&c, t[i].name));
-  assert_int_equal(c.nmeta, NMETA); /* the checksum's keys stay out of sight */
+  assert_int_equal(c.nmeta, NMETA); /* the checksum's keys are hidden */
   for (int i = 0; i < NMETA; i++) {
     assert_string_equal(value_of(&c, sample_meta[i].key), sample_meta[i].value);
   }
   drop(t);
   fm_tensor *kept = fm_tensor_keep(c.tensors[0].tensor);
   fm_ckpt_free(&c);
-  fm_ckpt_free(&c);                          /* harmless */
+  fm_ckpt_free(&c);                          /* may be repeated */
   assert_true(fm_tensor_finite(kept, NULL)); /* survives the file it came from */
   fm_tensor_drop(kept);
 }
@@ -102,7 +102,7 @@ static void test_ranks(void **state) {
   fm_ckpt_free(&none);
 }
 
-/* The bytes are fixed by the content, not by the order of the arguments. */
+/* The bytes depend on the contents, not on the order of the arguments. */
 static void test_bytes(void **state) {
   (void)state;
   static const char header[] =
@@ -136,7 +136,7 @@ static void test_bytes(void **state) {
 
 /* ------------------------------------------------------------------ damage */
 
-/* Refused in a sentence, with nothing handed out and nothing leaked. */
+/* Assert that a file is refused in a sentence, without results and leaks. */
 static void assert_damaged(const char *path, const void *bytes, size_t n, const char *part) {
   fm_ckpt c;
   size_t before = fm_bytes_now(ctx);
@@ -173,7 +173,7 @@ static void test_flipped_bytes(void **state) {
       bytes[i] = (char)(bytes[i] ^ masks[m]);
     }
   }
-  assert_true(fm_bytes_peak(ctx) < 8 * n + 65536); /* no damage made us ask for much */
+  assert_true(fm_bytes_peak(ctx) < 8 * n + 65536); /* no damage caused a large allocation */
   fm_free(ctx, bytes, n + 1);
 }
 
@@ -286,16 +286,16 @@ static void test_absurd_lengths(void **state) {
   }
   assert_true(fm_bytes_peak(ctx) < 10000);
   dump(path, bytes, compose(bytes, X(F32_2), 100000001, 0));
-  assert_int_equal(truncate(path, 200000000), 0); /* long enough, and all holes */
+  assert_int_equal(truncate(path, 200000000), 0); /* long enough, but sparse */
   assert_refused(fm_load_safetensors(ctx, path, &c), path, "announces a header");
   char with_nul[] = X(F32_2) "  tail";
   size_t n = compose(bytes, with_nul, sizeof with_nul - 1, 8);
-  bytes[8 + sizeof X(F32_2)] = 0; /* text behind a NUL must not hide */
+  bytes[8 + sizeof X(F32_2)] = 0; /* text after a NUL must not be overlooked */
   dump(path, bytes, n);
   assert_refused(fm_load_safetensors(ctx, path, &c), path, "expected the end");
 }
 
-/* Without a checksum some damage cannot be found, but none may hurt. */
+/* Without a checksum some damage cannot be detected, but none may do harm. */
 static void test_mutations(void **state) {
   (void)state;
   const char *path = in_folder("a.safetensors"), *header = foreign[3].header;

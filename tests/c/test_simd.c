@@ -1,6 +1,6 @@
 /*
-** test_simd.c - the vector functions of kernels/simd.h, seen through the elementwise operations
-** built on them, for every instruction set this machine has: error in units of the last place
+** test_simd.c - the vector functions of kernels/simd.h, tested through the elementwise operations
+** that use them, for every instruction set of this machine: error in units of the last place
 ** against the double functions of the C library, special values, tails.
 */
 #include <math.h>
@@ -125,7 +125,7 @@ static void test_borders(void **state) {
     }
 }
 
-/* Infinities, NaN, zeros with their signs and denormals: exactly what C's functions give. */
+/* Infinities, NaN, signed zeros and denormals: exactly the results of the C library. */
 static void test_special(void **state) {
   (void)state;
   const float x[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1.0f, -1.0f, 1e-45f, -1e-45f, 3e38f};
@@ -164,7 +164,7 @@ static void test_nan_wins(void **state) {
   }
 }
 
-/* Every length: all values are computed, nothing beyond them is touched; in place as well. */
+/* For every length, all values are computed and nothing after them is touched; also in place. */
 static void test_tails(void **state) {
   (void)state;
   for (int isa = 0; isa < FM_NISA; isa++)
@@ -186,7 +186,7 @@ static void test_tails(void **state) {
     }
 }
 
-/* float64 is the C library, lane by lane. */
+/* float64 uses the C library, lane by lane. */
 static void test_double(void **state) {
   (void)state;
   const struct {

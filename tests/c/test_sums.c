@@ -1,6 +1,6 @@
 /*
 ** test_sums.c - sums of many values in programs are as accurate as one rounding of the exact sum,
-** whatever axes they run over and however the walk is cut into blocks.
+** for all axes and all divisions into blocks.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 
 #define UNIT 0x1p-24 /* of one rounding to float32 */
 
-/* Where a value of `big` goes in the shape `small`. */
+/* The position in the shape `small` to which a value of `big` is added. */
 static int64_t target(const fm_shape *big, const fm_shape *small, int64_t at) {
   int64_t to = 0, step = 1;
   for (int k = big->nd - 1; k >= 0; k--) {
@@ -27,7 +27,7 @@ static int64_t target(const fm_shape *big, const fm_shape *small, int64_t at) {
   return to;
 }
 
-/* The values, the sums of which over some axes are wanted: half of each, by a pass before. */
+/* The values to be summed: half of each input, computed by an earlier operation. */
 static fm_tensor *run_sum(fm_tensor *x, const fm_shape *small, int passes) {
   fm_prog *p = fm_prog_new(ctx);
   fm_sig sig = {x->dtype, x->shape};
@@ -89,7 +89,7 @@ static void test_long(void **state) {
   check_shape((fm_shape){2, {211, 700}}); /* rows in two blocks */
 }
 
-/* Every combination of axes, with axes of size 1 and with rows that no block is a multiple of. */
+/* Every combination of axes, with axes of size 1 and row lengths that do not divide a block. */
 static void test_axes(void **state) {
   (void)state;
   check_shape((fm_shape){4, {5, 6, 7, 8}});
@@ -99,7 +99,7 @@ static void test_axes(void **state) {
   check_shape((fm_shape){2, {1, 1}});
 }
 
-/* Sums over an axis without values are zeros; of no sums nothing is written. */
+/* Sums over an axis without values are zeros; an empty result is not written. */
 static void test_empty(void **state) {
   (void)state;
   check_shape((fm_shape){2, {0, 5}});
@@ -111,7 +111,7 @@ static void test_empty(void **state) {
 
 enum { MANY = 1 << 18 };
 
-/* One value again and again: rounding errors of a running sum all have one sign. */
+/* Equal values: the rounding errors of a running sum then all have the same sign. */
 static fm_tensor *repeated(fm_dtype dtype, fm_shape shape, double a, double b) {
   fm_tensor *t = zeros(dtype, &shape);
   for (int64_t i = 0; i < fm_shape_count(&shape); i++)
@@ -194,7 +194,7 @@ static void test_operations(void **state) {
 
 /* ------------------------------------------------------------------ sums over micro-batches */
 
-/* Twice, by the executable's own memory: the second run starts from nothing, too. */
+/* Two runs of one executable: the second must also start from zero. */
 static void check_micro_batches(int micro, int passes) {
   int *which = calloc((size_t)micro, sizeof *which);
   int64_t *row0 = calloc((size_t)micro + 1, sizeof *row0);

@@ -1,4 +1,4 @@
-/* test_sweep.c - what killed writers leave behind goes with the next write; nothing else does. */
+/* test_sweep.c - the next write removes what killed writers left behind, and nothing else. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <setjmp.h>
@@ -18,7 +18,7 @@ static void put(const char *path, const char *text) {
   assert_int_equal(fm_write_file(ctx, path, text, strlen(text), true), FM_OK);
 }
 
-/* A child that is killed while it writes; its temporary is there afterwards. */
+/* Kill a child while it writes; its temporary file remains. */
 static void killed_writer(const char *path) {
   int ready[2];
   char one;
@@ -43,7 +43,7 @@ static void test_killed(void **state) {
   put(path, "one");
   for (int k = 0; k < 3; k++) {
     killed_writer(path);
-    assert_int_equal(list(false), 2); /* each start sweeps what the last one left */
+    assert_int_equal(list(false), 2); /* each writer removes what the previous one left */
   }
   killed_writer(in_folder("b"));
   put(path, "two"); /* of a only */
@@ -52,7 +52,7 @@ static void test_killed(void **state) {
   assert_int_equal(list(false), 3); /* a, a.prev, b */
 }
 
-/* The process number of a living writer may look dead (in a container), or be that of another. */
+/* A living writer's process number may not exist here (in a container), or be another process's. */
 static void test_living(void **state) {
   (void)state;
   const char *path = in_folder("a");
@@ -74,7 +74,7 @@ static void test_living(void **state) {
   assert_int_equal(list(false), 1);
 }
 
-/* Names that are not those of our temporaries of this path, and things that are no files. */
+/* Names other than those of our temporary files of this path, and entries that are not files. */
 static void test_foreign(void **state) {
   (void)state;
   static const char *const names[] = {
@@ -87,12 +87,12 @@ static void test_foreign(void **state) {
   assert_int_equal(mkfifo(in_folder("a.tmp.999.2"), 0600), 0);
   put(in_folder("a"), "text");
   assert_int_equal(list(false), n + 3);
-  dump(in_folder("a.tmp.999999999.0.prev"), "", 0); /* its writer was killed behind the rename */
+  dump(in_folder("a.tmp.999999999.0.prev"), "", 0); /* its writer was killed after the rename */
   put(in_folder("a"), "more");
-  assert_int_equal(list(false), n + 4); /* a.prev has come */
+  assert_int_equal(list(false), n + 4); /* and a.prev */
 }
 
-/* Many at once, all sweeping: every write succeeds. */
+/* Many concurrent writers, all sweeping: every write succeeds. */
 static void test_crowd(void **state) {
   (void)state;
   enum { CROWD = 4, WRITES = 60 };
