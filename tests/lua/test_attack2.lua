@@ -76,7 +76,7 @@ t.test("a mass that agrees with the samples on a coarse grid alone",
       return b - a < 0.1 and 0 or normal.between(a, b)
     end, sample = function(b) return b:normal({ 1 }, "d") end } }
     own.settings.data = "d"]]
-    refused(lines, "512 bins per axis, put together to 64, differ by 2%.0", { bins = 512 })
+    refused(lines, "512 bins per axis, added up to 64, differ by 2%.0", { bins = 512 })
     run(load(lines)) -- 64 bins
     run(load(lines), { bins = 48 })
   end)

@@ -242,9 +242,9 @@ t.test("what a metric returns", function()
   refused(metric "0 / 0", "the metric 'mine' returned %-?nan, expected a finite number", nil,
     "numeric")
   refused("own.settings.checkpoints = 2 own.metrics = { kl_best = function() return 1 end }",
-    "a value that is there already")
+    "the name of an existing value")
   refused(metric "{ ['a b'] = 1 }", "named a number 'a b'")
-  refused("own.metrics = { energy = function() return 1 end }", "a value that is there already")
+  refused("own.metrics = { energy = function() return 1 end }", "the name of an existing value")
 end)
 
 t.test("evaluation's least number of samples", function()

@@ -1,5 +1,5 @@
---- What the measures of images say of changes that a person can name: held-out real images, with
--- noise, blur and a tint, and fewer of them. The first line of each measure is its floor.
+--- Calibrates the image metrics on recognisable changes: held-out real images unchanged, with
+-- noise, blur or a tint, and fewer of them. The first line of each metric is its floor.
 -- @module flowmap.measure.calibration
 
 local fm = require "flowmap"
@@ -13,11 +13,11 @@ local function noise(sd)
   end
 end
 
-local function tint(by) -- warmer
+local function tint(by) -- towards warmer colours
   return function(x) return x + fm.reshape(fm.tensor { by, 0, -by }, { 1, 1, 1, 3 }) end
 end
 
---- The changes: { name, function of images (n, h, w, 3) and the first one's number, part used }.
+--- The changes: { name, function of images (n, h, w, 3) and the number of the first, part used }.
 M.changes = {
   { "none", function(x) return x end, 1 },
   { "none, a fifth of the images", function(x) return x end, 0.2 },
@@ -27,16 +27,16 @@ M.changes = {
   { "means of 2 x 2", function(x) return fm.upsample(fm.downsample(x)) end, 1 },
 }
 
---- Measure every change of a set's images.
+--- Measure every change of a data set's images.
 -- @tparam table reference see flowmap.measure.image_distances
--- @tparam function images images(index) -> (n, h, w, 3): the held-out ones, numbered from 0
--- @tparam integer n how many there are
+-- @tparam function images images(index) -> (n, h, w, 3): the held-out images, numbered from 0
+-- @tparam integer n number of held-out images
 -- @tparam[opt] table options see flowmap.measure.image_distances
 -- @treturn {table,...} rows of flowmap.measure.image_distances, each with its `change`
 function M.rows(reference, images, n, options)
   local metrics, out = distances.new(reference, options), {}
-  for _, it in ipairs(M.changes) do
-    local name, change, part = it[1], it[2], it[3]
+  for _, entry in ipairs(M.changes) do
+    local name, change, part = table.unpack(entry)
     local function samples(first, count) return change(images(fm.arange(count) + first), first) end
     for _, row in ipairs(metrics:measure(samples, math.floor(part * n))) do
       row.change = name

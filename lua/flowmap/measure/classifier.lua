@@ -1,5 +1,5 @@
---- Classification of images: augmentation, loss, training step and accuracy. The suite needs it
--- once, to train the network whose features measure samples (experiments/classifier.lua).
+--- Image classification: augmentation, loss, training step and accuracy. The suite uses it to train
+-- the network whose features measure samples (experiments/classifier.lua).
 -- @module flowmap.measure.classifier
 
 local fm = require "flowmap"
@@ -22,23 +22,24 @@ local SIDE, CLASSES = 32, 10
 
 -- ------------------------------------------------------------------ augmentation
 
--- The matrices (n, size, SIDE) that pick row from[i] of an image as row i; a row beyond the border
--- is zero.
+-- Selection matrices (n, size, SIDE): row i of the product is row from[i] of the image, or zero
+-- beyond the border.
 local function pick(from)
   local shape = { from.shape[1], from.shape[2], SIDE }
   local row = fm.reshape(fm.arange(SIDE), { 1, 1, SIDE })
   return fm.eq(fm.broadcast(from, shape), fm.broadcast(row, shape))
 end
 
--- Apply (n, size, SIDE) to the rows of images (n, SIDE, w, 3), and swap the image's axes.
+-- Apply matrices (n, size, SIDE) to the rows of images (n, SIDE, w, 3) and swap the image's axes.
 local function along_rows(matrix, x)
   local n, size, w = matrix.shape[1], matrix.shape[2], x.shape[3]
   local y = fm.matmul(matrix, fm.reshape(x, { n, SIDE, w * 3 }))
   return fm.transpose(fm.reshape(y, { n, size, w, 3 }), { 1, 3, 2, 4 })
 end
 
---- A window of every image at a random place, up to `shift` pixels beyond the border, where it is
--- filled with 0; half of them mirrored. Both are products with matrices of zeros and ones.
+--- Take a window of every image at a random place, up to `shift` pixels beyond the border, where it
+-- is filled with 0, and mirror half of the windows. Both are products with matrices of zeros and
+-- ones.
 -- @tparam tensor x (n, 32, 32, 3)
 -- @tparam tensor u uniform numbers, (n, 3)
 -- @tparam integer size of the window
@@ -61,14 +62,14 @@ local function one_hot(label)
     { 1, CLASSES }))
 end
 
---- Cross-entropy with the label's probability 1 - smoothing, the rest shared by all classes:
--- -sum_k q_k log softmax(z)_k.
+--- Cross-entropy -sum_k q_k log softmax(z)_k with smoothed labels: q is 1 - smoothing at the label,
+-- and the remaining probability is shared by all classes.
 -- @tparam tensor z logits, (n, 10)
 -- @tparam tensor label class numbers from 0, (n)
 -- @tparam number smoothing
 -- @treturn tensor (n)
 function M.cross_entropy(z, label, smoothing)
-  z = z - fm.stop(fm.max_reduce(z, 2, true)) -- exp must not overflow
+  z = z - fm.stop(fm.max_reduce(z, 2, true)) -- so that exp does not overflow
   local log_p = z - fm.log(fm.sum(fm.exp(z), 2, true))
   local q = one_hot(label) * (1 - smoothing) + smoothing / CLASSES
   return -fm.sum(q * log_p, 2)
@@ -76,7 +77,7 @@ end
 
 -- ------------------------------------------------------------------ training
 
--- Images by number: from a table of bytes, or of numbers in [-1, 1].
+-- Images by number, from a table of bytes or of numbers in [-1, 1].
 local function images(set, index)
   return (set.images.dtype == "uint8" and fm.pixels or fm.gather)(set.images, index)
 end
@@ -101,7 +102,7 @@ function M.step(cfg, shared, size)
   end, { shared = shared, rows = {}, micro = cfg.micro })
 end
 
--- Windows at first, which cost less; whole images from step `whole_from` on.
+-- The cheaper windows first; whole images from step `whole_from` on.
 local function two_phases(cfg, shared)
   local windows, whole = M.step(cfg, shared, cfg.window), M.step(cfg, shared, SIDE)
   return { run = function(_, job)
@@ -126,7 +127,7 @@ function M.job(experiment, cfg, set, saved)
   return job
 end
 
---- The part of a set that is classified rightly.
+--- The fraction of a set that is classified correctly.
 -- @tparam table params
 -- @tparam table set { images =, labels = }
 -- @treturn number between 0 and 1
@@ -140,10 +141,10 @@ function M.accuracy(params, set)
   return program:run { batch = count, rows = { index = fm.arange(count) } }.sum:item() / count
 end
 
---- Write weights as one file that flowmap.measure.features.cnn reads.
+--- Write weights to a file that flowmap.measure.features.cnn reads.
 -- @tparam string path
 -- @tparam table params
--- @tparam table about texts by name: accuracy, steps, data, ...
+-- @tparam table about metadata, name -> string: accuracy, steps, data, ...
 function M.save(path, params, about)
   local tensors = {}
   tree.each(function(tensor, name) tensors[name] = tensor end, params)
@@ -165,7 +166,7 @@ local function sets(cfg)
     { images = it.test.table, labels = it.test.labels }, it
 end
 
--- What the new features say of test images, changed and unchanged, against the training's.
+-- Measure changed and unchanged test images against the training images with the new features.
 local function calibrate(dir, weights, train, test, it, count)
   local reference = { name = it.name, split = "train", hash = it.hash, n = it.count,
     images = function(index) return images(train, index) end }
@@ -175,7 +176,7 @@ local function calibrate(dir, weights, train, test, it, count)
   fm.write_file(dir .. "/calibration.csv", calibration.csv(rows))
 end
 
---- Train, test on the images kept for it, write the weights and what their features are worth.
+--- Train, test on the test images, and write the weights and the calibration of their features.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir

@@ -1,5 +1,5 @@
---- Evaluation of a trained run: samples for every N, what a judge says of them, and the files of
--- both. Points and images have each a judge of their own, see flowmap.measure.judges.
+--- Evaluation of a trained run: draws samples for every N, lets a judge measure them, and writes
+-- both to files. Points and images have separate judges, see flowmap.measure.judges.
 -- @module flowmap.measure.evaluate
 
 local fm = require "flowmap"
@@ -15,9 +15,9 @@ local M = {}
 
 local SAMPLE_SEED = 104729
 
---- The name of the judge of a data set: images are its own rows, points have a law.
+--- The name of the judge for a data set: "images" or "points".
 -- @tparam table set a data set
--- @treturn string module flowmap.measure.judges.NAME
+-- @treturn string NAME of the module flowmap.measure.judges.NAME
 function M.judge(set)
   return set.shape and "images" or "points"
 end
@@ -27,12 +27,12 @@ local function check_finite(x, N)
   errors.numeric("the samples at N = %d are not finite: training diverged", N)
 end
 
--- Every number of the evaluation passes here: none that is not finite enters a file.
+-- Check every number of the evaluation, so that no file contains one that is not finite.
 local function check_numbers(row)
   for _, field in ipairs(tree.keys(row)) do
     local value = row[field]
     if type(value) == "number" and value - value ~= 0 then
-      errors.numeric("the measure '%s' at N = %s is %s, not a finite number", field,
+      errors.numeric("the metric '%s' at N = %s is %s, expected a finite number", field,
         tostring(row.N or "-"), tostring(value))
     end
   end
@@ -46,7 +46,7 @@ local function stop_if_interrupted()
   end
 end
 
---- Evaluations of the map for one sample of every N, times the number of samples and checkpoints.
+--- The total number of map evaluations, over all N, samples and checkpoints.
 -- @tparam table cfg
 -- @treturn integer
 function M.evaluations(cfg)
@@ -55,7 +55,7 @@ function M.evaluations(cfg)
   return sum * cfg.checkpoints
 end
 
--- The rows of one checkpoint; `keep` is called with the samples of each N.
+-- The result rows of one checkpoint; `keep` is called with the samples of each N.
 local function rows_of(job, params, judge, measures, bar, keep)
   local cfg, rows = job.cfg, {}
   for i, N in ipairs(cfg.nfe) do
@@ -76,22 +76,22 @@ local function rows_of(job, params, judge, measures, bar, keep)
   return rows
 end
 
--- Beside each value of the last checkpoint the best of all, FIELD_best, and its step: the rule by
--- which the paper's own numbers were chosen, separately for each N.
+-- Add FIELD_best, the best value over all checkpoints, and its step to each value of the last
+-- checkpoint, separately for each N. This is the rule behind the paper's own numbers.
 local function add_best(rows, earlier, fields, last)
   for i, row in ipairs(rows) do
     for _, field in ipairs(fields) do
       row[field .. "_best"], row[field .. "_best_step"] = row[field], last
-      for _, it in ipairs(earlier) do
-        if it.rows[i][field] < row[field .. "_best"] then
-          row[field .. "_best"], row[field .. "_best_step"] = it.rows[i][field], it.step
+      for _, checked in ipairs(earlier) do
+        if checked.rows[i][field] < row[field .. "_best"] then
+          row[field .. "_best"], row[field .. "_best_step"] = checked.rows[i][field], checked.step
         end
       end
     end
   end
 end
 
--- The columns of a run's results: the judge's, then those of the experiment's metrics.
+-- The columns of a run's results: first the judge's, then those of the experiment's metrics.
 local function joined(judge, measures)
   local columns = {}
   for _, list in ipairs { judge.columns, measures.columns } do
@@ -102,9 +102,9 @@ end
 
 local DRY = { points = 1024, images = 32 } -- true samples
 
---- What an evaluation will need, tried on few true samples: nothing may fail after the training.
--- @tparam table job a job that has not been trained
--- @treturn table fields: the fields of a row of its results
+--- Rehearse an evaluation on a few true samples, so that it cannot fail after the training.
+-- @tparam table job a job before training
+-- @treturn table a row of its results
 -- @treturn {table,...} columns
 function M.rehearse(job)
   local kind = M.judge(job.set)
@@ -116,7 +116,7 @@ function M.rehearse(job)
   if kind == "points" then
     judge, x = judge.new(dry)
     row = judge:measure(x)
-  else -- the distances of images are too expensive to try
+  else -- image distances are too expensive to rehearse
     for _, column in ipairs(judge.columns) do
       row[column[1]], row[column[1] .. "_half"] = 0, 0
     end
@@ -130,13 +130,13 @@ function M.rehearse(job)
   return row, joined(judge, measures)
 end
 
---- Sample, measure and write eval.json and what figures need.
+--- Sample, measure, and write eval.json and the files for figures.
 -- @tparam table job a trained job
 -- @tparam string dir
--- @treturn table what eval.json holds
+-- @treturn table the contents of eval.json
 function M.run(job, dir)
   local cfg = job.cfg
-  math.randomseed(cfg.seed or 0) -- a metric may draw by it, in a resumed run, too
+  math.randomseed(cfg.seed or 0) -- so that a metric that uses it gives the same in a resumed run
   local params, decay = jobs.evaluated(job)
   local judge = judge_module(job.set).new(job, dir)
   local measures = require("flowmap.measure.measures").new(job)

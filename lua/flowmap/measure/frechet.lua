@@ -1,6 +1,6 @@
---- Distances between two sets of feature vectors: the Frechet distance of the normal laws with
--- their moments (Dowson, Landau 1982; as a measure of images: Heusel et al. 2017), and the kernel
--- distance KID (Binkowski et al. 2018).
+--- Distances between two sets of feature vectors: the Frechet distance between normal distributions
+-- with their moments (Dowson, Landau 1982; for images: Heusel et al. 2017) and the kernel distance
+-- KID (Binkowski et al. 2018).
 -- @module flowmap.measure.frechet
 
 local fm = require "flowmap"
@@ -9,17 +9,18 @@ local stats = require "flowmap.measure.stats"
 
 local M = {}
 
-local BLOCK = 256 -- rows that enter the moments together
+local BLOCK = 256 -- rows summed together
 
 -- ------------------------------------------------------------------ moments
 
 local Moments = {}
 Moments.__index = Moments
 
---- An accumulator of mean and covariance in float64. Rows are summed in blocks of 256 in the order
--- they come, however they are handed over: the bits do not depend on the batches. Sums are of
--- x - c, with c the first block's mean: far from 0, squares would lose the digits that matter.
--- @tparam integer dim of a feature vector
+--- Create an accumulator of mean and covariance in float64. Rows are summed in blocks of 256 in
+-- order of arrival, whatever batches they come in, so the bits do not depend on the batches. The
+-- sums are of x - c, where c is the mean of the first block: far from 0, uncentred squares would
+-- lose the significant digits.
+-- @tparam integer dim dimension of a feature vector
 -- @treturn Moments with `add(x)`, x: (n, dim), and `finish()`
 function M.moments(dim)
   return setmetatable({ dim = dim, n = 0 }, Moments)
@@ -38,7 +39,7 @@ local function add_block(self, block)
   self.squares = self.squares + fm.matmul(x, x, true)
 end
 
---- More rows.
+--- Add rows.
 -- @tparam tensor x (n, dim), float32 or float64
 function Moments:add(x)
   if #x.shape ~= 2 or x.shape[2] ~= self.dim then
@@ -67,13 +68,13 @@ function Moments:finish()
     cov = (cov + fm.transpose(cov, { 2, 1 })) / 2 }
 end
 
---- Moments of rows that are all there.
+--- Moments of a complete set of rows.
 -- @tparam tensor x (n, dim)
 -- @treturn table as `finish`
 function M.moments_of(x)
-  local it = M.moments(x.shape[2])
-  it:add(x)
-  return it:finish()
+  local moments = M.moments(x.shape[2])
+  moments:add(x)
+  return moments:finish()
 end
 
 -- ------------------------------------------------------------------ Frechet distance
@@ -85,7 +86,7 @@ end
 
 local function trace(a) return fm.sum(a * identity(a.shape[1])):item() end
 
--- The square roots of eigenvalues; rounding makes those of a singular matrix slightly negative.
+-- Square roots of eigenvalues; rounding can make those of a singular matrix slightly negative.
 local function roots(values) return fm.sqrt(fm.maximum(values, 0)) end
 
 local function square_root(s)
@@ -99,23 +100,23 @@ local function check(a, b)
   if d ~= e then
     errors.usage("frechet: features of dimension %d and %d cannot be compared", d, e)
   end
-  for _, it in ipairs { a, b } do
-    if it.n < d then
+  for _, moments in ipairs { a, b } do
+    if moments.n < d then
       errors.usage("frechet: %d samples found, but the features have dimension %d: expected at "
-        .. "least as many samples, else the covariance is singular and the distance means nothing",
-        it.n, d)
+        .. "least as many samples; with fewer the covariance is singular and the distance is "
+        .. "meaningless", moments.n, d)
     end
   end
   return d
 end
 
 --- |mu1 - mu2|^2 + Tr(S1 + S2 - 2 (S1 S2)^{1/2}).
--- The eigenvalues of S1 S2 are those of the symmetric S1^{1/2} S2 S1^{1/2}, so that no root of a
--- general matrix is needed and no imaginary part arises.
+-- S1 S2 has the eigenvalues of the symmetric matrix S1^{1/2} S2 S1^{1/2}. This avoids the root of a
+-- general matrix and imaginary parts.
 -- @tparam table a { n =, mean =, cov = }, see `moments`
 -- @tparam table b
 -- @tparam[opt=0] number offset added to both diagonals under the root (the paper's protocol: 1e-6)
--- @treturn number not negative but for rounding
+-- @treturn number not negative, except for rounding errors
 function M.distance(a, b, offset)
   local d = check(a, b)
   local shift = identity(d) * (offset or 0)
@@ -130,8 +131,8 @@ end
 
 local function cube(x) return x * x * x end
 
--- A program that sums k(x_i, y_j) = (x_i . y_j / d + 1)^3 over all pairs, for y: (n, d); some rows
--- of x at a time, so that a large matrix of kernel values never exists.
+-- A program that sums k(x_i, y_j) = (x_i . y_j / d + 1)^3 over all pairs, for y: (n, d). It takes a
+-- few rows of x at a time, so that the full matrix of kernel values never exists.
 local function kernel_program(n, d)
   return fm.program(function(shared, b)
     return { sum = fm.sum(cube(fm.matmul(b.rows.x, shared, false, true) / d + 1)) }
@@ -150,14 +151,14 @@ local function within(program, x)
   return (kernel_sum(program, x, x) - diagonal) / (n * (n - 1))
 end
 
--- For x and y with as many rows.
+-- The estimate of `mmd2` for x and y with equal numbers of rows.
 local function mmd2(program, x, y)
   return within(program, x) + within(program, y)
     - 2 * kernel_sum(program, x, y) / x.shape[1] ^ 2
 end
 
---- The unbiased estimate of the squared maximum mean discrepancy with the cubic kernel: its mean is
--- 0 for equal laws, so that it may be negative.
+--- The unbiased estimate of the squared maximum mean discrepancy with the cubic kernel. Its mean is
+-- 0 for equal distributions, so it may be negative.
 -- @tparam tensor x (n, d)
 -- @tparam tensor y (n, d)
 -- @treturn number
@@ -165,11 +166,11 @@ function M.mmd2(x, y)
   return mmd2(kernel_program(x.shape[1], x.shape[2]), fm.cast(x, "float64"), fm.cast(y, "float64"))
 end
 
---- KID: the mean of `mmd2` over subsets. They are disjoint, hence independent, so that the interval
--- of Student's t is an honest one.
+--- KID: the mean of `mmd2` over subsets. The subsets are disjoint and therefore independent, as the
+-- Student-t interval requires.
 -- @tparam tensor x features, (m, d)
 -- @tparam tensor y features, (n, d)
--- @tparam[opt=1000] integer size of a subset; less where there would be fewer than ten
+-- @tparam[opt=1000] integer size of a subset; smaller if there would be fewer than ten subsets
 -- @treturn table { mean =, half = half width of the 95 % interval, subsets =, size = }
 function M.kid(x, y, size)
   local n = math.min(x.shape[1], y.shape[1])
@@ -180,8 +181,8 @@ function M.kid(x, y, size)
   local program, values = kernel_program(size, x.shape[2]), {}
   local function rows(z, k) return fm.cast(fm.slice(z, 1, (k - 1) * size + 1, size), "float64") end
   for k = 1, n // size do values[k] = mmd2(program, rows(x, k), rows(y, k)) end
-  local it = stats.summary(values)
-  return { mean = it.mean, half = it.half, subsets = it.n, size = size }
+  local summary = stats.summary(values)
+  return { mean = summary.mean, half = summary.half, subsets = summary.n, size = size }
 end
 
 return M

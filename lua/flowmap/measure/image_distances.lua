@@ -1,7 +1,8 @@
---- Measures of sampled images against a data set. Every number comes as a row that says what it is:
+--- Distances of sampled images to a data set. Each number is a row that also states its meaning:
 --
---     { metric = "FD-cnn", value =, interval =,  -- half width of the 95 % interval, if it has one
---       n =, n_reference =,                      -- images on either side
+--     { metric = "FD-cnn", value =, interval =,  -- half width of the 95 % interval, if there is
+--     one
+--       n =, n_reference =,                      -- number of images on each side
 --       reference =, split =, data =,            -- data set, its split, its SHA-256
 --       protocol =, features = }                 -- SHA-256 of the features' weights, or nil
 --
@@ -11,8 +12,8 @@
 --       images = function(index) ... end }  -- (k) whole numbers from 0 -> (k, h, w, 3) in [-1, 1]
 --
 -- Samples are a tensor (n, h, w, 3), or a function(first, count) -> (count, h, w, 3), numbered
--- from 0. What the reference alone decides is computed once and kept in a folder, under a name made
--- from the hashes of all that went into it.
+-- from 0. Statistics that depend only on the reference are computed once and cached in a folder,
+-- under a name made from the hashes of all their inputs.
 -- @module flowmap.measure.image_distances
 
 local fm = require "flowmap"
@@ -27,9 +28,9 @@ local text = require "flowmap.base.text"
 local M = {}
 
 local CHUNK = 256   -- images at a time
-local KEPT = 10000  -- features kept of each side, for the kernel distance
+local KEPT = 10000  -- features kept on each side, for the kernel distance
 
---- What is measured when nothing else is asked for.
+--- The default metrics.
 M.default = { "cnn", "sliced" }
 
 -- ------------------------------------------------------------------ images
@@ -39,15 +40,15 @@ local function gcd(a, b)
   return a
 end
 
--- The step of a walk through n images that meets each once and spreads any first part of it over
--- all of them: data sets may be sorted by class.
+-- The step of a walk through n images that visits each once. Any initial part of the walk is spread
+-- over all images, because data sets may be sorted by class.
 local function stride(n)
   local step = math.max(1, math.floor(n * 0.6180339887))
   while gcd(step, n) > 1 do step = step + 1 end
   return step
 end
 
---- Images of the reference in the order of that walk, as a source like that of the samples.
+--- The reference's images in the order of that walk, as a function like that of samples.
 -- @tparam table reference
 -- @treturn function (first, count) -> (count, h, w, 3)
 function M.walk(reference)
@@ -83,7 +84,7 @@ end
 
 -- ------------------------------------------------------------------ features
 
--- Moments of the features of all n images, and the first features themselves.
+-- Moments of the features of all n images, and the first KEPT features.
 local function summary(kind, images, n, progress)
   local moments, kept = frechet.moments(kind.dim), {}
   for first = 0, n - 1, CHUNK do
@@ -93,12 +94,12 @@ local function summary(kind, images, n, progress)
     if first < KEPT then kept[#kept + 1] = f end
     if progress then progress(first + count) end
   end
-  local it = moments:finish()
-  it.kept = sliced.stack(kept)
-  return it
+  local result = moments:finish()
+  result.kept = sliced.stack(kept)
+  return result
 end
 
--- The name under which a summary of the reference is kept.
+-- The path of the cached summary of a reference.
 local function cache_path(folder, kind, reference)
   local key = table.concat({ "1", reference.hash, reference.split, reference.n, kind.hash,
     kind.protocol, kind.label, KEPT, numerics.with_sources "measure.image_distances" }, " ")
@@ -109,20 +110,20 @@ end
 local function reference_summary(kind, reference, folder, progress)
   local path = folder and cache_path(folder, kind, reference)
   if path and files.exists(path) then
-    local ok, it = pcall(fm.load_safetensors, path)
-    if ok and it.mean and it.cov and it.kept then
-      it.n = reference.n
-      return it
-    end -- a damaged one is made anew
+    local ok, cached = pcall(fm.load_safetensors, path)
+    if ok and cached.mean and cached.cov and cached.kept then
+      cached.n = reference.n
+      return cached
+    end -- a damaged file is replaced
   end
-  local it = summary(kind, M.walk(reference), reference.n, progress)
+  local made = summary(kind, M.walk(reference), reference.n, progress)
   if path then
     files.mkdir(folder)
-    fm.save_safetensors(path, { mean = it.mean, cov = it.cov, kept = it.kept },
+    fm.save_safetensors(path, { mean = made.mean, cov = made.cov, kept = made.kept },
       { reference = reference.name, split = reference.split, data = reference.hash,
         features = kind.hash, protocol = kind.protocol }, false)
   end
-  return it
+  return made
 end
 
 -- ------------------------------------------------------------------ rows
@@ -137,12 +138,12 @@ local function open(name)
   return features.open(kind, protocol ~= "" and protocol or nil)
 end
 
---- Metrics against one reference; what belongs to it alone is computed when first needed and then
--- serves all calls of `measure`.
--- @tparam table reference see above
--- @tparam[opt] table options { metrics = some of {"cnn", "sliced", "inception",
---   "inception:legacy"} or features opened before, see flowmap.measure.features;
---   cache = folder for statistics of the reference, progress = function(done, what) }
+--- Metrics against one reference. Its statistics are computed on first use and serve all calls of
+-- `measure`.
+-- @tparam table reference see the top of this module
+-- @tparam[opt] table options { metrics = a list of "cnn", "sliced", "inception", "inception:legacy"
+--   or opened features, see flowmap.measure.features; cache = folder for statistics of the
+--   reference; progress = function(done, what) }
 -- @treturn Metrics
 function M.new(reference, options)
   options = options or {}
@@ -152,11 +153,11 @@ function M.new(reference, options)
   return self
 end
 
-function Metrics:row(metric, value, n, it)
+function Metrics:row(metric, value, n, row)
   local r = self.reference
-  it.metric, it.value, it.n = metric, value, n
-  it.reference, it.split, it.data = r.name, r.split, r.hash
-  return it
+  row.metric, row.value, row.n = metric, value, n
+  row.reference, row.split, row.data = r.name, r.split, r.hash
+  return row
 end
 
 function Metrics:compare_features(kind, images, n, rows)
@@ -168,9 +169,10 @@ function Metrics:compare_features(kind, images, n, rows)
     function(done) self.progress(done, kind.label .. ", reference") end)
   local there = kind.of_reference
   local here = summary(kind, images, n, function(done) self.progress(done, kind.label) end)
-  local function row(name, value, it)
-    it.protocol, it.features, it.n_reference = kind.protocol, kind.hash, self.reference.n
-    rows[#rows + 1] = self:row(name, value, n, it)
+  local function row(name, value, fields)
+    fields.protocol, fields.features = kind.protocol, kind.hash
+    fields.n_reference = self.reference.n
+    rows[#rows + 1] = self:row(name, value, n, fields)
   end
   row(kind.label, frechet.distance(here, there, kind.offset), {})
   local kid = frechet.kid(here.kept, there.kept)
@@ -195,8 +197,8 @@ end
 
 --- Measure samples.
 -- @param samples tensor (n, h, w, 3), or function(first, count)
--- @tparam[opt] integer n how many; needed for a function
--- @treturn {table,...} rows, see above
+-- @tparam[opt] integer n number of samples; required for a function
+-- @treturn {table,...} rows, see the top of this module
 function Metrics:measure(samples, n)
   local rows, images, count = {}, source(samples, n)
   for _, kind in ipairs(self.kinds) do
@@ -206,7 +208,7 @@ function Metrics:measure(samples, n)
   return rows
 end
 
---- What a row's number means, in words for a table's caption.
+--- Describe a row's number for a table's caption.
 -- @tparam table row
 -- @treturn string
 function M.describe(row)

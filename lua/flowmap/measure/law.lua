@@ -1,6 +1,6 @@
---- Whether what a data set says of its law agrees with its samples: `sd`, `mass`, `inside` and
--- `range` against many draws. A transposed `mass` or a wrong `sd` would not fail, but make every
--- number of a run wrong.
+--- Checks that the properties a data set declares of its law agree with its samples: `sd`, `mass`,
+-- `inside` and `range` are compared with many draws. A transposed `mass` or a wrong `sd` would
+-- raise no error by itself but would falsify every number of a run.
 -- @module flowmap.measure.law
 
 local data = require "flowmap.data"
@@ -13,10 +13,10 @@ local M = {}
 
 local DRAWS, SEED = 65536, 7919
 local BINS = { 64, 8 }   -- per axis, in one and two dimensions
-local FAR = 6            -- standard deviations of a count, or of chi-squared, that mean error
-local STRAY = 0.05       -- part of the samples outside the support, or the grid, at most
-local TORN = 0.01        -- sum of the differences between masses of two grids, at most
-local SD_ERROR = 0.1     -- of sd, relative
+local FAR = 6            -- standard deviations of a count, or of chi-squared, taken for a mistake
+local STRAY = 0.05       -- greatest fraction of samples outside the support or the grid
+local TORN = 0.01        -- greatest sum of the differences between the masses of two grids
+local SD_ERROR = 0.1     -- greatest relative error of sd
 
 local function check_sd(set, x, who)
   local measured = data.sd(x)
@@ -26,7 +26,7 @@ local function check_sd(set, x, who)
   end
 end
 
--- What `inside` says of the samples, and that it answers with true or false.
+-- Check that `inside` returns true or false and accepts the samples.
 local function check_inside(set, x, who)
   local first = fm.slice(x, 1, 1, 1):flat()
   local answer = set.inside(table.unpack(first, 1, set.dim))
@@ -40,7 +40,7 @@ local function check_inside(set, x, who)
   end
 end
 
--- The corners of a cell, by its number from 1.
+-- The corners of a cell; cells are numbered from 1.
 local function box_of(set, bins, cell)
   local low, high = table.unpack(set.range or { -1, 1 })
   local h, i, j = (high - low) / bins, (cell - 1) % bins, (cell - 1) // bins
@@ -56,7 +56,7 @@ local function cell_text(set, bins, cell)
   return set.dim == 2 and text .. (" x [%g, %g]"):format(box[3], box[4]) or text
 end
 
--- Where mass says that there is nothing, inside must not say that there is something everywhere.
+-- Where `mass` is 0, `inside` must not be true everywhere in the cell.
 local function check_empty(set, bins, cell, who)
   if not set.inside or cell > bins ^ set.dim then return end
   local box, hits, tries = box_of(set, bins, cell), 0, 0
@@ -74,7 +74,8 @@ local function check_empty(set, bins, cell, who)
   end
 end
 
--- The count of a cell against its mass; returns its part of chi-squared, or nil if it is rare.
+-- Compare the count of a cell with its mass. Returns the cell's contribution to chi-squared, or nil
+-- if its expected count is too small.
 local function check_cell(p, count, n, where, who)
   local expected = p * n
   local deviation = math.sqrt(math.max(expected * (1 - p), 1))
@@ -111,21 +112,21 @@ local function check_mass(set, x, who)
 end
 
 -- The greatest common divisor.
-local function common(a, b) return b == 0 and a or common(b, a % b) end
+local function gcd(a, b) return b == 0 and a or gcd(b, a % b) end
 
--- The cell of a coarse grid in which a cell of a finer one is.
+-- The cell of a coarse grid that contains a cell of a finer grid.
 local function coarser(cell, bins, by, few)
   return (cell - 1) // bins // by * few + (cell - 1) % bins // by + 1
 end
 
---- That the masses of the grid which a run is judged on add up to those that were compared with
--- the samples: `check` looks at few cells.
+--- Check that the masses of a run's grid add up to those of the coarse grid that `check` compared
+-- with samples.
 -- @tparam table set
 -- @tparam string name
 -- @tparam {number,...} masses what metrics.masses returned
 -- @tparam integer bins
 function M.check_grid(set, name, masses, bins)
-  local few = common(bins, BINS[set.dim])
+  local few = gcd(bins, BINS[set.dim])
   local coarse, sums, apart = metrics.masses(set, few), {}, 0
   for cell = 1, #coarse do sums[cell] = 0 end
   for cell = 1, #masses - 1 do
@@ -135,12 +136,13 @@ function M.check_grid(set, name, masses, bins)
   sums[#coarse] = masses[#masses]
   for cell, mass in ipairs(coarse) do apart = apart + math.abs(mass - sums[cell]) end
   if apart > TORN then
-    errors.usage("the data set '%s': the masses of %d bins per axis, put together to %d, differ by "
-      .. "%.4f from the masses of %d: mass is no probability of a box", name, bins, few, apart, few)
+    errors.usage("the data set '%s': the masses of %d bins per axis, added up to %d, differ by "
+      .. "%.4f from the masses of %d: mass is not the probability of a box", name, bins, few, apart,
+      few)
   end
 end
 
---- Compare what a data set of points says with what it draws.
+--- Compare the properties that a data set of points declares with its samples.
 -- @tparam table set
 -- @tparam string name
 function M.check(set, name)

@@ -1,5 +1,5 @@
---- Metrics of an experiment's own, measured beside those of the judges (see
--- flowmap.measure.judges). One is
+--- An experiment's own metrics, measured beside those of the judges (see flowmap.measure.judges). A
+-- metric is
 --
 --     function(samples, context) ... end   -- a number, or a table name -> number
 --
@@ -9,8 +9,9 @@
 --     set   the data set                   data  function(count) -> as many true samples
 --
 -- or a table { measure = that function, head = "in tables", format = "%.4f", options = {},
--- new = function(cfg) ... end }. The values stand in the rows of eval.json, under the metric's name
--- or, of a table, NAME_KEY; tables and figures find them there, and a run prints them.
+-- new = function(cfg) ... end }. The values are stored in the rows of eval.json under the metric's
+-- name or, for a table of numbers, NAME_KEY. Tables and figures find them there, and a run prints
+-- them.
 -- @module flowmap.measure.measures
 
 local data = require "flowmap.data"
@@ -24,19 +25,19 @@ local M = {}
 
 local DATA_SEED = 7919 -- of the true samples, the same for all runs
 
-local function check_format(it, where)
-  if it.format and not it.format:find "^%%%.?%d*[efg]$" then
+local function check_format(part, where)
+  if part.format and not part.format:find "^%%%.?%d*[efg]$" then
     errors.usage("%s: format must be that of one number, such as %%.4f, found '%s'", where,
-      it.format)
+      part.format)
   end
 end
 
---- The metrics of an experiment's own; those of the judges are always measured.
+--- The registry of experiments' own metrics. Those of the judges are always measured.
 M.registry = registry.new { what = "metric", field = "metrics", plain = "function",
   table_fields = { measure = "function", head = "string", format = "string" },
   needs = { "measure" }, check_one = check_format, built = function() return {} end }
 
---- The metrics that the setting `metrics` means.
+--- The names of the metrics that the setting `metrics` selects.
 -- @tparam {string,...} wanted "all", "none" or names
 -- @tparam[opt] table own metrics of an experiment
 -- @treturn {string,...} names as registered
@@ -48,7 +49,7 @@ function M.names_of(wanted, own)
   return names
 end
 
--- True samples, as many as were asked for last.
+-- A function that returns true samples and keeps those of its last call.
 local function true_samples(set)
   local kept
   return function(count)
@@ -83,7 +84,7 @@ function M.new(job)
   return self
 end
 
--- What one metric returned, as field -> number.
+-- The values that a metric returned, field -> number.
 local function values_of(it, found)
   local who = ("the metric '%s'"):format(it.name)
   if type(found) ~= "table" then return { [it.name] = returned.number(found, who) } end
@@ -99,7 +100,7 @@ local function values_of(it, found)
   return fields
 end
 
--- What a metric found. A metric that fails tells nothing of the training, so its error says that.
+-- Call a metric. Its errors are marked, because a failing metric says nothing about the training.
 local function measured(it, x, context)
   local ok, found = errors.pcall(function()
     local fields, before = values_of(it, (it.measure(x, context))), it.fields
@@ -127,7 +128,7 @@ function Measures:add(row, x, N)
     local fields = measured(it, x, self.context)
     for _, field in ipairs(tree.keys(fields)) do
       if row[field] ~= nil then
-        errors.usage("the metric '%s' has the name of a value that is there already: %s", it.name,
+        errors.usage("the metric '%s' has the name of an existing value: %s", it.name,
           field)
       end
       row[field] = fields[field]

@@ -1,10 +1,10 @@
---- Distances between samples and a data set whose law is known.
+--- Distances between samples and a data set with a known law.
 --
--- The KL estimator, in the plane or on a line. The square [-1,1]^2 (or that over the data set's own
--- `range`) is cut into bins x bins cells, a line into bins; one more cell is "outside".
--- The data's cell masses p are exact; the model's are estimated from n samples by
--- q = (count + 1/2) / (n + cells / 2), and KL(data || model) = sum of p log(p / q). True samples
--- in place of the model's do not give 0 but the estimator's floor, about cells / (2 n).
+-- The KL estimator works in one or two dimensions. The square [-1,1]^2, or the one given by the
+-- data set's `range`, is divided into bins x bins cells, and a line into bins; one more cell is
+-- "outside". The data's cell masses p are exact. The model's are estimated from n samples by q =
+-- (count + 1/2) / (n + cells / 2), and KL(data || model) = sum of p log(p / q). True samples do not
+-- give 0 but the estimator's floor, about cells / (2 n).
 -- @module flowmap.measure.metrics
 
 local fm = require "flowmap"
@@ -13,20 +13,20 @@ local returned = require "flowmap.base.returned"
 
 local M = {}
 
--- The interval that each axis of the grid covers.
+-- The interval covered by each axis of the grid.
 local function range_of(set)
   local range = set and set.range or { -1, 1 }
   return range[1], range[2]
 end
 
--- A box in words: "[0, 0.5] x [-1, -0.5]".
+-- A box as text: "[0, 0.5] x [-1, -0.5]".
 local function box_text(...)
   local parts, ends = {}, { ... }
   for k = 1, #ends, 2 do parts[#parts + 1] = ("[%g, %g]"):format(ends[k], ends[k + 1]) end
   return table.concat(parts, " x ")
 end
 
--- The probability of a box as the data set gives it, checked.
+-- The probability of a box according to the data set, checked.
 local function mass_of(set, ...)
   local mass = set.mass(...)
   if type(mass) ~= "number" or not (mass >= -1e-9 and mass <= 1 + 1e-9) then
@@ -59,7 +59,7 @@ function M.masses(set, bins)
   return p, rest
 end
 
--- Call visit(x, ...) with the coordinates of every sample; in pieces, so that Lua holds few numbers
+-- Call visit(x, ...) with the coordinates of every sample, in pieces, so that Lua holds few numbers
 -- at a time.
 local function each_point(x, visit)
   local n, d, piece = x.shape[1], x.shape[2], 65536
@@ -149,11 +149,11 @@ function M.mean_distance(x, y)
   return total / (y and n * m or n * (n - 1))
 end
 
---- Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely, Rizzo 2013), unbiased: 0 in the mean for
--- equal laws, so a small value may be negative.
+--- Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| (Szekely, Rizzo 2013). The estimate is unbiased:
+-- its mean is 0 for equal laws, so it may be negative near 0.
 -- @param x samples, (n, d)
 -- @param y samples, (m, d)
--- @tparam[opt] number within E|Y-Y'|, when known
+-- @tparam[opt] number within E|Y-Y'|, if known
 -- @treturn number
 function M.energy(x, y, within)
   return 2 * M.mean_distance(x, y) - M.mean_distance(x) - (within or M.mean_distance(y))

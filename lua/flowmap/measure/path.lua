@@ -1,5 +1,5 @@
---- Whether a law of times and an interpolant are what they claim to be: a wrong one would not fail,
--- but make every number of a run wrong.
+--- Checks that a law of times and an interpolant have the properties they must have. A wrong one
+-- would raise no error by itself but would falsify every number of a run.
 -- @module flowmap.measure.path
 
 local fm = require "flowmap"
@@ -28,19 +28,20 @@ function M.check_times(times, name)
   end
 end
 
--- Whether a number lies within a distance of another; one that is not finite does not.
+-- Whether x is finite and within `bound` of the expected value.
 local function near(x, expected, bound) return x == x and math.abs(x - expected) <= bound end
 
-local POINTS = 1024 -- times at which an interpolant is looked at
+local POINTS = 1024 -- times at which an interpolant is checked
 
 local ENDS = { alpha = { 1, 0 }, beta = { 0, 1 } }
 
--- A coefficient at times, and its derivative as the training takes it.
+-- A coefficient at the given times, and its derivative, computed as in training.
 local function coefficient(f, times)
   return fm.jvp(f, times, fm.ones(times.shape, times.dtype))
 end
 
--- alpha from 1 to 0, beta from 0 to 1, and derivatives that are those of the values.
+-- Check that a coefficient has the right ends (alpha from 1 to 0, beta from 0 to 1) and that its
+-- derivative agrees with its values.
 local function check_coefficient(it, name, who)
   local f = it[name]
   local function at(values) return fm.reshape(fm.tensor(values, "float64"), { #values, 1 }) end
@@ -74,7 +75,7 @@ local function check_coefficient(it, name, who)
   end
 end
 
---- Check an interpolant: its ends, and that its derivative is that of its values.
+--- Check an interpolant: its ends, and the agreement of its derivative with its values.
 -- @tparam table it { alpha =, beta = }
 -- @tparam string name
 function M.check_interpolant(it, name)

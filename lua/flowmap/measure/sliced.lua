@@ -1,13 +1,14 @@
 --- Sliced Wasserstein distance of image patches (Rabin et al. 2011; on patches of a Laplacian
 -- pyramid: Karras et al. 2018). It needs no network.
 --
--- Level k of an image's pyramid is what the 2 x 2 means lose: x_k - up(x_{k+1}) with
--- x_{k+1} = down(x_k); the last level, 16 pixels wide, is x_k itself. From each level of each image
--- come eight 7 x 7 patches at random places. Their values are standardised, per channel, by the
--- reference's mean and deviation (not by each set's own: a wrong colour must count). Both clouds of
--- patches are projected on 128 random directions, on each of which the distance of Wasserstein-1 is
--- the mean |a_(i) - b_(i)| of the sorted values; the result is the mean over directions and levels.
--- Places and directions are counter-based random numbers, always the same.
+-- Level k of an image's pyramid is the detail that averaging over 2 x 2 pixels loses,
+-- x_k - up(x_{k+1}) with x_{k+1} = down(x_k); the last level, 16 pixels wide, is x_k itself. Eight
+-- 7 x 7 patches are taken at random places from each level of each image. Their values are
+-- standardised per channel by the mean and deviation of the reference (not of each set, so that a
+-- colour shift counts). Both sets of patches are projected on 128 random directions. On each
+-- direction the Wasserstein-1 distance is the mean |a_(i) - b_(i)| of the sorted values; the result
+-- is the mean over directions and levels. Places and directions are counter-based random numbers
+-- and always the same.
 -- @module flowmap.measure.sliced
 
 local fm = require "flowmap"
@@ -19,7 +20,7 @@ local PATCH, PER_IMAGE, DIRECTIONS, LAST = 7, 8, 128, 16
 local CHUNK = 256  -- images at a time
 local AT_ONCE = 32 -- directions at a time
 
---- What of this file decides a number, as text.
+--- The parameters of this file that determine a result, as text.
 M.protocol = ("laplacian-%dx%d-%d-%d"):format(PATCH, PATCH, PER_IMAGE, DIRECTIONS)
 
 -- ------------------------------------------------------------------ one-dimensional distances
@@ -30,10 +31,10 @@ local function directions(count, d)
   return v / fm.sqrt(fm.sum(fm.square(v), 2, true))
 end
 
---- The mean over directions of the distance Wasserstein-1 of the projections.
+--- The Wasserstein-1 distance of the projections, averaged over directions.
 -- @tparam tensor x points, (n, d)
--- @tparam tensor y points, (n, d): as many
--- @tparam[opt=128] integer count of directions
+-- @tparam tensor y points, (n, d), as many as x
+-- @tparam[opt=128] integer count number of directions
 -- @treturn number
 function M.distance(x, y, count)
   count = count or DIRECTIONS
@@ -64,7 +65,7 @@ local function up(x)
   return fm.reshape(y, { n, 2 * h, 2 * w, c })
 end
 
---- The Laplacian pyramid, finest level first; the levels, doubled and added up, are the image.
+--- The Laplacian pyramid, finest level first; the image is the sum of the upsampled levels.
 -- @tparam tensor x (n, h, w, c), with h and w divisible by 2 until the smaller is 16
 -- @treturn {tensor,...}
 function M.pyramid(x)
@@ -104,20 +105,20 @@ function M.patches(images, n)
   local parts = {}
   for first = 0, n - 1, CHUNK do
     local x = images(first, math.min(CHUNK, n - first))
-    for level, it in ipairs(M.pyramid(x)) do
+    for level, detail in ipairs(M.pyramid(x)) do
       parts[level] = parts[level] or {}
-      table.insert(parts[level], patches(it, level, first))
+      table.insert(parts[level], patches(detail, level, first))
     end
   end
   for level, list in ipairs(parts) do parts[level] = M.stack(list) end
   return parts
 end
 
---- Tensors one below the other, any number of them.
+--- Concatenate any number of tensors along the first axis.
 -- @tparam {tensor,...} list
 -- @treturn tensor
 function M.stack(list)
-  while #list > 1 do -- an operation takes no more than 64 operands
+  while #list > 1 do -- an operation takes at most 64 operands
     local fewer = {}
     for k = 1, #list, 64 do
       fewer[#fewer + 1] = fm.concat(table.move(list, k, math.min(k + 63, #list), 1, {}), 1)
@@ -139,9 +140,9 @@ local function moments(cloud, c)
   return row(mean), row(sd)
 end
 
---- The distance of two sets of patches.
--- @tparam {tensor,...} x as `patches` returns, one cloud per level
--- @tparam {tensor,...} reference as many
+--- The distance between two sets of patches.
+-- @tparam {tensor,...} x one cloud per level, as returned by `patches`
+-- @tparam {tensor,...} reference likewise, with equal numbers of patches
 -- @tparam[opt=3] integer channels
 -- @treturn number mean over the levels
 -- @treturn {number,...} of each level, finest first

@@ -1,14 +1,15 @@
---- A small convolutional network for images, (n, 32, 32, 3) in [-1, 1]: a classifier of CIFAR-10
--- whose last layer but one, 128 values, serves as features of a Frechet distance, FD-cnn.
--- experiments/classifier.lua trains it; its weights lie beside this file. Distances in its features
--- compare models with each other; they are no FID and are never called so.
+--- A small convolutional network for images, (n, 32, 32, 3) in [-1, 1]: a CIFAR-10 classifier whose
+-- penultimate layer, 128 values, provides the features of a Frechet distance, FD-cnn.
+-- experiments/classifier.lua trains it; its weights are stored beside this file. Distances in its
+-- features compare models with one another; they are not FID and are never called FID.
 --
 --     layer_k(x) = silu(g x' + b),  x' = conv(x) / rms of its channels, pixel by pixel
 --
 --     4 x 4 stride 2: 3 -> 32 | 3 x 3: 32 -> 64, mean 2 x 2 | 64 -> 96, + 96 -> 96, mean 2 x 2 |
 --     96 -> 128, + 128 -> 128, mean of all pixels | 128 -> 10
 --
--- where + stands for x + layer(x). Without a batch norm an image's features are its own affair.
+-- where + stands for x + layer(x). Without batch norm, an image's features do not depend on other
+-- images.
 -- @module flowmap.measure.features.cnn
 
 local fm = require "flowmap"
@@ -22,7 +23,7 @@ M.dim = 128
 M.protocols = { "cnn" } -- samples clipped to [-1, 1], larger images averaged down to 32 x 32
 
 local SIDE, MICRO = 32, 32
-M.side = SIDE -- of the images it sees; larger ones are multiples of it
+M.side = SIDE -- of the input images; larger images must be multiples of it
 
 -- { name, kernel, inputs, outputs }
 local LAYERS = {
@@ -30,7 +31,7 @@ local LAYERS = {
   { "c1", 3, 96, 128 }, { "c2", 3, 128, 128 },
 }
 
---- Parameters: kernels of variance 2 / fan-in, gains 1, all else 0.
+--- Draw the parameters: kernels with variance 2 / fan-in, gains 1, everything else 0.
 -- @tparam function rng see flowmap.nets
 -- @treturn table
 function M.init(rng)
@@ -75,7 +76,7 @@ end
 
 -- ------------------------------------------------------------------ trained weights
 
---- Where the trained weights lie.
+--- The path of the trained weights.
 -- @treturn string
 function M.path()
   return package.searchpath("flowmap.measure.features.cnn", package.path):gsub("cnn%.lua$", "")
@@ -85,7 +86,7 @@ end
 --- Read trained weights.
 -- @tparam string path
 -- @treturn table parameters
--- @treturn table what is recorded of their training: texts by name
+-- @treturn table metadata of their training, name -> string
 function M.load(path)
   local tensors, record = fm.load_safetensors(path)
   local like = M.init(function(shape) return fm.zeros(shape) end)

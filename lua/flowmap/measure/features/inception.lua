@@ -1,19 +1,20 @@
---- Inception-v3 with the FID weights: features of images in the Frechet distance called FID.
+--- Inception-v3 with the FID weights: the image features of the Frechet distance called FID.
 --
--- The graph is that of the network of Szegedy et al. 2016 as ported from TensorFlow for FID (Heusel
--- et al. 2017), which differs from the later ones in its pools: averages do not count the padding,
--- and the last block takes the maximum instead. The 2048 features are the means of its channels.
+-- The graph is that of Szegedy et al. 2016 as ported from TensorFlow for FID (Heusel et al. 2017).
+-- It differs from later versions in its pooling: averages exclude the padding, and the last block
+-- uses the maximum instead. The 2048 features are the means of its channels.
 --
--- The weights (90 MB) are the user's: FLOWMAP_INCEPTION names a safetensors file with the tensors
--- of the public checkpoint pt_inception-2015-12-05-6726825d.pth by their own names, such as
--- `Mixed_5b.branch1x1.conv.weight`. `tests/golden/convert_inception.py` writes it from that file.
+-- The user supplies the weights (90 MB): FLOWMAP_INCEPTION names a safetensors file with the
+-- tensors of the public checkpoint pt_inception-2015-12-05-6726825d.pth under their original names,
+-- such as `Mixed_5b.branch1x1.conv.weight`. `tests/golden/convert_inception.py` converts the
+-- checkpoint.
 --
--- Two protocols, named in every result:
+-- There are two protocols, named in every result:
 --
 -- - `paper`: samples as floating-point numbers, clipped to [-1, 1]; bilinear resize to 299 x 299
---   with pixels as areas (half-pixel centres); 1e-6 on both diagonals under the Frechet root.
--- - `legacy`: samples rounded to 8 bits; the resize of TensorFlow 1, where pixel k lies at k and
---   not at k + 1/2; then (x - 128) / 128, as in the first graph; no offset.
+--   with half-pixel centres; 1e-6 added to both diagonals under the Frechet root.
+-- - `legacy`: samples rounded to 8 bits; the resize of TensorFlow 1, where pixel k lies at k
+--   instead of k + 1/2; then (x - 128) / 128, as in the original graph; no offset.
 -- @module flowmap.measure.features.inception
 
 local fm = require "flowmap"
@@ -32,8 +33,8 @@ local EPS = 1e-3 -- of the batch norm
 
 -- ------------------------------------------------------------------ graph
 
--- In all of these `c(name, x, stride)` is relu(conv(x)) with the kernel of that name: without a
--- stride the size stays, with one there is no padding.
+-- In all blocks `c(name, x, stride)` is relu(conv(x)) with the named kernel. Without a stride it
+-- keeps the size; with a stride there is no padding.
 
 local function average(x) return fm.avg_pool(x, 3, 1, 1) end
 local function maximum(x) return fm.max_pool(x, 3, 1, 1) end
@@ -102,8 +103,8 @@ function M.graph(c, x)
   x = halved(c("Conv2d_2b_3x3", x))
   x = c("Conv2d_3b_1x1", x)
   x = halved(c("Conv2d_4a_3x3", x, 1))
-  for _, it in ipairs(BLOCKS) do
-    local name, block = it[1], it[2]
+  for _, entry in ipairs(BLOCKS) do
+    local name, block = entry[1], entry[2]
     x = block(function(part, ...) return c(name .. "." .. part, ...) end, x)
   end
   return fm.mean(x, { 2, 3 })
@@ -111,8 +112,8 @@ end
 
 -- ------------------------------------------------------------------ weights
 
--- A convolution and the batch norm after it are one convolution with a bias:
--- g (w x - m) / sqrt(v + eps) + b.
+-- Fold a convolution and the following batch norm, g (w x - m) / sqrt(v + eps) + b, into one
+-- convolution with a bias.
 local function fold(tensors, name, path)
   local function get(part)
     local key = name .. "." .. part
@@ -133,14 +134,14 @@ end
 
 --- The network of a checkpoint's tensors.
 -- @tparam table tensors by name
--- @tparam string path where they come from, for sentences
+-- @tparam string path of the checkpoint, for error sentences
 -- @treturn function (n, 299, 299, 3) in [-1, 1] -> (n, 2048)
 function M.network(tensors, path)
-  local layers = {} -- folded when first used
+  local layers = {} -- folded on first use
   local function c(name, x, stride)
     layers[name] = layers[name] or fold(tensors, name, path)
-    local it, pad = layers[name], stride and 0 or nil
-    return fm.maximum(fm.conv(x, it.w, stride or 1, pad, pad) + it.b, 0)
+    local layer, pad = layers[name], stride and 0 or nil
+    return fm.maximum(fm.conv(x, layer.w, stride or 1, pad, pad) + layer.b, 0)
   end
   return function(x) return M.graph(c, x) end
 end
@@ -149,7 +150,7 @@ end
 
 local function resized(x, half) return fm.resize_bilinear(x, SIDE, SIDE, half) end
 
--- What the network sees of samples in [-1, 1].
+-- The network's input for samples in [-1, 1], by protocol.
 M.prepare = {
   paper = function(x) return resized(fm.clip(x, -1, 1), true) end,
   legacy = function(x)
@@ -158,7 +159,7 @@ M.prepare = {
   end,
 }
 
---- See flowmap.measure.features; `options.path` stands in for FLOWMAP_INCEPTION.
+--- See flowmap.measure.features; `options.path` replaces FLOWMAP_INCEPTION.
 function M.open(protocol, options)
   local path = options.path or os.getenv "FLOWMAP_INCEPTION"
   if not path or not files.exists(path) then

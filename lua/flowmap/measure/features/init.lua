@@ -1,10 +1,9 @@
---- Registry of the features that Frechet and kernel distances compare. A kind of features is one
--- file of this folder, whose `open(protocol, options)` returns
+--- Registry of the features for Frechet and kernel distances. Each kind of features is a file in
+-- this folder, whose `open(protocol, options)` returns
 --
---     { label = "FD-cnn", kernel = "KID-cnn",   -- what its two distances are called
+--     { label = "FD-cnn", kernel = "KID-cnn",   -- names of its two distances
 --       dim =, protocol =, hash =,              -- hash: SHA-256 of the weights' file
---       offset =,                               -- under the Frechet root, see
---       flowmap.measure.frechet
+--       offset =,                               -- of flowmap.measure.frechet's distance
 --       extract = function(x) ... end }         -- (n, h, w, 3) in [-1, 1] -> (n, dim)
 --
 -- @module flowmap.measure.features
@@ -17,7 +16,7 @@ local M = {}
 
 --- Open a kind of features.
 -- @tparam string name e.g. "cnn" or "inception"
--- @tparam[opt] string protocol the kind's first one when absent
+-- @tparam[opt] string protocol default: the kind's first
 -- @tparam[opt] table options of the kind, e.g. { path = weights }
 -- @treturn table
 function M.open(name, protocol, options)
@@ -27,14 +26,14 @@ function M.open(name, protocol, options)
   return kind.open(protocol, options or {})
 end
 
---- Make features of any number of images from a traced function. It always runs on the same number
--- of images at a time, the last ones filled up with zeros: an image's features are the same bits
--- whatever batch it comes in.
+--- Turn a traced function into one that extracts features from any number of images. It always runs
+-- on the same number of images at a time, and the last batch is padded with zeros, so the bits of
+-- an image's features do not depend on its batch.
 -- @tparam function f (micro, h, w, 3) -> (micro, dim), from tensor operations
 -- @tparam integer micro images at a time
 -- @treturn function (n, h, w, 3) -> (n, dim)
 function M.extractor(f, micro)
-  local programs = {} -- by the size of an image
+  local programs = {} -- indexed by image size
   return function(x)
     if #x.shape ~= 4 or x.shape[4] ~= 3 or x.shape[1] < 1 then
       errors.usage("features: images of the shape (%s) found, expected (n, h, w, 3)",

@@ -1,7 +1,7 @@
---- Judging sampled images against the images of their data set, see
--- flowmap.measure.image_distances:
--- Frechet and kernel distance in the features of our own classifier, sliced Wasserstein distance of
--- patches, and, where the user has Inception's weights, FID.
+--- The judge of images. It compares samples with the images of their data set (see
+-- flowmap.measure.image_distances): Frechet and kernel distances in the features of our own
+-- classifier, the sliced Wasserstein distance of patches and, if the user has Inception's weights,
+-- FID.
 -- @module flowmap.measure.judges.images
 
 local fm = require "flowmap"
@@ -17,7 +17,7 @@ local M = {}
 local Judge = { best = { "fd_cnn", "kid_cnn", "sw" } }
 Judge.__index = Judge
 
---- What a row of results shows, first the one that sums a run up: { field, head, format }.
+--- The columns of a row of results, first the one that summarises a run: { field, head, format }.
 Judge.columns = {
   { "fd_cnn", "FD-cnn", "%.3f" }, { "kid_cnn", "KID-cnn", "%.5f" }, { "sw", "SW", "%.4f" },
 }
@@ -27,13 +27,14 @@ local function field(metric) return (metric:lower():gsub("%W", "_")) end
 
 --- Measure samples.
 -- @param x (n, H, W, 3)
--- @treturn table a row of results: each metric's value, and in `about` what it means
+-- @treturn table a row of results: the value of each metric, and its description in `about`
 function Judge:measure(x)
   local row = { samples = x.shape[1], about = {} }
-  for _, it in ipairs(self.metrics:measure(x)) do
-    row[field(it.metric)] = it.value
-    row.about[field(it.metric)] = distances.describe(it)
-    if it.interval then row[field(it.metric) .. "_half"] = it.interval end
+  for _, result in ipairs(self.metrics:measure(x)) do
+    local name = field(result.metric)
+    row[name] = result.value
+    row.about[name] = distances.describe(result)
+    if result.interval then row[name .. "_half"] = result.interval end
   end
   return row
 end
@@ -42,18 +43,22 @@ local function keep(dir, name, x)
   fm.save_npy(("%s/%s.npy"):format(dir, name), fm.rows(x, 1, math.min(KEPT, x.shape[1])))
 end
 
---- Write what figures need of samples.
+--- Write the samples that figures show.
+-- @tparam string dir
+-- @tparam integer N number of steps
+-- @param x samples
 function Judge:keep(dir, N, x) keep(dir, "samples-N" .. N, x) end
 
---- What the whole evaluation rests on, for eval.json.
+--- Facts on the whole evaluation, for eval.json.
+-- @treturn table
 function Judge:summary() return { data_images = self.count } end
 
--- The features that are compared, and where their weights are.
+-- The kinds of features that are compared.
 local function kinds()
   return os.getenv "FLOWMAP_INCEPTION" and { "cnn", "inception" } or { "cnn" }
 end
 
---- That a run's settings allow what will be measured.
+--- Check that a run's settings allow all measurements.
 -- @tparam table job see flowmap.job
 function M.check(job)
   local side = job.set.shape[1]
@@ -74,7 +79,7 @@ function M.check(job)
   end
 end
 
---- A judge of a data set; the statistics of its images are computed once for all runs.
+--- Create a judge of a data set. The statistics of its images are computed once for all runs.
 -- @tparam table job see flowmap.job
 -- @tparam string dir where data.npy goes
 -- @treturn Judge
@@ -90,7 +95,7 @@ function M.new(job, dir)
     { metrics = metrics, cache = data.cache_folder() }) }, Judge)
 end
 
---- The columns of every run.
+--- The columns of every run, and the fields for which the best checkpoint is reported.
 M.columns, M.best = Judge.columns, Judge.best
 
 return M

@@ -1,8 +1,8 @@
---- Judging samples of points, in any number of dimensions, by what their data set knows of its law:
--- KL(data || model) on a grid where it has `mass` (in one or two dimensions), the mass outside the
--- support where it has `inside`, the energy distance to true samples always. Where not all of these
--- are there in the plane, also the sliced Wasserstein distance and the errors of mean and
--- covariance; see flowmap.measure.metrics.
+--- The judge of points in any number of dimensions. Its metrics depend on what the data set
+-- declares of its law: KL(data || model) on a grid if it has `mass` (in one or two dimensions), the
+-- mass outside the support if it has `inside`, and always the energy distance to true samples.
+-- Unless the data set is in the plane and has both, the sliced Wasserstein distance and the errors
+-- of mean and covariance are added. See flowmap.measure.metrics.
 -- @module flowmap.measure.judges.points
 
 local fm = require "flowmap"
@@ -13,13 +13,13 @@ local metrics = require "flowmap.measure.metrics"
 local sliced = require "flowmap.measure.sliced"
 
 local KEPT = 100000    -- samples kept in a file
-local DATA_SEED = 7919 -- of the true samples, the same for all runs
-local LEAST = 2        -- samples: the energy distance is one of pairs
+local DATA_SEED = 7919 -- of the true samples, the same in all runs
+local LEAST = 2        -- samples; the energy distance averages over pairs
 
 local Judge = {}
 Judge.__index = Judge
 
--- What a row of results shows, first the one that sums a run up: { field, head, format }.
+-- The columns of a row of results, first the one that summarises a run: { field, head, format }.
 local COLUMNS = {
   mass = { { "kl", "KL", "%.4f" }, { "kl_floor", "floor", "%.4f" } },
   inside = { { "outside", "outside", "%.4f" } },
@@ -42,7 +42,7 @@ end
 
 local function norm(x) return math.sqrt(fm.sum(fm.square(x)):item()) end
 
--- What all data sets can be judged by.
+-- The metrics available for every data set.
 local function measure_more(self, x, row)
   local here = moments(x)
   local count = math.min(x.shape[1], self.few)
@@ -72,10 +72,10 @@ function Judge:measure(x)
   return row
 end
 
---- Write what figures need of the samples that were measured last.
+--- Write the data that figures show of the samples measured last.
 -- @tparam string dir
--- @tparam integer N their number of steps
--- @param x
+-- @tparam integer N number of steps
+-- @param x these samples
 function Judge:keep(dir, N, x)
   fm.save_npy(("%s/samples-N%d.npy"):format(dir, N), first_rows(x, KEPT))
   if self.set.dim ~= 2 then return end
@@ -85,7 +85,8 @@ function Judge:keep(dir, N, x)
     fm.reshape(fm.tensor(density), { self.bins, self.bins }))
 end
 
---- What the whole evaluation rests on, for eval.json.
+--- Facts on the whole evaluation, for eval.json.
+-- @treturn table
 function Judge:summary()
   return { bins = self.set.dim <= 2 and self.bins or nil, data_kl = self.floor.kl,
     data_energy = self.floor.energy, data_outside = self.floor.outside }
@@ -104,7 +105,7 @@ end
 
 local M = {}
 
---- That a run's settings allow what will be measured.
+--- Check that a run's settings allow all measurements.
 -- @tparam table job see flowmap.job
 function M.check(job)
   if job.cfg.eval_samples < LEAST then
@@ -113,10 +114,10 @@ function M.check(job)
   end
 end
 
---- A judge: exact masses, true samples, and what true samples reach by the same measures. Those for
--- the energy distance are few, for its cost is quadratic.
+--- Create a judge: exact masses, true samples, and the values that true samples reach in the same
+-- metrics. The energy distance uses few samples, because its cost is quadratic.
 -- @tparam table job see flowmap.job
--- @tparam ?string dir where data.npy goes; nil: nowhere
+-- @tparam ?string dir folder for data.npy; nil writes no file
 -- @treturn Judge
 -- @treturn tensor the true samples
 function M.new(job, dir)
