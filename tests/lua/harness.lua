@@ -5,7 +5,7 @@ local M = {}
 
 local passed, failed = 0, 0
 
---- Run one test; an error in it is its failure.
+--- Run one test; an error in it is a failure.
 -- @tparam string name
 -- @tparam function fn
 function M.test(name, fn)
@@ -40,7 +40,7 @@ local function equal(a, b)
   return true
 end
 
---- Equality, of tables by their contents.
+--- Check that two values are equal; tables are compared by their contents.
 -- @param found
 -- @param expected
 -- @tparam[opt] string what for the message
@@ -51,7 +51,7 @@ function M.eq(found, expected, what)
   end
 end
 
---- Nearness of two numbers.
+--- Check that two numbers are close.
 -- @tparam number found
 -- @tparam number expected
 -- @tparam number bound on the absolute difference
@@ -64,7 +64,7 @@ function M.near(found, expected, bound, what)
   end
 end
 
---- That a function fails with a message that matches.
+--- Check that a function fails with a message that matches a pattern.
 -- @tparam function fn
 -- @tparam string pattern a Lua pattern
 -- @return the error
@@ -78,7 +78,7 @@ function M.raises(fn, pattern)
   return err
 end
 
---- Report, and end with exit code 1 if a test failed.
+--- Report the results and exit with code 1 if a test failed.
 function M.done()
   print(("%d passed, %d failed"):format(passed, failed))
   os.exit(failed == 0 and 0 or 1, true)

@@ -1,4 +1,4 @@
---- Made-up run folders with mark, records and checksums, for tests of what reads them.
+--- Synthetic run folders with mark, records and checksums, for tests of the code that reads them.
 -- @module made_run
 
 local core = require "flowmap.core"
@@ -27,7 +27,7 @@ local function lines(list)
   return table.concat(texts)
 end
 
--- Records from before the end: settings, inputs, lines.
+-- The records written before the end of a run: settings, inputs, lines.
 local function start(dir, it)
   files.mkdir(dir)
   local held <close> = folder.make(dir)

@@ -12,7 +12,7 @@ function M.load(text)
   return experiment.load(sandbox.write(("own%d.lua"):format(M.count), text))
 end
 
---- That an experiment with these fields is refused as wrong use when it is loaded.
+--- Check that loading an experiment with these fields is refused as a usage error.
 -- @tparam string fields Lua text; a profile is added if it names none
 -- @tparam string pattern
 function M.refused(fields, pattern)

@@ -42,7 +42,7 @@ function M.path(name)
   return name:sub(1, 1) == "/" and name or M.root .. "/" .. name
 end
 
---- Make a folder, and those above it.
+--- Make a folder and its missing parents.
 -- @tparam string name
 -- @treturn string its path
 function M.mkdir(name)
@@ -50,7 +50,7 @@ function M.mkdir(name)
   return M.path(name)
 end
 
---- Write a file, replacing what was there; the folders above it are made.
+--- Write a file, replacing an existing one; missing parent folders are made.
 -- @tparam string name
 -- @tparam string text
 -- @treturn string its path
@@ -63,11 +63,11 @@ function M.write(name, text)
   return path
 end
 
---- The contents of a file, nil if there is none.
+--- The contents of a file; nil if it does not exist.
 -- @tparam string name
 function M.read(name) return (files.read(M.path(name))) end
 
---- Whether there is a file or folder of that name.
+--- Whether a file or folder of that name exists.
 -- @tparam string name
 function M.exists(name) return files.exists(M.path(name)) end
 
@@ -75,7 +75,7 @@ function M.exists(name) return files.exists(M.path(name)) end
 -- @tparam string command
 -- @tparam[opt] string environment variables over those of the sandbox: "A=1 B=2"
 -- @treturn integer exit code
--- @treturn string all that it wrote
+-- @treturn string all of its output
 function M.run(command, environment)
   local _, _, code = os.execute(("%s %s\ncd %s && {\n%s\n} >%s 2>&1 </dev/null"):format(ENVIRONMENT,
     environment or "", files.quote(M.root), command, files.quote(output)))
@@ -89,8 +89,8 @@ function M.flowmap(arguments, environment)
   return M.run(files.quote(M.program) .. " " .. arguments, environment)
 end
 
---- Run the program and send it a signal as soon as a file says something; like `run`. Waits for the
--- event, not for a time: on a busy machine it takes a second to load the program.
+--- Run the program and send it a signal as soon as a file holds certain words; like `run`. Waits
+-- for the event, not for a time: on a busy machine it takes a second to load the program.
 -- @tparam string arguments
 -- @tparam string signal "INT", "TERM", "KILL"
 -- @tparam string name the file, for instance the journal of the first steps

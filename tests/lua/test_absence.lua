@@ -1,5 +1,5 @@
--- What the program cannot open for want of memory or descriptors is not said to be absent, and a
--- library that ends the program because it finds no memory does not choose the exit code.
+-- A file that cannot be opened for lack of memory or descriptors is not reported as absent, and a
+-- library that ends the program because memory runs out does not determine the exit code.
 
 local t = require "harness"
 local sandbox = require "sandbox"
@@ -19,7 +19,7 @@ t.test("a module that could not be opened is not 'not found'", function()
   t.eq(text:find "not found", nil, text)
 end)
 
-t.test("a library that ends the program", function()
+t.test("a library that ends the program does not determine the exit code", function()
   write("quits.c", "#include <stdlib.h>\nint luaopen_quits(void *L) { exit(L ? 255 : 1); }\n")
   local cc = os.getenv "CC" or "cc"
   t.eq(sandbox.run(cc .. " -shared -fPIC -o quits.so quits.c"), 0)

@@ -1,4 +1,4 @@
--- Arguments of the command line: their ranges, the sentences about them, help and version.
+-- Arguments of the command line: ranges, error sentences, help and version.
 
 local t = require "harness"
 local cli = require "flowmap.app.cli"
@@ -14,7 +14,7 @@ end
 
 local RUN, SAMPLE = { "run", "experiments/checkerboard.lua" }, { "sample", "x", "--out", "a.csv" }
 
--- { the words in front, the option, a value out of its range, what the sentence says }
+-- { the words in front, the option, a value out of range, the expected sentence }
 local REFUSED = {
   { { "info" }, "--threads", "4294967297", "a whole number from 1 to 256" },
   { { "info" }, "--threads", "0", "a whole number from 1 to 256" },
@@ -44,7 +44,7 @@ local REFUSED = {
   { SAMPLE, "--ema", "-1", "unknown option '%-1'" },
 }
 
-t.test("a value out of its range is exit code 2 and a sentence with range and value", function()
+t.test("a value out of range gives exit code 2 and a sentence with range and value", function()
   for _, case in ipairs(REFUSED) do
     local words = table.move(case[1], 1, #case[1], 1, {})
     table.move(case, 2, 3, #words + 1, words)
@@ -56,7 +56,7 @@ t.test("a value out of its range is exit code 2 and a sentence with range and va
   end
 end)
 
-t.test("seeds: a number counts, a list names", function()
+t.test("seeds: a number is a count, a list names the seeds", function()
   local function seeds(text)
     local ok, args = cli.parser():pparse { "reproduce", "--seeds", text }
     return ok and args.seeds

@@ -1,5 +1,5 @@
--- What a second look from outside found: limits of the shell, closed streams, pipes and devices in
--- the place of files, texts of megabytes, names that met in one folder, errors that lie.
+-- Faults found by an outside review: limits of the shell, closed streams, pipes and devices in
+-- place of files, texts of megabytes, colliding folder names, misleading errors.
 
 local t = require "harness"
 local errors = require "flowmap.base.errors"
@@ -24,7 +24,7 @@ local BOARD = ("%s/experiments/checkerboard.lua --profile smoke --set width=8 --
 
 -- ------------------------------------------------------------------ what a shell sets
 
-t.test("ulimit -s: workers have their stack; too little for the program is a sentence", function()
+t.test("ulimit -s: workers have their own stacks; too small a stack gives a sentence", function()
   for _, limit in ipairs { "600", "1024", "2048", "unlimited" } do
     local code, text = run(("ulimit -s %s && %%s run %s --threads 2 --out stack-%s"):format(limit,
       BOARD, limit))
@@ -35,7 +35,7 @@ t.test("ulimit -s: workers have their stack; too little for the program is a sen
   t.eq(text:find "^flowmap: memory: the stack is limited to 64 KiB[^\n]*\n$" ~= nil, true, text)
 end)
 
-t.test("a closed standard stream is not the next file that is opened", function()
+t.test("a closed standard stream is not replaced by the next opened file", function()
   write(work .. "/lines", "f = io.open('out', 'w')\nf:write 'mine'\nf:flush()\n"
     .. "io.stderr:write 'an error'\nprint 'a line'\nio.stdout:flush()\nf:close()\n")
   for _, closed in ipairs { ">&-", "2>&-", ">&- 2>&-" } do
@@ -59,12 +59,13 @@ t.test("no file left to open: sentences, not Lua's words", function()
   end
 end)
 
--- ------------------------------------------------------------------ what stands in a file's place
+-- ------------------------------------------------------------------ pipes, devices and folders in
+-- place of files
 
 local function fifo(path) os.execute("mkfifo " .. path) end
 local function device(path) lfs.link("/dev/zero", path, true) end
 
-t.test("a pipe, a device or a folder in the place of a file: a sentence at once", function()
+t.test("a pipe, device or folder in place of a file gives a sentence at once", function()
   fifo(work .. "/pipe.lua")
   device(work .. "/device.lua")
   lfs.mkdir(work .. "/folder.lua")
@@ -87,7 +88,7 @@ t.test("a pipe, a device or a folder in the place of a file: a sentence at once"
   end
 end)
 
--- ------------------------------------------------------------------ texts without end
+-- ------------------------------------------------------------------ very long texts
 
 local tensors, meta = {}, {}
 
@@ -172,9 +173,9 @@ t.test("an experiment may lie in a folder of any name", function()
   t.eq(json.decode(pinned.code).experiment.path:find "\u{FFFD} `id` " ~= nil, true)
 end)
 
--- ------------------------------------------------------------------ errors that lie
+-- ------------------------------------------------------------------ misleading errors
 
-t.test("an error value with anybody's metatable cannot end the prompt", function()
+t.test("an error value with a foreign metatable cannot end the prompt", function()
   local function never() error "again" end
   for _, mt in ipairs { { __tostring = never }, { __tostring = function() return {} end },
     { __index = never, __eq = never, __tostring = never }, { __metatable = 1, __tostring = never },

@@ -1,5 +1,5 @@
--- What somebody who writes experiments of their own does wrong, or has go wrong: other members of
--- the kinds of fault that test_user_functions, test_stale and test_settings have.
+-- Mistakes and accidents of authors of experiments, further cases of
+-- the kinds of fault in test_user_functions, test_stale and test_settings.
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
@@ -34,7 +34,7 @@ end
 
 -- ------------------------------------------------------------------ silent wrong results
 
-t.test("a setting that there is not is no nil for a part of one's own", function()
+t.test("an unknown setting is not nil for an experiment's own part", function()
   local net = [[own.nets = { mine = { options = { gain = 2 }, new = function(cfg)
     local net = {}
     function net.init(rng) return { a = rng({ 2, 2 }, "lecun") } end
@@ -50,7 +50,7 @@ t.test("a setting that there is not is no nil for a part of one's own", function
     .. "fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) * (a.cfg.scale or 1) end }", "no setting 'scale'")
 end)
 
-t.test("what draws by Lua's own generator gives the same numbers in every process", function()
+t.test("Lua's own generator gives the same numbers in every process", function()
   local lines = [[
   local at_load = math.random()
   own.data = { d = { dim = 2, sd = 1, sample = function(b)
@@ -59,7 +59,7 @@ t.test("what draws by Lua's own generator gives the same numbers in every proces
   own.settings.data = "d"
   own.metrics = { m = function() return math.random() + at_load end }]]
   local function results(state)
-    math.randomseed(state) -- each process has another
+    math.randomseed(state) -- it differs between processes
     local dir = run(load(lines))
     return fm.sha256(files.read(dir .. "/data.npy")), record.need(dir, "eval").rows
   end
@@ -68,7 +68,7 @@ t.test("what draws by Lua's own generator gives the same numbers in every proces
   t.eq({ a, rows }, { b, again })
 end)
 
-t.test("a mass that agrees with the samples on a coarse grid alone",
+t.test("a mass that agrees with the samples only on a coarse grid",
   function()
     local lines = [[
     local normal = require "flowmap.normal"
@@ -81,7 +81,7 @@ t.test("a mass that agrees with the samples on a coarse grid alone",
     run(load(lines), { bins = 48 })
   end)
 
-t.test("inside answers with true or false for every sample, not for the first alone", function()
+t.test("inside must return true or false for every sample, not only for the first", function()
   refused([[own.data = { d = { dim = 2, sd = 1, inside = function(x)
       if x > 1 then return 0 end
       return true
@@ -89,12 +89,12 @@ t.test("inside answers with true or false for every sample, not for the first al
     own.settings.data = "d"]], "inside of the data set returned a number")
 end)
 
-t.test("data without spread: said before the first step, not by an infinite loss", function()
+t.test("data without spread are refused before the first step, not by an infinite loss", function()
   refused("", "has the standard deviation 0 %(dataset_size is 1%)", { dataset_size = 1 })
   run(load "", { dataset_size = 1, sigma = 1 })
 end)
 
-t.test("a metric that names other numbers at another N", function()
+t.test("a metric that returns different names at another N", function()
   refused("own.metrics = { m = function(_, context) return { [\"n\" .. context.N] = 1 } end }",
     "metric 'm' returned m_n2 at N = 2, but m_n1 before")
 end)
@@ -114,7 +114,7 @@ local function accept(dir, path)
 end
 
 for what, failure in pairs { ["an error"] = 'error("late")', ["not a number"] = "return 0 / 0" } do
-  t.test("a metric fails after the training (" .. what .. "): mended, it is only evaluated",
+  t.test("a metric fails after the training (" .. what .. "): once fixed, it is only evaluated",
     function()
       local it = load(LATE:format(failure))
       local dir = root .. "/late"
@@ -139,12 +139,12 @@ for what, failure in pairs { ["an error"] = 'error("late")', ["not a number"] = 
       local words = require("flowmap.runs.accept").words(record.need(dir, "accepted"))
       t.eq(words[1]:find "the metric alone %(experiment changed" ~= nil, true, words[1])
       fm.write_file(it.path, files.read(it.path) .. "-- no change\n")
-      accept(dir, it.path) -- a result, as before: nothing to accept
+      accept(dir, it.path) -- a result, as before, so that there is nothing to accept
       os.execute("rm -rf " .. files.quote(dir))
     end)
 end
 
-t.test("accept: no run that diverged, none without a checkpoint", function()
+t.test("accept refuses diverged runs and runs without a checkpoint", function()
   local dir = run(load "")
   os.remove(dir .. "/manifest.json")
   record.write(dir, "diverged", { step = 1, message = "x", files = {} })
@@ -156,18 +156,18 @@ end)
 
 -- ------------------------------------------------------------------ first contact
 
-t.test("an experiment without the profile that is taken where none is named", function()
+t.test("an experiment without the default profile", function()
   local err = t.raises(function() experiment.resolve(load "", {}) end,
     "has no profile 'laptop', which is taken where %-%-profile names none; it has: smoke")
   t.eq(err.code, "usage")
 end)
 
-t.test("whole numbers that records cannot hold exactly are no settings", function()
+t.test("integers that records cannot hold exactly are refused as settings", function()
   refused("own.options = { n = 1 }", "n must be from %-2%^53 to 2%^53, found 9007199254740993",
     { n = (1 << 53) + 1 })
 end)
 
-t.test("params and explain of what trains no flow map", function()
+t.test("params and explain of an experiment that trains no flow map", function()
   local commands = require "flowmap.app.commands"
   for _, name in ipairs { "params", "explain" } do
     local err = t.raises(function()
@@ -185,7 +185,7 @@ local function runs(lines)
   return experiment.runs(it, "smoke", { 1 })
 end
 
-t.test("values of a grid that are no names of files have folders of their own", function()
+t.test("grid values that cannot be file names have distinct folders", function()
   local seen = {}
   for _, one in ipairs(runs '"a" } own.grid = { o = { "a b", "a/b", "a_b", "../b" } }') do
     t.eq(seen[one.dir], nil, one.dir)
@@ -197,7 +197,7 @@ t.test("values of a grid that are no names of files have folders of their own", 
   t.eq(#long[1].dir < 200 and long[1].dir ~= long[2].dir, true, long[1].dir)
 end)
 
-t.test("grids of true and false, and of lists, are shown", function()
+t.test("grids of true and false and of lists are rendered", function()
   local results = require "flowmap.report.results"
   for values, expected in pairs { ["true } own.grid = { o = { true, false } }"] = { false, true },
     ["{ 1, 2 } } own.grid = { o = { { 1, 2 }, { 3 } } }"] = { "1,2", "3" },
@@ -215,7 +215,7 @@ t.test("grids of true and false, and of lists, are shown", function()
   end
 end)
 
-t.test("two experiments of one name are not made together", function()
+t.test("two experiments with the same name are not reproduced together", function()
   local a, b = load "", load ""
   local err = t.raises(function()
     require("flowmap.app.reproduce").run { profile = "smoke", experiments = { a.path, b.path },
@@ -224,7 +224,7 @@ t.test("two experiments of one name are not made together", function()
   t.eq(err.code, "usage")
 end)
 
-t.test("names that differ in capitals alone", function()
+t.test("names that differ only in capitals", function()
   local loss = "function(a) return fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) end"
   refused("own.losses = { My = " .. loss .. ", my = " .. loss .. " }",
     "there is already a '[Mm]y', and names that differ only in capitals are the same")
@@ -236,7 +236,7 @@ t.test("a metric's whole number is recorded, however large", function()
   t.eq(record.need(dir, "eval").rows[1].m, -2^63)
 end)
 
-t.test("options that there are not, of programs, optimisers and random numbers", function()
+t.test("unknown options of programs, optimisers and random numbers", function()
   local x, w = fm.ones { 4, 2 }, { fm.ones { 2 } }
   local function twice(_, b) return { rows = { y = b.rows.x * 2 } } end
   local spec = { rows = { x = { 2 } }, micro = 2 }

@@ -1,4 +1,4 @@
--- Axes have numbers, whatever the values: read from the SVG files that gnuplot draws.
+-- Axes have numbers for any values, as read from the SVG files that gnuplot draws.
 
 local t = require "harness"
 local axes = require "flowmap.report.axis"
@@ -15,7 +15,7 @@ local function installed() return sandbox.has "gnuplot" end
 local raised = { ["⁻"] = "-", ["⁰"] = "0", ["¹"] = "1", ["²"] = "2", ["³"] = "3", ["⁴"] = "4",
   ["⁵"] = "5", ["⁶"] = "6", ["⁷"] = "7", ["⁸"] = "8", ["⁹"] = "9" }
 
--- "2×10⁻³" -> 0.002; nil for what is no number.
+-- "2×10⁻³" -> 0.002; nil for text that is not a number.
 local function number_of(text)
   local mantissa, digits = text:match "^([%d.-]-)10([\x80-\xff]+)$"
   if not digits then mantissa, digits = text:match "^([%d.-]+)×10([\x80-\xff]+)$" end
@@ -24,7 +24,7 @@ local function number_of(text)
   return tonumber((mantissa == "" and "1" or mantissa) .. "e" .. plain)
 end
 
--- The numbers that stand at a panel's axes: right-aligned at the y axis, centred at the x axis.
+-- The numbers at a panel's axes: right-aligned at the y axis, centred at the x axis.
 local function labels(path)
   local found = { x = {}, y = {}, other = {} }
   for group, text in results.read_file(path):gmatch "<g transform(.-)<text[^>]*>(.-)</text>" do
@@ -89,7 +89,7 @@ t.test("every range of values has at least two different numbers on each axis", 
   end
 end)
 
-t.test("a logarithmic axis without a decade or a 1, 2, 5 has numbers, too", function()
+t.test("a logarithmic axis without a decade or a 1, 2, 5 still has numbers", function()
   if not installed() then return end
   for _, r in ipairs { { 1.2, 1.9 }, { 2.1, 4.9 }, { 3, 3 }, { 5.5e-7, 9e-7 } } do
     local found = draw("narrow", { ylog = true, yrange = { r[1], r[2] * 1.01 },
@@ -98,7 +98,7 @@ t.test("a logarithmic axis without a decade or a 1, 2, 5 has numbers, too", func
   end
 end)
 
-t.test("a description that is none is answered by a sentence", function()
+t.test("an invalid description gives a sentence", function()
   local function refused(pattern, panel, spec)
     spec = spec or {}
     spec.panels = spec.panels or { panel }
@@ -123,7 +123,7 @@ t.test("a description that is none is answered by a sentence", function()
   t.eq(#draw("plain", { series = { { rows = rows }, { rows = rows } } }).y >= 2, true)
 end)
 
-t.test("values that are not finite are left out; none at all is an empty panel", function()
+t.test("values that are not finite are omitted; without any values the panel is empty", function()
   if not installed() then return end
   local found = draw("nan", { rows = { { 0, 1 }, { 1, 0 / 0 }, { 2, 1 / 0 }, { 3, -1 / 0 },
     { 4, 2 }, { 0 / 0, 1e9 } } })
@@ -133,7 +133,7 @@ t.test("values that are not finite are left out; none at all is an empty panel",
   t.eq((distinct(draw("nothing", { series = {} }).y) or 0) >= 2, true)
 end)
 
-t.test("a few spikes do not flatten a panel, and the panel says what it leaves out", function()
+t.test("a few spikes do not flatten a panel, and the panel states what it excludes", function()
   if not installed() then return end
   for _, count in ipairs { 20, 40, 300 } do
     local rows = {}

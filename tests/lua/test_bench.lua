@@ -1,9 +1,9 @@
--- The benchmarks in C still run; what they measure is for `make bench`.
+-- The benchmarks in C still run; their measurements are for `make bench`.
 
 local t = require "harness"
 local sandbox = require "sandbox"
 
--- The name, its arguments, and what a measured line looks like.
+-- The name, the arguments, and the pattern of a measured line.
 for name, it in pairs {
   conv = { "16 4", "4 %->  64, 32x32 +%d+ / +%d+ / +%d+" },
   deep = { "", "run %d+%.%d ms, %d+%.%d GFLOP/s" },

@@ -19,7 +19,7 @@ return { name = "own", methods = { "mine" }, profiles = { smoke = { steps = 3, w
   end } }]]):format(losses)
 end
 
--- { the experiment, what its sentence says }
+-- { the experiment, the expected sentence }
 local CASES = {
   { "error()", "own.lua:1: error%(%) was called without a message" },
   { "\nerror({})", "own.lua:2: error%(%) was called with a table" },

@@ -18,7 +18,7 @@ end
 local SMALL = "run experiments/checkerboard.lua --profile smoke --set width=16 --set steps=20 "
   .. "--set eval_samples=2000 --set nfe=1,2 --set batch=32 "
 
--- That a command line ends with this code and one sentence that matches.
+-- Check that a command line ends with this code and one matching sentence.
 local function fails(arguments, expected, pattern)
   local code, _, stderr = flowmap(arguments)
   t.eq(code, expected, arguments)
@@ -27,7 +27,7 @@ local function fails(arguments, expected, pattern)
   t.eq(stderr:find "traceback", nil)
 end
 
-t.test("help and version everywhere", function()
+t.test("every command has help and version", function()
   for _, command in ipairs { "", "run", "reproduce", "repl", "sample", "params", "gradcheck",
     "info", "explain", "paper" } do
     local code, out = flowmap(command .. " --help")
@@ -39,7 +39,7 @@ t.test("help and version everywhere", function()
   end
 end)
 
-t.test("wrong use is exit code 2 and a sentence", function()
+t.test("wrong use gives exit code 2 and a sentence", function()
   fails("frobnicate", 2, "unknown command 'frobnicate'")
   fails("run", 2, "missing argument 'experiment'")
   fails("run experiments/none.lua", 2, "no experiment")
@@ -51,13 +51,13 @@ t.test("wrong use is exit code 2 and a sentence", function()
   fails("sample x --out a.jpg", 2, "%.png, %.npy or %.csv")
 end)
 
-t.test("missing and damaged files are exit code 3", function()
+t.test("missing and damaged files give exit code 3", function()
   fails("sample none.safetensors --out a.npy", 3, "no checkpoint none.safetensors")
   local path = sandbox.write("bad.safetensors", "not a checkpoint")
   fails("sample " .. path .. " --out a.npy", 3, "bad.safetensors")
 end)
 
-t.test("params prints the number alone", function()
+t.test("params prints only the number", function()
   local code, out = flowmap "params experiments/checkerboard.lua --profile paper"
   t.eq(code, 0)
   t.eq(out, "1054210\n")
@@ -84,7 +84,7 @@ t.test("a run writes its files, is reused, and runs again when an input changes"
   t.eq(out:find "runs: lr changed from 0.002 to 0.001" ~= nil, true, out)
 end)
 
-t.test("--threads counts before the command, too", function()
+t.test("--threads also works before the command", function()
   for _, line in ipairs { "--threads 3 info", "info --threads 3" } do
     local _, out = flowmap(line)
     t.eq(out:match "threads +(%d+)", "3", line)
@@ -116,20 +116,20 @@ t.test("samples from a checkpoint", function()
   t.eq(lines, 51)
 end)
 
-t.test("--dry-run tells memory and time and writes nothing", function()
+t.test("--dry-run prints memory and time and writes nothing", function()
   local code, out, err = flowmap(SMALL .. "--dry-run --out " .. work .. "/dry")
   t.eq(code, 0, err)
   t.eq(out:find "memory" ~= nil and out:find "training" ~= nil, true, out)
   t.eq(files.exists(work .. "/dry"), false)
 end)
 
-t.test("SIGINT saves, exit code 75; --resume ends as if nothing had happened", function()
+t.test("SIGINT saves and gives exit code 75; --resume ends as if nothing had happened", function()
   local long = SMALL:gsub("steps=20", "steps=200000") .. "--set eval_samples=500 "
     .. "--set log_every=10 --out interrupted"
   local code, out = sandbox.interrupt(long, "INT", "interrupted/metrics.jsonl")
   t.eq(code, 75, out)
   t.eq(out:find "interrupted after step %d+ of 200000" ~= nil, true, out)
-  -- the rest of a run is long: what counts here is that it takes up the thread
+  -- the rest of a run is long; here it only matters that it continues
   local size = #sandbox.read "interrupted/metrics.jsonl"
   code, out = sandbox.interrupt(long .. " --resume >resumed", "TERM", "resumed",
     "resuming after step")
@@ -169,7 +169,7 @@ t.test("kill -9 at ten random moments, then --resume: the bits of an undisturbed
   t.eq(tensors(killed), tensors(whole))
 end)
 
-t.test("an own loss that diverges is exit code 4", function()
+t.test("an experiment's own loss that diverges gives exit code 4", function()
   local path = sandbox.write("own.lua", [[
     local fm = require "flowmap"
     return { name = "own", methods = { "wrong" }, profiles = { smoke = { steps = 5, width = 8,
@@ -181,7 +181,7 @@ t.test("an own loss that diverges is exit code 4", function()
   fails(("run %s --profile smoke --out %s/own"):format(path, work), 4, "not finite")
 end)
 
-t.test("reproduce makes, reuses and renders; it says why", function()
+t.test("reproduce makes, reuses and renders, and states why", function()
   local path = sandbox.write("mini.lua", [[
     return { name = "mini", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = 5,
       width = 8, batch = 32, log_every = 1, eval_samples = 500, nfe = { 1, 2 } } } }
@@ -197,7 +197,7 @@ t.test("reproduce makes, reuses and renders; it says why", function()
   t.eq(code, 0, err)
   t.eq(select(2, out:gsub("reused: nothing changed since", "")), 4)
   t.eq(out:find "4 runs, 0 of them to make" ~= nil, true, out)
-  -- a seed that is not made again must not stay among runs of other settings
+  -- a seed that is not repeated must not remain among runs with other settings
   local text = files.read(path)
   sandbox.write(path, (text:gsub("width = 8", "width = 9")))
   code, out, err = flowmap("reproduce mini.lua --profile smoke --seeds 1")
@@ -220,7 +220,7 @@ t.test("the prompt evaluates expressions and survives errors", function()
   t.eq(out:find "error: .-x\n" ~= nil, true, out)
 end)
 
-t.test("fm.help tells of operations, and unknown names get near ones", function()
+t.test("fm.help describes operations and suggests similar names for unknown ones", function()
   local fm = require "flowmap"
   t.eq(fm.help "slice", "slice(tensor, axis, start, length)  `length` entries of an axis from "
     .. "`start` on.")

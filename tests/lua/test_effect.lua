@@ -24,7 +24,7 @@ end
 
 -- ------------------------------------------------------------------ without effect
 
-t.test("what nothing reads is refused with the reason", function()
+t.test("a setting that nothing reads is refused with the reason", function()
   local no = "%-%-set: %s has no effect: "
   local function says(key, why) return no:gsub("%%s", key) .. why end
   refused(board, { classes = 10 }, says("classes", "only the net edm2 reads it, .* net is mlp"))
@@ -58,7 +58,7 @@ local function experiment_of(fields)
   return it
 end
 
-t.test("so is what an experiment sets in vain; a default may be written down", function()
+t.test("so is a setting without effect in an experiment; defaults may be stated", function()
   refused(experiment_of { settings = { mult = { 1, 1 } } }, {},
     "own.lua: settings: mult has no effect: only the net edm2")
   refused(experiment_of { profiles = { smoke = { guidance = 2 } } }, {}, "guidance has no effect")
@@ -66,14 +66,14 @@ t.test("so is what an experiment sets in vain; a default may be written down", f
     "by_method lsd: classes has no effect")
   experiment.resolve(experiment_of { settings = { guidance = 1, mult = { 2, 2, 2 } } },
     { profile = "smoke" })
-  -- read by one of the methods: no fault
+  -- read by one of the methods, so not a fault
   experiment.resolve(experiment_of { methods = { "psd-m", "lsd" },
     profiles = { smoke = { robust = 0.1 } } }, { profile = "smoke" })
   refused(experiment_of { grid = { eta = { 1, 0.5 } }, settings = { off_weight = 2 } }, { eta = 1,
     robust = 1 }, "%-%-set: robust has no effect")
 end)
 
--- What a run reads of its settings: views of them record it.
+-- The settings that a run reads, as recorded by views of them.
 local function read_by_run(it, want)
   local cfg, read = experiment.resolve(it, want), {}
   local job = fm.trainer.new(it, cfg)
@@ -85,7 +85,7 @@ local function read_by_run(it, want)
   return read, cfg
 end
 
-t.test("the declared conditions are those of the code", function()
+t.test("the declared conditions agree with the code", function()
   local of_part = { width = true, depth = true, time_input = true, features = true,
     model_channels = true, mult = true, num_blocks = true, attention = true,
     off_weight = true, robust = true, decay_start = true, label_dropout = true, guidance = true }
@@ -118,7 +118,7 @@ end }
 return own
 ]]
 
-t.test("what an own network reads is seen when it is tried", function()
+t.test("the settings that an own network reads are recorded in the rehearsal", function()
   local path = root .. "/net.lua"
   fm.write_file(path, OWN_NET)
   local it = experiment.load(path)
@@ -152,7 +152,7 @@ t.test("every number has a finite range", function()
   end
 end)
 
-t.test("ranges of the faults", function()
+t.test("ranges of the settings in the faults", function()
   refused(board, { lr = settings.parse "1e999" }, "lr must be .* at most 1000, found inf")
   refused(board, { robust = 1e-30 }, "robust must be 0, or from 1e%-06 to 1000000, found 1e%-30")
   refused(board, { batch = 1 << 62 }, "batch must be from 1 to 1073741824")
@@ -168,7 +168,7 @@ t.test("ranges of the faults", function()
   refused(board, { nfe = { a = 1 } }, "nfe must be a list of numbers .* a table with named fields")
 end)
 
-t.test("a loss that is not finite only by its weight is said so", function()
+t.test("a loss that is not finite only because of its weight is reported as such", function()
   local own = experiment_of { methods = { "mine" }, settings = { width = 8, depth = 1, batch = 8,
     off_weight = 1 }, losses = {
     mine = function(a) return fm.losses.norm2(a.map:b(a.t, a.x)) end } }
@@ -183,7 +183,7 @@ end)
 
 local load, bad = own_files.load, own_files.refused
 
-t.test("every field of an experiment has its form", function()
+t.test("every field of an experiment is checked for its form", function()
   bad("methods = {}", "methods is an empty list")
   bad("methods = { 'lsd', 'LSD' }", "names the method lsd twice")
   bad("methods = { 'sld' }", "unknown method 'sld'")
@@ -246,7 +246,7 @@ t.test("a render list is checked when the experiment is loaded", function()
     ", grid = { eta = { 0.5, 0.7 } }")
 end)
 
-t.test("and before the first step what the results will hold", function()
+t.test("and checked before the first step against the contents of the results", function()
   local function run(entry, pattern, more)
     local it = load(("return { name = 'x', settings = { width = 8, depth = 1, batch = 16, "
       .. "micro = 16, steps = 2, eval_samples = 2000, nfe = { 1 }, log_every = 1 }, "

@@ -1,6 +1,6 @@
 -- One list of hostile texts against every language that the suite writes: gnuplot (really run),
 -- a shell (really run), Markdown and HTML and LaTeX (read back by pandoc), CSV, JSON, file names.
--- Whatever a title or label from somebody's file holds, it arrives as text and does nothing.
+-- Any title or label from a foreign file arrives as text and does nothing.
 
 local t = require "harness"
 local escape = require "flowmap.base.escape"
@@ -33,7 +33,7 @@ local hostile = {
   "ünïcödé ✓ ± – −", "a\\", "{{kl.LSD.N1}}", "\27[31mred\27[0m\7", "con", "a/b", "a:b", "^[x] @ref",
 }
 
--- What a reader sees of a text, with white space as HTML has it.
+-- The visible form of a text, with white space as in HTML.
 local function seen(text)
   return (escape.line(text):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
 end
@@ -48,7 +48,7 @@ local function output(command)
   return select(2, sandbox.run(("{ %s\n} 2>errors"):format(command)))
 end
 
-t.test("a shell gets the same word back", function()
+t.test("a shell returns the same word", function()
   for _, text in ipairs(hostile) do
     t.eq(output("printf %s " .. escape.shell(text)), text)
   end
@@ -56,7 +56,7 @@ t.test("a shell gets the same word back", function()
   untouched(root)
 end)
 
-t.test("one line of valid UTF-8 comes out of anything", function()
+t.test("any input gives one line of valid UTF-8", function()
   for _, text in ipairs(hostile) do
     local line = escape.line(text)
     t.eq(utf8.len(line) ~= nil and not line:find "[%c]", true, text)
@@ -162,7 +162,7 @@ local function fields_of(line)
   return fields
 end
 
-t.test("CSV gives every text back, and no formula", function()
+t.test("CSV preserves every text and contains no formula", function()
   local rows = {}
   for line in tables.csv(description()):gmatch "[^\n]+" do
     for i, field in ipairs(fields_of(line)) do
@@ -194,7 +194,7 @@ end
 
 local function squeezed(text) return (text:gsub("%s+", " ")) end
 
-t.test("Markdown and LaTeX show every text as it stands", function()
+t.test("Markdown and LaTeX show every text literally", function()
   if not has "pandoc" then return print "pandoc is not installed: not tested" end
   for language, write in pairs { markdown = escape.markdown, latex = escape.latex } do
     local parts = {}
@@ -231,13 +231,13 @@ t.test("a table of hostile texts has its rows and columns in Markdown and LaTeX"
   end
 end)
 
-t.test("JSON gives every text back", function()
+t.test("JSON preserves every text", function()
   for _, text in ipairs(hostile) do
     t.eq(json.decode(json.encode { text, [2] = "x" })[1], text)
   end
 end)
 
--- ------------------------------------------------------------------ the whole way
+-- ------------------------------------------------------------------ end to end
 
 local function npy()
   local header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }"
@@ -245,7 +245,7 @@ local function npy()
   return "\x93NUMPY\1\0" .. string.pack("<s2ffff", header, 0, 0, 0.5, 0.5)
 end
 
--- A run as somebody else may have written it: every text that its records can hold is hostile.
+-- A run written by somebody else, with hostile text wherever its records allow text.
 local function hostile_run(i, text)
   made_run.finished(("%s/results/door/smoke/run%d"):format(root, i), {
     config = { method = "lsd", seed = 1, eta = i, stop = text }, metrics = { { step = 1,
@@ -255,7 +255,7 @@ local function hostile_run(i, text)
     files = { ["data.npy"] = npy(), ["samples-N1.npy"] = npy() } })
 end
 
--- Every tag of a page that a hostile text could have brought.
+-- Every tag in a page that hostile text could have introduced.
 local function bad_tag(html)
   local body = html:match "<body.*$"
   for slash, name, attributes in body:gmatch "<(/?)([%w:]+)([^>]*)>" do
@@ -269,7 +269,7 @@ local function bad_tag(html)
   return nil
 end
 
-t.test("results from elsewhere are drawn, tabled and woven, and nothing of them is run", function()
+t.test("foreign results are drawn, tabulated and woven, and none of it is run", function()
   if not (has "gnuplot" and has "pandoc") then return end
   for i, text in ipairs(hostile) do hostile_run(i, text) end
   local base = root .. "/results/door/smoke"

@@ -1,4 +1,4 @@
---- Downloads: https alone, and a hash that is known, or said not to be, before a file is used.
+--- Downloads use only https, and a file's hash is checked, or reported as unknown, before its use.
 local lfs = require "lfs"
 local fm = require "flowmap"
 local t = require "harness"
@@ -13,14 +13,14 @@ t.test("plain http is refused in a sentence, before anything is written", functi
   end
 end)
 
-t.test("a link where the download would go is not followed", function()
+t.test("a link in place of the download is not followed", function()
   assert(lfs.link(root .. "/victim", root .. "/got", true))
   sandbox.write("from", "text")
   t.raises(function() fm.fetch("file://" .. root .. "/from", root .. "/got") end, "cannot write")
   t.eq(exists(root .. "/victim"), false)
 end)
 
-t.test("an archive that is there already is compared with its hash before it is used", function()
+t.test("an existing archive is compared with its hash before use", function()
   local path = sandbox.write(data .. "/cifar-10-binary.tar.gz", "not the archive")
   local code, text = flowmap "data fetch cifar10"
   t.eq(code, 3, text)
@@ -28,7 +28,7 @@ t.test("an archive that is there already is compared with its hash before it is 
   os.remove(path)
 end)
 
-t.test("where no hash is known, that is said before the file is used", function()
+t.test("an unknown hash is reported before the file is used", function()
   sandbox.write(data .. "/afhq_v2.zip", "not the archive")
   local code, text = flowmap "data fetch afhq"
   t.eq(code, 3, text)
@@ -36,7 +36,7 @@ t.test("where no hash is known, that is said before the file is used", function(
   t.eq(said and used and said < used, true, text)
 end)
 
-t.test("whether a folder can be written to is told without writing", function()
+t.test("whether a folder is writable is determined without writing", function()
   t.eq({ fm.folder_writable(root), fm.folder_writable(root .. "/none") }, { true, false })
   local before = {}
   for name in lfs.dir(data) do before[#before + 1] = name end

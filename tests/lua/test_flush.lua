@@ -1,5 +1,5 @@
 -- Denormals are zero while the core computes, eagerly and in programs, on every thread and with
--- every instruction set; the arithmetic of the program around it is left alone.
+-- every instruction set; the arithmetic of the surrounding program is unchanged.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -17,7 +17,7 @@ t.test("an operation reads and writes denormals as zero", function()
   t.eq(values(fm.tensor({ 1e-310 }, "float64") * 2), { 0 })
 end)
 
-t.test("a program does the same, whatever the threads", function()
+t.test("a program does the same with any number of threads", function()
   local p = fm.program(function(_, b)
     return { sum = { y = fm.sum(b.rows.x * 1e38) }, rows = { z = b.rows.x * 0.5 } }
   end, { rows = { x = { 3 } }, micro = 4 })

@@ -1,4 +1,4 @@
--- Run folders as users meet them: whose they are, who writes to them, what is never lost.
+-- Run folders: ownership, concurrent writers, and data that must never be lost.
 
 local t = require "harness"
 local core = require "flowmap.core"
@@ -22,7 +22,7 @@ local function fails(arguments, expected, pattern)
   t.eq(out:find "traceback", nil)
 end
 
--- Names and hashes of all files of a folder, without what a killed process was writing.
+-- Names and hashes of all files in a folder, except those that a killed process was writing.
 local function contents(dir)
   local out = {}
   for name in lfs.dir(dir) do
@@ -83,7 +83,7 @@ local function interrupted(name)
   return dir
 end
 
-t.test("names that are no folder of a run's own are refused", function()
+t.test("names that are not a run's own folder are refused", function()
   for _, name in ipairs { "''", "' '", "/" } do fails(SMALL .. "--out " .. name, 2, "expected") end
   put(work .. "/file", "x")
   fails(SMALL .. "--out " .. work .. "/file", 2, "is a file, expected a folder")
@@ -116,7 +116,7 @@ t.test("a folder with files and without our mark is refused and left as it is", 
   t.eq(folder.is_run(empty), true)
 end)
 
-t.test("two at once in one folder: the second is refused, until the first has died", function()
+t.test("of two runs in one folder the second is refused until the first has died", function()
   local dir = work .. "/two"
   local pid = started(dir)
   for _, more in ipairs { "--set steps=10 ", "--force " } do
@@ -140,7 +140,7 @@ t.test("a lock excludes, ends with release, and follows its file, not its name",
   folder.take(to):release()
 end)
 
-t.test("a checkpoint that has its old name alone is found", function()
+t.test("a checkpoint that exists only under its old name is found", function()
   local dir = interrupted "moved"
   local path = dir .. "/checkpoint.safetensors"
   os.rename(path, path .. ".prev")
@@ -157,7 +157,7 @@ t.test("a damaged checkpoint is not continued from, and nothing is lost", functi
   t.eq(contents(dir), before)
 end)
 
-t.test("what cannot be looked at is not taken for absent", function()
+t.test("an inaccessible path is not taken for absent", function()
   t.eq(files.exists(work .. "/none"), false)
   t.eq(files.exists(put("log", "") .. "/none"), false)
   sandbox.run "ln -s loop loop"
@@ -193,7 +193,7 @@ t.test("a finished run is never deleted: other settings and --force put it aside
   fails(SMALL .. "--force --out " .. link, 2, "is a link")
 end)
 
-t.test("an unreadable record or a damaged file is exit code 3; nothing moves", function()
+t.test("an unreadable record or a damaged file gives exit code 3, and nothing is moved", function()
   local dir = copy "damaged"
   local function check(pattern)
     local before = contents(dir)
@@ -222,7 +222,7 @@ t.test("an unreadable record or a damaged file is exit code 3; nothing moves", f
   t.eq(#aside(dir), 1)
 end)
 
-t.test("samples do not take the place of a run's files", function()
+t.test("samples do not overwrite a run's files", function()
   local dir = copy "sampled"
   local before = contents(dir)
   for _, name in ipairs { "samples-N1.npy", "data.npy" } do
@@ -266,7 +266,7 @@ t.test("nothing optional fails a run: no git, a shell that cannot be started", f
   t.eq((flowmap("info", "GIT_DIR=/none")), 0)
 end)
 
-t.test("no room: exit code 3 and a sentence at whatever file it ends, and what was there stays",
+t.test("no disk space: exit code 3 and a sentence at any file, and existing files remain",
   function()
     local dir, k = work .. "/full", 0
     for _, blocks in ipairs { 0, 1, 3, 9, 20, 40 } do

@@ -1,4 +1,4 @@
--- Distances of feature vectors and of patches against closed forms and sums done by loops.
+-- Distances of feature vectors and of patches against closed forms and sums in plain loops.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -37,7 +37,7 @@ end
 
 -- ------------------------------------------------------------------ the core's part
 
-t.test("eigenvalues of a matrix that can be done by hand", function()
+t.test("eigenvalues of a matrix computed by hand", function()
   local w, v = fm.eigh(matrix { { 2, 1 }, { 1, 2 } })
   t.near(w:get(1), 1, 1e-15)
   t.near(w:get(2), 3, 1e-15)
@@ -59,7 +59,7 @@ t.test("a = v' diag(w) v, v orthogonal, w ascending", function()
   t.eq(fm.eigh(fm.zeros({ 0, 0 }, "float64")).shape, { 0 })
 end)
 
-t.test("eigh refuses what is no symmetric float64 matrix", function()
+t.test("eigh refuses anything but a symmetric float64 matrix", function()
   t.raises(function() fm.eigh(matrix { { 1, 2 }, { 3, 4 } }) end, "differs from its transpose by 1")
   t.raises(function() fm.eigh(matrix { { 1, 2, 3 }, { 3, 4, 5 } }) end, "expected a square")
   t.raises(function() fm.eigh(fm.tensor { { 1 } }) end, "float32 %(1, 1%) found")
@@ -180,7 +180,7 @@ t.test("rotations change nothing, scaling by c multiplies by c^2", function()
   end
 end)
 
-t.test("the offset stands under the root only", function()
+t.test("the offset applies only under the root", function()
   local a, b = moments({ 0 }, { { 0 } }), moments({ 0 }, { { 4 } })
   t.near(frechet.distance(a, b, 1e-6), 4 - 2 * math.sqrt(1e-6 * (4 + 1e-6)), 1e-12)
 end)
@@ -227,7 +227,7 @@ t.test("KID's sum against loops over all pairs", function()
   t.near(frechet.mmd2(x, y), expected, 1e-12)
 end)
 
-t.test("KID is 0 in the mean for equal laws, and its interval covers 0", function()
+t.test("the mean of KID is 0 for equal laws, and its interval covers 0", function()
   local it = frechet.kid(normal({ 20000, 4 }, "k1"), normal({ 20000, 4 }, "k2"), 20)
   t.eq({ it.subsets, it.size }, { 1000, 20 })
   -- A biased estimate, with the pairs i = j, would be off by about 2 E k(x,x) / 20 > 1.
@@ -263,13 +263,13 @@ t.test("a shift by v is |v . theta| on every line; in the mean |v| E|theta_1|", 
   t.raises(function() sliced.distance(x, fm.slice(x, 1, 1, 7)) end, "equal shape")
 end)
 
-t.test("in one dimension it is the distance Wasserstein-1", function()
+t.test("in one dimension it is the Wasserstein-1 distance", function()
   local x = matrix { { 0 }, { 10 }, { 1 } }
   local y = matrix { { 2 }, { 0 }, { 9 } } -- sorted 0 1 10 and 0 2 9
   t.near(sliced.distance(x, y), 2 / 3, 1e-15)
 end)
 
-t.test("the levels of the pyramid, doubled and added up, are the image", function()
+t.test("the upsampled levels of the pyramid add up to the image", function()
   local x = normal({ 2, 64, 64, 3 }, "pyramid")
   local levels = sliced.pyramid(x)
   t.eq(#levels, 3)
@@ -313,7 +313,7 @@ t.test("patches are 7 x 7 windows of their own image, inside it", function()
   t.eq(corners, 100, "2400 draws meet every one of 10 x 10 corners")
 end)
 
-t.test("patches tell a wrong colour and a blur, and equal laws nearly nothing", function()
+t.test("patches detect a wrong colour and a blur, and almost nothing for equal laws", function()
   local function images(stream, change)
     return function(first, count)
       local x = fm.normal({ count, 32, 32, 3 }, { seed = 1, stream = stream, row0 = first })

@@ -1,5 +1,5 @@
--- Against golden values: an independent implementation of the method (tests/golden/make.py) gives
--- losses, gradients, optimisers, training steps and samples; ours must be the same numbers.
+-- Comparison with golden values: an independent implementation of the method (tests/golden/make.py)
+-- gives losses, gradients, optimisers, training steps and samples, and ours must agree.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -13,7 +13,7 @@ local tree = require "flowmap.tree"
 local F64, F32 = "float64", "float32"
 local here = arg[0]:match "^(.*)/lua/[^/]*$" or "tests"
 
--- float64: both sides err by rounding alone. float32: golden/README.md says why.
+-- float64: both sides differ only by rounding. float32: golden/README.md explains the bounds.
 local BOUND = { [F64] = 1e-10, [F32] = 1e-4 }
 
 -- ---------------------------------------------------------------------- golden files
@@ -48,7 +48,7 @@ local function parameters(G, net, dtype)
   return tree.map(function(x) return typed(x, dtype) end, golden(G, "params", like))
 end
 
--- Nearness of trees, tensor by tensor, relative to the largest value of each.
+-- Check that trees agree tensor by tensor, relative to the largest value of each tensor.
 local function near(found, expected, bound, what)
   local expect = {}
   tree.each(function(x, name) expect[name] = x end, expected)
@@ -125,7 +125,7 @@ local function columns(G, prefix, dtype)
   return rows
 end
 
--- Gradient and losses of a micro-batch, as flowmap.step has them, but for draws that are given.
+-- Gradient and losses of a micro-batch, as flowmap.step has them, except that the draws are given.
 local function batch_program(job, rows, micro)
   local shapes = {}
   for key, x in pairs(rows) do shapes[key] = { x.shape[2], dtype = x.dtype } end
@@ -271,7 +271,7 @@ end
 
 -- ---------------------------------------------------------------------- training
 
--- A job that trains on the golden noise: all of the trainer's step but the draws.
+-- A job that trains on the golden noise: the trainer's step except for the draws.
 local function training_job(G, method, w, dtype)
   local net = mlp(G)
   local params = { layers = parameters(G, net, dtype) }

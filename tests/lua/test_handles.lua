@@ -1,5 +1,5 @@
--- Handles of the core that lie or are closed while they are used, tables that run code when read,
--- numbers beyond C's: each is a sentence, never a crash.
+-- Handles of the core that are forged or closed during use, tables that run code when read,
+-- numbers beyond C's range: each gives a sentence, never a crash.
 
 local t = require "harness"
 local core = require "flowmap.core"
@@ -32,7 +32,7 @@ local made = {
   source = function() return core.source(work .. "/images") end,
 }
 
-t.test("metatables are locked, finalisers take any value and come any number of times", function()
+t.test("metatables are locked; finalisers accept any value and any number of calls", function()
   for name, make in pairs(made) do
     local it = make()
     t.eq(getmetatable(it), "flowmap." .. name)
@@ -49,7 +49,7 @@ t.test("metatables are locked, finalisers take any value and come any number of 
   collectgarbage()
 end)
 
-t.test("a foreign userdata with a metatable of ours is none of ours", function()
+t.test("a foreign userdata with one of our metatables is not accepted as ours", function()
   for _, make in pairs(made) do
     local meta = debug.getmetatable(make())
     for _, other in ipairs { io.tmpfile(), core.trace(), (program()) } do
@@ -69,7 +69,7 @@ t.test("a foreign userdata with a metatable of ours is none of ours", function()
   end
 end)
 
-t.test("what is closed says so, to every method", function()
+t.test("every method of a closed handle reports that it is closed", function()
   for name, make in pairs(made) do
     local it = make()
     local meta = debug.getmetatable(it)
@@ -144,7 +144,7 @@ t.test("packs and sources closed while their arguments are read", function()
   t.raises(function() s:assign({ 0 }, { 256 }) end, "from %-1 to 255")
 end)
 
-t.test("tables with metamethods are refused in place of read as empty", function()
+t.test("tables with metamethods are refused instead of being read as empty", function()
   local one = setmetatable({}, {
     __index = function() return 1 end, __len = function() return 2 end,
   })
@@ -156,7 +156,7 @@ t.test("tables with metamethods are refused in place of read as empty", function
   t.raises(function() core.optim({ ema = one }, { fm.tensor { 1 } }) end, "metatable")
 end)
 
-t.test("numbers beyond C's are sentences with the function's name", function()
+t.test("numbers beyond C's range give sentences with the function's name", function()
   local big, x = math.maxinteger, fm.tensor { 1, 2 }
   for _, it in ipairs {
     { function() fm.set_threads(1 << 32 | 1) end, "threads: found" },
@@ -198,7 +198,7 @@ t.test("a trace that has failed says so again", function()
   t.eq(e.code, "usage")
 end)
 
-t.test("what lies in a packed file is never written", function()
+t.test("the contents of a packed file are never modified", function()
   local p = pack()
   p:put(0, fm.from_bytes(("x"):rep(24), { 2, 2, 2, 3 }))
   p:finish()

@@ -1,5 +1,5 @@
--- The Lua inside the program: text chunks only, its own modules whatever the environment says,
--- numbers with dots, output that must arrive.
+-- The Lua inside the program: text chunks only, its own modules in any environment,
+-- decimal points in numbers, and errors for output that cannot be written.
 
 local t = require "harness"
 local sandbox = require "sandbox"
@@ -43,7 +43,7 @@ t.test("load, loadfile, dofile, require and C modules take text only", function(
   t.eq(out:find "10\t42" and out:find "11\t43" and out:find "12\tnil" and true, true, out)
 end)
 
-t.test("mutated bytecode as an experiment is a sentence", function()
+t.test("mutated bytecode as an experiment gives a sentence", function()
   local code, text = run("%s params " .. write("mutated.lua", bytecode:gsub("ran", "\255\254\0")))
   t.eq(code, 2, text)
   t.eq(text:find "binary chunk" ~= nil, true, text)
@@ -65,7 +65,7 @@ t.test("the environment of another Lua does not hide our modules", function()
   t.eq(text:find "found" ~= nil, true, text)
 end)
 
-t.test("output that cannot be written is an error", function()
+t.test("output that cannot be written raises an error", function()
   for _, command in ipairs { "info", "--version", "--help", "run --help" } do
     local code, text = run("%s " .. command .. " >/dev/full")
     t.eq(code, 3, command)
@@ -77,7 +77,7 @@ t.test("output that cannot be written is an error", function()
   t.eq(code, 2, "an earlier failure keeps its code")
 end)
 
-t.test("debug gives no way into C functions", function()
+t.test("debug gives no access to C functions", function()
   local out = prompt(
     "print(debug.setmetatable, debug.getregistry, debug.setuservalue, debug.setlocal)",
     "print(debug.setupvalue(fm.matmul, 1, 3))",
@@ -88,7 +88,7 @@ t.test("debug gives no way into C functions", function()
   t.eq(out:find "false\tbad argument" ~= nil, true, out)
 end)
 
-t.test("the prompt outlives every error", function()
+t.test("the prompt survives every error", function()
   local bad = "setmetatable({}, { __tostring = function() error 'raised' end })"
   local out = prompt("getmetatable(fm.tensor{1}).__gc(3)",
     "debug.getmetatable(fm.tensor{1}).__gc(3)", bad, "error(" .. bad .. ")",
@@ -109,7 +109,7 @@ t.test("a readline.lua in the current folder is not run", function()
   t.eq(text:find "ran", nil, text)
 end)
 
-t.test("threads are the processors allowed", function()
+t.test("the default number of threads is that of the allowed processors", function()
   local _, nproc = run "nproc" -- it heeds the mask, too
   for _, it in ipairs { { "", math.tointeger(tonumber(nproc)) }, { "taskset -c 0 ", 1 } } do
     local code, text = run("env -u FM_THREADS " .. it[1] .. "%s info")

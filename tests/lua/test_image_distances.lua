@@ -1,4 +1,4 @@
--- The measures of images as a whole: complete rows, caching, and independence of batches.
+-- Image distances as a whole: complete rows, caching, and independence of batches.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -36,7 +36,7 @@ local function measure(samples, n, options)
   return image_distances.new(reference(), options):measure(samples, n)
 end
 
-t.test("every row says what it is", function()
+t.test("every row states its meaning", function()
   local rows = measure(images(200, "fake"))
   local names = {}
   for k, row in ipairs(rows) do
@@ -55,7 +55,7 @@ t.test("every row says what it is", function()
     .. "protocol cnn, features " .. rows[1].features:sub(1, 12))
 end)
 
-t.test("the reference against itself, its like, and another law", function()
+t.test("the reference against itself, a similar set, and another law", function()
   local own = measure(image_distances.walk(reference()), 300)
   t.near(own[1].value, 0, 1e-6, "FD of the same images")
   t.eq(own[3].value, 0.0, "SW of the same images, same patches")
@@ -65,7 +65,7 @@ t.test("the reference against itself, its like, and another law", function()
   end
 end)
 
-t.test("numbers do not depend on how samples come", function()
+t.test("results do not depend on how samples are supplied", function()
   local x = images(270, "batches")
   local function values(rows)
     return { rows[1].value, rows[2].value, rows[3].value }
@@ -84,7 +84,7 @@ t.test("numbers do not depend on how samples come", function()
   fm.set_threads(2)
 end)
 
-t.test("features are always made of the same number of images at a time", function()
+t.test("features are always computed from the same number of images at a time", function()
   local extract = fm.features.extractor(function(x) -- would tell another number
     return fm.reshape(fm.slice(x, 4, 1, 1), { x.shape[1], 1 }) + x.shape[1]
   end, 4)
@@ -106,7 +106,7 @@ t.test("samples are clipped, larger ones averaged", function()
   t.raises(function() features.extract(fm.zeros { 2, 32, 32 }) end, "expected %(n, h, w, 3%)")
 end)
 
-t.test("statistics of the reference are kept, by all that they depend on", function()
+t.test("statistics of the reference are cached under everything that they depend on", function()
   local folder = sandbox.path "cache"
   local options = { metrics = { features }, cache = folder }
   local x = images(200, "fake")
@@ -165,7 +165,7 @@ t.test("weights of another network are refused", function()
   os.remove(path)
 end)
 
-t.test("changes that a person can name stand in the calibration, worst last", function()
+t.test("the calibration lists recognisable changes, the worst last", function()
   local fake = images(200, "held out") -- a fifth of them would be too few for the features
   local rows = fm.calibration.rows(reference(), function(index) return fm.gather(fake, index) end,
     200, { metrics = { "sliced" } })
@@ -179,7 +179,7 @@ t.test("changes that a person can name stand in the calibration, worst last", fu
   t.eq(csv:match '\n("none",SW,[^,]+,,200,200,cells,train,laplacian)' ~= nil, true)
 end)
 
-t.test("the trained weights: small, and with the record of their training", function()
+t.test("the trained weights are small and carry the record of their training", function()
   local _, record = cnn.load(cnn.path())
   t.eq(lfs.attributes(cnn.path(), "size") < 2 * 2^20, true)
   t.eq(tonumber(record.accuracy) >= 0.8, true)

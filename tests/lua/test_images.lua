@@ -1,4 +1,4 @@
--- Experiments on images: smaller resolutions, the judge, what a run leaves, grids of samples.
+-- Experiments on images: smaller resolutions, the judge, the files of a run, grids of samples.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -63,7 +63,7 @@ t.test("other images are other inputs, and so is another resolution", function()
   t.eq(words:match "resolution changed from 0 to 16" ~= nil, true, words)
 end)
 
-t.test("a run leaves distances with what they mean, samples, data, checkpoints", function()
+t.test("a run writes distances with their descriptions, samples, data and checkpoints", function()
   local it, dir = make(), folder()
   fm.run.run(it, resolve(it), dir)
   local eval, manifest = json.read(dir .. "/eval.json"), json.read(dir .. "/manifest.json")
@@ -83,7 +83,7 @@ t.test("a run leaves distances with what they mean, samples, data, checkpoints",
   t.eq(fm.bytes(fm.rows(real, 1, 1)), fm.bytes(fm.pixels(noise.table, fm.tensor { 0 })))
 end)
 
-t.test("samples of the data themselves are nearer than noise of another kind", function()
+t.test("samples of the data themselves are closer than noise of another kind", function()
   local job = { set = noise }
   local judge = require("flowmap.measure.judges.images").new(job, folder())
   local same = judge:measure(fm.pixels(noise.table, fm.arange(256)))
@@ -93,7 +93,7 @@ t.test("samples of the data themselves are nearer than noise of another kind", f
   end
 end)
 
-t.test("a grid has a row for each N and eight columns, the data beside it", function()
+t.test("a grid has one row per N, eight columns, and the data beside it", function()
   if not sandbox.has "gnuplot" then return end
   local it, results = make(), folder()
   fm.run.run(it, resolve(it), results .. "/noise/smoke/lsd-seed1")

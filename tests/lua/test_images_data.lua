@@ -1,4 +1,4 @@
---- Data sets of images through the program: import, list, verify, stand-ins, and what is refused.
+--- Image data sets through the program: import, list, verify, stand-ins and refusals.
 -- Folders and archives are made here; nothing outside of a scratch folder is touched.
 local lfs = require "lfs"
 local fm = require "flowmap"
@@ -53,7 +53,7 @@ end
 
 local packed = data .. "/afhq.images"
 
-t.test("counting parameters neither looks for data nor draws any", function()
+t.test("counting parameters neither looks for data nor draws stand-ins", function()
   local celeba = lfs.currentdir() .. "/experiments/celeba.lua"
   t.eq(works("params " .. celeba .. " --profile paper"), "124264485\n")
   holds(data, {})
@@ -89,7 +89,7 @@ t.test("a flipped byte is found by verify, one of the header by list", function(
   works "data verify afhq"
 end)
 
-t.test("archives, whole and cut; a failure leaves the earlier packed file alone", function()
+t.test("whole and truncated archives; a failure does not touch the earlier packed file", function()
   local whole = read(packed)
   t.eq(run "tar cf a.tar animals && tar czf a.tar.gz animals", 0)
   for _, name in ipairs { "a.tar", "a.tar.gz" } do
@@ -105,7 +105,7 @@ t.test("archives, whole and cut; a failure leaves the earlier packed file alone"
   end
 end)
 
-t.test("what cannot be imported is refused, and nothing is left behind", function()
+t.test("data that cannot be imported are refused, and nothing is left behind", function()
   local before = read(packed)
   run("mkdir -p " .. root .. "/bad/cat " .. root .. "/bad/dog " .. root .. "/empty")
   picture(root .. "/bad/cat/1.png", 70, 1, 1)
@@ -165,13 +165,13 @@ t.test("a disk that is full, as a limit on a file's size, leaves nothing", funct
   holds(data, {})
 end)
 
-t.test("FLOWMAP_DATA that does not exist is told", function()
+t.test("a FLOWMAP_DATA that does not exist is reported", function()
   os.rename(data, data .. "-gone")
   fails("data import afhq animals", 3, "FLOWMAP_DATA names .*/data, which does not exist")
   os.rename(data .. "-gone", data)
 end)
 
-t.test("the stand-in is drawn where nothing is, the same each time", function()
+t.test("without data the stand-in is drawn, identically each time", function()
   local images = require "flowmap.data.packed"
   local draw = require("flowmap.data.packed.standin").draw
   local hash
@@ -209,7 +209,7 @@ t.test("a file that is fetched is continued, compared with its hash, and kept if
     t.eq(exists(to .. ".part"), false)
   end)
 
-t.test("an interrupted download says so with the code of what can be continued", function()
+t.test("an interrupted download gives the exit code for resumable work", function()
   local fetch = require("flowmap.data.packed.fetch").run
   local interrupted = fm.interrupted
   fm.interrupted = function() return true end
