@@ -14,7 +14,7 @@ enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width
 #include "../kernels/gemm.h"
 
 #define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* gathered values: fit the L2 cache */
-#define DEEP 2048                               /* of them per pixel, if a tap has no more */
+#define DEEP 2048                               /* of these per pixel, at most */
 
 enum { CONV, CONV_X, CONV_W };
 
@@ -217,9 +217,9 @@ static fm_err check_dy(fm_ctx *ctx, const fm_op *op, const fm_attr *attr, const 
   fm_err err = result_size(ctx, op, attr, x, k, y);
   if (err != FM_OK || (y[0] == dy[0] && y[1] == dy[1])) return err;
   return fm_fail(ctx, FM_EUSAGE,
-                 "%s: dy of %lld x %lld found, expected %lld x %lld, as a kernel of %lld x %lld at "
-                 "stride %lld makes of images of %lld x %lld padded by %lld, %lld", op->name,
-                 (long long)dy[0], (long long)dy[1], (long long)y[0], (long long)y[1],
+                 "%s: dy of %lld x %lld found, expected %lld x %lld, the result of a kernel "
+                 "of %lld x %lld at stride %lld on images of %lld x %lld padded by %lld, %lld",
+                 op->name, (long long)dy[0], (long long)dy[1], (long long)y[0], (long long)y[1],
                  (long long)k[0], (long long)k[1], (long long)attr->i[FM_STRIDE], (long long)x[0],
                  (long long)x[1], (long long)attr->i[FM_PAD_Y], (long long)attr->i[FM_PAD_X]);
 }

@@ -183,7 +183,7 @@ static fm_err infer_pool(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in
 
 static fm_err unfit(fm_ctx *ctx, const fm_op *op, const fm_shape *small, const fm_shape *large) {
   char a[96], b[96];
-  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, which is not what pooling makes of %s",
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, expected that of pooled images %s",
                  op->name, fm_shape_text(small, a), fm_shape_text(large, b));
 }
 

@@ -141,8 +141,8 @@ static fm_err infer_to(fm_ctx *ctx, const fm_op *op, const fm_sig *in, const fm_
   bool ok = big->nd == small->nd;
   for (int k = 0; ok && k < big->nd; k++) ok = small->d[k] == big->d[k] || small->d[k] == 1;
   if (ok) return FM_OK;
-  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s cannot become %s (equal ranks, and each size "
-                 "kept or %s 1, were expected)", op->name, fm_shape_text(&in[0].shape, a),
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s cannot become %s; expected equal ranks, and "
+                 "every size kept or %s 1", op->name, fm_shape_text(&in[0].shape, a),
                  fm_shape_text(&out->shape, b), grow ? "grown from" : "reduced to");
 }
 
@@ -165,8 +165,8 @@ static fm_err infer_max(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
   fm_err err = infer_reduce(ctx, op, nin, in, attr, out);
   if (err != FM_OK || fm_shape_count(&out->shape) == 0 || fm_shape_count(&in[0].shape) > 0)
     return err;
-  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s has no values along an axis whose largest was "
-                 "asked for, expected one or more", op->name, fm_shape_text(&in[0].shape, b));
+  return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s has no values along an axis of the maximum, "
+                 "expected one or more", op->name, fm_shape_text(&in[0].shape, b));
 }
 
 static void vjp_broadcast(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {

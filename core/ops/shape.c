@@ -204,8 +204,8 @@ static fm_err infer_transpose(fm_ctx *ctx, const fm_op *op, int nin, const fm_si
   for (int k = 0; k < in[0].shape.nd; k++) {
     int64_t from = attr->i[k];
     if (from < 0 || from >= in[0].shape.nd || (seen & (1u << from)))
-      return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found at place %d, expected each axis of 1 to "
-                     "%d once", op->name, (long long)fm_plus(from, 1), k + 1, in[0].shape.nd);
+      return fm_fail(ctx, FM_EUSAGE, "%s: axis %lld found at position %d, expected each axis of 1 "
+                     "to %d once", op->name, (long long)fm_plus(from, 1), k + 1, in[0].shape.nd);
     seen |= 1u << from;
     out->shape.d[k] = in[0].shape.d[from];
   }

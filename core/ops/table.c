@@ -118,7 +118,7 @@ fm_err fm_infer(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const f
   for (int k = 0; k < nin && !(op->flags & FM_BYTES); k++)
     if (in[k].dtype == FM_U8)
       return fm_fail(ctx, FM_EUSAGE, "%s: operand %d is uint8, which only stores images; expected "
-                     "float32 or float64, as pixels() and cast() make of it", op->name, k + 1);
+                     "float32 or float64: convert it with pixels() or cast()", op->name, k + 1);
   fm_err err = op->infer ? op->infer(ctx, op, nin, in, attr, out)
                          : fm_infer_alike(ctx, op, nin, in, out);
   return err == FM_OK ? fm_check_sig(ctx, op, out) : err;

@@ -96,7 +96,7 @@ static fm_err infer_winograd(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig
             attr->i[OUTPUTS] > (u->d[0] - 1) * SLIVER;
   if (!ok)
     return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s for %lld outputs found, expected images "
-                   "(N, H, W, I) and what winograd_weights makes of kernels for them", op->name,
+                   "(N, H, W, I) and the result of winograd_weights for them", op->name,
                    fm_shape_text(x, a), fm_shape_text(u, b), (long long)attr->i[OUTPUTS]);
   *out = in[0];
   out->shape.d[3] = attr->i[OUTPUTS];

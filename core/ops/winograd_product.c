@@ -102,8 +102,8 @@ static fm_err infer_winograd_product(fm_ctx *ctx, const fm_op *op, int nin, cons
     ok = fm_shape_eq(d, &expected);
   }
   if (!ok)
-    return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s found, expected what winograd_images "
-                   "makes of images, their kernels (O, 3, 3, I), and factors (O, 1)", op->name,
+    return fm_fail(ctx, FM_EUSAGE, "%s: operands %s and %s found, expected the result of "
+                   "winograd_images, kernels (O, 3, 3, I) and factors (O, 1)", op->name,
                    fm_shape_text(d, a), fm_shape_text(w, b));
   *out = (fm_sig){in[0].dtype, {4, {n, height, width, w->d[3 - from]}}};
   return FM_OK;

@@ -271,7 +271,7 @@ static void test_pool(void **state) {
   assert_fails("max_pool", 1, x, (fm_attr){{4, 1, 0}, {0}}, "smaller than the window of 4");
   assert_fails("max_pool", 1, x, (fm_attr){{3, 1, 2}, {0}}, "at most half a window of padding");
   assert_fails("avg_pool", 1, x, (fm_attr){{0, 1, 0}, {0}}, "window 0");
-  assert_fails("max_put", 2, x, (fm_attr){{3, 1, 0}, {0}}, "not what pooling makes of (1, 3,");
+  assert_fails("max_put", 2, x, (fm_attr){{3, 1, 0}, {0}}, "expected that of pooled images (1, 3,");
   x[0]->shape = *SHAPE(2, 3, 6);
   assert_fails("avg_pool", 1, x, (fm_attr){{2, 1, 0}, {0}}, "expected images (N, H, W, C)");
   drop_all(2, x);
