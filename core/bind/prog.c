@@ -247,12 +247,14 @@ static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pa
   return 1;
 }
 
-static int pass_list(lua_State *L) { /* core.passes(): name, maps and doc of each */
+static int pass_list(lua_State *L) { /* core.passes(): the table of passes */
   lua_createtable(L, fm_pass_count(), 0);
   for (int k = 0; k < fm_pass_count(); k++) {
     const fm_pass *pass = fm_pass_at(k);
     const char *const field[] = {"name", pass->name, "maps", pass->maps, "doc", pass->doc};
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, pass->switches);
+    lua_setfield(L, -2, "switches");
     for (int i = 0; i < 6; i += 2) {
       lua_pushstring(L, field[i + 1]);
       lua_setfield(L, -2, field[i]);

@@ -227,7 +227,7 @@ static const char legend[] =
     "; %value: type[shape] = operation operands {attributes}; axes count from 0.\n"
     "; Titles count operations, their FLOPs (a multiply-add is two) and the bytes of\n"
     "; their results; dead values, which no output needs, are left out. \"pass\" names\n"
-    "; the fused pass that computes a value, block by block with the others in it.\n\n";
+    "; the fused pass that computes a value, block by block with the others in it.\n";
 
 typedef struct shown {
   const char *pass;
@@ -245,9 +245,9 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
   t->failed = t->failed || live == NULL;
   snprintf(title, sizeof title, "%s after %s", part, pass);
   if (live) {
+    fm_say(t, "\n");
     print_title(t, p, title, live);
     fm_say_program(t, p, live, fused);
-    fm_say(t, "\n");
   }
   fm_pool_free(&pool);
 }

@@ -48,6 +48,15 @@ function M.passes()
   return table.concat(list, "\n")
 end
 
+-- The switches of all passes but hoisting: what does not depend on the batch is all there is here.
+local function whole()
+  local switches = 0
+  for _, pass in ipairs(core.passes()) do
+    switches = pass.name == "hoist" and switches or switches | pass.switches
+  end
+  return switches
+end
+
 -- The arguments of f, and the options behind them.
 local function split(...)
   local args = table.pack(...)
@@ -70,7 +79,7 @@ end
 -- elsewhere constants; derivatives inside f (`fm.grad(f)` is a function, too) are part of it.
 -- @tparam function f returns tensors or nested tables of tensors
 -- @param ... its arguments; last, perhaps, { after = name of a pass }: `./flowmap explain --passes`
--- lists them (default: "lower", the last one that sees the program whole)
+-- lists them (default: "lower", the last before fusion and planning; nothing is hoisted)
 -- @treturn string
 function M.show(f, ...)
   autodiff.callable("show", f)
@@ -87,7 +96,7 @@ function M.show(f, ...)
       trace:output(y, "sum")
     end
   end
-  return core.program_text({ trace }, { 1 }, { 0, 1 }, nil, nil, pass)
+  return core.program_text({ trace }, { 1 }, { 0, 1 }, whole(), nil, pass)
 end
 
 core.show = M.show

@@ -31,7 +31,6 @@ t.test("a function, and its gradient", function()
 %4: f32[1,1]    = sum_to %3
 %5: f32[]       = reshape %4
 output %5 sum
-
 ]])
   t.eq(shown(fm.grad(loss), w, x), [[
 ; program 1 after lower: 3 operations, 1.05 MFLOP, 260 KiB
@@ -41,7 +40,6 @@ output %5 sum
 %3: f32[64,512] = silu %2 {order=1}
 %4: f32[512,2]  = matmul %3, %1 {ta=1, tb=0}
 output %4 sum
-
 ]])
 end)
 
@@ -56,7 +54,20 @@ t.test("tables, constants and other arguments; dead values are left out", functi
 %4: f32[2] = add %2, %3
 output %4 sum
 output %0 sum
+]])
+end)
 
+t.test("after fusion", function()
+  local text = shown(function(a) return fm.sum(fm.exp(fm.sin(a))) end, fm.zeros(3),
+    { after = "fuse" })
+  t.eq(text, [[
+; body 1 after fuse: 4 operations, 111 FLOP, 32 bytes
+%0: f32[3] = input shared
+%1: f32[3] = sin %0 ; pass 1
+%2: f32[3] = exp %1 ; pass 1
+%3: f32[1] = sum_to %2 ; pass 1
+%4: f32[]  = reshape %3
+output %4 sum
 ]])
 end)
 

@@ -153,7 +153,7 @@ M.commands = {
   { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
     choice = "optional",
     { "--program", "Print the program as text, after the named pass (default: the last).",
-      value = "PASS", otherwise = "plan", target = "pass" },
+      value = "[=PASS]", otherwise = "plan", target = "pass" },
     { "--passes", "List the passes of the compiler.", flag = true },
   },
 }
