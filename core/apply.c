@@ -30,7 +30,7 @@ fm_tensor *fm_apply(fm_ctx *ctx, const fm_op *op, int nin, fm_tensor *const *in,
     x[k] = in[k]->data;
   }
   if (fm_infer(ctx, op, nin, sig, &attr, &out) != FM_OK) return NULL;
-  if ((op->flags & FM_BLAS) && fm_blas_reserve(ctx, 1) != FM_OK) return NULL;
+  if ((op->flags & FM_BLAS) && fm_reserve_calls(ctx, 1) != FM_OK) return NULL;
   fm_tensor *y = fm_tensor_new(ctx, out.dtype, &out.shape);
   if (y == NULL) return NULL;
   fm_exec e = {.attr = &attr, .out = &out, .in = sig, .nin = nin, .y = y->data, .x = x};

@@ -100,25 +100,20 @@ const char *fm_blas_init(void) {
 ** concurrently are therefore allocated in advance: a trial mapping shows that the address space
 ** suffices, then OpenBLAS allocates the buffers and returns them to its pool.
 */
-fm_err fm_blas_reserve(fm_ctx *ctx, int calls) {
-  static int reserved; /* called only by the thread that owns the context */
+size_t fm_blas_reserve(int calls) {
+  static int reserved; /* called only by the thread that owns a context */
   void *buffer[MOST];
   if (calls > MOST) calls = MOST;
-  if (calls <= reserved || api.memory_alloc == NULL) return FM_OK;
+  if (calls <= reserved || api.memory_alloc == NULL) return 0;
   const size_t bytes = (size_t)(calls - reserved) * BUFFER;
   void *trial =
       mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (trial == MAP_FAILED)
-    return fm_fail(ctx, FM_ENOMEM,
-                   "memory: matrix products on %d thread%s need %zu MiB more address space than is "
-                   "available%s",
-                   calls, calls > 1 ? "s" : "", bytes >> 20,
-                   calls > 1 ? "; --threads 1 needs the least" : "");
+  if (trial == MAP_FAILED) return bytes;
   munmap(trial, bytes);
   for (int k = 0; k < calls; k++) buffer[k] = api.memory_alloc(0);
   for (int k = 0; k < calls; k++) api.memory_free(buffer[k]);
   reserved = calls;
-  return FM_OK;
+  return 0;
 }
 
 /* ------------------------------------------------------------------ products, eigenvalues */

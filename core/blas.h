@@ -33,8 +33,12 @@ int fm_blas_eigh(int64_t n, double *a, double *w, double *work, int64_t nwork, i
 ** concurrently. Must be called before the others. Returns NULL, or a sentence about the failure.
 */
 const char *fm_blas_init(void);
-/* Reserve memory for `calls` concurrent calls, before they are made. FM_ENOMEM: not available. */
-fm_err fm_blas_reserve(fm_ctx *ctx, int calls);
+/*
+** Reserve memory for `calls` concurrent calls, before they are made. Returns 0, or the bytes of
+** address space that are not available; fm_reserve_calls (ctx.c) fails with FM_ENOMEM in that case.
+*/
+size_t fm_blas_reserve(int calls);
+fm_err fm_reserve_calls(fm_ctx *ctx, int calls);
 /* The name of the kernels that the library chose for this processor, e.g. "Cooperlake". */
 const char *fm_blas_name(void);
 

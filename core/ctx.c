@@ -189,6 +189,18 @@ fm_err fm_set_threads(fm_ctx *ctx, int threads) {
   return FM_OK;
 }
 
+/* ------------------------------------------------------------------ memory of the library */
+
+fm_err fm_reserve_calls(fm_ctx *ctx, int calls) {
+  const size_t missing = fm_blas_reserve(calls);
+  if (missing == 0) return FM_OK;
+  return fm_fail(ctx, FM_ENOMEM,
+                 "memory: matrix products on %d thread%s need %zu MiB more address space than is "
+                 "available%s",
+                 calls, calls > 1 ? "s" : "", missing >> 20,
+                 calls > 1 ? "; --threads 1 needs the least" : "");
+}
+
 /* ------------------------------------------------------------------ creation, destruction */
 
 static int default_threads(void) {

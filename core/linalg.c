@@ -48,7 +48,7 @@ static fm_err decompose(fm_ctx *ctx, fm_tensor *w, fm_tensor *v) {
   double *work = fm_alloc(ctx, bytes);
   int *iwork = work ? fm_alloc(ctx, ibytes) : NULL;
   fm_err err = iwork ? FM_OK : FM_ENOMEM;
-  if (err == FM_OK) err = fm_blas_reserve(ctx, 2); /* LAPACK and the products it calls */
+  if (err == FM_OK) err = fm_reserve_calls(ctx, 2); /* LAPACK and the products it calls */
   if (err == FM_OK) {
     int info = fm_blas_eigh(n, v->data, w->data, work, nwork, iwork, niwork);
     if (info != 0)

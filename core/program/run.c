@@ -241,7 +241,7 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *time
   if (e->epi.n > most) most = e->epi.n;
   if (workers > most) workers = most;
   if (err == FM_OK) err = make_memory(e, workers);
-  if (err == FM_OK) err = fm_blas_reserve(e->ctx, workers);
+  if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
   race r = {.e = e, .job = job, .times = times};
   pthread_mutex_init(&r.lock, NULL);

@@ -253,7 +253,6 @@ local TOGETHER = {
   { "core/bind/", why = "registration: bind.c opens the libraries of all files, which call it" },
   { "core/program/step.c", "core/program/fused.c", why = "a fused pass is a step and runs one" },
   { "core/program/hoist", why = "one pass in several files" },
-  { "core/ctx.c", "core/blas.c", why = "a context loads the BLAS library, whose errors it keeps" },
 }
 
 -- One name for files that may form a circle.
