@@ -75,6 +75,7 @@ end
 local RULES = {
   { "^make (%a+)", function(_, target) t.eq(sh("make -n " .. target), 0, target) end },
   { "^%./flowmap run ", function(command) return quick(command) end },
+  { "^%./flowmap lua experiments/hello", parsed }, -- see test_hello
   { "^%./flowmap explain ", function(command) return command .. " --profile smoke" end },
   { "^%./flowmap sample ", function(command) return (command:gsub("10000", "100")
     :gsub("%.png", ".csv")) end },

@@ -56,6 +56,12 @@ function M.accept(args) use("runs.accept").run(args) end
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 
+--- Run a Lua file of the user's.
+function M.lua(args)
+  local chunk = use("experiment").chunk(args.file, "file", "experiments/hello.lua")
+  chunk(table.unpack(args.arguments))
+end
+
 --- Draw samples from a checkpoint.
 function M.sample(args) use("app.samples").write(args) end
 

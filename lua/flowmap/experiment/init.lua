@@ -55,19 +55,31 @@ local M = {}
 --- Names of the profiles, from quick to complete.
 M.profiles = { "smoke", "laptop", "long", "paper" }
 
---- Load an experiment.
--- @tparam string path a Lua file
--- @treturn table the experiment, with `path` added
-function M.load(path)
+--- Load a Lua file: one of the current folder or, if there is none, one of the installed suite.
+-- @tparam string path
+-- @tparam string what the file is: "experiment"
+-- @tparam string example its path
+-- @treturn function the chunk
+-- @treturn string path
+function M.chunk(path, what, example)
+  local given = path
   path = files.exists(path) and path or files.installed(path)
   if not files.exists(path) then
-    errors.usage("there is no experiment '%s'; expected a Lua file such as "
-      .. "experiments/checkerboard.lua", path)
+    errors.usage("there is no %s '%s'; expected a Lua file such as %s", what, given, example)
   end
   local fault = regular.fault(path)
   if fault then errors.usage("%s", fault) end
   local chunk, message = loadfile(path, "t")
   if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
+  return chunk, path
+end
+
+--- Load an experiment.
+-- @tparam string path a Lua file
+-- @treturn table the experiment, with `path` added
+function M.load(path)
+  local chunk
+  chunk, path = M.chunk(path, "experiment", "experiments/checkerboard.lua")
   math.randomseed(0) -- Lua seeds it differently in each process, but the file must mean the same
   local it = chunk()
   outline.check(it, path)
