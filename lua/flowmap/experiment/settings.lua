@@ -90,9 +90,15 @@ local COUNT, STEPS = 1 << 30, 1000000000000 -- samples; steps of a training
 -- tell, see flowmap.experiment.effect.
 
 -- Networks of the suite that read a setting.
+local described = {} -- networks whose settings are all in the list below
+
 local function of_net(name)
+  described[name] = true
   return function(c)
     if c.own.nets then return nil end
+    if not described[c.cfg.net] then
+      return nil, ("the net %s does not read it"):format(c.cfg.net)
+    end
     return c.cfg.net == name, ("only the net %s reads it, and the net is %s"):format(name,
       c.cfg.net)
   end
