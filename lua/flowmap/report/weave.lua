@@ -29,6 +29,7 @@
 
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
+local files = require "flowmap.base.files"
 local page = require "flowmap.report.page"
 local chapters = require "flowmap.experiment.chapters"
 local load_experiment = require("flowmap.experiment").load
@@ -240,28 +241,43 @@ function M.chapter(path, how)
   return table.concat(out, "\n") .. "\n"
 end
 
---- Weave a book: all chapters, in order, into DIR/flowmap.md and DIR/flowmap.html.
--- @tparam table book what paper/chapters.lua returns, with paths that can be read from here
+--- Weave a book: all chapters, in order, into DIR/NAME.md and DIR/NAME.html.
+-- @tparam table book what paper/chapters.lua returns, with paths that can be read from here, and
+-- perhaps a `name` in place of "flowmap"
 -- @tparam table how {profile=, results=, code=}
 -- @treturn string path of the page
 function M.book(book, how)
   local parts = {}
   for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
-  local stem = book.output .. "/flowmap"
+  local stem = ("%s/%s"):format(book.output, book.name or "flowmap")
   results.write_file(stem .. ".md", table.concat(parts, "\n"))
   page.write(stem .. ".md", stem .. ".html", { title = book.title, style = book.style,
     subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography })
   return stem .. ".html"
 end
 
+-- The whole book or, under the name of the first, some chapters alone.
+local function chosen(paths)
+  local book = chapters.book()
+  if #paths == 0 then return book, chapters.experiments() end
+  book.name, book.chapters = paths[1]:match "([^/]+)%.%a+$", {}
+  local experiments = {}
+  for i, path in ipairs(paths) do
+    book.chapters[i] = files.exists(path) and path or files.installed(path)
+    if path:find "%.lua$" then experiments[#experiments + 1] = path end
+  end
+  return book, experiments
+end
+
 --- The command `paper`: render the chapters' experiments from their results and weave the page.
--- @tparam table args {profile=}
+-- @tparam table args {profile=, chapters=}
 -- @treturn integer exit code
 function M.run(args)
-  for _, path in ipairs(chapters.experiments()) do
+  local book, experiments = chosen(args.chapters)
+  for _, path in ipairs(experiments) do
     render.experiment(load_experiment(path), args.profile)
   end
-  io.stdout:write("written: ", M.book(chapters.book(), { profile = args.profile }), "\n")
+  io.stdout:write("written: ", M.book(book, { profile = args.profile }), "\n")
   return 0
 end
 
