@@ -23,7 +23,7 @@ t.test("the worked example, pass by pass", function()
   for _, program in ipairs(programs) do
     local after = program:match "^; program 1 after (%a+)"
     local found = fm.show(fm.grad(env.step), env.w, env.x, env.dx, { after = after })
-    t.eq(found:gsub("%s+$", ""), program:gsub("%s+$", ""), after)
+    t.eq(found:match "; program .*$":gsub("%s+$", "") .. "\n", program, after) -- without its legend
   end
 end)
 
