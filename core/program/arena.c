@@ -1,8 +1,8 @@
 /*
-** arena.c - an offset in the arena for every value, from the step that first touches it to the step
-** that last does. Values alive at the same time do not overlap. (Writing a result over an operand
-** that dies in the same pass was tried: it saves nothing here, where most operands are parts of
-** stacked products.)
+** arena.c - gives every value an offset in the arena for its live range, from the first step that
+** touches it to the last. Values that are live at the same time do not overlap. (Writing a result
+** over an operand whose live range ends in the same pass was tried: it saves nothing here, where
+** most operands are parts of stacked products.)
 */
 #include <stdlib.h>
 #include <string.h>
@@ -52,8 +52,8 @@ static int by_size(const void *a, const void *b) { /* largest first */
   return x->v < y->v ? -1 : x->v > y->v;
 }
 
-/* Put b at the lowest offset at which it disturbs none of the placed ones, which are kept in the
-** order of their offsets. */
+/* Puts b at the lowest offset at which it overlaps no placed block that is live at the same time.
+** Placed blocks are kept in the order of their offsets. */
 static void put(const fm_layout *l, block *b, block *placed, int n) {
   size_t at = 0;
   int k = 0;
@@ -68,7 +68,7 @@ static void put(const fm_layout *l, block *b, block *placed, int n) {
   placed[k] = *b;
 }
 
-/* The stage of the step at which most bytes are alive. */
+/* The stage of the step at which most bytes are live. */
 static int find_peak(const fm_layout *l, const block *list, int n) {
   const fm_plan *plan = l->plan;
   size_t most = 0;

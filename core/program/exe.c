@@ -1,6 +1,4 @@
-/*
-** exe.c - an executable around its plans: checks that the traces fit the micro-batches; frees all.
-*/
+/* exe.c - opens an executable, if the traces fit the micro-batches, and frees all that it has. */
 #include "exe.h"
 
 #include <string.h>
@@ -33,7 +31,7 @@ static fm_err make_tables(fm_exe *e, const fm_prog *p, const fm_micro_batches *m
   return FM_OK;
 }
 
-/* Input or output k is as in the first trace, the rows of what is split excepted. */
+/* Input or output k must be as in the first trace, except for the rows of what is split. */
 static fm_err check_value(fm_exe *e, const char *what, int k, int64_t rows, fm_sig sig,
                           const fm_port *port) {
   char a[96], b[96];

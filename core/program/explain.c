@@ -1,4 +1,4 @@
-/* explain.c - what a run costs and where it spends its time. */
+/* explain.c - the cost of a run, and the table of its steps with their times. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

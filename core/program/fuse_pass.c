@@ -1,7 +1,9 @@
 /*
-** fuse_pass.c - a group of elementwise nodes as a pass: a list of vector operations on slots.
-** Broadcasts and constants are read where they are used; sums close the pass.
+** fuse_pass.c - turns a group of elementwise nodes into a pass: a list of vector operations on
+** slots. Broadcasts and constants are read where they are used; sums close the pass.
 */
+#include <string.h>
+
 #include "plan.h"
 
 typedef struct builder {
@@ -10,7 +12,7 @@ typedef struct builder {
   fm_fused *f;
   int id, n; /* the group and its size */
   const fm_val *member;
-  int *slot_of;  /* per value: its slot in this pass, -1 none */
+  int *slot_of;  /* per value: its slot in this pass, or -1 */
   int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
   int freed[64]; /* blocks free for another value */
   int nfreed;
@@ -25,43 +27,29 @@ static fm_slot *new_slot(builder *b, fm_slot_kind kind, fm_val v) {
 
 static int new_block(builder *b) { return b->nfreed > 0 ? b->freed[--b->nfreed] : b->f->nblock++; }
 
-/* How a smaller value is walked along the pass's shape. */
-static void set_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
-  int64_t step = 1;
-  int n = 0;
-  for (int k = domain->nd - 1; k >= 0; k--) {
-    int64_t stride = small->d[k] == 1 ? 0 : step;
-    step *= small->d[k];
-    if (domain->d[k] == 1) continue;
-    if (n > 0 && stride == s->stride[n - 1] * s->size[n - 1]) {
-      s->size[n - 1] *= domain->d[k];
-    } else {
-      s->size[n] = domain->d[k];
-      s->stride[n++] = stride;
-    }
-  }
-  if (n == 0) s->size[n] = 1, s->stride[n++] = 0;
-  s->naxes = n;
+/* The slot that repeats the operand of v, a broadcast, along the shape of the pass. */
+static int repeated(builder *b, fm_val v) {
+  const fm_prog *p = b->plan->p;
+  fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
+  s->block = b->f->nblock++;
+  fm_walk_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+  return (int)(s - b->f->slot);
 }
 
 /* The slot from which a micro-operation reads value v. */
 static int source(builder *b, fm_val v) {
-  const fm_prog *p = b->plan->p;
   double number;
   if (b->slot_of[v] >= 0) return b->slot_of[v];
-  fm_slot *s;
   if (b->g->group[v] == b->id || !b->g->virt[v]) {
-    s = new_slot(b, SLOT_FULL, v);
-  } else if (fm_known(p, v, &number)) {
-    s = new_slot(b, SLOT_CONST, v);
+    new_slot(b, SLOT_FULL, v);
+  } else if (fm_known(b->plan->p, v, &number)) {
+    fm_slot *s = new_slot(b, SLOT_CONST, v);
     s->number = number;
-    s->block = b->f->nblock++; /* filled once per run: not shared */
+    s->block = b->f->nblock++; /* filled once per run, so not shared */
   } else {
-    s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
-    s->block = b->f->nblock++;
-    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
+    repeated(b, v);
   }
-  return b->slot_of[v] = (int)(s - b->f->slot);
+  return b->slot_of[v] = b->f->nslot - 1;
 }
 
 static void release(builder *b, fm_val v, int at) {
@@ -71,14 +59,14 @@ static void release(builder *b, fm_val v, int at) {
   b->last[v] = -1; /* an operand used twice is released once */
 }
 
-/* The slot that takes value v. */
+/* A new slot that value v is written to. */
 static int target(builder *b, fm_val v) {
   fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
   if (s->kind == SLOT_TEMP) s->block = new_block(b);
   return b->slot_of[v] = (int)(s - b->f->slot);
 }
 
-/* Further orders of the same function of the same operand ride along with the first one. */
+/* Further orders of the same function of the same operand are computed with the first one. */
 static void add_orders(builder *b, fm_micro *m, fm_val v) {
   const fm_prog *p = b->plan->p;
   m->family = true;
@@ -89,56 +77,26 @@ static void add_orders(builder *b, fm_micro *m, fm_val v) {
     bool same = u > v && p->node[u].op == m->op && fm_arg(p, u, 0) == fm_arg(p, v, 0);
     if (!same || b->slot_of[u] >= 0) continue;
     int *order = &m->order[(int)p->node[u].attr.f[FM_ORDER]];
-    if (*order < 0) *order = target(b, u); /* else an equal value, made once more: later */
+    if (*order < 0) *order = target(b, u); /* else an equal node: computed on its own */
   }
 }
 
 static void add_micro(builder *b, fm_val v) {
-  const fm_prog *p = b->plan->p;
-  const fm_node *n = &p->node[v];
-  int at = b->at++, in[3] = {0, 0, 0};
+  const fm_node *n = &b->plan->p->node[v];
+  const fm_val *in = fm_ins(b->plan->p, v);
+  int at = b->at++, src[3] = {0};
   bool repeat = n->op->flags & FM_REPEAT; /* a broadcast that must exist in memory */
-  bool done = b->slot_of[v] >= 0;         /* made with an earlier order */
-  for (int k = 0; k < n->nin && !repeat; k++) in[k] = source(b, fm_ins(p, v)[k]);
-  if (repeat) {
-    fm_slot *s = new_slot(b, SLOT_BCAST, fm_arg(p, v, 0));
-    s->block = b->f->nblock++;
-    set_axes(s, &b->f->domain.shape, &p->node[s->v].sig.shape);
-    in[0] = (int)(s - b->f->slot);
-  }
   bool family = fm_kernel_of(n->op, n->sig.dtype)->family != NULL;
-  if (!done && !family) /* orders are written one after the other: not over their operand */
-    for (int k = 0; k < n->nin && !repeat; k++) release(b, fm_ins(p, v)[k], at);
-  if (!done) {
+  if (b->slot_of[v] < 0) { /* not computed with an earlier order */
+    for (int k = 0; k < 3; k++)
+      src[k] = k >= n->nin ? src[0] : repeat ? repeated(b, v) : source(b, in[k]);
+    for (int k = 0; k < n->nin && !repeat && !family; k++) release(b, in[k], at);
     fm_micro *m = &b->f->micro[b->f->nmicro++];
-    *m = (fm_micro){repeat ? &fm_op_copy : n->op,
-                    v,
-                    target(b, v),
-                    in[0],
-                    n->nin > 1 ? in[1] : in[0],
-                    n->nin > 2 ? in[2] : in[0],
-                    {0},
-                    false,
-                    {n->attr.f[0], n->attr.f[1]}};
+    *m = (fm_micro){repeat ? &fm_op_copy : n->op, v, target(b, v), src[0], src[1], src[2]};
+    memcpy(m->f, n->attr.f, sizeof m->f);
     if (family) add_orders(b, m, v);
   }
-  if (done || family) release(b, fm_arg(p, v, 0), at);
-}
-
-/* A sum is finished when the walk leaves the outermost axis that it adds up over. */
-static void set_span(fm_reduce *r) {
-  const fm_slot *t = &r->target;
-  int outer = t->naxes - 1;
-  while (outer > 0 && t->stride[outer] != 0) outer--;
-  r->span = r->period = 1;
-  for (int k = 0; k <= outer; k++) {
-    r->span *= t->size[k];
-    if (t->stride[k] != 0) r->period *= t->size[k];
-  }
-  if (r->span > 0 && r->span < FM_BLOCK) {
-    r->period *= FM_BLOCK / r->span;
-    r->span *= FM_BLOCK / r->span;
-  }
+  if (family) release(b, in[0], at); /* orders are written one by one, so not over their operand */
 }
 
 static void add_reduce(builder *b, fm_val v) {
@@ -147,8 +105,8 @@ static void add_reduce(builder *b, fm_val v) {
   r->v = v;
   r->src = source(b, fm_arg(p, v, 0));
   r->target = (fm_slot){.kind = SLOT_BCAST, .v = v, .block = -1};
-  set_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
-  set_span(r);
+  fm_walk_axes(&r->target, &b->f->domain.shape, &p->node[v].sig.shape);
+  fm_walk_span(r);
   r->sums = b->f->nsum;
   b->f->nsum = fm_plus_bytes(b->f->nsum, (size_t)r->period);
 }
@@ -169,7 +127,7 @@ static void find_last(builder *b) {
   }
 }
 
-/* The tables of values are clean again for the next pass. */
+/* Cleans the tables of values for the next pass. */
 static void forget(builder *b) {
   const fm_prog *p = b->plan->p;
   for (int m = 0; m < b->n; m++) {

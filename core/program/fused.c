@@ -1,11 +1,9 @@
-/* fused.c - running a fused pass: blocks of values flow through the micro-operations. */
+/* fused.c - runs a fused pass: blocks of values flow through its micro-operations. */
 #include <string.h>
 
 #include "../kernels/isa.h"
 #include "../kernels/rows.h"
 #include "plan.h"
-
-#define MAX_SLOTS 256
 
 #define DECLARE(isa) extern const fm_rows fm_rows_f32_##isa, fm_rows_f64_##isa;
 #define ROWS(isa)                                                                                  \
@@ -23,8 +21,8 @@ const fm_rows *fm_rows_of(fm_dtype dtype) { return row_kernels[fm_isa()][dtype];
 
 /* ------------------------------------------------------------------ walking smaller values */
 
-/* Where a walk along a smaller value is. A row is its first axis: values that follow each other, or
-** one value that stays. */
+/* The position of a walk along a smaller value. A row is its first axis: consecutive values, or one
+** value that is repeated. */
 typedef struct cursor {
   int64_t at;                 /* the row's first value */
   int64_t in;                 /* position in the row */
@@ -32,7 +30,7 @@ typedef struct cursor {
   int64_t held, nheld;        /* the slot's block already has nheld values from offset held on */
 } cursor;
 
-/* Go on by whole rows: no more than there are left along the second axis. */
+/* Moves on by whole rows, at most as many as are left along the second axis. */
 static void step_rows(cursor *c, const fm_slot *s, int64_t rows) {
   for (int k = 1; k < s->naxes; k++) {
     c->index[k] += rows;
@@ -48,7 +46,7 @@ static int64_t rows_left(const cursor *c, const fm_slot *s) {
   return s->naxes > 1 ? s->size[1] - c->index[1] : 1;
 }
 
-/* The next part of at most n values that the row kernels can do in one call: rows x run values. */
+/* The next part of at most n values that one call of a row kernel can do: rows x run values. */
 static void next_part(const cursor *c, const fm_slot *s, int64_t n, int64_t *rows, int64_t *run) {
   int64_t left = rows_left(c, s);
   *run = s->size[0];
@@ -96,7 +94,7 @@ static void *repeated(const fm_slot *s, cursor *c, const fm_rows *kernel, size_t
   return block;
 }
 
-/* A sum under way. */
+/* A sum in progress. */
 typedef struct adder {
   cursor walk;    /* along its target */
   double *sum;    /* of the values of one period */
@@ -105,7 +103,7 @@ typedef struct adder {
   char *to;       /* the target */
 } adder;
 
-/* The values that are finished, rounded, to the target. */
+/* Writes the finished values, rounded, to the target. */
 static void settle(adder *a, const fm_reduce *r, const fm_rows *kernel, size_t size) {
   int64_t done = a->filled / (r->span / r->period) /* values added up per value of the target */;
   kernel->settle(done, a->sum, a->to + (size_t)a->from * size);
@@ -113,7 +111,7 @@ static void settle(adder *a, const fm_reduce *r, const fm_rows *kernel, size_t s
   a->filled = 0;
 }
 
-/* Add n values of the pass. */
+/* Adds n values of the pass. */
 static void reduce(adder *a, const fm_reduce *r, const fm_rows *kernel, size_t size, const char *x,
                    int64_t n) {
   const fm_slot *s = &r->target;
@@ -148,7 +146,7 @@ typedef struct pass {
   const fm_rows *rows;
   size_t size;
   char *base[MAX_SLOTS];  /* FULL, BCAST: first byte in memory */
-  char *block[MAX_SLOTS]; /* block */
+  char *block[MAX_SLOTS]; /* its block, if it has one */
   void *now[MAX_SLOTS];   /* where the current block of the slot is */
   cursor walk[MAX_SLOTS]; /* BCAST */
   adder add[MAX_SLOTS];   /* per sum */

@@ -31,7 +31,7 @@ void fm_lanes_count(fm_exe *e, int passes) {
 
 /* ------------------------------------------------------------------ memory */
 
-/* Part k of the epilogue makes output j of the job, and all its results in the arena. */
+/* Part k of the epilogue computes output j of the job, and all its outputs in the arena. */
 static bool makes(const fm_exe *e, int k, int j) {
   const fm_plan *plan = e->epi.plan[k];
   bool found = false;

@@ -31,7 +31,7 @@ static void find_components(split *s) {
     s->work[find(s, v)] += leaf(p, v) ? 0 : 1e3 + (double)fm_shape_count(&p->node[v].sig.shape);
 }
 
-/* The heaviest component first, each to the part that has least to do. */
+/* Assigns components in order of falling work, each to the part with the least work so far. */
 static int assign(split *s) {
   const fm_prog *p = s->p;
   int used = 0;

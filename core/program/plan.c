@@ -1,13 +1,13 @@
 /*
-** plan.c - from a program to steps on planned memory: concatenations are made in place, slices and
-** reshapes are views, and each value gets an offset in one arena from the time it is written to the
-** time it is last read.
+** plan.c - turns a program into steps on planned memory: operands of concatenations are computed in
+** place, slices and reshapes are views, and every value gets an offset in one arena for its live
+** range.
 */
 #include <string.h>
 
 #include "plan.h"
 
-/* Parts of concatenations along the first axis are written in place, unless they have a place. */
+/* Operands of joining nodes are computed in place, unless they have another place already. */
 static void find_parents(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -32,8 +32,8 @@ static void find_parents(fm_layout *l) {
   }
 }
 
-/* A sum that one product alone makes is added to by the product itself; an output may be made where
-** it is wanted. */
+/* An operation that can accumulate adds to its sum itself if nothing else reads its result; where
+** in_place says so, outputs are computed where the caller wants them. */
 static void find_locations(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {

@@ -67,7 +67,7 @@ typedef struct fm_fused {
   fm_reduce *reduce;
 } fm_fused;
 
-/* Where the bytes of a value are during one run. */
+/* The memory of one run of a plan. */
 typedef struct fm_frame {
   const struct fm_plan *plan;
   char *arena, *blocks;
@@ -108,7 +108,7 @@ typedef struct fm_plan {
   fm_loc *loc;          /* per value of p */
   size_t arena, blocks; /* bytes of memory that a run needs: of values, of passes */
   int peak;             /* the stage at which most bytes of the arena are in use */
-  bool in_place; /* outputs are made where they are wanted: none of them may be an input as well */
+  bool in_place; /* outputs are computed where the caller wants them: none may be an input, too */
   bool bf16;     /* see FM_BF16 */
 } fm_plan;
 
@@ -121,10 +121,11 @@ double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written
 
 /* ------------------------------------------------------------------ making a plan */
 
-/* Which nodes run together. group[v] is the pass of node v or -1; virtual nodes have neither. */
+/* Which nodes run together: group[v] is the pass of node v, or -1. */
 typedef struct fm_grouping {
   int *stage, *group, *uses;
-  bool *live, *virt, *stored;
+  bool *live, *stored;
+  bool *virt; /* never in memory: passes read what it repeats */
   bool fuse;
   int ngroup;
   fm_val *member; /* of group k: member[from[k]] .. member[from[k + 1] - 1], in order */
@@ -132,6 +133,11 @@ typedef struct fm_grouping {
 } fm_grouping;
 void fm_fuse(fm_pool *s, const fm_prog *p, fm_grouping *g); /* fuse.c; needs live, stage, uses */
 void fm_build_passes(fm_pool *s, fm_plan *plan, const fm_grouping *g); /* fuse_pass.c */
+
+/* fuse_walk.c: the axes of a value that is repeated along a pass, or of a sum's target; when a sum
+** is finished. */
+void fm_walk_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small);
+void fm_walk_span(fm_reduce *r);
 
 /* Places while they are being decided. */
 typedef struct fm_layout {

@@ -1,4 +1,4 @@
-/* schedule.c - the steps of a plan and their order. */
+/* schedule.c - the stages of nodes, and the steps of a plan in their order. */
 #include <limits.h>
 #include <stdlib.h>
 
@@ -18,8 +18,8 @@ void fm_stage_rematerialised(const fm_prog *p, fm_grouping *g, int *first) {
   }
 }
 
-/* first[v]: the stage in which a step reads v. Views, concatenations and values that passes read in
-** place are no steps. */
+/* first[v]: the stage of the first step that reads v; 0 if a view, a concatenation, a virtual node
+** or an output does, which are no steps. */
 static void find_first_reads(const fm_prog *p, const fm_grouping *g, int *first) {
   for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
   for (fm_val u = 0; u < p->n; u++) {

@@ -1,4 +1,4 @@
-/* step.c - running one step of a plan, and what it costs. */
+/* step.c - runs one step of a plan; counts its operations and the bytes that it moves. */
 #include <string.h>
 
 #include "plan.h"
@@ -6,7 +6,7 @@
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;
   const fm_node *n = &p->node[v];
-  if (fm_shape_count(&n->sig.shape) == 0) return; /* see apply.c */
+  if (fm_shape_count(&n->sig.shape) == 0) return; /* as in apply.c */
   const void *x[FM_MAX_OPERANDS];
   fm_sig in[FM_MAX_OPERANDS];
   for (int k = 0; k < n->nin; k++) {
