@@ -247,12 +247,9 @@ end)
 
 -- Files that need each other, and why. All other files of core form no circle.
 local TOGETHER = {
-  { "core/ops/", "core/program/prog.c", "core/program/emit.c", "core/program/derive.c",
-    "core/program/fold.c",
+  { "core/ops/", "core/program/emit.c", "core/program/derive.c",
     why = "registration: rules emit operations, and emitting looks them up in the table" },
   { "core/bind/", why = "registration: bind.c opens the libraries of all files, which call it" },
-  { "core/program/step.c", "core/program/fused.c", why = "a fused pass is a step and runs one" },
-  { "core/program/hoist", why = "one pass in several files" },
 }
 
 -- One name for files that may form a circle.
