@@ -59,8 +59,7 @@ t.test("no file left to open: sentences, not Lua's words", function()
   end
 end)
 
--- ------------------------------------------------------------------ pipes, devices and folders in
--- place of files
+-- ------------------------------------------------------------------ pipes, devices, folders
 
 local function fifo(path) os.execute("mkfifo " .. path) end
 local function device(path) lfs.link("/dev/zero", path, true) end

@@ -1,5 +1,5 @@
 -- Inception-v3 against an independent implementation (tests/golden/inception.py), with made-up
--- weights: both make the same ones from the counter-based generator.
+-- weights, which both draw from the counter-based generator.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -14,7 +14,7 @@ local function uniform(shape, stream)
   return fm.reshape(fm.uniform({ 1, count }, { seed = 7, stream = stream }), shape)
 end
 
--- Tensor k of the sorted names has the stream k; see `fill` in inception.py.
+-- Tensor k in the order of names uses stream k; see `fill` in inception.py.
 local function weights()
   local tensors, k = {}, 0
   for name, sizes in meta.layers:gmatch "([%w_.]+) ([%d ]+)" do
@@ -60,7 +60,7 @@ t.test("features agree with PyTorch's, for both protocols", function()
   t.eq(off > 0.1, true, "the protocols differ")
 end)
 
-t.test("a wrong file is refused by the tensor's name", function()
+t.test("a wrong file is refused with the tensor's name", function()
   tensors["Mixed_6c.branch7x7_2.bn.running_var"] = nil
   local network = inception.network(tensors, "the file")
   t.raises(function() fm.features.extractor(network, 1)(fm.zeros { 1, 299, 299, 3 }) end,

@@ -9,21 +9,21 @@ local work, sh = sandbox.root, sandbox.run
 sandbox.mkdir "elsewhere"
 local root = work .. "/a root"
 
--- `-o all`: what is built is installed as it is.
+-- `-o all` installs the existing build as it is.
 local function make(target)
   return sh(("make -C %s -o all %s DESTDIR=%s PREFIX=/usr PROGRAM=%s B=%s"):format(
     files.quote(sandbox.here), target, files.quote(root), files.quote(sandbox.program),
     files.quote(sandbox.build)))
 end
 
--- The installed program in another folder, with nothing of this environment.
+-- Run the installed program in another folder, with an empty environment.
 local function flowmap(arguments)
   return sh(("cd %s && env -i HOME=%s PATH=/usr/bin:/bin %s %s"):format(
     files.quote(work .. "/elsewhere"), files.quote(work), files.quote(root .. "/usr/bin/flowmap"),
     arguments))
 end
 
-t.test("make install where DESTDIR has a space", function()
+t.test("make install with a space in DESTDIR", function()
   local code, out = make "install"
   t.eq(code, 0, out)
   t.eq(files.exists(root .. "/usr/share/flowmap/paper/published.lua"), true)
@@ -32,7 +32,7 @@ t.test("make install where DESTDIR has a space", function()
   t.eq(code, 0, out)
 end)
 
-t.test("an installed copy finds its files, and writes where one stands", function()
+t.test("an installed copy finds its files and writes to the current folder", function()
   sandbox.write("elsewhere/own.lua", [[
     return { name = "checkerboard", profiles = { smoke = { steps = 3, width = 8, depth = 1,
         batch = 32, eval_samples = 500, nfe = { 1 }, log_every = 1 } },
@@ -47,7 +47,7 @@ t.test("an installed copy finds its files, and writes where one stands", functio
   t.eq(out, "1054210\n")
 end)
 
-t.test("make uninstall removes what install put there", function()
+t.test("make uninstall removes the installed files", function()
   local code, out = make "uninstall"
   t.eq(code, 0, out)
   local _, left = sh("find " .. files.quote(root) .. " ! -type d")

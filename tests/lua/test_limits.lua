@@ -1,5 +1,5 @@
--- Every function at zeros, infinities, NaN and the largest numbers against the mathematics: its
--- limit where there is one. Values, first and second derivatives, forwards and backwards.
+-- Every function at zeros, infinities, NaN and the largest numbers against its mathematical
+-- limit, where one exists: values, first and second derivatives, forwards and backwards.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -55,7 +55,7 @@ end
 local function zero() return 0 end
 local function sign(x) return x > 0 and 1 or x < 0 and -1 or x end
 
--- Name, what is called, from where on its argument makes sense, value, derivative, the second one.
+-- Name, function, least valid argument, value, first and second derivative.
 local CASES = {
   { "exp", fm.exp, -INF, math.exp, math.exp, math.exp },
   { "log", fm.log, 0, math.log, function(x) return 1 / x end, function(x) return -1 / x / x end },
@@ -93,7 +93,7 @@ local CASES = {
     function(x) return -x ^ -2 end },
 }
 
--- In the number format asked for: what is too large there is infinite.
+-- A number in the requested format; numbers beyond its range become infinite.
 local function rounded(x, dtype)
   if dtype == "float64" then return x end
   if math.abs(x) > MAX.float32 then return x > 0 and INF or -INF end
@@ -150,7 +150,7 @@ local function check(case, dtype)
 end
 
 for _, case in ipairs(CASES) do
-  t.test(case[1] .. " has its limits, and so have its derivatives", function()
+  t.test(case[1] .. " and its derivatives have their limits", function()
     check(case, "float32")
     check(case, "float64")
   end)
@@ -197,7 +197,7 @@ t.test("normalize of large and tiny rows", function()
   t.eq(fm.normalize(fm.tensor { { 0.0, 0.0 } }):flat(), { 0.0, 0.0 })
 end)
 
-t.test("the largest of nothing, and the mean of nothing, are errors", function()
+t.test("the maximum and the mean of nothing are errors", function()
   local none = fm.zeros { 3, 0 }
   for name, f in pairs {
     max = function(x) return fm.max_reduce(x, 2) end,

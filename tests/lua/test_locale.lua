@@ -1,4 +1,4 @@
--- Numbers have dots and names one order, whatever locale an experiment asks for.
+-- Numbers have decimal points and names have one order in any locale that an experiment sets.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -36,7 +36,7 @@ print(6, os.setlocale "C", os.setlocale(nil, "numeric"))
   end
 end)
 
-t.test("a run of an experiment with a locale of its own has the bits of one without", function()
+t.test("an experiment that sets a locale has the same bits as one that does not", function()
   local text = files.read "experiments/checkerboard.lua"
   local plain = write("plain.lua", text)
   local own = write("own.lua", "os.setlocale 'de_DE.UTF-8'\n" .. text)
@@ -56,7 +56,7 @@ t.test("a run of an experiment with a locale of its own has the bits of one with
   t.eq(hashes[2], hashes[1])
 end)
 
-t.test("in another Lua the module refuses to write with commas", function()
+t.test("in a stock Lua the module refuses to write decimal commas", function()
   local path = write("stock.lua", [[
 local fm = require "flowmap"
 os.setlocale "de_DE.UTF-8"

@@ -1,4 +1,4 @@
--- The losses: zero on a flow map known in closed form, and gradients as the stop-gradients say.
+-- The losses are zero on a flow map in closed form, and their gradients follow the stop-gradients.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -130,7 +130,7 @@ t.test("lsd convex: the target is a constant", function()
   t.near(g[2].w:get(3, 4), difference(frozen, 2, 3, 4), 1e-6)
 end)
 
-t.test("esd full and convex: what is a constant", function()
+t.test("esd full and convex: their targets are constants", function()
   local loss = losses.find("esd").loss
   local X = map_of(weights)
   local b = X:b(s, x)
@@ -162,7 +162,7 @@ t.test("psd convex: the bracket is a constant", function()
   t.near(g[2].w:get(1, 7), difference(frozen, 2, 1, 7), 1e-6)
 end)
 
-t.test("unknown methods name the near ones", function()
+t.test("unknown methods are answered with similar names", function()
   t.raises(function() losses.find "lsdd" end, "unknown method 'lsdd'; did you mean lsd%?")
   t.raises(function() losses.find "psd" end, "did you mean psd%-m or psd%-u%?")
 end)

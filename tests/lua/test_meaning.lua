@@ -1,4 +1,4 @@
--- What of a Lua file counts for a run's numbers, and what of an experiment's does not.
+-- Which parts of a Lua file affect a run's numbers, and which parts of an experiment do not.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -6,14 +6,14 @@ local meaning = require "flowmap.runs.meaning"
 
 local of = meaning.of_experiment
 
--- That a change of the text changes the meaning, or does not.
+-- Check whether a change of the text changes the meaning.
 local function changed(text, what, by)
   local first, last = text:find(what, 1, true)
   t.eq(first ~= nil, true, "the text to change: " .. what)
   return of(text) ~= of(text:sub(1, first - 1) .. by .. text:sub(last + 1))
 end
 
-t.test("the tokens of every file of ours are that file", function()
+t.test("the tokens of every source file reproduce the file", function()
   local list <close> = assert(io.popen "find lua/flowmap experiments -name '*.lua'")
   local count = 0
   for path in list:lines() do
@@ -74,7 +74,7 @@ t.test("fields outside of functions, in all their forms", function()
   t.eq(changed(drawn, "return 1 ", "return 2 "), false)
 end)
 
-t.test("when in doubt it counts", function()
+t.test("in doubt, a change counts", function()
   for _, text in ipairs {
     -- read by a loss
     "local t = { settings = { c = 3 } }\nfunction t.f() return t.settings.c end\nreturn t",

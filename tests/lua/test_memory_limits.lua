@@ -1,4 +1,4 @@
--- Too little memory is exit code 2 and a sentence: under every limit of the address space.
+-- Lack of memory gives exit code 2 and a sentence under any limit of the address space.
 
 local t = require "harness"
 local sandbox = require "sandbox"
@@ -30,7 +30,7 @@ t.test("info, under limits of 20 to 300 MB: it works, or exit code 2 and one sen
   t.eq(works > 50, true, works)
 end)
 
-t.test("products on all threads, under limits of 60 to 700 MB: they work, or say so", function()
+t.test("products on all threads under 60 to 700 MB succeed or fail with a sentence", function()
   local short, works = 0, 0
   for limit = 60000, 700000, 20000 do
     local code, text = limited(limit, "--threads 2 repl <" .. input)
@@ -42,7 +42,7 @@ t.test("products on all threads, under limits of 60 to 700 MB: they work, or say
   t.eq(short > 3 and works > 3, true, short .. " " .. works)
 end)
 
-t.test("the environment of children is as it was", function()
+t.test("the environment of child processes is unchanged", function()
   local _, text = sandbox.run(
     ("echo 'os.execute \"echo x${OPENBLAS_NUM_THREADS-unset}x\"' | %s repl")
       :format(sandbox.program))

@@ -27,7 +27,7 @@ t.test("the normal distribution function", function()
   t.near(normal.between(2.999999, 3.000001), 2e-6 * math.exp(-4.5) / math.sqrt(2 * math.pi), 1e-14)
 end)
 
-t.test("draws are on the support, and have the stated standard deviation", function()
+t.test("draws lie in the support and have the stated standard deviation", function()
   local x = data.draw(board, 100000, 5)
   t.eq(metrics.outside(x, board), 0.0)
   t.near(data.sd(x), board.sd, 3e-3)
@@ -36,7 +36,7 @@ t.test("draws are on the support, and have the stated standard deviation", funct
   t.near(metrics.outside(x, gaussians), math.exp(-8), 2e-4)
 end)
 
-t.test("draws fill the cells as the masses say (chi-square)", function()
+t.test("draws fill the cells according to the masses (chi-squared)", function()
   for _, set in ipairs { board, gaussians } do
     local n, chi, cells = 200000, 0, 0
     local count = metrics.histogram(data.draw(set, n, 9), 8)
@@ -52,7 +52,7 @@ t.test("draws fill the cells as the masses say (chi-square)", function()
   end
 end)
 
-t.test("KL against its definition, in numbers that can be done by hand", function()
+t.test("KL against its definition, computed by hand", function()
   -- p = (1/2, 1/2, 0), counts (3, 0, 1): q = (3.5, 0.5, 1.5) / 5.5
   local expected = 0.5 * math.log(0.5 * 5.5 / 3.5) + 0.5 * math.log(0.5 * 5.5 / 0.5)
   t.near(metrics.kl({ 0.5, 0.5, 0 }, { 3, 0, 1 }), expected, 1e-15)

@@ -44,7 +44,7 @@ t.test("mp_sum and mp_cat are those of the paper", function()
   t.near(largest(nn.mp_cat(a, wide) - cat), 0, 1e-14)
 end)
 
-t.test("sums, concatenations, activations, layers keep the magnitude of normal numbers", function()
+t.test("sums, concatenations, activations, layers preserve normal magnitudes", function()
   local a, b = normal({ 1, 32, 32, 64 }, "a"), normal({ 1, 32, 32, 128 }, "b")
   t.near(rms(nn.mp_sum(a, normal({ 1, 32, 32, 64 }, "c"), 0.3)), 1, 0.02)
   t.near(rms(nn.mp_cat(a, b)), 1, 0.02)
@@ -137,7 +137,7 @@ local function plain_attention(qkv, heads)
   return fm.reshape(fm.tensor(out, F64), { N, H, W, heads * c })
 end
 
-t.test("attention is that of plain loops, with interleaved queries, keys and values", function()
+t.test("attention agrees with plain loops, with interleaved queries, keys and values", function()
   for _, case in ipairs { { 1, 4 }, { 2, 3 }, { 3, 8 } } do
     local heads, c = table.unpack(case)
     local qkv = normal({ 2, 2, 3, 3 * heads * c }, "qkv")
@@ -146,7 +146,7 @@ t.test("attention is that of plain loops, with interleaved queries, keys and val
   t.raises(function() nn.attention(normal({ 1, 2, 2, 10 }, "x"), 2) end, "multiple of 3 x 2")
 end)
 
-t.test("attention's derivatives of first and second order are differences", function()
+t.test("attention's first and second derivatives agree with finite differences", function()
   local x, d = normal({ 1, 2, 2, 12 }, "x"), normal({ 1, 2, 2, 12 }, "d")
   local u = normal({ 1, 2, 2, 4 }, "u")
   local function f(z) return nn.attention(z, 1) end
@@ -164,7 +164,7 @@ t.test("attention's derivatives of first and second order are differences", func
   t.near(fm.sum(g * d):item(), fm.sum(difference(slope) * u):item(), 1e-8)
 end)
 
-t.test("up repeats pixels, down takes means", function()
+t.test("upsampling repeats pixels, downsampling averages them", function()
   local x = normal({ 1, 2, 2, 3 }, "x")
   t.eq(nn.up(x).shape, { 1, 4, 4, 3 })
   t.near(largest(nn.down(nn.up(x)) - x), 0, 1e-15)
@@ -178,7 +178,7 @@ t.test("clip's derivative is 1 on the limits and 0 beyond", function()
   t.eq(g:flat(), { 0.0, 1.0, 1.0, 1.0, 0.0 })
 end)
 
-t.test("who picks rows of a table moves those rows, not the table", function()
+t.test("picking rows of a table moves only those rows", function()
   local function moved(rows)
     local table = fm.zeros({ rows, 50 })
     local program = fm.program(function(shared, b)
@@ -190,7 +190,7 @@ t.test("who picks rows of a table moves those rows, not the table", function()
   t.eq(moved(10), (4 + 2 * 200 + 2 * 200) * 4) -- numbers; read, write; copied to the result
 end)
 
-t.test("a view is rows of a tensor in its own memory, and keeps it", function()
+t.test("a view refers to rows in the tensor's memory and keeps it alive", function()
   local x = fm.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }
   x:view(2, 2):view(2, 1):copy_from(fm.tensor { { 7, 8 } })
   t.eq(x:totable(), { { 1, 2 }, { 3, 4 }, { 7, 8 } })
@@ -230,7 +230,7 @@ local function dropped(micro, few)
   end, { micro = micro }):run { batch = 30, seed = 3, step = 4 }
 end
 
-t.test("dropout: each layer its own mask, the same for every cut of the batch", function()
+t.test("dropout: each layer has its own mask, independent of the micro-batches", function()
   local whole = dropped(30)
   local first, second = whole.rows.first, whole.rows.second
   t.near(fm.mean(first):item(), 1, 0.04)

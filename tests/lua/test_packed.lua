@@ -1,5 +1,5 @@
---- Packed images are data from elsewhere: texts in their headers, bytes that change, files that
--- shrink while they are used; and what may be written, and when.
+--- Packed images are foreign data: texts in their headers, bytes that change, files that
+-- shrink during use; and which files may be written, and when.
 local fm = require "flowmap"
 local header = require "flowmap.data.packed.header"
 local images = require "flowmap.data.packed"
@@ -11,7 +11,7 @@ local root, data, run, read, write = sandbox.root, sandbox.data, sandbox.run, sa
   sandbox.write
 sandbox.link "experiments"
 
--- All files and folders below one, as one text.
+-- All files and folders below a folder, as one text.
 local function tree(folder) return select(2, run("find " .. folder .. " | LC_ALL=C sort")) end
 
 local function lua(script) -- in a process of its own
@@ -30,7 +30,7 @@ local path = data .. "/afhq.images"
 
 -- ------------------------------------------------------------------ texts
 
-t.test("a description that is not what it should be is refused, whatever is shown of it", function()
+t.test("an invalid description is refused, in any form of output", function()
   local long, bad = ("x"):rep(201), "evil\u{202e}"
   for _, it in ipairs {
     { "no JSON", "no JSON object" }, { "[1]", "the title is a nil" }, { "7", "no JSON object" },
@@ -57,7 +57,7 @@ t.test("a description that is not what it should be is refused, whatever is show
   t.eq(code ~= 0 and out:find "[\0-\9\11-\31\127]" == nil, true, out)
 end)
 
-t.test("what is fit is kept as it is", function()
+t.test("a valid description is kept unchanged", function()
   local title = "Tiere „Füße“ `id` $(id) <svg onload=1> \\ ' \""
   pack(path, 1, header.encode({ title = title, classes = { "a", "b", "c" } }, fm.pack_text))
   local meta = images.look(path).meta
@@ -75,7 +75,7 @@ t.test("names of an archive become lines of text, and fit into a header", functi
   t.eq(header.decode("p", described, 256), { title = "t?", source = "?" })
 end)
 
-t.test("a text that becomes a file's name has a fixed alphabet and stays different", function()
+t.test("a text that becomes a file name uses a fixed alphabet and remains distinct", function()
   local seen, hostile = {}, { "", ".", "..", "../../etc/passwd", "/etc/passwd", "a/b", "a b", "-rf",
     ".hidden", "a\0b", "a\nb", "`id`", "$(id)", "a\\b", "C:x", "~", "ä", "\xff", "CON",
     ("x"):rep(300), ("x"):rep(301), ("../"):rep(100), "a..b", "x;rm", "*", "a-b" }
@@ -89,7 +89,7 @@ t.test("a text that becomes a file's name has a fixed alphabet and stays differe
   t.eq(text.file_name "CIFAR-10_v1.0", "CIFAR-10_v1.0")
 end)
 
-t.test("a title is in no path: statistics of a hostile one lie in the cache folder", function()
+t.test("no path contains a title: statistics with a hostile one stay in the cache", function()
   local metrics = require "flowmap.measure.image_distances"
   local set = { name = "../../../escaped */`touch x`", split = "train", n = 8,
     hash = ("0"):rep(64),
@@ -117,7 +117,7 @@ local use = ([[
 ]])
 local function used() return select(2, lua(use)) end
 
-t.test("packed images are compared with their hash once, and again when the file has changed",
+t.test("packed images are compared with their hash once, and again after the file has changed",
   function()
     pack(path, 30, good)
     t.eq(used(), "1\t30\n")
@@ -127,7 +127,7 @@ t.test("packed images are compared with their hash once, and again when the file
     t.eq({ used(), used() }, { "1\t30\n", "0\t30\n" })
     for _, at in ipairs { 4097, 100000, #whole } do
       write(path, whole:sub(1, at - 1) .. string.char(whole:byte(at) ~ 4) .. whole:sub(at + 1))
-      run("touch -d '1 minute ago' " .. path) -- an old time does not hide it
+      run("touch -d '1 minute ago' " .. path) -- an old time stamp does not hide the change
       t.eq(used():match "^1\tdata '.-afhq.images' is damaged: its images have the SHA%-256" ~= nil,
         true)
     end
@@ -142,7 +142,7 @@ t.test("the file that is mapped is the file that was compared", function()
   t.raises(function() fm.pack_map(path, 0, 30, stamp) end, "changed after it was verified")
 end)
 
--- ------------------------------------------------------------------ while they are used
+-- ------------------------------------------------------------------ changes during use
 
 -- A sum of pixels by a program of several threads, whose mapped file `harm` changes in between.
 local function harmed(harm)
@@ -165,7 +165,7 @@ end
 local function truncate(bytes) return run(("truncate -s %d %s"):format(bytes, path)) end
 
 for _, left in ipairs { 0, 5000, 200000, 4096 + 30 * 64 * 64 * 3 - 2000 } do
-  t.test(("a file cut to %d bytes while it is used is an error"):format(left), function()
+  t.test(("truncating a file to %d bytes during use is an error"):format(left), function()
     local _, step, pixels = harmed(function() truncate(left) end)
     for _ = 1, 2 do -- and stays one
       t.eq(t.raises(step, "afhq.images' became shorter .*while it was in use").code, "data")
@@ -177,7 +177,7 @@ for _, left in ipairs { 0, 5000, 200000, 4096 + 30 * 64 * 64 * 3 - 2000 } do
   end)
 end
 
-t.test("other bytes in the file are found, the same bytes written again are not held against it",
+t.test("changed bytes in the file are detected; rewriting the same bytes is not an error",
   function()
     local before, step = harmed(function(whole)
       local file <close> = assert(io.open(path, "r+b"))
@@ -192,12 +192,12 @@ t.test("other bytes in the file are found, the same bytes written again are not 
     t.raises(step, "is damaged: its images have the SHA%-256")
   end)
 
-t.test("a file that is imported again leaves what is in use alone", function()
+t.test("importing a file again does not affect the copy in use", function()
   local before, step = harmed(function() pack(path, 20, good) end)
   t.eq(step(), before)
 end)
 
-t.test("training on a file that is cut short ends with exit code 3", function()
+t.test("training on a file that is truncated ends with exit code 3", function()
   pack(path, 30, good)
   local code, out = lua(([[
     local t = require("flowmap.data").find "afhq".table
@@ -239,7 +239,7 @@ t.test("--dry-run with an archive counts its images and imports nothing", functi
   run(("rm -r %s/afhq"):format(data))
 end)
 
-t.test("what killed imports left goes with the next start, whatever that is", function()
+t.test("the remains of killed imports are removed by the next start of any command", function()
   pack(path, 3, good)
   for k = 1, 24 do write(("%s.tmp.%d.0"):format(path, 999999900 + k), "left") end
   write(path .. ".tmp.mine", "")

@@ -1,6 +1,6 @@
--- The page: what pandoc, its filter and the style make of Markdown; and that the suite's own files
--- are found from any folder. (How it looks was seen in a browser, at three widths; this keeps what
--- the looks depend on.)
+-- The page that pandoc, the filter and the style make of Markdown; and that the suite's own files
+-- are found from any folder. (The layout was checked in a browser at three widths; this test keeps
+-- its prerequisites.)
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -62,7 +62,7 @@ local x = 1
 :::::::
 ]]
 
-t.test("formulas and tables scroll in their own boxes; the font of formulas is inside", function()
+t.test("formulas and tables scroll in their own boxes; the font of formulas is embedded", function()
   if not has "pandoc" then return print "pandoc is not installed: not tested" end
   local html = write(source)
   t.eq(count(html, '<div class="formula">%s*<math display="block"'), 2)
@@ -82,7 +82,7 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is i
   t.eq(#html < 1200000, true, "size " .. #html)
 end)
 
-t.test("the page runs nothing, leads nowhere else, and says so to the browser", function()
+t.test("the page runs nothing, loads nothing, and declares both to the browser", function()
   if not has "pandoc" then return end
   local html = write(source)
   local policy = html:match '<meta http%-equiv="Content%-Security%-Policy" content="([^"]*)"'
@@ -112,7 +112,7 @@ t.test("the suite's files are found from another folder", function()
   t.eq(text, "7 paper/build")
 end)
 
--- ------------------------------------------------------------------ what has no finite value
+-- ------------------------------------------------------------------ values that are not finite
 
 local function run(seed, rows)
   made_run.finished(("%s/r/lsd-seed%d"):format(root, seed), { config = { method = "lsd",

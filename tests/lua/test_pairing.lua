@@ -1,4 +1,4 @@
--- Trees are paired by their keys; what user functions return is named when it is wrong; errors tell
+-- Trees are paired by their keys; wrong results of user functions are named; errors state
 -- the line of the user's code.
 
 local t = require "harness"
@@ -53,7 +53,7 @@ t.test("a program's inputs, and an optimiser's gradients", function()
     "optimiser: the gradients: the key '[12]' found, expected the keys a, b")
 end)
 
-t.test("what user functions are and return", function()
+t.test("the form and the results of user functions", function()
   local function run(result)
     return function()
       return fm.program(function() return result end, {}):run { batch = 1 }
@@ -76,7 +76,7 @@ t.test("what user functions are and return", function()
   t.raises(function() fm.sum(fm.tensor({ 1 }, "float64") + fm.tensor { 1 }) end, "float64.*float32")
 end)
 
-t.test("errors tell the nearest line of the user's code", function()
+t.test("errors state the nearest line of the user's code", function()
   local line = debug.getinfo(1, "l").currentline
   local e = t.raises(function()
     local y = fm.sum(fm.matmul(one, one))

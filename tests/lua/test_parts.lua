@@ -1,4 +1,4 @@
--- Parts of an experiment's own: each kind is found by name and declares settings of its own.
+-- An experiment's own parts: each kind is found by name and may declare settings.
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
@@ -84,7 +84,7 @@ t.test("settings of a part are settings of the runs that use it", function()
   t.raises(function() resolve { net = "mlp", waves = 3 } end, "a setting of the net 'wavy'")
 end)
 
-t.test("names are found as written, and case is forgiven", function()
+t.test("names are found as written, otherwise without regard to case", function()
   t.eq(resolve({}, "myloss").method, "MyLoss")
   t.eq(resolve({}, "LSD").method, "lsd")
   t.eq(resolve({}, "plain-loss").method, "plain-loss")
@@ -114,7 +114,7 @@ t.test("a run with nothing but own parts: trained, measured, rendered", function
   t.eq(made:find("tables/both.md", 1, true) ~= nil, true, made)
 end)
 
-t.test("an own interpolant is the one that is trained with", function()
+t.test("training uses an experiment's own interpolant", function()
   local job = fm.job.parts(own, resolve { bend = 0.5 })
   local half = fm.full({ 1, 1 }, 0.5, "float64")
   t.near(job.interpolant.beta(half):item(), 0.5 + 0.5 * 0.25, 1e-12)
@@ -124,7 +124,7 @@ end)
 
 local refused = own_files.refused
 
-t.test("what is no part is refused when the experiment is loaded", function()
+t.test("a value that is not a part is refused when the experiment is loaded", function()
   refused("losses = { a = 3 }", "losses%['a'%] must be a function or a table, found a number")
   refused("losses = { a = { stops = {} } }", "losses%['a'%]: the field loss is missing")
   refused("losses = { a = { los = print } }", "unknown field 'los'; did you mean loss%?")

@@ -1,4 +1,4 @@
--- The setting precision = "bfloat16": which products it changes and how much; bits; the note.
+-- The setting precision = "bfloat16": the affected products, their errors, bits and the note.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -14,7 +14,7 @@ local function resolve(set)
   return experiment.resolve(board, { profile = "smoke", set = all })
 end
 
--- a b as a program with this precision makes it.
+-- The product a b as computed by a program with this precision.
 local function product(a, b, precision, ta, tb)
   local shared = { a = a, b = b }
   local program = fm.program(function(input)
@@ -32,7 +32,7 @@ local function integers(shape, stream)
   return fm.floor(256 * fm.uniform(shape, { seed = 3, stream = stream, dtype = "float32" })) - 128
 end
 
--- That two tensors are equal; the message does not list them.
+-- Check that two tensors are equal; the message does not list them.
 local function same(x, y)
   t.eq(x.shape, y.shape)
   t.eq(fm.max_reduce(fm.abs(x - y)):item(), 0.0, "largest difference")
@@ -50,7 +50,7 @@ t.test("products of small integers are exact", function()
   end
 end)
 
-t.test("others differ by the rounding of 8 bits, and only in programs that ask for it", function()
+t.test("others differ by rounding to 8 bits, and only in programs that ask for it", function()
   local a, b = noise({ 64, 100 }, "a"), noise({ 100, 48 }, "b")
   local exact = fm.matmul(a, b)
   -- two operands, each off by at most 2^-8 and 0.4 2^-8 in the mean square
@@ -60,7 +60,7 @@ t.test("others differ by the rounding of 8 bits, and only in programs that ask f
   same(product(a, b), exact)
 end)
 
-t.test("narrow products and float64 stay as they are", function()
+t.test("narrow products and float64 are unchanged", function()
   for _, it in ipairs { { { 64, 4 }, { 4, 48 } }, { { 64, 48 }, { 48, 2 } } } do
     for _, dtype in ipairs { "float32", "float64" } do
       local a, b = fm.cast(noise(it[1], "a"), dtype), fm.cast(noise(it[2], "b"), dtype)
@@ -132,7 +132,7 @@ t.test("a resumed run ends bit-identical", function()
   t.eq(bits(resumed), bits(trained({}, 6)))
 end)
 
-t.test("without the instruction a note says so, once", function()
+t.test("without the instruction one note is printed", function()
   local dir = sandbox.path "run"
   for _, precision in ipairs { "bfloat16", "float32" } do
     local _, text = sandbox.flowmap(("run %s/experiments/checkerboard.lua --profile "

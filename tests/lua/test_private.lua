@@ -1,11 +1,11 @@
---- Private folders: no name that another user could know or plant, TMPDIR honoured, nothing left.
+--- Private folders: unpredictable names, TMPDIR honoured, nothing left behind.
 local lfs = require "lfs"
 local t = require "harness"
 local sandbox = require "sandbox"
 
 local root, run = sandbox.root, sandbox.run
 
--- What a second process with these variables prints.
+-- The output of a second process with these variables.
 local function lua(environment, script)
   return sandbox.lua('local fm = require "flowmap"\n' .. script, environment)
 end
@@ -35,7 +35,7 @@ t.test("a private folder admits its owner only, lies in TMPDIR, and goes when cl
     end
     print((lfs.attributes(path, "mode")))
     print((fm.private_folder()))
-    os.exit(0) -- without closing the state
+    os.exit(0) -- without closing the Lua state
   ]])
   t.eq(code, 0, text)
   t.eq(text:match "^(%S+)%s", "rwx------")
@@ -44,7 +44,7 @@ t.test("a private folder admits its owner only, lies in TMPDIR, and goes when cl
   t.eq(count(root .. "/tmp"), 0)
 end)
 
-t.test("what a killed process left is removed by the next, what is in use is not", function()
+t.test("the remains of a killed process are removed by the next, but not folders in use", function()
   local code, text = lua("TMPDIR=" .. root .. "/tmp", [[
     local mine = fm.private_folder()
     local pipe = io.popen("TMPDIR=" .. os.getenv "TMPDIR" ..
@@ -62,7 +62,7 @@ t.test("what a killed process left is removed by the next, what is in use is not
   t.eq(count(root .. "/tmp"), 0)
 end)
 
-t.test("a folder or link of that name which is no leftover stays", function()
+t.test("a folder or link with such a name that is not a leftover stays", function()
   local tmp = root .. "/tmp"
   assert(lfs.mkdir(tmp .. "/flowmap-private-public")) -- rights of others: not made by us
   assert(lfs.mkdir(root .. "/target"))
@@ -74,7 +74,7 @@ t.test("a folder or link of that name which is no leftover stays", function()
   lfs.rmdir(tmp .. "/flowmap-private-public")
 end)
 
-t.test("a TMPDIR that does not exist is a sentence and no fault of Lua's", function()
+t.test("a TMPDIR that does not exist gives a sentence instead of a Lua error", function()
   local code, text = lua("TMPDIR=" .. root .. "/none", [[
     local ok, e = pcall(fm.private_folder)
     print(ok, e.code, e.message)
@@ -85,7 +85,7 @@ t.test("a TMPDIR that does not exist is a sentence and no fault of Lua's", funct
 end)
 
 -- A picture of points goes through gnuplot, by a folder between the two programs.
-t.test("sample puts what it hands to gnuplot into a private folder", function()
+t.test("sample passes data to gnuplot in a private folder", function()
   sandbox.link "experiments"
   local code, text = sandbox.flowmap("run experiments/checkerboard.lua --profile smoke "
     .. "--set steps=2 --set eval_samples=64 --out run")
@@ -101,7 +101,7 @@ t.test("sample puts what it hands to gnuplot into a private folder", function()
     .. "or directory\n"):format(root))
 end)
 
-t.test("no source asks for a predictable name", function()
+t.test("no source uses a predictable temporary name", function()
   local _, text = run(("cd %s && grep -rnE 'os[.]tmpname|io[.]tmpfile|te?mpnam *[(]' lua core; "
     .. "grep -rnE 'os[.]tmpname' tests"):format(sandbox.here))
   t.eq(text, "")

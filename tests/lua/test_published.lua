@@ -1,4 +1,4 @@
--- Published sets: those that are committed agree with themselves, and none that mixes, is outdated,
+-- Published sets: the committed ones are consistent, and none that is mixed, outdated,
 -- unfinished or damaged can be published.
 
 local t = require "harness"
@@ -18,9 +18,9 @@ local function sums(dir)
   return out
 end
 
--- ------------------------------------------------------------------ what is committed
+-- ------------------------------------------------------------------ the committed sets
 
--- Files from before sets were published by a command: SHA-256 and name, as sha256sum writes them.
+-- Files from before the publish command existed: SHA-256 and name, as sha256sum writes them.
 local function legacy()
   local known = {}
   for line in (files.read "paper/results/legacy.sha256" or ""):gmatch "[^\n]+" do
@@ -50,7 +50,7 @@ t.test("every committed table, figure and manifest agrees with its set", functio
   end
 end)
 
-t.test("what README and RESULTS show of paper/results is there", function()
+t.test("the files of paper/results that README and RESULTS show exist", function()
   local count = 0
   local text = files.read "README.md" .. files.read "RESULTS.md"
   for path in text:gmatch "paper/results/[%w_./-]*%w" do
@@ -121,7 +121,7 @@ end)
 local it = experiment.load(work .. "/mini.lua")
 local function check() return publish.check(final, it) end
 
-t.test("a clean set is written whole, and agrees with itself", function()
+t.test("a clean set is written completely and is consistent", function()
   local code, out = flowmap "publish smoke mini.lua"
   t.eq(code, 0, out)
   t.eq(check(), {})
@@ -138,7 +138,7 @@ t.test("a clean set is written whole, and agrees with itself", function()
   for _, name in ipairs { "kl.csv", "kl.md", "traces.svg" } do
     t.eq(files.read(final .. "/" .. name):find(ids.LSD, 1, true) ~= nil, true, name)
   end
-  code, out = flowmap "publish smoke mini.lua" -- again, in place of the first
+  code, out = flowmap "publish smoke mini.lua" -- again, replacing the first
   t.eq(code, 0, out)
   t.eq(check(), {})
 end)
@@ -165,7 +165,7 @@ t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set
   t.eq(check(), {})
 end)
 
-t.test("whatever is edited in a set is found, its checksums brought in line or not", function()
+t.test("any edit in a set is found, with or without adjusted checksums", function()
   local function found(pattern)
     local problems = table.concat(check(), "; ")
     t.eq(problems:find(pattern) ~= nil, true, pattern .. ": " .. problems)

@@ -1,4 +1,4 @@
--- Every command and every piece of Lua in README.md, its companions and the template runs, in smoke
+-- Every command and every Lua snippet in README.md, its companions and the template runs, in smoke
 -- form: in a scratch folder, with few steps. A command that no rule below covers is a failure.
 
 local t = require "harness"
@@ -54,14 +54,14 @@ end
 local head, rest = template:match "^(.-\ntemplate%.losses = [^\n]*\n)(.*)$"
 sandbox.write("experiments/template.lua", head .. snippet .. "\n" .. rest)
 
--- What a run needs to be quick.
+-- Settings that make a run quick.
 local QUICK = " --set steps=4 --set eval_samples=2000 --set nfe=1,2 --set log_every=2"
 
 local function quick(command)
   return command .. (command:find "--profile" and "" or " --profile smoke") .. QUICK
 end
 
--- A command as the program parses it; raises what it would say.
+-- Parse a command as the program does; raises its error.
 local function parsed(command)
   local words = {}
   command:gsub("^%./flowmap ", ""):gsub('"([^"]*)"', function(text)
@@ -71,7 +71,7 @@ local function parsed(command)
   if not ok then error(args, 0) end
 end
 
--- Rules: the first that matches says how a command is tried.
+-- Rules: the first match determines how a command is tried.
 local RULES = {
   { "^make (%a+)", function(_, target) t.eq(sh("make -n " .. target), 0, target) end },
   { "^%./flowmap run ", function(command) return quick(command) end },
@@ -83,7 +83,7 @@ local RULES = {
     return command .. " --dry-run"
   end },
   { "^%./flowmap data list", function(command) return command end },
-  -- Their work is too long for here, or is tested elsewhere: that they are understood.
+  -- These take too long or are tested elsewhere; only their parsing is checked.
   { "^%./flowmap %a+", parsed },
   { "^LUA_PATH=", function(command) return command .. " -e 'print(flowmap)'" end },
 }

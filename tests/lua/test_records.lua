@@ -1,5 +1,5 @@
--- Records of a run: every byte of every file counts, every field has a type and a range, and what
--- a killed process leaves is continued to the same bits.
+-- Records of a run: every byte of every file counts, every field has a type and a range, and a run
+-- of a killed process is continued to the same bits.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -42,7 +42,7 @@ t.test("one bit flipped in any file of a finished run is noticed when its set is
   t.eq(#results.open(root).runs, 1)
 end)
 
-t.test("a sealed record has one text", function()
+t.test("a sealed record has a unique text", function()
   local text = record.seal { a = 1, b = "x\n" }
   t.eq(record.unseal(text, "f"), { a = 1, b = "x\n" })
   t.eq(json.decode(text).a, 1)
@@ -66,7 +66,7 @@ local function with(value, path, new)
   return copy
 end
 
-t.test("types and ranges of fields: file, field, what was found and what is expected", function()
+t.test("types and ranges of fields: file, field, found and expected value", function()
   local dir = work .. "/made"
   made_run.finished(dir, { config = { method = "lsd", seed = 1 }, rows = { { N = 1, kl = 1 } },
     metrics = { { step = 1, samples = 1 } } })
@@ -96,7 +96,7 @@ t.test("types and ranges of fields: file, field, what was found and what is expe
   end
 end)
 
-t.test("lines: their number is told; a torn last one is left out", function()
+t.test("lines: errors state their number; an incomplete last line is ignored", function()
   local good = '{"step":1,"samples":2,"lr":0.1,"loss":1,"diag":1,"grad_norm":1}\n'
   t.eq(#record.lines("metrics", good .. good .. '{"st', "m"), 2)
   for text, pattern in pairs { ["5\n"] = "m, line 2 is not a JSON object: 5",

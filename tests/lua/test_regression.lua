@@ -1,4 +1,4 @@
--- Metrics against their baselines: a small training of each method is not worse than it was.
+-- Metrics against their baselines: a small training of each method is no worse than before.
 
 package.path = "tests/regression/?.lua;" .. package.path
 

@@ -1,4 +1,4 @@
--- Results, statistics, tables, figures and weaving, on small made-up run folders.
+-- Results, statistics, tables, figures and weaving, on small synthetic run folders.
 
 local t = require "harness"
 local figure = require "flowmap.report.figure"
@@ -16,7 +16,7 @@ local root, has = sandbox.root, sandbox.has
 
 local function put(path, text) results.write_file(root .. "/" .. path, text) end
 
--- ------------------------------------------------------------------ made-up results
+-- ------------------------------------------------------------------ synthetic results
 
 local function npy(values, shape)
   local header = ("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }"):format(
@@ -90,7 +90,7 @@ end)
 
 -- ------------------------------------------------------------------ results
 
-t.test("runs are read, unfinished ones kept apart", function()
+t.test("runs are read, and unfinished ones are kept apart", function()
   t.eq(board:methods(), { "LSD", "PSD-M" })
   t.eq(board:steps(), { 1, 4 })
   t.eq(board.unfinished, { "esd-seed1" })
@@ -98,7 +98,7 @@ t.test("runs are read, unfinished ones kept apart", function()
   t.eq(#board.runs[1]:metrics(), 40)
 end)
 
-t.test("a run that diverged enters no number, but its trace and the step are shown", function()
+t.test("a diverged run contributes to no number, but its trace and step are shown", function()
   t.eq(board:traced_methods(), { "LSD", "ESD", "PSD-M" })
   t.eq(#board:select({ method = "lsd" }).diverged, 0)
   local notes = table.concat(tables.compare(board, { metric = "kl", title = "KL" }).notes, " ")
@@ -111,7 +111,7 @@ t.test("a run that diverged enters no number, but its trace and the step are sho
   t.eq(edge and tonumber(edge) < 1e6, true, "it is drawn at the edge, and flattens no other curve")
 end)
 
-t.test("what is missing is named", function()
+t.test("missing values are named", function()
   t.raises(function() results.open(root .. "/nowhere") end, "no results at .*nowhere")
   t.raises(function() board:select { batch = 7 } end, "no finished run with batch = 7")
   t.raises(function() board.runs[1]:value("fid", 1) end, "eval.json has no number 'fid' at N = 1")
@@ -138,7 +138,7 @@ end)
 local kl_spec = { metric = "kl", title = "KL, 100 % & more", floor = "kl_floor",
   published = { LSD = { [1] = 0.0864, [4] = 0.0708 } }, source = "published (them)" }
 
-t.test("ours and published stand in different rows, with provenance", function()
+t.test("our values and published ones are in different rows, with provenance", function()
   local text = tables.markdown(tables.compare(board, kl_spec)):gsub("\u{a0}", " ")
   t.eq(text:find("| LSD | ours | 0.1200 ± 0.2541 | 0.0600", 1, true) ~= nil, true)
   t.eq(text:find("|  | *published (them)* | *0.0864* | *0.0708* |", 1, true) ~= nil, true)
@@ -204,10 +204,10 @@ t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis"
   local paths = figure.against_setting(root, "wide", results.open(root .. "/results/wide/smoke"),
     { metric = "kl", N = 1, label = "KL", x = "eta", series = "stop" })
   local low = results.read_file(paths[3]):match "%(%$3<([%d.]+)%?"
-  t.near(tonumber(low), 0.1 / 1.5, 1e-5) -- the least value, and room for it
+  t.near(tonumber(low), 0.1 / 1.5, 1e-5) -- the least value, with the margin
 end)
 
-t.test("a trace that falls to 0 is drawn on a logarithmic axis all the same", function()
+t.test("a trace that falls to 0 is still drawn on a logarithmic axis", function()
   if not has "gnuplot" then return end
   fake_run("zero", "esd-seed1", { method = "esd", seed = 1 }, 0.1, {
     { step = 1, samples = 50, loss = 2, off = 1e10, grad_norm = 1 },
@@ -223,7 +223,7 @@ t.test("a trace that falls to 0 is drawn on a logarithmic axis all the same", fu
   end
 end)
 
-t.test("a density counts points where they are", function()
+t.test("a density counts points in the right cells", function()
   local data = files.read(root .. "/results/board/smoke/figures/density.dat")
   if not data then return end
   local row = ("1 0 "):rep(10):sub(1, -2)

@@ -1,4 +1,4 @@
--- reproduce: its plan and estimate, its children, and what becomes of them however it ends.
+-- reproduce: its plan and estimate, and its child processes, however it ends.
 
 local t = require "harness"
 local Progress = require "flowmap.base.progress"
@@ -34,7 +34,7 @@ local function processes(text)
   return list
 end
 
--- Wait until a condition holds, at most `seconds`.
+-- Wait until a condition holds, for at most `seconds`.
 local function await(seconds, condition)
   local fm = require "flowmap"
   local start = fm.clock()
@@ -45,7 +45,7 @@ local function await(seconds, condition)
   return true
 end
 
-t.test("--dry-run tells each run, its reason and the estimate, and writes nothing", function()
+t.test("--dry-run lists each run, its reason and the estimate, and writes nothing", function()
   experiment("dry", 100)
   local before = #files.folders(work)
   local code, out = sh("XDG_CACHE_HOME=$PWD/none " .. reproduce
@@ -61,7 +61,7 @@ t.test("--dry-run tells each run, its reason and the estimate, and writes nothin
   t.eq(#files.folders(work), before)
 end)
 
-t.test("the estimate comes before the first run; output of runs has their names", function()
+t.test("the estimate precedes the first run; output of runs carries their names", function()
   write("talk.lua", [[
     print "own words"
     return { name = "talk", profiles = { smoke = { steps = 3, width = 8, batch = 32,
@@ -88,7 +88,7 @@ local function begin(name)
   return sandbox.read(name .. ".pid"):match "%d+"
 end
 
--- That no run of an experiment goes on, and that all can be resumed.
+-- Check that no run of an experiment continues and that all can be resumed.
 local function ended_and_resumable(name)
   t.eq(await(5, function() return #processes(name .. ".lua") == 0 end), true, "no run goes on")
   local _, out = sh(reproduce(name .. ".lua --profile smoke --seeds 1 --dry-run"))
@@ -116,7 +116,7 @@ t.test("INT and TERM: exit code 75, its runs save and end", function()
   end
 end)
 
-t.test("who reads its output goes: its runs save and end", function()
+t.test("the reader of its output goes: its runs save and end", function()
   experiment("piped", 2000000)
   write("piped.lua", 'print "own words"\n' .. sandbox.read("piped.lua"))
   for _, count in ipairs { 1, 6 } do -- about when the plan is told; when runs say their word
@@ -128,7 +128,7 @@ t.test("who reads its output goes: its runs save and end", function()
   end
 end)
 
-t.test("a second request ends at once what does not end by itself", function()
+t.test("a second request immediately ends runs that do not end by themselves", function()
   local uv = require "luv"
   local asked, last, code_seen, signal_seen = 0, 0, nil, nil
   local pool
@@ -153,7 +153,7 @@ t.test("a second request ends at once what does not end by itself", function()
   t.eq(code_seen, signal_seen) -- nil: it was not waited for
 end)
 
-t.test("nothing is deleted: what starts anew is put aside, whole", function()
+t.test("nothing is deleted: a run that starts over is put aside completely", function()
   experiment("kept", 100)
   local first, said = sh(reproduce "kept.lua --profile smoke --seeds 1")
   t.eq(first, 0, said)
@@ -188,7 +188,7 @@ t.test("makespan gives each run to the job that is free first", function()
   t.eq(outlook.makespan({ 2, 4 }, { 3, 1 }, 2), 5)
 end)
 
-t.test("what finished runs took corrects the estimates of their kind, or of all", function()
+t.test("the times of finished runs correct the estimates of their kind, or of all", function()
   local a, b = { actual = 0, planned = 0 }, { actual = 0, planned = 0 }
   t.eq(outlook.correction({ a, b }, a), 1)
   a.actual, a.planned = 30, 20

@@ -1,4 +1,4 @@
--- Settings, experiments, schedules, JSON, the cache's reasons: everything that is not numerics.
+-- Settings, experiments, schedules, JSON and the cache's reasons.
 
 local t = require "harness"
 local chapters = require "flowmap.experiment.chapters"
@@ -34,7 +34,7 @@ t.test("every profile of every experiment resolves, for every method", function(
   end
 end)
 
-t.test("a profile may have methods of its own", function()
+t.test("a profile may define its own methods", function()
   local it = { name = "own", path = "own.lua", methods = { "lsd", "psd-m", "esd" },
     profiles = { laptop = { methods = { "psd-m" } }, smoke = {} } }
   local runs = experiment.runs(it, "laptop", { 1 })
@@ -80,7 +80,7 @@ t.test("an experiment's own setting may be a truth value", function()
     "own: quiet must be a boolean such as true, found 1")
 end)
 
-t.test("bad settings are sentences", function()
+t.test("bad settings give sentences", function()
   local function set(key, value) return function() resolve { set = { [key] = value } } end end
   t.raises(set("widht", 3), "%-%-set: unknown setting 'widht'; did you mean width%?")
   t.raises(set("width", 2.5), "width must be a whole number such as 512, found 2.5")
@@ -97,7 +97,7 @@ t.test("bad settings are sentences", function()
   t.eq(t.raises(set("widht", 3), "widht").code, "usage")
 end)
 
-t.test("bad experiments are sentences", function()
+t.test("bad experiments give sentences", function()
   t.raises(function() experiment.load "experiments/nothing.lua" end, "there is no experiment")
   local function write(text) sandbox.write("own.lua", text) end
   local function load() experiment.load(sandbox.path "own.lua") end
@@ -151,7 +151,7 @@ t.test("edit distance", function()
   t.eq(errors.distance("", "abc"), 3)
 end)
 
-t.test("the cache says why", function()
+t.test("the cache states its reasons", function()
   local cache = require "flowmap.runs.cache"
   local cfg = resolve { profile = "smoke" }
   local was = cache.inputs(board, cfg)

@@ -1,4 +1,4 @@
--- The first signal asks a run to stop, the second ends it; loops that never look end all the same.
+-- The first signal asks a run to stop, the second ends it, even in loops that never check.
 
 local t = require "harness"
 local sandbox = require "sandbox"
@@ -21,7 +21,7 @@ end
 
 local WATCH = "fm.watch_signals() print 'started' io.stdout:flush() "
 
-t.test("a loop in Lua that never looks is ended by the first signal, resumably", function()
+t.test("a Lua loop that never checks is ended by the first signal, resumably", function()
   for _, name in ipairs { "INT", "TERM" } do
     local code, s, log = signalled(WATCH .. "while true do end", { 0.05, name })
     t.eq(code, 0, log) -- the prompt caught the error and reached its end
@@ -41,7 +41,7 @@ t.test("a loop that catches every error, or is in a coroutine, by the second", f
   end
 end)
 
-t.test("one event that arrives as two signals is one", function()
+t.test("two signals from one event count as one", function()
   local code, _, log = signalled(WATCH .. "while not fm.interrupted() do end "
     .. "local e = fm.clock() + 0.5 while fm.clock() < e do fm.interrupted() end print 'saved'",
     { 0.05, "INT" }, { 0, "TERM" })
@@ -56,7 +56,7 @@ t.test("a loop in C, by the second", function()
   t.eq(s < 4, true, s)
 end)
 
-t.test("a step of training is finished, however long the code around it", function()
+t.test("a training step is completed, however long the code around it", function()
   local code, _, log = signalled(WATCH .. "local n = 0 for k = 1, 60 do "
     .. "local e = fm.clock() + 0.02 while fm.clock() < e do end n = k "
     .. "if fm.interrupted() then break end end print('looked', n < 60)", { 0.1, "INT" })

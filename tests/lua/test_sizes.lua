@@ -1,4 +1,4 @@
--- Sizes out of range: every operation called with the numbers at which arithmetic overflows, now
+-- Sizes out of range: every operation, called with numbers at which arithmetic overflows, eagerly
 -- and in a trace, gives a result or a sentence; shapes near 2^62 are refused before anything runs.
 
 local t = require "harness"
@@ -8,7 +8,7 @@ local MOST = math.maxinteger
 local HOSTILE = { 0, -1, 2, 1 << 20, 1 << 31, 1 << 32, 1 << 40, 1 << 61, 1 << 62, MOST - 1, MOST,
   math.mininteger, math.mininteger + 1 }
 
--- A sentence of ours names the operation, or the memory that is not there.
+-- An acceptable sentence names the operation or the missing memory.
 local function refused(f, ...)
   local ok, message = pcall(f, ...)
   if ok then return nil end
@@ -160,7 +160,7 @@ local ARGUMENT = {
   end,
 }
 
--- What is small enough to run at once: sizes that memory might just hold would take their time.
+-- Arguments small enough to run quickly; sizes that barely fit into memory would take too long.
 local function modest(arguments)
   for _, a in ipairs(arguments) do
     for _, n in ipairs(type(a) == "table" and a or { a }) do

@@ -1,4 +1,4 @@
--- Results that cannot go stale: a list of changes, and what must run again after each of them.
+-- Results cannot go stale: a list of changes, and the runs that each of them makes outdated.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -10,7 +10,7 @@ local sandbox = require "sandbox"
 local work, write, read = sandbox.root, sandbox.write, sandbox.read
 for _, name in ipairs { "parts", "found", "before" } do sandbox.mkdir(name) end
 
--- ------------------------------------------------------------------ one experiment with it all
+-- ------------------------------------------------------------------ one experiment, every input
 
 write("own.lua", ([[
 -- # A chapter
@@ -82,7 +82,7 @@ local function resolved(it, want)
   return experiment.resolve(it, want)
 end
 
--- What would be done with the run now, and why.
+-- The current decision on the run, and its reason.
 local function decision(want)
   local it = load()
   return cache.decide(dir, cache.inputs(it, resolved(it, want)))
@@ -180,15 +180,15 @@ t.test("a file that hides another, one that is gone, one that was not there", fu
   t.eq(decision(), "reuse")
 end)
 
-t.test("a module that is nowhere is told of at the line that asks for it", function()
+t.test("a missing module is reported at the line that requires it", function()
   local chunk = assert(_G.load("\n\nrequire 'stale_nowhere'", "@own place"))
   t.raises(chunk, "^own place:3: module 'stale_nowhere' not found")
   t.eq(fm.help "load_npy", "load_npy: a function of the core, see core/bind/")
 end)
 
--- ------------------------------------------------------------------ what the user sets
+-- ------------------------------------------------------------------ the user's settings
 
-t.test("settings are compared exactly, a seed too; saving and threads do not count", function()
+t.test("settings and seeds are compared exactly; saving and threads do not count", function()
   local action, why = decision { seed = 1700000000000001 }
   t.eq({ action, why }, { "run", "seed changed from 1 to 1700000000000001" })
   local it = load()
@@ -222,7 +222,7 @@ t.test("an instruction set and a kernel whose bits differ; one that keeps them",
   t.eq(decision(), "reuse")
 end)
 
--- ------------------------------------------------------------------ the program as it is used
+-- ------------------------------------------------------------------ the installed program
 
 local program = sandbox.program
 
@@ -233,7 +233,7 @@ end
 local BOARD = ("run %s/experiments/checkerboard.lua --profile smoke --set width=8 --set depth=1 "
   .. "--set steps=2 --set eval_samples=500 --out board"):format(sandbox.here)
 
-t.test("a module of the suite: what makes numbers runs again, what reports does not", function()
+t.test("a changed module of the suite: numerics make runs outdated, reports do not", function()
   sandbox.run(("mkdir -p copy/paper && cp -r %s/lua %s copy && cp %s/paper/*.lua copy/paper")
     :format(sandbox.here, program, sandbox.here))
   local before = program
@@ -268,7 +268,7 @@ t.test("a module of the suite: what makes numbers runs again, what reports does 
   program = before
 end)
 
-t.test("interrupted, then resumed with another instruction set: a word, kept", function()
+t.test("interrupted, then resumed with another instruction set: the note is kept", function()
   local long = BOARD:gsub("steps=2", "steps=3000"):gsub("out board", "out moved")
   local code, out = sandbox.interrupt(long, "INT", "moved/metrics.jsonl")
   t.eq(code, 75, out)
@@ -283,7 +283,7 @@ t.test("interrupted, then resumed with another instruction set: a word, kept", f
   t.eq(history[1].fingerprint == history[2].fingerprint, false)
 end)
 
--- ------------------------------------------------------------------ what is declared not to matter
+-- ------------------------------------------------------------------ accepted changes
 
 local ACCEPT = "accept set/run --why '%s'"
 

@@ -1,4 +1,4 @@
--- The line of progress on terminals of any width, and on what is no terminal.
+-- The progress line on terminals of any width and elsewhere.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -11,7 +11,7 @@ local sandbox = require "sandbox"
 local endless = sandbox.path "endless"
 assert(os.execute("mkfifo " .. files.quote(endless)))
 
--- What a progress of half a second writes, on a terminal if `columns` is given.
+-- The output of a progress line over half a second, on a terminal if `columns` is given.
 local function shown(columns, environment, fd)
   local path = sandbox.write("loop.lua", [[
     local fm, Progress = require "flowmap", require "flowmap.base.progress"
@@ -38,7 +38,7 @@ local function lines(text)
   return list
 end
 
-t.test("on a terminal one line, rewritten, that its width always holds", function()
+t.test("on a terminal one line is rewritten and always fits the width", function()
   for _, fd in ipairs { 1, 2 } do
     for _, columns in ipairs { 20, 40, 80 } do
       local text = shown(columns, nil, fd)
@@ -55,7 +55,7 @@ t.test("on a terminal one line, rewritten, that its width always holds", functio
   end
 end)
 
-t.test("no escape sequence with NO_COLOR, TERM=dumb, or where there is no terminal", function()
+t.test("no escape sequences with NO_COLOR, TERM=dumb or without a terminal", function()
   for _, fd in ipairs { 1, 2 } do
     local text = shown(40, "NO_COLOR=1", fd)
     t.eq(text:find "\27", nil)

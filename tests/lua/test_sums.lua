@@ -1,6 +1,6 @@
--- Sums of many through the public functions: in a trace as accurate as at once, whatever is
--- differentiated, along rows and columns; and elementwise functions, whose bits depend on no
--- neighbour.
+-- Sums of many values through the public functions: as accurate in a trace as eagerly, whatever is
+-- differentiated, along rows and columns; and elementwise functions, whose bits do not depend on
+-- neighbouring values.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -18,7 +18,7 @@ local function near(found, expected, what)
   end
 end
 
-t.test("sums and means in a trace are those at once", function()
+t.test("sums and means in a trace agree with eager ones", function()
   local x = fm.full({ N }, 0.1)
   for name, f in pairs { sum = fm.sum, mean = fm.mean } do
     local y, dy = fm.jvp(f, x, fm.full({ N }, 0.3))
@@ -59,7 +59,7 @@ t.test("a sum over very many micro-batches", function()
   t.near(out.sum.total:item(), 3 * count * TENTH, 1e-6 * 3 * count * TENTH)
 end)
 
-t.test("elementwise functions give the same bits whatever is beside", function()
+t.test("elementwise functions give the same bits whatever the neighbouring values", function()
   for _, name in ipairs { "sin", "cos", "exp", "log", "tanh", "sigmoid", "silu", "gelu", "sqrt" } do
     local alone = fm[name](fm.tensor { 0.68 }):item()
     for _, other in ipairs { 0.25, 1e30, math.huge, 0 / 0, 1e-42, 0.0 } do

@@ -87,7 +87,7 @@ for _, method in ipairs(fm.losses.names()) do
   end)
 end
 
-t.test("checkpoints on the way are kept and judged; the best is told beside the last", function()
+t.test("earlier checkpoints are kept and judged; the best is reported beside the last", function()
   local dir, cfg = folder(), resolve(with { checkpoints = 3, eval_samples = 2000, nfe = { 1, 2 } })
   fm.run.run(board, cfg, dir)
   local eval = fm.json.read(dir .. "/eval.json")
@@ -179,7 +179,7 @@ t.test("a resumed run ends bit-identical, its lines of metrics too", function()
   end
 end)
 
-t.test("metrics that a checkpoint relies on and that cannot be read stop a resumption", function()
+t.test("unreadable metrics that a checkpoint relies on stop a resumption", function()
   local dir, cfg = folder(), resolve(with { save_every = 0, log_every = 1 })
   local path = dir .. "/metrics.jsonl"
   killed_after(trainer.new(board, cfg), dir, 3)
@@ -248,7 +248,7 @@ end)
 t.test("a loss that is not finite stops the step and names term, step and samples", function()
   local own = { name = "bad", path = "experiments/checkerboard.lua", methods = { "broken" },
     profiles = board.profiles, settings = board.settings, losses = {} }
-  -- the logarithm of a negative number, but only late in the triangle
+  -- the logarithm of a negative number, but only near the end of the triangle
   function own.losses.broken(a)
     return fm.losses.norm2(fm.log(0.9 - a.t) * a.map.v(a.s, a.t, a.x))
   end
@@ -317,7 +317,7 @@ t.test("half of the times are the sampler's steps, or parts that share an end wi
   end
 end)
 
-t.test("a checkpoint from before a setting continues to the same bits", function()
+t.test("a checkpoint from before a setting existed continues to the same bits", function()
   local dir = folder()
   local cfg = resolve(with { save_every = 0 })
   local job = trainer.new(board, cfg)
@@ -335,7 +335,7 @@ t.test("a checkpoint from before a setting continues to the same bits", function
   t.eq(bits(old), bits(job))
 end)
 
--- Half_ends seen backwards in time is half_starts.
+-- half_ends with time reversed is half_starts.
 for _, name in ipairs { "half_starts", "half_ends" } do
   t.test(name .. ": a quarter spans [0, 1] from that side, an eighth each half of it", function()
     local n = 40000

@@ -1,4 +1,4 @@
--- A file from elsewhere is data, never code: what a checkpoint's metadata may say, and what not.
+-- A foreign file is data, never code: what a checkpoint's metadata may and may not contain.
 
 local t = require "harness"
 local fm = require "flowmap"
@@ -9,7 +9,7 @@ local sandbox = require "sandbox"
 
 local work, write = sandbox.root, sandbox.write
 
--- The program's exit code and what it said.
+-- The program's exit code and output.
 local function flowmap(line, folder)
   return sandbox.run(("cd %s && %s %s"):format(folder or ".", sandbox.program, line))
 end
@@ -108,7 +108,7 @@ local OWN = [[
   return t
 ]]
 
-t.test("a network of an experiment's own: named by the user, and the code that was pinned",
+t.test("an experiment's own network: named by the user, with the pinned code",
   function()
     write("own.lua", OWN)
     local own = experiment.load(work .. "/own.lua")
@@ -131,7 +131,7 @@ t.test("a network of an experiment's own: named by the user, and the code that w
     t.eq(code, 2, text)
   end)
 
-t.test("helpers of an own network are pinned, too, wherever the program is started", function()
+t.test("helpers of an own network are also pinned, wherever the program is started", function()
   files.mkdir(work .. "/lib")
   files.mkdir(work .. "/elsewhere")
   local text = OWN:gsub("%* 1 end", "* factor end"):gsub("local fm = ",

@@ -43,7 +43,7 @@ t.test("parameter counts are those of the reference", function()
   t.eq(count { model_channels = 32, mult = { 2, 2, 2 }, num_blocks = 2 }, 2150486, "small")
 end)
 
-t.test("at the start v = 0, and w(s,t) has the size of one", function()
+t.test("initially v = 0, and w(s,t) is of order one", function()
   local net = build { shape = square(8), attention = { 8 } }
   local params = net.init(nets.rng(1, F32))
   net.renew(params)
@@ -58,7 +58,7 @@ t.test("at the start v = 0, and w(s,t) has the size of one", function()
   t.near(fm.mean(fm.square(w)):item(), 1, 0.7)
 end)
 
-t.test("with a gain, the output has the size of the data", function()
+t.test("with a gain, the output has the magnitude of the data", function()
   local net = build { shape = square(16), model_channels = 64, attention = { 16 } }
   local params = net.init(nets.rng(3, F32))
   params.out_gain = fm.tensor(1)
@@ -68,7 +68,7 @@ t.test("with a gain, the output has the size of the data", function()
   t.near(math.log(math.sqrt(fm.mean(fm.square(v)):item()) / 0.5), 0, math.log(3))
 end)
 
-t.test("renewed weights have unit RMS per output; gains stay; renewal repeats itself", function()
+t.test("renewed weights have unit RMS per output; gains stay; renewal is idempotent", function()
   local net = build { classes = 3 }
   local params = net.init(nets.rng(1, F64))
   params.out_gain = fm.tensor(0.7, F64)
@@ -358,7 +358,7 @@ local function losses_with(set, classes_of)
   return step.program(job, shared):run { shared = shared, batch = 8, seed = 1 }.rows.loss:flat()
 end
 
-t.test("dropout is on in the diagonal term alone", function()
+t.test("dropout acts only in the diagonal term", function()
   local with = losses_with { micro = 8, dropout = 0.5 }
   local without = losses_with { micro = 8, dropout = 0 }
   for k = 1, 8 do t.eq(with[k] == without[k], k > 6, "sample " .. k) end
@@ -408,7 +408,7 @@ t.test("a table of bytes: images and their labels are gathered together, as numb
     t.eq(run(2), { ["0.0"] = true, ["50.2"] = true })
   end)
 
-t.test("classes that the data do not have are refused", function()
+t.test("classes absent from the data are refused", function()
   t.raises(function() trainer.new(painting, resolve { classes = 4 }) end,
     "classes is 4, but the data set 'stripes' has 3 classes")
 end)

@@ -1,5 +1,5 @@
--- What a user's own functions return, and what a data set says of its law: all is checked before
--- the first step, in sentences that name the function, what was found and what was expected.
+-- The results of a user's own functions, and a data set's statements on its law, are checked before
+-- the first step, with sentences that name the function, the value found and the value expected.
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"
@@ -73,7 +73,7 @@ t.test("a stop that is not declared is an error", function()
     "the loss 'mine' stops a gradient at 'convex', which is none of its stops: convx, none")
 end)
 
-t.test("what a loss returns", function()
+t.test("results of a loss", function()
   local function returns(what) return loss("function(a) return " .. what .. " end") end
   refused(returns "fm.sum(a.x)", "loss 'mine' returned a tensor %(%) of float32, expected a tensor "
     .. "%(4%) of float32: one value per sample")
@@ -91,7 +91,7 @@ local function net(fields)
     .. " end }"
 end
 
-t.test("what a network returns", function()
+t.test("results of a network", function()
   local init = 'init = function(rng) return { w = rng({ 2, 2 }, "lecun") } end, '
   refused(net("{ " .. init .. "v = function(p, s, t, x) return fm.sum(x, 2, true) end }"),
     "the net 'mine': v returned a tensor %(%d+, 1%) of float32, expected a tensor %(%d+, 2%)")
@@ -118,7 +118,7 @@ local function square(fields, more)
     .. "for k, v in pairs " .. fields .. " do own.data.mine[k] = v end\n" .. (more or "")
 end
 
-t.test("what a data set draws and says", function()
+t.test("samples and declarations of a data set", function()
   run(square "{}")
   refused(square "{ sample = function(b) return b:uniform({ 3 }, 'data') end }",
     "sample of the data set returned a tensor %(%d+, 3%) of float32, expected a tensor %(%d+, 2%)")
@@ -207,7 +207,7 @@ t.test("data without mass", function()
   t.eq(eval.rows[1].kl, nil)
 end)
 
-t.test("what a law of times draws", function()
+t.test("draws of a law of times", function()
   local function times(body)
     return 'own.settings.times = "mine"\nown.times = { mine = function(a, c) ' .. body .. " end }"
   end
@@ -217,7 +217,7 @@ t.test("what a law of times draws", function()
   refused(times "return a, a + c", "drew s = ")
 end)
 
-t.test("what an interpolant is", function()
+t.test("properties of an interpolant", function()
   local function bent(alpha, beta)
     return 'own.settings.interpolant = "mine"\nown.interpolants = { mine = { alpha = function(t) '
       .. "return " .. alpha .. " end, beta = function(t) return " .. beta .. " end } }"
@@ -231,7 +231,7 @@ t.test("what an interpolant is", function()
   refused(bent("1 - t", "fm.sum(t)"), "beta returned a tensor %(%)")
 end)
 
-t.test("what a metric returns", function()
+t.test("results of a metric", function()
   local function metric(body)
     return "own.metrics = { mine = function(x, context) return " .. body .. " end }"
   end
@@ -247,7 +247,7 @@ t.test("what a metric returns", function()
   refused("own.metrics = { energy = function() return 1 end }", "the name of an existing value")
 end)
 
-t.test("evaluation's least number of samples", function()
+t.test("the least number of samples of an evaluation", function()
   refused("", "eval_samples is 1; the energy distance needs at least 2", { eval_samples = 1 })
 end)
 
