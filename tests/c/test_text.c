@@ -92,8 +92,8 @@ static void test_constants(void **state) {
 /* A parsed program is built on: what comes is folded and shared again. */
 static void test_builds_on(void **state) {
   (void)state;
-  char text[200 * 40] = "%0: f64[2] = input shared\n";
-  for (int k = 1; k < 200; k++) sprintf(text + strlen(text), "%%%d: f64[2] = sin %%%d\n", k, k - 1);
+  char text[600 * 40] = "%0: f64[2] = input shared\n";
+  for (int k = 1; k < 600; k++) sprintf(strchr(text, 0), "%%%d: f64[2] = sin %%%d\n", k, k - 1);
   fm_prog *p = parsed(text);
   assert_int_equal(fm_e1(p, &fm_op_sin, 41), 42);
   assert_int_equal(fm_scale(p, 7, 1), 7);
