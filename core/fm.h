@@ -235,9 +235,9 @@ fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, con
 */
 char *fm_prog_print(const fm_prog *p, size_t *bytes);
 /*
-** The program of a text that ends with a zero: printed again, it is the same text. Constants of
-** more than a few values are named in it by a hash, and looked for among those given. NULL, and
-** FM_EDATA with the number of the line, if the text is none or a shape rule disagrees with it.
+** Parses text in that form, up to its terminating zero; the result is printed as the same program.
+** Constants of more than a few values are stated by a hash and looked up among those given. NULL on
+** failure; FM_EDATA names the line that breaks the form or that a shape rule contradicts.
 */
 fm_prog *fm_prog_parse(fm_ctx *ctx, const char *text, int nconst, fm_tensor *const *constants);
 
@@ -307,10 +307,10 @@ typedef struct fm_options {
 fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    const fm_options *options);
 /*
-** For people: what the named pass leaves, of every program of the executable that has outputs.
-** Before each a comment counts its operations, FLOPs and the bytes of their results; values that no
-** output needs are left out. The caller frees the text: fm_free(ctx, text, *bytes). NULL: compiling
-** failed, or there is no such pass.
+** The programs that the named pass leaves, as text for reading: a comment above each counts its
+** operations, their FLOPs and the bytes of their results; dead values and programs without outputs
+** are omitted. The caller frees the text: fm_free(ctx, text, *bytes). NULL: compilation failed, or
+** there is no such pass.
 */
 char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                       int passes, const char *pass, size_t *bytes);

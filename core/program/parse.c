@@ -1,4 +1,7 @@
-/* parse.c - a program from text, whatever its bytes; text.h tells how it looks. */
+/*
+** parse.c - parses the text form of programs, which text.h describes. The bytes may be any: what is
+** no program is refused in one sentence that names its line.
+*/
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +13,11 @@
 /* ------------------------------------------------------------------ words */
 
 typedef struct parser {
-  fm_prog *p; /* its error ends everything */
+  fm_prog *p; /* its sticky error ends the parsing */
   const char *at;
   int line;
   int nconst;
-  fm_tensor *const *constant; /* those that a hash may mean */
+  fm_tensor *const *constant; /* candidates for constants stated by hash */
   fm_val *in;                 /* operands of the node that is being read */
   int nin, incap;
 } parser;
@@ -29,7 +32,8 @@ static const char *skip(parser *r) { /* to the next word */
   }
 }
 
-static void expected(parser *r, const char *wanted) { /* fails: something else is there */
+/* Fails: the next word is not what the form requires. */
+static void expected(parser *r, const char *wanted) {
   char found[24] = "the end";
   int n = (int)strcspn(skip(r), " \t\r\n");
   if (!fine(r)) return;
@@ -141,7 +145,7 @@ static void attr(parser *r, const fm_op *op, fm_attr *a) {
   if (axes > 0) need(r, ']');
 }
 
-/* What the text states, and what follows from the type. */
+/* Attributes stated in the text, and those implied by the type. */
 static fm_attr attrs(parser *r, const fm_op *op, const fm_sig *sig) {
   fm_attr a = {{0}, {0}};
   if (fm_attr_implied(op, 0)) a = fm_attr_shape(&sig->shape);
@@ -161,7 +165,7 @@ static bool held(const fm_prog *p, const fm_tensor *t) {
   return false;
 }
 
-/* A tensor of that hash, among those given: `same`, or one that the program does not hold yet. */
+/* The candidate with that hash: `same`, or one that the program does not hold yet. */
 static fm_tensor *by_hash(parser *r, const fm_sig *sig, const fm_tensor *same) {
   char *end;
   uint64_t hash = strtoull(skip(r), &end, 16);
@@ -173,7 +177,7 @@ static fm_tensor *by_hash(parser *r, const fm_sig *sig, const fm_tensor *same) {
       return fm_tensor_keep(t);
     }
   }
-  expected(r, "the hash of a constant that is at hand");
+  expected(r, "the hash of one of the constants given");
   return NULL;
 }
 
@@ -208,7 +212,7 @@ static fm_val constant(parser *r, const fm_sig *sig) {
 
 /* ------------------------------------------------------------------ statements */
 
-/* A rule refuses what begins on that line. */
+/* Adds to the sentence of a shape rule the line on which the statement begins. */
 static void blame(parser *r, int line) {
   char why[256];
   if (fm_error_code(r->p->ctx) == FM_ENOMEM) return;

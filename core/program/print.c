@@ -1,4 +1,4 @@
-/* print.c - a program as text; text.h tells how it looks. */
+/* print.c - prints programs in the text form that text.h describes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "analysis.h"
 #include "text.h"
 
-#define LINE 80    /* columns after which a line is continued on the next */
+#define LINE 80    /* columns: longer lines are continued on the next */
 #define ALIGNED 28 /* columns of the widest type to which the others are aligned */
 #define TYPE 160   /* bytes of the longest type, */
 #define NUMBER 32  /* and of the longest number */
@@ -64,7 +64,7 @@ void fm_say(fm_text *t, const char *format, ...) {
 }
 
 char *fm_text_take(fm_text *t, size_t *bytes) {
-  fm_say(t, "%s", ""); /* an empty text has a byte, too */
+  fm_say(t, "%s", ""); /* so that an empty text has its zero */
   if (t->failed) fm_free(t->ctx, t->at, t->cap);
   *bytes = t->failed ? 0 : t->cap;
   return t->failed ? NULL : t->at;
@@ -255,7 +255,6 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
 char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                       int passes, const char *pass, size_t *bytes) {
   shown s = {pass, {.ctx = ctx}, {.ctx = ctx}};
-  fm_say(&s.prologue, "%s", legend);
   size_t n;
   int k = 0;
   while (k < fm_pass_count() && strcmp(fm_pass_at(k)->name, pass) != 0) k++;
@@ -263,6 +262,7 @@ char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_m
     fm_fail(ctx, FM_EUSAGE, "program: there is no pass '%s'", pass);
     return NULL;
   }
+  fm_say(&s.prologue, "%s", legend);
   fm_exe *e = fm_compile(ctx, nprogs, progs, micro, &(fm_options){passes, show, &s});
   fm_exe_free(e);
   char *rest = fm_text_take(&s.rest, &n);

@@ -8,13 +8,13 @@
 **   output %3 rows
 **
 ** that is: number, element type and shape, operation, operands, attributes. Attributes that follow
-** from the type (a shape, an element type) are not stated, and none where all are 0. A constant of
-** few values states them, a larger one a hash. Line breaks are blanks; a comment runs from ; to the
-** end of its line.
+** from the type (a shape, an element type) are omitted, and all of them where all are 0. A constant
+** of few values states them, a larger one a hash. A line break is a blank; a comment runs from ; to
+** the end of its line.
 **
-** Text and program determine each other: numbers are printed so that they read back equal, and
-** parsing appends nodes verbatim, neither folded nor shared. The shape rule of every operation must
-** arrive at the type that the text states.
+** Text and program determine each other: numbers are printed so that they read back equal (a NaN
+** loses its payload), and parsing appends nodes verbatim, neither folded nor shared. The shape rule
+** of every operation must arrive at the stated type.
 */
 #ifndef FM_TEXT_H
 #define FM_TEXT_H

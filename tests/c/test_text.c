@@ -161,7 +161,8 @@ static void test_refused(void **state) {
       {"%0: f32[2] = constant #1 [1, 2]", "'1' found, expected the number of this or the next"},
       {"%0: f32[2] = constant #0 [1]", "']' found, expected ','"},
       {"%0: f32[9] = constant #0 [1]", "expected 'hash', as the constant is large"},
-      {"%0: f32[9] = constant #0 hash 0123", "'0123' found, expected the hash of a constant"},
+      {"%0: f32[9] = constant #0 hash 0123",
+       "'0123' found, expected the hash of one of the constants"},
       {"%0: f32[1] = constant #0 [1]\n%1: f32[1] = constant #0 [2]", "values of this constant as"},
       {"%0: f32[2] = input rows\noutput %0 some", "'some' found, expected sum or rows"},
       {"%0: u8[2] = input rows\noutput %0 sum", "line 2: program: output 1 is uint8"},
@@ -261,10 +262,30 @@ static void test_memory(void **state) {
   fm_prog_free(q);
 }
 
+static void test_compile_memory(void **state) {
+  (void)state;
+  fm_prog *p = sample_program(fm_op_find("matmul"), 0);
+  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 5}};
+  char *text = NULL;
+  size_t n;
+  for (long k = 1; text == NULL; k++) {
+    fm_fail_alloc(ctx, k);
+    text = fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plan", &n);
+    fm_fail_alloc(ctx, 0);
+    if (text == NULL) assert_sentence(FM_ENOMEM, "memory: ");
+  }
+  assert_non_null(strstr(text, "= matmul %0, %1\n"));
+  fm_free(ctx, text, n);
+  assert_null(fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plane", &n));
+  assert_sentence(FM_EUSAGE, "there is no pass 'plane'");
+  fm_prog_free(p);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(test_every_operation), TEST(test_numbers), TEST(test_constants),
-      TEST(test_builds_on),       TEST(test_looks),   TEST(test_wraps),
-      TEST(test_refused),         TEST(test_damage),  TEST(test_memory)};
+  const struct CMUnitTest tests[] = {TEST(test_every_operation), TEST(test_numbers),
+                                     TEST(test_constants),       TEST(test_builds_on),
+                                     TEST(test_looks),           TEST(test_wraps),
+                                     TEST(test_refused),         TEST(test_damage),
+                                     TEST(test_memory),          TEST(test_compile_memory)};
   return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
