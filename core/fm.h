@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FM_VERSION "0.1.0"
+#define FM_VERSION "0.2.0"
 #define FM_MAX_DIMS 6  /* largest tensor rank */
 #define FM_MAX_LANES 4 /* reduction lanes; fixed, so that bits do not depend on the threads */
 
