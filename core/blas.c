@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "symbol.h"
+
 #define LIBRARY "libopenblas.so.0"
 #define THREADS "OPENBLAS_NUM_THREADS"
 
@@ -42,13 +44,6 @@ static char problem[256];
 
 /* ------------------------------------------------------------------ loading */
 
-/* POSIX guarantees that a function pointer can be converted to and from void *. */
-static bool find(void *library, const char *name, void *to) {
-  void *f = dlsym(library, name);
-  memcpy(to, &f, sizeof f);
-  return f != NULL;
-}
-
 /* dlopen with the variable set, and restored afterwards: child processes do not inherit it. */
 static void *open_library(void) {
   void *trial = malloc(1 << 20); /* libgfortran, a dependency, aborts if memory is short */
@@ -70,12 +65,12 @@ static void *open_library(void) {
 static void load(void) {
   void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_NOLOAD); /* a host may have it already */
   if (library == NULL) library = open_library();
-  if (library && find(library, "cblas_sgemm", &api.sgemm) &&
-      find(library, "cblas_dgemm", &api.dgemm) && find(library, "dsyevd_", &api.dsyevd) &&
-      find(library, "openblas_set_num_threads", &api.set_num_threads) &&
-      find(library, "openblas_get_corename", &api.corename)) {
-    if (!find(library, "blas_memory_alloc", &api.memory_alloc) ||
-        !find(library, "blas_memory_free", &api.memory_free))
+  if (library && fm_symbol(library, "cblas_sgemm", &api.sgemm) &&
+      fm_symbol(library, "cblas_dgemm", &api.dgemm) && fm_symbol(library, "dsyevd_", &api.dsyevd) &&
+      fm_symbol(library, "openblas_set_num_threads", &api.set_num_threads) &&
+      fm_symbol(library, "openblas_get_corename", &api.corename)) {
+    if (!fm_symbol(library, "blas_memory_alloc", &api.memory_alloc) ||
+        !fm_symbol(library, "blas_memory_free", &api.memory_free))
       api.memory_alloc = NULL;
     api.set_num_threads(1);
     return;

@@ -15,6 +15,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "../symbol.h"
+
 /* The functions used, with the types that the library's header gives them. */
 typedef struct api {
   void *library;
@@ -37,21 +39,14 @@ typedef struct transfer {
   void *arg;
 } transfer;
 
-/* POSIX guarantees that a function pointer can be converted to and from void *. */
-static bool find(void *library, const char *name, void *to) {
-  void *f = dlsym(library, name);
-  memcpy(to, &f, sizeof f);
-  return f != NULL;
-}
-
 static fm_err load(fm_ctx *ctx, api *a) {
   a->library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-  if (a->library && find(a->library, "curl_easy_init", &a->init) &&
-      find(a->library, "curl_easy_setopt", &a->setopt) &&
-      find(a->library, "curl_easy_perform", &a->perform) &&
-      find(a->library, "curl_easy_getinfo", &a->getinfo) &&
-      find(a->library, "curl_easy_cleanup", &a->cleanup) &&
-      find(a->library, "curl_easy_strerror", &a->text))
+  if (a->library && fm_symbol(a->library, "curl_easy_init", &a->init) &&
+      fm_symbol(a->library, "curl_easy_setopt", &a->setopt) &&
+      fm_symbol(a->library, "curl_easy_perform", &a->perform) &&
+      fm_symbol(a->library, "curl_easy_getinfo", &a->getinfo) &&
+      fm_symbol(a->library, "curl_easy_cleanup", &a->cleanup) &&
+      fm_symbol(a->library, "curl_easy_strerror", &a->text))
     return FM_OK;
   if (a->library) dlclose(a->library);
   fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");

@@ -8,10 +8,9 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <dlfcn.h>
-#include <string.h>
 
 #include "../fm.h"
+#include "../symbol.h"
 
 #define FM_ARCHIVE(X)                                                                              \
   X(archive_entry_filetype)                                                                        \
@@ -45,8 +44,8 @@ static struct { FM_ARCHIVE(MEMBER) } fm_archive;
 #undef MEMBER
 
 /*
-** Does nothing if the library is loaded already. POSIX guarantees that a function pointer can be
-** converted to and from void *. FM_EDATA: the library, or one of the functions, is missing.
+** Does nothing if the library is loaded already. FM_EDATA: the library, or one of the functions, is
+** missing.
 */
 static fm_err load_libarchive(fm_ctx *ctx) {
   static void *library;
@@ -56,12 +55,7 @@ static fm_err load_libarchive(fm_ctx *ctx) {
   if (library == NULL)
     return fm_fail(ctx, FM_EDATA, "archives need libarchive, which could not be loaded: %.300s",
                    dlerror());
-#define FIND(name)                                                                                 \
-  {                                                                                                \
-    void *f = dlsym(library, #name);                                                               \
-    memcpy(&fm_archive.name, &f, sizeof f);                                                        \
-    all = all && f != NULL;                                                                        \
-  }
+#define FIND(name) all = fm_symbol(library, #name, &fm_archive.name) && all;
   FM_ARCHIVE(FIND)
 #undef FIND
   if (all) return FM_OK;
