@@ -206,7 +206,7 @@ fm_sig fm_prog_sig(const fm_prog *p, fm_val v);
 
 /* Append a node. On failure returns FM_NONE, which may be passed on as an operand. */
 fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr);
-fm_val fm_const(fm_prog *p, fm_tensor *t); /* keeps a reference */
+fm_val fm_const(fm_prog *p, fm_tensor *t); /* the value of t; keeps a reference to it */
 
 /*
 ** An input is passed whole to every micro-batch (shared), or split along its first axis (rows); the
@@ -230,8 +230,8 @@ fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, con
               fm_val *dx);
 
 /*
-** The program as text, one line per value; program/text.h describes the form. The caller frees it:
-** fm_free(ctx, text, *bytes). NULL: out of memory.
+** The program as text, one line per value, in the form described in program/text.h. The caller
+** frees it by fm_free(ctx, text, *bytes). NULL if memory is short.
 */
 char *fm_prog_print(const fm_prog *p, size_t *bytes);
 /*
@@ -262,18 +262,18 @@ enum { FM_SCARCE = 512 };
 typedef struct fm_pass {
   const char *name;
   const char *doc;  /* one sentence */
-  const char *maps; /* what to what: "program -> program", "program -> plan", ... */
-  int switches;     /* the FM_PASS_ flags that it obeys; 0: it always runs */
+  const char *maps; /* its input and output: "program -> program", "program -> plan", ... */
+  int switches;     /* the FM_PASS_ flags that enable it; 0: it always runs */
 } fm_pass;
 int fm_pass_count(void);
 const fm_pass *fm_pass_at(int k); /* 0 <= k < fm_pass_count() */
 
 /*
-** Called with the program that a pass leaves, even where the pass is switched off or changes
-** nothing. `pass` is a name of the table; `part` says which program of the executable it is:
-** "program 1", ... up to hoisting, "prologue 1", ..., "body 1", ..., "epilogue 1", ... from there
-** on. `p` is borrowed: it may be gone after the call. fused[v]: from fusion on, the fused pass that
-** computes value v, -1 for none; NULL before.
+** Called with the program after each pass, even if the pass is switched off or changes nothing.
+** `pass` is a name of the table. `part` names the program within the executable: "program 1", ...
+** before hoisting, then "prologue 1", ..., "body 1", ..., "epilogue 1", .... `p` is borrowed for
+** the duration of the call. From fusion on, fused[v] is the fused pass that computes value v, or
+** -1; before, `fused` is NULL.
 */
 typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, const fm_prog *p,
                               const int *fused);
@@ -296,8 +296,8 @@ typedef struct fm_micro_batches {
 
 typedef struct fm_options {
   int passes;          /* FM_PASS_ALL, FM_BF16, ... */
-  fm_pass_watch watch; /* or NULL */
-  void *data;          /* for watch */
+  fm_pass_watch watch; /* called after each pass; or NULL */
+  void *data;          /* its first argument */
 } fm_options;
 
 /*
@@ -325,6 +325,10 @@ typedef struct fm_job { /* one run of an executable */
   fm_tensor **out;      /* one per output, overwritten by the sum or by all rows */
 } fm_job;
 
+/*
+** Run a job. FM_EUSAGE: an input or output is missing or has another dtype or shape; FM_EDATA: a
+** mapped file changed meanwhile; FM_ENOMEM.
+*/
 fm_err fm_exe_run(fm_exe *e, const fm_job *job);
 int fm_exe_ins(const fm_exe *e);
 int fm_exe_outs(const fm_exe *e);

@@ -72,7 +72,7 @@ static void fill_integers(float *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) x[i] = (float)(rand() % 257 - 128);
 }
 
-/* To nearest even, in integers: the test's own, for finite values of normal size. */
+/* The test's own rounding to nearest even, for finite normal values. */
 static double nearest(float x) {
   int e;
   double m = frexp((double)x, &e) * 256; /* 8 bits before the point */
@@ -128,7 +128,7 @@ static void test_products(void **state) {
       check_product(false, bits & 1, bits & 2, bits & 4, shapes[s]);
 }
 
-/* One value times 1, as the earlier and as the later of two neighbours, from either side. */
+/* One value times 1, in both positions of a pair, as either operand. */
 static void test_rounding(void **state) {
   static const struct {
     uint32_t from, to;

@@ -1,7 +1,6 @@
 /*
-** test_gradcheck.c - every operation of the table passes its checks, and the checks are worth
-** something: each of the faults planted below in a copy of an operation is found, by the check that
-** ought to find it.
+** test_gradcheck.c - every operation of the table passes its checks, and the checks are effective:
+** each of the faults planted below in a copy of an operation is found by the check responsible.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +33,7 @@ static void test_table(void **state) {
   assert_null(fm_op_find("no such operation"));
 }
 
-/* A copy finds the kernels of its original: without a fault it passes. */
+/* A copy of an operation uses the kernels of its original: without a fault it passes. */
 static void test_copies(void **state) {
   (void)state;
   for (int k = 0; k < fm_op_count(); k++) {
@@ -56,7 +55,7 @@ JVP(tanh_plus) { /* 1 + y^2 */
   return fm_mul(p, dx[0], fm_affine(p, fm_e1(p, &fm_op_square, y), 1, 1));
 }
 
-JVP(tanh_frozen) { /* right, but constant to the next derivative */
+JVP(tanh_frozen) { /* the right value, but a constant for the next derivative */
   fm_val stopped = fm_e1(p, &fm_op_stop, y);
   return fm_mul(p, dx[0], fm_affine(p, fm_e1(p, &fm_op_square, stopped), -1, 1));
 }
@@ -179,7 +178,7 @@ typedef struct fault {
   fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* NULL: as it is */
   void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* NULL: as it is */
   const char *check;                                        /* that must fail */
-  fm_sample sample; /* instead of its own, where nin > 0: shapes that hide the fault best */
+  fm_sample sample; /* if nin > 0, replaces its own samples: shapes that hide the fault best */
 } fault;
 
 #define SQUARE(n)                                                                                  \
@@ -272,7 +271,7 @@ static void test_missing(void **state) {
   assert_int_equal(fm_check_op(ctx, &op, look, &none), FM_OK);
   assert_int_equal(none.found, 1);
   op = fm_op_exp;
-  op.jvp = NULL; /* a forgotten rule would mean: constant */
+  op.jvp = NULL; /* a missing rule would mean a constant */
   assert_int_equal(fm_check_op(ctx, &op, look, &zero), FM_OK);
   assert_int_equal(zero.found, 1);
 }

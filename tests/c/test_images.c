@@ -1,6 +1,6 @@
 /*
-** test_images.c - pictures, archives and packed files: valid ones of every kind read right, damaged
-** ones refused with a sentence. All files are made here.
+** test_images.c - pictures, archives and packed files: valid ones of every kind are read correctly,
+** damaged ones refused with a sentence. All files are created here.
 */
 #define _DEFAULT_SOURCE
 #include <setjmp.h>
@@ -63,7 +63,7 @@ static void make_png(blob *out, int colour, int depth, bool interlaced) {
   png_destroy_write_struct(&s, &info);
 }
 
-/* An archive of `count` pictures in two class folders, and a file that is none. */
+/* An archive of `count` pictures in two class folders, and a file that is not a picture. */
 static void make_archive(blob *out, const char *kind, int count, const blob *picture) {
   struct archive *a = archive_begin(out, kind);
   archive_add(a, "readme.txt", "hello", 5);
@@ -134,7 +134,7 @@ static void test_transparent(void **state) {
   fm_image_free(ctx, &m);
 }
 
-/* Means over areas: a constant stays, a ramp's mean is the ramp at the centre, halves are exact. */
+/* Area averaging keeps constants, takes a ramp to its value at the centre, and is exact. */
 static void test_fit(void **state) {
   uint8_t source[5 * 7 * 3], out[4 * 4 * 3];
   (void)state;
@@ -151,9 +151,9 @@ static void test_fit(void **state) {
   assert_int_equal(out[3], 90);
 }
 
-static int damaged_files; /* how many were refused */
+static int damaged_files; /* number of files refused */
 
-/* As data, in one sentence. */
+/* Assert FM_EDATA and one sentence. */
 static void assert_sentence(fm_err err) {
   assert_int_equal(err, FM_EDATA);
   assert_true(strlen(fm_error(ctx)) > 10 && !strpbrk(fm_error(ctx), "\n\r"));
@@ -161,7 +161,7 @@ static void assert_sentence(fm_err err) {
   damaged_files++;
 }
 
-/* Truncations of anything with an end are refused; flips never do harm. */
+/* Truncated pictures are refused if their format has an end mark; flipped bits never do harm. */
 static void test_damaged_pictures(void **state) {
   static blob b;
   fm_image m;
@@ -186,7 +186,7 @@ static void test_damaged_pictures(void **state) {
   assert_true(damaged_files >= 50);
 }
 
-/* A header that promises 60,000 x 60,000 pixels costs nothing. */
+/* A header that announces 60,000 x 60,000 pixels causes no allocation. */
 static void test_bomb(void **state) {
   static blob b;
   fm_image m;
@@ -284,14 +284,14 @@ static void test_archives(void **state) {
   assert_true(refused >= 100);
 }
 
-/* One file of the given name; a tar keeps it as it is, a zip compresses it. */
+/* An archive of one file with the given name: stored in a tar, compressed in a zip. */
 static void make_single(blob *out, bool zip, const char *name, const void *bytes, size_t n) {
   struct archive *a = archive_begin(out, zip ? "zip" : "tar");
   archive_add(a, name, bytes, n);
   archive_end(a);
 }
 
-/* What unpacks to more than a picture, or a disk, may have is left before it is there. */
+/* A file that would unpack to more than a picture, or a disk, may hold is abandoned early. */
 static void test_zip_bomb(void **state) {
   static blob b;
   (void)state;

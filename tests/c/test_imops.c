@@ -1,7 +1,7 @@
 /*
-** test_imops.c - the operations of image networks against plain loops, on every instruction set, in
-** both formats, at sizes that leave a tail in every vector width; what they do at their singular
-** points; their sentences.
+** test_imops.c - the operations of image networks against plain loops, for every instruction set,
+** in float32 and float64, with sizes that leave a tail in every vector width; their singular
+** points; their error sentences.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 
 #define AT(t, i) fm_tensor_get(t, i)
 
-/* Run `check` on every instruction set and in both formats. */
+/* Run `check` with every instruction set, in float32 and float64. */
 static void everywhere(void (*check)(fm_dtype dtype)) {
   const int was = fm_isa();
   for (int isa = 0; isa < FM_NISA && fm_set_isa(isa) == isa; isa++)
@@ -101,7 +101,7 @@ static void test_normalize_at_zero(void **state) {
     run_once(p, FM_PASS_ALL, 1, in, out);
     for (int j = 0; j < 5; j++) {
       int64_t where;
-      bool bounded = j < 3 || sizes[k] == 0 || sizes[k] >= 1e-12; /* the third one grows as 1/|x| */
+      bool bounded = j < 3 || sizes[k] == 0 || sizes[k] >= 1e-12; /* the third grows as 1/|x| */
       if (bounded && !fm_tensor_finite(out[j], &where))
         fail_msg("derivative %d of normalize at |x| = %g is not finite", j, sizes[k]);
     }
@@ -210,7 +210,7 @@ static void test_clip(void **state) {
 
 /* ------------------------------------------------------------------ pooling */
 
-/* Value c of window (v, h) of image n: the largest, its place, the sum and the number of pixels. */
+/* Channel c of window (v, h) of image n: the maximum, its position, the sum and the pixel count. */
 typedef struct found {
   double max, sum;
   int64_t at, count;
@@ -231,7 +231,7 @@ static found look(const fm_tensor *x, fm_attr a, int64_t n, int64_t v, int64_t h
   return f;
 }
 
-/* Values are halves, so that ties occur, and the first of them is to be taken. */
+/* Values are multiples of 1/2, so that ties occur; the first of them must be taken. */
 static void check_pool(fm_dtype dtype) {
   static const int64_t shapes[][4] = {{2, 7, 6, 3}, {1, 4, 5, 17}, {2, 3, 3, 16}};
   static const int64_t windows[][3] = {{3, 2, 0}, {3, 1, 1}, {2, 0, 0}, {2, 1, 1}, {1, 1, 0}};
@@ -257,7 +257,7 @@ static void check_pool(fm_dtype dtype) {
       assert_near(AT(y[3], i), f.sum / (double)(w[0] * w[0]), dtype, "avg_pool, counted", i);
       fm_tensor_set(put, f.at, AT(put, f.at) + f.max);
     }
-    assert_true(worst(y[4], put, 1) == 0); /* halves add up exactly */
+    assert_true(worst(y[4], put, 1) == 0); /* such sums are exact */
     drop_all(2, x);
     drop_all(5, y);
     fm_tensor_drop(put);
@@ -290,7 +290,7 @@ static void check_resize(fm_dtype dtype) {
     fm_tensor_drop(y);
   }
   fm_tensor_drop(x);
-  /* a product of linear functions is met away from the border; the same size is no change */
+  /* A product of linear functions is reproduced inside; the same size changes nothing. */
   x = zeros(dtype, SHAPE(4, 2, 5, 6, 3));
   for (int64_t i = 0; i < fm_shape_count(&x->shape); i++)
     fm_tensor_set(x, i, (1 + (double)(i / 18 % 5)) * (2 - (double)(i / 3 % 6)) + (double)(i % 3));
@@ -336,7 +336,7 @@ static void check_softmax(fm_dtype dtype) {
   }
 }
 
-/* Rows of every length go into a concatenation and come out of it, and are padded, unchanged. */
+/* Concatenating, slicing and padding rows of every length does not change them. */
 static void check_rows(fm_dtype dtype) {
   for (int64_t n = 1; n < 70; n++) {
     fm_tensor *x[2] = {random_tensor(dtype, SHAPE(2, 3, n), -1, 1, 1),
@@ -354,7 +354,7 @@ static void check_rows(fm_dtype dtype) {
   }
 }
 
-/* All orders of four axes; some tiles are whole, some cut, some axes of size 1. */
+/* All orders of four axes, with whole and partial tiles and axes of size 1. */
 static void check_transpose(fm_dtype dtype) {
   static const fm_shape shapes[] = {{4, {2, 17, 3, 18}},
                                     {4, {1, 34, 1, 20}},
@@ -386,7 +386,7 @@ static void test_rows(void **state) {
   everywhere(check_transpose);
 }
 
-/* The cotangents of three slices that cover a value make one concatenation: no zeros, no sum. */
+/* The cotangents of three slices that cover a value become one concatenation, without sums. */
 static void test_cotangents_of_slices(void **state) {
   (void)state;
   fm_prog *p = fm_prog_new(ctx);
@@ -397,7 +397,7 @@ static void test_cotangents_of_slices(void **state) {
   fm_vjp(p, 3, y, u, 1, &x, &g);
   assert_ptr_equal(fm_op_of(p, g), &fm_op_concat);
   assert_int_equal(fm_nargs(p, g), 3);
-  fm_val part[2] = {y[0], y[2]}, apart; /* a gap between the two stays one */
+  fm_val part[2] = {y[0], y[2]}, apart; /* two slices with a gap between them */
   fm_vjp(p, 2, part, u, 1, &x, &apart);
   assert_ptr_equal(fm_op_of(p, apart), &fm_op_add);
   fm_output(p, g, FM_SUM);
