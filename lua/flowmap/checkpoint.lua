@@ -107,7 +107,7 @@ end
 
 local function check_name(where, key, value)
   if type(value) == "string" and #value <= 100 and value:find "^%w[%w_.+-]*$" then return end
-  errors.data("%s: %s is no name of letters, digits, -, _, . and +", where, key)
+  errors.data("%s: %s must be a name of letters, digits, -, _, . and +", where, key)
 end
 
 -- The settings in the metadata, each checked.
@@ -171,7 +171,9 @@ function M.load(path)
     errors.data("%s is a safetensors file, but not a checkpoint of flowmap", path)
   end
   local pinned = meta.code and pin.parse(meta.code)
-  if meta.code and not pinned then errors.data("%s: what it says of its code is damaged", path) end
+  if meta.code and not pinned then
+    errors.data("%s: the description of its code is damaged", path)
+  end
   local state = meta.state and schema.check("state", json.decode(meta.state), path .. ", metadata")
   return {
     path = path, tensors = tensors, cfg = read_settings(path, cfg, read_options(meta, cfg)),

@@ -133,8 +133,8 @@ local function find_sigma(job)
   if cfg.sigma ~= 0 then return end
   cfg.sigma = job.data and data.sd(job.data) or data.stated_sd(job.set, cfg.data)
   if cfg.sigma == 0 then
-    errors.usage("the data set '%s' has the standard deviation 0 (dataset_size is %d), and so "
-      .. "would its base; set sigma", cfg.data, cfg.dataset_size)
+    errors.usage("the data set '%s' has the standard deviation 0 (dataset_size is %d), which "
+      .. "its base would share; set sigma", cfg.data, cfg.dataset_size)
   end
 end
 

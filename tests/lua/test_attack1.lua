@@ -106,7 +106,7 @@ t.test("a checkpoint's texts are bounded, and so are the sentences about them", 
   local long = ("x"):rep(100000)
   for _, it in ipairs {
     { { net = ("x"):rep(10000000) }, "config in its metadata has 1000%d%d%d%d bytes" },
-    { { net = long }, "net is no name" }, { { dtype = long }, "dtype must be" },
+    { { net = long }, "net must be a name" }, { { dtype = long }, "dtype must be" },
     { { [long] = 1 }, "unknown setting" }, { { metrics = { 1, 2 } }, "metrics must be a list" },
     { {}, "was trained with the network", json.encode { own_net = true, experiment = { path = long,
       hash = long, loads = {} } } },

@@ -189,7 +189,7 @@ t.test("every field of an experiment is checked for its form", function()
   bad("methods = { 'sld' }", "unknown method 'sld'")
   bad("methods = { 3 }", "methods must be a list of methods, found a number")
   bad("methods = { a = 'lsd' }", "methods must be a list of methods")
-  bad("profiles = {}", "there is no profile")
+  bad("profiles = {}", "profiles is empty")
   bad("profiles = { laptop = 5 }", "profile laptop must be a table of settings, found a number")
   bad("profiles = { ['a/b'] = {} }", "a profile is named by")
   bad("profiles = { smoke = { methods = 'lsd' } }", "profile smoke, methods must be a list")
@@ -202,7 +202,7 @@ t.test("every field of an experiment is checked for its form", function()
   bad("settings = { 3 }", "unknown setting '1'")
   bad("grid = { eta = 0.5 }", "grid, eta must be a list of values such as { 0.5 }, found a number")
   bad("grid = { eta = {} }", "grid, eta: the list is empty")
-  bad("grid = { eta = { 0.5, 0.5 } }", "the value 0.5 stands there twice")
+  bad("grid = { eta = { 0.5, 0.5 } }", "the value 0.5 is listed twice")
   bad("grid = { etta = { 0.5 } }", "unknown setting 'etta'; did you mean eta")
   bad("grid = { eta = { 2 } }", "eta must be between 0 and 1")
   bad("seeds = 0", "seeds must be a whole number from 1")
@@ -242,7 +242,7 @@ t.test("a render list is checked when the experiment is loaded", function()
   list("{ kind = 'compare', name = 'a', metric = 'kl', title = 't', format = '%s' }",
     "format must be that of one number")
   list("{ kind = 'compare', name = 'a', metric = 'kl', title = 't' }",
-    "the runs differ in eta %(grid%), which this entry does not tell apart",
+    "the runs differ in eta %(grid%), which this entry does not distinguish",
     ", grid = { eta = { 0.5, 0.7 } }")
 end)
 

@@ -51,7 +51,7 @@ t.test("a smaller resolution is the mean of blocks of pixels", function()
   t.near(y:get(2, 2, 3, 3), sum / 16, 1e-6)
   t.eq(data.reduced(noise, 0), noise)
   t.raises(function() data.reduced(noise, 12) end, "resolution is 12, expected .*%(32%), or that")
-  t.raises(function() data.reduced(data.find "checkerboard", 8) end, "these are no images")
+  t.raises(function() data.reduced(data.find "checkerboard", 8) end, "these are not images")
 end)
 
 t.test("other images are other inputs, and so is another resolution", function()

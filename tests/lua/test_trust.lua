@@ -69,8 +69,8 @@ t.test("names in a checkpoint are never paths, settings have their types and ran
     fails("net", { net = net })
   end
   for _, key in ipairs { "data", "method", "interpolant", "times", "stop" } do
-    fails("is no name", { [key] = "../x" })
-    fails("is a?", { [key] = 5 })
+    fails("must be a name", { [key] = "../x" })
+    fails("must be a", { [key] = 5 })
   end
   t.eq(files.exists(work .. "/executed"), false)
   fails("ema must be a list of numbers, found a number", { ema = 0.9 })

@@ -85,7 +85,7 @@ function M.reduced(set, side)
   while of > side do of, halvings = of / 2, halvings + 1 end
   if of ~= side then
     errors.usage("resolution is %d, expected the side of the data's images (%s), or that halved "
-      .. "once or more", side, set.shape and set.shape[1] or "none: these are no images")
+      .. "once or more", side, set.shape and set.shape[1] or "none: these are not images")
   end
   return setmetatable({ shape = { side, side, set.shape[3] }, halvings = halvings }, {
     __index = function(_, key)

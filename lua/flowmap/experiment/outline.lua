@@ -109,7 +109,7 @@ local function check_grid(grid, path, own)
     for i, value in pairs(type(values) == "table" and values or {}) do
       if math.type(i) ~= "integer" then errors.usage("%s must be a list of values", where) end
       local text = settings.text(settings.check(key, value, where, own))
-      if seen[text] then errors.usage("%s: the value %s stands there twice", where, text) end
+      if seen[text] then errors.usage("%s: the value %s is listed twice", where, text) end
       seen[text] = true
     end
     if values ~= "*" and #values == 0 then errors.usage("%s: the list is empty", where) end
@@ -137,7 +137,9 @@ function M.check(it, path)
   end
   if it.methods then check_methods(it.methods, it, path .. ": methods") end
   check_settings(it.settings or {}, path .. ": settings", own)
-  if not next(it.profiles) then errors.usage("%s: there is no profile in profiles", path) end
+  if not next(it.profiles) then
+    errors.usage("%s: profiles is empty; expected at least one profile", path)
+  end
   for name, profile in pairs(it.profiles) do
     check_name(name, "a profile", path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)

@@ -126,8 +126,8 @@ local function check_pooled(entry, grid, where)
   local told = told_apart(entry)
   for key, values in pairs(grid) do
     if (values == "*" or #values > 1) and not told[key] then
-      errors.usage("%s: the runs differ in %s (grid), which this entry does not tell apart; choose "
-        .. "one by where = { %s = ... }", where, key, key)
+      errors.usage("%s: the runs differ in %s (grid), which this entry does not distinguish; "
+        .. "choose one by where = { %s = ... }", where, key, key)
     end
   end
 end
@@ -207,7 +207,7 @@ local function check_needs(entry, it, cfg, row, set, where)
   if entry.kind == "density" and not entry.bins
     and (entry.range[1] ~= low or entry.range[2] ~= high) then
     errors.usage("%s: range is { %g, %g }, but the stored densities cover { %g, %g }; set bins to "
-      .. "count the samples anew", where, entry.range[1], entry.range[2], low, high)
+      .. "count the samples again", where, entry.range[1], entry.range[2], low, high)
   end
   local known = entry.published and published.read()
   if known and not (known[it.name] or {})[entry.metric] then

@@ -38,7 +38,7 @@ local function experiment_of(config, path)
     path = files.exists(own) and own or nil
   end
   if not path then
-    errors.usage("accept: the run is of the experiment '%s', which is none of the suite's; name "
+    errors.usage("accept: the run is of the experiment '%s', which is not one of the suite's; name "
       .. "its file by --experiment FILE", name:gsub("%c", "?"))
   end
   local it = experiment.load(path)

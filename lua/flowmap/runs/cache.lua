@@ -286,7 +286,7 @@ function M.decide(dir, inputs)
     if record.read(dir, "manifest") then errors.data("%s has lost its inputs.json", dir) end
     return "run", "there is no result yet"
   elseif was.version then
-    return "run", "it was recorded by an earlier version, which did not see all of its inputs"
+    return "run", "it was recorded by an earlier version, which did not record all of its inputs"
   end
   local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
   if not (manifest or diverged) then return interrupted(dir, was, inputs) end

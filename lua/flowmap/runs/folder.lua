@@ -72,7 +72,7 @@ end
 
 local function refuse(dir)
   errors.usage("%s holds files but no mark of a flowmap run (%s): choose another folder, or move "
-    .. "what is there away; runs of versions before the mark are not taken over", dir, MARK)
+    .. "its contents away; runs of versions before the mark are not taken over", dir, MARK)
 end
 
 --- Whether a folder is a run's. One with files but without our mark is an error.

@@ -70,7 +70,7 @@ end
 local function fresh(dir, held, same)
   if held and (same or not folder.has_work(dir)) then return held end
   if held then
-    say("%s: what was there is put aside in %s", dir, folder.put_aside(dir))
+    say("%s: its contents are put aside in %s", dir, folder.put_aside(dir))
     held:release()
   end
   return folder.make(dir)
@@ -87,7 +87,7 @@ end
 -- If the evaluation fails, say how to continue without repeating the training.
 local function note_trained(job, dir, err)
   if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
-  say("the training is finished and kept in %s: when what failed is mended, declare it by\n"
+  say("the training is finished and kept in %s: once the cause is fixed, declare the change by\n"
     .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir, dir,
     job.experiment.path)
 end
@@ -172,11 +172,11 @@ end
 local function check_resume(dir, action, why, how)
   local work = files.exists(dir .. "/checkpoint.safetensors")
   if how.resume and not how.force and action == "run" and work then
-    errors.usage("cannot resume %s: %s; run it without --resume to start anew, or declare by "
+    errors.usage("cannot resume %s: %s; run it without --resume to start over, or declare by "
       .. "flowmap accept that the change does not matter", dir, why)
   elseif action == "resume" and not how.resume then
     errors.usage("%s holds this run, interrupted: --resume continues it, --force puts it aside and "
-      .. "starts anew", dir)
+      .. "starts over", dir)
   end
 end
 
@@ -186,7 +186,7 @@ local function run_own(experiment, cfg, dir, how)
   local held = folder.take(dir)
   if held and folder.has_work(dir) and not (how.resume or how.force) then
     held:release()
-    errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts anew",
+    errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts over",
       dir)
   end
   if not how.resume then held = fresh(dir, held) end

@@ -20,7 +20,7 @@ local function get(url, part)
     return not fm.interrupted()
   end)
   if fm.interrupted() then
-    errors.raise("interrupted", "interrupted; what has come is in %s, the same command continues",
+    errors.raise("interrupted", "interrupted; %s keeps the bytes so far, this command continues",
       part)
   end
   if not ok then error(message, 0) end
@@ -53,8 +53,8 @@ end
 function M.run(url, path, sha256)
   local part = path .. ".part"
   if not sha256 then
-    io.stderr:write(("no SHA-256 is known for %s: what comes cannot be compared with anything, and "
-      .. "is only as trustworthy as that site\n"):format(url))
+    io.stderr:write(("no SHA-256 is known for %s: the download cannot be verified, and is only as "
+      .. "trustworthy as that site\n"):format(url))
   end
   local continued = files.exists(part)
   local found = get(url, part)

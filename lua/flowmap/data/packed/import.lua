@@ -38,7 +38,7 @@ local function shown(path) return path:gsub("/+$", ""):match "[^/]+$" or path en
 -- An interrupted import leaves nothing behind.
 local function stop_if_interrupted()
   if fm.interrupted() then
-    errors.raise("interrupted", "interrupted; nothing was written, the same command begins anew")
+    errors.raise("interrupted", "interrupted; nothing was written, the same command starts over")
   end
 end
 
