@@ -1,8 +1,9 @@
---- What many runs will take, and what is left of it.
+--- The forecast of time, memory and disk space for many runs.
 --
--- Runs of one kind (equal settings, except those that do not change the pace) share a pace, which
--- a child process measures with the threads that the runs will have. As runs finish, the time they
--- took corrects the estimates: of their kind, or of all where no run of a kind has finished.
+-- Runs of one kind have equal settings, except those that do not affect the pace. They share a
+-- pace, which a child process measures with as many threads as the runs will have. The times of
+-- finished runs correct the estimates of their kind or, until a run of a kind has finished, those
+-- of all.
 -- @module flowmap.app.outlook
 
 local fm = require "flowmap"
@@ -15,14 +16,14 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- Settings that leave time per sample and memory as they are, or nearly so (`eta`, `stop`).
+-- Settings that do not, or hardly (`eta`, `stop`), affect the time per sample and the memory.
 local SAME_PACE = {}
 for key in ([[seed stop eta off_weight robust lr schedule decay_start warmup b1 b2 eps weight_decay
   clip steps checkpoints nfe bins label_dropout guidance log_every save_every]]):gmatch "%S+" do
   SAME_PACE[key] = true
 end
 
--- One name for all runs of a kind.
+-- The name shared by all runs of a kind.
 local function kind_of(run)
   local parts = {}
   for _, key in ipairs(tree.keys(run.cfg)) do
@@ -49,11 +50,11 @@ function M.kinds(runs)
   return kinds
 end
 
--- What a measuring child printed becomes its kind's pace; its last line tells why it has none.
+-- Set the pace of a kind from the output of its child; without one, the last line gives the reason.
 local function settle(kind, code)
   local pace = code == 0 and json.decode(kind.said or "")
   if type(pace) == "table" then
-    -- What a run takes besides its steps: to start, to load, to trace.
+    -- The time of a run outside its steps: starting, loading, tracing.
     kind.pace, kind.overhead = pace, math.max(0, fm.clock() - kind.begun - pace.timed_s)
   elseif code == errors.status.usage or code == errors.status.data then
     error(errors.new(code == errors.status.data and "data" or "usage",
@@ -61,13 +62,13 @@ local function settle(kind, code)
   end
 end
 
---- Measure the pace of each kind. A kind that cannot be run at all is an error, before anything
--- runs; one whose numbers are not finite has no pace.
+--- Measure the pace of each kind. A kind that cannot run at all raises an error before anything
+-- runs; a kind whose values are not finite has no pace.
 -- @tparam {table,...} kinds
--- @tparam function command of a run and further arguments: program, {arguments}
--- @tparam integer jobs at a time
--- @tparam function tell gets how many are done
--- @treturn boolean whether it was asked to stop
+-- @tparam function command (run, further arguments) -> program, { argument, ... }
+-- @tparam integer jobs number of concurrent children
+-- @tparam function tell called with the number of kinds measured so far
+-- @treturn boolean whether a stop was requested
 function M.measure(kinds, command, jobs, tell)
   local next_kind, done = 1, 0
   local pool = children.pool {
@@ -90,10 +91,10 @@ function M.measure(kinds, command, jobs, tell)
   end, 100)
 end
 
---- Seconds that a run is expected to take, before corrections; nil where nothing is known.
+--- The expected seconds of a run, before corrections; nil if unknown.
 -- @tparam table run
 -- @treturn ?number
--- @treturn ?number its part after training
+-- @treturn ?number the part after training
 function M.seconds(run)
   if not run.kind.pace then return nil end
   local train, evaluation = estimate.seconds(run.cfg, run.kind.pace)
@@ -111,10 +112,9 @@ function M.correction(kinds, kind)
   return planned > 0 and actual / planned or 1
 end
 
---- Seconds until all is done: the runs that wait are given, in order, to whichever job is free
--- first.
--- @tparam {number,...} busy seconds that each running job still takes
--- @tparam {number,...} waiting seconds of each run that waits
+--- Seconds until all runs are done, if each waiting run in turn goes to the job that is free first.
+-- @tparam {number,...} busy remaining seconds of each running job
+-- @tparam {number,...} waiting seconds of each waiting run
 -- @tparam integer jobs
 -- @treturn number
 function M.makespan(busy, waiting, jobs)
@@ -132,7 +132,7 @@ function M.makespan(busy, waiting, jobs)
   return last
 end
 
---- Record what a run took.
+--- Record the time that a run took.
 -- @tparam table run
 -- @tparam number seconds
 function M.finished(run, seconds)
@@ -142,7 +142,7 @@ function M.finished(run, seconds)
   end
 end
 
---- Memory of the `jobs` largest runs together, and disk of all.
+--- Memory of the `jobs` largest runs together, and disk space of all runs.
 -- @tparam {table,...} runs
 -- @tparam integer jobs
 -- @treturn number bytes of memory

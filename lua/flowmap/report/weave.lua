@@ -256,7 +256,7 @@ function M.book(book, how)
   return stem .. ".html"
 end
 
--- The whole book or, under the name of the first, some chapters alone.
+-- The whole book, or only the given chapters under the name of the first; and their experiments.
 local function chosen(paths)
   local book = chapters.book()
   if #paths == 0 then return book, chapters.experiments() end
