@@ -7,6 +7,7 @@
 ** conv or conv_x returns is independent of the other images of the call and of their number. */
 #include "ops.h"
 
+enum { CONV, CONV_X, CONV_W };
 enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width of the result */
 
 #ifndef FM_RULES
@@ -15,8 +16,6 @@ enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width
 
 #define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* gathered values: fit the L2 cache */
 #define DEEP 2048                               /* of these per pixel, at most */
-
-enum { CONV, CONV_X, CONV_W };
 
 /* Which pixel of an image each pixel of a grid reads at each tap. */
 typedef struct meeting {
@@ -288,6 +287,98 @@ static void vjp_conv_w(fm_prog *p, fm_val y, fm_val v, fm_val *dx) {
   dx[1] = emit(p, &fm_op_conv, x, v, y, NULL);
 }
 
+/* ------------------------------------------------------------------ lowering */
+
+/*
+** The method is chosen by the shape alone (never by the number of images, so that results do not
+** depend on the micro-batches): Winograd's for 3x3 kernels where it is faster, a matrix product for
+** 1x1, else the kernels above. Weight transforms become nodes of their own, which depend on weights
+** alone.
+*/
+
+/* Stride 1, this padding. */
+static bool plain(const fm_attr *a, int64_t pad) {
+  return a->i[FM_STRIDE] == 1 && a->i[FM_PAD_Y] == pad && a->i[FM_PAD_X] == pad;
+}
+
+/*
+** Winograd's method computes tiles of 4x4 pixels, those beyond the edge included: 36 products of a
+** tile against the direct method's 9 for each pixel inside the image, and a quarter more for the
+** transforms. Measured (tests/bench/conv.c; from 3 to 512 channels, images of 8x8 and more): the
+** counts decide, so a tile must have 36 * 1.25 / 9 = 5 pixels.
+*/
+static bool winograd_pays(const fm_shape *x, const fm_shape *w) {
+  int64_t tiles = (x->d[1] + 3) / 4 * ((x->d[2] + 3) / 4);
+  return 5 * tiles <= x->d[1] * x->d[2] && w->d[0] > 0 && w->d[3] > 0;
+}
+
+/*
+** The factors of a weight's outputs, (O, 1), and the weight that they belong to. Rows normalised,
+** times a number (nn.mp_weight), are rows times factors: these few values are kept instead of a
+** second copy of all weights. The factors of another weight are 1.
+*/
+static fm_val factors(fm_prog *q, const fm_prog *p, fm_val b, const fm_val *map, fm_val *w) {
+  const fm_sig sig = fm_prog_sig(p, b);
+  fm_sig column = {sig.dtype, {2, {sig.shape.d[0], 1}}};
+  fm_val scaled = fm_op_of(p, b) == &fm_op_reshape ? fm_arg(p, b, 0) : b, rows = scaled;
+  fm_attr scale = {{0}, {1, 0}};
+  if (fm_op_of(p, scaled) == &fm_op_affine)
+    scale = fm_attr_of(p, scaled), rows = fm_arg(p, scaled, 0);
+  const fm_shape s = fm_prog_sig(p, rows).shape;
+  *w = map[b];
+  if (fm_op_of(p, rows) != &fm_op_normalize || scale.f[FM_SHIFT] != 0 || s.nd != 2 ||
+      s.d[0] != sig.shape.d[0])
+    return fm_full(q, column, 1);
+  fm_val x = map[fm_arg(p, rows, 0)];
+  fm_attr normalize = fm_attr_of(p, rows);
+  fm_val mean = fm_scale(q, fm_sum_to(q, fm_e1(q, &fm_op_square, x), &column.shape),
+                         s.d[1] ? 1 / (double)s.d[1] : 1);
+  fm_val root = fm_affine(q, fm_e1(q, &fm_op_sqrt, mean), 1, fm_eps_of(&normalize));
+  *w = fm_reshape(q, x, &sig.shape);
+  return fm_scale(q, fm_e1(q, &fm_op_recip, root), scale.f[FM_SCALE]);
+}
+
+static fm_val winograd(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map, int kind) {
+  fm_val a = map[fm_arg(p, v, 0)], b = map[fm_arg(p, v, 1)], kernel[2];
+  fm_attr turned = {{kind == CONV_X}, {0}}, outputs = {{fm_prog_sig(p, v).shape.d[3]}, {0}};
+  if (kind == CONV_W) return fm_e2(q, &fm_op_winograd_w, a, b);
+  kernel[1] = factors(q, p, fm_arg(p, v, 1), map, &kernel[0]);
+  fm_val in[2] = {a, fm_emit(q, &fm_op_winograd_weights, 2, kernel, &turned)};
+  return fm_emit(q, &fm_op_winograd, 2, in, &outputs);
+}
+
+/* A 1x1 convolution: all pixels are the rows of one product. */
+static fm_val product(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map, int kind) {
+  fm_val x = fm_arg(p, v, 0), w = fm_arg(p, v, 1);
+  const fm_shape xs = fm_prog_sig(p, x).shape, ws = fm_prog_sig(p, w).shape;
+  fm_shape rows = {2, {xs.d[0] * xs.d[1] * xs.d[2], xs.d[3]}}, other = {2, {ws.d[0], ws.d[3]}};
+  if (kind == CONV_W) other.d[0] = rows.d[0];
+  fm_val a = fm_reshape(q, map[x], &rows), b = fm_reshape(q, map[w], &other);
+  fm_val y = kind == CONV_W ? fm_matmul(q, b, a, true, false)
+                            : fm_matmul(q, a, b, false, kind == CONV);
+  fm_shape to = fm_prog_sig(p, v).shape;
+  return fm_reshape(q, y, &to);
+}
+
+static fm_val lower(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map, int kind) {
+  const fm_attr attr = fm_attr_of(p, v);
+  const fm_shape x = fm_prog_sig(p, fm_arg(p, v, 0)).shape;
+  const fm_shape w = fm_prog_sig(p, kind == CONV_W ? v : fm_arg(p, v, 1)).shape;
+  if (w.d[1] == 3 && w.d[2] == 3 && plain(&attr, 1) && winograd_pays(&x, &w))
+    return winograd(q, p, v, map, kind);
+  return w.d[1] == 1 && w.d[2] == 1 && plain(&attr, 0) ? product(q, p, v, map, kind) : FM_NONE;
+}
+
+#define LOWER(name, kind)                                                                 \
+  static fm_val lower_##name(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map,   \
+                             const int *uses) {                                           \
+    (void)uses;                                                                           \
+    return lower(q, p, v, map, kind);                                                     \
+  }
+LOWER(conv, CONV)
+LOWER(conv_x, CONV_X)
+LOWER(conv_w, CONV_W)
+
 /* ------------------------------------------------------------------ the table */
 
 /* A multiply-add per pixel of the result, tap and pair of channels, borders included. */
@@ -313,6 +404,7 @@ static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const f
 const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H, W, I) with "
   "kernels w: (O, kh, kw, I), zero padding; stride 1 and the same size if not given.",
   .args = "tt|iii", .attrs = {"stride", "pad_y", "pad_x"}, .nin = 2, .flags = FM_STACKS_ROWS,
+  .lower = lower_conv,
   .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv, .flops = flops_conv, .accumulates = true,
   .linear = {1, 2},
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
@@ -323,6 +415,7 @@ const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H
 const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: (N, H', W', "
   "O) and w to (N, H, W, I), the transposed convolution.", .args = "tt|iiiii",
   .attrs = {"stride", "pad_y", "pad_x", "height", "width"}, .nin = 2, .flags = FM_STACKS_ROWS,
+  .lower = lower_conv_x,
   .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x, .flops = flops_conv_x,
   .accumulates = true, .linear = {1, 2},
   .samples = {{2, {SHAPE4(2, 5, 7, 4), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1, 5, 7}, {0}}, -1, 1},
@@ -333,6 +426,7 @@ const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from
 const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from x and dy to (O, "
   "kh, kw, I), summed over images and pixels.", .args = "tt|iiiii",
   .attrs = {"stride", "pad_y", "pad_x", "height", "width"}, .nin = 2, .flags = FM_STACKS_SUMS,
+  .lower = lower_conv_w,
   .infer = infer_conv_w, .jvp = jvp_conv, .vjp = vjp_conv_w, .flops = flops_conv_w,
   .accumulates = true, .linear = {1, 2},
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(2, 5, 7, 4)}, {{1, 1, 1, 3, 3}, {0}}, -1, 1},

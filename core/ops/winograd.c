@@ -1,5 +1,5 @@
 /* winograd.c - 3x3 convolution with stride 1 and padding 1 in the transformed space of
-** kernels/winograd.h; program/lower.c chooses it where it is faster than conv.c:
+** kernels/winograd.h; conv.c's lowering chooses it where it is faster than conv.c:
 **   winograd_weights  u = G (f w) G', with a factor per output, laid out for the products;
 **                     `turned`: for conv_x, rotated by 180 degrees, with O and I exchanged
 **   winograd          conv(x, w) from x and u, or conv_x(dy, w) from dy and the turned u
@@ -108,6 +108,25 @@ static double flops_winograd(int nin, const fm_sig *in, const fm_sig *out, const
   (void)nin, (void)attr;
   return 18 * (double)fm_shape_count(&out->shape) * (double)in[0].shape.d[3];
 }
+
+/*
+** With few images, the images are transformed, and the weights piece by piece as they are
+** multiplied, where the images are the smaller of the two in memory. The bits are the same, so the
+** number of images may decide.
+*/
+static fm_val lower_winograd(fm_prog *q, const fm_prog *p, fm_val v, const fm_val *map,
+                             const int *uses) {
+  fm_val x = fm_arg(p, v, 0), u = fm_arg(p, v, 1);
+  if (fm_op_of(p, u) != &fm_op_winograd_weights || uses[u] != 1) return FM_NONE;
+  const fm_shape s = fm_prog_sig(p, x).shape;
+  fm_attr a = {{s.d[0], s.d[1], s.d[2], fm_attr_of(p, u).i[FM_TURNED]}, {0}};
+  fm_val in[3] = {fm_e1(q, &fm_op_winograd_images, map[x]), map[fm_arg(p, u, 0)],
+                  map[fm_arg(p, u, 1)]};
+  const fm_shape images = fm_prog_sig(q, in[0]).shape, weights = fm_prog_sig(p, u).shape;
+  if (in[0] == FM_NONE || fm_shape_count(&images) >= fm_shape_count(&weights)) return FM_NONE;
+  return fm_emit(q, &fm_op_winograd_product, 3, in, &a);
+}
+
 #define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 
 const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernels of a 3x3 "
@@ -119,7 +138,8 @@ const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernel
 
 const fm_op fm_op_winograd = {.name = "winograd", .doc = "3x3 convolution of images with kernels "
   "from winograd_weights.", .args = "tti", .attrs = {"outputs"}, .nin = 2,
-  .flags = FM_STACKS_ROWS | FM_LOWERED, .infer = infer_winograd, .flops = flops_winograd,
+  .flags = FM_STACKS_ROWS | FM_LOWERED, .lower = lower_winograd,
+  .infer = infer_winograd, .flops = flops_winograd,
   .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(1, 36, 3, 32)}, {{5}, {0}}, -1, 1},
               {2, {SHAPE4(1, 4, 9, 18), SHAPE4(2, 36, 19, 32)}, {{40}, {0}}, -1, 1}}};
 

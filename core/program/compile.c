@@ -61,7 +61,7 @@ static void watch(const compiler *c, int pass, const fm_prog *p, const int *fuse
 /* One of the passes that map a program to a program; takes p over; NULL on failure. */
 static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
   static fm_prog *(*const run[NPASS])(const fm_prog *, int) = {
-      [STACK] = fm_stack, [LOWER] = fm_lower, [LOWER_FEW] = fm_lower_few};
+      [STACK] = fm_stack, [LOWER] = fm_lower, [LOWER_FEW] = fm_lower};
   if (p && (c->options->passes & fm_passes[pass].switches)) {
     fm_prog *q = run[pass](p, c->options->passes);
     fm_prog_free(p);
@@ -108,6 +108,7 @@ static fm_err compile_body(compiler *c, int k) {
   fm_prog *p = e->h.body[k];
   e->h.body[k] = NULL;
   set_part(c, "body", k);
+  p->share = false; /* values rematerialised per reader are equal, and stay apart */
   p = run_pass(c, LOWER_FEW, p);
   fm_plan *plan = p ? fm_plan_new(p, c->options->passes, false) : NULL;
   if (plan == NULL || (plan = recompute(c, plan)) == NULL) return FM_ENOMEM;

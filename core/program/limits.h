@@ -20,13 +20,6 @@
 ** instead. Chosen, not measured. */
 #define VALUE_BYTES ((size_t)512 << 20)
 
-/*
-** Winograd's 36 products of a tile against the direct method's 9 for each of its up to 16 pixels
-** inside the image, and a quarter more for the transforms: 36 * 1.25 / 9. Measured
-** (tests/bench/conv.c; from 3 to 512 channels, images of 8x8 and more): the counts decide.
-*/
-#define WINOGRAD_PIXELS_PER_TILE 5
-
 /* Above this arena size of a body, rematerialising plans are tried. Chosen, not measured; of the
 ** paper's CIFAR network, they made arenas of 306 and 175 MiB 130 MiB at the same speed. */
 #define LARGE_ARENA ((size_t)64 << 20)

@@ -8,7 +8,6 @@
 fm_prog *fm_optimise(const fm_prog *p, int passes);
 fm_prog *fm_stack(const fm_prog *p, int passes);
 fm_prog *fm_lower(const fm_prog *p, int passes);
-fm_prog *fm_lower_few(const fm_prog *p, int passes); /* a body: once more, if its images are few */
 
 /*
 ** Rematerialises values that are read after stage `at`: those that cost at most `few` operations

@@ -30,16 +30,6 @@ local REWRITES = {
   ["stack_sums.c"] = { add = "collects the summands of a sum" },
   ["optimise.c"] = { mul = "reassociates products" },
   ["emit.c"] = { affine = "an affine function of an affine function is one" },
-  ["lower.c"] = {
-    conv = "convolutions become products or Winograd's method",
-    conv_x = "likewise", conv_w = "likewise",
-    reshape = "weights that are normalised rows times a number are rows times factors",
-    affine = "likewise", normalize = "likewise",
-  },
-  ["lower_few.c"] = {
-    winograd = "becomes a product of transformed images",
-    winograd_weights = "becomes part of that product",
-  },
 }
 
 -- Nodes that stand for the entries of a program's own lists.
