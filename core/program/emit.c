@@ -184,14 +184,12 @@ fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx) {
   for (int k = 0; k < n; k++) present += dx[k] != FM_NONE;
   if (present == 0) return FM_NONE;
   if (n == 1) return fm_emit(p, op, 1, dx, &attr);
-  fm_val *in = fm_alloc(p->ctx, (size_t)n * sizeof *in);
-  if (in == NULL) {
-    p->err = FM_ENOMEM;
-    return FM_NONE;
-  }
-  for (int k = 0; k < n; k++)
+  fm_pool s = {.ctx = p->ctx};
+  fm_val *in = fm_take(&s, n, fm_val);
+  if (s.failed) p->err = FM_ENOMEM;
+  for (int k = 0; k < n && !s.failed; k++)
     in[k] = dx[k] != FM_NONE ? dx[k] : fm_full(p, fm_prog_sig(p, fm_arg(p, y, k)), 0);
-  fm_val dy = fm_emit(p, op, n, in, &attr);
-  fm_free(p->ctx, in, (size_t)n * sizeof *in);
+  fm_val dy = s.failed ? FM_NONE : fm_emit(p, op, n, in, &attr);
+  fm_pool_free(&s);
   return dy;
 }
