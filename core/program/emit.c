@@ -40,7 +40,7 @@ fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_
   if (p->err != FM_OK) return FM_NONE;
   if (attr) node.attr = *attr;
   if ((p->err = infer(p, &node, in)) != FM_OK) return FM_NONE;
-  fm_val v = p->verbatim ? FM_NONE : fold(p, &node, in);
+  fm_val v = nin == 0 || p->verbatim ? FM_NONE : fold(p, &node, in);
   return v != FM_NONE ? v : fm_append(p, &node, in);
 }
 
@@ -185,11 +185,11 @@ fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx) {
   if (present == 0) return FM_NONE;
   if (n == 1) return fm_emit(p, op, 1, dx, &attr);
   fm_pool s = {.ctx = p->ctx};
-  fm_val *in = fm_take(&s, n, fm_val);
-  if (s.failed) p->err = FM_ENOMEM;
-  for (int k = 0; k < n && !s.failed; k++)
+  fm_val *in = fm_take(&s, n, fm_val), dy = FM_NONE;
+  if (in == NULL) p->err = FM_ENOMEM;
+  for (int k = 0; in && k < n; k++)
     in[k] = dx[k] != FM_NONE ? dx[k] : fm_full(p, fm_prog_sig(p, fm_arg(p, y, k)), 0);
-  fm_val dy = s.failed ? FM_NONE : fm_emit(p, op, n, in, &attr);
+  if (in) dy = fm_emit(p, op, n, in, &attr);
   fm_pool_free(&s);
   return dy;
 }
