@@ -5,11 +5,12 @@
 --       sample = function(b) ... end,                -- b.n samples, (n, dim), from random ops of b
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
 --       inside = function(x, y) ... end,             -- whether a point is in the support
---       range = { -1, 1 } }                          -- of each axis of the grid of KL
+--       range = { -1, 1 },                           -- of each axis of the grid of KL
+--       mixture = { ... } }                          -- the law as a mixture, see flowmap.mixture
 --
--- `mass`, `inside` and `range` are optional. `mass` is for one dimension, mass(x0, x1), or two;
--- `inside` takes all coordinates. They are compared with samples before a run trains, see
--- flowmap.measure.law.
+-- `mass`, `inside`, `range` and `mixture` are optional. `mass` is for one dimension, mass(x0, x1),
+-- or two; `inside` takes all coordinates. They are compared with samples before a run trains, see
+-- flowmap.measure.law. A set with `mixture` has an exact flow map, see flowmap.exact.
 --
 -- A data set of an experiment is such a table, or { new = function(cfg) ... end, options = {} },
 -- which makes one from the settings.
@@ -56,7 +57,8 @@ end
 --- The data sets, and those of an experiment. Images (with a `shape`) may have more fields.
 M.registry = registry.new { what = "data set", field = "data", built = built, open = true,
   table_fields = { dim = "number", sd = "number", sample = "function", mass = "function",
-    inside = "function", range = "table", title = "string", hash = "string" },
+    inside = "function", range = "table", mixture = "table", title = "string",
+    hash = "string" },
   needs = { "dim", "sample" }, check_one = check_set }
 
 --- Names of all data sets.
