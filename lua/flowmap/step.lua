@@ -95,7 +95,7 @@ local function term(job, params, loss, it, stop, scale)
     return teacher
   end })
   local L = loss(it)
-  local R = losses.robust(L, scale)
+  local R = losses.bounded(L, scale > 0 and 1 or 0, scale)
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
   return fm.exp(-w) * R + w, L

@@ -42,15 +42,18 @@ t.test("published values are those of chapters, under the names of their experim
   end
 end)
 
-t.test("every file of losses but the diagonal is a method or the family of its variants", function()
+t.test("files of losses (except the diagonal) and methods are methods or their families", function()
   local entries = {}
   for _, name in ipairs(fm.losses.names()) do
     local loss = fm.losses.find(name)
-    t.eq(loss.file, "flowmap.losses." .. loss.entry)
+    local folder = loss.row and "methods" or "losses"
+    t.eq(loss.file, ("flowmap.%s.%s"):format(folder, loss.entry))
     t.eq(name == loss.entry or name:sub(1, #loss.entry + 1) == loss.entry .. "-", true, name)
     entries[loss.entry] = true
   end
-  t.eq(entries, files_of("lua/flowmap/losses", "diagonal"))
+  local listed = files_of("lua/flowmap/losses", "diagonal")
+  for name in pairs(files_of "lua/flowmap/methods") do listed[name] = true end
+  t.eq(entries, listed)
 end)
 
 t.test("every file of nets and data is found by its name", function()

@@ -13,7 +13,7 @@ local tree = require "flowmap.tree"
 -- From the ground up: modules, and rooms ("base.*"). A module's own entry counts before its room's.
 local FLOORS = {
   { "core", "tree", "base.*", "runs.source", "runs.meaning" },
-  { "*", "data.*", "nets.*", "losses.*" }, -- the mathematics: the root and its three folders
+  { "*", "data.*", "nets.*", "losses.*", "methods.*" }, -- the mathematics: the root, four folders
   { "experiment.*", "measure.measures", "runs.schema", "runs.record", "runs.folder", "runs.journal",
     "runs.revision", "runs.pin", "runs.numerics" },
   { "job", "checkpoint", "trainer" },

@@ -160,9 +160,9 @@ t.test("the cache states its reasons", function()
   t.eq(cache.differences(was, other), { "lr changed from 0.002 to 0.5" })
   local saved = cache.inputs(board, resolve { profile = "smoke", set = { save_every = 1 } })
   t.eq(cache.hash(saved), cache.hash(was))
-  was["module flowmap.losses.lsd"], other = "code a", cache.inputs(board, cfg)
-  other["module flowmap.losses.lsd"] = "code b"
-  t.eq(cache.differences(was, other), { "flowmap.losses.lsd changed" })
+  was["module flowmap.methods.lsd"], other = "code a", cache.inputs(board, cfg)
+  other["module flowmap.methods.lsd"] = "code b"
+  t.eq(cache.differences(was, other), { "flowmap.methods.lsd changed" })
   t.eq(cache.decide(sandbox.path "none", was), "run")
 end)
 

@@ -254,10 +254,10 @@ t.test("a changed module of the suite: numerics make runs outdated, reports do n
     { "report/figure/init.lua", "local ", "local COLOUR = 3\nlocal ", "reused" },
     { "app/cli.lua", "sample, compare.", "sample, look.", "reused" },
     { "base/progress.lua", "local Progress = {}", "local Progress = { wide = 3 }", "reused" },
-    { "losses/esd.lua", "return {", "local _ = 1 return {", "reused" },
+    { "methods/esd.lua", "return {", "local _ = 1 return {", "reused" },
     { "step.lua", "--- One", "--- A", "reused" },
     { "step.lua", "local M = {}", "local M = { version = 2 }", "runs: flowmap.step changed" },
-    { "losses/lsd.lua", "return {", "local _ = 1 return {", "runs: flowmap.losses.lsd changed" },
+    { "methods/lsd.lua", "return {", "local _ = 1 return {", "runs: flowmap.methods.lsd changed" },
     { "measure/metrics.lua", "local M = {}", "local M = { version = 2 }",
       "runs: flowmap.measure.metrics changed" },
   } do

@@ -138,6 +138,9 @@ M.commands = {
   { "gradcheck", "Check the derivatives of every operation.",
     { "op", "One operation (default: all).", args = "?" },
   },
+  { "methods", "List the published methods as coordinates, or describe one.",
+    { "name", "Method, e.g. lsd (default: all).", args = "?" },
+  },
   { "data", "List, download, import or verify data sets of images.", commands = {
     { "list", "List the data sets and where they are." },
     { "fetch", "Download a data set and import it.", { "name", "Data set." } },

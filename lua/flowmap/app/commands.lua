@@ -87,6 +87,12 @@ function M.gradcheck(args)
   return failed == 0 and 0 or 1
 end
 
+--- Print the published methods as a table, or one of them with its equation and citation.
+function M.methods(args)
+  local methods = use "methods"
+  say("%s", args.name and methods.describe(args.name) or methods.table())
+end
+
 --- Data sets of images: list, fetch, import, verify.
 function M.data(args) return use("data.packed.command")[args.action](args) end
 

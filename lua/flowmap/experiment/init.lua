@@ -126,7 +126,7 @@ local function layered(it, profile, method, want)
   apply(cfg, want.set or {}, "--set", own)
   parts.resolve(it, cfg, loss, want.set or {})
   if cfg.stop == "default" then cfg.stop = loss.stops[1] end
-  errors.choice("stop-gradient of " .. loss.name, cfg.stop, loss.stops)
+  errors.choice("stop-gradient of " .. loss.name, cfg.stop, loss.choices)
   cfg.method = loss.name
   return cfg, loss
 end

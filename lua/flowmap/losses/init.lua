@@ -1,4 +1,5 @@
---- Registry of the losses. A loss is one file of this folder, `NAME.lua`, which returns
+--- Registry of the losses. Published methods are rows of coordinates, see flowmap.methods. Any
+-- other loss is one file of this folder, `NAME.lua`, which returns
 --
 --     { loss = function(a) ... end,   -- a pure function: one value per sample, shape (n)
 --       stops = {"convex", "none"},   -- optional: its stop-gradient choices, the default first
@@ -21,60 +22,24 @@
 -- `fm.losses.lsd{ map = X, s = s, t = t, x = x }` calls a loss directly.
 -- @module flowmap.losses
 
-local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local published = require "flowmap.methods"
 local registry = require "flowmap.base.registry"
+local residuals = require "flowmap.residuals"
 local returned = require "flowmap.base.returned"
 local source = require "flowmap.runs.source"
 
 local M = {}
 
---- |r|^2, summed over all but the first axis: (n, ...) -> (n)
--- @param r residuals
--- @treturn tensor
-function M.norm2(r)
-  local axes = {}
-  for i = 2, #r.shape do axes[i - 1] = i end
-  return fm.sum(fm.square(r), axes)
-end
-
--- The loss being evaluated: { name =, stops = its declared choices or nil }.
-local current
-
--- A choice that the loss does not declare would never stop a gradient.
-local function check_declared(name)
-  for _, declared in ipairs(current.stops) do
-    if declared == name then return end
-  end
-  errors.usage("the loss '%s' stops a gradient at '%s', which is none of its stops: %s",
-    current.name, tostring(name), table.concat(current.stops, ", "))
-end
-
---- Stop the gradient through x if the choice is among those listed. Without a choice (the loss
--- declares none, or is called directly) the gradient is always stopped.
--- @tparam ?string choice the loss's `stop`
--- @param x a tensor
--- @param ... the choices at which the gradient stops
--- @treturn tensor
-function M.stop_if(choice, x, ...)
-  local stop = choice == nil or choice == "default"
-  for _, name in ipairs { ... } do
-    if current and current.stops then check_declared(name) end
-    stop = stop or name == choice
-  end
-  return stop and fm.stop(x) or x
-end
+--- See flowmap.residuals.
+M.norm2, M.stop_if, M.bounded = residuals.norm2, residuals.stop_if, residuals.bounded
 
 -- The loss as the trainer calls it: `stop_if` checks its choices while it runs, and its result is
 -- checked.
 local function called(loss, name, stops)
   return function(a)
-    local outer = current
-    current = { name = name, stops = stops }
-    local ok, L = errors.pcall(loss, a)
-    current = outer
-    if not ok then error(L, 0) end
+    local L = residuals.declared(name, stops, loss, a)
     local who = ("the loss '%s'"):format(name)
     returned.tensor(L, who, { a.x.shape[1] }, a.x.dtype, "one value per sample")
     if a.x.traced and not L.traced then
@@ -82,16 +47,6 @@ local function called(loss, name, stops)
     end
     return L
   end
-end
-
---- A robust loss, which limits the influence of large residuals: c^2 log(1 + L / c^2), close to L
--- where L is small compared with c^2 (Cauchy's or Lorentz's; Black and Anandan 1996). The minimum,
--- L = 0, is the same.
--- @param L losses
--- @tparam number c the scale of the residuals; 0: L itself
--- @treturn tensor
-function M.robust(L, c)
-  return c == 0 and L or fm.log(L / (c * c) + 1) * (c * c)
 end
 
 -- Add the methods of one loss: NAME, or NAME-VARIANT for each of its variants.
@@ -109,9 +64,11 @@ local built -- the methods of the files, found once
 local function built_methods()
   if built then return built end
   built = {}
-  for _, file in ipairs(files.modules "flowmap.losses") do
-    local module = "flowmap.losses." .. file
-    if file ~= "diagonal" then add_methods(built, file, source.peek(module), module) end
+  for _, folder in ipairs { "flowmap.losses", "flowmap.methods" } do
+    for _, file in ipairs(files.modules(folder)) do
+      local module = folder .. "." .. file
+      if file ~= "diagonal" then add_methods(built, file, source.peek(module), module) end
+    end
   end
   return built
 end
@@ -176,34 +133,50 @@ function M.names(own) return M.registry:names(own_methods(own)) end
 -- @treturn string
 function M.registry_name(name, own) return M.registry:name(name, own_methods(own)) end
 
+-- The loss of a part, its stop-gradient choices, and all choices that it understands.
+local function parts_of(it)
+  if type(it) == "function" then return it end
+  if it.family then return residuals.loss(it), it.stops, residuals.stops[it.family] end
+  return it.loss, it.stops
+end
+
 --- Find a method by name.
 -- @tparam string name e.g. "lsd" or "psd-m"
 -- @tparam[opt] table own losses defined by an experiment
 -- @tparam[opt] table cfg the run's settings, for a loss that has settings of its own
--- @treturn table { name =, loss =, stops =, args = fields of the variant, entry = name without the
---   variant, file = source module or nil }
+-- @treturn table { name =, loss =, stops = the choices of its publication, choices = all that it
+--   understands, args = fields of the variant, row = its coordinates if it is given as data,
+--   entry = name without the variant, file = source module or nil }
 function M.find(name, own, cfg)
   local found, as_registered = M.registry:find(name, own_methods(own))
   local it = found.it
   if found.file then require(found.file) end -- only this method's file is an input of the run
   local made = cfg and M.registry:make(it, as_registered, cfg) or it
-  local loss = type(made) == "function" and made or made.loss
-  local stops = it.stops or type(made) == "table" and made.stops
+  local loss, stops, choices = parts_of(made)
+  stops = it.stops or stops
   return {
-    name = as_registered, loss = loss and called(loss, as_registered, stops),
-    stops = stops or { "default" }, args = found.args, teacher = it.teacher == true,
-    entry = found.entry, file = found.file,
+    name = as_registered, loss = loss and called(loss, as_registered, choices or stops),
+    stops = stops or { "default" }, choices = choices or stops or { "default" },
+    args = found.args, teacher = it.family and published.reads_teacher(it) or it.teacher == true,
+    row = it.family and it or nil, entry = found.entry, file = found.file,
   }
+end
+
+-- The module of a file of the suite, or nil.
+local function module_of(name)
+  for _, folder in ipairs { "flowmap.losses.", "flowmap.methods." } do
+    if package.searchpath(folder .. name, package.path) then return folder .. name end
+  end
 end
 
 return setmetatable(M, {
   __index = function(_, name)
-    local path = "flowmap.losses." .. tostring(name)
-    if not package.searchpath(path, package.path) then return nil end
-    local it = require(path)
-    local loss = called(it.loss, name, it.stops)
+    local module = module_of(tostring(name))
+    if not module then return nil end
+    local loss, stops, choices = parts_of(require(module))
+    loss = called(loss, name, choices or stops)
     return function(a)
-      a.stop = a.stop or it.stops and it.stops[1]
+      a.stop = a.stop or stops and stops[1]
       return loss(a)
     end
   end,
