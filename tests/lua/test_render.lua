@@ -48,7 +48,8 @@ local function fake_run(experiment, name, config, kl, metrics)
   made_run.finished(root .. "/" .. dir, { config = config, metrics = metrics or lines,
     rows = { { N = 1, kl = kl, kl_floor = 0.002 }, { N = 4, kl = kl / 2, kl_floor = 0.002 } },
     files = { ["data.npy"] = npy(lattice()), ["samples-N1.npy"] = npy(lattice()),
-      ["samples-N4.npy"] = npy(lattice()) } })
+      ["samples-N4.npy"] = npy(lattice()),
+      ["errors.npy"] = npy({ 0, 1e-9, 2, 0 / 0, 0, 0.5, 0 / 0, 0 / 0, 0 }, { 3, 3 }) } })
 end
 
 for seed, kl in ipairs { 0.10, 0.14 } do
@@ -179,6 +180,7 @@ t.test("every figure is drawn, twice with the same bytes", function()
     { kind = "against_steps", name = "kl", metric = "kl", label = "KL" },
     { kind = "traces", name = "traces" },
     { kind = "triangle", name = "triangle", eta = 0.75 },
+    { kind = "heat", name = "heat", file = "errors", label = "error", metric = "kl" },
     { kind = "density", name = "density", range = { -1, 1 }, bins = 20, metric = "kl",
       label = "KL" } } }
   local first = {}
@@ -191,6 +193,18 @@ t.test("every figure is drawn, twice with the same bytes", function()
   local paths = figure.against_setting(root .. "/results/grid/smoke/figures", "eta", grid,
     { metric = "kl", N = 1, label = "KL", x = "eta", series = "stop" })
   t.eq(files.exists(paths[2]), true)
+end)
+
+t.test("a heat map has row t and column s, nothing at s >= t, and four decades", function()
+  if not has "gnuplot" then return end
+  local spec = { file = "errors", label = "error", steps = { 1 } }
+  local paths = figure.heat(root .. "/heat", "heat", board, spec)
+  local text = results.read_file(paths[4])
+  t.eq(text:match "LSD\n([^\n]*\n[^\n]*\n[^\n]*)", "NaN NaN NaN\n0.0002 NaN NaN\n2 0.5 NaN")
+  t.eq(results.read_file(paths[3]):find("cbrange [0.0002:2]", 1, true) ~= nil, true)
+  t.raises(function()
+    figure.heat(root .. "/heat", "heat", board, { file = "data", label = "x", steps = { 1 } })
+  end, "data.npy has shape %(200, 2%), expected the values at all pairs of times")
 end)
 
 t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis", function()

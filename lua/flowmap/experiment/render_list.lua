@@ -23,6 +23,8 @@ local KINDS = {
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
+  heat = { writes = "figure", need = { file = "string", label = "string" },
+    may = { metric = "string", seed = "number" } },
   against_steps = { writes = "figure", need = { metric = "string", label = "string" },
     may = { steps = "table", published = "boolean", source = "string" } },
   against_setting = { writes = "figure",

@@ -55,8 +55,8 @@ function M.evaluations(cfg)
   return sum * cfg.checkpoints
 end
 
--- The result rows of one checkpoint; `keep` is called with the samples of each N.
-local function rows_of(job, params, judge, measures, bar, keep)
+-- The result rows of one checkpoint. With a folder, what figures show is written there.
+local function rows_of(job, params, judge, measures, bar, dir)
   local cfg, rows = job.cfg, {}
   for i, N in ipairs(cfg.nfe) do
     local before = bar.count or 0
@@ -69,9 +69,9 @@ local function rows_of(job, params, judge, measures, bar, keep)
     check_finite(x, N)
     rows[i] = judge:measure(x)
     rows[i].N = N
-    measures:add(rows[i], x, N)
+    measures:add(rows[i], x, N, params, dir)
     check_numbers(rows[i])
-    if keep then keep(N, x) end
+    if dir then judge:keep(dir, N, x) end
   end
   return rows
 end
@@ -125,7 +125,7 @@ function M.rehearse(job)
   end
   row.N = cfg.nfe[1]
   if cfg.checkpoints > 1 then add_best({ row }, {}, judge.best, cfg.steps) end
-  measures:add(row, fm.cast(x, "float32"), row.N)
+  measures:add(row, fm.cast(x, "float32"), row.N, job.params)
   check_numbers(row)
   return row, joined(judge, measures)
 end
@@ -149,9 +149,7 @@ function M.run(job, dir)
   end
   local result = judge:summary()
   check_numbers(result)
-  result.rows = rows_of(job, params, judge, measures, bar, function(N, x)
-    judge:keep(dir, N, x)
-  end)
+  result.rows = rows_of(job, params, judge, measures, bar, dir)
   result.rule, result.ema, result.columns = "last", decay, joined(judge, measures)
   result.checkpoints = #earlier > 0 and earlier or nil
   if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end

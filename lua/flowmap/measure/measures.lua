@@ -7,6 +7,10 @@
 --
 --     N     the number of steps            cfg   the run's settings
 --     set   the data set                   data  function(count) -> as many true samples
+--     map   function(params) -> the flow map of the network, see flowmap.map
+--     params  its weights                  interpolant  see flowmap.interpolants
+--     keep  function(name, tensor): writes NAME.npy into the run's folder, for figures; nothing is
+--           written while a run is rehearsed, or of an earlier checkpoint
 --
 -- or a table { measure = that function, head = "in tables", format = "%.4f", options = {},
 -- new = function(cfg) ... end }. The values are stored in the rows of eval.json under the metric's
@@ -14,8 +18,10 @@
 -- them.
 -- @module flowmap.measure.measures
 
+local Map = require "flowmap.map"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
 local fm = require "flowmap"
 local registry = require "flowmap.base.registry"
 local returned = require "flowmap.base.returned"
@@ -67,13 +73,24 @@ end
 local Measures = {}
 Measures.__index = Measures
 
+-- What metrics are told besides the samples. `dir` is nil while nothing shall be written.
+local function context_of(job)
+  local context = { cfg = job.view, set = job.set, data = true_samples(job.set),
+    interpolant = job.interpolant }
+  function context.map(params) return Map.of(job.net, params) end
+  function context.keep(name, x)
+    returned.tensor(x, "the tensor that a metric keeps", x.shape)
+    if context.dir then fm.save_npy(("%s/%s.npy"):format(context.dir, escape.filename(name)), x) end
+  end
+  return context
+end
+
 --- The metrics of a run.
--- @tparam table job see flowmap.job: view, set, experiment
+-- @tparam table job see flowmap.job: view, set, net, interpolant, experiment
 -- @treturn Measures a list
 function M.new(job)
   local own, cfg = job.experiment.metrics, job.view
-  local self = setmetatable({ columns = {}, context = { cfg = cfg, set = job.set,
-    data = true_samples(job.set) } }, Measures)
+  local self = setmetatable({ columns = {}, context = context_of(job) }, Measures)
   for i, name in ipairs(cfg.metrics or {}) do
     local it = M.registry:find(name, own)
     local made = M.registry:make(it, name, cfg)
@@ -121,9 +138,11 @@ end
 -- @tparam table row
 -- @param x samples
 -- @tparam integer N
-function Measures:add(row, x, N)
+-- @tparam table params the weights that the samples are drawn with
+-- @tparam[opt] string dir the folder for what metrics keep
+function Measures:add(row, x, N, params, dir)
   self.columns = {}
-  self.context.N = N
+  self.context.N, self.context.params, self.context.dir = N, params, dir
   for _, it in ipairs(self) do
     local fields = measured(it, x, self.context)
     for _, field in ipairs(tree.keys(fields)) do

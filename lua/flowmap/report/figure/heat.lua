@@ -1,0 +1,114 @@
+--- Values on pairs of times as heat maps over the triangle s < t.
+-- @module flowmap.report.figure.heat
+
+local axes = require "flowmap.report.axis"
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local gnuplot = require "flowmap.report.gnuplot"
+local measured = require "flowmap.report.measured"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+local SIZE, GAP, LEFT, TOP, DECADES = 170, 44, 60, 40, 4
+
+-- A stored square of values, row s and column t.
+local function square(run, file)
+  local path = ("%s/%s.npy"):format(run.dir, escape.filename(file))
+  local values, shape = results.load_npy(path)
+  if #shape ~= 2 or shape[1] ~= shape[2] or shape[1] < 2 then
+    errors.data("%s has shape (%s), expected the values at all pairs of times, (n, n)", path,
+      table.concat(shape, ", "))
+  end
+  return { values = values, n = shape[1] }
+end
+
+local function value(map, i, j) return map.values[(i - 1) * map.n + j] end
+
+-- The range of a logarithmic colour scale: the largest value, and at most four decades below it.
+local function colour_range(maps)
+  local low, high = math.huge, 0
+  for _, map in ipairs(maps) do
+    for i = 1, map.n do
+      for j = i + 1, map.n do
+        local v = value(map, i, j)
+        if axes.finite(v) and v > 0 then low, high = math.min(low, v), math.max(high, v) end
+      end
+    end
+  end
+  if high == 0 then return 0.1, 1 end
+  return math.max(low, high / 10 ^ DECADES), high
+end
+
+-- The triangle as a gnuplot matrix: row t, column s; values below `low` have its colour.
+local function matrix_text(comment, map, low)
+  local lines = { "# " .. escape.line(comment) }
+  for j = 1, map.n do
+    local row = {}
+    for i = 1, map.n do
+      local v = value(map, i, j)
+      row[i] = i < j and axes.finite(v) and ("%.4g"):format(math.max(v, low)) or "NaN"
+    end
+    lines[j + 1] = table.concat(row, " ")
+  end
+  return table.concat(lines, "\n")
+end
+
+local style = [[
+unset key
+unset colorbox
+set xtics 1
+set ytics 1
+set xrange [0:1]
+set yrange [0:1]
+set border 15 lw 0.5 lc rgb "#808080"
+set palette defined (0 "#ffffff", 0.35 "#9ecae1", 0.65 "#0072b2", 1 "#001a33")
+set logscale cb
+set format cb "%%.0e"
+set cbrange [%g:%g]
+]]
+
+local function panel(f, k, map, title, below)
+  local x = LEFT + (k - 1) * (SIZE + GAP)
+  local bar = k == f.panels and ("set colorbox user origin screen %.5f,%.5f size screen %.5f,"
+    .. "%.5f\nset cblabel %s offset 1,0\n"):format((x + SIZE + 24) / f.width,
+    1 - (TOP + SIZE) / f.height, 14 / f.width, SIZE / f.height, gnuplot.text(f.label)) or ""
+  return gnuplot.margins(f.width, f.height, x, TOP, SIZE, SIZE) .. bar
+    .. ("set title %s offset 0,-0.5\nset xlabel %s offset 0,0.6\nset ylabel %s offset 1.5,0 "
+    .. "norotate\n"):format(gnuplot.text(title), gnuplot.text(below),
+      gnuplot.text(k == 1 and "t" or ""))
+    .. ("plot '%s.dat' index %d matrix using ($1/%d):($2/%d):3 with image\n"):format(f.name, k - 1,
+      map.n - 1, map.n - 1)
+end
+
+--- Draw one heat map per method, all with the same logarithmic colour scale, of the run with the
+-- lowest seed or the given one.
+-- @tparam string dir
+-- @tparam string name
+-- @tparam Set set runs of one configuration per method
+-- @tparam table spec {file= FILE.npy in the folder of a run, (n, n), row s and column t, at n
+--   equally spaced times from 0 to 1; label= of the colours; metric= printed below each panel;
+--   seed=, steps=}
+-- @treturn {string,...} the paths
+function M.heat(dir, name, set, spec)
+  local methods, maps, below, data = set:methods(), {}, {}, {}
+  for k, method in ipairs(methods) do
+    local own = set:select { method = method }
+    local run = spec.seed and own:select({ seed = spec.seed }).runs[1] or own:first()
+    maps[k] = square(run, spec.file)
+    below[k] = spec.metric and "s;  mean "
+      .. measured.text(run, spec.metric, spec.steps[1], "%.1e") or "s"
+  end
+  local low, high = colour_range(maps)
+  local f = { name = name, label = spec.label, panels = #methods, height = TOP + SIZE + 56,
+    width = LEFT + #methods * (SIZE + GAP) + 96 }
+  local script = { style:format(low, high) }
+  for k, method in ipairs(methods) do
+    data[k] = matrix_text(method, maps[k], low)
+    script[k + 1] = panel(f, k, maps[k], method, below[k])
+  end
+  return gnuplot.render(dir, name, { width = f.width, height = f.height,
+    script = table.concat(script), data = table.concat(data, "\n\n\n") .. "\n" })
+end
+
+return M
