@@ -29,8 +29,9 @@ M.names = tree.keys(M)
 registry.of_module(M, { what = "interpolant", field = "interpolants",
   table_fields = { alpha = "function", beta = "function" }, needs = { "alpha", "beta" } })
 
---- Times as a column that broadcasts against x: (n) or (n, 1) -> (n, 1, ..., 1).
--- @param t (n) or (n, 1)
+--- Times as a column that broadcasts against x: (n), (n, 1) or (n, 1, ..., 1) -> (n, 1, ..., 1),
+-- of the rank of x. Losses and formulas of a map are given their times in this form.
+-- @param t one value per sample
 -- @param x (n, ...)
 -- @treturn tensor
 function M.column(t, x)
@@ -41,7 +42,7 @@ end
 
 --- A point of the interpolant and its velocity.
 -- @tparam table interpolant one of this module
--- @param t times, (n) or (n, 1)
+-- @param t times, one per sample; alpha and beta are given them as (n, 1, ..., 1)
 -- @param x0 base samples, (n, ...)
 -- @param x1 data samples, (n, ...)
 -- @treturn tensor I_t, (n, ...)

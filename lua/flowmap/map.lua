@@ -3,6 +3,9 @@
 -- A map is made from any function v(s, t, x): a network with its parameters, or a formula.
 -- Its derivatives in t, in s and along a direction of x are forward-mode derivatives of the same
 -- definition, so a loss reads like its equation.
+--
+-- Times are one per sample: (n), (n, 1), or (n, 1, ..., 1) of the rank of x. The last form is the
+-- one that broadcasts against x, and the one that a formula is given.
 -- @module flowmap.map
 
 local fm = require "flowmap"
@@ -11,20 +14,27 @@ local column = require("flowmap.interpolants").column
 local Map = {}
 Map.__index = Map
 
+local function of_velocity(v) return setmetatable({ v = v }, Map) end
+
 --- A flow map from its velocity.
--- @tparam function v v(s, t, x) -> (n, ...); s and t are (n) or (n, 1)
+-- @tparam function v v(s, t, x) -> (n, ...); s and t are (n, 1, ..., 1), of the rank of x
 -- @treturn Map
 function Map.new(v)
-  return setmetatable({ v = v }, Map)
+  return of_velocity(function(s, t, x) return v(column(s, x), column(t, x), x) end)
 end
 
+-- Times as networks take them, (n, 1).
+local function for_net(t) return fm.reshape(t, { t.shape[1], 1 }) end
+
 --- The flow map of a network.
--- @tparam table net see flowmap.nets
+-- @tparam table net see flowmap.nets; it is given times of the shape (n, 1)
 -- @tparam table params
 -- @tparam[opt] table extra what else the network reads: labels, dropout
 -- @treturn Map
 function Map.of(net, params, extra)
-  return Map.new(function(s, t, x) return net.v(params, s, t, x, extra) end)
+  return of_velocity(function(s, t, x)
+    return net.v(params, for_net(s), for_net(t), x, extra)
+  end)
 end
 
 --- The flow map of a network that has learnt classes and the null class, guided towards the former:
@@ -39,7 +49,7 @@ function Map.guided(net, params, labels, scale)
   local of_class = Map.of(net, params, { labels = labels })
   local null = Map.of(net, params, { labels = fm.full(labels.shape, -1, labels.dtype) })
   if scale == 1 or scale == 0 then return scale == 1 and of_class or null end
-  return Map.new(function(s, t, x)
+  return of_velocity(function(s, t, x)
     local base = null.v(s, t, x)
     return base + scale * (of_class.v(s, t, x) - base)
   end)
@@ -47,7 +57,8 @@ end
 
 --- X_{s,t}(x) = x + (t - s) v_{s,t}(x)
 function Map:__call(s, t, x)
-  return x + column(t - s, x) * self.v(s, t, x)
+  s, t = column(s, x), column(t, x)
+  return x + (t - s) * self.v(s, t, x)
 end
 
 --- b_t(x) = v_{t,t}(x), the velocity of the probability flow (tangent condition).

@@ -1,5 +1,6 @@
 --- Distributions of the times (s, t), s <= t, of the off-diagonal term.
--- Each takes two columns of independent U[0,1] draws, (n, 1), and returns s and t.
+-- Each takes two columns of independent U[0,1] draws, (n, 1), and returns s and t, (n, 1), whatever
+-- the shape of the data; losses are given them in the form that broadcasts against their data.
 -- @module flowmap.times
 
 local fm = require "flowmap"

@@ -53,6 +53,84 @@ for _, method in ipairs(losses.names()) do
   end
 end
 
+-- ---------------------------------------------------------------------- shapes of data
+
+-- Samples of the shape (4, 4, 4, 3): a time of the shape (4, 1) would broadcast along the width of
+-- the image, which equals the number of samples, and no shape would disagree.
+local images = { 4, 4, 4, 3 }
+
+-- No flow map, so that no residual vanishes; elementwise in x.
+local crooked = Map.new(function(from, to, at) return fm.sin(at + from * 2) * (to + 1) end)
+
+local function losses_of(method, own, stop, shape)
+  local loss = losses.find(method, own)
+  local one4, two4 = uniform({ 4, 1 }, "one"), uniform({ 4, 1 }, "two")
+  local args = { map = crooked, s = fm.minimum(one4, two4), t = fm.maximum(one4, two4),
+    stop = stop }
+  for _, name in ipairs { "x", "dx", "x0", "x1" } do
+    args[name] = fm.reshape(uniform({ 4, 48 }, name), shape)
+  end
+  for name, value in pairs(loss.args) do
+    args[name] = value == "uniform" and uniform({ 4, 1 }, name) or value
+  end
+  return loss.loss(args)
+end
+
+local template = fm.experiment.load "experiments/template.lua"
+local owners = { { losses.names() }, { fm.tree.keys(template.losses), template.losses } }
+
+for _, it in ipairs(owners) do
+  for _, method in ipairs(it[1]) do
+    for _, stop in ipairs(losses.find(method, it[2]).stops) do
+      t.test(method .. " " .. stop .. " of images is that of the same numbers as points", function()
+        local flat = losses_of(method, it[2], stop, { 4, 48 })
+        t.near(largest(losses_of(method, it[2], stop, images) / flat - 1), 0, 1e-12)
+      end)
+    end
+  end
+end
+
+t.test("a loss is given times and draws that broadcast against its data", function()
+  for _, shape in ipairs { { 4, 48 }, images, { 4, 2, 2, 4, 3 } } do
+    local given
+    local own = { mine = { loss = function(it) given = it; return losses.norm2(it.x * it.g) end,
+      args = { g = "uniform" } } }
+    losses_of("mine", own, nil, shape)
+    local wanted = { 4 }
+    for k = 2, #shape do wanted[k] = 1 end
+    t.eq({ given.s.shape, given.t.shape, given.g.shape }, { wanted, wanted, wanted })
+    t.eq({ given.x.shape, given.x0.shape }, { shape, shape })
+  end
+end)
+
+t.test("an argument that a direct call leaves out is named", function()
+  local function refused(name, args, pattern)
+    args.map, args.x = gaussian, args.x or x
+    t.eq(t.raises(function() losses[name](args) end, pattern).code, "usage")
+  end
+  refused("lsd", { s = s }, "^the loss 'lsd' reads a%.t, which is missing from its argument")
+  refused("lsd", { s = s, t = time, x = 1 }, "reads a%.x, which is missing")
+  refused("diagonal", { t = time }, "^the loss 'diagonal' reads a%.dx, which is missing")
+  refused("lsd", { s = 0, t = time },
+    "^the loss 'lsd': a%.s is a number, expected a tensor %(64, 1%), one time per sample")
+  refused("esd", { s = s, t = fm.ones({ 1, 1 }, F64) }, "a%.t is a tensor %(1, 1%) of float64")
+end)
+
+t.test("a map takes its times as (n), (n, 1) or in the rank of the data", function()
+  local at = uniform(images, "x")
+  local function moved(shape)
+    local from, to = fm.full(shape, 0.25, F64), fm.full(shape, 0.75, F64)
+    local there, d_t = crooked:dt(from, to, at)
+    local _, d_s = crooked:ds(from, to, at)
+    return fm.concat({ crooked(from, to, at), crooked:b(to, at), there, d_t, d_s,
+      (select(2, crooked:dx(from, to, at, at))) }, 1)
+  end
+  local wanted = moved { 4, 1, 1, 1 }
+  for _, shape in ipairs { { 4 }, { 4, 1 } } do
+    t.eq(largest(moved(shape) - wanted), 0.0)
+  end
+end)
+
 t.test("losses sum over dimensions and keep samples apart", function()
   local r = fm.tensor({ { 1, 2 }, { 3, 4 } }, F64)
   t.eq(losses.norm2(r):flat(), { 5.0, 25.0 })

@@ -8,20 +8,26 @@
 --
 -- The argument table `a` of a loss:
 --
---     map    the current flow map X        s, t   times, (n, 1), s <= t
---     x      I_s, (n, ...)                 dx     dI_s, its velocity
+--     map    the current flow map X        s, t   times s <= t, (n, 1, ..., 1), see below
+--     x      I_s, (n, ...)                 dx     dI_s, its velocity, (n, ...)
 --     x0, x1 the base and data samples     stop   the stop-gradient choice
 --     teacher  optional: a frozen flow map
 --
 --     cfg    the run's settings
 --
--- and the fields of the variant, where "uniform" stands for one U[0,1] draw per sample, (n, 1).
+-- and the fields of the variant, where "uniform" stands for one U[0,1] draw per sample.
+--
+-- Times and draws have the rank of x, with one value per sample: (n, 1) for points (n, d), and
+-- (n, 1, 1, 1) for images (n, H, W, C). So `(a.t - a.s) * r` weights the samples of r whatever the
+-- shape of the data. A loss that is called directly may be given (n, 1) instead (s and t also (n)).
 -- A loss passes `a.stop` to `stop_if`, which stops the gradient where the choice says so. A loss
 -- that declares no `stops` has a single choice, at which every `stop_if` stops the gradient.
 -- Squared errors are summed over data dimensions; the trainer averages over the batch.
 -- `fm.losses.lsd{ map = X, s = s, t = t, x = x }` calls a loss directly.
 -- @module flowmap.losses
 
+local fm = require "flowmap"
+local column = require("flowmap.interpolants").column
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local published = require "flowmap.methods"
@@ -35,12 +41,43 @@ local M = {}
 --- See flowmap.residuals.
 M.norm2, M.stop_if, M.bounded = residuals.norm2, residuals.stop_if, residuals.bounded
 
+-- Fields that every loss has; one that is read in vain is named.
+local GIVEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true }
+
+local function missing(who, key)
+  errors.usage("%s reads a.%s, which is missing from its argument", who, key)
+end
+
+-- One value per sample in the form that broadcasts against x.
+local function broadcasting(value, x, who, key)
+  local shape = fm.is_tensor(value) and value.shape
+  local time = key == "s" or key == "t"
+  if time and (not shape or #value ~= x.shape[1]) then
+    errors.usage("%s: a.%s is %s, expected a tensor (%d, 1), one time per sample", who, key,
+      returned.describe(value), x.shape[1])
+  end
+  return (time or shape and #shape == 2 and shape[2] == 1) and column(value, x) or value
+end
+
+-- The argument of a loss, checked, with times and draws that broadcast against x.
+local function argument(a, who)
+  if not fm.is_tensor(a.x) then missing(who, "x") end
+  local b = {}
+  for key, value in pairs(a) do b[key] = broadcasting(value, a.x, who, key) end
+  return setmetatable(b, { __index = function(_, key)
+    local value = a[key] -- also a field that is computed when it is read
+    if value == nil and GIVEN[key] then missing(who, key) end
+    return value
+  end })
+end
+
 -- The loss as the trainer calls it: `stop_if` checks its choices while it runs, and its result is
 -- checked.
 local function called(loss, name, stops)
   return function(a)
-    local L = residuals.declared(name, stops, loss, a)
     local who = ("the loss '%s'"):format(name)
+    a = argument(a, who)
+    local L = residuals.declared(name, stops, loss, a)
     returned.tensor(L, who, { a.x.shape[1] }, a.x.dtype, "one value per sample")
     if a.x.traced and not L.traced then
       errors.usage("%s returned a constant: it depends neither on the network nor on the data", who)

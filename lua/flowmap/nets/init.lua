@@ -7,7 +7,9 @@
 --       renew = function(params, averages) ... end } -- optional, see flowmap.renew: changes the
 --                                   -- weights in place, at the start and after each step
 --
--- s and t are (n) or (n, 1). `extra` is nil or a table of
+-- s and t are (n, 1), whatever the shape of x: inputs of `fm.concat` beside points, or of
+-- `nn.time_code`. `interpolants.column(t, x)` is the form that broadcasts against images.
+-- `extra` is nil or a table of
 --
 --     labels   (n): classes 0, 1, ... of the samples, -1 for none; if the network has classes
 --     dropout  function(x, layer) -> x with some values dropped; absent: no dropout. `layer` names
