@@ -285,7 +285,7 @@ static fm_err probe_sample(trial *t, fm_probe_fn each, void *arg) {
   if (err == FM_OK && y == NULL) err = fm_error_code(t->ctx);
   if (y) each(arg, y);
   fm_tensor *g[MAX_IN] = {0}, *u = NULL, *jv = NULL;
-  if (err == FM_OK && has_rules(t->op)) {
+  if (y && has_rules(t->op)) {
     u = random_like(t->ctx, y->dtype, &y->shape, -1, 1, 99);
     jv = fm_tensor_new(t->ctx, y->dtype, &y->shape);
     for (int k = 0; k < t->s->nin; k++) g[k] = fm_tensor_new(t->ctx, t->dtype, &t->s->in[k]);

@@ -124,12 +124,11 @@ static fm_err give_up(fm_out *o) {
 static fm_err find_target(fm_out *o, mode_t *mode) {
   struct stat st;
   *mode = 0666;
-  if (!realpath(o->name, o->path)) {
+  for (int tries = 0; !realpath(o->name, o->path); tries++) {
     if (errno != ENOENT) return give_up(o);
-    if (lstat(o->name, &st) == 0) {
-      return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a dangling link", o->name);
-    }
-    return join(o->path, o->name, "") ? FM_OK : give_up(o);
+    if (lstat(o->name, &st) != 0) return join(o->path, o->name, "") ? FM_OK : give_up(o);
+    if (tries < 100) continue; /* another writer may have created it after realpath */
+    return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a dangling link", o->name);
   }
   if (stat(o->path, &st) != 0) return give_up(o);
   if (!S_ISREG(st.st_mode)) {

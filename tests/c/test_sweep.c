@@ -112,8 +112,32 @@ static void test_crowd(void **state) {
   assert_int_equal(list(false), 1);
 }
 
+/* Stands in for the library's lstat: creates `appearing` just before the first look at it. */
+static const char *appearing;
+
+int lstat(const char *restrict path, struct stat *restrict st) {
+  if (appearing && strcmp(path, appearing) == 0) {
+    appearing = NULL;
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+  }
+  return fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* A file that another writer creates while its path is resolved is not taken for a dangling link;
+   a dangling link is. */
+static void test_appearing(void **state) {
+  (void)state;
+  const char *path = in_folder("a"), *link = in_folder("b");
+  appearing = path;
+  put(path, "text");
+  assert_null(appearing);
+  assert_int_equal(list(false), 2); /* and a.prev */
+  assert_int_equal(symlink("nowhere", link), 0);
+  assert_refused(fm_write_file(ctx, link, "text", 4, false), link, "it is a dangling link");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_killed), TEST(test_living), TEST(test_foreign),
-                                     TEST(test_crowd)};
+                                     TEST(test_crowd), TEST(test_appearing)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
