@@ -84,7 +84,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 # ---------------------------------------------------------------------- build
 
-.PHONY: all tools check run-tests test bench asan run-asan lint lint-sizes lint-format lint-tidy \
+.PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
   lint-lua reproduce paper install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -162,9 +162,13 @@ run-tests: all $(C_TESTS) $(C_BENCHES)
 # The tests of the names in T: tests/c/test_NAME.c, tests/lua/test_NAME.lua, or both.
 CHOSEN_C = $(patsubst %.c,$B/%,$(wildcard $(T:%=tests/c/test_%.c)))
 CHOSEN_LUA = $(wildcard $(T:%=tests/lua/test_%.lua))
-test: all $(CHOSEN_C) ## run some tests: make test T="losses ops"
-	@$(if $(CHOSEN_C)$(CHOSEN_LUA),,echo 'flowmap: no test has the name "$T"' >&2; exit 2)
+UNKNOWN = $(foreach t,$T,$(if $(wildcard tests/*/test_$t.c tests/*/test_$t.lua),,"$t"))
+test: known-tests all $(CHOSEN_C) ## run some tests: make test T="losses ops"
 	@$(LUA_ENV) tests/run.sh $(CHOSEN_C) $(CHOSEN_LUA:%='lua5.4 %')
+
+known-tests:
+	@$(if $(strip $T),,echo 'flowmap: test: T names no test: make test T="losses ops"' >&2; exit 2)
+	@$(if $(strip $(UNKNOWN)),echo 'flowmap: test: no test has the name $(strip $(UNKNOWN))' >&2; exit 2)
 
 bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)
 	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \

@@ -20,8 +20,10 @@ typedef struct trial {
   fm_tensor *x[MAX_IN], *dx[MAX_IN], *ddx[MAX_IN]; /* operands, first and second direction */
 } trial;
 
-static void report(trial *t, const char *check, double error, double bound) {
-  fm_check c = {t->op->name, check, error, bound, error <= bound}; /* false for a NaN */
+static void report(trial *t, fm_dtype dtype, const char *check, double error, double bound) {
+  const int sample = (int)(t->s - t->op->samples) + 1;
+  const bool ok = error <= bound; /* false for a NaN */
+  fm_check c = {t->op->name, check, sample, fm_dtype_name(dtype), error, bound, ok};
   t->each(t->arg, &c);
 }
 
@@ -186,8 +188,8 @@ static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value,
   if (err == FM_OK) {
     double left = dot(u, jv), right = 0, size = norm(u) * norm(jv);
     for (int k = 0; k < t->s->nin; k++) right += dot(g[k], dir[k]);
-    report(t, names[0], distance(jv, fd), 1e-6);
-    report(t, names[1], fabs(left - right) / (size > 1e-12 ? size : 1), 1e-10);
+    report(t, t->dtype, names[0], distance(jv, fd), 1e-6);
+    report(t, t->dtype, names[1], fabs(left - right) / (size > 1e-12 ? size : 1), 1e-10);
   }
   for (int k = 0; k < t->s->nin; k++) fm_tensor_drop(g[k]);
   fm_tensor_drop(fd);
@@ -206,7 +208,8 @@ static fm_err check_values(trial *t, fm_dtype dtype) {
     if (fm_set_isa(isa) != isa) break;
     fm_tensor *y = fm_apply(t->ctx, t->op, t->s->nin, x, &t->s->attr);
     if (y == NULL) err = FM_ENOMEM;
-    if (y && want) report(t, fm_isa_name(isa), distance(y, want), dtype == FM_F64 ? 1e-13 : 1e-6);
+    if (y && want)
+      report(t, dtype, fm_isa_name(isa), distance(y, want), dtype == FM_F64 ? 1e-13 : 1e-6);
     if (want == NULL)
       want = y;
     else
@@ -271,7 +274,7 @@ fm_err fm_check_op(fm_ctx *ctx, const fm_op *op, fm_check_fn each, void *arg) {
     if (err != FM_OK) return err;
     tried++;
   }
-  fm_check c = {op->name, "has samples", tried ? 0 : 1, 0, tried > 0};
+  fm_check c = {op->name, "has samples", 0, "", tried ? 0 : 1, 0, tried > 0};
   each(arg, &c);
   return FM_OK;
 }

@@ -11,6 +11,8 @@
 
 typedef struct fm_check {
   const char *op, *check; /* the names of the operation and of the check */
+  int sample;             /* number of the sample, from 1; 0: none */
+  const char *dtype;      /* in which it was computed; "": in none */
   double error, bound;    /* relative error found, and the largest accepted */
   bool ok;
 } fm_check;

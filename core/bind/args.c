@@ -161,6 +161,26 @@ int bind_option(lua_State *L, int arg, const char *const names[]) {
   bind_expected(L, arg, "%s", known);
 }
 
+bool bind_boolean(lua_State *L, int arg, const char *name) {
+  char function[64], found[BIND_FOUND];
+  if (lua_isboolean(L, arg)) return lua_toboolean(L, arg);
+  bind_fail(L, FM_EUSAGE, "%s: argument %d (%s) is %s, expected true or false",
+            bind_function(L, function), arg, name, bind_found(L, arg, found));
+}
+
+bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise) {
+  return lua_isnoneornil(L, arg) ? otherwise : bind_boolean(L, arg, name);
+}
+
+void bind_at_most(lua_State *L, int n) {
+  char function[64];
+  const int found = lua_gettop(L);
+  if (found <= n) return;
+  luaL_checkstack(L, 8, NULL);
+  bind_fail(L, FM_EUSAGE, "%s: %d argument%s found, expected at most %d",
+            bind_function(L, function), found, found == 1 ? "" : "s", n);
+}
+
 /* ------------------------------------------------------------------ tables */
 
 int bind_list(lua_State *L, int arg, const char *expected) {

@@ -90,6 +90,10 @@ double bind_number(lua_State *L, int arg);
 const char *bind_text(lua_State *L, int arg, size_t *n); /* a string of any bytes; n may be NULL */
 const char *bind_path(lua_State *L, int arg); /* a string that is not empty, without zero bytes */
 int bind_option(lua_State *L, int arg, const char *const names[]); /* the index of the string */
+/* true or false, nothing that merely counts as such; `name` says which argument it is. */
+bool bind_boolean(lua_State *L, int arg, const char *name);
+bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise);
+void bind_at_most(lua_State *L, int n); /* raises if the call has more than n arguments */
 
 /* The length of a table without a metatable, whose entries can then be read without Lua code. */
 int bind_list(lua_State *L, int arg, const char *expected);
@@ -114,5 +118,6 @@ void bind_open_linalg(lua_State *L);
 void bind_open_process(lua_State *L);
 void bind_open_lock(lua_State *L);
 void bind_open_files(lua_State *L);
+void bind_open_arity(lua_State *L); /* last: it guards the functions of the other parts */
 
 #endif

@@ -7,11 +7,15 @@
 
 static void add_row(void *arg, const fm_check *c) {
   lua_State *L = arg;
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 7);
   lua_pushstring(L, c->op);
   lua_setfield(L, -2, "op");
   lua_pushstring(L, c->check);
   lua_setfield(L, -2, "check");
+  lua_pushinteger(L, c->sample);
+  lua_setfield(L, -2, "sample");
+  lua_pushstring(L, c->dtype);
+  lua_setfield(L, -2, "dtype");
   lua_pushnumber(L, c->error);
   lua_setfield(L, -2, "error");
   lua_pushnumber(L, c->bound);

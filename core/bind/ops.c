@@ -160,6 +160,11 @@ static int64_t offset(lua_State *L, int arg) {
   return n > INT64_MIN ? n - 1 : n;
 }
 
+static void read_boolean(lua_State *L, reader *r) {
+  r->attr.i[r->ni] = bind_boolean(L, r->arg, r->op->attrs[r->ni]);
+  r->ni++;
+}
+
 static void read_arg(lua_State *L, reader *r, char kind) {
   fm_shape s;
   switch (kind) {
@@ -169,7 +174,7 @@ static void read_arg(lua_State *L, reader *r, char kind) {
   case 'i': r->attr.i[r->ni++] = bind_integer(L, r->arg, INT64_MIN, INT64_MAX); break;
   case 'o': r->attr.i[r->ni++] = offset(L, r->arg); break;
   case 'a': r->attr.i[r->ni++] = axis_of(L, r->op, r->arg, r->nd); break;
-  case 'b': r->attr.i[r->ni++] = lua_toboolean(L, r->arg); break;
+  case 'b': read_boolean(L, r); break;
   case 'd': r->attr.f[FM_DTYPE] = (double)bind_dtype(L, r->arg, FM_F32); break;
   case 's':
     bind_shape(L, r->arg, &s);
@@ -186,17 +191,26 @@ static void read_arg(lua_State *L, reader *r, char kind) {
   r->arg++;
 }
 
+/* An optional argument that is nil: its attribute stays 0, and later ones keep their places. */
+static void skip_arg(reader *r, char kind) {
+  if (strchr("ioab", kind)) r->ni++;
+  if (kind == 'n') r->nf++;
+  r->arg++;
+}
+
 static int call_op(lua_State *L) {
   const lua_Integer which = lua_tointeger(L, lua_upvalueindex(1));
   const fm_op *op = fm_op_at(which >= 0 && which < fm_op_count() ? (int)which : 0);
   reader r = {.op = op, .arg = 1};
-  bool optional = false;
+  bool optional = strchr(op->args, '|') != NULL;
+  bind_at_most(L, (int)strlen(op->args) - optional);
+  optional = false;
   if ((op->flags & FM_ELEMENTWISE) && op->nin > 1) align(L, op, op->nin);
   for (const char *c = op->args; *c; c++) {
     if (*c == '|')
       optional = true;
     else if (optional && lua_isnoneornil(L, r.arg))
-      break;
+      skip_arg(&r, *c);
     else
       read_arg(L, &r, *c);
   }
@@ -223,29 +237,38 @@ static int binary(lua_State *L, const fm_op *op) {
 #define IS_NUMBER(k) (lua_type(L, k) == LUA_TNUMBER)
 
 static int op_add(lua_State *L) {
+  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1, lua_tonumber(L, 2));
   if (IS_NUMBER(1)) return affine(L, 2, 1, lua_tonumber(L, 1));
   return binary(L, &fm_op_add);
 }
 
 static int op_sub(lua_State *L) {
+  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1, -lua_tonumber(L, 2));
   if (IS_NUMBER(1)) return affine(L, 2, -1, lua_tonumber(L, 1));
   return binary(L, &fm_op_sub);
 }
 
 static int op_mul(lua_State *L) {
+  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, lua_tonumber(L, 2), 0);
   if (IS_NUMBER(1)) return affine(L, 2, lua_tonumber(L, 1), 0);
   return binary(L, &fm_op_mul);
 }
 
 static int op_div(lua_State *L) {
+  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1 / lua_tonumber(L, 2), 0);
   return binary(L, &fm_op_div);
 }
 
-static int op_unm(lua_State *L) { return affine(L, 1, -1, 0); }
+static int op_unm(lua_State *L) { return affine(L, 1, -1, 0); } /* Lua gives the operand twice */
+
+static int neg(lua_State *L) {
+  bind_at_most(L, 1);
+  return op_unm(L);
+}
 
 static int op_pow(lua_State *L) {
   double e = bind_number(L, 2);
@@ -301,7 +324,7 @@ void bind_open_ops(lua_State *L) {
   lua_pushcfunction(L, list_ops);
   lua_setfield(L, -2, "ops");
   static const luaL_Reg arithmetic[] = {{"add", op_add}, {"sub", op_sub}, {"mul", op_mul},
-                                        {"div", op_div}, {"neg", op_unm}, {NULL, NULL}};
+                                        {"div", op_div}, {"neg", neg},    {NULL, NULL}};
   luaL_setfuncs(L, arithmetic, 0); /* as the operators: either operand may be a number */
   luaL_getmetatable(L, bind_tensor_type);
   luaL_setfuncs(L, operators, 0);

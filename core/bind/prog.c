@@ -205,7 +205,7 @@ static sources read_sources(lua_State *L) {
   int nprogs = bind_list(L, 1, "a list of traces"), n = bind_list(L, 2, "a list of numbers");
   bind_list(L, 3, "a list of numbers");
   int passes = (int)bind_opt_integer(L, 4, FM_PASS_ALL, 0, FM_PASS_ALL | FM_BF16 | FM_SCARCE);
-  if (lua_toboolean(L, 5)) passes |= FM_BF16;
+  if (bind_opt_boolean(L, 5, "bf16", false)) passes |= FM_BF16;
   fm_prog **progs = lua_newuserdatauv(L, ((size_t)nprogs + 1) * sizeof *progs, 0);
   int *which = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *which, 0);
   int64_t *row0 = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *row0, 0);
@@ -276,7 +276,7 @@ static int exe_close(lua_State *L) {
 /* Push the table of outputs: the one at index 5, or a new one. */
 static void push_outputs(lua_State *L) {
   const int nout = fm_exe_outs(check_exe(L));
-  if (lua_toboolean(L, 5)) {
+  if (!lua_isnil(L, 5)) {
     if (bind_list(L, 5, "a list of tensors") < nout)
       bind_expected(L, 5, "a list of %d tensors", nout);
     lua_pushvalue(L, 5);

@@ -67,7 +67,7 @@ static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = st
   lua_settop(L, 6);
   for (lua_pushnil(L); m < mostmeta && lua_next(L, 3); lua_pop(L, 1))
     meta[m++] = (fm_pair){name_of(L), meta_of(L)};
-  bool keep = lua_isnoneornil(L, 4) || lua_toboolean(L, 4);
+  const bool keep = bind_opt_boolean(L, 4, "keep", true);
   if (fm_save_safetensors(bind_ctx(L), path, n, tensors, m, meta, keep) != FM_OK) bind_raise(L);
   return 0;
 }

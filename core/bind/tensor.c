@@ -211,6 +211,7 @@ static void check_fields(lua_State *L, const char *const *known, size_t count) {
 
 /* fm.uniform(shape, {seed=, stream=, step=, row0=, dtype=}) and fm.normal: eager numbers */
 static int make_random(lua_State *L) {
+  bind_at_most(L, 2);
   fm_shape s;
   bind_shape(L, 1, &s);
   int64_t rows = s.nd ? s.d[0] : 1;

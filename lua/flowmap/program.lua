@@ -222,7 +222,8 @@ end
 -- @treturn table { sum =, rows = } in the structure that f returned
 function Program:run(job)
   local it = self:prepared(errors.fields("program: run", job, JOB).batch)
-  local out = it.exe:run(self:inputs(job), job.seed or 0, job.step or 0, job.reuse and it.out)
+  local out = it.exe:run(self:inputs(job), job.seed or 0, job.step or 0,
+    job.reuse and it.out or nil)
   if job.reuse then it.out = out end
   local function pick(k) return out[k] end
   return { sum = map(pick, it.structure.sum), rows = map(pick, it.structure.rows) }

@@ -17,6 +17,9 @@
 static void must_hold(void *arg, const fm_check *c) {
   ++*(int *)arg;
   if (!c->ok) fail_msg("%s: %s: error %g, bound %g", c->op, c->check, c->error, c->bound);
+  const bool whole = strcmp(c->check, "has samples") == 0; /* all others state what they tried */
+  assert_true(whole ? c->sample == 0 : c->sample >= 1 && c->sample <= FM_MAX_SAMPLES);
+  assert_int_equal(strncmp(c->dtype, "float", 5) == 0, !whole);
 }
 
 static void test_table(void **state) {

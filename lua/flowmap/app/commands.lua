@@ -77,11 +77,12 @@ end
 --- Check the derivatives of the operations and print a table.
 function M.gradcheck(args)
   local failed, list = 0, fm.gradcheck(args.op)
-  say("%-12s %-12s %10s %10s", "operation", "check", "error", "bound")
+  local row = "%-15s %6s %-8s %-24s %8s %8s  %s"
+  say(row, "operation", "sample", "dtype", "check", "error", "bound", "result")
   for _, check in ipairs(list) do
     if not check.ok then failed = failed + 1 end
-    say("%-12s %-12s %10.1e %10.1e  %s", check.op, check.check, check.error, check.bound,
-      check.ok and "ok" or "FAILED")
+    say(row, check.op, check.sample > 0 and check.sample or "", check.dtype, check.check,
+      ("%.1e"):format(check.error), ("%.1e"):format(check.bound), check.ok and "ok" or "FAILED")
   end
   say("%d passed, %d failed", #list - failed, failed)
   return failed == 0 and 0 or 1

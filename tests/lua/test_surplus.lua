@@ -1,0 +1,77 @@
+-- Arguments that Lua would take without a word: booleans that are none, and more than there are.
+
+local t = require "harness"
+local core = require "flowmap.core"
+local sandbox = require "sandbox"
+
+local function said(f, ...)
+  local ok, err = pcall(f, ...)
+  t.eq(ok, false)
+  return tostring(err):gsub("^%S+:%d+: ", "")
+end
+
+local x = core.tensor { { 1, 2 }, { 3, 4 } }
+
+t.test("a boolean is true or false, or nil where it is optional", function()
+  for _, wrong in ipairs { 0, 1, "true", {} } do
+    t.eq(said(core.matmul, x, x, wrong):find("matmul: argument 3 (ta) is ", 1, true), 1)
+  end
+  t.eq(said(core.matmul, x, x, 0), "matmul: argument 3 (ta) is 0, expected true or false")
+  t.eq(said(core.matmul, x, x, true, "no"),
+    "matmul: argument 4 (tb) is the string 'no', expected true or false")
+  t.eq(said(core.save_safetensors, "x", {}, {}, 0),
+    "save_safetensors: argument 4 (keep) is 0, expected true or false")
+  t.eq(core.matmul(x, x, nil, nil):totable(), core.matmul(x, x):totable())
+end)
+
+t.test("nil in place of an optional argument leaves later ones in their places", function()
+  t.eq(core.matmul(x, x, nil, true):totable(), core.matmul(x, x, false, true):totable())
+end)
+
+t.test("every operation refuses one argument more than it has", function()
+  local tried = 0
+  for _, op in ipairs(core.ops()) do
+    local n = #op.args:gsub("|", "")
+    if core[op.name] and n > 0 then
+      local words = said(core[op.name], table.unpack({}, 1, n + 1))
+      t.eq(words, ("%s: %d arguments found, expected at most %d"):format(op.name, n + 1, n))
+      tried = tried + 1
+    end
+  end
+  t.eq(tried > 40, true)
+end)
+
+-- Those that are C functions before any module of the library replaces them.
+local ANY_NUMBER = { get = true }
+
+t.test("every other function of the core does so, too", function()
+  local code, out = sandbox.run(([[%s lua5.4 - <<'END'
+local core = require "flowmap.core"
+for name, f in pairs(core) do
+  if type(f) == "function" and debug.getinfo(f, "S").what == "C" then
+    local ok, err = pcall(f, table.unpack({}, 1, 20))
+    if not tostring(err):find(name .. ": 20 arguments found, expected at most", 1, true) then
+      print(name)
+    end
+  end
+end
+END]]):format(sandbox.environment or ""))
+  t.eq(code, 0, out)
+  for name in out:gmatch "%S+" do t.eq(ANY_NUMBER[name], true, name) end
+end)
+
+t.test("operators and their functions", function()
+  t.eq(said(core.add, x, x, x), "add: 3 arguments found, expected at most 2")
+  t.eq(said(core.neg, x, x), "neg: 2 arguments found, expected at most 1")
+  t.eq((-x):totable(), core.neg(x):totable())
+end)
+
+t.test("a chosen test that does not exist is an error that names it", function()
+  local code, out = sandbox.run(("make -s -C %s known-tests T='ops nosuch nix' 2>&1"):format(
+    sandbox.here))
+  t.eq(code, 2, out)
+  t.eq(out:match "[^\n]*", 'flowmap: test: no test has the name "nosuch" "nix"')
+  t.eq(sandbox.run(("make -s -C %s known-tests T='ops losses' 2>&1"):format(sandbox.here)), 0)
+end)
+
+t.done()
