@@ -1,6 +1,6 @@
 /*
 ** arity.c - how many arguments the functions of the core take. Lua drops surplus arguments without
-** a word; here a call with too many of them raises a sentence. Operations state theirs (fm_op.args).
+** a word; here a call with too many raises a sentence. Operations state theirs (fm_op.args).
 */
 #include "bind.h"
 

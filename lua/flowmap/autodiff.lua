@@ -6,6 +6,7 @@
 
 local core = require "flowmap.core"
 require "flowmap.tensor"
+local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
 local tree = require "flowmap.tree"
 
@@ -189,7 +190,10 @@ function M.value_and_grad(f)
   end
 end
 
---- The gradient alone.
+--- The gradient of a function, which is itself a function.
+-- @tparam function f returns a scalar; further arguments of the result are passed on to it and are
+-- not differentiated
+-- @treturn function (x, ...) -> gradient in the structure of x
 function M.grad(f)
   local both = M.value_and_grad(f)
   return function(...)
@@ -199,6 +203,10 @@ function M.grad(f)
 end
 
 --- Reverse mode for any result: f(x) and J_f(x)' u.
+-- @tparam function f of one argument, a tensor or nested table of tensors
+-- @param x where
+-- @param u the cotangent; the structure of f(x)
+-- @return f(x), and J_f(x)' u in the structure of x
 function M.vjp(f, x, u)
   callable("vjp", f)
   return traced(function(trace)
@@ -209,6 +217,9 @@ function M.vjp(f, x, u)
   end)
 end
 
-for _, name in ipairs { "jvp", "vjp", "grad", "value_and_grad" } do core[name] = M[name] end
+for _, name in ipairs { "jvp", "vjp", "grad", "value_and_grad" } do
+  M[name] = counted(name, M[name])
+  core[name] = M[name]
+end
 
 return M

@@ -8,6 +8,7 @@
 require "flowmap.runs.source" -- first: it records what is loaded
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
+local modules = require "flowmap.base.modules"
 require "flowmap.tensor" -- each of these adds its functions to the core's table
 require "flowmap.autodiff"
 require "flowmap.program"
@@ -22,13 +23,9 @@ local function unknown(key)
     near:find "did you mean" and near or "; fm.help() lists what there is"), 3)
 end
 
-local ROOMS = { "", "measure.", "report.", "experiment.", "runs.", "base.", "app." }
-
 local function module(key)
-  for _, room in ipairs(ROOMS) do
-    local name = "flowmap." .. room .. key
-    if package.searchpath(name, package.path) then return require(name) end
-  end
+  local name = modules.find(key)
+  return name and require(name)
 end
 
 local function lookup(self, key)

@@ -3,6 +3,7 @@
 
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
+local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
 local tree = require "flowmap.tree"
 
@@ -63,6 +64,6 @@ local function optimiser(conf)
   }, Optimiser)
 end
 
-core.optimiser = optimiser
+core.optimiser = counted("optimiser", optimiser)
 
 return { optimiser = optimiser }

@@ -7,6 +7,7 @@
 
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
+local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
 local show = require "flowmap.show"
 local tree = require "flowmap.tree"
@@ -241,6 +242,6 @@ function Program:stats(batch)
   return stats
 end
 
-core.program = program
+core.program = counted("program", program)
 
 return { program = program, Program = Program, diagonal_rows = diagonal_rows }

@@ -4,6 +4,7 @@
 -- @module flowmap.tensor
 
 local core = require "flowmap.core"
+local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
 
 local M = {}
@@ -35,6 +36,9 @@ local function reducer(name, op)
     if not core.is_tensor(x) then
       errors.usage("%s: a %s found, expected a tensor", name, type(x))
     end
+    if keepdims ~= nil and type(keepdims) ~= "boolean" then
+      errors.usage("%s: keepdims is a %s, expected true or false", name, type(keepdims))
+    end
     local set, ones, kept, count = axes_of(name, x, axis), {}, {}, 1
     for k, n in ipairs(x.shape) do
       ones[k] = set[k] and 1 or n
@@ -54,11 +58,19 @@ end
 local total = reducer("sum", core.sum_to)
 function M.sum(x, axis, keepdims) return (total(x, axis, keepdims)) end
 
---- Largest value over axes.
+--- Largest value over axes (1-based, negative from the end; all when absent).
+-- @tparam tensor x
+-- @tparam[opt] integer|table axis
+-- @tparam[opt=false] boolean keepdims leave the reduced axes as size 1
+-- @treturn tensor
 local largest = reducer("max_reduce", core.max_to)
 function M.max_reduce(x, axis, keepdims) return (largest(x, axis, keepdims)) end
 
---- Mean over axes; of no values there is none.
+--- Mean over axes (1-based, negative from the end; all when absent). No values have no mean.
+-- @tparam tensor x
+-- @tparam[opt] integer|table axis
+-- @tparam[opt=false] boolean keepdims leave the reduced axes as size 1
+-- @treturn tensor
 function M.mean(x, axis, keepdims)
   local y, count = total(x, axis, keepdims)
   if count == 0 then
@@ -81,14 +93,11 @@ function M.broadcast(x, shape)
   return broadcast(x, shape)
 end
 
---- Zeros, ones: `fm.zeros({2, 3})`, `fm.ones({2}, "float64")`.
+--- A tensor of zeros: `fm.zeros({2, 3})`.
 function M.zeros(shape, dtype) return core.full(shape, 0, dtype) end
+
+--- A tensor of ones: `fm.ones({2}, "float64")`.
 function M.ones(shape, dtype) return core.full(shape, 1, dtype) end
-
-local matmul = core.matmul
-
---- Matrix product; with a transposed where `ta`, b where `tb`.
-function M.matmul(a, b, ta, tb) return matmul(a, b, ta or false, tb or false) end
 
 local conv, conv_x, conv_w = core.conv, core.conv_x, core.conv_w
 
@@ -154,6 +163,9 @@ function M.split(x, sizes, axis)
   return unpack(parts)
 end
 
-for name, f in pairs(M) do core[name] = f end
+for name, f in pairs(M) do
+  M[name] = counted(name, f)
+  core[name] = M[name]
+end
 
 return M

@@ -183,7 +183,7 @@ end)
 t.test("a missing module is reported at the line that requires it", function()
   local chunk = assert(_G.load("\n\nrequire 'stale_nowhere'", "@own place"))
   t.raises(chunk, "^own place:3: module 'stale_nowhere' not found")
-  t.eq(fm.help "load_npy", "load_npy: a function of the core, see core/bind/")
+  t.eq(fm.help "load_npy", "load_npy(path)  The tensor in a .npy file.")
 end)
 
 -- ------------------------------------------------------------------ the user's settings

@@ -2,6 +2,7 @@
 
 local t = require "harness"
 local core = require "flowmap.core"
+local fm = require "flowmap"
 local sandbox = require "sandbox"
 
 local function said(f, ...)
@@ -58,6 +59,13 @@ end
 END]]):format(sandbox.environment or ""))
   t.eq(code, 0, out)
   for name in out:gmatch "%S+" do t.eq(ANY_NUMBER[name], true, name) end
+end)
+
+t.test("functions written in Lua refuse what they would drop", function()
+  t.eq(said(fm.sum, x, 1, 0), "sum: keepdims is a number, expected true or false")
+  t.eq(said(fm.matmul, x, x, true, false, 1), "matmul: 5 arguments found, expected at most 4")
+  t.eq(said(fm.grad, fm.sum, x), "grad: 2 arguments found, expected at most 1")
+  t.eq(said(fm.zeros, 2, "float32", 3), "zeros: 3 arguments found, expected at most 2")
 end)
 
 t.test("operators and their functions", function()

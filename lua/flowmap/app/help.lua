@@ -4,8 +4,9 @@
 -- @module flowmap.app.help
 
 local core = require "flowmap.core"
+local described = require "flowmap.app.described"
 local errors = require "flowmap.base.errors"
-local source = require "flowmap.runs.source"
+local modules = require "flowmap.base.modules"
 
 local WORDS = { t = "tensor", T = "{tensor, ...}", s = "{size, ...}", p = "{axis, ...}",
   d = "dtype" }
@@ -42,15 +43,6 @@ end
 
 local function line(op) return ("%s%s  %s"):format(op.name, arguments(op), op.doc) end
 
--- Where a function that is not an operation is described.
-local function place(name)
-  local f = source.original[core[name]] or core[name]
-  local at = type(f) == "function" and debug.getinfo(f, "S")
-  if not at then return name .. ": part of the library, see lua/flowmap/" end
-  if at.what == "C" then return name .. ": a function of the core, see core/bind/" end
-  return ("%s: see %s, line %d"):format(name, at.short_src, at.linedefined)
-end
-
 --- All names in `fm`, without the modules of this folder.
 -- @treturn {string,...} sorted
 local function names()
@@ -60,22 +52,85 @@ local function names()
   return list
 end
 
---- Describe one operation, or list all.
--- @tparam ?string name of an operation; nil lists all
+-- The name of a function or module in `fm`, e.g. "sum", "losses" or "losses.norm2"; nil if none.
+local function name_of(value)
+  for _, name in ipairs(names()) do
+    if rawequal(core[name], value) then return name end
+  end
+  for module, it in pairs(package.loaded) do
+    local short = module:find "^flowmap%." and modules.short(module)
+    if short and rawequal(it, value) then return short end
+    for key, field in pairs(short and type(it) == "table" and it or {}) do
+      if rawequal(field, value) and type(key) == "string" then return short .. "." .. key end
+    end
+  end
+end
+
+-- What a name stands for that is no operation; nil for an unknown one.
+local function other(name)
+  local value = core[name]
+  if value then
+    return type(value) == "function" and described.of_function(name, value)
+      or name .. ": internal, for the modules in lua/flowmap/"
+  end
+  local module, path = modules.find(name)
+  if module then return described.of_module(name, path) end
+  local inside, key = name:match "^(.+)%.([^.]+)$"
+  module = inside and modules.find(inside)
+  local it = module and require(module)
+  local f = type(it) == "table" and it[key]
+  if type(f) ~= "function" then return nil end
+  return described.of_function(name, f) or name .. ": a function of the module " .. inside
+end
+
+-- The names of operations and of functions for users, those of these functions, and all others.
+local function public_names()
+  local public, functions, internal, is_op = {}, {}, {}, {}
+  for _, op in ipairs(callable()) do is_op[op.name] = true end
+  for _, name in ipairs(names()) do
+    local f = core[name]
+    local described_one = type(f) == "function" and described.of_function(name, f)
+    local list = is_op[name] and public or described_one and functions or internal
+    list[#list + 1] = name
+  end
+  return table.move(functions, 1, #functions, #public + 1, public), functions, internal
+end
+
+local function describe(asked)
+  local name = asked
+  if type(asked) ~= "string" then
+    name = name_of(asked)
+    if not name then
+      errors.usage("help: a %s without a name in fm found, expected the name of an operation, "
+        .. "function or module, such as \"conv\" or \"losses\"",
+        core.is_tensor(asked) and "tensor" or type(asked))
+    end
+  end
+  for _, op in ipairs(callable()) do
+    if op.name == name then return line(op) end
+  end
+  return other(name)
+    or errors.usage("help: no operation, function or module '%s' found%s", name,
+      errors.near(name, (public_names())))
+end
+
+local function list_all()
+  local _, functions, internal = public_names()
+  local lines = {}
+  for k, op in ipairs(callable()) do lines[k] = line(op) end
+  return table.concat({ table.concat(lines, "\n"),
+    "Axes and offsets count from 1, and axes from the end if negative; program text (fm.show) "
+      .. "counts both from 0.",
+    "Functions: " .. table.concat(functions, ", ") .. ".",
+    "The files in lua/flowmap/ are modules of fm, e.g. fm.losses or fm.nn.",
+    'fm.help "NAME" describes an operation, a function, or a module.',
+    "Internal, subject to change: " .. table.concat(internal, ", ") .. "." }, "\n")
+end
+
+--- Describe one operation, function or module, or list all.
+-- @param asked its name or itself; nil lists all
 -- @treturn string
-return function(name)
-  local ops, known, lines, others = callable(), {}, {}, {}
-  for _, op in ipairs(ops) do known[op.name] = op end
-  if name then
-    if known[name] then return line(known[name]) end
-    if core[name] then return place(name) end
-    errors.usage("help: no operation '%s' found%s", name, errors.near(name, names()))
-  end
-  for _, op in ipairs(ops) do lines[#lines + 1] = line(op) end
-  for _, other in ipairs(names()) do
-    if not known[other] then others[#others + 1] = other end
-  end
-  lines[#lines + 1] = "Other functions: " .. table.concat(others, ", ") .. "."
-  lines[#lines + 1] = "The files in lua/flowmap/ are modules of fm, e.g. fm.losses or fm.nn."
-  return table.concat(lines, "\n")
+return function(asked)
+  if asked == nil then return list_all() end
+  return describe(asked)
 end
