@@ -1,0 +1,85 @@
+-- Interquartile mean and probability of improvement: values by hand, and by simulation the coverage
+-- of their intervals with few runs per stratum.
+
+local t = require "harness"
+local bootstrap = require "flowmap.measure.bootstrap"
+local draws = require "flowmap.measure.draws"
+local normal = require "flowmap.normal"
+
+t.test("interquartile means by hand", function()
+  local iqm = bootstrap.interquartile_mean
+  t.near(iqm { 100, 2, 3, -50 }, 2.5, 1e-15)
+  t.near(iqm { 1, 2, 3, 4, 5, 6, 7, 1000 }, 4.5, 1e-15)
+  t.near(iqm { 7 }, 7, 1e-15)
+  t.near(iqm { 1, 2, 6 }, (0.25 * 1 + 2 + 0.25 * 6) / 1.5, 1e-15)
+  t.near(iqm { 1, 2, 3, 4, 50 }, (0.75 * 2 + 3 + 0.75 * 4) / 2.5, 1e-15)
+  local values = { 3, 1, 2 }
+  iqm(values)
+  t.eq(values, { 3, 1, 2 })
+end)
+
+t.test("probabilities of improvement by hand", function()
+  local it = bootstrap.improvement({ { { 1, 2 }, { 3, 3 } } }, 50)
+  t.near(it.value, (1 + 1 + 0 + 0.5) / 4, 1e-15) -- 1 < 2, 1 < 3, 3 > 2, 3 = 3
+  it = bootstrap.improvement({ { { { 1, 9 }, { 2, 8 } }, { { 1, 9 }, { 2, 8 } } } }, 50)
+  t.near(it.value, 0.5, 1e-15) -- the first value always smaller, the second never
+  it = bootstrap.improvement({ { { 1, 5 }, { 2, 6 } }, { { 0, 1 }, { 0, 1 } } }, 50)
+  t.eq({ it.value, it.low }, { 1.0 }) -- every pair agrees: the bootstrap has no interval
+end)
+
+t.test("an interval is the same each time; a stratum of one run is refused", function()
+  local strata = { { 1, 2, 4, 7 }, { 2, 3, 9 } }
+  local a, b = bootstrap.iqm(strata), bootstrap.iqm(strata)
+  t.eq(a, b)
+  t.eq({ a.runs, a.resamples, a.low < a.value, a.value < a.high }, { 7, 2000, true, true })
+  t.raises(function() bootstrap.iqm { { 1, 2 }, { 3 } } end, "stratum 2 has fewer than two runs")
+end)
+
+-- The share of simulated sets of strata whose interval holds the truth.
+local function coverage(count, stream, truth, make, interval)
+  local z, hits = draws.normal(7, stream), 0
+  for _ = 1, count do
+    local it = interval(make(z), 199)
+    if it.low and it.low <= truth and truth <= it.high then hits = hits + 1 end
+  end
+  return hits / count
+end
+
+local function within(value, what)
+  t.eq(value >= 0.93 and value <= 0.97, true, ("%s: %.4f"):format(what, value))
+end
+
+t.test("coverage of the interquartile mean, runs of one value", function()
+  within(coverage(240, "scalars", 0, function(z)
+    local strata = {}
+    for k = 1, 4 do strata[k] = { z(), z(), z(), z() } end
+    return strata
+  end, bootstrap.iqm), "4 strata of 4 runs")
+end)
+
+t.test("coverage of the interquartile mean, runs of several correlated values", function()
+  within(coverage(240, "lists", 0, function(z)
+    local runs = {}
+    for i = 1, 8 do
+      local common = z()
+      runs[i] = { common + 0.5 * z(), common + 0.5 * z(), common + 0.5 * z() }
+    end
+    return { runs }
+  end, bootstrap.iqm), "8 runs of 3 values")
+end)
+
+t.test("coverage of the probability of improvement, paired seeds", function()
+  within(coverage(240, "improvement", normal.between(-math.huge, 0.5 / math.sqrt(2)), function(z)
+    local strata = {}
+    for k = 1, 5 do
+      strata[k] = {}
+      for i = 1, 4 do
+        local common = 0.5 * z()
+        strata[k][i] = { common + math.sqrt(0.75) * z(), 0.5 + common + math.sqrt(0.75) * z() }
+      end
+    end
+    return strata
+  end, bootstrap.improvement), "5 strata of 4 pairs")
+end)
+
+t.done()
