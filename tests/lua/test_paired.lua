@@ -111,12 +111,12 @@ end
 
 t.test("coverage of the t interval of differences and ratios", function()
   for _, n in ipairs { 3, 10 } do
-    within(share(4000, "t " .. n, function(normal)
+    within(share(2000, "t " .. n, function(normal)
       local it = paired.difference(study(normal, n, 0))
       return math.abs(it.mean) <= it.half
     end), 0.935, 0.965, "difference, n = " .. n)
   end
-  within(share(4000, "ratio", function(normal)
+  within(share(2000, "ratio", function(normal)
     local it = paired.ratio(study(normal, 5, 0.1))
     return it.low <= math.exp(0.1) and math.exp(0.1) <= it.high
   end), 0.935, 0.965, "ratio")
@@ -124,7 +124,7 @@ end)
 
 t.test("the sign-flip test keeps its level, whatever the spread of the differences", function()
   for _, n in ipairs { 6, 9 } do
-    within(share(4000, "level " .. n, function(normal)
+    within(share(2000, "level " .. n, function(normal)
       local d = {}
       for i = 1, n do d[i] = normal() ^ 3 * i end -- heavy tails, unequal variances
       return paired.sign_flip(d) <= 0.05
@@ -134,7 +134,7 @@ end)
 
 t.test("Holm keeps the family-wise error with true and false hypotheses", function()
   local m, n, wrong, raw = 5, 9, 0, 0
-  local normal, count = draws.normal(7, "holm"), 2000
+  local normal, count = draws.normal(7, "holm"), 1000
   for _ = 1, count do
     local ps, common = {}, {}
     for i = 1, n do common[i] = normal() end -- the questions share seeds
@@ -183,7 +183,7 @@ end)
 
 t.test("the promised power is found by simulation", function()
   local n, promised = power.seeds { difference = 0.1, spread = 0.1, correlation = 0.5 }
-  local found = share(4000, "power", function(normal)
+  local found = share(2000, "power", function(normal)
     local a, b = {}, {}
     for i = 1, n do
       local common = normal()
