@@ -16,7 +16,8 @@ local M = {}
 local KINDS = {
   compare = { writes = "table", need = { metric = "string", title = "string" },
     may = { floor = "string", format = "string", published = "boolean", best = "boolean",
-      notes = "table", steps = "table", source = "string" } },
+      notes = "table", steps = "table", source = "string", paired = "boolean",
+      against = "string" } },
   grid = { writes = "table",
     need = { metric = "string", title = "string", N = "number", rows = "table", column = "string" },
     may = { format = "string", notes = "table" } },

@@ -45,6 +45,19 @@ function M.summary(set, metric, N)
   return { lost = lost, count = diverged > 0 and diverged or absent, n = #set.runs }
 end
 
+--- The values of a set's runs by seed. All runs must share one configuration, see Set:summary.
+-- @tparam Set set
+-- @tparam string metric
+-- @tparam integer N
+-- @treturn {[integer]=number} values, not all of them finite; false where a run has none
+function M.by_seed(set, metric, N)
+  local values = {}
+  for _, run in ipairs(set.runs) do
+    values[run:field("config", "seed")] = value_of(run, metric, N) or false
+  end
+  return values
+end
+
 --- One run's value as text.
 -- @tparam Run run
 -- @tparam string metric

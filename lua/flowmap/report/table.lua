@@ -9,11 +9,13 @@
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
 -- A cell is a stats.summary (mean and 95 % interval), a number, or nil. A cell without a finite
--- value is printed as "diverged" or "–". `theirs` marks published rows, which are set in italics.
+-- value is printed as "diverged" or "–". `theirs` marks published rows, which are set in italics;
+-- a row may have a `format` of its own.
 -- All texts are plain; each writer escapes them for its language.
 -- @module flowmap.report.table
 
 local axes = require "flowmap.report.axis"
+local comparison = require "flowmap.report.comparison"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local measured = require "flowmap.report.measured"
@@ -59,12 +61,21 @@ local function their_cells(values, steps)
   return cells
 end
 
+local function add_differences(t, set, spec, steps)
+  local rows, notes = comparison.paired(set,
+    { metric = spec.metric, steps = steps, against = spec.against })
+  table.move(rows, 1, #rows, #t.rows + 1, t.rows)
+  table.move(notes, 1, #notes, #t.notes + 1, t.notes)
+end
+
 --- A table of one metric against the number of steps, with the published values of every method.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
 --   then N; optional), source= (label of the published rows), floor= (optional metric that does
 --   not depend on the model, such as "kl_floor"), best= (add rows for the best of several
---   checkpoints, METRIC_best: see flowmap.measure.evaluate), notes= (optional further lines)}
+--   checkpoints, METRIC_best: see flowmap.measure.evaluate), paired= (add differences over shared
+--   seeds: see flowmap.report.comparison), against= (the method that these are taken from; default
+--   the first), notes= (optional further lines)}
 -- @treturn table a description
 function M.compare(set, spec)
   local steps = spec.steps or set:steps()
@@ -92,6 +103,7 @@ function M.compare(set, spec)
     t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
       cells = floors(first, spec.floor, steps) }
   end
+  if spec.paired then add_differences(t, set, spec, steps) end
   if spec.published then
     t.notes[#t.notes + 1] = "Published values were obtained by the paper's authors with the "
       .. "paper's settings and checkpoint rule; they are quoted here, not reproduced."
@@ -143,7 +155,7 @@ end
 -- ------------------------------------------------------------------ formats
 
 -- A cell as text: "0.0712 +- 0.0031" with the plus-minus sign of the output language.
-local function cell_text(t, cell, how)
+local function cell_text(t, cell, how, format)
   if type(cell) == "number" then cell = { mean = cell, plain = true } end
   if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
     errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
@@ -153,10 +165,10 @@ local function cell_text(t, cell, how)
     return (cell.lost == "–" and how.empty or cell.lost) .. some
   end
   if not axes.finite(cell.mean) then return "diverged" end
-  local mean = t.format:format(cell.mean)
+  local mean = format:format(cell.mean)
   if cell.plain then return mean end
   if not axes.finite(cell.half) then return mean .. (cell.n == 1 and " (n = 1)" or "") end
-  return mean .. how.plus_minus .. t.format:format(cell.half)
+  return mean .. how.plus_minus .. format:format(cell.half)
 end
 
 -- Heads and cells of every row as text of one output language, `how` = { escape=, plus_minus=,
@@ -173,7 +185,8 @@ local function text_rows(t, how)
     end
     for j = 1, #t.columns do
       local cell = row.cells[j]
-      line[#row.heads + j] = cell ~= nil and mark(cell_text(t, cell, how)) or how.empty
+      line[#row.heads + j] = cell ~= nil and mark(cell_text(t, cell, how, row.format or t.format))
+        or how.empty
     end
     out[i] = line
   end

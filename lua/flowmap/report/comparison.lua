@@ -1,0 +1,196 @@
+--- Paired differences below a table of methods: rows, and notes that say what the data support.
+-- @module flowmap.report.comparison
+
+local axes = require "flowmap.report.axis"
+local errors = require "flowmap.base.errors"
+local measured = require "flowmap.report.measured"
+local paired = require "flowmap.measure.paired"
+local power = require "flowmap.measure.power"
+local stats = require "flowmap.measure.stats"
+
+local M = {}
+
+local ALPHA = 0.05
+
+-- The method that the others are compared with, and the others, in the order of the table.
+local function sides(set, against)
+  local reference, others = nil, {}
+  for _, method in ipairs(set:methods()) do
+    local chosen = against and method:upper() == against:upper() or not against and not reference
+    if chosen then reference = method else others[#others + 1] = method end
+  end
+  if not reference then
+    errors.usage("%s: there is no method '%s' to compare with%s", set.root, against,
+      errors.near(against, others))
+  end
+  return reference, others
+end
+
+-- The cell of one difference: what paired.difference returns, { lost = } where a value is missing
+-- or not finite, nil without a shared seed.
+local function difference(a, b, metric, N)
+  local values, counts = {}, { diverged = #a.diverged + #b.diverged, ["–"] = 0 }
+  for side, set in ipairs { a, b } do
+    values[side] = measured.by_seed(set, metric, N)
+    for seed, value in pairs(values[side]) do
+      if not value or not axes.finite(value) then
+        local why = value and "diverged" or "–"
+        counts[why], values[side][seed] = counts[why] + 1, nil
+      end
+    end
+  end
+  for _, why in ipairs { "diverged", "–" } do
+    if counts[why] > 0 then return { lost = why, count = 0, n = 0 } end
+  end
+  return paired.difference(values[1], values[2])
+end
+
+-- Every question of the family: method, N, and its difference, with Holm's p over all of them.
+local function family(set, reference, others, spec)
+  local list, ps, rows = {}, {}, {}
+  for _, method in ipairs(others) do
+    local row = { method = method, cells = {} }
+    for i, N in ipairs(spec.steps) do
+      local it = difference(set:select { method = method }, set:select { method = reference },
+        spec.metric, N)
+      row.cells[i] = it
+      if it and it.p then
+        list[#list + 1] = { method = method, N = N, it = it, row = row, column = i }
+        ps[#ps + 1] = it.p
+      end
+    end
+    rows[#rows + 1] = row
+  end
+  for i, p in ipairs(paired.holm(ps)) do list[i].p = p end
+  return list, rows
+end
+
+local function smallest_and_largest(list, value)
+  local low, high
+  for _, it in ipairs(list) do
+    local v = value(it)
+    if v then low, high = math.min(low or v, v), math.max(high or v, v) end
+  end
+  return low, high
+end
+
+local function range(format, low, high)
+  local a, b = format:format(low), format:format(high)
+  return a == b and a or a .. " to " .. b
+end
+
+-- ------------------------------------------------------------------ notes
+
+-- How p was computed, and how small it can be.
+local function method_note(list)
+  local few, many = smallest_and_largest(list, function(q) return q.it.n end)
+  local _, best = smallest_and_largest(list, function(q) return -q.it.smallest end)
+  local adjusted = math.min(1, -best * #list)
+  local kind = list[1].it.draws and ("%d random sign patterns"):format(list[1].it.draws)
+    or "exact"
+  local text = ("Differences are paired over %s seeds that both methods share. p is the two-sided "
+    .. "sign-flip p (%s) after Holm over the %d differences of this table. The smallest p that "
+    .. "these seeds allow is %s, after Holm %s"):format(range("%d", few, many), kind, #list,
+    paired.p_text(-best), paired.p_text(adjusted))
+  if adjusted <= ALPHA then return text .. "." end
+  local n = many
+  while paired.smallest_p(n) * #list > ALPHA do n = n + 1 end
+  return ("%s: no difference can be shown at level %g with fewer than %d seeds."):format(text,
+    ALPHA, n)
+end
+
+-- "ESD at N = 1, 2; PSD-M at N = 1": the questions that satisfy `wanted`, by method.
+local function listed(list, wanted)
+  local parts, last = {}, nil
+  for _, q in ipairs(list) do
+    if wanted(q) then
+      if last == q.method then
+        parts[#parts] = ("%s, %d"):format(parts[#parts], q.N)
+      else
+        parts[#parts + 1] = ("%s at N = %d"):format(q.method, q.N)
+      end
+      last = q.method
+    end
+  end
+  return #parts > 0 and table.concat(parts, "; ") or nil
+end
+
+-- What the data support.
+local function verdict_note(list, reference)
+  local kinds = {
+    { "Above " .. reference, function(q) return q.p <= ALPHA and q.it.mean > 0 end },
+    { "Below " .. reference, function(q) return q.p <= ALPHA and q.it.mean < 0 end },
+    { "No difference from " .. reference .. " shown", function(q) return q.p > ALPHA end },
+  }
+  local out = {}
+  for _, kind in ipairs(kinds) do
+    local text = listed(list, kind[2])
+    if text then out[#out + 1] = ("%s: %s."):format(kind[1], text) end
+  end
+  return ("At level %g. "):format(ALPHA) .. table.concat(out, " ")
+end
+
+-- What pairing gained over independent runs; nil with fewer than three seeds, which say nothing.
+local function pairing_note(list)
+  local gains = {}
+  for _, q in ipairs(list) do
+    if q.it.n > 2 then gains[#gains + 1] = q.it.gain end
+  end
+  if #gains == 0 then return nil end
+  local low, high = smallest_and_largest(list, function(q)
+    return q.it.n > 2 and q.it.correlation or nil
+  end)
+  local gain = stats.quantile(gains, 0.5)
+  return ("Pairing: the correlation of the methods over seeds is %s; independent runs would need "
+    .. "%s times as many seeds (median over the differences)."):format(
+    low and range("%.2f", low, high) or "undefined",
+    (gain < 10 and "%.1f" or "%.0f"):format(gain))
+end
+
+-- How many seeds a difference of 10 % needs at the spread found here; nil if it is not defined.
+local function seeds_note(set, reference, list, metric)
+  local spreads = {}
+  for _, q in ipairs(list) do
+    local base = set:select({ method = reference }):summary(metric, q.N).mean
+    if q.it.sd and base > 0 then spreads[#spreads + 1] = q.it.sd / base end
+  end
+  if #spreads == 0 then return nil end
+  local spread = stats.quantile(spreads, 0.5)
+  local function seeds(questions)
+    return power.seeds { difference = 0.1, spread = spread / math.sqrt(2), correlation = 0,
+      questions = questions }
+  end
+  local one, all = seeds(1), seeds(#list)
+  return ("The standard deviation of the differences is %.2g %% of the value of %s (median); to "
+    .. "show a difference of 10 %% with probability 80 %% takes %s paired seeds, or %s in a family "
+    .. "of %d."):format(100 * spread, reference, one or "over 10,000", all or "over 10,000", #list)
+end
+
+--- Rows of paired differences and of their p, and notes, for flowmap.report.table.
+-- @tparam Set set runs of one configuration per method
+-- @tparam table spec {metric=, steps=, against= (the reference method; default the table's first)}
+-- @treturn {table,...} rows; none if there are not two methods
+-- @treturn {string,...} notes
+function M.paired(set, spec)
+  local reference, others = sides(set, spec.against)
+  local list, rows = family(set, reference, others, spec)
+  local out, ps = {}, {}
+  for _, q in ipairs(list) do
+    ps[q.row] = ps[q.row] or {}
+    ps[q.row][q.column] = q.p
+  end
+  for _, row in ipairs(rows) do
+    local head = ("%s minus %s"):format(row.method, reference)
+    out[#out + 1] = { heads = { head, "difference" }, cells = row.cells }
+    out[#out + 1] = { heads = { head, "p" }, cells = ps[row] or {}, format = "%.2g" }
+  end
+  local notes = {}
+  if #list > 0 then
+    notes = { method_note(list), verdict_note(list, reference) }
+    notes[#notes + 1] = pairing_note(list)
+    notes[#notes + 1] = seeds_note(set, reference, list, spec.metric)
+  end
+  return out, notes
+end
+
+return M

@@ -1,0 +1,117 @@
+-- Paired differences below a table, on synthetic runs.
+
+local t = require "harness"
+local made_run = require "made_run"
+local render_list = require "flowmap.experiment.render_list"
+local results = require "flowmap.report.results"
+local sandbox = require "sandbox"
+local tables = require "flowmap.report.table"
+
+-- A set with kl = value(method, seed) at N = 1 and a tenth of it at N = 4.
+local function made(name, methods, seeds, value)
+  local root = ("%s/%s"):format(sandbox.root, name)
+  for _, method in ipairs(methods) do
+    for seed = 1, seeds do
+      local kl = value(method, seed)
+      if kl then
+        made_run.finished(("%s/%s-seed%d"):format(root, method, seed), {
+          config = { method = method, seed = seed, eta = 0.75 }, metrics = { { step = 1,
+            samples = 64, off = 1 } }, rows = { { N = 1, kl = kl }, { N = 4, kl = kl / 10 } } })
+      end
+    end
+  end
+  return results.open(root)
+end
+
+local function compare(set, more)
+  local spec = { metric = "kl", title = "KL", paired = true }
+  for key, value in pairs(more or {}) do spec[key] = value end
+  return tables.compare(set, spec)
+end
+
+local METHODS = { "lsd", "esd", "psd-m" }
+local LEVEL = { lsd = 0.1, esd = 0.2 }
+local WAVE = { 0, 1, -1, 2, -2, 0.5, -0.5, 1 }
+
+-- LSD and ESD share what a seed does; PSD-M has the level of LSD, on its own way.
+local function kl_of(method, seed)
+  if method == "psd-m" then return 0.1 + 0.01 * WAVE[9 - seed] end
+  return LEVEL[method] + 0.01 * WAVE[seed] + (method == "esd" and 0.001 * (seed % 3) or 0)
+end
+
+t.test("differences, p after Holm, and what the data support", function()
+  local description = compare(made("eight", METHODS, 8, kl_of))
+  local text = tables.markdown(description):gsub("\u{a0}", " ")
+  t.eq(text:find("| ESD minus LSD | difference | 0.1011 ± 0.0007 | 0.0101 ± 0.0001 |", 1, true)
+    ~= nil, true, text)
+  -- four differences, of which two have p = 2 / 256
+  t.eq(text:find("|  | p | 0.031 | 0.031 |", 1, true) ~= nil, true, text)
+  t.eq(text:find("| PSD-M minus LSD | difference |", 1, true) ~= nil, true, text)
+  local notes = table.concat(description.notes, "\n")
+  for _, part in ipairs {
+    "paired over 8 seeds that both methods share. p is the two-sided sign-flip p (exact) after "
+      .. "Holm over the 4 differences of this table. The smallest p that these seeds allow is "
+      .. "0.0078, after Holm 0.031.",
+    "At level 0.05. Above LSD: ESD at N = 1, 4. No difference from LSD shown: PSD-M at N = 1, 4.",
+    "Pairing: the correlation of the methods over seeds is -0.",
+    "takes 15 paired seeds, or 22 in a family of 4."
+  } do
+    t.eq(notes:find(part, 1, true) ~= nil, true, part .. "\n" .. notes)
+  end
+  local csv = tables.csv(description)
+  t.eq(csv:find("\nESD minus LSD,p,N = 1,0.03125,,\n", 1, true) ~= nil, true, csv)
+  t.eq(csv:find "\nESD minus LSD,difference,N = 1,0.101%d+,0.000%d+,8\n" ~= nil, true, csv)
+end)
+
+t.test("with few seeds nothing can be shown, and the note says how many it takes", function()
+  local notes = table.concat(compare(made("two", METHODS, 2, kl_of)).notes, "\n")
+  t.eq(notes:find("allow is 0.50, after Holm 1.00: no difference can be shown at level 0.05 with "
+    .. "fewer than 8 seeds.", 1, true) ~= nil, true, notes)
+  t.eq(notes:find("No difference from LSD shown: ESD at N = 1, 4; PSD-M at N = 1, 4.", 1, true)
+    ~= nil, true, notes)
+  t.eq(notes:find("Pairing:", 1, true), nil)
+end)
+
+t.test("p counts after Holm, and a diverged run leaves no difference", function()
+  local set = made("seven", METHODS, 7, kl_of) -- p = 2 / 128, after Holm over four 0.0625
+  local notes = table.concat(compare(set).notes, "\n")
+  t.eq(notes:find("No difference from LSD shown: ESD at N = 1, 4;", 1, true) ~= nil, true, notes)
+  made_run.diverged(set.root .. "/esd-seed8", { config = { method = "esd", seed = 8, steps = 9,
+    eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
+  local text = tables.markdown(compare(results.open(set.root)))
+  t.eq(text:find("| ESD minus LSD | difference | diverged | diverged |", 1, true) ~= nil, true,
+    text)
+end)
+
+t.test("another reference; seeds of one side; values that are not finite", function()
+  local set = made("odd", METHODS, 4, function(method, seed)
+    return not (method == "esd" and seed == 4) and kl_of(method, seed)
+  end)
+  for _, run in ipairs(set.runs) do
+    if run:method() == "PSD-M" then run.eval.rows[1].kl = 0 / 0 end
+  end
+  local description = compare(set, { against = "esd" })
+  local text = tables.markdown(description):gsub("\u{a0}", " ")
+  t.eq(text:find("| LSD minus ESD | difference | -0.1010 ±", 1, true) ~= nil, true, text)
+  t.eq(text:find("| PSD-M minus ESD | difference | diverged |", 1, true) ~= nil, true, text)
+  t.eq(table.concat(description.notes):find("paired over 3 seeds", 1, true) ~= nil, true)
+  t.raises(function() compare(set, { against = "ESDD" }) end, "no method 'ESDD' to compare with")
+end)
+
+t.test("one method has no differences; tables without `paired` are as before", function()
+  local set = made("one", { "lsd" }, 3, kl_of)
+  t.eq(tables.markdown(compare(set)), tables.markdown(compare(set, { paired = false })))
+end)
+
+t.test("the fields of a render entry", function()
+  local function list(more)
+    local entry = { kind = "compare", name = "a", metric = "kl", title = "t" }
+    for key, value in pairs(more) do entry[key] = value end
+    render_list.list({ render = { entry } }, "x.lua", {})
+  end
+  list { paired = true, against = "ESD" }
+  t.raises(function() list { paired = 1 } end, "paired must be a boolean")
+  t.raises(function() list { pared = true } end, "unknown field 'pared'; did you mean paired")
+end)
+
+t.done()
