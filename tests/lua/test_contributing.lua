@@ -74,7 +74,7 @@ end
 -- are those of that build, or everything would be compiled again.
 local function copy_tree()
   local sources = { "core", "lua", "experiments", "paper", "Makefile", ".ci", "tests/lua",
-    "tests/run.sh" }
+    "tests/c", "tests/run.sh" }
   local script = { "set -e", "mkdir tests build" }
   for _, name in ipairs(sources) do
     script[#script + 1] = ("cp -a %s %s"):format(files.quote(sandbox.here .. "/" .. name), name)
