@@ -269,6 +269,19 @@ t.test("in one dimension it is the Wasserstein-1 distance", function()
   t.near(sliced.distance(x, y), 2 / 3, 1e-15)
 end)
 
+t.test("sliced Wasserstein-2 of shifts, scales, and one dimension", function()
+  local d, n = 6, 500
+  local x = normal({ n, d }, "sw2")
+  local v = matrix { { 3, 0, 0, -4, 0, 0 } }
+  t.near(sliced.distance2(x, x + v, 4000), 5 / math.sqrt(d), 0.05, "|v|^2 E theta_1^2 = |v|^2 / d")
+  t.near(sliced.distance2(x, x), 0, 0)
+  -- On a line with direction theta the root mean square of x . theta; over directions |x|^2 / d.
+  local spread = math.sqrt(fm.sum(fm.square(x)):item() / (n * d))
+  t.near(sliced.distance2(x, x * 3, 4000) / spread, 2, 0.05)
+  t.near(sliced.distance2(matrix { { 0 }, { 10 }, { 1 } }, matrix { { 2 }, { 0 }, { 9 } }),
+    math.sqrt(2 / 3), 1e-15)
+end)
+
 t.test("the upsampled levels of the pyramid add up to the image", function()
   local x = normal({ 2, 64, 64, 3 }, "pyramid")
   local levels = sliced.pyramid(x)

@@ -31,12 +31,8 @@ local function directions(count, d)
   return v / fm.sqrt(fm.sum(fm.square(v), 2, true))
 end
 
---- The Wasserstein-1 distance of the projections, averaged over directions.
--- @tparam tensor x points, (n, d)
--- @tparam tensor y points, (n, d), as many as x
--- @tparam[opt=128] integer count number of directions
--- @treturn number
-function M.distance(x, y, count)
+-- The mean of f(a_(i) - b_(i)) over all pairs of sorted projections and all directions.
+local function mean_gap(x, y, count, f)
   count = count or DIRECTIONS
   if #x.shape ~= 2 or #y.shape ~= 2 or x.shape[1] ~= y.shape[1] or x.shape[2] ~= y.shape[2] then
     errors.usage("sliced: points (%s) and (%s) found, expected two clouds of equal shape (n, d)",
@@ -47,10 +43,25 @@ function M.distance(x, y, count)
     local some = fm.slice(all, 1, first, math.min(AT_ONCE, count - first + 1))
     local a = fm.sort(fm.matmul(some, x, false, true))
     local b = fm.sort(fm.matmul(some, y, false, true))
-    total = total + fm.sum(fm.abs(a - b)):item()
+    total = total + fm.sum(f(a - b)):item()
   end
   return total / (count * x.shape[1])
 end
+
+--- The Wasserstein-1 distance of the projections, averaged over directions.
+-- @tparam tensor x points, (n, d)
+-- @tparam tensor y points, (n, d), as many as x
+-- @tparam[opt=128] integer count number of directions
+-- @treturn number
+function M.distance(x, y, count) return mean_gap(x, y, count, fm.abs) end
+
+--- The sliced Wasserstein-2 distance (Bonneel et al. 2015): the root of the squared Wasserstein-2
+-- distance of the projections, averaged over directions.
+-- @tparam tensor x points, (n, d)
+-- @tparam tensor y points, (n, d), as many as x
+-- @tparam[opt=128] integer count number of directions
+-- @treturn number
+function M.distance2(x, y, count) return math.sqrt(mean_gap(x, y, count, fm.square)) end
 
 -- ------------------------------------------------------------------ patches
 

@@ -1,0 +1,110 @@
+--- The Frechet distance at infinitely many samples. The estimate from n samples is too large by
+-- about c / n, with a c that differs between models, so that models cannot be compared at different
+-- n (Chong, Forsyth 2020). A line in 1/n through estimates at several n, extrapolated to 1/n = 0,
+-- removes this term; its error is that of a delete-one-group jackknife.
+-- @module flowmap.measure.frechet_limit
+
+local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
+local frechet = require "flowmap.measure.frechet"
+local stats = require "flowmap.measure.stats"
+
+local M = {}
+
+local GROUPS = 16           -- of samples, the unit of the jackknife
+local SIZES = { 16, 8, 4 }  -- groups in an estimate; those of one size are disjoint
+
+--- The parameters of this file that determine a result, as text.
+M.protocol = "line in 1/n at n, n/2, n/4"
+
+--- The fewest samples with which every covariance, also without a group, has full rank.
+-- @tparam integer dim dimension of the features
+-- @treturn integer
+function M.least(dim) return GROUPS * math.ceil(dim / (SIZES[#SIZES] - 1) + 1) end
+
+-- Number, sum and sum of squares of each group of rows of x, about one centre.
+local function groups_of(x)
+  local size, groups = x.shape[1] // GROUPS, {}
+  x = fm.cast(x, "float64")
+  local centre = fm.mean(x, 1, true)
+  for g = 1, GROUPS do
+    local rows = fm.slice(x, 1, (g - 1) * size + 1, size) - centre
+    groups[g] = { n = size, sum = fm.sum(rows, 1, true), squares = fm.matmul(rows, rows, true) }
+  end
+  return groups, centre
+end
+
+-- Moments of the groups first .. last, without one of them.
+local function moments(groups, centre, first, last, without)
+  local n, sum, squares = 0, 0, 0
+  for g = first, last do
+    if g ~= without then
+      n, sum, squares = n + groups[g].n, sum + groups[g].sum, squares + groups[g].squares
+    end
+  end
+  local cov = (squares - fm.matmul(sum, sum, true) / n) / (n - 1)
+  return { n = n, mean = fm.reshape(centre + sum / n, { cov.shape[1] }),
+    cov = (cov + fm.transpose(cov, { 2, 1 })) / 2 }
+end
+
+-- The value at 0 of the least-squares line through points { x, y }.
+local function intercept(points)
+  local mx, my, xx, xy = 0, 0, 0, 0
+  for _, p in ipairs(points) do mx, my = mx + p[1] / #points, my + p[2] / #points end
+  for _, p in ipairs(points) do
+    xx, xy = xx + (p[1] - mx) ^ 2, xy + (p[1] - mx) * (p[2] - my)
+  end
+  return my - mx * xy / xx
+end
+
+-- The extrapolated distance, with or without a group. `distance(first, last, without)` gives the
+-- estimate of a range of groups and the number of its samples.
+local function extrapolated(distance, without)
+  local points = {}
+  for i, size in ipairs(SIZES) do
+    local count = GROUPS // size
+    local point = { 0, 0 }
+    for first = 1, GROUPS, size do
+      local value, n = distance(first, first + size - 1, without)
+      point[1], point[2] = point[1] + 1 / (n * count), point[2] + value / count
+    end
+    points[i] = point
+  end
+  return intercept(points)
+end
+
+-- Half the width of the 95 % interval from the values without each group.
+local function jackknife(values)
+  local sd = stats.summary(values).sd
+  return stats.t_quantile(GROUPS - 1) * sd * (GROUPS - 1) / math.sqrt(GROUPS)
+end
+
+--- Extrapolate to infinitely many samples. The other side is taken as it is.
+-- @tparam tensor x features of the samples, (n, d) with n of at least `least(d)`; the rows beyond
+--   the last multiple of 16 are not used
+-- @tparam table there moments of the reference, see flowmap.measure.frechet
+-- @tparam[opt=0] number offset see frechet.distance
+-- @treturn table { value =, half = half width of the 95 % interval, over samples, n = rows used }
+function M.limit(x, there, offset)
+  local least = M.least(x.shape[2])
+  if x.shape[1] < least then
+    errors.usage("frechet_limit: %d samples found, expected at least %d for features of dimension "
+      .. "%d", x.shape[1], least, x.shape[2])
+  end
+  local groups, centre = groups_of(x)
+  local known = {}
+  local function distance(first, last, without)
+    local inside = without and without >= first and without <= last and without or nil
+    local key = ("%d %d %d"):format(first, last, inside or 0)
+    if not known[key] then
+      local here = moments(groups, centre, first, last, inside)
+      known[key] = { frechet.distance(there, here, offset), here.n }
+    end
+    return known[key][1], known[key][2]
+  end
+  local value, without = extrapolated(distance), {}
+  for g = 1, GROUPS do without[g] = extrapolated(distance, g) end
+  return { value = value, half = jackknife(without), n = GROUPS * groups[1].n }
+end
+
+return M
