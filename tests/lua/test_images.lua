@@ -83,6 +83,37 @@ t.test("a run writes distances with their descriptions, samples, data and checkp
   t.eq(fm.bytes(fm.rows(real, 1, 1)), fm.bytes(fm.pixels(noise.table, fm.tensor { 0 })))
 end)
 
+t.test("selected metrics of features stand beside the distances", function()
+  local it, dir = make(), folder()
+  fm.run.run(it, resolve(it, { image_metrics = "nulls,prdc,c2st,labels", nfe = 1,
+    checkpoints = 1 }), dir)
+  local eval = json.read(dir .. "/eval.json")
+  local row, heads = eval.rows[1], {}
+  for k, column in ipairs(eval.columns) do heads[k] = column[1] end
+  t.eq(heads, { "fd_cnn", "kid_cnn", "sw", "precision_cnn", "recall_cnn", "density_cnn",
+    "coverage_cnn", "c2st_cnn", "labels_cnn" })
+  for _, name in ipairs(heads) do
+    t.eq({ type(row[name]), type(row[name .. "_floor"]) }, { "number", "number" }, name)
+    t.eq(type(row[name .. "_gaussian"]), name == "sw" and "nil" or "number", name)
+    t.eq(row.about[name]:match "noise train" ~= nil, true)
+  end
+  t.eq(row.precision_cnn_low <= row.precision_cnn and row.precision_cnn <= row.precision_cnn_high,
+    true)
+  t.eq({ type(row.c2st_cnn_p), type(row.labels_cnn_df), type(row.density_cnn_half) },
+    { "number", "number", "number" })
+end)
+
+t.test("selected metrics that a run cannot measure are refused before it", function()
+  local it = make()
+  local function refused(value, pattern)
+    t.raises(function() fm.run.run(it, resolve(it, { image_metrics = value }), folder()) end,
+      pattern)
+  end
+  refused("limit", "eval_samples is 256 .* needs at least 704 samples")
+  refused("memory", "compares with test images, but the data have none")
+  refused("precision", "image metric 'precision'")
+end)
+
 t.test("samples of the data themselves are closer than noise of another kind", function()
   local job = { set = noise }
   local judge = require("flowmap.measure.judges.images").new(job, folder())

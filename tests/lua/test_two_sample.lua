@@ -123,41 +123,39 @@ end)
 
 -- ------------------------------------------------------------------ extrapolated distance
 
-local function exact(d, variance)
-  local k = fm.arange(d, "float64")
-  return { n = 1e9, mean = fm.zeros({ d }, "float64"),
-    cov = fm.eq(fm.reshape(k, { d, 1 }), fm.reshape(k, { 1, d })) * variance }
-end
-
 t.test("the extrapolated Frechet distance covers the true one, the plain one does not", function()
-  for _, it in ipairs { { 1, 0 }, { 4, 6 } } do -- variances 1 and 4 in 6 dimensions: 6 (2 - 1)^2
-    local there, covered, above, trials = exact(6, it[1]), 0, 0, 30
+  for _, it in ipairs { { 1, 0 }, { 2, 6 } } do -- deviations 1 and 2 in 6 dimensions: 6 (2 - 1)^2
+    local covered, above, trials = 0, 0, 30
     for k = 1, trials do
-      local x = draw(400, 6, ("limit %d %d"):format(it[1], k))
-      local found = limit.limit(x, there)
+      local x = draw(400, 6, ("x %d %d"):format(it[1], k))
+      local y = draw(600, 6, ("y %d %d"):format(it[1], k)) * it[1]
+      local found = limit.limit(x, y)
       if math.abs(found.value - it[2]) < found.half then covered = covered + 1 end
-      if fm.frechet.distance(fm.frechet.moments_of(x), there) > it[2] then above = above + 1 end
+      local plain = fm.frechet.distance(fm.frechet.moments_of(x), fm.frechet.moments_of(y))
+      if plain > it[2] then above = above + 1 end
     end
     t.eq(covered >= 25, true, covered .. " of 30 intervals contain the true distance")
     if it[2] == 0 then t.eq(above, trials, "every plain estimate is too large") end
   end
 end)
 
-t.test("a bias of c / n is removed", function()
-  local there, bias, left = exact(12, 1), 0, 0
+t.test("a bias of c / n + c' / m is removed", function()
+  local moments, bias, left = fm.frechet.moments_of, 0, 0
   for k = 1, 8 do
-    local x = draw(800, 12, "bias" .. k)
-    bias = bias + fm.frechet.distance(fm.frechet.moments_of(x), there) / 8
-    left = left + limit.limit(x, there).value / 8
+    local x, y = draw(800, 12, "x" .. k), draw(1600, 12, "y" .. k)
+    bias = bias + fm.frechet.distance(moments(x), moments(y)) / 8
+    left = left + limit.limit(x, y).value / 8
   end
   t.eq(math.abs(left) < 0.15 * bias, true, ("%g of %g"):format(left, bias))
 end)
 
-t.test("too few samples for the smallest estimate are refused", function()
+t.test("too few points for the smallest estimate are refused", function()
   t.eq(limit.least(6), 48)
-  t.raises(function() limit.limit(draw(47, 6, "few"), exact(6, 1)) end, "expected at least 48")
-  local it = limit.limit(draw(57, 6, "few"), exact(6, 1))
-  t.eq(it.n, 48)
+  local few, enough = draw(47, 6, "few"), draw(57, 6, "enough")
+  t.raises(function() limit.limit(few, enough) end, "47 and 57 points found, expected at least 48")
+  t.raises(function() limit.limit(enough, few) end, "57 and 47 points found, expected at least 48")
+  local it = limit.limit(enough, draw(64, 6, "more"))
+  t.eq({ it.n, it.m }, { 48, 64 })
 end)
 
 t.done()

@@ -215,6 +215,8 @@ M.list = {
   { "checkpoints", 1, within(1, 10000),
     "checkpoints evaluated, equally spaced; the last is the result" },
   { "metrics", { "all" }, any, "the experiment's own metrics to measure: all, none or names" },
+  { "image_metrics", { "none" }, any,
+    "further metrics of images: none, all or names, see measure/feature_metrics.lua", of_images },
   { "bins", 64, within(1, 2048), "bins per axis of the histogram", of_grid },
   { "log_every", 100, within(1, STEPS), "steps per line of metrics.jsonl" },
   { "save_every", 60.0, within(0, 1e9), "seconds between checkpoints; 0: every step" },

@@ -117,8 +117,11 @@ function M.rehearse(job)
     judge, x = judge.new(dry)
     row = judge:measure(x)
   else -- image distances are too expensive to rehearse
+    judge = { columns = judge.columns_of(job), best = judge.best }
     for _, column in ipairs(judge.columns) do
-      row[column[1]], row[column[1] .. "_half"] = 0, 0
+      for _, ending in ipairs { "", "_half", "_floor", "_gaussian" } do
+        row[column[1] .. ending] = 0
+      end
     end
     row.samples, row.about = cfg.eval_samples, {}
     x = measures.context.data(cfg.eval_samples)

@@ -1,7 +1,9 @@
---- The Frechet distance at infinitely many samples. The estimate from n samples is too large by
--- about c / n, with a c that differs between models, so that models cannot be compared at different
--- n (Chong, Forsyth 2020). A line in 1/n through estimates at several n, extrapolated to 1/n = 0,
--- removes this term; its error is that of a delete-one-group jackknife.
+--- The Frechet distance at infinitely many points on both sides. The estimate from n samples and
+-- m images is too large by about c / n + c' / m, where c differs between models, so that models
+-- cannot be compared at different n (Chong, Forsyth 2020, who extrapolate in the samples alone).
+-- Both sides are divided into 16 groups. A line in 1/g through estimates from g = 16, 8 and 4
+-- groups of each side, extrapolated to 1/g = 0, removes both terms; its error, over both sides, is
+-- that of a jackknife that deletes one group of each.
 -- @module flowmap.measure.frechet_limit
 
 local fm = require "flowmap"
@@ -15,15 +17,15 @@ local GROUPS = 16           -- of samples, the unit of the jackknife
 local SIZES = { 16, 8, 4 }  -- groups in an estimate; those of one size are disjoint
 
 --- The parameters of this file that determine a result, as text.
-M.protocol = "line in 1/n at n, n/2, n/4"
+M.protocol = "line in 1/n at n, n/2, n/4 of both sides"
 
---- The fewest samples with which every covariance, also without a group, has full rank.
+--- The fewest points of a side with which every covariance, also without a group, has full rank.
 -- @tparam integer dim dimension of the features
 -- @treturn integer
 function M.least(dim) return GROUPS * math.ceil(dim / (SIZES[#SIZES] - 1) + 1) end
 
--- Number, sum and sum of squares of each group of rows of x, about one centre.
-local function groups_of(x)
+-- One side: number, sum and sum of squares of each group of rows of x, about one centre.
+local function side_of(x)
   local size, groups = x.shape[1] // GROUPS, {}
   x = fm.cast(x, "float64")
   local centre = fm.mean(x, 1, true)
@@ -31,11 +33,12 @@ local function groups_of(x)
     local rows = fm.slice(x, 1, (g - 1) * size + 1, size) - centre
     groups[g] = { n = size, sum = fm.sum(rows, 1, true), squares = fm.matmul(rows, rows, true) }
   end
-  return groups, centre
+  return { groups = groups, centre = centre, n = GROUPS * size }
 end
 
--- Moments of the groups first .. last, without one of them.
-local function moments(groups, centre, first, last, without)
+-- Moments of the groups first .. last of one side, without one of them.
+local function moments(side, first, last, without)
+  local groups, centre = side.groups, side.centre
   local n, sum, squares = 0, 0, 0
   for g = first, last do
     if g ~= without then
@@ -58,15 +61,15 @@ local function intercept(points)
 end
 
 -- The extrapolated distance, with or without a group. `distance(first, last, without)` gives the
--- estimate of a range of groups and the number of its samples.
+-- estimate from a range of groups and their number.
 local function extrapolated(distance, without)
   local points = {}
   for i, size in ipairs(SIZES) do
     local count = GROUPS // size
     local point = { 0, 0 }
     for first = 1, GROUPS, size do
-      local value, n = distance(first, first + size - 1, without)
-      point[1], point[2] = point[1] + 1 / (n * count), point[2] + value / count
+      local value, groups = distance(first, first + size - 1, without)
+      point[1], point[2] = point[1] + 1 / (groups * count), point[2] + value / count
     end
     points[i] = point
   end
@@ -79,32 +82,35 @@ local function jackknife(values)
   return stats.t_quantile(GROUPS - 1) * sd * (GROUPS - 1) / math.sqrt(GROUPS)
 end
 
---- Extrapolate to infinitely many samples. The other side is taken as it is.
--- @tparam tensor x features of the samples, (n, d) with n of at least `least(d)`; the rows beyond
---   the last multiple of 16 are not used
--- @tparam table there moments of the reference, see flowmap.measure.frechet
--- @tparam[opt=0] number offset see frechet.distance
--- @treturn table { value =, half = half width of the 95 % interval, over samples, n = rows used }
-function M.limit(x, there, offset)
-  local least = M.least(x.shape[2])
-  if x.shape[1] < least then
-    errors.usage("frechet_limit: %d samples found, expected at least %d for features of dimension "
-      .. "%d", x.shape[1], least, x.shape[2])
-  end
-  local groups, centre = groups_of(x)
+-- The estimate from a range of groups of both sides, without one of them, each computed once.
+local function estimates(a, b, offset)
   local known = {}
-  local function distance(first, last, without)
+  return function(first, last, without)
     local inside = without and without >= first and without <= last and without or nil
     local key = ("%d %d %d"):format(first, last, inside or 0)
-    if not known[key] then
-      local here = moments(groups, centre, first, last, inside)
-      known[key] = { frechet.distance(there, here, offset), here.n }
-    end
-    return known[key][1], known[key][2]
+    known[key] = known[key] or frechet.distance(moments(b, first, last, inside),
+      moments(a, first, last, inside), offset)
+    return known[key], last - first + 1 - (inside and 1 or 0)
   end
+end
+
+--- Extrapolate to infinitely many points.
+-- @tparam tensor x features of the samples, (n, d); both sides need at least `least(d)` rows, and
+--   rows beyond the last multiple of 16 are not used
+-- @tparam tensor y features of the data, (m, d)
+-- @tparam[opt=0] number offset see frechet.distance
+-- @treturn table { value =, half = half width of the 95 % interval, n =, m = rows used }
+function M.limit(x, y, offset)
+  local least = M.least(x.shape[2])
+  if math.min(x.shape[1], y.shape[1]) < least then
+    errors.usage("frechet_limit: %d and %d points found, expected at least %d for features of "
+      .. "dimension %d", x.shape[1], y.shape[1], least, x.shape[2])
+  end
+  local a, b = side_of(x), side_of(y)
+  local distance = estimates(a, b, offset)
   local value, without = extrapolated(distance), {}
   for g = 1, GROUPS do without[g] = extrapolated(distance, g) end
-  return { value = value, half = jackknife(without), n = GROUPS * groups[1].n }
+  return { value = value, half = jackknife(without), n = a.n, m = b.n }
 end
 
 return M

@@ -6,10 +6,13 @@
 --       reference =, split =, data =,            -- data set, its split, its SHA-256
 --       protocol =, features = }                 -- SHA-256 of the features' weights, or nil
 --
+-- and further fields if metrics of flowmap.measure.feature_metrics are selected.
+--
 -- The reference is a table
 --
 --     { name = "cifar10", split = "train", hash = ..., n = 50000,
---       images = function(index) ... end }  -- (k) whole numbers from 0 -> (k, h, w, 3) in [-1, 1]
+--       images = function(index) ... end,  -- (k) whole numbers from 0 -> (k, h, w, 3) in [-1, 1]
+--       test = { n =, images = } }         -- optional: images that are not among these
 --
 -- Samples are a tensor (n, h, w, 3), or a function(first, count) -> (count, h, w, 3), numbered
 -- from 0. Statistics that depend only on the reference are computed once and cached in a folder,
@@ -18,6 +21,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local feature_metrics = require "flowmap.measure.feature_metrics"
 local features = require "flowmap.measure.features"
 local files = require "flowmap.base.files"
 local numerics = require "flowmap.runs.numerics"
@@ -84,46 +88,79 @@ end
 
 -- ------------------------------------------------------------------ features
 
--- Moments of the features of all n images, and the first KEPT features.
-local function summary(kind, images, n, progress)
-  local moments, kept = frechet.moments(kind.dim), {}
+-- Call visit(features, first) with the features of n images, CHUNK at a time.
+local function each_chunk(kind, images, n, visit, progress)
   for first = 0, n - 1, CHUNK do
     local count = math.min(CHUNK, n - first)
-    local f = kind.extract(checked(images(first, count), first, count))
-    moments:add(f)
-    if first < KEPT then kept[#kept + 1] = f end
+    visit(kind.extract(checked(images(first, count), first, count)), first)
     if progress then progress(first + count) end
   end
+end
+
+-- Moments of the features of all n images, the first KEPT features, and the first `most`.
+local function summary(kind, images, n, progress, most)
+  local moments, kept, more = frechet.moments(kind.dim), {}, {}
+  each_chunk(kind, images, n, function(f, first)
+    moments:add(f)
+    if first < KEPT then kept[#kept + 1] = f end
+    if first < (most or 0) then more[#more + 1] = f end
+  end, progress)
   local result = moments:finish()
-  result.kept = sliced.stack(kept)
+  result.kept, result.features = sliced.stack(kept), sliced.stack(more)
   return result
 end
 
--- The path of the cached summary of a reference.
-local function cache_path(folder, kind, reference)
+-- Features of the first n images of a reference's walk.
+local function features_of(kind, reference, n, progress)
+  local list = {}
+  each_chunk(kind, M.walk(reference), n, function(f) list[#list + 1] = f end, progress)
+  return sliced.stack(list)
+end
+
+-- The path of cached statistics of a reference.
+local function cache_path(folder, kind, reference, what)
   local key = table.concat({ "1", reference.hash, reference.split, reference.n, kind.hash,
     kind.protocol, kind.label, KEPT, numerics.with_sources "measure.image_distances" }, " ")
-  return ("%s/reference-%s-%s-%s.safetensors"):format(folder, text.file_name(reference.name),
+  return ("%s/%s-%s-%s-%s.safetensors"):format(folder, what, text.file_name(reference.name),
     text.file_name(kind.label), fm.sha256(key):sub(1, 16))
 end
 
-local function reference_summary(kind, reference, folder, progress)
-  local path = folder and cache_path(folder, kind, reference)
+-- Tensors of a reference, from the cache or made and kept there. `needs` are their names.
+local function cached(kind, reference, folder, what, needs, make)
+  local path = folder and cache_path(folder, kind, reference, what)
   if path and files.exists(path) then
-    local ok, cached = pcall(fm.load_safetensors, path)
-    if ok and cached.mean and cached.cov and cached.kept then
-      cached.n = reference.n
-      return cached
-    end -- a damaged file is replaced
+    local ok, found = pcall(fm.load_safetensors, path)
+    for _, name in ipairs(needs) do ok = ok and found[name] ~= nil end
+    if ok then return found end -- a damaged file is replaced
   end
-  local made = summary(kind, M.walk(reference), reference.n, progress)
+  local made = make()
   if path then
+    local kept = {}
+    for _, name in ipairs(needs) do kept[name] = made[name] end
     files.mkdir(folder)
-    fm.save_safetensors(path, { mean = made.mean, cov = made.cov, kept = made.kept },
-      { reference = reference.name, split = reference.split, data = reference.hash,
-        features = kind.hash, protocol = kind.protocol }, false)
+    fm.save_safetensors(path, kept, { reference = reference.name, split = reference.split,
+      data = reference.hash, features = kind.hash, protocol = kind.protocol }, false)
   end
   return made
+end
+
+local function reference_summary(kind, reference, folder, progress)
+  local found = cached(kind, reference, folder, "reference", { "mean", "cov", "kept" }, function()
+    return summary(kind, M.walk(reference), reference.n, progress)
+  end)
+  found.n = reference.n
+  return found
+end
+
+-- The features of a reference and of its test images, divided for comparison.
+local function reference_sides(kind, reference, folder, progress)
+  local test = reference.test
+  local needs = { "data", test and "test" }
+  local found = cached(kind, reference, folder, "features", needs, function()
+    return { data = features_of(kind, reference, math.min(reference.n, feature_metrics.most),
+      progress), test = test and features_of(kind, test, test.n, progress) }
+  end)
+  return feature_metrics.sides(kind, found.data, found.test)
 end
 
 -- ------------------------------------------------------------------ rows
@@ -142,13 +179,14 @@ end
 -- `measure`.
 -- @tparam table reference see the top of this module
 -- @tparam[opt] table options { metrics = a list of "cnn", "sliced", "inception", "inception:legacy"
---   or opened features, see flowmap.measure.features; cache = folder for statistics of the
---   reference; progress = function(done, what) }
+--   or opened features, see flowmap.measure.features; further = names of
+--   flowmap.measure.feature_metrics, measured in features that have a suffix; cache = folder for
+--   statistics of the reference; progress = function(done, what) }
 -- @treturn Metrics
 function M.new(reference, options)
   options = options or {}
   local self = setmetatable({ reference = reference, cache = options.cache, kinds = {},
-    progress = options.progress or function() end }, Metrics)
+    further = options.further or {}, progress = options.progress or function() end }, Metrics)
   for k, name in ipairs(options.metrics or M.default) do self.kinds[k] = open(name) end
   return self
 end
@@ -168,7 +206,9 @@ function Metrics:compare_features(kind, images, n, rows)
   kind.of_reference = kind.of_reference or reference_summary(kind, self.reference, self.cache,
     function(done) self.progress(done, kind.label .. ", reference") end)
   local there = kind.of_reference
-  local here = summary(kind, images, n, function(done) self.progress(done, kind.label) end)
+  local further = kind.suffix and self.further or {}
+  local here = summary(kind, images, n, function(done) self.progress(done, kind.label) end,
+    #further > 0 and feature_metrics.most)
   local function row(name, value, fields)
     fields.protocol, fields.features = kind.protocol, kind.hash
     fields.n_reference = self.reference.n
@@ -179,6 +219,46 @@ function Metrics:compare_features(kind, images, n, rows)
   row(kind.kernel, kid.mean, { interval = kid.half, subsets = kid.subsets, size = kid.size })
   rows[#rows].n_reference = kid.subsets * kid.size
   rows[#rows].n = kid.subsets * kid.size
+  if #further > 0 then self:measure_features(kind, here.features, further, rows) end
+end
+
+-- The null models of rows that are there already.
+local function add_nulls(rows, found)
+  for _, row in ipairs(rows) do
+    for _, it in ipairs(found) do
+      if it.metric == row.metric then row.floor, row.gaussian = it.floor, it.gaussian end
+    end
+  end
+end
+
+function Metrics:measure_features(kind, x, names, rows)
+  kind.sides = kind.sides or reference_sides(kind, self.reference, self.cache,
+    function(done) self.progress(done, kind.label .. ", features of the data") end)
+  for _, name in ipairs(names) do
+    local found = feature_metrics.measure(kind.sides, name, x)
+    if name == "nulls" then
+      add_nulls(rows, found)
+    else
+      for _, row in ipairs(found) do
+        row.protocol, row.features = kind.protocol .. ", " .. row.protocol, kind.hash
+        rows[#rows + 1] = self:row(row.metric .. "-" .. kind.suffix, row.value, row.n, row)
+      end
+    end
+  end
+end
+
+-- The distance of as many other images of the reference in place of n samples, or nil.
+function Metrics:floor_of_patches(kind, n)
+  local wanted = false
+  for _, name in ipairs(self.further) do wanted = wanted or name == "nulls" end
+  n = math.min(n, self.reference.n // 2)
+  if wanted and kind.floor_n ~= n then
+    local walk = M.walk(self.reference)
+    local function others(first, count) return walk(first + n, count) end
+    kind.floor_n = n
+    kind.floor = sliced.between(sliced.patches(others, n), sliced.patches(walk, n))
+  end
+  return wanted and kind.floor or nil
 end
 
 function Metrics:compare_patches(kind, images, n, rows)
@@ -192,7 +272,8 @@ function Metrics:compare_patches(kind, images, n, rows)
   end
   local value, levels = sliced.between(sliced.patches(seen, n), kind.of_reference)
   rows[#rows + 1] = self:row("SW", value, n,
-    { protocol = sliced.protocol, n_reference = n, levels = levels })
+    { protocol = sliced.protocol, n_reference = n, levels = levels,
+      floor = self:floor_of_patches(kind, n) })
 end
 
 --- Measure samples.

@@ -66,12 +66,15 @@ function M.features(p, x)
   return fm.mean(x, { 2, 3 })
 end
 
+-- Logits from features, (n, 128) -> (n, 10).
+local function head(p, f) return fm.matmul(f, p.head.w) + p.head.b end
+
 --- Logits of the ten classes.
 -- @tparam table p parameters
 -- @tparam tensor x (n, 32, 32, 3)
 -- @treturn tensor (n, 10)
 function M.logits(p, x)
-  return fm.matmul(M.features(p, x), p.head.w) + p.head.b
+  return head(p, M.features(p, x))
 end
 
 -- ------------------------------------------------------------------ trained weights
@@ -119,7 +122,7 @@ function M.open(protocol, options)
   local params = M.load(path)
   return {
     label = "FD-cnn", kernel = "KID-cnn", dim = M.dim, protocol = protocol, offset = 0,
-    hash = fm.sha256_file(path),
+    hash = fm.sha256_file(path), suffix = "cnn", logits = function(f) return head(params, f) end,
     extract = features.extractor(function(x)
       return M.features(params, small(fm.clip(x, -1, 1)))
     end, MICRO),

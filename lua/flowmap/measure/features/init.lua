@@ -4,7 +4,11 @@
 --     { label = "FD-cnn", kernel = "KID-cnn",   -- names of its two distances
 --       dim =, protocol =, hash =,              -- hash: SHA-256 of the weights' file
 --       offset =,                               -- of flowmap.measure.frechet's distance
---       extract = function(x) ... end }         -- (n, h, w, 3) in [-1, 1] -> (n, dim)
+--       extract = function(x) ... end,          -- (n, h, w, 3) in [-1, 1] -> (n, dim)
+--       suffix = "cnn",                         -- of the names of flowmap.measure.feature_metrics
+--       logits = function(f) ... end }          -- (n, dim) -> (n, classes)
+--
+-- `suffix` and `logits` are absent if the features serve the two distances alone.
 --
 -- @module flowmap.measure.features
 
