@@ -188,6 +188,16 @@ local function place(job, saved)
   job.done, job.sums.lr, job.metrics_hash = saved.step, saved.sums.lr, saved.metrics
 end
 
+--- The decays of all averages of the weights: those of the setting `ema` and, behind them, that of
+-- the target.
+-- @tparam table cfg settings
+-- @treturn {number,...}
+function M.decays(cfg)
+  local list = table.move(cfg.ema, 1, #cfg.ema, 1, {})
+  if cfg.target == "ema" then list[#list + 1] = cfg.target_decay end
+  return list
+end
+
 --- Add the state of a training: all fields of the second group except `program`.
 -- @tparam table job
 -- @tparam table params
@@ -199,8 +209,9 @@ function M.begin(job, params, shared, saved)
   job.shared.params = params
   job.opt = fm.optimiser {
     kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,
-    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = cfg.ema,
+    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = M.decays(cfg),
   }
+  if cfg.target == "ema" then job.shared.target = job.opt:ema(#cfg.ema + 1) end
   place(job, saved)
 end
 

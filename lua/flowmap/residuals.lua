@@ -86,7 +86,7 @@ local function read_by_target(a) return a.target or a.map end
 
 -- w_s(x), from the source that the method names.
 local function velocity(a, source, time, x)
-  if source == "sample" then return a.dx end
+  if source == "sample" then return a.dx end -- at s alone
   if source == "teacher" and not a.teacher then
     errors.usage "the velocity is the teacher's, but there is none; set teacher to a checkpoint"
   end
@@ -106,6 +106,9 @@ function M.lagrangian(a, how)
   if how.trip == "return" then
     local back, d_s = X:dt(a.t, a.s, X(a.s, a.t, a.x))
     return fm.concat({ d_s - a.dx, back - a.x }, -1)
+  end
+  if how.velocity == "sample" then
+    errors.usage "the velocity of a sample is known at I_s alone, not at X_{s,t}(I_s)"
   end
   local moved, d_t = X:dt(a.s, a.t, a.x)
   return d_t - M.stop_if(a.stop, velocity(a, how.velocity, a.t, moved), "convex")
@@ -178,10 +181,30 @@ function M.semigroup(a, how)
   return how.form == "map" and column(t - s, x) * r or r
 end
 
+-- ------------------------------------------------------------------ weights
+
+-- (2/pi) (1-s) cot(pi/2 (1-s)): from time to the angle of `trig` (Lu, Song 2025, arXiv 2410.11081).
+local function angle(a)
+  local tau = math.pi / 2 * fm.maximum(1 - a.s, 1e-6)
+  return (2 / math.pi) ^ 2 * tau * fm.cos(tau) / fm.sin(tau)
+end
+
+-- (1-s)^2 max(1, SNR), with the ratio SNR of signal to noise (Salimans, Ho 2022, arXiv 2202.00512).
+local function truncated_snr(a)
+  local sigma = a.cfg and a.cfg.sigma or 1
+  return fm.maximum(fm.square(1 - a.s), fm.square(a.s / sigma))
+end
+
+-- 1 over the first part of the step, 1 - g (Zhang et al. 2025, arXiv 2510.20771).
+local function inverse_step(a) return 1 / (1 - a.g) end
+
+--- Weights that a row may name: function(a) -> number or (n, 1).
+M.weights = { angle = angle, truncated_snr = truncated_snr, inverse_step = inverse_step }
+
 -- ------------------------------------------------------------------ a row as a loss
 
 -- The coordinates that settings may change.
-local CHANGEABLE = {}
+local CHANGEABLE = { "velocity" }
 
 -- The row with what the settings say.
 local function coordinates(row, cfg)
@@ -199,7 +222,7 @@ function M.loss(row)
     local how = coordinates(row, a.cfg)
     local L = M.norm2(residual(a, how))
     if not row.weight then return L end
-    local weight = row.weight(a)
+    local weight = M.weights[row.weight](a)
     return type(weight) == "number" and weight * L or fm.reshape(weight, { #L }) * L
   end
 end

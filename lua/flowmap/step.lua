@@ -13,6 +13,8 @@ local Map = require "flowmap.map"
 
 local M = {}
 
+local DIAGONAL = losses.diagonal
+
 --- Number of diagonal samples in a batch: at least one.
 -- @tparam table cfg settings eta, batch
 -- @treturn integer
@@ -66,6 +68,7 @@ local function draw(job, shared, b)
     c = fm.slice(uniform, 2, 2, 1),
     labels = cfg.classes > 0 and typed(with_null(labels, cfg.label_dropout, b)) or nil,
     dropout = dropout(cfg.dropout, b), teacher_params = shared.teacher,
+    target_params = shared.target,
   }
   for name, value in pairs(job.loss.args) do
     it[name] = value == "uniform" and typed(b:uniform({ 1 }, "loss " .. name)) or value
@@ -82,20 +85,40 @@ local function rows(it, first, count)
   return out
 end
 
+-- The maps beside the trained one, each made when a loss first reads it: the teacher; the map that
+-- targets read, if its weights are others; the trained map with its weights held fixed.
+local function other_maps(job, params, it, extra)
+  local target = job.cfg.target
+  local make = {
+    teacher = function()
+      if job.read then job.read.teacher = true end -- the loss reads it
+      return it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
+    end,
+    target = function()
+      if target == "frozen" then return it.teacher end
+      return target == "ema" and Map.of(job.net, it.target_params, extra) or nil
+    end,
+    held = function() return Map.of(job.net, autodiff.map(fm.stop, params), extra) end,
+  }
+  return { __index = function(_, key) return make[key] and make[key]() end }
+end
+
+-- The exponent and the scale of the bounded losses: see flowmap.residuals.
+local function exponent(cfg, diagonal)
+  if diagonal then return cfg.p_diagonal and cfg.p or 0, cfg.c end
+  if cfg.robust > 0 then return 1, cfg.robust end
+  return cfg.p or 0, cfg.c
+end
+
 -- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if it has
--- one, where R is the loss L made robust at `scale` (0: L itself); and L alone, which is logged.
-local function term(job, params, loss, it, stop, scale)
+-- one, where R = R_p(L) is the bounded loss of L; and L alone, which is logged.
+local function term(job, params, loss, it, stop)
   local extra = { labels = it.labels, dropout = it.dropout }
   it.x, it.dx = interpolants.at(job.interpolant, it.s, it.x0, it.x1)
   it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view
-  local teacher = it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
-  setmetatable(it, { __index = function(_, key)
-    if key ~= "teacher" then return nil end
-    if job.read then job.read.teacher = true end -- the loss reads it
-    return teacher
-  end })
+  setmetatable(it, other_maps(job, params, it, extra))
   local L = loss(it)
-  local R = losses.bounded(L, scale > 0 and 1 or 0, scale)
+  local R = losses.bounded(L, exponent(job.cfg, loss == DIAGONAL))
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
   return fm.exp(-w) * R + w, L
@@ -103,12 +126,12 @@ end
 
 -- The times of the off-diagonal term.
 local function draw_times(job, part)
-  local s, t = job.times(part.a, part.c)
+  local s, t, u = job.times(part.a, part.c, job.view)
   local who = ("the law of times '%s'"):format(job.cfg.times)
   for _, value in ipairs { s or false, t or false } do
     returned.tensor(value or nil, who, part.a.shape, part.a.dtype, "s and t, each one per sample")
   end
-  return s, t
+  return s, t, u
 end
 
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
@@ -125,14 +148,13 @@ function M.losses(job, params, it, nd, n)
   if nd > 0 then
     local part = rows(it, 1, nd)
     part.s, part.t = part.a, part.a
-    diagonal, bare.diagonal = term(job, params, losses.diagonal, part, "default", 0)
+    diagonal, bare.diagonal = term(job, params, DIAGONAL, part, "default")
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
-    part.s, part.t = draw_times(job, part)
+    part.s, part.t, part.u = draw_times(job, part)
     part.dropout = nil -- only the diagonal term has dropout
-    off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop,
-      job.cfg.robust)
+    off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
   end
   return diagonal, off, bare
 end
@@ -168,7 +190,7 @@ end
 --- The program of a step. Its outputs are summed over the batch: `grads`, and the terms `diagonal`
 -- and `off` without weights; or one per sample: `loss`, which shows where a loss is not finite.
 -- @tparam table job see flowmap.job
--- @tparam table shared { params =; optional: data =, labels =, teacher = }
+-- @tparam table shared { params =; optional: data =, labels =, teacher =, target = }
 -- @treturn program
 function M.program(job, shared)
   return fm.program(function(input, b)

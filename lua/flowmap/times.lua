@@ -1,6 +1,8 @@
 --- Distributions of the times (s, t), s <= t, of the off-diagonal term.
 -- Each takes two columns of independent U[0,1] draws, (n, 1), and returns s and t, (n, 1), whatever
 -- the shape of the data; losses are given them in the form that broadcasts against their data.
+-- Where a method passes through a time between them that the law decides, the law returns u as well.
+-- The third argument is the run's settings.
 -- @module flowmap.times
 
 local fm = require "flowmap"
@@ -97,8 +99,76 @@ M.half_long = halves(M.uniform, whole(3))
 M.half_starts = halves(M.uniform, starts)
 M.half_ends = halves(M.uniform, ends)
 
+-- ------------------------------------------------------------------ normal laws
+
+-- Two independent standard normals from two uniforms (Box, Muller 1958).
+local function normals(a, c)
+  local radius = fm.sqrt(-2 * fm.log(1 - a))
+  return radius * fm.cos(2 * math.pi * c), radius * fm.sin(2 * math.pi * c)
+end
+
+-- Two logit-normal variates. The settings times_mean and times_sd hold the parameters of both.
+local function logit_normals(a, c, cfg)
+  local mean, sd = cfg and cfg.times_mean or { 0, 0 }, cfg and cfg.times_sd or { 1, 1 }
+  local first, second = normals(a, c)
+  return fm.sigmoid(mean[1] + sd[1] * first), fm.sigmoid(mean[2] + sd[2] * second)
+end
+
+--- MeanFlow: two logit-normal variates, sorted.
+function M.logit_normal(a, c, cfg)
+  local first, second = logit_normals(a, c, cfg)
+  return fm.minimum(first, second), fm.maximum(first, second)
+end
+
+--- Continuous consistency models: s logit-normal, t = 1.
+function M.logit_normal_to_one(a, c, cfg)
+  return logit_normals(a, c, cfg), fm.ones(a.shape, a.dtype)
+end
+
+--- Align your flow: the gap t - s is logit-normal, t uniform between it and 1.
+function M.gap(a, c, cfg)
+  local coarse = fm.floor(c * 4096) -- the upper bits of c give the gap, the lower ones t
+  local gap = logit_normals(a, coarse / 4096, cfg)
+  local t = gap + (1 - gap) * (c * 4096 - coarse)
+  return fm.maximum(t - gap, 0), t
+end
+
+--- Terminal velocity matching: the gap t - s and t are logit-normal, where t is at least the gap.
+function M.gap_normal(a, c, cfg)
+  local gap, t = logit_normals(a, c, cfg)
+  t = fm.maximum(t, gap)
+  return t - gap, t
+end
+
+--- The whole square: s > t as often as s < t.
+function M.square(a, c) return a, c end
+
+local LOWEST, HIGHEST, RHO, DEVIATION = 0.002, 80, 7, 0.5 -- sigma's bounds; of the data
+
+-- The time of noise level k of 0, ..., many - 1, from most to least noise (Karras et al. 2022).
+local function level(k, many)
+  local low, high = LOWEST ^ (1 / RHO), HIGHEST ^ (1 / RHO)
+  return DEVIATION / (DEVIATION + fm.pow(high + k * ((low - high) / (many - 1)), RHO))
+end
+
+--- Consistency models in steps: s on a grid of noise levels, t = 1; the third value is the next
+-- level u. The last step ends at 1.
+function M.noise_levels(a, _, cfg)
+  local many = cfg and cfg.levels or 18
+  local k = fm.floor(a * (many - 1))
+  local one = fm.ones(a.shape, a.dtype)
+  return level(k, many), one, fm.where(fm.lt(k, many - 2), level(k + 1, many), one)
+end
+
 --- Names of the distributions.
 M.names = tree.keys(M)
+
+--- The laws that draw s > t as well.
+M.both_orders = { square = true }
+
+--- The laws that read the settings times_mean and times_sd, and those that read `levels`.
+M.with_moments = { logit_normal = true, logit_normal_to_one = true, gap = true, gap_normal = true }
+M.with_levels = { noise_levels = true }
 
 -- Those of an experiment are functions (a, c) -> s, t as well.
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",

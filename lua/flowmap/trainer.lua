@@ -103,7 +103,7 @@ end
 local function renew(job)
   if not (job.net and job.net.renew) then return end -- the classifier has no net of flowmap.nets
   local averages = {}
-  for k, decay in ipairs(job.cfg.ema) do
+  for k, decay in ipairs(jobs.decays(job.cfg)) do
     averages[k] = { decay = decay, params = job.opt:ema(k) }
   end
   job.net.renew(job.params, averages)

@@ -38,11 +38,17 @@ t.test("the closed form is a flow map", function()
   t.near(largest(direct - there), 0, 1e-12)
 end)
 
+-- A solver's step in place of the map's own leaves a residual of the order of its length.
+local function is_exact(row)
+  return not row or row.family ~= "semigroup" or (row.velocity or "self") == "self"
+end
+
 for _, method in ipairs(losses.names()) do
   local loss = losses.find(method)
-  for _, stop in ipairs(loss.stops) do
+  for _, stop in ipairs(is_exact(loss.row) and loss.choices or {}) do
     t.test(method .. " " .. stop .. " has residual 0 on it", function()
-      local args = { map = gaussian, s = s, t = time, x = x, stop = stop }
+      local args = { map = gaussian, s = s, t = time, x = x, stop = stop, teacher = gaussian,
+        dx = gaussian:b(s, x) }
       for name, value in pairs(loss.args) do
         args[name] = value == "uniform" and uniform({ n, 1 }, name) or value
       end

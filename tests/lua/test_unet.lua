@@ -297,7 +297,7 @@ local function bits(job)
   return fm.sha256(table.concat(parts))
 end
 
-for _, method in ipairs(fm.losses.names()) do
+for _, method in ipairs { "esd", "lsd", "psd-m", "psd-u", "meanflow", "tvm" } do
   t.test(method .. " on images: 1, 2 and 4 threads give the same bits", function()
     local found = {}
     for _, threads in ipairs { 1, 2, 4 } do

@@ -45,6 +45,7 @@ local files = require "flowmap.base.files"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
+local published = require "flowmap.methods"
 local regular = require "flowmap.base.regular"
 local schedule = require "flowmap.schedule"
 local settings = require "flowmap.experiment.settings"
@@ -115,12 +116,14 @@ local function layers(it, profile, method)
   }
 end
 
--- Settings of one run, unchecked: defaults, the layers, the grid's point, the user's.
+-- Settings of one run, unchecked: defaults, the method's coordinates, the layers, the grid's point,
+-- the user's.
 local function layered(it, profile, method, want)
   local own, cfg = parts.options(it), {}
   local loss = losses.find(method, it.losses)
   for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
   for key, value in pairs(own) do cfg[key] = copy(value) end
+  apply(cfg, published.defaults(loss.row), "the method " .. loss.name, own)
   for _, layer in ipairs(layers(it, profile, loss.name)) do apply(cfg, layer[1], layer[2], own) end
   apply(cfg, want.point or {}, (it.path or it.name) .. ", grid", own)
   apply(cfg, want.set or {}, "--set", own)
@@ -179,8 +182,12 @@ local function check_layers(it, profile, method)
   end
 end
 
--- Settings that exclude each other.
+-- Settings that exclude or need each other.
 local function check_together(cfg)
+  if cfg.teacher == "" and published.needs_teacher(cfg) then
+    errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint",
+      cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
+  end
   if cfg.eval_ema > #cfg.ema then
     errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
   elseif cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then

@@ -6,6 +6,7 @@ local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
 local schedule = require "flowmap.schedule"
 local texts = require "flowmap.base.text"
+local times = require "flowmap.times"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -78,6 +79,15 @@ local function each(check, least, most, once)
   end
 end
 
+-- A list of two numbers.
+local function two(check)
+  local list = each(check, 2, 2)
+  return function(values)
+    if #values ~= 2 then return false, "a list of two numbers" end
+    return list(values)
+  end
+end
+
 local function any() return true end
 
 local COUNT, STEPS = 1 << 30, 1000000000000 -- samples; steps of a training
@@ -127,6 +137,28 @@ local function of_teacher(c)
   return c.loss.teacher, ("the method %s has no teacher"):format(c.loss.name)
 end
 
+-- Coordinates of methods that are given as data.
+local function of_row(c)
+  local ok, why = off_diagonal(c)
+  if not ok then return ok, why end
+  if c.own.losses then return nil end
+  return c.loss.row ~= nil, ("the method %s is not given as coordinates"):format(c.loss.name)
+end
+
+local function of_average(c)
+  return c.cfg.target == "ema", ("target is %s, not ema"):format(c.cfg.target)
+end
+
+local function bounded(c) return c.cfg.p > 0, "p is 0" end
+
+-- Settings of some laws of times.
+local function of_law(names)
+  return function(c)
+    if c.own.times then return nil end
+    return names[c.cfg.times] == true, ("the law of times %s does not read it"):format(c.cfg.times)
+  end
+end
+
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
 local function with_classes(c) return c.cfg.classes > 0, "classes is 0: there are no labels" end
@@ -163,12 +195,26 @@ M.list = {
     off_diagonal },
   { "robust", 0.0, zero_or(within(1e-6, 1e6)),
     "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself", off_diagonal },
+  { "p", 0.0, fraction, "exponent of the weight (L + c^2)^-p of the off-diagonal L; 0: none",
+    off_diagonal },
+  { "c", 0.1, within(1e-6, 1e6), "scale of the residuals in the weight (L + c^2)^-p", bounded },
+  { "p_diagonal", false, any, "whether the diagonal term has that weight as well", bounded },
+  { "velocity", "self", one_of { "self", "sample", "teacher" },
+    "whose velocity the residual contains: the network's own, dI, or a teacher's", of_row },
+  { "target", "current", one_of { "current", "ema", "frozen" },
+    "weights that targets read; frozen: the teacher's", of_row },
+  { "target_decay", 0.99, below_1, "decay of the average that targets read", of_average },
   { "teacher", "", any,
     "checkpoint whose velocity stands in for v, where the method has a teacher; empty: self",
     of_teacher },
   { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own",
     with_teacher },
   { "times", "uniform", any, "distribution of the off-diagonal (s, t)", off_diagonal },
+  { "times_mean", { 0.0, 0.0 }, two(within(-100, 100)),
+    "means of the two normal variates of a law of times", of_law(times.with_moments) },
+  { "times_sd", { 1.0, 1.0 }, two(above(0, 100)), "their standard deviations",
+    of_law(times.with_moments) },
+  { "levels", 18, within(3, 1 << 20), "number of noise levels", of_law(times.with_levels) },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "width", 512, within(1, 65536), "width of the hidden layers", of_net "mlp" },
   { "depth", 5, within(1, 1024), "number of hidden layers", of_net "mlp" },

@@ -5,6 +5,7 @@
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
+local laws = require "flowmap.times"
 local returned = require "flowmap.base.returned"
 
 local M = {}
@@ -12,14 +13,16 @@ local M = {}
 --- Check a law of times: 0 <= s <= t <= 1 for many draws.
 -- @tparam function times see flowmap.times
 -- @tparam string name
-function M.check_times(times, name)
+-- @tparam[opt] table cfg the run's settings
+function M.check_times(times, name, cfg)
   local u = fm.uniform({ 4096, 2 }, { seed = 1, stream = "rehearsal of times" })
   local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
-  local s, t = times(a, c)
+  local s, t = times(a, c, cfg)
   local who = ("the law of times '%s'"):format(name)
   for k = 1, 2 do
     returned.tensor(({ s, t })[k], who, a.shape, a.dtype, "s and t, each one per sample")
   end
+  if times == laws.square then return end -- which draws s > t on purpose
   s, t = s:flat(), t:flat()
   for i = 1, #s do
     if not (0 <= s[i] and s[i] <= t[i] and t[i] <= 1) then

@@ -5,10 +5,10 @@
 --       stops = { "target" },       -- the stop-gradients of its publication, the default first
 --       title = "MeanFlow", cite = "Geng et al. 2025, arXiv 2505.13447",
 --       differs = "...",            -- optional: where the suite departs from the publication
---       velocity = "sample" }       -- whose velocity: "self" (the default), "sample", "teacher"
+--       velocity = "sample", ... }  -- defaults of settings, see DEFAULTS
 --
 -- and, where a family reads them, `g` of the semigroup as `args` or `variants` (flowmap.losses),
--- `weight` = function(a) -> number or (n), `tangent`, `solver`, `form`, `compare`, `trip`.
+-- `weight` = one of residuals.weights, `tangent`, `solver`, `form`, `compare`, `trip`.
 -- Times run from noise (0) to data (1), whichever way the publication counts.
 -- @module flowmap.methods
 
@@ -20,11 +20,29 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
+--- The settings whose defaults a row may state.
+M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "p", "c",
+  "p_diagonal", "eta", "interpolant" }
+
+--- The defaults of settings that a row states.
+-- @tparam ?table row
+-- @treturn table key -> value
+function M.defaults(row)
+  local set = {}
+  for _, key in ipairs(M.DEFAULTS) do set[key] = row and row[key] end
+  return set
+end
+
+--- Whether a frozen map is needed.
+-- @tparam table it a row, or the settings of a run
+-- @treturn boolean
+function M.needs_teacher(it) return it.velocity == "teacher" or it.target == "frozen" end
+
 --- Whether a method can take its velocity, or its target, from a frozen map.
 -- @tparam table row
 -- @treturn boolean
 function M.reads_teacher(row)
-  return row.family ~= "semigroup" or row.velocity == "teacher" or row.target == "frozen"
+  return row.family ~= "semigroup" or M.needs_teacher(row)
 end
 
 --- All rows: names of files, sorted, and name -> row.
@@ -39,7 +57,7 @@ end
 -- ------------------------------------------------------------------ the printed table
 
 local COLUMNS = { { "method", 13 }, { "family", 11 }, { "velocity", 9 }, { "target", 8 },
-  { "stop", 7 }, { "p", 4 }, { "c", 5 }, { "eta", 5 }, { "times", 12 } }
+  { "stop", 7 }, { "p", 4 }, { "c", 5 }, { "eta", 5 }, { "times", 20 } }
 
 local function number(x) return x and ("%.3g"):format(x) or "-" end
 

@@ -33,8 +33,11 @@ local function job_of(method, net, shape, number)
     shape = #shape > 1 and shape or nil }
   local it = { name = "probe", path = "probe", methods = { method }, profiles = { smoke = {} },
     data = { probe = set } }
+  local row = losses.find(method).row
   local want = { net = net, dtype = number[1], precision = number[2] }
   for key, value in pairs(TINY) do want[key] = value end
+  if row and row.velocity == "teacher" then want.velocity = "self" end -- there is none
+  if row and row.target == "frozen" then want.target = "current" end
   if #shape > 1 then want.batch, want.micro = 4, 2 end
   local cfg = experiment.resolve(it, { profile = "smoke", method = method, set = want })
   local job = jobs.parts(it, cfg)

@@ -28,7 +28,7 @@ end
 -- @tparam table resolved the settings that it was made from
 function M.check(job, resolved)
   local cfg = job.cfg
-  path.check_times(job.times, cfg.times)
+  path.check_times(job.times, cfg.times, job.view)
   path.check_interpolant(job.interpolant, cfg.interpolant)
   if not job.set.shape then law.check(job.set, cfg.data) end
   job.program:prepared(cfg.batch)

@@ -1,0 +1,12 @@
+--- Align your flow, Eulerian: MeanFlow's target with the velocity b of a teacher:
+--
+--     L(s,t) = | v_{s,t}(I_s) - sg(b_s + (t-s) (d/ds v_{s,t} + grad v_{s,t} . b_s)) |^2
+-- @module flowmap.methods.ayf-emd
+
+return {
+  family = "eulerian", stops = { "target" }, velocity = "teacher",
+  times = "gap", times_mean = { -0.8, 0 }, times_sd = { 1, 1 }, p = 0.5, c = 0.1, eta = 0.0,
+  title = "Align your flow, Eulerian (AYF-EMD)",
+  cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
+  differs = "no tangent warm-up; at least one diagonal sample",
+}

@@ -1,0 +1,14 @@
+--- Consistency distillation on a grid of noise levels, with a step of Heun's method:
+--
+--     L(s) = | X_{s,1}(I_s) - sg(X_{u,1}(I_s + (u-s) w)) |^2
+--     w    = (b_s(I_s) + b_u(I_s + (u-s) b_s(I_s))) / 2
+--
+-- b is the velocity of a frozen teacher.
+-- @module flowmap.methods.cd
+
+return {
+  family = "semigroup", stops = { "convex" }, velocity = "teacher", solver = "heun", form = "map",
+  target = "ema", target_decay = 0.95, times = "noise_levels", args = { g = 0.5 }, eta = 0.0,
+  title = "Consistency distillation (CD)", cite = "Song et al. 2023, arXiv 2303.01469",
+  differs = "square distance, at least one diagonal sample",
+}

@@ -1,0 +1,13 @@
+--- Consistency trajectory models: both ways to t are compared once a held map takes them to 1:
+--
+--     L(s,t) = | Z_{t,1}(X_{s,t}(I_s)) - sg(Z_{t,1}(Y_{u,t}(I_s + (u-s) w))) |^2
+--
+-- w is a step of Heun's method with a teacher's velocity, Y the EMA, Z the current map, held fixed.
+-- @module flowmap.methods.ctm
+
+return {
+  family = "semigroup", stops = { "convex" }, velocity = "teacher", solver = "heun",
+  compare = "end", target = "ema", target_decay = 0.999, args = { g = "uniform" }, eta = 0.5,
+  title = "Consistency trajectory models (CTM)", cite = "Kim et al. 2024, arXiv 2310.02279",
+  differs = "no adversarial and no perceptual term; uniform times",
+}

@@ -1,0 +1,14 @@
+--- Simplified continuous-time consistency distillation: sCT with a teacher's velocity b:
+--
+--     L(s) = w(s) | v_{s,1}(I_s) - sg(b_s + (1-s) (d/ds v_{s,1} + grad v_{s,1} . b_s)) |^2
+--
+-- with w = (2/pi) (1-s) cot(pi/2 (1-s)), which comes from the angle as time.
+-- @module flowmap.methods.scd
+
+return {
+  family = "eulerian", stops = { "target" }, velocity = "teacher", interpolant = "trig",
+  times = "logit_normal_to_one", times_mean = { 0.1, 0 }, times_sd = { 1.6, 1 },
+  weight = "angle", p = 0.5, c = 0.1, eta = 0.0,
+  title = "Simplified consistency distillation (sCD)", cite = "Lu, Song 2025, arXiv 2410.11081",
+  differs = "pseudo-Huber for the normalised tangent, no warm-up; at least one diagonal sample",
+}
