@@ -72,7 +72,7 @@ local function losses_of(method, own, stop, shape)
   local loss = losses.find(method, own)
   local one4, two4 = uniform({ 4, 1 }, "one"), uniform({ 4, 1 }, "two")
   local args = { map = crooked, s = fm.minimum(one4, two4), t = fm.maximum(one4, two4),
-    stop = stop }
+    stop = stop, teacher = crooked }
   for _, name in ipairs { "x", "dx", "x0", "x1" } do
     args[name] = fm.reshape(uniform({ 4, 48 }, name), shape)
   end
