@@ -1,8 +1,8 @@
 --- Distributions of the times (s, t), s <= t, of the off-diagonal term.
 -- Each takes two columns of independent U[0,1] draws, (n, 1), and returns s and t, (n, 1), whatever
 -- the shape of the data; losses are given them in the form that broadcasts against their data.
--- Where a method passes through a time between them that the law decides, the law returns u as well.
--- The third argument is the run's settings.
+-- A law may also return u, a time between them through which a method then passes. The third
+-- argument is the run's settings.
 -- @module flowmap.times
 
 local fm = require "flowmap"
