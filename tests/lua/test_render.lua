@@ -171,6 +171,18 @@ t.test("a grid has a row per combination and refuses to pool settings", function
   end, "same seed")
 end)
 
+t.test("several metrics stand side by side", function()
+  local spec = tables.several(grid, { metrics = { "kl", "kl_floor" }, columns = { "KL", "floor" },
+    N = 4, rows = { "method", "eta", "stop" }, title = "both" })
+  t.eq(#spec.rows, 8)
+  t.eq(spec.columns, { "KL", "floor" })
+  t.near(spec.rows[1].cells[2].mean, 0.002, 1e-12)
+  t.raises(function()
+    tables.several(grid, { metrics = { "kll" }, columns = { "KL" }, N = 4, title = "x",
+      rows = { "method", "eta", "stop" } })
+  end, "no number 'kll'")
+end)
+
 -- ------------------------------------------------------------------ figures
 
 t.test("every figure is drawn, twice with the same bytes", function()
@@ -195,12 +207,12 @@ t.test("every figure is drawn, twice with the same bytes", function()
   t.eq(files.exists(paths[2]), true)
 end)
 
-t.test("a heat map has row t and column s, nothing at s >= t, and four decades", function()
+t.test("a heat map shows the pairs s < t, over four decades", function()
   if not has "gnuplot" then return end
   local spec = { file = "errors", label = "error", steps = { 1 } }
   local paths = figure.heat(root .. "/heat", "heat", board, spec)
   local text = results.read_file(paths[4])
-  t.eq(text:match "LSD\n([^\n]*\n[^\n]*\n[^\n]*)", "NaN NaN NaN\n0.0002 NaN NaN\n2 0.5 NaN")
+  t.eq(text:match "LSD\n([^#]*)\n\n\n", "0 0.5 0.0002\n0 1 2\n0.5 1 0.5")
   t.eq(results.read_file(paths[3]):find("cbrange [0.0002:2]", 1, true) ~= nil, true)
   t.raises(function()
     figure.heat(root .. "/heat", "heat", board, { file = "data", label = "x", steps = { 1 } })

@@ -21,6 +21,10 @@ local KINDS = {
   grid = { writes = "table",
     need = { metric = "string", title = "string", N = "number", rows = "table", column = "string" },
     may = { format = "string", notes = "table" } },
+  several = { writes = "table",
+    need = { metrics = "table", columns = "table", title = "string", N = "number",
+      rows = "table" },
+    may = { format = "string", notes = "table" } },
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
@@ -153,6 +157,12 @@ local function check_entry(entry, it, where, options)
   for _, key in ipairs(entry.rows or {}) do check_setting(key, where .. ", rows", options) end
   check_list(entry.steps, "number", where .. ", steps")
   check_list(entry.notes, "string", where .. ", notes")
+  check_list(entry.metrics, "string", where .. ", metrics")
+  check_list(entry.columns, "string", where .. ", columns")
+  if entry.metrics and entry.columns and #entry.metrics ~= #entry.columns then
+    errors.usage("%s: %d metrics have %d columns, expected one name for each", where,
+      #entry.metrics, #entry.columns)
+  end
   check_format(entry.format, where)
   check_range(entry.range, where)
   if entry.kind == "density" and entry.metric and not entry.label then

@@ -13,8 +13,11 @@ local function value_of(run, metric, N)
   return nil
 end
 
--- Whether any run has the metric at any number of steps; a name that no run has is an error.
-local function known(set, metric)
+--- Whether any run has the metric at any number of steps.
+-- @tparam table set { runs = {...} }
+-- @tparam string metric
+-- @treturn boolean
+function M.known(set, metric)
   for _, run in ipairs(set.runs) do
     for _, row in ipairs(run:field("eval", "rows")) do
       if row[metric] ~= nil then return true end
@@ -40,7 +43,7 @@ function M.summary(set, metric, N)
       diverged = diverged + 1
     end
   end
-  if diverged + absent == 0 or not known(set, metric) then return set:summary(metric, N) end
+  if diverged + absent == 0 or not M.known(set, metric) then return set:summary(metric, N) end
   local lost = diverged > 0 and "diverged" or "–"
   return { lost = lost, count = diverged > 0 and diverged or absent, n = #set.runs }
 end
@@ -66,7 +69,7 @@ end
 -- @treturn string the number, "diverged" or "–"
 function M.text(run, metric, N, format)
   local value = value_of(run, metric, N)
-  if value == nil and not known({ runs = { run } }, metric) then value = run:value(metric, N) end
+  if value == nil and not M.known({ runs = { run } }, metric) then value = run:value(metric, N) end
   if value == nil then return "–" end
   return axes.finite(value) and format:format(value) or "diverged"
 end

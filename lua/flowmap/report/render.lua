@@ -7,12 +7,13 @@
 --       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
 --     }
 --
--- `kind` is a table (`compare`, `grid`: see flowmap.report.table) or a figure (`density`,
--- `heat`, `against_steps`, `against_setting`, `traces`, `triangle`: see flowmap.report.figure;
--- `grids`: see flowmap.report.figure.grid). `where` selects runs by their settings. `published =
--- true` adds the paper's values of this experiment and metric beside ours; `paired = true` adds
--- the differences of a `compare` table over shared seeds. All other fields are options of the table
--- or figure. Without a list, default tables and figures of the first result are drawn.
+-- `kind` is a table (`compare`, `grid`, `several`: see flowmap.report.table) or a figure
+-- (`density`, `heat`, `against_steps`, `against_setting`, `traces`, `triangle`: see
+-- flowmap.report.figure; `grids`: see flowmap.report.figure.grid). `where` selects runs by their
+-- settings. `published = true` adds the paper's values of this experiment and metric beside ours;
+-- `paired = true` adds the differences of a `compare` table over shared seeds. All other fields are
+-- options of the table or figure. Without a list, default tables and figures of the first result
+-- are drawn.
 -- @module flowmap.report.render
 
 local errors = require "flowmap.base.errors"

@@ -128,17 +128,26 @@ local function each_combination(set, fields, depth, heads, visit)
   end
 end
 
+-- The rows of a table over a grid of settings: `cells(part)` for every combination that has runs.
+local function over_grid(set, spec, columns, cells)
+  local t = { title = spec.title, heads = spec.rows, columns = columns, rows = {},
+    format = spec.format or "%.4f", notes = provenance_notes(set) }
+  each_combination(set, spec.rows, 1, {}, function(part, heads)
+    t.rows[#t.rows + 1] = { heads = heads, cells = cells(part) }
+  end)
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
 --- A table of one metric at one number of steps over a grid of settings (an ablation).
 -- @tparam Set set
 -- @tparam table spec {metric=, N=, rows= config fields down the side, such as
 --   {"method", "stop"}, column= config field across, such as "eta", title=, format=, notes=}
 -- @treturn table a description; combinations without a run stay empty
 function M.grid(set, spec)
-  local across = set:distinct(spec.column)
-  local t = { title = spec.title, heads = spec.rows, columns = {}, rows = {},
-    format = spec.format or "%.4f", notes = provenance_notes(set) }
-  for i, value in ipairs(across) do t.columns[i] = ("%s = %s"):format(spec.column, value) end
-  each_combination(set, spec.rows, 1, {}, function(part, heads)
+  local across, columns = set:distinct(spec.column), {}
+  for i, value in ipairs(across) do columns[i] = ("%s = %s"):format(spec.column, value) end
+  return over_grid(set, spec, columns, function(part)
     local cells, present = {}, {}
     for _, value in ipairs(part:distinct(spec.column)) do present[value] = true end
     for i, value in ipairs(across) do
@@ -146,10 +155,25 @@ function M.grid(set, spec)
         cells[i] = measured.summary(part:select { [spec.column] = value }, spec.metric, spec.N)
       end
     end
-    t.rows[#t.rows + 1] = { heads = heads, cells = cells }
+    return cells
   end)
-  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
-  return t
+end
+
+--- A table of several metrics at one number of steps over a grid of settings.
+-- @tparam Set set
+-- @tparam table spec {metrics= fields of the results, one column each, columns= their names, N=,
+--   rows= config fields down the side, title=, format=, notes=}
+-- @treturn table a description; a metric that no run of a row has stays empty
+function M.several(set, spec)
+  return over_grid(set, spec, spec.columns, function(part)
+    local cells = {}
+    for i, metric in ipairs(spec.metrics) do
+      if measured.known(part, metric) or not measured.known(set, metric) then
+        cells[i] = measured.summary(part, metric, spec.N)
+      end
+    end
+    return cells
+  end)
 end
 
 -- ------------------------------------------------------------------ formats

@@ -40,17 +40,19 @@ local function colour_range(maps)
   return math.max(low, high / 10 ^ DECADES), high
 end
 
--- The triangle as a gnuplot matrix: row t, column s; values below `low` have its colour.
-local function matrix_text(comment, map, low)
-  local lines = { "# " .. escape.line(comment) }
-  for j = 1, map.n do
-    local row = {}
-    for i = 1, map.n do
+-- The cells of the triangle, one line "s t value" each; values below `low` have its colour.
+local function cells_text(comment, map, low)
+  local lines, steps = { "# " .. escape.line(comment) }, map.n - 1
+  for i = 1, map.n do
+    for j = i + 1, map.n do
       local v = value(map, i, j)
-      row[i] = i < j and axes.finite(v) and ("%.4g"):format(math.max(v, low)) or "NaN"
+      if axes.finite(v) then
+        lines[#lines + 1] = ("%.6g %.6g %.4g"):format((i - 1) / steps, (j - 1) / steps,
+          math.max(v, low))
+      end
     end
-    lines[j + 1] = table.concat(row, " ")
   end
+  lines[2] = lines[2] or "0 1 NaN"
   return table.concat(lines, "\n")
 end
 
@@ -59,17 +61,15 @@ unset key
 unset colorbox
 set xtics 1
 set ytics 1
-set xrange [0:1]
-set yrange [0:1]
 set border 15 lw 0.5 lc rgb "#808080"
-set palette defined (0 "#ffffff", 0.35 "#9ecae1", 0.65 "#0072b2", 1 "#001a33")
+set palette defined (0 "#e6eff8", 0.35 "#9ecae1", 0.65 "#0072b2", 1 "#001a33")
 set logscale cb
 set format cb "%%.0e"
 set cbrange [%g:%g]
 ]]
 
 local function panel(f, k, map, title, below)
-  local x = LEFT + (k - 1) * (SIZE + GAP)
+  local x, half = LEFT + (k - 1) * (SIZE + GAP), 0.5 / (map.n - 1)
   local bar = k == f.panels and ("set colorbox user origin screen %.5f,%.5f size screen %.5f,"
     .. "%.5f\nset cblabel %s offset 1,0\n"):format((x + SIZE + 24) / f.width,
     1 - (TOP + SIZE) / f.height, 14 / f.width, SIZE / f.height, gnuplot.text(f.label)) or ""
@@ -77,8 +77,10 @@ local function panel(f, k, map, title, below)
     .. ("set title %s offset 0,-0.5\nset xlabel %s offset 0,0.6\nset ylabel %s offset 1.5,0 "
     .. "norotate\n"):format(gnuplot.text(title), gnuplot.text(below),
       gnuplot.text(k == 1 and "t" or ""))
-    .. ("plot '%s.dat' index %d matrix using ($1/%d):($2/%d):3 with image\n"):format(f.name, k - 1,
-      map.n - 1, map.n - 1)
+    .. ("set xrange [%g:%g]\nset yrange [%g:%g]\n"):format(-half, 1 + half, -half, 1 + half)
+    .. ("plot '%s.dat' index %d using 1:2:($1-%g):($1+%g):($2-%g):($2+%g):3 "
+    .. "with boxxyerror fs solid noborder fc palette\n"):format(f.name, k - 1, half, half, half,
+      half)
 end
 
 --- Draw one heat map per method, all with the same logarithmic colour scale, of the run with the
@@ -104,7 +106,7 @@ function M.heat(dir, name, set, spec)
     width = LEFT + #methods * (SIZE + GAP) + 96 }
   local script = { style:format(low, high) }
   for k, method in ipairs(methods) do
-    data[k] = matrix_text(method, maps[k], low)
+    data[k] = cells_text(method, maps[k], low)
     script[k + 1] = panel(f, k, maps[k], method, below[k])
   end
   return gnuplot.render(dir, name, { width = f.width, height = f.height,
