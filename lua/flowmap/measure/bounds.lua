@@ -24,7 +24,8 @@ local fm = require "flowmap"
 
 local M = {}
 
-local POINTS = 256 -- at which gradients are computed
+local POINTS = 256    -- at which gradients are computed
+local CANDIDATES = 16 -- of them with the largest Frobenius norm, whose spectral norm is computed
 
 --- The spectral norm of a matrix, by power iteration on J'J.
 -- @tparam {number,...} values of one or more matrices; that of d x d numbers after `at` is used
@@ -54,8 +55,8 @@ function M.spectral_norm(values, at, d)
   return norm
 end
 
--- The largest spectral norm among gradients, (n, d d). A row whose Frobenius norm is smaller than
--- the largest found needs no iteration.
+-- The largest spectral norm among the gradients, (n, d d), with the largest Frobenius norms. One
+-- whose Frobenius norm is smaller than the largest found needs no iteration.
 local function largest(jacobians, d)
   local values, order, found = jacobians:flat(), {}, 0
   for k = 0, jacobians.shape[1] - 1 do
@@ -64,8 +65,8 @@ local function largest(jacobians, d)
     order[k + 1] = { at = k * d * d, frobenius = math.sqrt(square) }
   end
   table.sort(order, function(a, b) return a.frobenius > b.frobenius end)
-  for _, it in ipairs(order) do
-    if it.frobenius <= found then break end
+  for k, it in ipairs(order) do
+    if it.frobenius <= found or k > CANDIDATES then break end
     found = math.max(found, M.spectral_norm(values, it.at, d))
   end
   return found
