@@ -7,6 +7,7 @@ return {
     "paper/introduction.md",
     "experiments/checkerboard.lua",
     "experiments/ablations.lua",
+    "experiments/exact.lua",
     "experiments/cifar10.lua",
     "experiments/celeba.lua",
     "experiments/afhq.lua",
