@@ -107,6 +107,10 @@ M.commands = {
     { "--profile", "smoke, laptop, long or paper", default = "laptop" },
     { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
       kind = seeds },
+    { "--until", "Add seeds until the 95 % interval of a difference is narrow enough, e.g. "
+      .. "\"kl.LSD.N1 - kl.PSD-M.N1 +- 0.005\" (one experiment)." },
+    { "--cap", "With --until: the largest number of seeds, chosen beforehand (default: 20).",
+      kind = whole(2, 100) },
     { "--jobs -j", "Concurrent runs (default: one per processor).",
       kind = whole(1, MAX_THREADS) },
     { "--dry-run", "List the runs, why each runs or is reused, and the time, memory and disk space "

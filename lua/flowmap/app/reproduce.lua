@@ -362,20 +362,8 @@ local function prepare(say, args)
   return list, runs
 end
 
---- The command `reproduce`.
--- @tparam table args profile, seeds, jobs, force, dry_run, experiments
--- @treturn integer exit code
-function M.run(args)
-  local start = fm.clock()
-  fm.ignore_broken_pipes() -- when the reader of the output goes, the runs are asked to save
-  local status <close> = Status.new()
-  local function say(...)
-    status:say(string.format(...))
-  end
-  if args.dry_run then
-    require("flowmap.data.packed").imagine()
-    require("flowmap.runs.numerics").keep = false
-  end
+-- Plan and make the runs, or list them.
+local function make(status, say, args)
   local list, runs = prepare(say, args)
   local due = {}
   for _, run in ipairs(runs) do
@@ -385,11 +373,41 @@ function M.run(args)
   local kinds = measure(due, jobs)
   announce(say, runs, due, jobs, kinds)
   check_output(status)
-  if args.dry_run then return 0 end
-  if #due > 0 then
-    local failed, first = execute(status, say, due, jobs, kinds)
-    check_failures(failed, #due, first)
+  if args.dry_run or #due == 0 then return list end
+  local failed, first = execute(status, say, due, jobs, kinds)
+  check_failures(failed, #due, first)
+  return list
+end
+
+-- Make the runs of more and more seeds, see flowmap.app.more_seeds.
+local function make_until(status, say, args)
+  if #args.experiments ~= 1 then
+    errors.usage("--until needs one experiment, found %d", #args.experiments)
   end
+  local list = { experiment.load(args.experiments[1]) }
+  require("flowmap.app.more_seeds").run(args, list[1], say, function(seeds)
+    make(status, say, setmetatable({ seeds = seeds }, { __index = args }))
+  end)
+  return list
+end
+
+--- The command `reproduce`.
+-- @tparam table args profile, seeds, until, cap, jobs, force, dry_run, experiments
+-- @treturn integer exit code
+function M.run(args)
+  local start = fm.clock()
+  if args.cap and not args["until"] then errors.usage "--cap has no effect without --until" end
+  fm.ignore_broken_pipes() -- when the reader of the output goes, the runs are asked to save
+  local status <close> = Status.new()
+  local function say(...)
+    status:say(string.format(...))
+  end
+  if args.dry_run then
+    require("flowmap.data.packed").imagine()
+    require("flowmap.runs.numerics").keep = false
+  end
+  local list = (args["until"] and make_until or make)(status, say, args)
+  if args.dry_run then return 0 end
   render(say, list, args)
   say("done in %s", duration(fm.clock() - start))
   return 0

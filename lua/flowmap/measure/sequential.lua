@@ -9,12 +9,13 @@
 --
 --     spent(t) = 4 - 4 Phi(z / sqrt(t)),   4 - 4 Phi(z) = alpha,   t = n / cap,
 --
--- so that early looks cost little and the last is close to an ordinary interval. The boundaries are
--- computed for normal means; a look's level is then used with Student's t quantile, because the
--- standard deviation is estimated (the significance level approach; Jennison and Turnbull 2000,
--- Group Sequential Methods, section 3.8). By simulation the interval at which the rule stops covers
--- at least 95 % (tests/lua/test_sequential.lua). All intervals together cover 94 %, so a difference
--- counts as shown only where the rule stops.
+-- so that early looks cost little and the last is close to an ordinary interval. The cap has to be
+-- chosen before the first look. The boundaries are computed for normal means; a look's level is
+-- then used with Student's t quantile, because the standard deviation is estimated (the
+-- significance level approach of Jennison and Turnbull 2000, Group Sequential Methods). By
+-- simulation the interval at which the rule stops covers at least 95 %
+-- (tests/lua/test_sequential.lua). All intervals together cover 94 %, so a difference counts as
+-- shown only where the rule stops.
 -- @module flowmap.measure.sequential
 
 local errors = require "flowmap.base.errors"
