@@ -34,6 +34,7 @@ t.test("a function or module may be given itself", function()
     t.eq(fm.help(fm[name]), fm.help(name))
   end
   t.eq(fm.help(fm.losses), fm.help "losses")
+  t.eq(rawequal(fm.losses.norm2, fm.residuals.norm2), true) -- of two names, the first in order
   t.eq(fm.help(fm.losses.norm2), fm.help "losses.norm2")
   t.eq(fm.help(fm.help), fm.help "help")
 end)

@@ -57,13 +57,18 @@ local function name_of(value)
   for _, name in ipairs(names()) do
     if rawequal(core[name], value) then return name end
   end
+  local found = {} -- one value may have several names
   for module, it in pairs(package.loaded) do
     local short = module:find "^flowmap%." and modules.short(module)
-    if short and rawequal(it, value) then return short end
+    if short and rawequal(it, value) then found[#found + 1] = short end
     for key, field in pairs(short and type(it) == "table" and it or {}) do
-      if rawequal(field, value) and type(key) == "string" then return short .. "." .. key end
+      if rawequal(field, value) and type(key) == "string" then
+        found[#found + 1] = short .. "." .. key
+      end
     end
   end
+  table.sort(found)
+  return found[1]
 end
 
 -- What a name stands for that is no operation; nil for an unknown one.

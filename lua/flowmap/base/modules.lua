@@ -27,7 +27,8 @@ function M.short(name)
     local key = room ~= "" and name:sub(1, 8 + #room) == "flowmap." .. room and name:sub(9 + #room)
     if key and M.find(key) == name then return key end
   end
-  return name:match "^flowmap%.(.+)$"
+  local key = name:match "^flowmap%.(.+)$"
+  return key and M.find(key) and key or nil
 end
 
 return M
