@@ -83,24 +83,42 @@ t.test("a run writes distances with their descriptions, samples, data and checkp
   t.eq(fm.bytes(fm.rows(real, 1, 1)), fm.bytes(fm.pixels(noise.table, fm.tensor { 0 })))
 end)
 
-t.test("selected metrics of features stand beside the distances", function()
-  local it, dir = make(), folder()
-  fm.run.run(it, resolve(it, { image_metrics = "nulls,prdc,c2st,labels", nfe = 1,
-    checkpoints = 1 }), dir)
+t.test("selected metrics stand beside the distances, null models in every table", function()
+  local it, results = make(), folder()
+  it.profiles.smoke.image_metrics = { "nulls", "prdc", "c2st", "labels" }
+  it.profiles.smoke.checkpoints = 1
+  it.render = { it.render[1], it.render[5],
+    { kind = "metrics", name = "all", title = "All metrics", N = 2 } }
+  local dir = results .. "/noise/smoke/lsd-seed1"
+  fm.run.run(it, resolve(it), dir)
   local eval = json.read(dir .. "/eval.json")
-  local row, heads = eval.rows[1], {}
-  for k, column in ipairs(eval.columns) do heads[k] = column[1] end
-  t.eq(heads, { "fd_cnn", "kid_cnn", "sw", "precision_cnn", "recall_cnn", "density_cnn",
+  local row, fields = eval.rows[2], {}
+  for k, column in ipairs(eval.columns) do fields[k] = column[1] end
+  t.eq(fields, { "fd_cnn", "kid_cnn", "sw", "precision_cnn", "recall_cnn", "density_cnn",
     "coverage_cnn", "c2st_cnn", "labels_cnn" })
-  for _, name in ipairs(heads) do
+  for _, name in ipairs(fields) do
     t.eq({ type(row[name]), type(row[name .. "_floor"]) }, { "number", "number" }, name)
     t.eq(type(row[name .. "_gaussian"]), name == "sw" and "nil" or "number", name)
     t.eq(row.about[name]:match "noise train" ~= nil, true)
   end
-  t.eq(row.precision_cnn_low <= row.precision_cnn and row.precision_cnn <= row.precision_cnn_high,
-    true)
+  local low, high = row.precision_cnn_low, row.precision_cnn_high
+  t.eq(low <= row.precision_cnn and row.precision_cnn <= high, true)
   t.eq({ type(row.c2st_cnn_p), type(row.labels_cnn_df), type(row.density_cnn_half) },
     { "number", "number", "number" })
+
+  local all = fm.results.open(results .. "/noise/smoke")
+  local function described(k) return fm.render.description(it, it.render[k], all) end
+  local fd, sw, metrics = described(1).rows, described(2).rows, described(3)
+  t.eq({ fd[2].heads, fd[3].heads, #fd }, { { "null model", "true images" },
+    { "null model", "one Gaussian" }, 3 })
+  t.eq({ fd[2].cells[1], fd[3].cells[1] }, { row.fd_cnn_floor, row.fd_cnn_gaussian })
+  t.eq({ #sw, sw[2].cells[2] }, { 2, row.sw_floor })
+  t.eq(metrics.columns, { "LSD", "true images", "one Gaussian" })
+  t.eq({ #metrics.rows, metrics.rows[4].heads, metrics.rows[4].format }, { 9, { "precision" },
+    "%.3f" })
+  t.eq(metrics.rows[4].cells[2], row.precision_cnn_floor)
+  t.eq(metrics.rows[3].cells[3], nil, "a Gaussian of features has no patches")
+  t.eq(fm.table.markdown(metrics):match "precision | [%d.]+[^|]*| [%d.]+ | [%d.]+ |" ~= nil, true)
 end)
 
 t.test("selected metrics that a run cannot measure are refused before it", function()
@@ -112,6 +130,8 @@ t.test("selected metrics that a run cannot measure are refused before it", funct
   refused("limit", "eval_samples is 256 .* needs at least 704 samples")
   refused("memory", "compares with test images, but the data have none")
   refused("precision", "image metric 'precision'")
+  it.render = { { kind = "metrics", name = "all", title = "T", N = 2, metrics = { "sw2_cnn" } } }
+  t.raises(function() fm.run.run(it, resolve(it), folder()) end, "have no number 'sw2_cnn'")
 end)
 
 t.test("samples of the data themselves are closer than noise of another kind", function()

@@ -4,8 +4,9 @@
 --       profiles = {...} }
 --
 -- gives an experiment (see flowmap.experiment) with the paper's optimiser, its four methods and a
--- render list: metrics against N with the last checkpoint and the best one side by side, grids of
--- samples beside real images, and training traces.
+-- render list: metrics against N with the last checkpoint and the best one side by side, with null
+-- models if the setting `image_metrics` has them measured, grids of samples beside real images, and
+-- training traces.
 -- @module flowmap.experiment.image_template
 
 local M = {}
@@ -37,7 +38,7 @@ end
 -- Each distance in a table with its best checkpoint, and in a figure.
 local function distance(metric, head, format, title)
   return { kind = "compare", name = metric, metric = metric, title = title, format = format,
-    best = true },
+    best = true, nulls = true },
     { kind = "against_steps", name = metric, metric = metric, label = head }
 end
 

@@ -15,9 +15,11 @@ local M = {}
 -- types, those it needs and those it may have.
 local KINDS = {
   compare = { writes = "table", need = { metric = "string", title = "string" },
-    may = { floor = "string", format = "string", published = "boolean", best = "boolean",
-      notes = "table", steps = "table", source = "string", paired = "boolean",
+    may = { floor = "string", nulls = "boolean", format = "string", published = "boolean",
+      best = "boolean", notes = "table", steps = "table", source = "string", paired = "boolean",
       against = "string" } },
+  metrics = { writes = "table", need = { title = "string", N = "number" },
+    may = { metrics = "table", notes = "table" } },
   grid = { writes = "table",
     need = { metric = "string", title = "string", N = "number", rows = "table", column = "string" },
     may = { format = "string", notes = "table" } },
@@ -196,10 +198,13 @@ end
 
 -- Check that the results will have what an entry needs.
 local function check_needs(entry, it, cfg, row, set, where)
-  for _, key in ipairs { "metric", "floor" } do
-    if entry[key] and type(row[entry[key]]) ~= "number" then
-      errors.usage("%s: the results will have no number '%s'%s", where, entry[key],
-        errors.near(entry[key], tree.keys(row)))
+  local needed = table.move(entry.metrics or {}, 1, #(entry.metrics or {}), 1, {})
+  needed[#needed + 1] = entry.metric
+  needed[#needed + 1] = entry.floor
+  for _, name in ipairs(needed) do
+    if type(row[name]) ~= "number" then
+      errors.usage("%s: the results will have no number '%s'%s", where, name,
+        errors.near(name, tree.keys(row)))
     end
   end
   local measured = {}
@@ -247,7 +252,7 @@ end
 -- @tparam table row fields of a row of its results
 -- @tparam table set the data set
 function M.results(it, base, cfg, row, set)
-  for _, key in ipairs { "data", "metrics", "nfe", "resolution", "checkpoints" } do
+  for _, key in ipairs { "data", "metrics", "image_metrics", "nfe", "resolution", "checkpoints" } do
     if settings.text(base[key]) ~= settings.text(cfg[key]) and not (it.grid or {})[key] then
       return
     end

@@ -54,6 +54,21 @@ local function floors(set, metric, steps)
   return cells
 end
 
+-- The null models of metrics of images (flowmap.measure.feature_metrics): what the field of a value
+-- ends in, and the name in tables.
+local NULLS = { { "_floor", "true images" }, { "_gaussian", "one Gaussian" } }
+
+-- The recorded values of the null models of a metric at the given steps: { { name, cells }, ... }.
+local function null_cells(set, metric, steps)
+  local first, out = set:select { method = set:methods()[1] }, {}
+  local recorded = set:first():field("eval", "rows")[1]
+  for _, model in ipairs(NULLS) do
+    local field = metric .. model[1]
+    if recorded[field] ~= nil then out[#out + 1] = { model[2], floors(first, field, steps) } end
+  end
+  return out
+end
+
 -- The published values of one method at the given steps; nil where the paper has none.
 local function their_cells(values, steps)
   local cells = {}
@@ -72,7 +87,8 @@ end
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
 --   then N; optional), source= (label of the published rows), floor= (optional metric that does
---   not depend on the model, such as "kl_floor"), best= (add rows for the best of several
+--   not depend on the model, such as "kl_floor"), nulls= (add rows for the null models of a metric
+--   of images, where they were measured), best= (add rows for the best of several
 --   checkpoints, METRIC_best: see flowmap.measure.evaluate), paired= (add differences over shared
 --   seeds: see flowmap.report.comparison), against= (the method that these are taken from; default
 --   the first), notes= (optional further lines)}
@@ -103,6 +119,9 @@ function M.compare(set, spec)
     t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
       cells = floors(first, spec.floor, steps) }
   end
+  for _, model in ipairs(spec.nulls and null_cells(set, spec.metric, steps) or {}) do
+    t.rows[#t.rows + 1] = { heads = { "null model", model[1] }, cells = model[2] }
+  end
   if spec.paired then add_differences(t, set, spec, steps) end
   if spec.published then
     t.notes[#t.notes + 1] = "Published values were obtained by the paper's authors with the "
@@ -112,6 +131,35 @@ function M.compare(set, spec)
     t.notes[#t.notes + 1] = ("Last: the last checkpoint. Best: the lowest value among %s "
       .. "checkpoints, chosen separately for each N, as in the paper's own table."):format(
       table.concat(counts, " or "))
+  end
+  table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
+  return t
+end
+
+--- A table of all metrics at one number of steps, beside the null models that were measured.
+-- @tparam Set set runs of one configuration per method
+-- @tparam table spec {N=, title=, metrics= (fields of the results, default: all columns), notes=}
+-- @treturn table a description: a row per metric, a column per method and null model
+function M.metrics(set, spec)
+  local methods, steps = set:methods(), { spec.N }
+  local columns = table.move(methods, 1, #methods, 1, {})
+  local t = { title = spec.title, heads = { "metric" }, columns = columns, rows = {},
+    format = "%.4f", notes = provenance_notes(set) }
+  local wanted, across = {}, { [NULLS[1][2]] = #methods + 1, [NULLS[2][2]] = #methods + 2 }
+  for name, k in pairs(across) do columns[k] = name end
+  for _, field in ipairs(spec.metrics or {}) do wanted[field] = true end
+  for _, column in ipairs(set:first():field("eval", "columns")) do
+    local field, head, format = table.unpack(column)
+    if wanted[field] or not spec.metrics then
+      local row = { heads = { head }, cells = {}, format = format }
+      for k, method in ipairs(methods) do
+        row.cells[k] = measured.summary(set:select { method = method }, field, spec.N)
+      end
+      for _, model in ipairs(null_cells(set, field, steps)) do
+        row.cells[across[model[1]]] = model[2][1]
+      end
+      t.rows[#t.rows + 1] = row
+    end
   end
   table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
   return t
