@@ -6,6 +6,7 @@
 # A program reports in TAP, as cmocka does ("1..3", "ok 1 - name", "not ok 2 - name",
 # "ok 3 # SKIP"), or by lines "3 passed, 0 failed". It also fails if it exits with an error code,
 # crashes, runs fewer tests than planned or none at all, or takes more than FM_TEST_TIMEOUT seconds.
+# Reasons after "# SKIP" are shown.
 # The last line is "N passed, N failed"; the exit code is 1 if any test failed.
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -25,7 +26,7 @@ count() {
     /^[0-9]+ passed, [0-9]+ failed$/ { sum_passed += $1; sum_failed += $3 }
     END {
       seen = passed + failed + skipped
-      if (seen == 0) { passed = sum_passed; failed = sum_failed }
+      if (passed + failed == 0) { passed = sum_passed; failed = sum_failed }
       if (skipped) remark = skipped " skipped"
       if (code == 124 || code == 137) remark = "killed after " limit " s"
       else if (code > 128) remark = "killed by signal " code - 128
@@ -51,6 +52,7 @@ one() {
   echo "$passed $failed" >"$out.counts"
   verdict=ok said=
   [ "$failed" -eq 0 ] || verdict=FAIL said=$(grep -av '^ok [0-9]' "$out")
+  [ "$failed" -ne 0 ] || said=$(grep -aE '^ok [0-9].*# SKIP .' "$out" | sed 's/^ok [0-9]* - //')
   [ -z "$said" ] || said+=$'\n'
   printf '%s%-4s %-44s %4d passed %3d failed %4d s  %s\n' "$said" \
     "$verdict" "$2" "$passed" "$failed" $(($(date +%s) - start)) "$remark" # in one write

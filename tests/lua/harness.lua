@@ -20,6 +20,13 @@ function M.test(name, fn)
   end
 end
 
+--- Say that a test is not run, and why.
+-- @tparam string name
+-- @tparam string why a sentence
+function M.skip(name, why)
+  print(("ok 0 - %s # SKIP %s"):format(name, why))
+end
+
 local function show(value)
   if type(value) ~= "table" then return tostring(value) end
   local keys, parts = {}, {}

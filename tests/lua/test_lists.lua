@@ -26,12 +26,13 @@ local function files_of(folder, ...)
   return set
 end
 
-t.test("all experiments are chapters but those that are none of the paper's", function()
-  local listed = {}
+-- Other files may lie there, too: experiments of one's own.
+t.test("every chapter of the paper is a file of experiments", function()
+  local there = files_of "experiments"
   for _, path in ipairs(chapters.experiments()) do
-    listed[path:match "^experiments/(.*)%.lua$"] = true
+    local name = path:match "^experiments/(.*)%.lua$"
+    t.eq(name and there[name], true, path)
   end
-  t.eq(listed, files_of("experiments", "template", "classifier", "hello"))
 end)
 
 t.test("published values are those of chapters, under the names of their experiments", function()
