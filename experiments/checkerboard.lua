@@ -77,7 +77,7 @@ checkerboard.settings = {
 --   $N = 2$ and $4$. With these times LSD gained at $N = 1$ in a short run but diverged in a long
 --   one. PSD-U was not tried separately from PSD-M.
 -- - The largest gain of all came from a robust loss $c^2 \log(1 + |r|^2/c^2)$ of the off-diagonal
---   residual $r$ (`robust`) together with a larger weight. For LSD, with the times described
+--   residual $r$ (`p`, `c`) together with a larger weight. For LSD, with the times described
 --   below, it lowered the long profile's KL at $N = 1$ from 0.075 (squared loss, 250,000 steps) to
 --   0.044 (350,000 steps). In networks of LSD and PSD-M trained with the squared loss, one sample
 --   in a hundred contributed 0.4 to 0.6 of the method's mean square; the robust loss limits the
@@ -109,10 +109,10 @@ checkerboard.settings = {
 -- gradient norm above the clipping threshold of 1. Every run recovered by itself.
 
 local OWN = {
-  lsd = { robust = 0.1, off_weight = 20, times = "half_starts" },
-  esd = { robust = 0.1, off_weight = 20, times = "half_ends", stop = "convex" },
-  ["psd-m"] = { robust = 0.03, off_weight = 40, times = "half_long" },
-  ["psd-u"] = { robust = 0.03, off_weight = 40, times = "half_long" },
+  lsd = { p = 1, c = 0.1, off_weight = 20, times = "half_starts" },
+  esd = { p = 1, c = 0.1, off_weight = 20, times = "half_ends", stop = "convex" },
+  ["psd-m"] = { p = 1, c = 0.03, off_weight = 40, times = "half_long" },
+  ["psd-u"] = { p = 1, c = 0.03, off_weight = 40, times = "half_long" },
 }
 
 checkerboard.profiles = {

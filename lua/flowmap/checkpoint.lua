@@ -132,6 +132,7 @@ local function read_settings(path, cfg, options)
       errors.data("%s: unknown setting '%s'", where, key)
     end
   end
+  if cfg.p == nil and out.robust then settings.translate(out, { robust = out.robust }) end
   -- Settings added since the file was written: their defaults leave everything as it was.
   for key, it in pairs(settings.by_key) do
     if out[key] == nil then out[key] = it.default end

@@ -106,7 +106,6 @@ end
 -- The exponent and the scale of the bounded losses: see flowmap.residuals.
 local function exponent(cfg, diagonal)
   if diagonal then return cfg.p_diagonal and cfg.p or 0, cfg.c end
-  if cfg.robust > 0 then return 1, cfg.robust end
   return cfg.p or 0, cfg.c
 end
 

@@ -89,7 +89,7 @@ local function diverged(job, out, terms, cause)
     if not finite(terms[term.name]) then where[#where + 1] = ("the %s term"):format(term.words) end
   end
   -- The terms are logged without their weights, which may be what is not finite.
-  if #where == 0 then where[1] = "the weighted terms (by robust, or the net's weight)" end
+  if #where == 0 then where[1] = "the weighted terms (by p and c, or the net's weight)" end
   local first, last = bad_rows(out.rows.loss)
   if first then
     errors.numeric("step %d: the loss is not finite in %s, samples %d to %d of %d; nothing was "

@@ -88,7 +88,8 @@ end
 t.test("the declared conditions agree with the code", function()
   local of_part = { width = true, depth = true, time_input = true, features = true,
     model_channels = true, mult = true, num_blocks = true, attention = true,
-    off_weight = true, robust = true, decay_start = true, label_dropout = true, guidance = true }
+    off_weight = true, p = true, velocity = true, decay_start = true, label_dropout = true,
+    guidance = true }
   for _, case in ipairs {
     { board, {} }, { board, { schedule = "late", decay_start = 10 } }, { board, { eta = 1 } },
     { cifar, { batch = 2, micro = 2 } },
@@ -176,7 +177,7 @@ t.test("a loss that is not finite only because of its weight is reported as such
   job.net.weight = function(_, s) return fm.log(fm.reshape(s, { s.shape[1] }) * 0 - 1) end
   job.program = fm.step.program(job, job.shared)
   t.raises(function() fm.trainer.step(job) end,
-    "not finite in the weighted terms %(by robust, or the net's weight%), samples 1 to 8 of 8")
+    "not finite in the weighted terms %(by p and c, or the net's weight%), samples 1 to 8 of 8")
 end)
 
 -- ------------------------------------------------------------------ the outline

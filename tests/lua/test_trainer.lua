@@ -137,9 +137,9 @@ t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", 
   for k = 1, 6 do
     t.near(weighted:get(k), math.exp(-w) * diagonal:get(k) + w, 1e-14)
   end
-  -- robust: of the off-diagonal term alone; what a reader follows stays L
+  -- p = 1: of the off-diagonal term alone; what a reader follows stays L
   local c2 = off:get(1) / 4
-  job.cfg.robust = math.sqrt(c2)
+  job.cfg.p, job.cfg.c = 1, math.sqrt(c2)
   local same, robust, bare = fm.step.losses(job, params, it, 6, 8)
   t.eq(fm.bytes(same), fm.bytes(weighted))
   t.eq(fm.bytes(bare.off), fm.bytes(off))

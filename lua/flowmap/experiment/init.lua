@@ -39,6 +39,7 @@
 -- @module flowmap.experiment
 
 local core = require "flowmap.core"
+local Status = require "flowmap.base.status"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
@@ -96,6 +97,7 @@ local function apply(cfg, values, where, own)
   for _, key in ipairs(tree.keys(values)) do
     if not NO_SETTING[key] then cfg[key] = settings.check(key, values[key], where, own) end
   end
+  settings.translate(cfg, values)
 end
 
 local function copy(value)
@@ -203,6 +205,15 @@ local function check_together(cfg)
   end
 end
 
+local noted = {} -- values of `robust` of which the user was told
+
+local function note_robust(cfg)
+  if noted[cfg.robust] then return end
+  noted[cfg.robust] = true
+  Status.new(2):say(("note: robust is an older name; this run has p = %s, c = %s"):format(
+    settings.text(cfg.p), settings.text(cfg.c)))
+end
+
 --- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
 -- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
 -- @tparam table it an experiment
@@ -221,6 +232,7 @@ function M.resolve(it, want)
     effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg)
+    if (want.set or {}).robust then note_robust(cfg) end
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg

@@ -194,7 +194,7 @@ M.list = {
   { "off_weight", 1.0, above(0, 1e6), "weight of the off-diagonal term in the objective",
     off_diagonal },
   { "robust", 0.0, zero_or(within(1e-6, 1e6)),
-    "c of c^2 log(1 + L / c^2) for the off-diagonal L; 0: L itself", off_diagonal },
+    "an older name: p = 1 with this c; 0: p = 0", off_diagonal },
   { "p", 0.0, fraction, "exponent of the weight (L + c^2)^-p of the off-diagonal L; 0: none",
     off_diagonal },
   { "c", 0.1, within(1e-6, 1e6), "scale of the residuals in the weight (L + c^2)^-p", bounded },
@@ -386,6 +386,18 @@ function M.check(key, value, where, own)
     errors.usage("%s: %s must be a line of text, found one that %s", where, key, fault)
   end
   return fitted
+end
+
+--- Values of `robust` as what it stood for before `p` and `c`: p = 1 with that c, or p = 0. A value
+-- of either makes `robust` void.
+-- @tparam table cfg settings, changed in place
+-- @tparam table values key -> value: what was just set in them
+function M.translate(cfg, values)
+  if values.p ~= nil or values.c ~= nil then
+    cfg.robust = 0.0
+  elseif values.robust ~= nil then
+    cfg.p, cfg.c = cfg.robust > 0 and 1.0 or 0.0, cfg.robust > 0 and cfg.robust or cfg.c
+  end
 end
 
 --- A value as it is written after `--set key=`. Two different values never have the same text.
