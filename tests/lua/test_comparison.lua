@@ -6,6 +6,7 @@ local render_list = require "flowmap.experiment.render_list"
 local results = require "flowmap.report.results"
 local sandbox = require "sandbox"
 local tables = require "flowmap.report.table"
+local weave = require "flowmap.report.weave"
 
 -- A set with kl = value(method, seed) at N = 1 and a tenth of it at N = 4.
 local function made(name, methods, seeds, value)
@@ -101,6 +102,28 @@ end)
 t.test("one method has no differences; tables without `paired` are as before", function()
   local set = made("one", { "lsd" }, 3, kl_of)
   t.eq(tables.markdown(compare(set)), tables.markdown(compare(set, { paired = false })))
+end)
+
+t.test("comparisons in prose", function()
+  made("results/board/smoke", METHODS, 8, kl_of)
+  sandbox.write("board.md", "{{board/kl.LSD.N1 %.2f}}\n{{difference board/kl.ESD.N1 kl.LSD.N1 "
+    .. "%.3f}}.\n{{ratio board/kl.PSD-M.N4 kl.LSD.N4 eta=0.75 %.2f}}.\n")
+  local text = weave.chapter(sandbox.root .. "/board.md", { profile = "smoke",
+    results = sandbox.root .. "/results" }):gsub("\\(%p)", "%1")
+  t.eq(text, "0.10\nESD is above LSD: difference 0.101, 95 % interval 0.100 to 0.102, "
+    .. "p = 0.0078, 8 paired seeds.\nno difference shown between PSD-M and LSD: ratio 1.00, "
+    .. "95 % interval 0.81 to 1.23, p = 1.00, 8 paired seeds.\n\n")
+  local function fails(inside, why)
+    sandbox.write("bad.md", inside)
+    t.raises(function()
+      weave.chapter(sandbox.root .. "/bad.md", { profile = "smoke",
+        results = sandbox.root .. "/results" })
+    end, why)
+  end
+  fails("{{difference board/kl.ESD.N1}}", "expected the names of two results")
+  fails("{{ratio board/kl.ESD.N1 kl.LSD}}", "'kl.LSD' does not name a result")
+  fails("{{ratio board/kl.ESD.N1 kl.LSD.N1 eta=0.5}}", "no finished run with eta = 0.5")
+  fails("{{ratio board/kl.ESD.N1 kl.LSD.N3}}", "no row for N = 3")
 end)
 
 t.test("the fields of a render entry", function()

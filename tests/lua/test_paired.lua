@@ -92,6 +92,8 @@ t.test("words say what is shown, and when nothing is", function()
     "LSD is below ESD: difference -0.91, 95 % interval -0.95 to -0.87, p = 0.0078, 8 paired seeds")
   t.eq(paired.words(paired.difference(a, b), { a = "x", b = "y", p = 0.06 }):sub(1, 19),
     "no difference shown")
+  t.eq(paired.words(paired.ratio(a, b), { a = "x", b = "y", format = "%.1f" }),
+    "x is below y: ratio 0.5, 95 % interval 0.5 to 0.6, p = 0.0078, 8 paired seeds")
   t.eq({ paired.p_text(0.25), paired.p_text(0.00195), paired.p_text(1e-5) },
     { "0.25", "0.0019", "1e-05" })
 end)

@@ -174,24 +174,27 @@ function M.p_text(p)
 end
 
 --- A comparison as a sentence. Where the data do not support a difference it says so.
--- @tparam table it what `difference` returns
+-- @tparam table it what `difference` or `ratio` returns
 -- @tparam table how {a=, b= (names), p= (adjusted; default it.p), alpha= (default 0.05),
 --   format= (default "%.4g")}
 -- @treturn string without a full stop
 function M.words(it, how)
   local format, alpha, p = how.format or "%.4g", how.alpha or 0.05, how.p or it.p
-  local seeds = ("%d paired seed%s"):format(it.n, it.n == 1 and "" or "s")
-  local interval = it.half and (", 95 %% interval %s to %s"):format(
-    format:format(it.mean - it.half), format:format(it.mean + it.half)) or ""
+  local low, high = it.low, it.high
+  if it.half then low, high = it.mean - it.half, it.mean + it.half end
+  local value = it.ratio and "ratio " .. format:format(it.ratio)
+    or "difference " .. format:format(it.mean)
+  local interval = low and (", 95 %% interval %s to %s"):format(format:format(low),
+    format:format(high)) or ""
+  local facts = ("%s%s, p = %s, %d paired seed%s"):format(value, interval, M.p_text(p), it.n,
+    it.n == 1 and "" or "s")
   if p <= alpha then
-    return ("%s is %s %s: difference %s%s, p = %s, %s"):format(how.a,
-      it.mean < 0 and "below" or "above", how.b, format:format(it.mean), interval, M.p_text(p),
-      seeds)
+    local is_below = (it.mean or math.log(it.ratio)) < 0
+    return ("%s is %s %s: %s"):format(how.a, is_below and "below" or "above", how.b, facts)
   end
   local why = it.smallest > alpha
     and (", which cannot give p below %s"):format(M.p_text(it.smallest)) or ""
-  return ("no difference shown between %s and %s: difference %s%s, p = %s, %s%s"):format(how.a,
-    how.b, format:format(it.mean), interval, M.p_text(p), seeds, why)
+  return ("no difference shown between %s and %s: %s%s"):format(how.a, how.b, facts, why)
 end
 
 return M

@@ -166,6 +166,44 @@ local function seeds_note(set, reference, list, metric)
     .. "of %d."):format(100 * spread, reference, one or "over 10,000", all or "over 10,000", #list)
 end
 
+-- "kl.LSD.N1" -> the values by seed of the selected runs, and the method.
+local function named_values(set, name, where)
+  local metric, method, N = name:match "^([%a_][%w_]*)%.([%w-]+)%.N(%d+)$"
+  if not metric then
+    errors.data("'%s' does not name a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1",
+      name)
+  end
+  local chosen = set:select { method = method }
+  if next(where) then chosen = chosen:select(where) end
+  N = math.tointeger(tonumber(N))
+  local summary = chosen:summary(metric, N) -- refuses two runs of one seed, and missing values
+  if #chosen.diverged > 0 or not axes.finite(summary.mean) then
+    errors.data("'%s' has diverged runs: there is no mean to compare", name)
+  end
+  return measured.by_seed(chosen, metric, N), method
+end
+
+--- The comparison of two results as a sentence for prose: "A is below B: difference ..., 95 %
+-- interval ..., p = ..., n paired seeds", or "no difference shown between A and B: ...". p is that
+-- of one question.
+-- @tparam Set set
+-- @tparam string kind "difference" or "ratio"
+-- @tparam string a such as "kl.LSD.N1"
+-- @tparam string b such as "kl.PSD-M.N1"
+-- @tparam table where further selection by config fields
+-- @tparam ?string format of the numbers
+-- @treturn string
+function M.sentence(set, kind, a, b, where, format)
+  local x, first = named_values(set, a, where)
+  local y, second = named_values(set, b, where)
+  local it = paired[kind](x, y)
+  if not it then
+    errors.data("%s and %s have no %s: no seed in common, or a value that is not positive", a, b,
+      kind)
+  end
+  return paired.words(it, { a = first, b = second, format = format })
+end
+
 --- Rows of paired differences and of their p, and notes, for flowmap.report.table.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, steps=, against= (the reference method; default the table's first)}

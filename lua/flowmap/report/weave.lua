@@ -13,6 +13,9 @@
 --     {{kl.LSD.N1 pm %.3f}}        mean and half of the 95 % interval: 0.071 ± 0.003
 --     {{kl.LSD.N1.half %.3f}}      one statistic: mean, half, sd, min, max, n
 --     {{kl.LSD.N1 eta=0.5 stop=none %.3f}}     selects runs by settings (the ablations)
+--     {{difference kl.LSD.N1 kl.PSD-M.N1 %.3f}}    "LSD is below PSD-M: difference ...", with its
+--                                  interval, p and paired seeds, or "no difference shown"
+--     {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}         the same for the ratio (geometric mean)
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
@@ -27,6 +30,7 @@
 -- figure:ablations/kl. A name that does not exist is an error that states file, line and field.
 -- @module flowmap.report.weave
 
+local comparison = require "flowmap.report.comparison"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -149,6 +153,16 @@ local function format_value(value, format)
   return type(value) == "string" and escape.markdown(text) or text
 end
 
+-- The sentence for {{difference A B ...}} or {{ratio A B ...}}.
+local function comparison_text(context, kind, words)
+  local a, b, rest = words:match "^(%S+)%s+(%S+)%s*(.*)$"
+  if not a then errors.data("%s: expected the names of two results, found '%s'", kind, words) end
+  local experiment, first = owner(context, a)
+  local where, format = options_of(rest)
+  local set = context:set(experiment)
+  return escape.markdown(comparison.sentence(set, kind, first, b, where, format))
+end
+
 --- The text for one `{{...}}`.
 -- @param context see new_context
 -- @tparam string inside the text between the braces
@@ -160,6 +174,9 @@ function M.inline(context, inside)
   if field == "table" then
     local own, table_name = owner(context, words)
     return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
+  end
+  if field == "difference" or field == "ratio" then
+    return comparison_text(context, field, words)
   end
   local where, format, pm = options_of(words)
   if field:find("^published%.") then
