@@ -202,4 +202,16 @@ t.test("traces of one line, and a metric at one N, are drawn with numbers", func
   end
 end)
 
+t.test("a metric against steps: its axis is linear or logarithmic as the entry says", function()
+  if not installed() then return end
+  local set = runs("one", { 1e-3 })
+  local function logarithmic(scale)
+    local paths = figure.against_steps(root, "steps", set, { metric = "kl", label = "KL",
+      steps = { 1, 2, 4, 8 }, scale = scale })
+    return results.read_file(paths[3]):find "\nset logscale y" ~= nil
+  end
+  t.eq({ logarithmic "linear", logarithmic "log" }, { false, true })
+  t.raises(function() logarithmic "lin" end, "unknown scale 'lin'; did you mean linear%?")
+end)
+
 t.done()

@@ -79,6 +79,9 @@ local RULES = {
   { "^%./flowmap explain ", function(command) return command .. " --profile smoke" end },
   { "^%./flowmap sample ", function(command) return (command:gsub("10000", "100")
     :gsub("%.png", ".csv")) end },
+  { "^%./flowmap reproduce experiments/template.*%-%-methods", function(command)
+    return command .. " --seeds 1"
+  end },
   { "^%./flowmap reproduce experiments/template", function(command)
     return command .. " --dry-run"
   end },
@@ -110,12 +113,19 @@ for _, command in ipairs(commands) do
   t.test("README: " .. command, function() try(command) end)
 end
 
+t.test("README's comparison has the same numbers for its LSD and the suite's", function()
+  local rows = {}
+  local path = "results/template/smoke/tables/radius.md"
+  for method, values in assert(sandbox.read(path)):gmatch "\n| ([%u-]+) |([^\n]*)" do
+    rows[method] = values
+  end
+  t.eq(rows.LSD ~= nil and rows.LSD:find "%d%.%d" ~= nil, true)
+  t.eq(rows, { LSD = rows.LSD, ["MY-LSD"] = rows.LSD })
+end)
+
 t.test("README's LSD pasted into the template is LSD, to the bit", function()
   local function weights(method)
-    local dir = work .. "/bits-" .. method
-    local code, out = sh(quick(("./flowmap run experiments/template.lua --method %s --out %s")
-      :format(method, dir)))
-    t.eq(code, 0, out)
+    local dir = ("%s/results/template/smoke/%s-seed1"):format(work, method)
     local list = {}
     for name, tensor in pairs((fm.load_safetensors(dir .. "/checkpoint.safetensors"))) do
       list[name] = fm.sha256(fm.bytes(tensor))
@@ -123,6 +133,14 @@ t.test("README's LSD pasted into the template is LSD, to the bit", function()
     return list
   end
   t.eq(weights "my-lsd", weights "lsd")
+end)
+
+t.test("CONTRIBUTING's page for users of PyTorch and JAX", function()
+  local text = assert(files.read(here .. "/CONTRIBUTING.md"))
+  local code = assert(text:match "\n## From PyTorch and JAX\n.-\n```lua\n(.-)```\n")
+  local path = sandbox.write("from.lua", 'local fm = require "flowmap"\n' .. code)
+  local status, out = sh("./flowmap lua " .. path)
+  t.eq(status, 0, out)
 end)
 
 t.test("README's prompt", function()

@@ -61,6 +61,21 @@ t.test("--dry-run lists each run, its reason and the estimate, and writes nothin
   t.eq(#files.folders(work), before)
 end)
 
+t.test("--methods chooses methods; a wrong name is answered with similar ones", function()
+  experiment("chosen", 100)
+  local code, out = sh(reproduce "chosen.lua --profile smoke --seeds 1 --dry-run "
+    .. "--methods LSD,esd,lsd")
+  t.eq(code, 0, out)
+  t.eq(out:find "2 runs, 2 of them to make" ~= nil, true, out)
+  t.eq({ out:find "chosen/lsd%-seed1 runs" ~= nil, out:find "chosen/esd%-seed1 runs" ~= nil,
+    out:find "psd%-m" }, { true, true })
+  code, out = sh(reproduce "chosen.lua --profile smoke --methods lsdd --dry-run")
+  t.eq({ code, out:find "unknown method 'lsdd'; did you mean lsd%?" ~= nil }, { 2, true }, out)
+  code, out = sh(reproduce "chosen.lua --profile smoke --methods , --dry-run")
+  t.eq({ code, out:find "%-%-methods: expected names of methods such as lsd,psd%-m" ~= nil },
+    { 2, true }, out)
+end)
+
 t.test("the estimate precedes the first run; output of runs carries their names", function()
   write("talk.lua", [[
     print "own words"

@@ -330,4 +330,16 @@ t.test("accept: an own experiment's changed helper; settings stay those of the r
   t.eq({ decision { set = { lr = 0.5 } } }, { "run", "lr changed from 0.001 to 0.5" })
 end)
 
+t.test("a first metric: the reason names none in place of an empty word", function()
+  local text = [[return { name = "m", METRICS profiles = { smoke = { steps = 2, width = 8,
+    depth = 1, batch = 16, micro = 16, eval_samples = 64, nfe = { 1 }, bins = 8 } } }]]
+  local command = sandbox.program .. " run m.lua --profile smoke --method lsd --out metric"
+  write("m.lua", (text:gsub("METRICS", "")))
+  local code, out = sandbox.run(command)
+  t.eq(code, 0, out)
+  write("m.lua", (text:gsub("METRICS", "metrics = { mmd = function() return 1 end },")))
+  code, out = sandbox.run(command)
+  t.eq({ code, out:find("metrics changed from none to mmd", 1, true) ~= nil }, { 0, true }, out)
+end)
+
 t.done()

@@ -68,6 +68,16 @@ local function seeds(value)
   return list
 end
 
+local function methods(names)
+  local list, seen = {}, {}
+  for name in names:gmatch "[^,%s]+" do
+    if not seen[name:lower()] then list[#list + 1] = name end
+    seen[name:lower()] = true
+  end
+  if #list == 0 then return nil, "names of methods such as lsd,psd-m" end
+  return list
+end
+
 -- ------------------------------------------------------------------ commands
 
 -- The arguments that select a run, shared by run, params and explain.
@@ -107,6 +117,7 @@ M.commands = {
     { "--profile", "smoke, laptop, long or paper", default = "laptop" },
     { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
       kind = seeds },
+    { "--methods", "Methods such as lsd,psd-m (default: the experiment's).", kind = methods },
     { "--until", "Add seeds until the 95 % interval of a difference is narrow enough, e.g. "
       .. "\"kl.LSD.N1 - kl.PSD-M.N1 +- 0.005\" (one experiment)." },
     { "--cap", "With --until: the largest number of seeds, chosen beforehand (default: 20).",

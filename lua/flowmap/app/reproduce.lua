@@ -59,7 +59,8 @@ end
 local function plan(list, args)
   local runs, taken = {}, {}
   for _, exp in ipairs(list) do
-    for _, run in ipairs(experiment.runs(exp, args.profile, seeds_of(exp, args.seeds))) do
+    for _, run in ipairs(experiment.runs(exp, args.profile, seeds_of(exp, args.seeds),
+      args.methods)) do
       local other = taken[run.dir]
       if other then
         errors.usage("%s and %s both have a run in %s; give the experiments different names",
@@ -392,7 +393,7 @@ local function make_until(status, say, args)
 end
 
 --- The command `reproduce`.
--- @tparam table args profile, seeds, until, cap, jobs, force, dry_run, experiments
+-- @tparam table args profile, seeds, methods, until, cap, jobs, force, dry_run, experiments
 -- @treturn integer exit code
 function M.run(args)
   local start = fm.clock()

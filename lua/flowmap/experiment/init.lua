@@ -280,10 +280,11 @@ end
 -- @tparam table it an experiment
 -- @tparam string profile
 -- @tparam {integer,...} seeds
+-- @tparam[opt] {string,...} methods in place of the experiment's
 -- @treturn {table,...} runs { experiment =, cfg =, set =, dir = }
-function M.runs(it, profile, seeds)
+function M.runs(it, profile, seeds, methods)
   local out = {}
-  local methods = (it.profiles[profile] or {}).methods or it.methods
+  methods = methods or (it.profiles[profile] or {}).methods or it.methods
   for _, seed in ipairs(seeds) do
     for _, method in ipairs(methods) do
       for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do

@@ -33,7 +33,7 @@ local KINDS = {
   heat = { writes = "figure", need = { file = "string", label = "string" },
     may = { metric = "string", seed = "number" } },
   against_steps = { writes = "figure", need = { metric = "string", label = "string" },
-    may = { steps = "table", published = "boolean", source = "string" } },
+    may = { steps = "table", published = "boolean", source = "string", scale = "string" } },
   against_setting = { writes = "figure",
     need = { metric = "string", N = "number", x = "string", series = "string" },
     may = { label = "string", xlabel = "string", series_label = "string" } },

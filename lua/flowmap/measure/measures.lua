@@ -6,7 +6,8 @@
 -- `samples` are the model's, (n, ...); `context` holds
 --
 --     N     the number of steps            cfg   the run's settings
---     set   the data set                   data  function(count) -> as many true samples
+--     set   the data set                   data  function(count) -> as many true samples, the
+--                                                same at each call
 --     map   function(params) -> the flow map of the network, see flowmap.map
 --     params  its weights                  interpolant  see flowmap.interpolants
 --     keep  function(name, tensor): writes NAME.npy into the run's folder, for figures; nothing is

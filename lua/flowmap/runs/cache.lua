@@ -168,7 +168,8 @@ end
 local function difference(key, was, now)
   local kind, name = key:match "^(%w+) (.*)$"
   if kind == "setting" and was and now then
-    return ("%s changed from %s to %s"):format(name, was, now)
+    return ("%s changed from %s to %s"):format(name, was == "" and "none" or was,
+      now == "" and "none" or now)
   elseif (key == "fingerprint" or key == "training") and was and now then
     return numerics_changed(was, now)
   elseif was and now and not now:find "absent$" then

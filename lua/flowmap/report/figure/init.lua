@@ -31,8 +31,12 @@ end
 
 -- Give all panels the same y axis. It fits `values` with a margin for the intervals; an interval
 -- that reaches further ends at the edge, because a range that includes it would flatten the values.
-local function share_axis(panels, values)
-  local axis = axes.range(axes.finite_values(values), { zero = "near", margin = 1.5 })
+-- `scale` is "linear", "log", or nil: as the values demand.
+local function share_axis(panels, values, scale)
+  if scale then errors.choice("scale", scale, { "linear", "log" }) end
+  local log
+  if scale then log = scale == "log" end
+  local axis = axes.range(axes.finite_values(values), { zero = "near", margin = 1.5, log = log })
   for _, panel in ipairs(panels) do
     panel.yrange, panel.ylog = { axis.low, axis.high }, axis.log
   end
@@ -79,7 +83,8 @@ end
 -- @tparam string name
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, label= (of the y axis), steps=, published= and source= (as in
---   flowmap.report.table)}
+--   flowmap.report.table), scale= "linear" or "log" (default: logarithmic for positive values that
+--   span it, linear if one is negative)}
 -- @treturn {string,...} the paths
 function M.against_steps(dir, name, set, spec)
   local means, all = { order = set:methods() }, {}
@@ -102,7 +107,7 @@ function M.against_steps(dir, name, set, spec)
     panels[i] = { title = method, xlabel = "steps N", ylabel = i % 2 == 1 and spec.label,
       xlog = true, xtics = xs, series = series, xrange = { xs[1] / 1.25, xs[#xs] * 1.25 } }
   end
-  share_axis(panels, all)
+  share_axis(panels, all, spec.scale)
   return gnuplot.panels(dir, name, { columns = math.min(2, #panels), width = 360, height = 220,
     panels = panels })
 end
