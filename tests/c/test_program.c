@@ -170,10 +170,12 @@ static fm_val of_batch(fm_prog *p, fm_val v) {
   return fm_add(p, v, fm_scale(p, fm_emit(p, &fm_op_uniform, 0, NULL, &a), 0));
 }
 
-/* Two matrices of the batch, two of weights, and a known number. */
+/* Two matrices of the batch, two of weights, and a known number. In half of the programs all are
+** square, so that products are the weights of further products. */
 static void start(growth *g, uint64_t seed) {
   *g = (growth){.p = fm_prog_new(ctx), .seed = seed};
   int64_t n = 1 + pick(g, 6), m = 1 + pick(g, 6), k = 1 + pick(g, 6);
+  if (pick(g, 2)) n = m = k;
   const fm_shape shapes[INPUTS] = {{2, {n, m}}, {2, {m, k}}, {2, {1, m}}, {2, {n, m}}};
   for (; g->n < INPUTS; g->n++) {
     g->v[g->n] = fm_input(g->p, FM_SHARED, &(fm_sig){FM_F64, shapes[g->n]});
@@ -215,7 +217,7 @@ static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *con
       run_once(p, passes | FM_SCARCE, times, in, out);
       for (int k = 0; k < n; k++) {
         double error = worst(out[k], want[k], times);
-        if (!(error <= 1e-12))
+        if (!(error <= 1e-10)) /* rounding: 6e-12 in derivatives of deep products */
           fail_msg("%s %d, passes %d, output %d: error %g", what, which, passes, k, error);
       }
       drop_all(n, out);
