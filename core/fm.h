@@ -234,12 +234,6 @@ fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, con
 ** frees it by fm_free(ctx, text, *bytes). NULL if memory is short.
 */
 char *fm_prog_print(const fm_prog *p, size_t *bytes);
-/*
-** Parses text in that form, up to its terminating zero; the result is printed as the same program.
-** Constants of more than a few values are stated by a hash and looked up among those given. NULL on
-** failure; FM_EDATA names the line that breaks the form or that a shape rule contradicts.
-*/
-fm_prog *fm_prog_parse(fm_ctx *ctx, const char *text, int nconst, fm_tensor *const *constants);
 
 /* Switches of the passes; every combination gives the same values. */
 enum {

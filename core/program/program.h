@@ -19,7 +19,7 @@ struct fm_prog {
   fm_ctx *ctx;
   fm_err err;    /* sticky */
   bool share;    /* hash-consing: equal nodes are one */
-  bool verbatim; /* nodes are appended as they are, neither folded nor shared: parse.c */
+  bool verbatim; /* nodes are appended as they are, neither folded nor shared: for text */
   int n, cap;
   fm_node *node;
   int nargs, argcap;

@@ -1,5 +1,6 @@
 /*
-** text.h - programs as text, for print.c and parse.c. One line per value, in SSA form:
+** text.h - programs as text, for print.c and for the parser of the tests (tests/c/parse.c). One line
+** per value, in SSA form:
 **
 **   %0: f32[64,2]   = input rows
 **   %1: f32[512,2]  = input shared

@@ -5,10 +5,10 @@
 #ifndef PROGRAMS_H
 #define PROGRAMS_H
 
-#include "program/program.h"
+#include "parse.h"
 
 static inline fm_prog *parsed(const char *text) {
-  fm_prog *p = fm_prog_parse(ctx, text, 0, NULL);
+  fm_prog *p = parse_program(ctx, text, 0, NULL);
   if (p == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
   return p;
 }
@@ -40,7 +40,7 @@ static inline void check_text(const fm_prog *p) {
   size_t n, m;
   char *text = fm_prog_print(p, &n);
   if (text == NULL) fail_msg("%s", fm_error(ctx));
-  fm_prog *q = fm_prog_parse(ctx, text, p->nconst, p->constant);
+  fm_prog *q = parse_program(ctx, text, p->nconst, p->constant);
   if (q == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
   char *again = fm_prog_print(q, &m);
   assert_non_null(again);

@@ -170,7 +170,7 @@ static void test_refused(void **state) {
       {"%0: f32[2] = input rows \033[2J", "'?[2J' found"},
   };
   for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-    fm_prog *p = fm_prog_parse(ctx, bad[k][0], 0, NULL);
+    fm_prog *p = parse_program(ctx, bad[k][0], 0, NULL);
     if (p != NULL) fail_msg("parsed: %s", bad[k][0]);
     assert_sentence(FM_EDATA, bad[k][1]);
   }
@@ -202,7 +202,7 @@ static void damage(char *text, size_t n) {
 static int refused, taken;
 
 static void try_text(const char *text, const fm_prog *p) {
-  fm_prog *q = fm_prog_parse(ctx, text, p->nconst, p->constant);
+  fm_prog *q = parse_program(ctx, text, p->nconst, p->constant);
   if (q != NULL) {
     check_text(q);
     fm_prog_free(q);
@@ -252,7 +252,7 @@ static void test_memory(void **state) {
   for (long k = 1; q == NULL || again == NULL; k++) {
     size_t m;
     fm_fail_alloc(ctx, k);
-    if (q == NULL) q = fm_prog_parse(ctx, text, 0, NULL);
+    if (q == NULL) q = parse_program(ctx, text, 0, NULL);
     if (q != NULL && (again = fm_prog_print(q, &m))) fm_free(ctx, again, m);
     fm_fail_alloc(ctx, 0);
     if (again == NULL) assert_sentence(FM_ENOMEM, "memory: ");

@@ -1,6 +1,6 @@
 /*
-** parse.c - parses the text form of programs, which text.h describes. The bytes may be any: what is
-** no program is refused in one sentence that names its line.
+** parse.c - parses the text form of programs, which core/program/text.h describes. The bytes may be
+** any: what is no program is refused in one sentence that names its line.
 */
 #include <ctype.h>
 #include <errno.h>
@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "parse.h"
+
+#include "program/text.h"
 
 /* ------------------------------------------------------------------ words */
 
@@ -269,7 +271,7 @@ static void output(parser *r) {
   if (fine(r) && fm_output(r->p, v, merge) != FM_OK) blame(r, line);
 }
 
-fm_prog *fm_prog_parse(fm_ctx *ctx, const char *text, int nconst, fm_tensor *const *constants) {
+fm_prog *parse_program(fm_ctx *ctx, const char *text, int nconst, fm_tensor *const *constants) {
   parser r = {.p = fm_prog_new(ctx), .at = text, .line = 1};
   if (r.p == NULL) return NULL;
   r.nconst = nconst, r.constant = constants;
