@@ -229,12 +229,6 @@ fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, con
 fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, const fm_val *x,
               fm_val *dx);
 
-/*
-** The program as text, one line per value, in the form described in program/text.h. The caller
-** frees it by fm_free(ctx, text, *bytes). NULL if memory is short.
-*/
-char *fm_prog_print(const fm_prog *p, size_t *bytes);
-
 /* Switches of the passes; every combination gives the same values. */
 enum {
   FM_PASS_REASSOCIATE = 1,
@@ -301,13 +295,13 @@ typedef struct fm_options {
 fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    const fm_options *options);
 /*
-** The programs that the named pass leaves, as text for reading: a comment above each counts its
-** operations, their FLOPs and the bytes of their results; dead values and programs without outputs
-** are omitted. The caller frees the text: fm_free(ctx, text, *bytes). NULL: compilation failed, or
-** there is no such pass.
+** The programs that the named pass leaves, as text for reading, in the form that program/text.h
+** describes: a comment above each counts its operations, their FLOPs and the bytes of their
+** results; dead values and programs without outputs are omitted. The caller frees the text by
+** free(). NULL: compilation failed, or there is no such pass.
 */
 char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                      int passes, const char *pass, size_t *bytes);
+                      int passes, const char *pass);
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    int passes);
 void fm_exe_free(fm_exe *e);

@@ -236,14 +236,13 @@ static int exe_new(lua_State *L) { /* core.exe(...), see read_sources */
 }
 
 static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pass leaves */
-  size_t bytes;
   lua_settop(L, 6);
   const char *pass = bind_text(L, 6, NULL);
   sources s = read_sources(L);
-  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.micro, s.passes, pass, &bytes);
+  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.micro, s.passes, pass);
   if (text == NULL) bind_raise(L);
   lua_pushstring(L, text);
-  fm_free(bind_ctx(L), text, bytes);
+  free(text);
   return 1;
 }
 

@@ -103,6 +103,14 @@ static fm_plan *recompute(const compiler *c, fm_plan *plan) {
   return smaller(plan, best, scarce);
 }
 
+/* Shows a finished plan; the bytes that a worker needs to run it are at least *most. */
+static void finish(const compiler *c, const fm_plan *plan, size_t *most) {
+  size_t pointers = (size_t)(plan->p->nin + plan->p->nout) * sizeof(void *);
+  size_t size = plan->arena + plan->blocks + pointers;
+  for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
+  if (size > *most) *most = size;
+}
+
 static fm_err compile_body(compiler *c, int k) {
   fm_exe *e = c->e;
   fm_prog *p = e->h.body[k];
@@ -112,11 +120,9 @@ static fm_err compile_body(compiler *c, int k) {
   p = run_pass(c, LOWER_FEW, p);
   fm_plan *plan = p ? fm_plan_new(p, c->options->passes, false) : NULL;
   if (plan == NULL || (plan = recompute(c, plan)) == NULL) return FM_ENOMEM;
-  watch(c, RECOMPUTE, plan->p, NULL);
-  for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
   e->plan[e->nplan++] = plan;
-  if (plan->arena > e->arena) e->arena = plan->arena;
-  if (plan->blocks > e->blocks) e->blocks = plan->blocks;
+  watch(c, RECOMPUTE, plan->p, NULL);
+  finish(c, plan, &e->body_size);
   return FM_OK;
 }
 
@@ -125,24 +131,17 @@ static fm_err compile_bodies(compiler *c) {
   fm_err err = FM_OK;
   if ((e->plan = fm_take(&e->pool, e->h.nprog, fm_plan *)) == NULL) return FM_ENOMEM;
   for (int k = 0; k < e->h.nprog && err == FM_OK; k++) err = compile_body(c, k);
-  e->body_size = e->arena + e->blocks + (size_t)(e->nin + e->h.nvalue + e->h.nout) * sizeof(void *);
   return err;
 }
 
 /* The parts of the prologue or of the epilogue. */
-static fm_err compile_phase(compiler *c, fm_phase *phase, fm_parts *parts, const char *name,
-                            bool in_place) {
+static fm_err compile_parts(compiler *c, fm_parts *parts, bool in_place) {
   for (int k = 0; k < parts->n; k++) {
     fm_prog *p = parts->part[k];
     parts->part[k] = NULL;
-    size_t pointers = (size_t)(p->nin + p->nout) * sizeof(void *);
-    fm_plan *plan = phase->plan[k] = fm_plan_new(p, c->options->passes, in_place);
-    if (plan == NULL) return FM_ENOMEM;
-    phase->n = k + 1;
-    set_part(c, name, k);
-    for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
-    size_t size = plan->arena + plan->blocks + pointers;
-    if (size > c->e->part_size) c->e->part_size = size;
+    if ((parts->plan[k] = fm_plan_new(p, c->options->passes, in_place)) == NULL) return FM_ENOMEM;
+    set_part(c, parts->name, k);
+    finish(c, parts->plan[k], &c->e->part_size);
   }
   return FM_OK;
 }
@@ -168,9 +167,9 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   if (err == FM_OK) err = fm_hoist(c->e->ctx, h, n, p, c->options->passes);
   for (int k = 0; p && k < n; k++) fm_prog_free(p[k]); /* those that hoisting did not take over */
   if (err != FM_OK) return err;
-  watch_hoisted(c, "prologue", h->prologue.n, h->prologue.part);
+  watch_hoisted(c, "prologue", h->pro.n, h->pro.part);
   watch_hoisted(c, "body", h->nprog, h->body);
-  watch_hoisted(c, "epilogue", h->epilogue.n, h->epilogue.part);
+  watch_hoisted(c, "epilogue", h->epi.n, h->epi.part);
   return FM_OK;
 }
 
@@ -189,11 +188,11 @@ fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micr
   double start = now_ms();
   fm_err err = compile_programs(&c, nprogs, progs);
   e->ms_optimise = now_ms() - start;
+  if (err == FM_OK) err = compile_parts(&c, &e->h.pro, true);
   if (err == FM_OK) err = compile_bodies(&c);
   if (err == FM_OK) fm_lanes_count(e, options->passes);
-  if (err == FM_OK) err = compile_phase(&c, &e->pro, &e->h.prologue, "prologue", true);
   /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
-  if (err == FM_OK) err = compile_phase(&c, &e->epi, &e->h.epilogue, "epilogue", !e->ordered);
+  if (err == FM_OK) err = compile_parts(&c, &e->h.epi, !e->ordered);
   e->ms_plan = now_ms() - start - e->ms_optimise;
   if (err == FM_OK) err = make_values(e);
   if (err == FM_OK) err = fm_lanes_make(e);

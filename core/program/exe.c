@@ -90,15 +90,11 @@ fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_mic
   return NULL;
 }
 
-static void free_phase(fm_phase *phase) {
-  for (int k = 0; k < phase->n; k++) fm_plan_free(phase->plan[k]);
-}
-
 void fm_exe_free(fm_exe *e) {
   if (e == NULL) return;
   fm_pool_free(&e->workers);
-  free_phase(&e->pro);
-  free_phase(&e->epi);
+  for (int k = 0; k < e->h.pro.n; k++) fm_plan_free(e->h.pro.plan[k]);
+  for (int k = 0; k < e->h.epi.n; k++) fm_plan_free(e->h.epi.plan[k]);
   for (int k = 0; k < e->nplan; k++) fm_plan_free(e->plan[k]);
   fm_hoisted_free(&e->h);
   fm_pool_free(&e->pool);

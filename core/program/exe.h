@@ -10,11 +10,6 @@ typedef struct fm_port { /* an input or output of the first program */
   bool split; /* along its first axis: a rows input, a stacked output */
 } fm_port;
 
-typedef struct fm_phase { /* the prologue or the epilogue: independent plans */
-  int n;
-  fm_plan *plan[FM_PARTS];
-} fm_phase;
-
 typedef struct fm_result { /* an output of a body */
   fm_dtype dtype;
   int64_t count; /* values, if micro-batches add to it; 0: their rows are stacked */
@@ -33,13 +28,11 @@ struct fm_exe {
   fm_port *in, *out; /* of the programs: what a job has */
   fm_result *result; /* h.nout of them */
   fm_plan **plan;    /* of the bodies */
-  fm_phase pro, epi;
-  void **value;  /* of the prologue */
-  int *which;    /* body of each micro-batch */
-  int64_t *row0; /* its first sample; one entry more */
+  void **value;      /* of the prologue */
+  int *which;        /* body of each micro-batch */
+  int64_t *row0;     /* its first sample; one entry more */
   int traced;
   double ms_optimise, ms_plan; /* time spent compiling */
-  size_t arena, blocks;        /* of a body: the largest */
   size_t body_size, part_size; /* arena, blocks, pointers to inputs and outputs: the largest */
   fm_pool workers;
   char **memory;  /* per worker, nworker of them; for one phase after the other */
@@ -66,12 +59,7 @@ void fm_lanes_add(const fm_exe *e, const fm_job *job);
 
 /* ------------------------------------------------------------------ run.c */
 
-/* Processor times per step, added up over a run on one thread. */
-typedef struct fm_times {
-  double *body; /* of program 0 */
-  double *pro[FM_PARTS], *epi[FM_PARTS];
-} fm_times;
-
-fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times);
+/* timed: adds to the times of all steps, on one thread. */
+fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed);
 
 #endif

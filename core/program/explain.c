@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "exe.h"
+#include "text.h"
 
 static void add_plan(fm_stats *s, const fm_plan *plan) {
   for (int k = 0; k < plan->nstep; k++) {
@@ -14,12 +15,12 @@ static void add_plan(fm_stats *s, const fm_plan *plan) {
 
 fm_stats fm_exe_stats(const fm_exe *e) {
   fm_stats s = {.traced = e->traced, .executed = e->plan[0]->nstep, .arena = e->body_size};
-  const fm_phase *phase[2] = {&e->pro, &e->epi};
+  const fm_parts *parts[2] = {&e->h.pro, &e->h.epi};
   for (int m = 0; m < e->nmicro; m++) add_plan(&s, e->plan[e->which[m]]);
   for (int i = 0; i < 2; i++)
-    for (int k = 0; k < phase[i]->n; k++) {
-      add_plan(&s, phase[i]->plan[k]);
-      s.executed += phase[i]->plan[k]->nstep;
+    for (int k = 0; k < parts[i]->n; k++) {
+      add_plan(&s, parts[i]->plan[k]);
+      s.executed += parts[i]->plan[k]->nstep;
     }
   if (e->part_size > s.arena) s.arena = e->part_size;
   for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
@@ -98,19 +99,26 @@ static void count(tally *t, const char *kind, double ms, double flops, double by
   t->ms += ms;
 }
 
-/* One line per step, of which `times` were measured; ms: of all of them together. */
-static void list_steps(FILE *out, tally *t, const fm_plan *plan, const double *ms, int times) {
-  for (int k = 0; ms && k < plan->nstep; k++) {
+/* One line per step, each of which was run so many times. */
+static void list_steps(FILE *out, tally *t, const fm_plan *plan, int times) {
+  for (int k = 0; k < plan->nstep; k++) {
     const fm_step *s = &plan->step[k];
     char name[NAME] = "", shape[96];
     const fm_shape *sh = s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape
                                                : &plan->p->node[s->v].sig.shape;
-    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s), us = ms[k] / times * 1e3;
+    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s), us = s->ms / times * 1e3;
     step_name(plan, s, name);
-    count(t, kind_of(plan, s), ms[k], times * flops, times * bytes);
+    count(t, kind_of(plan, s), s->ms, times * flops, times * bytes);
     fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
             fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us,
             us > 0 ? flops / us * 1e-3 : 0, us > 0 ? bytes / us * 1e-3 : 0);
+  }
+}
+
+static void list_parts(FILE *out, tally *t, const fm_parts *parts) {
+  for (int k = 0; k < parts->n; k++) {
+    fprintf(out, "%s, once a run, part %d of %d\n", parts->name, k + 1, parts->n);
+    list_steps(out, t, parts->plan[k], 1);
   }
 }
 
@@ -135,42 +143,33 @@ static void list_totals(FILE *out, tally *t) {
 
 /* ------------------------------------------------------------------ measuring */
 
-static void report(FILE *out, const fm_exe *e, const fm_times *ms) {
-  tally *t = calloc(1, sizeof *t);
+static void forget_times(fm_plan *plan) {
+  for (int k = 0; k < plan->nstep; k++) plan->step[k].ms = 0;
+}
+
+static void report(FILE *out, const fm_exe *e, tally *t) {
   int micros = 0, rows = 0;
-  if (t == NULL) return;
   for (int m = e->nmicro - 1; m >= 0; m--)
     if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
   fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
           "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
-  for (int k = 0; k < e->pro.n; k++) {
-    fprintf(out, "prologue, once a run, part %d of %d\n", k + 1, e->pro.n);
-    list_steps(out, t, e->pro.plan[k], ms->pro[k], 1);
-  }
+  list_parts(out, t, &e->h.pro);
   fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
-  list_steps(out, t, e->plan[0], ms->body, micros > 0 ? micros : 1);
-  for (int k = 0; k < e->epi.n; k++) {
-    fprintf(out, "epilogue, once a run, part %d of %d\n", k + 1, e->epi.n);
-    list_steps(out, t, e->epi.plan[k], ms->epi[k], 1);
-  }
+  list_steps(out, t, e->plan[0], micros > 0 ? micros : 1);
+  list_parts(out, t, &e->h.epi);
   list_totals(out, t);
-  free(t);
 }
 
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
-  fm_pool s = {.ctx = e->ctx};
-  fm_times times = {.body = fm_take(&s, e->plan[0]->nstep, double)};
-  for (int k = 0; k < e->pro.n; k++) times.pro[k] = fm_take(&s, e->pro.plan[k]->nstep, double);
-  for (int k = 0; k < e->epi.n; k++) times.epi[k] = fm_take(&s, e->epi.plan[k]->nstep, double);
+  tally t = {.n = 0};
   char *text = NULL;
   size_t n = 0;
-  FILE *out = s.failed ? NULL : open_memstream(&text, &n);
+  FILE *out = open_memstream(&text, &n);
+  forget_times(e->plan[0]);
+  for (int k = 0; k < e->h.pro.n; k++) forget_times(e->h.pro.plan[k]);
+  for (int k = 0; k < e->h.epi.n; k++) forget_times(e->h.epi.plan[k]);
   /* Once before, so that no step is charged with the first touch of its memory. */
-  bool ok = out && fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, &times) == FM_OK;
-  if (ok) report(out, e, &times);
-  fm_pool_free(&s);
-  if (out && fclose(out) == 0 && ok) return text;
-  free(text);
-  fm_fail(e->ctx, FM_ENOMEM, "memory: the table of steps could not be written");
-  return NULL;
+  bool ok = out && fm_exe_do(e, job, 1, false) == FM_OK && fm_exe_do(e, job, 1, true) == FM_OK;
+  if (ok) report(out, e, &t);
+  return fm_text_end(e->ctx, out, &text, ok);
 }

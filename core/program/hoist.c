@@ -13,8 +13,8 @@ static fm_err split_all(fm_hoister *t, int passes) {
   if (err == FM_OK) err = fm_make_prologue(t);
   if (err == FM_OK) err = fm_make_epilogue(t);
   for (int k = 0; k < t->n && err == FM_OK; k++) err = fm_make_body(t, k);
-  if (err == FM_OK && h->nvalue > 0) err = fm_split(&h->pool, t->pro, &h->prologue);
-  if (err == FM_OK && t->epi) err = fm_split(&h->pool, t->epi, &h->epilogue);
+  if (err == FM_OK && h->nvalue > 0) err = fm_split(&h->pool, t->pro, &h->pro);
+  if (err == FM_OK && t->epi) err = fm_split(&h->pool, t->epi, &h->epi);
   return err;
 }
 
@@ -43,7 +43,8 @@ static void keep_whole(fm_hoisted *h, fm_prog **p) {
 fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
   int most = 0; /* values and outputs of all programs together */
   for (int k = 0; k < n; k++) most += p[k]->n + p[k]->nout;
-  *h = (fm_hoisted){.pool = {.ctx = ctx}, .nprog = n};
+  *h = (fm_hoisted){
+      .pool = {.ctx = ctx}, .nprog = n, .pro.name = "prologue", .epi.name = "epilogue"};
   h->body = fm_take(&h->pool, n, fm_prog *);
   h->value = fm_take(&h->pool, most, fm_sig);
   h->body_out = fm_take(&h->pool, most, int), h->epilogue_out = fm_take(&h->pool, most, int);
@@ -56,8 +57,8 @@ fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
 void fm_hoisted_free(fm_hoisted *h) {
   for (int k = 0; h->body && k < h->nprog; k++) fm_prog_free(h->body[k]);
   for (int k = 0; k < FM_PARTS; k++) {
-    fm_prog_free(h->prologue.part[k]);
-    fm_prog_free(h->epilogue.part[k]);
+    fm_prog_free(h->pro.part[k]);
+    fm_prog_free(h->epi.part[k]);
   }
   if (h->pool.ctx) fm_pool_free(&h->pool);
   *h = (fm_hoisted){0};

@@ -8,8 +8,10 @@
 
 /* Independent parts of one program, all with its inputs; output k of part i is its output[i][k]. */
 typedef struct fm_parts {
-  int n, nout; /* nout: of that program */
+  const char *name; /* "prologue" or "epilogue" */
+  int n, nout;      /* nout: of that program */
   fm_prog *part[FM_PARTS];
+  struct fm_plan *plan[FM_PARTS]; /* of the part, made by compile.c */
   int *output[FM_PARTS];
 } fm_parts;
 
@@ -26,7 +28,7 @@ typedef struct fm_hoisted {
   fm_sig *value;     /* of the prologue's outputs */
   int *body_out;     /* per output of a body: the program's output, or -1: a sum */
   int *epilogue_out; /* per output of the epilogue: the program's output */
-  fm_parts prologue, epilogue;
+  fm_parts pro, epi;
 } fm_hoisted;
 
 /* Splits programs that are optimised already; puts NULL where a program becomes a body as it is. */

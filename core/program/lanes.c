@@ -33,11 +33,11 @@ void fm_lanes_count(fm_exe *e, int passes) {
 
 /* Part k of the epilogue computes output j of the job, and all its outputs in the arena. */
 static bool makes(const fm_exe *e, int k, int j) {
-  const fm_plan *plan = e->epi.plan[k];
+  const fm_plan *plan = e->h.epi.plan[k];
   bool found = false;
   for (int i = 0; i < plan->p->nout; i++) {
     if (plan->loc[plan->p->out[i].v].where != AT_ARENA) return false;
-    found = found || e->h.epilogue_out[e->h.epilogue.output[k][i]] == j;
+    found = found || e->h.epilogue_out[e->h.epi.output[k][i]] == j;
   }
   return found;
 }
@@ -46,8 +46,8 @@ static bool makes(const fm_exe *e, int k, int j) {
 ** the part that makes j may read s. */
 static bool may_hold(const fm_exe *e, int j, int s) {
   bool fine = true;
-  for (int k = 0; e->ordered && k < e->epi.n; k++) {
-    const fm_prog *p = e->epi.plan[k]->p;
+  for (int k = 0; e->ordered && k < e->h.epi.n; k++) {
+    const fm_prog *p = e->h.epi.plan[k]->p;
     fine = fine && (!fm_is_read(p, p->in[e->nin + e->h.nvalue + s].v) || makes(e, k, j));
   }
   return fine;
@@ -59,7 +59,7 @@ static void borrow_outputs(fm_exe *e) {
   for (int k = 0; k < e->h.nout; k++) {
     fm_result *r = &e->result[k];
     if (r->out >= 0) continue;
-    for (int i = 0; i < e->h.epilogue.nout && r->borrowed < 0; i++) {
+    for (int i = 0; i < e->h.epi.nout && r->borrowed < 0; i++) {
       int j = e->h.epilogue_out[i];
       bool fits = fm_sig_bytes(&e->out[j].sig) == r->bytes && may_hold(e, j, sum);
       for (int l = 0; l < k; l++) fits = fits && e->result[l].borrowed != j;

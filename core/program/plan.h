@@ -95,6 +95,7 @@ typedef struct fm_step {
   fm_val into;      /* COPY: the concatenation */
   size_t offset;    /* COPY: bytes from its start */
   int64_t order[3]; /* stage, kind, size: the schedule */
+  double ms;        /* processor time of all timed runs together */
 } fm_step;
 
 typedef struct fm_plan {

@@ -1,5 +1,4 @@
 /* print.c - prints programs in the text form that text.h describes. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +6,8 @@
 #include "analysis.h"
 #include "text.h"
 
-#define LINE 80    /* columns: longer lines are continued on the next */
+#define LINE 80    /* columns: longer lines are continued on the next, */
+#define MARGIN 4   /* indented by these */
 #define ALIGNED 28 /* columns of the widest type to which the others are aligned */
 #define TYPE 160   /* bytes of the longest type, */
 #define NUMBER 32  /* and of the longest number */
@@ -36,38 +36,6 @@ bool fm_attr_implied(const fm_op *op, int k) {
 
 int fm_attr_axes(const fm_op *op, int k, const fm_shape *in) {
   return named(op, k, "axes") ? in->nd : 0;
-}
-
-uint64_t fm_tensor_hash(const fm_tensor *t) { return fm_hash(FM_HASH, t->data, t->bytes); }
-
-/* ------------------------------------------------------------------ text that grows */
-
-static void grow(fm_text *t, size_t n) {
-  size_t cap = 2 * t->cap + n + 256;
-  char *at = fm_resize(t->ctx, t->at, t->cap, cap);
-  t->failed = at == NULL;
-  if (at) t->at = at, t->cap = cap;
-}
-
-void fm_say(fm_text *t, const char *format, ...) {
-  for (int tries = 0; tries < 2 && !t->failed; tries++) {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(t->at ? t->at + t->n : NULL, t->cap - t->n, format, args);
-    va_end(args);
-    if (n >= 0 && (size_t)n < t->cap - t->n) {
-      t->n += (size_t)n;
-      return;
-    }
-    grow(t, n > 0 ? (size_t)n : 0);
-  }
-}
-
-char *fm_text_take(fm_text *t, size_t *bytes) {
-  fm_say(t, "%s", ""); /* so that an empty text has its zero */
-  if (t->failed) fm_free(t->ctx, t->at, t->cap);
-  *bytes = t->failed ? 0 : t->cap;
-  return t->failed ? NULL : t->at;
 }
 
 /* ------------------------------------------------------------------ a node */
@@ -104,82 +72,81 @@ static bool any_attr(const fm_node *n) {
   return false;
 }
 
-static void print_attrs(fm_text *t, const fm_prog *p, fm_val v) {
+static void print_attrs(FILE *out, const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
   const fm_attr *a = &n->attr;
   const fm_sig in = fm_prog_sig(p, n->nin > 0 ? fm_arg(p, v, 0) : FM_NONE);
   char buf[FM_WORD], number[NUMBER];
   const char *before = "";
   if (!any_attr(n)) return;
-  fm_say(t, " {");
+  fprintf(out, " {");
   for (int k = 0; k < FM_ATTRS; k++) {
     int axes = fm_attr_axes(n->op, k, &in.shape);
     if (fm_attr_implied(n->op, k) || (!n->op->attrs[k] && is_zero(a, k))) continue;
-    fm_say(t, "%s%s=", before, fm_attr_word(n->op, k, buf));
+    fprintf(out, "%s%s=", before, fm_attr_word(n->op, k, buf));
     before = ", ";
-    for (int j = 0; j < axes; j++) fm_say(t, "%s%lld", j ? "," : "[", (long long)a->i[k + j]);
+    for (int j = 0; j < axes; j++) fprintf(out, "%s%lld", j ? "," : "[", (long long)a->i[k + j]);
     if (axes > 0)
-      fm_say(t, "]"), k += axes - 1;
+      fprintf(out, "]"), k += axes - 1;
     else if (k < FM_F)
-      fm_say(t, "%lld", (long long)a->i[k]);
+      fprintf(out, "%lld", (long long)a->i[k]);
     else
-      fm_say(t, "%s", number_text(a->f[k - FM_F], false, number));
+      fprintf(out, "%s", number_text(a->f[k - FM_F], false, number));
   }
-  fm_say(t, "}");
+  fprintf(out, "}");
 }
 
-static void print_constant(fm_text *t, const fm_tensor *x, int index) {
+static void print_constant(FILE *out, const fm_tensor *x, int index) {
   char number[NUMBER];
   int64_t n = fm_shape_count(&x->shape);
-  fm_say(t, " #%d ", index);
-  if (n > FM_FEW) fm_say(t, "hash %016llx", (unsigned long long)fm_tensor_hash(x));
+  fprintf(out, " #%d ", index);
+  if (n > FM_FEW)
+    fprintf(out, "hash %016llx", (unsigned long long)fm_hash(FM_HASH, x->data, x->bytes));
   if (n > FM_FEW) return;
   for (int64_t i = 0; i < n; i++)
-    fm_say(t, "%s%s", i ? ", " : "[", number_text(fm_tensor_get(x, i), x->dtype == FM_F32, number));
-  fm_say(t, n > 0 ? "]" : "[]");
-}
-
-/* Breaks the last line at blanks, as the parser allows. */
-static void wrap(fm_text *t, size_t line, size_t most) {
-  static const char margin[] = "\n    ";
-  const size_t width = sizeof margin - 2;
-  while (!t->failed && t->n - line > most) {
-    size_t at = line + most;
-    while (at > line + width && t->at[at] != ' ') at--;
-    if (at == line + width) return;
-    fm_say(t, "%*s", (int)width, "");
-    if (t->failed) return;
-    memmove(t->at + at + width, t->at + at, t->n - at - width);
-    memcpy(t->at + at, margin, sizeof margin - 1);
-    line = at + 1;
-  }
+    fprintf(out, "%s%s", i ? ", " : "[",
+            number_text(fm_tensor_get(x, i), x->dtype == FM_F32, number));
+  fprintf(out, n > 0 ? "]" : "[]");
 }
 
 /* In columns for numbers and types. */
-static void print_node(fm_text *t, const fm_prog *p, fm_val v, int numbers, int types) {
+static void print_node(FILE *out, const fm_prog *p, fm_val v, int numbers, int types) {
   const fm_node *n = &p->node[v];
   char type[TYPE], number[NUMBER];
   snprintf(number, sizeof number, "%%%d:", v);
-  fm_say(t, "%-*s %-*s = %s", numbers, number, types, type_text(&n->sig, type), n->op->name);
-  for (int k = 0; k < n->nin; k++) fm_say(t, "%s%%%d", k ? ", " : " ", fm_arg(p, v, k));
+  fprintf(out, "%-*s %-*s = %s", numbers, number, types, type_text(&n->sig, type), n->op->name);
+  for (int k = 0; k < n->nin; k++) fprintf(out, "%s%%%d", k ? ", " : " ", fm_arg(p, v, k));
   if (n->op == &fm_op_input)
-    fm_say(t, " %s", fm_role_words[p->in[n->attr.i[FM_INDEX]].role]);
+    fprintf(out, " %s", fm_role_words[p->in[n->attr.i[FM_INDEX]].role]);
   else if (n->op == &fm_op_constant)
-    print_constant(t, p->constant[n->attr.i[FM_INDEX]], (int)n->attr.i[FM_INDEX]);
+    print_constant(out, p->constant[n->attr.i[FM_INDEX]], (int)n->attr.i[FM_INDEX]);
   else
-    print_attrs(t, p, v);
-  if (n->rematerialised) fm_say(t, " %s", fm_remat_word);
+    print_attrs(out, p, v);
+  if (n->rematerialised) fprintf(out, " %s", fm_remat_word);
+}
+
+/* A line, broken at blanks where it is longer than `most`, as the parser allows. */
+static void print_wrapped(FILE *out, const char *line, size_t most) {
+  size_t indent = 0;
+  while (indent + strlen(line) > most) {
+    size_t at = most - indent;
+    while (indent + at > MARGIN && line[at] != ' ') at--;
+    if (indent + at == MARGIN) break;
+    fprintf(out, "%*s%.*s\n", (int)indent, "", (int)at, line);
+    line += at + 1, indent = MARGIN;
+  }
+  fprintf(out, "%*s%s", (int)indent, "", line);
 }
 
 /* ------------------------------------------------------------------ all */
 
-static void say_amount(fm_text *t, double x, double step, const char *const units[4]) {
+static void say_amount(FILE *out, double x, double step, const char *const units[4]) {
   int k = 0;
   for (; k < 3 && x >= step; k++) x /= step;
-  fm_say(t, ", %.3g %s", x, units[k]);
+  fprintf(out, ", %.3g %s", x, units[k]);
 }
 
-static void print_title(fm_text *t, const fm_prog *p, const char *title, const bool *live) {
+static void print_title(FILE *out, const fm_prog *p, const char *title, const bool *live) {
   int ops = 0, dead = 0;
   double flops = 0, bytes = 0;
   for (fm_val v = 0; v < p->n; v++) {
@@ -189,36 +156,43 @@ static void print_title(fm_text *t, const fm_prog *p, const char *title, const b
     flops += fm_node_flops(p, v);
     bytes += (double)fm_bytes_of(p, v);
   }
-  fm_say(t, "; %s: %d operation%s", title, ops, ops == 1 ? "" : "s");
-  say_amount(t, flops, 1000, (const char *const[]){"FLOP", "kFLOP", "MFLOP", "GFLOP"});
-  say_amount(t, bytes, 1024, (const char *const[]){"bytes", "KiB", "MiB", "GiB"});
-  if (dead) fm_say(t, "; dead: %d", dead);
-  fm_say(t, "\n");
+  fprintf(out, "; %s: %d operation%s", title, ops, ops == 1 ? "" : "s");
+  say_amount(out, flops, 1000, (const char *const[]){"FLOP", "kFLOP", "MFLOP", "GFLOP"});
+  say_amount(out, bytes, 1024, (const char *const[]){"bytes", "KiB", "MiB", "GiB"});
+  if (dead) fprintf(out, "; dead: %d", dead);
+  fprintf(out, "\n");
 }
 
-void fm_say_program(fm_text *t, const fm_prog *p, const bool *live, const int *fused) {
+bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *fused) {
   int types = 0, numbers = snprintf(NULL, 0, "%%%d:", p->n - 1);
+  bool ok = true;
   char type[TYPE];
   for (fm_val v = 0; v < p->n; v++) {
     int n = (int)strlen(type_text(&p->node[v].sig, type));
     if (n > types && n <= ALIGNED) types = n;
   }
-  for (fm_val v = 0; v < p->n; v++) {
-    size_t line = t->n;
+  for (fm_val v = 0; v < p->n && ok; v++) {
+    char *text = NULL;
+    size_t n = 0;
     if (live && !live[v]) continue;
-    print_node(t, p, v, numbers, types);
-    wrap(t, line, fused ? LINE - sizeof " ; pass 123" : LINE);
-    if (fused && fused[v] >= 0) fm_say(t, " ; pass %d", fused[v] + 1);
-    fm_say(t, "\n");
+    FILE *line = open_memstream(&text, &n);
+    if (line) print_node(line, p, v, numbers, types);
+    if ((ok = line && fclose(line) == 0))
+      print_wrapped(out, text, fused ? LINE - sizeof " ; pass 123" : LINE);
+    if (fused && fused[v] >= 0) fprintf(out, " ; pass %d", fused[v] + 1);
+    fprintf(out, "\n");
+    free(text);
   }
   for (int k = 0; k < p->nout; k++)
-    fm_say(t, "output %%%d %s\n", p->out[k].v, fm_merge_words[p->out[k].merge]);
+    fprintf(out, "output %%%d %s\n", p->out[k].v, fm_merge_words[p->out[k].merge]);
+  return ok;
 }
 
-char *fm_prog_print(const fm_prog *p, size_t *bytes) {
-  fm_text t = {.ctx = p->ctx};
-  fm_say_program(&t, p, NULL, NULL);
-  return fm_text_take(&t, bytes);
+char *fm_text_end(fm_ctx *ctx, FILE *out, char **text, bool ok) {
+  if (out && fclose(out) == 0 && ok) return *text;
+  free(*text);
+  fm_fail(ctx, FM_ENOMEM, "memory: the text could not be written");
+  return NULL;
 }
 
 /* ------------------------------------------------------------------ what a pass leaves */
@@ -231,45 +205,38 @@ static const char legend[] =
 
 typedef struct shown {
   const char *pass;
-  fm_text prologue, rest; /* in the order of a run, which is not that of compiling */
+  FILE *out;
+  bool failed;
 } shown;
 
 static void show(void *data, const char *pass, const char *part, const fm_prog *p,
                  const int *fused) {
   shown *s = data;
-  fm_text *t = strncmp(part, "prologue", 8) == 0 ? &s->prologue : &s->rest;
   char title[64];
   if (p->nout == 0 || strcmp(pass, s->pass) != 0) return;
   fm_pool pool = {.ctx = p->ctx};
   const bool *live = fm_live(&pool, p);
-  t->failed = t->failed || live == NULL;
   snprintf(title, sizeof title, "%s after %s", part, pass);
-  if (live) {
-    fm_say(t, "\n");
-    print_title(t, p, title, live);
-    fm_say_program(t, p, live, fused);
-  }
+  fprintf(s->out, "\n");
+  if (live) print_title(s->out, p, title, live);
+  if (live == NULL || !fm_print_program(s->out, p, live, fused)) s->failed = true;
   fm_pool_free(&pool);
 }
 
 char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                      int passes, const char *pass, size_t *bytes) {
-  shown s = {pass, {.ctx = ctx}, {.ctx = ctx}};
-  size_t n;
+                      int passes, const char *pass) {
+  char *text = NULL;
+  size_t n = 0;
   int k = 0;
   while (k < fm_pass_count() && strcmp(fm_pass_at(k)->name, pass) != 0) k++;
   if (k == fm_pass_count()) {
     fm_fail(ctx, FM_EUSAGE, "program: there is no pass '%s'", pass);
     return NULL;
   }
-  fm_say(&s.prologue, "%s", legend);
-  fm_exe *e = fm_compile(ctx, nprogs, progs, micro, &(fm_options){passes, show, &s});
+  shown s = {.pass = pass, .out = open_memstream(&text, &n)};
+  const fm_options options = {passes, show, &s};
+  if (s.out) fprintf(s.out, "%s", legend);
+  fm_exe *e = s.out ? fm_compile(ctx, nprogs, progs, micro, &options) : NULL;
   fm_exe_free(e);
-  char *rest = fm_text_take(&s.rest, &n);
-  if (rest) fm_say(&s.prologue, "%s", rest);
-  fm_free(ctx, rest, n);
-  char *text = fm_text_take(&s.prologue, bytes);
-  if (e && rest) return text;
-  fm_free(ctx, text, *bytes);
-  return NULL;
+  return fm_text_end(ctx, s.out, &text, e && !s.failed);
 }

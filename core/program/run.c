@@ -53,9 +53,9 @@ typedef struct race { /* what the workers of one run share */
   pthread_cond_t freed;   /* a lane may be taken again, or a sum be added to */
   int next[FM_MAX_LANES]; /* next micro-batch of each lane */
   bool busy[FM_MAX_LANES];
-  bool epilogue; /* the phase that runs now, if no micro-batches do */
-  int part;      /* its next part */
-  const fm_times *times;
+  const fm_parts *parts; /* prologue or epilogue: what runs now, if no micro-batches do */
+  int part;              /* the next one */
+  bool timed;
 } race;
 
 static size_t row_bytes(const fm_tensor *t) {
@@ -68,11 +68,11 @@ static double cpu_ms(void) { /* of this thread */
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static void run_steps(const fm_plan *plan, const fm_frame *f, double *ms) {
+static void run_steps(fm_plan *plan, const fm_frame *f, bool timed) {
   for (int k = 0; k < plan->nstep; k++) {
-    double start = ms ? cpu_ms() : 0;
+    double start = timed ? cpu_ms() : 0;
     fm_step_run(&plan->step[k], f);
-    if (ms) ms[k] += cpu_ms() - start;
+    if (timed) plan->step[k].ms += cpu_ms() - start;
   }
 }
 
@@ -103,12 +103,11 @@ static void run_in_turn(race *r, int micro, const fm_plan *plan, const fm_frame 
 }
 
 /* A worker's memory: an arena, the blocks of fused passes, pointers to inputs and outputs. */
-static fm_frame frame(const race *r, const fm_plan *plan, char *memory, size_t arena,
-                      size_t blocks) {
-  void **in = (void **)(memory + arena + blocks);
+static fm_frame frame(const race *r, const fm_plan *plan, char *memory) {
+  void **in = (void **)(memory + plan->arena + plan->blocks);
   return (fm_frame){.plan = plan,
                     .arena = memory,
-                    .blocks = memory + arena,
+                    .blocks = memory + plan->arena,
                     .in = in,
                     .lane = in + plan->p->nin,
                     .rng = {.seed = r->job->seed, .step = r->job->step}};
@@ -116,8 +115,8 @@ static fm_frame frame(const race *r, const fm_plan *plan, char *memory, size_t a
 
 static void run_micro(race *r, int lane, int micro, char *memory) {
   fm_exe *e = r->e;
-  const fm_plan *plan = e->plan[e->which[micro]];
-  fm_frame f = frame(r, plan, memory, e->arena, e->blocks);
+  fm_plan *plan = e->plan[e->which[micro]];
+  fm_frame f = frame(r, plan, memory);
   size_t first = (size_t)(e->row0[micro] - e->row0[0]);
   for (int k = 0; k < e->nin; k++) {
     char *data = r->job->in[k]->data;
@@ -131,10 +130,10 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   }
   f.first = fm_lanes_first(e, micro);
   f.row0 = e->row0[micro];
-  if (e->ordered && r->times == NULL)
+  if (e->ordered && !r->timed)
     run_in_turn(r, micro, plan, &f);
   else
-    run_steps(plan, &f, r->times && e->which[micro] == 0 ? r->times->body : NULL);
+    run_steps(plan, &f, r->timed);
   fm_lanes_group(e, lane, micro, f.lane);
 }
 
@@ -142,18 +141,18 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
 ** outputs of the job. */
 static void run_part(race *r, int k, char *memory) {
   fm_exe *e = r->e;
-  const fm_plan *plan = (r->epilogue ? &e->epi : &e->pro)->plan[k];
-  const int *output = (r->epilogue ? &e->h.epilogue : &e->h.prologue)->output[k];
-  fm_frame f = frame(r, plan, memory, plan->arena, plan->blocks);
-  double *const *ms = r->times ? (r->epilogue ? r->times->epi : r->times->pro) : NULL;
+  const bool epilogue = r->parts == &e->h.epi;
+  fm_plan *plan = r->parts->plan[k];
+  const int *output = r->parts->output[k];
+  fm_frame f = frame(r, plan, memory);
   int n = 0;
   for (int i = 0; i < e->nin; i++) f.in[n++] = r->job->in[i]->data;
-  for (int i = 0; r->epilogue && i < e->h.nvalue; i++) f.in[n++] = e->value[i];
-  for (int i = 0; r->epilogue && i < e->h.nout; i++)
+  for (int i = 0; epilogue && i < e->h.nvalue; i++) f.in[n++] = e->value[i];
+  for (int i = 0; epilogue && i < e->h.nout; i++)
     if (e->result[i].out < 0) f.in[n++] = fm_lane_of(e, r->job, 0, i);
   for (int i = 0; i < plan->p->nout; i++)
-    f.lane[i] = r->epilogue ? r->job->out[e->h.epilogue_out[output[i]]]->data : e->value[output[i]];
-  run_steps(plan, &f, ms ? ms[k] : NULL);
+    f.lane[i] = epilogue ? r->job->out[e->h.epilogue_out[output[i]]]->data : e->value[output[i]];
+  run_steps(plan, &f, r->timed);
 }
 
 /* The free lane that is furthest behind; -1: none now; *left: work remains. */
@@ -205,8 +204,7 @@ static void work_in_turn(void *arg, int worker) {
 
 static void work_on_parts(void *arg, int worker) {
   race *r = arg;
-  int n = (r->epilogue ? &r->e->epi : &r->e->pro)->n;
-  for (int k; (k = take(r, &r->part)) < n;) run_part(r, k, r->e->memory[worker]);
+  for (int k; (k = take(r, &r->part)) < r->parts->n;) run_part(r, k, r->e->memory[worker]);
 }
 
 /* Most workers that run micro-batches. */
@@ -234,16 +232,16 @@ static fm_err make_memory(fm_exe *e, int n) {
   return FM_OK;
 }
 
-fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *times) {
+fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed) {
   fm_err err = check_job(e, job);
   int most = runners(e);
-  if (e->pro.n > most) most = e->pro.n;
-  if (e->epi.n > most) most = e->epi.n;
+  if (e->h.pro.n > most) most = e->h.pro.n;
+  if (e->h.epi.n > most) most = e->h.epi.n;
   if (workers > most) workers = most;
   if (err == FM_OK) err = make_memory(e, workers);
   if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
-  race r = {.e = e, .job = job, .times = times};
+  race r = {.e = e, .job = job, .timed = timed, .parts = &e->h.pro};
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.freed, NULL);
   for (int k = 0; k < e->nlane; k++) r.next[k] = k;
@@ -252,7 +250,7 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *time
   fm_parallel(e->ctx, workers < runners(e) ? workers : runners(e), e->ordered ? work_in_turn : work,
               &r);
   fm_lanes_add(e, job);
-  r.part = 0, r.epilogue = true;
+  r.part = 0, r.parts = &e->h.epi;
   fm_parallel(e->ctx, workers, work_on_parts, &r);
   pthread_cond_destroy(&r.freed);
   pthread_mutex_destroy(&r.lock);
@@ -260,5 +258,5 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, const fm_times *time
 }
 
 fm_err fm_exe_run(fm_exe *e, const fm_job *job) {
-  return fm_exe_do(e, job, fm_threads(e->ctx), NULL);
+  return fm_exe_do(e, job, fm_threads(e->ctx), false);
 }

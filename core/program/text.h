@@ -20,6 +20,8 @@
 #ifndef FM_TEXT_H
 #define FM_TEXT_H
 
+#include <stdio.h>
+
 #include "program.h"
 
 #define FM_FEW 8  /* values of a constant that the text states */
@@ -35,29 +37,12 @@ bool fm_attr_implied(const fm_op *op, int k);
 /* Axes of the first operand that attribute k lists, a slot each; 0: it is one number. */
 int fm_attr_axes(const fm_op *op, int k, const fm_shape *in);
 
-uint64_t fm_tensor_hash(const fm_tensor *t);
-
-/* ------------------------------------------------------------------ text that grows */
-
-typedef struct fm_text { /* starts as {.ctx = ctx} */
-  fm_ctx *ctx;
-  char *at;
-  size_t n, cap;
-  bool failed; /* out of memory: nothing is added any more */
-} fm_text;
-
-/* Append, printf style. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-void fm_say(fm_text *t, const char *format, ...);
-/* The text, which the caller frees: fm_free(ctx, text, *bytes). NULL: out of memory. */
-char *fm_text_take(fm_text *t, size_t *bytes);
-
 /*
-** Append a program: the values that `live` marks (NULL: all). A comment names the fused pass of
-** each value that has one, from 1 on (`fused`: see fm_pass_watch; NULL: none).
+** Prints a program: the values that `live` marks (NULL: all). A comment names the fused pass of
+** each value that has one, from 1 on (`fused`: see fm_pass_watch; NULL: none). False: out of memory.
 */
-void fm_say_program(fm_text *t, const fm_prog *p, const bool *live, const int *fused);
+bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *fused);
+/* Closes open_memstream's `out`; its text, which the caller frees by free(), or NULL on failure. */
+char *fm_text_end(fm_ctx *ctx, FILE *out, char **text, bool ok);
 
 #endif

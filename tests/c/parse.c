@@ -174,7 +174,7 @@ static fm_tensor *by_hash(parser *r, const fm_sig *sig, const fm_tensor *same) {
   for (int k = 0; fine(r) && end > r->at && k < r->nconst; k++) {
     fm_tensor *t = r->constant[k];
     if (t->dtype == sig->dtype && fm_shape_eq(&t->shape, &sig->shape) &&
-        fm_tensor_hash(t) == hash && (same ? t == same : !held(r->p, t))) {
+        fm_hash(FM_HASH, t->data, t->bytes) == hash && (same ? t == same : !held(r->p, t))) {
       r->at = end;
       return fm_tensor_keep(t);
     }

@@ -5,12 +5,25 @@
 #ifndef PROGRAMS_H
 #define PROGRAMS_H
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "parse.h"
+#include "program/text.h"
 
 static inline fm_prog *parsed(const char *text) {
   fm_prog *p = parse_program(ctx, text, 0, NULL);
   if (p == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
   return p;
+}
+
+/* The text of a program; free() it. */
+static inline char *printed(const fm_prog *p) {
+  char *text = NULL;
+  size_t n;
+  FILE *out = open_memstream(&text, &n);
+  assert_true(out && fm_print_program(out, p, NULL, NULL) && fclose(out) == 0);
+  return text;
 }
 
 static inline bool same_node(const fm_prog *p, const fm_prog *q, fm_val v) {
@@ -37,18 +50,15 @@ static inline bool same_program(const fm_prog *p, const fm_prog *q) {
 
 /* Printed and parsed, p is the same program, and that is printed as the same text. */
 static inline void check_text(const fm_prog *p) {
-  size_t n, m;
-  char *text = fm_prog_print(p, &n);
-  if (text == NULL) fail_msg("%s", fm_error(ctx));
+  char *text = printed(p);
   fm_prog *q = parse_program(ctx, text, p->nconst, p->constant);
   if (q == NULL) fail_msg("%s in\n%s", fm_error(ctx), text);
-  char *again = fm_prog_print(q, &m);
-  assert_non_null(again);
+  char *again = printed(q);
   if (!same_program(p, q) || strcmp(text, again) != 0)
     fail_msg("the program\n%s is parsed as\n%s", text, again);
   fm_prog_free(q);
-  fm_free(ctx, text, n);
-  fm_free(ctx, again, m);
+  free(text);
+  free(again);
 }
 
 #endif

@@ -112,10 +112,9 @@ static void test_looks(void **state) {
                              "output %3 rows\n"
                              "output %4 sum\n";
   fm_prog *p = parsed(text);
-  size_t n;
-  char *printed = fm_prog_print(p, &n);
-  assert_string_equal(printed, text);
-  fm_free(ctx, printed, n);
+  char *again = printed(p);
+  assert_string_equal(again, text);
+  free(again);
   fm_prog_free(p);
 }
 
@@ -129,11 +128,10 @@ static void test_wraps(void **state) {
   const fm_attr mix = {{0}, {1.0 / 3, 1e-300 / 3}};
   p->node[fm_emit(p, fm_op_find("mix"), 2, both, &mix)].rematerialised = true;
   check_text(p);
-  size_t n;
-  char *text = fm_prog_print(p, &n);
+  char *text = printed(p);
   for (const char *line = text; *line; line = strchr(line, '\n') + 1)
     if (strcspn(line, "\n") > 80) fail_msg("a long line in %s", text);
-  fm_free(ctx, text, n);
+  free(text);
   fm_prog_free(p);
 }
 
@@ -223,8 +221,7 @@ static void test_damage(void **state) {
   static char text[4096];
   for (int i = 0; i < fm_op_count(); i++) {
     fm_prog *p = sample_program(fm_op_at(i), 0);
-    size_t n;
-    char *good = fm_prog_print(p, &n);
+    char *good = printed(p);
     const size_t length = strlen(good);
     assert_true(length < sizeof text - 32);
     for (size_t k = 0; k < length; k++) {
@@ -237,7 +234,7 @@ static void test_damage(void **state) {
       for (uint32_t times = 1 + draw(3); times > 0 && text[0]; times--) damage(text, strlen(text));
       try_text(text, p);
     }
-    fm_free(ctx, good, n);
+    free(good);
     fm_prog_free(p);
   }
   assert_true(refused > 1000 && taken > 300);
@@ -247,17 +244,14 @@ static void test_damage(void **state) {
 static void test_memory(void **state) {
   (void)state;
   fm_prog *p = sample_program(fm_op_find("concat"), 1), *q = NULL;
-  size_t n;
-  char *text = fm_prog_print(p, &n), *again = NULL;
-  for (long k = 1; q == NULL || again == NULL; k++) {
-    size_t m;
+  char *text = printed(p);
+  for (long k = 1; q == NULL; k++) {
     fm_fail_alloc(ctx, k);
-    if (q == NULL) q = parse_program(ctx, text, 0, NULL);
-    if (q != NULL && (again = fm_prog_print(q, &m))) fm_free(ctx, again, m);
+    q = parse_program(ctx, text, 0, NULL);
     fm_fail_alloc(ctx, 0);
-    if (again == NULL) assert_sentence(FM_ENOMEM, "memory: ");
+    if (q == NULL) assert_sentence(FM_ENOMEM, "memory: ");
   }
-  fm_free(ctx, text, n);
+  free(text);
   fm_prog_free(p);
   fm_prog_free(q);
 }
@@ -267,16 +261,15 @@ static void test_compile_memory(void **state) {
   fm_prog *p = sample_program(fm_op_find("matmul"), 0);
   const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 5}};
   char *text = NULL;
-  size_t n;
   for (long k = 1; text == NULL; k++) {
     fm_fail_alloc(ctx, k);
-    text = fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plan", &n);
+    text = fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plan");
     fm_fail_alloc(ctx, 0);
     if (text == NULL) assert_sentence(FM_ENOMEM, "memory: ");
   }
   assert_non_null(strstr(text, "= matmul %0, %1\n"));
-  fm_free(ctx, text, n);
-  assert_null(fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plane", &n));
+  free(text);
+  assert_null(fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plane"));
   assert_sentence(FM_EUSAGE, "there is no pass 'plane'");
   fm_prog_free(p);
 }
