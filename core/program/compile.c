@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "exe.h"
-#include "passes.h"
 
 enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
 
@@ -60,10 +59,8 @@ static void watch(const compiler *c, int pass, const fm_prog *p, const int *fuse
 
 /* One of the passes that map a program to a program; takes p over; NULL on failure. */
 static fm_prog *run_pass(const compiler *c, int pass, fm_prog *p) {
-  static fm_prog *(*const run[NPASS])(const fm_prog *, int) = {
-      [STACK] = fm_stack, [LOWER] = fm_lower, [LOWER_FEW] = fm_lower};
   if (p && (c->options->passes & fm_passes[pass].switches)) {
-    fm_prog *q = run[pass](p, c->options->passes);
+    fm_prog *q = pass == STACK ? fm_stack(p) : fm_lower(p);
     fm_prog_free(p);
     p = q;
   }

@@ -4,7 +4,6 @@
 ** are loaded from the prologue.
 */
 #include "analysis.h"
-#include "passes.h"
 #include "rewrite.h"
 
 static fm_val lower(const fm_rewrite *r, fm_val v, const void *uses) {
@@ -12,8 +11,7 @@ static fm_val lower(const fm_rewrite *r, fm_val v, const void *uses) {
   return op->lower ? op->lower(r->q, r->p, v, r->map, uses) : FM_NONE;
 }
 
-fm_prog *fm_lower(const fm_prog *p, int passes) {
-  (void)passes;
+fm_prog *fm_lower(const fm_prog *p) {
   fm_pool s = {.ctx = p->ctx};
   const int *uses = fm_use_counts(&s, p, fm_live(&s, p));
   fm_prog *q = fm_rewritten(&s, p, p->share, NULL, lower, uses);

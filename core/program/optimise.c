@@ -3,7 +3,6 @@
 ** equal nodes become one, products are reassociated.
 */
 #include "analysis.h"
-#include "passes.h"
 #include "rewrite.h"
 
 typedef struct facts { /* about the program being rewritten */

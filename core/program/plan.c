@@ -42,7 +42,7 @@ static void find_locations(fm_layout *l) {
     int index = (int)n->attr.i[FM_INDEX];
     if (!l->g->live[v] || l->g->virt[v]) continue;
     if (n->op == &fm_op_input)
-      *loc = (fm_loc){p->in[index].role == FM_ROWS ? AT_ROWS : AT_SHARED, index, 0};
+      *loc = (fm_loc){AT_INPUT, index, 0};
     else if (n->op == &fm_op_constant)
       *loc = (fm_loc){AT_CONST, index, 0};
     else if (l->g->group[v] < 0 || l->g->stored[v])
@@ -117,8 +117,7 @@ void *fm_address(const fm_frame *f, fm_val v) {
   char *base = NULL;
   switch (l->where) {
   case AT_ARENA: base = f->arena; break;
-  case AT_SHARED:
-  case AT_ROWS: base = f->in[l->index]; break;
+  case AT_INPUT: base = f->in[l->index]; break;
   case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
   case AT_LANE: base = f->lane[l->index]; break;
   case AT_NOWHERE: break;

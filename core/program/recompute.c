@@ -7,9 +7,75 @@
 ** runtime-memory tradeoffs in checkpointing by being fusion aware", MLSys 2023.)
 */
 #include "analysis.h"
-#include "mincut.h"
-#include "passes.h"
 #include "rewrite.h"
+
+/* ------------------------------------------------------------------ minimum cuts of graphs */
+
+#define UNBOUNDED (INT64_MAX / 4)
+
+typedef struct edge {
+  int to, next; /* next: of the same point, or -1; the edge back is number k ^ 1 */
+  int64_t left; /* capacity that is not used */
+} edge;
+
+typedef struct graph {
+  int points, nedge;
+  edge *edge;
+  int *first, *via, *queue; /* per point: its edges; the edge by which it was reached, or -1 */
+} graph;
+
+/* No edges yet, room for `edges` of them. */
+static graph new_graph(fm_pool *s, int points, int edges) {
+  graph g = {.points = points, .edge = fm_take(s, 2 * edges, edge)};
+  g.first = fm_take_none(s, points);
+  g.via = fm_take(s, points, int), g.queue = fm_take(s, points, int);
+  return g;
+}
+
+static void add_edge(graph *g, int from, int to, int64_t capacity) {
+  g->edge[g->nedge] = (edge){to, g->first[from], capacity};
+  g->first[from] = g->nedge++;
+}
+
+static void connect(graph *g, int from, int to, int64_t capacity) {
+  add_edge(g, from, to, capacity);
+  add_edge(g, to, from, 0);
+}
+
+/* From a point along edges with capacity left (or, backwards, against them) to all that it reaches;
+** true as soon as that is the goal. */
+static bool search(graph *g, int from, bool backwards, int goal) {
+  int n = 0;
+  for (int k = 0; k < g->points; k++) g->via[k] = -1;
+  g->via[from] = INT32_MAX;
+  g->queue[n++] = from;
+  for (int i = 0; i < n; i++)
+    for (int k = g->first[g->queue[i]]; k >= 0; k = g->edge[k].next) {
+      int to = g->edge[k].to;
+      if (g->via[to] >= 0 || g->edge[backwards ? k ^ 1 : k].left == 0) continue;
+      g->via[to] = k;
+      g->queue[n++] = to;
+      if (to == goal) return true;
+    }
+  return false;
+}
+
+/* Marks the points behind the minimum cut nearest to the sink: the others have via[] < 0. It is found
+** by a maximum flow: augmenting paths, shortest first (Edmonds and Karp 1972). */
+static void cut(graph *g, int source, int sink) {
+  while (search(g, source, false, sink)) {
+    int64_t most = UNBOUNDED;
+    for (int v = sink; v != source; v = g->edge[g->via[v] ^ 1].to)
+      if (g->edge[g->via[v]].left < most) most = g->edge[g->via[v]].left;
+    for (int v = sink; v != source; v = g->edge[g->via[v] ^ 1].to) {
+      g->edge[g->via[v]].left -= most;
+      g->edge[g->via[v] ^ 1].left += most;
+    }
+  }
+  search(g, sink, true, -1);
+}
+
+/* ------------------------------------------------------------------ what is kept */
 
 typedef struct remat {
   const fm_prog *p;
@@ -17,7 +83,7 @@ typedef struct remat {
   const bool *live;
   int at; /* the last stage before the cut */
   double few;
-  fm_graph g; /* every value is two points: 2 v, an edge as wide as its bytes, 2 v + 1 */
+  graph g; /* every value is two points: 2 v, an edge as wide as its bytes, 2 v + 1 */
 } remat;
 
 static bool free_to_read(const fm_op *op) {
@@ -38,25 +104,24 @@ static bool before(const remat *m, fm_val v) { return m->stage[v] <= m->at; }
 static int64_t price(const fm_prog *p, fm_val v) {
   const fm_op *op = p->node[v].op;
   if (free_to_read(op)) return 0;
-  if (op->flags & (FM_RESHAPE | FM_REPEAT)) return FM_UNBOUNDED;
+  if (op->flags & (FM_RESHAPE | FM_REPEAT)) return UNBOUNDED;
   return (int64_t)fm_bytes_of(p, v);
 }
 
-static void cut(remat *m) {
+static void choose(remat *m) {
   const fm_prog *p = m->p;
   int source = 2 * p->n, sink = 2 * p->n + 1;
   for (fm_val v = 0; v < p->n; v++) {
     if (!m->live[v]) continue;
-    if (before(m, v)) fm_graph_connect(&m->g, 2 * v, 2 * v + 1, price(p, v));
+    if (before(m, v)) connect(&m->g, 2 * v, 2 * v + 1, price(p, v));
     if (before(m, v) && !cheap(m, v) && !free_to_read(p->node[v].op))
-      fm_graph_connect(&m->g, source, 2 * v, FM_UNBOUNDED);
+      connect(&m->g, source, 2 * v, UNBOUNDED);
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_arg(p, v, k);
-      if (before(m, a))
-        fm_graph_connect(&m->g, 2 * a + 1, before(m, v) ? 2 * v : sink, FM_UNBOUNDED);
+      if (before(m, a)) connect(&m->g, 2 * a + 1, before(m, v) ? 2 * v : sink, UNBOUNDED);
     }
   }
-  fm_graph_cut(&m->g, source, sink);
+  cut(&m->g, source, sink);
 }
 
 /* For the readers after the cut. A cut nearest to them repeats least. */
@@ -85,8 +150,8 @@ static fm_prog *rewrite(fm_pool *s, const remat *m) {
 fm_prog *fm_recompute(const fm_prog *p, int at, double few) {
   fm_pool s = {.ctx = p->ctx};
   remat m = {.p = p, .at = at, .few = few, .live = fm_live(&s, p), .stage = fm_stages(&s, p)};
-  m.g = fm_graph_new(&s, 2 * p->n + 2, 2 * p->n + p->nargs);
-  if (!s.failed) cut(&m);
+  m.g = new_graph(&s, 2 * p->n + 2, 2 * p->n + p->nargs);
+  if (!s.failed) choose(&m);
   fm_prog *q = rewrite(&s, &m);
   fm_pool_free(&s);
   return q;

@@ -1,4 +1,7 @@
-/* rewrite.h - copying a program into another, node by node, with a map of its values. */
+/*
+** rewrite.h - copying a program into another, node by node, with a map of its values; and the
+** passes that do so, one file each, which compile.c runs.
+*/
 #ifndef FM_REWRITE_H
 #define FM_REWRITE_H
 
@@ -27,5 +30,18 @@ fm_prog *fm_rewrite_end(fm_rewrite *r);
 /* All of that: the nodes that `only` marks (NULL: all) by a rule, and the outputs. */
 fm_prog *fm_rewritten(fm_pool *s, const fm_prog *p, bool share, const bool *only, fm_rule rule,
                       const void *data);
+
+/* ------------------------------------------------------------------ the passes */
+
+/* A new program with the same inputs and outputs, or NULL on failure; `passes`: FM_PASS_ flags. */
+fm_prog *fm_optimise(const fm_prog *p, int passes);
+fm_prog *fm_stack(const fm_prog *p);
+fm_prog *fm_lower(const fm_prog *p);
+
+/*
+** Rematerialises values that are read after stage `at`: those that cost at most `few` operations
+** per byte of their result to compute, besides elementwise ones.
+*/
+fm_prog *fm_recompute(const fm_prog *p, int at, double few);
 
 #endif

@@ -51,11 +51,12 @@ typedef struct race { /* what the workers of one run share */
   const fm_job *job;
   pthread_mutex_t lock;
   pthread_cond_t freed;   /* a lane may be taken again, or a sum be added to */
-  int next[FM_MAX_LANES]; /* next micro-batch of each lane */
+  int next[FM_MAX_LANES]; /* next micro-batch or part of each lane */
   bool busy[FM_MAX_LANES];
-  const fm_parts *parts; /* prologue or epilogue: what runs now, if no micro-batches do */
-  int part;              /* the next one */
   bool timed;
+  const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
+  int njob, nlane;       /* of those, which lanes take in turn */
+  bool alone;            /* a lane does one at a time */
 } race;
 
 static size_t row_bytes(const fm_tensor *t) {
@@ -159,8 +160,8 @@ static void run_part(race *r, int k, char *memory) {
 static int pick_lane(race *r, bool *left) {
   int best = -1;
   *left = false;
-  for (int k = 0; k < r->e->nlane; k++) {
-    if (r->next[k] >= r->e->nmicro) continue;
+  for (int k = 0; k < r->nlane; k++) {
+    if (r->next[k] >= r->njob) continue;
     *left = true;
     if (!r->busy[k] && (best < 0 || r->next[k] < r->next[best])) best = k;
   }
@@ -178,33 +179,19 @@ static void work(void *arg, int worker) {
       pthread_cond_wait(&r->freed, &r->lock);
       continue;
     }
-    int micro = r->next[lane];
-    r->busy[lane] = true;
+    int k = r->next[lane];
+    r->next[lane] += r->nlane;
+    r->busy[lane] = r->alone;
     pthread_mutex_unlock(&r->lock);
-    run_micro(r, lane, micro, r->e->memory[worker]);
+    if (r->parts)
+      run_part(r, k, r->e->memory[worker]);
+    else
+      run_micro(r, lane, k, r->e->memory[worker]);
     pthread_mutex_lock(&r->lock);
     r->busy[lane] = false;
-    r->next[lane] += r->e->nlane;
     pthread_cond_broadcast(&r->freed);
   }
   pthread_mutex_unlock(&r->lock);
-}
-
-static int take(race *r, int *next) { /* a number that no other worker gets */
-  pthread_mutex_lock(&r->lock);
-  int k = (*next)++;
-  pthread_mutex_unlock(&r->lock);
-  return k;
-}
-
-static void work_in_turn(void *arg, int worker) {
-  race *r = arg;
-  for (int k; (k = take(r, &r->next[0])) < r->e->nmicro;) run_micro(r, 0, k, r->e->memory[worker]);
-}
-
-static void work_on_parts(void *arg, int worker) {
-  race *r = arg;
-  for (int k; (k = take(r, &r->part)) < r->parts->n;) run_part(r, k, r->e->memory[worker]);
 }
 
 /* Most workers that run micro-batches. */
@@ -232,6 +219,19 @@ static fm_err make_memory(fm_exe *e, int n) {
   return FM_OK;
 }
 
+static void run_parts(race *r, const fm_parts *parts, int workers) {
+  r->parts = parts, r->njob = parts->n;
+  r->nlane = 1, r->next[0] = 0, r->alone = false;
+  fm_parallel(r->e->ctx, workers, work, r);
+}
+
+static void run_micros(race *r, int workers) {
+  r->parts = NULL, r->njob = r->e->nmicro;
+  r->nlane = r->e->nlane, r->alone = !r->e->ordered;
+  for (int k = 0; k < r->nlane; k++) r->next[k] = k;
+  fm_parallel(r->e->ctx, workers, work, r);
+}
+
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed) {
   fm_err err = check_job(e, job);
   int most = runners(e);
@@ -241,17 +241,14 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed) {
   if (err == FM_OK) err = make_memory(e, workers);
   if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
-  race r = {.e = e, .job = job, .timed = timed, .parts = &e->h.pro};
+  race r = {.e = e, .job = job, .timed = timed};
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.freed, NULL);
-  for (int k = 0; k < e->nlane; k++) r.next[k] = k;
   for (int k = 0; k < e->h.nout; k++) e->result[k].turn = 0;
-  fm_parallel(e->ctx, workers, work_on_parts, &r);
-  fm_parallel(e->ctx, workers < runners(e) ? workers : runners(e), e->ordered ? work_in_turn : work,
-              &r);
+  run_parts(&r, &e->h.pro, workers);
+  run_micros(&r, workers < runners(e) ? workers : runners(e));
   fm_lanes_add(e, job);
-  r.part = 0, r.parts = &e->h.epi;
-  fm_parallel(e->ctx, workers, work_on_parts, &r);
+  run_parts(&r, &e->h.epi, workers);
   pthread_cond_destroy(&r.freed);
   pthread_mutex_destroy(&r.lock);
   return fm_maps_check(e->ctx); /* images may have been lost on the way */

@@ -7,8 +7,6 @@
 */
 #include "stack.h"
 
-#include "passes.h"
-
 static int members(const fm_stacking *t, fm_val first, fm_val *list) {
   int n = 0;
   for (fm_val m = first; m >= 0; m = t->next[m]) {
@@ -64,8 +62,7 @@ static void emit_from(fm_stacking *t, fm_val *todo, fm_val root) {
   }
 }
 
-fm_prog *fm_stack(const fm_prog *p, int passes) {
-  (void)passes;
+fm_prog *fm_stack(const fm_prog *p) {
   fm_pool s = {.ctx = p->ctx};
   fm_stacking t = {.p = p, .list = fm_take(&s, 3 * (p->n + 1), fm_val)};
   fm_val *todo = fm_take(&s, p->n + 1, fm_val);

@@ -48,8 +48,6 @@ typedef struct simulation {
   int *missing; /* per node: operands that do not exist yet */
   int *left;    /* per kind: nodes not called yet */
   int *ready;   /* per kind: the last node held back, or -1; linked by next */
-  int *open;    /* kinds that hold nodes back */
-  int nopen;
   fm_val *runnable;
   int nrunnable;
 } simulation;
@@ -67,23 +65,20 @@ static void run_or_hold(simulation *s, fm_val v) {
     finish(s, v);
     return;
   }
-  if (s->ready[kind] < 0) s->open[s->nopen++] = kind;
   s->t->next[v] = s->ready[kind];
   s->ready[kind] = v;
 }
 
-/* The open kind to call: a complete one, the earliest of those. */
+/* The kind to call, of those that hold nodes back: the first complete one, else the first; or -1. */
 static int pick_kind(const simulation *s) {
-  int best = -1;
-  bool best_full = false;
-  for (int k = 0; k < s->nopen; k++) {
-    int many = 0, kind = s->open[k];
+  int first = -1;
+  for (int kind = 0; kind < s->t->p->n; kind++) {
+    int many = 0;
     for (fm_val v = s->ready[kind]; v >= 0; v = s->t->next[v]) many++;
-    bool full = many == s->left[kind];
-    if (best < 0 || full > best_full || (full == best_full && kind < s->open[best]))
-      best = k, best_full = full;
+    if (many > 0 && many == s->left[kind]) return kind;
+    if (many > 0 && first < 0) first = kind;
   }
-  return best;
+  return first;
 }
 
 /* Calls all nodes of a kind that are held back. */
@@ -106,10 +101,8 @@ static void simulate(simulation *s) {
   }
   for (;;) {
     while (s->nrunnable > 0) run_or_hold(s, s->runnable[--s->nrunnable]);
-    int best = pick_kind(s);
-    if (best < 0) return;
-    int kind = s->open[best];
-    s->open[best] = s->open[--s->nopen];
+    int kind = pick_kind(s);
+    if (kind < 0) return;
     call(s, kind);
   }
 }
@@ -135,7 +128,7 @@ void fm_stack_groups(fm_pool *s, fm_stacking *t) {
   int n = t->p->n;
   int *newest = fm_take_none(s, n), *before = fm_take_none(s, n);
   simulation sim = {.t = t, .missing = fm_take(s, n, int), .left = fm_take(s, n, int)};
-  sim.ready = fm_take_none(s, n), sim.open = fm_take(s, n, int), sim.runnable = fm_take(s, n, int);
+  sim.ready = fm_take_none(s, n), sim.runnable = fm_take(s, n, int);
   t->group = fm_take_none(s, n), t->next = fm_take_none(s, n);
   t->key = fm_take(s, n, int), t->kind = fm_take_none(s, n);
   t->users = fm_find_users(s, t->p);
