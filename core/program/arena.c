@@ -23,8 +23,8 @@ static fm_val owner(const fm_layout *l, fm_val v, size_t *offset) {
 static void touch(fm_layout *l, fm_val v, int step) {
   size_t offset;
   fm_val o = owner(l, v, &offset);
-  if (l->from[o] < 0) l->from[o] = step;
-  l->to[o] = step;
+  if (l->begin[o] < 0) l->begin[o] = step;
+  l->end[o] = step;
 }
 
 static void touch_step(fm_layout *l, const fm_step *s, int at) {
@@ -60,7 +60,7 @@ static void put(const fm_layout *l, block *b, block *placed, int n) {
   for (; k < n && placed[k].at < fm_plus_bytes(at, b->size); k++) {
     fm_val u = placed[k].v;
     size_t end = fm_plus_bytes(placed[k].at, placed[k].size);
-    if (end > at && l->from[u] <= l->to[b->v] && l->from[b->v] <= l->to[u]) at = end;
+    if (end > at && l->begin[u] <= l->end[b->v] && l->begin[b->v] <= l->end[u]) at = end;
   }
   b->at = at;
   while (k > 0 && placed[k - 1].at > at) k--;
@@ -76,23 +76,23 @@ static int find_peak(const fm_layout *l, const block *list, int n) {
   for (int k = 0; k < plan->nstep; k++) {
     size_t total = 0;
     for (int i = 0; i < n; i++)
-      if (l->from[list[i].v] <= k && l->to[list[i].v] >= k)
+      if (l->begin[list[i].v] <= k && l->end[list[i].v] >= k)
         total = fm_plus_bytes(total, list[i].size);
     if (total > most) most = total, at = k;
   }
   return plan->nstep ? (int)plan->step[at].order[0] : 0;
 }
 
-void fm_place(fm_pool *s, fm_layout *l) {
+void fm_place(fm_layout *l) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
   int n = 0;
-  block *list = fm_take(s, p->n, block), *placed = fm_take(s, p->n, block);
-  l->from = fm_take_none(s, p->n), l->to = fm_take_none(s, p->n);
-  if (s->failed) return;
+  block *list = fm_take(l->pool, p->n, block), *placed = fm_take(l->pool, p->n, block);
+  l->begin = fm_take_none(l->pool, p->n), l->end = fm_take_none(l->pool, p->n);
+  if (l->pool->failed) return;
   for (int k = 0; k < plan->nstep; k++) touch_step(l, &plan->step[k], k);
   for (fm_val v = 0; v < p->n; v++)
-    if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->from[v] >= 0)
+    if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->begin[v] >= 0)
       list[n++] = (block){padded(l, v), 0, v};
   if (n > 0) qsort(list, (size_t)n, sizeof *list, by_size);
   plan->peak = find_peak(l, list, n);
@@ -104,7 +104,7 @@ void fm_place(fm_pool *s, fm_layout *l) {
     if (end > plan->arena) plan->arena = end;
   }
   for (fm_val v = 0; v < p->n; v++) { /* parts and views follow their owners */
-    if (l->parent[v] == FM_NONE || !l->g->live[v]) continue;
+    if (l->parent[v] == FM_NONE || !l->live[v]) continue;
     size_t offset;
     plan->loc[v] = plan->loc[owner(l, v, &offset)];
     plan->loc[v].offset += offset;

@@ -7,12 +7,12 @@
 static bool fusible(const fm_op *op) { return fm_elementwise(op) || fm_closes_pass(op); }
 
 /* Broadcasts and fills are read where they are used; only other readers need them in memory. */
-static void find_virtual(const fm_prog *p, fm_grouping *g) {
-  for (fm_val v = 0; v < p->n; v++) g->virt[v] = p->node[v].op->flags & (FM_REPEAT | FM_FILL);
+static void find_virtual(const fm_prog *p, fm_layout *l) {
+  for (fm_val v = 0; v < p->n; v++) l->virt[v] = p->node[v].op->flags & (FM_REPEAT | FM_FILL);
   for (fm_val v = 0; v < p->n; v++)
-    for (int k = 0; g->live[v] && k < p->node[v].nin; k++)
-      if (!fusible(p->node[v].op)) g->virt[fm_ins(p, v)[k]] = false;
-  for (int k = 0; k < p->nout; k++) g->virt[p->out[k].v] = false;
+    for (int k = 0; l->live[v] && k < p->node[v].nin; k++)
+      if (!fusible(p->node[v].op)) l->virt[fm_ins(p, v)[k]] = false;
+  for (int k = 0; k < p->nout; k++) l->virt[p->out[k].v] = false;
 }
 
 typedef struct group {
@@ -23,53 +23,53 @@ typedef struct group {
 
 /* Nodes of one stage and shape share a pass, siblings included, up to a bounded size. newest: per
 ** stage, its newest group. */
-static int group_of(const fm_prog *p, fm_grouping *g, group *list, int *newest, fm_val v) {
+static int group_of(const fm_prog *p, fm_layout *l, group *list, int *newest, fm_val v) {
   const fm_node *n = &p->node[v];
   bool sum = fm_closes_pass(n->op);
   fm_sig domain = sum ? p->node[fm_arg(p, v, 0)].sig : n->sig;
-  int stage = g->stage[v] - sum, id = newest[stage];
+  int stage = l->stage[v] - sum, id = newest[stage];
   while (id >= 0 && (list[id].domain.dtype != domain.dtype ||
                      !fm_shape_eq(&list[id].domain.shape, &domain.shape)))
     id = list[id].before;
-  if (g->fuse && id >= 0 && list[id].size + 1 + n->nin <= MAX_PASS) {
+  if (l->fuse && id >= 0 && list[id].size + 1 + n->nin <= MAX_PASS) {
     list[id].size += 1 + n->nin;
     list[id].members++;
     return id;
   }
-  list[g->ngroup] = (group){domain, 1 + n->nin, 1, newest[stage]};
-  return newest[stage] = g->ngroup++;
+  list[l->ngroup] = (group){domain, 1 + n->nin, 1, newest[stage]};
+  return newest[stage] = l->ngroup++;
 }
 
-static void list_members(const fm_prog *p, fm_grouping *g, const group *list) {
-  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + list[id].members;
+static void list_members(const fm_prog *p, fm_layout *l, const group *list) {
+  for (int id = 0; id < l->ngroup; id++) l->from[id + 1] = l->from[id] + list[id].members;
   for (fm_val v = p->n - 1; v >= 0; v--)
-    if (g->group[v] >= 0) g->member[--g->from[g->group[v] + 1]] = v;
-  for (int id = 0; id < g->ngroup; id++) g->from[id + 1] = g->from[id] + list[id].members;
+    if (l->plan->group[v] >= 0) l->member[--l->from[l->plan->group[v] + 1]] = v;
+  for (int id = 0; id < l->ngroup; id++) l->from[id + 1] = l->from[id] + list[id].members;
 }
 
 /* A value is stored when a node outside its pass reads it. */
-static void find_stored(const fm_prog *p, fm_grouping *g) {
+static void find_stored(const fm_prog *p, fm_layout *l) {
   for (fm_val v = 0; v < p->n; v++)
-    for (int k = 0; g->live[v] && k < p->node[v].nin; k++) {
+    for (int k = 0; l->live[v] && k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
-      if (g->group[v] != g->group[a] || g->group[v] < 0) g->stored[a] = true;
+      if (l->plan->group[v] != l->plan->group[a] || l->plan->group[v] < 0) l->stored[a] = true;
     }
-  for (int k = 0; k < p->nout; k++) g->stored[p->out[k].v] = true;
+  for (int k = 0; k < p->nout; k++) l->stored[p->out[k].v] = true;
 }
 
-void fm_fuse(fm_pool *s, const fm_prog *p, fm_grouping *g) {
-  group *list = fm_take(s, p->n, group);
-  int *newest = fm_take_none(s, p->n + 1);
-  g->group = fm_take_none(s, p->n), g->member = fm_take(s, p->n, fm_val);
-  g->from = fm_take(s, p->n + 1, int);
-  g->virt = fm_take(s, p->n, bool), g->stored = fm_take(s, p->n, bool);
-  if (s->failed) return;
-  find_virtual(p, g);
+void fm_fuse(fm_layout *l) {
+  const fm_prog *p = l->plan->p;
+  group *list = fm_take(l->pool, p->n, group);
+  int *newest = fm_take_none(l->pool, p->n + 1);
+  l->member = fm_take(l->pool, p->n, fm_val), l->from = fm_take(l->pool, p->n + 1, int);
+  l->virt = fm_take(l->pool, p->n, bool), l->stored = fm_take(l->pool, p->n, bool);
+  if (l->pool->failed) return;
+  find_virtual(p, l);
   for (fm_val v = 0; v < p->n; v++) {
-    bool repeat = (p->node[v].op->flags & FM_REPEAT) && !g->virt[v];
-    if (g->live[v] && (fusible(p->node[v].op) || repeat))
-      g->group[v] = group_of(p, g, list, newest, v);
+    bool repeat = (p->node[v].op->flags & FM_REPEAT) && !l->virt[v];
+    if (l->live[v] && (fusible(p->node[v].op) || repeat))
+      l->plan->group[v] = group_of(p, l, list, newest, v);
   }
-  list_members(p, g, list);
-  find_stored(p, g);
+  list_members(p, l, list);
+  find_stored(p, l);
 }

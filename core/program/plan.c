@@ -3,8 +3,6 @@
 ** place, slices and reshapes are views, and every value gets an offset in one arena for its live
 ** range.
 */
-#include <string.h>
-
 #include "plan.h"
 
 /* Operands of joining nodes are computed in place, unless they have another place already. */
@@ -12,7 +10,7 @@ static void find_parents(fm_layout *l) {
   const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) {
     const fm_node *n = &p->node[v];
-    if (!l->g->live[v]) continue;
+    if (!l->live[v]) continue;
     if (fm_is_view(p, v)) {
       l->parent[v] = fm_arg(p, v, 0);
       l->offset[v] = (size_t)fm_view_from(p, v) * fm_dtype_size(n->sig.dtype);
@@ -40,53 +38,46 @@ static void find_locations(fm_layout *l) {
     const fm_node *n = &p->node[v];
     fm_loc *loc = &l->plan->loc[v];
     int index = (int)n->attr.i[FM_INDEX];
-    if (!l->g->live[v] || l->g->virt[v]) continue;
+    if (!l->live[v] || l->virt[v]) continue;
     if (n->op == &fm_op_input)
       *loc = (fm_loc){AT_INPUT, index, 0};
     else if (n->op == &fm_op_constant)
       *loc = (fm_loc){AT_CONST, index, 0};
-    else if (l->g->group[v] < 0 || l->g->stored[v])
+    else if (l->plan->group[v] < 0 || l->stored[v])
       loc->where = AT_ARENA;
   }
   for (int k = 0; k < p->nout; k++) {
     fm_val v = p->out[k].v;
-    bool added = p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->g->uses[v] == 1;
+    bool added = p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->uses[v] == 1;
     bool placed = l->plan->in_place && l->plan->loc[v].where == AT_ARENA && !fm_is_view(p, v) &&
                   l->parent[v] == FM_NONE;
     if (added || placed) l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
   }
 }
 
-static fm_err arrange(fm_pool *s, fm_plan *plan, const fm_grouping *g) {
-  fm_layout l = {.plan = plan, .g = g, .offset = fm_take(s, plan->p->n, size_t)};
-  l.parent = fm_take_none(s, plan->p->n);
-  plan->loc = fm_take(&plan->pool, plan->p->n, fm_loc); /* all AT_NOWHERE */
+static fm_err make(fm_plan *plan, fm_pool *s, int passes) {
+  const fm_prog *p = plan->p;
+  fm_layout l = {.plan = plan, .pool = s, .fuse = passes & FM_PASS_FUSE, .live = fm_live(s, p)};
+  l.stage = fm_stages(s, p), l.uses = fm_use_counts(s, p, l.live);
+  l.offset = fm_take(s, p->n, size_t), l.parent = fm_take_none(s, p->n);
+  int *first = fm_take(s, p->n, int);
+  plan->group = fm_take_none(&plan->pool, p->n);
+  plan->loc = fm_take(&plan->pool, p->n, fm_loc); /* all AT_NOWHERE */
+  if (s->failed || plan->pool.failed) return FM_ENOMEM;
+  fm_stage_rematerialised(&l, first);
+  fm_fuse(&l);
+  if (s->failed) return FM_ENOMEM;
+  fm_delay(&l, first);
+  fm_build_passes(&l);
   if (s->failed || plan->pool.failed) return FM_ENOMEM;
   find_parents(&l);
   find_locations(&l);
   fm_schedule(&l);
-  if (!plan->pool.failed) fm_place(s, &l);
-  return s->failed || plan->pool.failed ? FM_ENOMEM : FM_OK;
-}
-
-static fm_err make(fm_plan *plan, fm_pool *s, int passes) {
-  const fm_prog *p = plan->p;
-  fm_grouping g = {.fuse = passes & FM_PASS_FUSE, .live = fm_live(s, p), .stage = fm_stages(s, p)};
-  g.uses = fm_use_counts(s, p, g.live);
-  int *first = fm_take(s, p->n, int);
-  if (s->failed) return FM_ENOMEM;
-  fm_stage_rematerialised(p, &g, first);
-  fm_fuse(s, p, &g);
-  if (s->failed) return FM_ENOMEM;
-  fm_delay(p, &g, first);
-  plan->group = fm_take(&plan->pool, p->n, int);
-  if (plan->group) memcpy(plan->group, g.group, (size_t)p->n * sizeof *g.group);
-  fm_build_passes(s, plan, &g);
-  fm_err err = s->failed || plan->pool.failed ? FM_ENOMEM : arrange(s, plan, &g);
-  if (err == FM_OK && fm_plus_bytes(plan->arena, plan->blocks) > FM_MOST_BYTES)
-    err =
-        fm_fail(plan->ctx, FM_ENOMEM, "program: its values need more memory than can be addressed");
-  return err;
+  if (!plan->pool.failed) fm_place(&l);
+  if (s->failed || plan->pool.failed) return FM_ENOMEM;
+  if (fm_plus_bytes(plan->arena, plan->blocks) <= FM_MOST_BYTES) return FM_OK;
+  return fm_fail(plan->ctx, FM_ENOMEM,
+                 "program: its values need more memory than can be addressed");
 }
 
 fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place) {

@@ -122,38 +122,36 @@ double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written
 
 /* ------------------------------------------------------------------ making a plan */
 
-/* Which nodes run together: group[v] is the pass of node v, or -1. */
-typedef struct fm_grouping {
-  int *stage, *group, *uses;
-  bool *live, *stored;
-  bool *virt; /* never in memory: passes read what it repeats */
+/* A plan being made. */
+typedef struct fm_layout {
+  fm_plan *plan;
+  fm_pool *pool; /* of the arrays */
+  bool *live;
+  int *stage, *uses;
+  /* Which nodes run together. */
   bool fuse;
+  bool *stored;
+  bool *virt; /* never in memory: passes read what it repeats */
   int ngroup;
-  fm_val *member; /* of group k: member[from[k]] .. member[from[k + 1] - 1], in order */
+  fm_val *member; /* of pass k: member[from[k]] .. member[from[k + 1] - 1], in order */
   int *from;
-} fm_grouping;
-void fm_fuse(fm_pool *s, const fm_prog *p, fm_grouping *g); /* fuse.c; needs live, stage, uses */
-void fm_build_passes(fm_pool *s, fm_plan *plan, const fm_grouping *g); /* fuse_pass.c */
+  /* Where values are. */
+  fm_val *parent;   /* a view's or part's owner, else FM_NONE */
+  size_t *offset;   /* bytes from the owner's start */
+  int *begin, *end; /* first and last step that touches an owner */
+} fm_layout;
+
+void fm_fuse(fm_layout *l);         /* fuse.c: plan->group, and which nodes run together */
+void fm_build_passes(fm_layout *l); /* fuse_pass.c: plan->fused */
+/* schedule.c: changes of stages, before and after fusion (first: scratch), then the steps. */
+void fm_stage_rematerialised(fm_layout *l, int *first);
+void fm_delay(fm_layout *l, int *first);
+void fm_schedule(fm_layout *l);
+void fm_place(fm_layout *l); /* arena.c: offsets of all values in the arena */
 
 /* fuse_walk.c: the axes of a value that is repeated along a pass, or of a sum's target; when a sum
 ** is finished. */
 void fm_walk_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small);
 void fm_walk_span(fm_reduce *r);
-
-/* Places while they are being decided. */
-typedef struct fm_layout {
-  fm_plan *plan;
-  const fm_grouping *g;
-  fm_val *parent; /* a view's or part's owner, else FM_NONE */
-  size_t *offset; /* bytes from the owner's start */
-  int *from, *to; /* first and last step that touches an owner */
-} fm_layout;
-
-/* schedule.c: changes of stages, before and after fusion (first: scratch), then the steps. */
-void fm_stage_rematerialised(const fm_prog *p, fm_grouping *g, int *first);
-void fm_delay(const fm_prog *p, fm_grouping *g, int *first);
-void fm_schedule(fm_layout *l);
-/* arena.c: offsets of all values in the arena. */
-void fm_place(fm_pool *s, fm_layout *l);
 
 #endif

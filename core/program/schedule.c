@@ -5,12 +5,13 @@
 #include "plan.h"
 
 /* A rematerialised value runs in the stage of its first reader. */
-void fm_stage_rematerialised(const fm_prog *p, fm_grouping *g, int *first) {
+void fm_stage_rematerialised(fm_layout *l, int *first) {
+  const fm_prog *p = l->plan->p;
   for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
   for (fm_val v = p->n - 1; v >= 0; v--) {
-    if (!g->live[v]) continue;
-    if (p->node[v].rematerialised && first[v] != INT_MAX) g->stage[v] = first[v];
-    int need = g->stage[v] - fm_opens_stage(p->node[v].op);
+    if (!l->live[v]) continue;
+    if (p->node[v].rematerialised && first[v] != INT_MAX) l->stage[v] = first[v];
+    int need = l->stage[v] - fm_opens_stage(p->node[v].op);
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
       first[a] = need < first[a] ? need : first[a];
@@ -20,13 +21,13 @@ void fm_stage_rematerialised(const fm_prog *p, fm_grouping *g, int *first) {
 
 /* first[v]: the stage of the first step that reads v; 0 if a view, a concatenation, a virtual node
 ** or an output does, which are no steps. */
-static void find_first_reads(const fm_prog *p, const fm_grouping *g, int *first) {
+static void find_first_reads(const fm_prog *p, const fm_layout *l, int *first) {
   for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
   for (fm_val u = 0; u < p->n; u++) {
     const fm_op *op = p->node[u].op;
-    int stage = g->stage[u] - fm_closes_pass(op);
-    if (fm_is_view(p, u) || op->joins || g->virt[u]) stage = 0;
-    for (int k = 0; g->live[u] && k < p->node[u].nin; k++) {
+    int stage = l->stage[u] - fm_closes_pass(op);
+    if (fm_is_view(p, u) || op->joins || l->virt[u]) stage = 0;
+    for (int k = 0; l->live[u] && k < p->node[u].nin; k++) {
       fm_val v = fm_ins(p, u)[k];
       first[v] = stage < first[v] ? stage : first[v];
     }
@@ -36,16 +37,17 @@ static void find_first_reads(const fm_prog *p, const fm_grouping *g, int *first)
 
 /* Values computed from inputs and constants alone run just before they are first read: transforms
 ** of weights, for example, would otherwise all be live from the start. */
-void fm_delay(const fm_prog *p, fm_grouping *g, int *first) {
-  find_first_reads(p, g, first);
+void fm_delay(fm_layout *l, int *first) {
+  const fm_prog *p = l->plan->p;
+  find_first_reads(p, l, first);
   for (fm_val v = 0; v < p->n; v++) {
-    bool early = p->node[v].nin > 0 && g->group[v] < 0 && !fm_is_view(p, v);
+    bool early = p->node[v].nin > 0 && l->plan->group[v] < 0 && !fm_is_view(p, v);
     for (int k = 0; k < p->node[v].nin; k++) {
       fm_val a = fm_ins(p, v)[k];
       while (fm_is_view(p, a)) a = fm_arg(p, a, 0);
       early = early && (p->node[a].op->flags & FM_BOUND);
     }
-    if (early && first[v] != INT_MAX && first[v] > g->stage[v]) g->stage[v] = first[v];
+    if (early && first[v] != INT_MAX && first[v] > l->stage[v]) l->stage[v] = first[v];
   }
 }
 
@@ -73,7 +75,7 @@ static void add_copies(fm_layout *l, fm_val v) {
   for (int k = 0; k < p->node[v].nin; k++) {
     fm_val a = fm_ins(p, v)[k], part = fm_reshaped_from(p, a);
     if (l->parent[part] != v || l->offset[part] != at) {
-      fm_step *s = add_step(l->plan, STEP_COPY, a, l->g->stage[v]);
+      fm_step *s = add_step(l->plan, STEP_COPY, a, l->stage[v]);
       s->into = v;
       s->offset = at;
     }
@@ -85,17 +87,17 @@ static void add_op(fm_layout *l, fm_val v) {
   const fm_prog *p = l->plan->p;
   const fm_node *n = &p->node[v];
   bool bound = n->op->flags & FM_BOUND;
-  if (!l->g->live[v] || l->g->virt[v] || l->g->group[v] >= 0 || fm_is_view(p, v) || bound) return;
+  if (!l->live[v] || l->virt[v] || l->plan->group[v] >= 0 || fm_is_view(p, v) || bound) return;
   if (fm_joins(p, v))
     add_copies(l, v);
   else
-    add_step(l->plan, STEP_OP, v, l->g->stage[v]);
+    add_step(l->plan, STEP_OP, v, l->stage[v]);
 }
 
 static void add_pass(fm_layout *l, int k) {
   const fm_fused *f = &l->plan->fused[k];
   fm_val v = f->nmicro ? f->micro[0].v : f->reduce[0].v;
-  fm_step *s = add_step(l->plan, STEP_FUSED, v, l->g->stage[v] - (f->nmicro == 0));
+  fm_step *s = add_step(l->plan, STEP_FUSED, v, l->stage[v] - (f->nmicro == 0));
   s->order[2] = fm_shape_count(&f->domain.shape);
   s->index = k;
 }

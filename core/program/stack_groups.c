@@ -20,20 +20,17 @@ bool fm_stack_alike(const fm_prog *p, fm_val u, fm_val v) {
          same_except_rows(&p->node[fm_arg(p, u, 0)].sig, &p->node[fm_arg(p, v, 0)].sig);
 }
 
-/* newest: per second operand w, the newest kind that reads it, or -1; before: per kind, the one
-** before it that reads the same w, or -1. Two lists: a call may itself be the w of another call. */
-static void find_kinds(fm_stacking *t, int *newest, int *before) {
+/* The kind of v is the first reader of its w that it could be called with: at the latest, itself. */
+static void find_kinds(fm_stacking *t) {
   const fm_prog *p = t->p;
   for (fm_val v = 0; v < p->n; v++) {
     if (!fm_stacks(p, v, FM_STACKS_ROWS)) continue;
     fm_val w = fm_arg(p, v, 1);
-    int k = newest[w];
-    while (k >= 0 && !fm_stack_alike(p, k, v)) k = before[k];
-    if (k < 0) {
-      before[v] = newest[w];
-      newest[w] = k = v;
+    for (int k = t->users.from[w]; t->kind[v] < 0; k++) {
+      fm_val u = t->users.user[k];
+      bool reads = t->kind[u] == u || u == v;
+      if (reads && fm_arg(p, u, 1) == w && fm_stack_alike(p, u, v)) t->kind[v] = u;
     }
-    t->kind[v] = k;
   }
 }
 
@@ -126,14 +123,13 @@ static void find_keys(fm_stacking *t) {
 
 void fm_stack_groups(fm_pool *s, fm_stacking *t) {
   int n = t->p->n;
-  int *newest = fm_take_none(s, n), *before = fm_take_none(s, n);
   simulation sim = {.t = t, .missing = fm_take(s, n, int), .left = fm_take(s, n, int)};
   sim.ready = fm_take_none(s, n), sim.runnable = fm_take(s, n, int);
   t->group = fm_take_none(s, n), t->next = fm_take_none(s, n);
   t->key = fm_take(s, n, int), t->kind = fm_take_none(s, n);
   t->users = fm_find_users(s, t->p);
   if (s->failed) return;
-  find_kinds(t, newest, before);
+  find_kinds(t);
   simulate(&sim);
   find_keys(t);
 }
