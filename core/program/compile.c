@@ -74,30 +74,22 @@ static double now_ms(void) {
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* The one of two plans that needs less memory; the other is freed. */
-static fm_plan *smaller(fm_plan *a, fm_plan *b, bool prefer_b) {
-  bool take_b = prefer_b || b->arena < a->arena;
-  fm_plan_free(take_b ? a : b);
-  return take_b ? b : a;
-}
-
-/* The best plan of a body's program, given the plan that rematerialises nothing; NULL on
-** failure. */
+/* Of a body's plan, which rematerialises nothing, and of two that do, the one with the smallest
+** arena; the others are freed. NULL on failure. */
 static fm_plan *recompute(const compiler *c, fm_plan *plan) {
-  int passes = c->options->passes;
-  bool scarce = (passes & FM_SCARCE) != 0;
-  fm_plan *best = NULL;
-  if (!(passes & FM_PASS_RECOMPUTE) || !(scarce || plan->arena > LARGE_ARENA)) return plan;
-  for (int k = 0; k < 2; k++) {
-    fm_prog *p = fm_recompute(plan->p, plan->peak, k ? SCORES_FLOPS : 0);
-    fm_plan *other = p ? fm_plan_new(p, passes, false) : NULL;
-    if (other == NULL) {
-      fm_plan_free(plan), fm_plan_free(best);
-      return NULL;
-    }
-    best = smaller(best, other, best == NULL);
+  int passes = c->options->passes, best = passes & FM_SCARCE ? 1 : 0;
+  fm_plan *tried[3] = {plan};
+  bool ok = true;
+  if (!(passes & FM_PASS_RECOMPUTE) || !(best || plan->arena > LARGE_ARENA)) return plan;
+  for (int k = 1; k < 3 && ok; k++) {
+    fm_prog *p = fm_recompute(plan->p, plan->peak, k == 1 ? 0 : SCORES_FLOPS);
+    tried[k] = p ? fm_plan_new(p, passes, false) : NULL;
+    ok = tried[k] != NULL;
+    if (ok && tried[k]->arena < tried[best]->arena) best = k;
   }
-  return smaller(plan, best, scarce);
+  for (int k = 0; k < 3; k++)
+    if (!ok || k != best) fm_plan_free(tried[k]);
+  return ok ? tried[best] : NULL;
 }
 
 /* Shows a finished plan; the bytes that a worker needs to run it are at least *most. */

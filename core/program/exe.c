@@ -37,9 +37,7 @@ static fm_err check_value(fm_exe *e, const char *what, int k, int64_t rows, fm_s
   char a[96], b[96];
   fm_sig want = port->sig;
   if (port->split) want.shape.d[0] = rows;
-  if ((!port->split || sig.shape.nd > 0) && sig.dtype == want.dtype &&
-      fm_shape_eq(&sig.shape, &want.shape))
-    return FM_OK;
+  if ((!port->split || sig.shape.nd > 0) && fm_same_sig(&sig, &want)) return FM_OK;
   return fm_fail(e->ctx, FM_EUSAGE,
                  "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
                  "%s %s",

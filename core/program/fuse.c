@@ -28,9 +28,7 @@ static int group_of(const fm_prog *p, fm_layout *l, group *list, int *newest, fm
   bool sum = fm_closes_pass(n->op);
   fm_sig domain = sum ? p->node[fm_arg(p, v, 0)].sig : n->sig;
   int stage = l->stage[v] - sum, id = newest[stage];
-  while (id >= 0 && (list[id].domain.dtype != domain.dtype ||
-                     !fm_shape_eq(&list[id].domain.shape, &domain.shape)))
-    id = list[id].before;
+  while (id >= 0 && !fm_same_sig(&list[id].domain, &domain)) id = list[id].before;
   if (l->fuse && id >= 0 && list[id].size + 1 + n->nin <= MAX_PASS) {
     list[id].size += 1 + n->nin;
     list[id].members++;

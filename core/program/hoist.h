@@ -74,13 +74,10 @@ typedef struct fm_hoister {
   int *index; /* per value of the prologue: its output there, or -1 */
 } fm_hoister;
 
-/* Fills in all of a source but pro and epi, in hoist_shared.c. */
-fm_err fm_open_source(fm_pool *s, fm_source *from, int passes);
 /* Is output k computed by the epilogue? */
 static inline bool fm_after(const fm_source *s, int k) {
   return s->p->out[k].merge == FM_SUM && s->region[s->p->out[k].v] != IN_BODY;
 }
-fm_err fm_make_prologue(fm_hoister *t); /* in hoist_prologue.c */
 /* An empty program with the inputs of p and, after them, the values of the prologue. */
 fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p);
 /* Value v of the prologue as an input of q. */

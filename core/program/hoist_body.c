@@ -1,5 +1,16 @@
-/* hoist_body.c - the part of a program that runs for every micro-batch. */
+/* hoist_body.c - the part of a program that runs for every micro-batch, and how it and the epilogue
+** read the values of the prologue. */
 #include "hoist.h"
+
+fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p) {
+  fm_prog *q = fm_prog_like(p);
+  for (int k = 0; q && k < t->h->nvalue; k++) fm_input(q, FM_SHARED, &t->h->value[k]);
+  return q;
+}
+
+fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_source *s, fm_val v) {
+  return q->in[s->p->nin + t->index[s->pro.map[v]]].v;
+}
 
 /* Per node: the body computes or loads it, from the body's outputs backwards. */
 static bool *find_needed(fm_pool *pool, const fm_source *s) {

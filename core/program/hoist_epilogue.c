@@ -26,17 +26,13 @@ static void emit(fm_hoister *t, fm_source *s) {
   }
 }
 
-static bool same_sig(const fm_sig *a, const fm_sig *b) {
-  return a->dtype == b->dtype && fm_shape_eq(&a->shape, &b->shape);
-}
-
 /* Has b the sums of the first program, and does it do the same with them? */
 static bool agrees(fm_hoister *t, fm_source *b) {
   const fm_source *a = &t->from[0];
   if (b != a && number_sums(b) != t->h->nsum) return false;
   const struct fm_in *sum = t->epi->in + b->p->nin + t->h->nvalue;
   for (fm_val v = 0; v < b->p->n; v++)
-    if (b->sum[v] >= 0 && !same_sig(&b->p->node[v].sig, &t->epi->node[sum[b->sum[v]].v].sig))
+    if (b->sum[v] >= 0 && !fm_same_sig(&b->p->node[v].sig, &t->epi->node[sum[b->sum[v]].v].sig))
       return false;
   emit(t, b);
   for (int j = 0; t->epi->err == FM_OK && j < a->p->nout; j++)

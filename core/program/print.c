@@ -23,13 +23,6 @@ static bool named(const fm_op *op, int k, const char *name) {
   return op->attrs[k] && strcmp(op->attrs[k], name) == 0;
 }
 
-const char *fm_attr_word(const fm_op *op, int k, char buf[FM_WORD]) {
-  if (op->attrs[k]) return op->attrs[k];
-  snprintf(buf, FM_WORD, "%c%u", k < FM_F ? 'i' : 'f',
-           (unsigned)(k < FM_F ? k : k - FM_F) % FM_ATTRS);
-  return buf;
-}
-
 bool fm_attr_implied(const fm_op *op, int k) {
   return (named(op, 0, "shape") && k <= FM_MAX_DIMS) || named(op, k, "dtype");
 }
@@ -76,14 +69,14 @@ static void print_attrs(FILE *out, const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
   const fm_attr *a = &n->attr;
   const fm_sig in = fm_prog_sig(p, n->nin > 0 ? fm_arg(p, v, 0) : FM_NONE);
-  char buf[FM_WORD], number[NUMBER];
+  char number[NUMBER];
   const char *before = "";
   if (!any_attr(n)) return;
   fprintf(out, " {");
   for (int k = 0; k < FM_ATTRS; k++) {
     int axes = fm_attr_axes(n->op, k, &in.shape);
-    if (fm_attr_implied(n->op, k) || (!n->op->attrs[k] && is_zero(a, k))) continue;
-    fprintf(out, "%s%s=", before, fm_attr_word(n->op, k, buf));
+    if (fm_attr_implied(n->op, k) || !n->op->attrs[k]) continue;
+    fprintf(out, "%s%s=", before, n->op->attrs[k]);
     before = ", ";
     for (int j = 0; j < axes; j++) fprintf(out, "%s%lld", j ? "," : "[", (long long)a->i[k + j]);
     if (axes > 0)

@@ -57,6 +57,9 @@ uint64_t fm_hash(uint64_t h, const void *bytes, size_t n);
 /* Bytes, not values: attributes that differ in the sign of a zero are different. */
 bool fm_same_bytes(const void *a, const void *b, size_t n);
 
+static inline bool fm_same_sig(const fm_sig *a, const fm_sig *b) {
+  return a->dtype == b->dtype && fm_shape_eq(&a->shape, &b->shape);
+}
 static inline bool fm_elementwise(const fm_op *op) { return op->flags & FM_ELEMENTWISE; }
 
 #endif

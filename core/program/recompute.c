@@ -60,8 +60,8 @@ static bool search(graph *g, int from, bool backwards, int goal) {
   return false;
 }
 
-/* Marks the points behind the minimum cut nearest to the sink: the others have via[] < 0. It is found
-** by a maximum flow: augmenting paths, shortest first (Edmonds and Karp 1972). */
+/* Marks the points behind the minimum cut nearest to the sink: the others have via[] < 0. By a
+** maximum flow: augmenting paths, shortest first (Edmonds and Karp 1972). */
 static void cut(graph *g, int source, int sink) {
   while (search(g, source, false, sink)) {
     int64_t most = UNBOUNDED;

@@ -20,7 +20,7 @@ bool fm_stack_alike(const fm_prog *p, fm_val u, fm_val v) {
          same_except_rows(&p->node[fm_arg(p, u, 0)].sig, &p->node[fm_arg(p, v, 0)].sig);
 }
 
-/* The kind of v is the first reader of its w that it could be called with: at the latest, itself. */
+/* The kind of v: the first reader of its w that it could be called with, perhaps v itself. */
 static void find_kinds(fm_stacking *t) {
   const fm_prog *p = t->p;
   for (fm_val v = 0; v < p->n; v++) {
@@ -66,7 +66,7 @@ static void run_or_hold(simulation *s, fm_val v) {
   s->ready[kind] = v;
 }
 
-/* The kind to call, of those that hold nodes back: the first complete one, else the first; or -1. */
+/* The kind to call: the first complete one, else the first that holds nodes back, else -1. */
 static int pick_kind(const simulation *s) {
   int first = -1;
   for (int kind = 0; kind < s->t->p->n; kind++) {

@@ -1,6 +1,6 @@
 /*
-** text.h - programs as text, for print.c and for the parser of the tests (tests/c/parse.c). One line
-** per value, in SSA form:
+** text.h - programs as text, for print.c and the parser of the tests. One line per value, in SSA
+** form:
 **
 **   %0: f32[64,2]   = input rows
 **   %1: f32[512,2]  = input shared
@@ -24,14 +24,11 @@
 
 #include "program.h"
 
-#define FM_FEW 8  /* values of a constant that the text states */
-#define FM_WORD 8 /* bytes of a name such as "i0" */
+#define FM_FEW 8 /* values of a constant that the text states */
 
 extern const char *const fm_dtype_words[], *const fm_role_words[], *const fm_merge_words[];
 extern const char fm_remat_word[];
 
-/* The name of attribute k, or "i0", "f1", ... where it has none. */
-const char *fm_attr_word(const fm_op *op, int k, char buf[FM_WORD]);
 /* Does the attribute follow from the type of the result? */
 bool fm_attr_implied(const fm_op *op, int k);
 /* Axes of the first operand that attribute k lists, a slot each; 0: it is one number. */
@@ -39,7 +36,8 @@ int fm_attr_axes(const fm_op *op, int k, const fm_shape *in);
 
 /*
 ** Prints a program: the values that `live` marks (NULL: all). A comment names the fused pass of
-** each value that has one, from 1 on (`fused`: see fm_pass_watch; NULL: none). False: out of memory.
+** each value that has one, from 1 on (`fused`: see fm_pass_watch; NULL: none). False: out of
+** memory.
 */
 bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *fused);
 /* Closes open_memstream's `out`; its text, which the caller frees by free(), or NULL on failure. */

@@ -126,9 +126,9 @@ static fm_sig type(parser *r) {
 }
 
 static void attr(parser *r, const fm_op *op, fm_attr *a) {
-  char buf[FM_WORD];
   int k = 0;
-  while (k < FM_ATTRS && (fm_attr_implied(op, k) || !take_word(r, fm_attr_word(op, k, buf)))) k++;
+  while (k < FM_ATTRS && (fm_attr_implied(op, k) || !op->attrs[k] || !take_word(r, op->attrs[k])))
+    k++;
   if (k == FM_ATTRS) {
     expected(r, "the name of an attribute");
     return;

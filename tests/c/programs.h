@@ -28,8 +28,7 @@ static inline char *printed(const fm_prog *p) {
 
 static inline bool same_node(const fm_prog *p, const fm_prog *q, fm_val v) {
   const fm_node *a = &p->node[v], *b = &q->node[v];
-  return a->op == b->op && a->sig.dtype == b->sig.dtype &&
-         fm_shape_eq(&a->sig.shape, &b->sig.shape) &&
+  return a->op == b->op && fm_same_sig(&a->sig, &b->sig) &&
          memcmp(&a->attr, &b->attr, sizeof a->attr) == 0 &&
          a->rematerialised == b->rematerialised && a->nin == b->nin &&
          fm_same_bytes(fm_ins(p, v), fm_ins(q, v), (size_t)a->nin * sizeof(fm_val));
