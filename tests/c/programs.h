@@ -60,4 +60,19 @@ static inline void check_text(const fm_prog *p) {
   free(again);
 }
 
+static inline void check_text_after(void *data, const char *pass, const char *part,
+                                    const fm_prog *p, const int *fused) {
+  (void)data, (void)pass, (void)part, (void)fused;
+  check_text(p);
+}
+
+/* What each pass leaves of p is printed and parsed back. */
+static inline void check_texts(fm_prog *p) {
+  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 0}};
+  const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_text_after, NULL};
+  fm_exe *e = fm_compile(ctx, 1, &p, &split, &options);
+  if (e == NULL) fail_msg("%s", fm_error(ctx));
+  fm_exe_free(e);
+}
+
 #endif

@@ -194,20 +194,6 @@ static void finish(growth *g) {
 
 /* ------------------------------------------------------------------ every combination of passes */
 
-static void check_leaves(void *data, const char *pass, const char *part, const fm_prog *p,
-                         const int *fused) {
-  (void)data, (void)pass, (void)part, (void)fused;
-  check_text(p);
-}
-
-static void check_texts(fm_prog *p) { /* what each pass leaves is printed and parsed back */
-  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 0}};
-  const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_leaves, NULL};
-  fm_exe *e = fm_compile(ctx, 1, &p, &split, &options);
-  if (e == NULL) fail_msg("%s", fm_error(ctx));
-  fm_exe_free(e);
-}
-
 static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *const *want,
                          const char *what, int which) {
   check_texts(p);
