@@ -68,6 +68,16 @@ t.test("every command that loads an experiment", function()
   end
 end)
 
+t.test("modules of the suite under their former names: where they are now", function()
+  for old, new in pairs { metrics = "measure.metrics", images = "experiment.image_template",
+    ["features.cnn"] = "measure.features.cnn", ["data.images.places"] = "data.packed.places" } do
+    local code, said = run(with('require "flowmap.%s"'):format(old))
+    t.eq(code, 2, said)
+    t.eq(said:find(("module 'flowmap.%s' not found (it is now flowmap.%s)"):format(old, new), 1,
+      true) ~= nil, true, said)
+  end
+end)
+
 t.test("without LUA_PATH's own ';;' the suite still finds itself", function()
   local code, said = sandbox.flowmap("info", "LUA_PATH=/none/?.lua")
   t.eq(code, 0, said)

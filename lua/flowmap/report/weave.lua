@@ -277,7 +277,9 @@ end
 local function chosen(paths)
   local book = chapters.book()
   if #paths == 0 then return book, chapters.experiments() end
-  book.name, book.chapters = paths[1]:match "([^/]+)%.%a+$", {}
+  local file = paths[1]:match "[^/]*$"
+  book.name, book.chapters = file:match "^(.+)%.[^.]*$" or file, {}
+  if book.name == "flowmap" then book.name = "flowmap-chapter" end -- the whole book has that name
   local experiments = {}
   for i, path in ipairs(paths) do
     book.chapters[i] = files.exists(path) and path or files.installed(path)

@@ -31,8 +31,16 @@ local IGNORED = { save_every = true }
 -- are compared themselves), report errors and progress. Their sources are not inputs of a run.
 M.NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
 
+-- Modules that are otherwise than their rooms: these write the digits of metrics.jsonl and eval.json;
+-- fm.show displays programs.
+local WRITES_NUMBERS = { ["base/json.lua"] = true, ["base/text.lua"] = true,
+  ["runs/journal.lua"] = true }
+local DISPLAYS = { ["show.lua"] = true }
+
 local function makes_no_numbers(path)
-  return source.is_suite(path) and M.NO_NUMBERS[path:sub(#source.folder + 1):match "^(%w+)/"]
+  local name = source.is_suite(path) and path:sub(#source.folder + 1)
+  if not name or WRITES_NUMBERS[name] then return false end
+  return M.NO_NUMBERS[name:match "^(%w+)/"] or DISPLAYS[name] or false
 end
 
 --- Whether a setting can change a result.

@@ -165,10 +165,31 @@ local function is_nowhere(name)
     and not searchpath(name, package.path) and not searchpath(name, package.cpath)
 end
 
+-- The modules of the suite that were called otherwise up to version 0.1.
+local RENAMED = { images = "experiment.image_template", image_metrics = "measure.image_distances",
+  figure_density = "report.figure.density", figure_traces = "report.figure.traces",
+  figure_triangle = "report.figure.triangle", figure_images = "report.figure.grid" }
+
+-- Where a module of the suite is now, in words; "" if it is none.
+local function moved(name)
+  local key = type(name) == "string" and name:match "^flowmap%.([%w_.]+)$"
+  if not key then return "" end
+  key = key:gsub("^features", "measure.features"):gsub("^judges", "measure.judges")
+    :gsub("^data%.images", "data.packed")
+  local new = RENAMED[key] and "flowmap." .. RENAMED[key]
+    or base_require("flowmap.base.modules").find(key)
+  return new and (" (it is now %s)"):format(new) or ""
+end
+
 -- A missing module: the message names the line of the caller, not the one here.
 local function require_nowhere(name)
   local ok, value, where = pcall(base_require, name)
-  if not ok then error(type(value) == "string" and value:gsub("^[^\n]-:%d+: ", "") or value, 3) end
+  if not ok and type(value) == "string" then
+    value = value:gsub("^[^\n]-:%d+: ", ""):gsub("^[^\n]*", function(line)
+      return line:gsub(":$", "") .. moved(name) .. ":"
+    end)
+  end
+  if not ok then error(value, 3) end
   return value, where
 end
 
