@@ -31,8 +31,7 @@ local IGNORED = { save_every = true }
 -- are compared themselves), report errors and progress. Their sources are not inputs of a run.
 M.NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
 
--- Modules that are otherwise than their rooms: these write the digits of metrics.jsonl and eval.json;
--- fm.show displays programs.
+-- Exceptions: these write the digits of metrics.jsonl and eval.json, and fm.show displays programs.
 local WRITES_NUMBERS = { ["base/json.lua"] = true, ["base/text.lua"] = true,
   ["runs/journal.lua"] = true }
 local DISPLAYS = { ["show.lua"] = true }
