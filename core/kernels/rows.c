@@ -80,7 +80,8 @@ static double sum_row(const T *x, int64_t n) {
 
 static void sum_rows(int64_t rows, int64_t run, const void *from, double *sum, int64_t stride) {
   const T *x = from;
-  if (run < 2 * VN && run > 1) /* rows too short to fill a vector */
+  const int64_t filling = 2 * VN;
+  if (run < filling && run > 1) /* rows too short to fill a vector */
     for (int64_t r = 0; r < rows; r++, x += run) {
       double even = 0, odd = 0;
       int64_t i = 0;
