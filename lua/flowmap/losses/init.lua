@@ -141,6 +141,9 @@ end
 
 -- Check the stops and variants that a loss declares.
 local function check_loss(it, where)
+  if not (it.loss or it.family or it.new) then
+    errors.usage("%s: the field loss is missing", where)
+  end
   for _, name in ipairs(it.stops or {}) do
     if type(name) ~= "string" then
       errors.usage("%s: stops must be a list of texts, found a %s in it", where, type(name))
@@ -149,15 +152,19 @@ local function check_loss(it, where)
   if it.stops and #it.stops == 0 then
     errors.usage("%s: stops is an empty list; leave it out for a loss without a choice", where)
   end
+  if it.family then published.check(it, where) end
   if it.args then check_args(it.args, where) end
   for _, args in pairs(it.variants or {}) do check_args(args, where) end
 end
 
---- The methods. Those of an experiment are functions or tables as above.
+-- The fields of a loss, and those of a row of coordinates.
+local FIELDS = { loss = "function", stops = "table", variants = "table", args = "table",
+  teacher = "boolean" }
+for key, kind in pairs(published.fields) do FIELDS[key] = kind end
+
+--- The methods. Those of an experiment are functions, tables as above, or rows of coordinates.
 M.registry = registry.new { what = "method", field = "losses", plain = "function",
-  table_fields = { loss = "function", stops = "table", variants = "table", args = "table",
-    teacher = "boolean" },
-  needs = { "loss" }, built = built_methods, check_one = check_loss }
+  table_fields = FIELDS, built = built_methods, check_one = check_loss }
 
 --- Names of all off-diagonal methods, e.g. "lsd", "psd-m".
 -- @tparam[opt] table own losses defined by an experiment, name -> loss
@@ -173,7 +180,10 @@ function M.registry_name(name, own) return M.registry:name(name, own_methods(own
 -- The loss of a part, its stop-gradient choices, and all choices that it understands.
 local function parts_of(it)
   if type(it) == "function" then return it end
-  if it.family then return residuals.loss(it), it.stops, residuals.stops[it.family] end
+  if it.family then
+    local all = residuals.stops[it.family]
+    return residuals.loss(it), it.stops or all, all
+  end
   return it.loss, it.stops
 end
 

@@ -24,6 +24,34 @@ local M = {}
 M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "p", "c",
   "p_diagonal", "eta", "interpolant" }
 
+--- The fields of a row besides those that every loss may have, and their types.
+M.fields = { family = "string", title = "string", cite = "string", differs = "string",
+  weight = "string", tangent = "string", solver = "string", form = "string", compare = "string",
+  trip = "string" }
+for _, key in ipairs(M.DEFAULTS) do M.fields[key] = "any" end
+
+-- The choices of the fields that name one.
+local CHOICES = {
+  family = tree.keys(residuals.stops), weight = tree.keys(residuals.weights),
+  tangent = { "self", "sample", "teacher" }, solver = { "euler", "heun" },
+  form = { "map", "velocity" }, compare = { "end" }, trip = { "return" },
+}
+
+--- Check a row of an experiment.
+-- @tparam table row
+-- @tparam string where start of the error sentence
+function M.check(row, where)
+  for key, names in pairs(CHOICES) do
+    if row[key] then errors.choice(("%s: %s"):format(where, key), row[key], names) end
+  end
+  for _, name in ipairs(row.stops or {}) do
+    errors.choice(where .. ": stop-gradient", name, residuals.stops[row.family])
+  end
+  if row.family == "semigroup" and not (row.args and row.args.g or row.variants) then
+    errors.usage("%s: the semigroup needs g, as args = { g = 0.5 } or by variants", where)
+  end
+end
+
 --- The defaults of settings that a row states.
 -- @tparam ?table row
 -- @treturn table key -> value
