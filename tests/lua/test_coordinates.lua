@@ -117,6 +117,18 @@ t.test("a row that names nothing known is refused", function()
   t.raises(check { family = "eulerian", velocty = "self" }, "unknown field 'velocty'")
 end)
 
+t.test("conditioning = gap gives the network s and t - s", function()
+  local plain = fm.job.parts(board, resolve("lsd", { dtype = "float64" }))
+  local gap = fm.job.parts(board, resolve("lsd", { dtype = "float64", conditioning = "gap" }))
+  local params = plain.net.init(fm.nets.rng(1, "float64"))
+  local function draw(columns, stream)
+    return fm.uniform({ 8, columns }, { seed = 1, stream = stream, dtype = "float64" })
+  end
+  local s, h, x = draw(1, "s"), draw(1, "h"), draw(2, "x")
+  t.eq(fm.bytes(gap.net.v(params, s, s + h, x)), fm.bytes(plain.net.v(params, s, (s + h) - s, x)))
+  t.eq(fm.bytes(gap.net.v(params, s, h, x)) == fm.bytes(plain.net.v(params, s, h, x)), false)
+end)
+
 -- ------------------------------------------------------------------ laws of times
 
 local n = 40000

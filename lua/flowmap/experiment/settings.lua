@@ -216,6 +216,8 @@ M.list = {
     of_law(times.with_moments) },
   { "levels", 18, within(3, 1 << 20), "number of noise levels", of_law(times.with_levels) },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
+  { "conditioning", "times", one_of { "times", "gap" },
+    "times that the network is given: s and t, or s and t - s" },
   { "width", 512, within(1, 65536), "width of the hidden layers", of_net "mlp" },
   { "depth", 5, within(1, 1024), "number of hidden layers", of_net "mlp" },
   { "time_input", "raw", one_of { "raw", "standard" }, "s, t as they are, or with mean 0, sd 1",

@@ -63,6 +63,14 @@ local function checked(made, name)
   return net
 end
 
+-- The network as a function of s and the gap t - s, in place of s and t.
+local function of_gap(net)
+  local v, weight = net.v, net.weight
+  function net.v(params, s, t, x, extra) return v(params, s, t - s, x, extra) end
+  net.weight = weight and function(params, s, t) return weight(params, s, t - s) end
+  return net
+end
+
 --- Build a network.
 -- @tparam table cfg the run's settings; `cfg.net` is the name; `cfg.shape` and
 -- `cfg.dim` (of a sample: its shape, its number of values) and `cfg.sigma` are set
@@ -70,7 +78,8 @@ end
 -- @treturn table the network
 function M.build(cfg, own)
   local it, name = M.registry:find(cfg.net, own)
-  return checked((type(it) == "table" and it.new or it)(cfg), name)
+  local net = checked((type(it) == "table" and it.new or it)(cfg), name)
+  return cfg.conditioning == "gap" and of_gap(net) or net
 end
 
 --- The initial parameters of a network, checked.
