@@ -8,11 +8,13 @@ local made_run = require "made_run"
 local more_seeds = require "flowmap.app.more_seeds"
 local sandbox = require "sandbox"
 
-for name, more in pairs { more = "", gridded = ", grid = { eta = { 0.5, 0.75 } }" } do
+local both = 'methods = { "lsd", "psd-m" }'
+for name, part in pairs { more = both, single = 'methods = { "lsd" }',
+  gridded = both .. ", grid = { eta = { 0.5, 0.75 } }" } do
   sandbox.write(name .. ".lua", ([[
-    return { name = "%s", methods = { "lsd", "psd-m" }, render = {}, profiles = { smoke = {
-      steps = 20, width = 8, depth = 1, batch = 32, log_every = 10, eval_samples = 500,
-      nfe = { 1 }, ema = { 0.5 }, lr = 5e-3 } } %s }]]):format(name, more))
+    return { name = "%s", %s, render = {}, profiles = { smoke = { steps = 20, width = 8,
+      depth = 1, batch = 32, log_every = 10, eval_samples = 500, nfe = { 1 }, ema = { 0.5 },
+      lr = 5e-3 } } }]]):format(name, part))
 end
 
 -- ------------------------------------------------------------------ on synthetic runs
@@ -99,16 +101,16 @@ end)
 -- ------------------------------------------------------------------ as a command
 
 local function reproduce(arguments)
-  return sandbox.run(sandbox.program .. " reproduce more.lua --profile smoke " .. arguments)
+  return sandbox.run(sandbox.program .. " reproduce single.lua --profile smoke " .. arguments)
 end
 
 t.test("the command makes the runs", function()
-  local code, out = reproduce('--dry-run --until "' .. DIFFERENCE .. '1"')
+  local code, out = reproduce '--dry-run --until "kl.LSD.N1 +- 1"'
   t.eq(code, 0, out)
   t.eq(out:find "these are the first 3 seeds; others follow as needed, up to 20" ~= nil, true, out)
   t.eq(files.exists(sandbox.root .. "/results"), false)
-  code, out = reproduce('--cap 2 --until "' .. DIFFERENCE .. '1e-9"')
-  t.eq({ code, out:find "4 runs, 4 of them to make.*2 seeds are the cap" ~= nil }, { 0, true }, out)
+  code, out = reproduce '--cap 2 --until "kl.LSD.N1 +- 1e-9"'
+  t.eq({ code, out:find "2 runs, 2 of them to make.*2 seeds are the cap" ~= nil }, { 0, true }, out)
   code, out = reproduce "--cap 5"
   t.eq({ code, out:find "%-%-cap has no effect without %-%-until" ~= nil }, { 2, true }, out)
 end)

@@ -111,7 +111,7 @@ Rule.__index = Rule
 -- @treturn Rule
 function M.rule(it)
   local rule = setmetatable({ first = it.first or 3, by = it.by or 1, cap = it.cap or 20,
-    half = it.half, alpha = it.alpha or 0.05, levels = {} }, Rule)
+    half = it.half, alpha = it.alpha or 0.05, levels = {}, factors = {} }, Rule)
   if rule.first < 2 or rule.cap < rule.first then
     errors.usage("sequential seeds: at least 2 to begin with and a cap of no fewer expected, found "
       .. "%d and %d", rule.first, rule.cap)
@@ -121,7 +121,10 @@ function M.rule(it)
   if looks[#looks] < rule.cap then looks[#looks + 1] = rule.cap end
   for k, n in ipairs(looks) do times[k] = n / rule.cap end
   local z = M.boundaries(times, function(t) return M.spent(t, rule.alpha) end)
-  for k, n in ipairs(looks) do rule.levels[n] = 2 * normal.between(z[k], math.huge) end
+  for k, n in ipairs(looks) do
+    rule.levels[n] = 2 * normal.between(z[k], math.huge)
+    rule.factors[n] = stats.t_quantile(n - 1, 1 - rule.levels[n])
+  end
   rule.looks = looks
   return rule
 end
@@ -142,7 +145,7 @@ function Rule:look(values)
   local level = self.levels[#values]
   assert(level, ("sequential: %d values are no look of this rule"):format(#values))
   local s = stats.summary(values)
-  local half = stats.t_quantile(s.n - 1, 1 - level) * s.sd / math.sqrt(s.n)
+  local half = self.factors[s.n] * s.sd / math.sqrt(s.n)
   local stop = half <= self.half and "width" or s.n >= self.cap and "cap" or nil
   return { n = s.n, mean = s.mean, half = half, level = level, stop = stop,
     next = not stop and next_look(self, s.n) or nil,
