@@ -90,6 +90,7 @@ t.test("what it cannot do is said before anything runs", function()
   } do
     t.eq(t.raises(function() follow(text, 5) end, why).code, "usage")
   end
+  t.raises(function() follow("kl.LSD.N1 +- 1", 5, { methods = { "psd-m" } }) end, "not run 'LSD'")
   t.raises(function() follow("kl.LSD.N1 +- 1", 5, { seeds = { 1 } }) end, "not %-%-seeds")
   t.raises(function()
     more_seeds.run({ ["until"] = "kl.LSD.N1 +- 1", profile = "smoke" },

@@ -12,9 +12,9 @@ local M = {}
 local FIRST, CAP = 3, 20
 
 -- Check that the experiment will have one value per seed for an operand.
-local function check(operand, exp, profile)
+local function check(operand, exp, args)
   local names = {}
-  for _, run in ipairs(experiment.runs(exp, profile, { 1 })) do
+  for _, run in ipairs(experiment.runs(exp, args.profile, { 1 }, args.methods)) do
     local method = run.cfg.method:upper()
     names[#names + 1] = method
     if method == operand.method:upper() then
@@ -36,8 +36,8 @@ local function wanted(args, exp)
   if next(exp.grid or {}) then
     errors.usage("--until: %s has a grid, so a method has several values per seed", exp.name)
   end
-  check(it.a, exp, args.profile)
-  if it.b then check(it.b, exp, args.profile) end
+  check(it.a, exp, args)
+  if it.b then check(it.b, exp, args) end
   return it
 end
 
@@ -70,7 +70,7 @@ local function sample(set, it, n)
 end
 
 --- Make runs until the rule stops.
--- @tparam table args of `reproduce`: until, cap, seeds, profile, dry_run
+-- @tparam table args of `reproduce`: until, cap, seeds, methods, profile, dry_run
 -- @tparam table exp the experiment
 -- @tparam function say say(format, ...) prints a line
 -- @tparam function make make(seeds) makes the runs of these seeds
