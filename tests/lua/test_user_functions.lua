@@ -247,6 +247,22 @@ t.test("results of a metric", function()
   refused("own.metrics = { energy = function() return 1 end }", "the name of an existing value")
 end)
 
+t.test("a metric sees the trained map, and keeps a tensor once the run is trained", function()
+  local dir = run [[own.settings.eval_ema, own.settings.sigma = 0, 0.5
+    own.metrics = { mine = function(samples, context)
+      local X, one = context.map(context.params), fm.ones { 1, 1 }
+      local y = X(0 * one, one, fm.concat({ one, one }, 2))
+      context.keep("mine", y)
+      return fm.sum(y):item()
+    end }]]
+  local kept = fm.load_npy(dir .. "/mine.npy")
+  t.eq(kept.shape, { 1, 2 })
+  local row = json.decode(files.read(dir .. "/eval.json")).rows[1]
+  t.near(row.mine, fm.sum(kept):item(), 0)
+  t.eq(json.decode(files.read(dir .. "/manifest.json")).files["mine.npy"] ~= nil, true)
+  refused("own.metrics = fm.map_error.metrics", "'checkerboard' has no `mixture`")
+end)
+
 t.test("the least number of samples of an evaluation", function()
   refused("", "eval_samples is 1; the energy distance needs at least 2", { eval_samples = 1 })
 end)
