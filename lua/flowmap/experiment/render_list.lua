@@ -31,7 +31,7 @@ local KINDS = {
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
   heat = { writes = "figure", need = { file = "string", label = "string" },
-    may = { metric = "string", seed = "number" } },
+    may = { metric = "string", seed = "number", most = "number" } },
   against_steps = { writes = "figure", need = { metric = "string", label = "string" },
     may = { steps = "table", published = "boolean", source = "string", scale = "string" } },
   against_setting = { writes = "figure",

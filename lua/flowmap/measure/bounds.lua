@@ -24,6 +24,7 @@ local fm = require "flowmap"
 
 local M = {}
 
+local GREATEST = 1e30 -- bound that is recorded: a network that has exploded still has its row
 local POINTS = 256    -- at which gradients are computed
 local CANDIDATES = 16 -- of them with the largest Frobenius norm, whose spectral norm is computed
 
@@ -123,7 +124,8 @@ end
 -- @tparam table params
 -- @tparam table found the mean squares of its pairs
 -- @treturn table field -> number: lipschitz = Lambda, gradient = the largest G_s, and the bounds of
---   W2, not of its square, relative to the root of the data's variance: bound_lsd, bound_esd
+--   W2, not of its square, relative to the root of the data's variance: bound_lsd, bound_esd, at
+--   most 1e30
 function M.measure(bench, map, params, found)
   local L, G = constants(bench, map, params)
   local forward, backward, most = {}, {}, 0
@@ -133,9 +135,12 @@ function M.measure(bench, map, params, found)
     most = math.max(most, G[i])
   end
   local lambda = M.integral(L)
+  local function bound(square)
+    return math.min(math.sqrt(square / bench.variance), GREATEST)
+  end
   return { lipschitz = lambda, gradient = most,
-    bound_lsd = math.sqrt(2 * math.exp(1 + 2 * lambda) * M.integral(forward) / bench.variance),
-    bound_esd = math.sqrt(2 * M.integral(backward) / bench.variance) }
+    bound_lsd = bound(2 * math.exp(1 + 2 * lambda) * M.integral(forward)),
+    bound_esd = bound(2 * M.integral(backward)) }
 end
 
 return M

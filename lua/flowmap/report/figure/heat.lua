@@ -25,8 +25,9 @@ end
 
 local function value(map, i, j) return map.values[(i - 1) * map.n + j] end
 
--- The range of a logarithmic colour scale: the largest value, and at most four decades below it.
-local function colour_range(maps)
+-- The range of a logarithmic colour scale: the largest value, or `most` if it is less, and at most
+-- four decades below it.
+local function colour_range(maps, most)
   local low, high = math.huge, 0
   for _, map in ipairs(maps) do
     for i = 1, map.n do
@@ -37,7 +38,8 @@ local function colour_range(maps)
     end
   end
   if high == 0 then return 0.1, 1 end
-  return math.max(low, high / 10 ^ DECADES), high
+  high = math.min(high, most or high)
+  return math.max(math.min(low, high / 10), high / 10 ^ DECADES), high
 end
 
 -- The cells of the triangle, one line "s t value" each; values below `low` have its colour.
@@ -89,8 +91,8 @@ end
 -- @tparam string name
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {file= FILE.npy in the folder of a run, (n, n), row s and column t, at n
---   equally spaced times from 0 to 1; label= of the colours; metric= printed below each panel;
---   seed=, steps=}
+--   equally spaced times from 0 to 1; label= of the colours; most= the upper end of the scale, at
+--   most; metric= printed below each panel; seed=, steps=}
 -- @treturn {string,...} the paths
 function M.heat(dir, name, set, spec)
   local methods, maps, below, data = set:methods(), {}, {}, {}
@@ -101,7 +103,7 @@ function M.heat(dir, name, set, spec)
     below[k] = spec.metric and "s;  mean "
       .. measured.text(run, spec.metric, spec.steps[1], "%.1e") or "s"
   end
-  local low, high = colour_range(maps)
+  local low, high = colour_range(maps, spec.most)
   local f = { name = name, label = spec.label, panels = #methods, height = TOP + SIZE + 56,
     width = LEFT + #methods * (SIZE + GAP) + 96 }
   local script = { style:format(low, high) }
