@@ -55,7 +55,10 @@ fm_err fm_make_epilogue(fm_hoister *t) {
   fm_source *s = &t->from[0];
   const fm_prog *p = s->p;
   bool agreed = true;
-  if ((t->h->nsum = number_sums(s)) == 0) return FM_OK;
+  if ((t->h->nsum = number_sums(s)) == 0) {
+    drop_epilogue(t); /* the other programs may have sums */
+    return FM_OK;
+  }
   if ((t->epi = fm_with_values(t, p)) == NULL) return FM_ENOMEM;
   t->epi->share = true; /* programs agree where they map to the same values */
   for (fm_val v = 0; v < p->n; v++)

@@ -232,33 +232,37 @@ static void test_random(void **state) {
   fm_prog_free(p);
 }
 
-/* (sum factor x, factor x) of n rows of 2, the sum as a product so that it is made in the lane. */
-static fm_prog *scaling(int64_t n, double factor) {
+/* (sum factor x, factor x) of n rows of 2, the sum as a product so that it is made in the lane;
+** with `gain` times cos w, which the prologue computes. */
+static fm_prog *scaling(int64_t n, double factor, bool gain) {
   fm_prog *p = fm_prog_new(ctx);
   fm_val x = fm_input(p, FM_ROWS, SIG(2, n, 2)), y = fm_scale(p, x, factor);
+  fm_val w = gain ? fm_input(p, FM_SHARED, SIG(2, 1, 2)) : FM_NONE;
+  if (gain) y = fm_mul(p, y, fm_broadcast(p, fm_e1(p, &fm_op_cos, w), SHAPE(2, n, 2)));
   fm_val ones = fm_full(p, *SIG(2, n, 1), 1);
   fm_output(p, fm_matmul(p, ones, y, true, false), FM_SUM);
   fm_output(p, y, FM_STACK);
   return p;
 }
 
-/* Three traces of different sizes and contents in one batch, one of them without rows. */
-static void test_different_traces(void **state) {
-  (void)state;
+/* Three traces of different sizes and contents in one batch, one of them without rows, which alone
+** has sums for an epilogue, so that there is none. */
+static void check_different_traces(bool gain) {
   static const double factor[] = {1, -2, 7};
   static const int which[] = {1, 0, 2, 0, 1, 1, 0, 1};
   static const int64_t size[] = {2, 3, 0};
   int64_t row0[9] = {0};
   for (int k = 0; k < 8; k++) row0[k + 1] = row0[k] + size[which[k]];
   fm_prog *p[3];
-  for (int k = 0; k < 3; k++) p[k] = scaling(size[k], factor[k]);
+  for (int k = 0; k < 3; k++) p[k] = scaling(size[k], factor[k], gain);
   fm_exe *e = fm_exe_new(ctx, 3, p, &(fm_micro_batches){8, which, row0}, FM_PASS_ALL);
-  fm_tensor *in = random_tensor(FM_F64, SHAPE(2, row0[8], 2), -1, 1, 1), *out[2];
-  run_exe(e, &in, out);
+  fm_tensor *out[2], *in[2] = {random_tensor(FM_F64, SHAPE(2, row0[8], 2), -1, 1, 1),
+                               random_tensor(FM_F64, SHAPE(2, 1, 2), 0, 0, 1)}; /* cos 0 = 1 */
+  run_exe(e, in, out);
   double want[2] = {0, 0};
   for (int k = 0; k < 8; k++)
     for (int64_t i = 2 * row0[k]; i < 2 * row0[k + 1]; i++) {
-      double value = factor[which[k]] * fm_tensor_get(in, i);
+      double value = factor[which[k]] * fm_tensor_get(in[0], i);
       assert_true(fm_tensor_get(out[1], i) == value);
       want[i % 2] += value;
     }
@@ -266,7 +270,14 @@ static void test_different_traces(void **state) {
     assert_within(fabs(fm_tensor_get(out[0], i) - want[i]), 1e-14, "sum", i);
   fm_exe_free(e);
   for (int k = 0; k < 3; k++) fm_prog_free(p[k]);
-  drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
+  drop_all(2, in);
+  drop_all(2, out);
+}
+
+static void test_different_traces(void **state) {
+  (void)state;
+  check_different_traces(false);
+  check_different_traces(true);
 }
 
 /* w * factor[k] * sum x of n rows, and that sum again: linear in the sum, which may be all that a
@@ -360,7 +371,7 @@ static void test_sums_in_a_step(void **state) {
 static void test_bad_jobs(void **state) {
   (void)state;
   fm_tensor *in = zeros(FM_F64, SHAPE(2, 5, 2)), *out[2];
-  fm_prog *p[2] = {scaling(5, 1), fm_prog_new(ctx)};
+  fm_prog *p[2] = {scaling(5, 1, false), fm_prog_new(ctx)};
   fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 5}};
   assert_null(fm_exe_new(ctx, 2, p, &split, 0));
   assert_sentence(FM_EUSAGE, "1 and 0 inputs");
