@@ -29,9 +29,9 @@ end
 local output = private .. "/output"
 
 -- %s: the private folder. A make that runs the tests has told its own jobs by variables.
-local ENVIRONMENT = ("unset MAKEFLAGS MFLAGS MAKELEVEL; export HOME=%s/home XDG_CACHE_HOME=%s/cache "
-  .. "XDG_DATA_HOME=%s/home/share XDG_CONFIG_HOME=%s/home/config FLOWMAP_DATA=%s/data TMPDIR=%s/tmp")
-  :gsub("%%s", (files.quote(private):gsub("%%", "%%%%")))
+local ENVIRONMENT = ("unset MAKEFLAGS MFLAGS MAKELEVEL; export HOME=%s/home XDG_CACHE_HOME=%s/cache"
+  .. " XDG_DATA_HOME=%s/home/share XDG_CONFIG_HOME=%s/home/config FLOWMAP_DATA=%s/data"
+  .. " TMPDIR=%s/tmp"):gsub("%%s", (files.quote(private):gsub("%%", "%%%%")))
 
 --- The folders of packed images: FLOWMAP_DATA and the cache of every command.
 M.data, M.cache = private .. "/data", private .. "/cache"
