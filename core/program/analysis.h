@@ -2,7 +2,7 @@
 #ifndef FM_ANALYSIS_H
 #define FM_ANALYSIS_H
 
-#include "pool.h"
+#include "../pool.h"
 #include "program.h"
 
 size_t fm_sig_bytes(const fm_sig *sig);

@@ -4,7 +4,7 @@
 ** and lets every rule emit the cotangents of its operands. Both emit into the same program and
 ** share its values, so they nest in any order.
 */
-#include "pool.h"
+#include "../pool.h"
 #include "program.h"
 
 /* reach[v]: v is one of x or computed from one, through operations that differentiation crosses. */

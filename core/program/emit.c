@@ -2,7 +2,7 @@
 ** emit.c - emission: every node is checked, simplified and, if the program has an equal one,
 ** shared. Then the vocabulary of the rules: small emitters for which an absent value is zero.
 */
-#include "pool.h"
+#include "../pool.h"
 #include "program.h"
 
 /*

@@ -51,8 +51,4 @@
 /* A sample's number has 40 bits in the counter of its random numbers. */
 #define MOST_SAMPLES ((int64_t)1 << 40)
 
-/* A pool's chunks: bytes of the first, and those from which on they do not grow. */
-#define FIRST_CHUNK ((size_t)16 << 10)
-#define LAST_CHUNK ((size_t)1 << 20)
-
 #endif

@@ -5,7 +5,7 @@
 #ifndef FM_REWRITE_H
 #define FM_REWRITE_H
 
-#include "pool.h"
+#include "../pool.h"
 #include "program.h"
 
 typedef struct fm_rewrite {

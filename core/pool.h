@@ -5,7 +5,7 @@
 #ifndef FM_POOL_H
 #define FM_POOL_H
 
-#include "../fm.h"
+#include "fm.h"
 
 typedef struct fm_pool { /* {.ctx = ctx}: an empty one */
   fm_ctx *ctx;

@@ -3,10 +3,12 @@
 
 #include <string.h>
 
-#include "../sizes.h"
-#include "limits.h"
+#include "sizes.h"
 
 #define ALIGNMENT 64
+/* Bytes of the first chunk, and of those from which on chunks do not grow; chosen. */
+#define FIRST_CHUNK ((size_t)16 << 10)
+#define LAST_CHUNK ((size_t)1 << 20)
 
 typedef struct fm_chunk {
   struct fm_chunk *before;
