@@ -193,6 +193,7 @@ end
 -- @treturn program
 function M.program(job, shared)
   return fm.program(function(input, b)
+    math.randomseed(job.cfg.seed or 0) -- every trace draws alike, whatever was tried before it
     local nd, n = b:split(job.cfg.eta), b.n
     local it = draw(job, input, b)
     local diagonal, off, bare

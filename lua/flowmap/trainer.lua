@@ -205,7 +205,6 @@ end
 --   on_start = function called with the list of starts and resumptions, this one included }
 function M.train(job, dir, how)
   local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
-  math.randomseed(job.cfg.seed or 0) -- whatever was tried out before; the step is traced below
   fm.watch_signals()
   local logs <close> = open_logs(job, dir, how or {})
   local bar <close> = Progress.new("training", cfg.steps, job.done)

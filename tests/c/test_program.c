@@ -195,7 +195,7 @@ static void finish(growth *g) {
 /* ------------------------------------------------------------------ every combination of passes */
 
 static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *const *want,
-                         const char *what, int which) {
+                         double bound, const char *what, int which) {
   check_texts(p);
   fm_tensor *out[MOST];
   for (int passes = 0; passes <= FM_PASS_ALL; passes++)
@@ -203,7 +203,7 @@ static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *con
       run_once(p, passes | FM_SCARCE, times, in, out);
       for (int k = 0; k < n; k++) {
         double error = worst(out[k], want[k], times);
-        if (!(error <= 1e-10)) /* rounding: 6e-12 in derivatives of deep products */
+        if (!(error <= bound))
           fail_msg("%s %d, passes %d, output %d: error %g", what, which, passes, k, error);
       }
       drop_all(n, out);
@@ -223,7 +223,7 @@ static void test_values(void **state) {
         fm_output(g.p, g.v[k], FM_SUM);
         want[n++] = g.t[k];
       }
-    check_passes(g.p, g.t, n, want, "program", (int)seed);
+    check_passes(g.p, g.t, n, want, 1e-12, "program", (int)seed);
     finish(&g);
   }
 }
@@ -282,7 +282,8 @@ static void test_derivatives(void **state) {
     fm_tensor **all = calloc((size_t)n, sizeof *all), *want[MOST];
     interpret(g.p, g.t, all);
     for (int k = 0; k < g.p->nout; k++) want[k] = all[g.p->out[k].v];
-    check_passes(g.p, g.t, g.p->nout, want, "derivative", (int)seed);
+    /* Products of products in the derivatives: 6e-12 by rounding alone, without any pass. */
+    check_passes(g.p, g.t, g.p->nout, want, 1e-10, "derivative", (int)seed);
     drop_all(n, all);
     free(all);
     finish(&g);
