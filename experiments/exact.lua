@@ -91,8 +91,9 @@ exact.profiles = {
 -- $(0,1)$. From below, $W_2$ is at least that of any projection on a line, where sorting computes
 -- it; the largest of many projections is taken (in one dimension this is $W_2$ itself). The true
 -- points are the ends of the trajectories of the same base points, so most of the sampling noise
--- cancels. Both are relative to the standard deviation of the data. A method has the right law but
--- the wrong map if the lower bound is small and the map error is not.
+-- cancels. Both are relative to the standard deviation of the data. On the line, where the lower
+-- bound is $W_2$, a method has the right law but the wrong map if the bound is small and the map
+-- error is not. In more dimensions a small lower bound proves nothing.
 
 exact.metrics = fm.map_error.metrics
 
@@ -245,8 +246,9 @@ exact.render = {
 -- their velocities were the same or, on the mixture in 16 dimensions, smaller. The error is
 -- largest near $t = 1$, where the modes separate, whatever $s$ is. ESD with the paper's
 -- stop-gradient reached about the errors of `convex`, except that it exploded on the mixture in 16
--- dimensions, with an off-diagonal loss above $10^8$; `convex` trained everywhere. No method had
--- the right law with a wrong map.
+-- dimensions, with an off-diagonal loss above $10^8$; `convex` trained everywhere. On the line no
+-- method had the right law with a wrong map. In 16 dimensions the lower bound of $W_2$ is far below
+-- the error of the map, so the question stays open there.
 --
 -- {{table residuals}}
 --
