@@ -171,6 +171,25 @@ t.test("a grid has a row per combination and refuses to pool settings", function
   end, "same seed")
 end)
 
+t.test("one seed everywhere is said in the caption, else in the cells", function()
+  local function texts(seeds)
+    local rows = {}
+    for i, values in ipairs(seeds) do
+      rows[i] = { heads = { tostring(i) }, cells = { stats.summary(values), 0.5 } }
+    end
+    local it = { title = "KL", heads = { "method" }, columns = { "a", "b" }, format = "%.1f",
+      rows = rows, notes = {} }
+    return tables.markdown(it), tables.latex(it)
+  end
+  local text, tex = texts { { 1 }, { 2 } }
+  t.eq(text:match "| 1 | [^\n]*", "| 1 | 1.0 | 0.5 |")
+  t.eq(text:find("\n: KL (n = 1 seed)\n", 1, true) ~= nil, true, text)
+  t.eq(tex:find("\\caption{KL (n = 1 seed)}", 1, true) ~= nil, true, tex)
+  text = texts { { 1 }, { 2, 3 } }
+  t.eq(text:match "| 1 | [^\n]*", "| 1 | 1.0 (n = 1) | 0.5 |")
+  t.eq(text:find("interval over n = 2 seeds)", 1, true) ~= nil, true, text)
+end)
+
 t.test("several metrics stand side by side", function()
   local spec = tables.several(grid, { metrics = { "kl", "kl_floor" }, columns = { "KL", "floor" },
     N = 4, rows = { "method", "eta", "stop" }, title = "both" })

@@ -226,8 +226,25 @@ end
 
 -- ------------------------------------------------------------------ formats
 
--- A cell as text: "0.0712 +- 0.0031" with the plus-minus sign of the output language.
-local function cell_text(t, cell, how, format)
+-- Visit the numbers of seeds behind all means of a table.
+local function each_count(t, visit)
+  for _, row in ipairs(t.rows) do
+    for _, cell in pairs(row.cells) do
+      if type(cell) == "table" and cell.n and not cell.lost then visit(cell.n) end
+    end
+  end
+end
+
+-- Whether every mean of a table is that of one seed; the caption then says so, not each cell.
+local function of_one_seed(t)
+  local most = 0
+  each_count(t, function(n) most = math.max(most, n) end)
+  return most == 1
+end
+
+-- A cell as text: "0.0712 +- 0.0031" with the plus-minus sign of the output language. `alone` is
+-- what follows a mean of one seed.
+local function cell_text(t, cell, how, format, alone)
   if type(cell) == "number" then cell = { mean = cell, plain = true } end
   if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
     errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
@@ -239,14 +256,14 @@ local function cell_text(t, cell, how, format)
   if not axes.finite(cell.mean) then return "diverged" end
   local mean = format:format(cell.mean)
   if cell.plain then return mean end
-  if not axes.finite(cell.half) then return mean .. (cell.n == 1 and " (n = 1)" or "") end
+  if not axes.finite(cell.half) then return mean .. (cell.n == 1 and alone or "") end
   return mean .. how.plus_minus .. format:format(cell.half)
 end
 
 -- Heads and cells of every row as text of one output language, `how` = { escape=, plus_minus=,
 -- empty=, theirs= (marks the text of a published row) }. Repeated heads are left blank.
 local function text_rows(t, how)
-  local out, above = {}, {}
+  local out, above, alone = {}, {}, of_one_seed(t) and "" or " (n = 1)"
   for i, row in ipairs(t.rows) do
     local line, fresh = {}, false
     local mark = row.theirs and how.theirs or function(text) return text end
@@ -257,8 +274,8 @@ local function text_rows(t, how)
     end
     for j = 1, #t.columns do
       local cell = row.cells[j]
-      line[#row.heads + j] = cell ~= nil and mark(cell_text(t, cell, how, row.format or t.format))
-        or how.empty
+      line[#row.heads + j] = cell ~= nil
+        and mark(cell_text(t, cell, how, row.format or t.format, alone)) or how.empty
     end
     out[i] = line
   end
@@ -297,8 +314,9 @@ end
 
 --- A note that explains the plus-minus sign in a table and states the number of seeds.
 -- @tparam table t a description
--- @treturn string for the end of the caption; "" if no cell has an interval
+-- @treturn string for the end of the caption; "" if no cell is a mean over seeds
 function M.interval_note(t)
+  if of_one_seed(t) then return " (n = 1 seed)" end
   local low, high
   for _, row in ipairs(t.rows) do
     for _, cell in pairs(row.cells) do
