@@ -2,6 +2,7 @@
 -- laws of times, `robust` as an older name, and the printed table.
 
 local t = require "harness"
+local coordinates = require "flowmap.report.coordinates"
 local fm = require "flowmap"
 local sandbox = require "sandbox"
 
@@ -182,15 +183,15 @@ end)
 
 t.test("the table has a line per file, and each row a description with its source", function()
   local names, rows = methods.rows()
-  local text = methods.table()
+  local text = coordinates.table()
   for _, name in ipairs(names) do
     t.eq(text:find("\n" .. name .. " ", 1, true) ~= nil, true, name)
-    local about = methods.describe(name)
+    local about = coordinates.describe(name)
     t.eq(about:find(rows[name].cite, 1, true) ~= nil, true, name)
     t.eq(about:find("    L(s", 1, true) ~= nil, true, name .. ": its equation")
   end
-  t.eq(methods.describe "PSD-M":find "Progressive self%-distillation" ~= nil, true)
-  t.raises(function() methods.describe "psdd" end, "unknown method 'psdd'; did you mean psd%?")
+  t.eq(coordinates.describe "PSD-M":find "Progressive self%-distillation" ~= nil, true)
+  t.raises(function() coordinates.describe "psdd" end, "unknown method 'psdd'; did you mean psd%?")
 end)
 
 t.test("a row has at most 15 lines below its equation, and no field that nothing reads", function()

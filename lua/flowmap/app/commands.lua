@@ -90,8 +90,8 @@ end
 
 --- Print the published methods as a table, or one of them with its equation and citation.
 function M.methods(args)
-  local methods = use "methods"
-  say("%s", args.name and methods.describe(args.name) or methods.table())
+  local coordinates = use "report.coordinates"
+  say("%s", args.name and coordinates.describe(args.name) or coordinates.table())
 end
 
 --- Data sets of images: list, fetch, import, verify.
