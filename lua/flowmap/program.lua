@@ -9,6 +9,7 @@ local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
 local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
+local layout = require "flowmap.layout"
 local show = require "flowmap.show"
 local tree = require "flowmap.tree"
 
@@ -42,19 +43,17 @@ function Batch:dropout(x, rate, stream)
   return self.trace:dropout(x.shape, rate, stream, x.dtype)
 end
 
--- Diagonal samples among the samples first .. last - 1 of a batch (1e-9: eta B may be whole but
--- for rounding).
-local function diagonal_rows(eta, batch, first, last)
-  local total = math.max(1, math.floor(eta * batch + 1e-9))
-  return last * total // batch - first * total // batch
-end
-
 --- The number of diagonal samples among the n rows, which come first; over the whole batch they
 -- are max(1, floor(eta B)).
-function Batch:split(eta)
-  local nd = diagonal_rows(eta, self.batch, self.first, self.last)
-  self.splits[#self.splits + 1] = { eta, nd }
-  return nd
+-- @tparam number eta
+-- @tparam ?integer devices default 1, see flowmap.layout
+-- @treturn integer
+-- @treturn table how many rows enter another term than they were drawn for: { from_off =,
+--   from_diagonal = }
+function Batch:split(eta, devices)
+  local counts = layout.rows(eta, self.batch, devices, self.first, self.last)
+  self.splits[#self.splits + 1] = { eta = eta, devices = devices, counts = counts }
+  return counts.diagonal, counts
 end
 
 local Program = {}
@@ -132,7 +131,10 @@ end
 local function fits(traced, batch, first, last)
   if traced.n ~= last - first then return false end
   for _, split in ipairs(traced.splits) do
-    if diagonal_rows(split[1], batch, first, last) ~= split[2] then return false end
+    local counts = layout.rows(split.eta, batch, split.devices, first, last)
+    for name, count in pairs(counts) do
+      if split.counts[name] ~= count then return false end
+    end
   end
   return true
 end
@@ -244,4 +246,4 @@ end
 
 core.program = counted("program", program)
 
-return { program = program, Program = Program, diagonal_rows = diagonal_rows }
+return { program = program, Program = Program }

@@ -5,9 +5,9 @@ local fm = require "flowmap"
 local autodiff = require "flowmap.autodiff"
 local data = require "flowmap.data"
 local interpolants = require "flowmap.interpolants"
+local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
-local program = require "flowmap.program"
 local returned = require "flowmap.base.returned"
 local Map = require "flowmap.map"
 
@@ -16,14 +16,14 @@ local M = {}
 local DIAGONAL = losses.diagonal
 
 --- Number of diagonal samples in a batch: at least one.
--- @tparam table cfg settings eta, batch
+-- @tparam table cfg settings eta, batch, devices
 -- @treturn integer
 function M.diagonal_count(cfg)
-  return program.diagonal_rows(cfg.eta, cfg.batch, 0, cfg.batch)
+  return layout.counts(cfg.eta, cfg.batch, cfg.devices).diagonal
 end
 
 --- The terms of a step, see flowmap.job.
--- @tparam table cfg settings eta, batch, method
+-- @tparam table cfg settings eta, batch, devices, method
 -- @treturn {table,...}
 function M.terms(cfg)
   local nd = M.diagonal_count(cfg)
@@ -123,7 +123,7 @@ local function term(job, params, loss, it, stop)
   return fm.exp(-w) * R + w, L
 end
 
--- The times of the off-diagonal term.
+-- The times of rows that are drawn off the diagonal.
 local function draw_times(job, part)
   local s, t, u = job.times(part.a, part.c, job.view)
   local who = ("the law of times '%s'"):format(job.cfg.times)
@@ -133,25 +133,56 @@ local function draw_times(job, part)
   return s, t, u
 end
 
+-- The first `count` rows of a, then the rows of b behind them.
+local function spliced(a, b, count)
+  local rest = b.shape[1] - count
+  if count == 0 or rest == 0 then return count == 0 and b or a end
+  return fm.concat({ fm.slice(a, 1, 1, count), fm.slice(b, 1, count + 1, rest) }, 1)
+end
+
+-- Set the times of the diagonal term: `a`, in the last `crossed` rows t of rows drawn off the
+-- diagonal.
+local function diagonal_times(job, part, crossed)
+  local t = part.a
+  if crossed > 0 then
+    local _, other = draw_times(job, part)
+    t = spliced(t, other, t.shape[1] - crossed)
+  end
+  part.s, part.t = t, t
+end
+
+-- Set the times of the off-diagonal term: in the first `crossed` rows, which are drawn on the
+-- diagonal, all of them are `a`.
+local function off_diagonal_times(job, part, crossed)
+  local s, t, u = draw_times(job, part)
+  part.s, part.t = spliced(part.a, s, crossed), spliced(part.a, t, crossed)
+  part.u = u and spliced(part.a, u, crossed)
+end
+
+local NONE = { from_off = 0, from_diagonal = 0 }
+
 --- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
 -- @tparam table job see flowmap.job
 -- @param params the network's parameters
 -- @tparam table it what `draw` drew
 -- @tparam integer nd
 -- @tparam integer n
+-- @tparam ?table crossed rows that enter another term than they were drawn for, see
+--   flowmap.layout: { from_off =, from_diagonal = }; default: none
 -- @return diagonal losses (nd) or nil, off-diagonal losses (n - nd) or nil
 -- @treturn table the same two without weights, as they are logged: diagonal =, off =
-function M.losses(job, params, it, nd, n)
+function M.losses(job, params, it, nd, n, crossed)
   local diagonal, off
+  crossed = crossed or NONE
   local bare = {}
   if nd > 0 then
     local part = rows(it, 1, nd)
-    part.s, part.t = part.a, part.a
+    diagonal_times(job, part, crossed.from_off)
     diagonal, bare.diagonal = term(job, params, DIAGONAL, part, "default")
   end
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
-    part.s, part.t, part.u = draw_times(job, part)
+    off_diagonal_times(job, part, crossed.from_diagonal)
     part.dropout = nil -- only the diagonal term has dropout
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
   end
@@ -170,9 +201,9 @@ end
 function M.trains(job, shared)
   local reached = true
   fm.program(function(input, b)
-    local nd, n = b:split(job.cfg.eta), b.n
+    local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
     local params = autodiff.map(fm.copy, input.params)
-    local _, off, bare = M.losses(job, params, draw(job, input, b), nd, n)
+    local _, off, bare = M.losses(job, params, draw(job, input, b), nd, b.n, crossed)
     if not off then return {} end
     local sum = fm.sum(bare.off) -- without the weight w, which always has a gradient
     reached = false
@@ -194,11 +225,11 @@ end
 function M.program(job, shared)
   return fm.program(function(input, b)
     math.randomseed(job.cfg.seed or 0) -- every trace draws alike, whatever was tried before it
-    local nd, n = b:split(job.cfg.eta), b.n
+    local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
     local it = draw(job, input, b)
     local diagonal, off, bare
     local function objective(params)
-      diagonal, off, bare = M.losses(job, params, it, nd, n)
+      diagonal, off, bare = M.losses(job, params, it, nd, b.n, crossed)
       if not off then return fm.sum(diagonal) end
       local weighted = job.cfg.off_weight * fm.sum(off)
       return diagonal and fm.sum(diagonal) + weighted or weighted

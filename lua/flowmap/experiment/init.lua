@@ -43,6 +43,7 @@ local Status = require "flowmap.base.status"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
@@ -184,8 +185,22 @@ local function check_layers(it, profile, method)
   end
 end
 
+-- A batch is cut into equal parts, one per device, each with rows of both terms.
+local function check_devices(cfg)
+  if cfg.devices == 1 then return end
+  if cfg.batch % cfg.devices ~= 0 then
+    errors.usage("devices is %d, but batch is %d, which cannot be cut into %d equal parts",
+      cfg.devices, cfg.batch, cfg.devices)
+  elseif layout.counts(cfg.eta, cfg.batch, cfg.devices).diagonal == cfg.batch then
+    errors.usage("devices is %d, which leaves each device %d of %d samples: with eta = %s all of "
+      .. "them are diagonal; batch must be larger", cfg.devices, cfg.batch // cfg.devices,
+      cfg.batch, settings.text(cfg.eta))
+  end
+end
+
 -- Settings that exclude or need each other.
 local function check_together(cfg)
+  check_devices(cfg)
   if cfg.teacher == "" and published.needs_teacher(cfg) then
     errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint",
       cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
