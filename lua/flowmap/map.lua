@@ -29,7 +29,7 @@ local function for_net(t) return fm.reshape(t, { t.shape[1], 1 }) end
 --- The flow map of a network.
 -- @tparam table net see flowmap.nets; it is given times of the shape (n, 1)
 -- @tparam table params
--- @tparam[opt] table extra what else the network reads: labels, dropout
+-- @tparam[opt] table extra what else the network reads: labels, dropout, augment
 -- @treturn Map
 function Map.of(net, params, extra)
   return of_velocity(function(s, t, x)

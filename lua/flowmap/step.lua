@@ -2,8 +2,10 @@
 -- @module flowmap.step
 
 local fm = require "flowmap"
+local augment = require "flowmap.augment"
 local autodiff = require "flowmap.autodiff"
 local data = require "flowmap.data"
+local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
@@ -47,11 +49,25 @@ local function with_null(labels, part, b)
   return fm.where(fm.lt(u, part), -1, labels)
 end
 
--- The dropout function that networks are given; each layer has its own random numbers.
+-- The dropout function that networks are given in the diagonal term; each layer has its own random
+-- numbers.
 local function dropout(rate, b)
   if rate == 0 then return nil end
   local mask = nn.masks(b)
   return function(x) return nn.dropout(x, rate, mask) end
+end
+
+-- That of the off-diagonal term. All evaluations within a sample's loss share the masks, because
+-- the loss is a property of one map; consistency training does the same (Song et al. 2023).
+local function shared_dropout(cfg, b)
+  if cfg.dropout == 0 or not cfg.dropout_off then return nil end
+  return function(x, layer)
+    if type(layer) ~= "string" then
+      errors.usage("the net %s does not name the layers of its dropout, which dropout_off needs",
+        cfg.net)
+    end
+    return x * b:dropout(x, cfg.dropout, "off-diagonal dropout " .. layer)
+  end
 end
 
 -- All random inputs of a micro-batch; `a` and `c` are two columns of U[0,1], from which the times
@@ -60,14 +76,16 @@ local function draw(job, shared, b)
   local cfg = job.cfg
   local function typed(x) return fm.cast(x, cfg.dtype) end
   local uniform = typed(b:uniform({ 2 }, "times"))
-  local x1, labels = draw_data(job, shared, b)
+  local drawn, labels = draw_data(job, shared, b)
+  local x1, changes = augment.apply(drawn, b, cfg)
   local it = {
     x1 = typed(x1),
     x0 = cfg.sigma * typed(b:normal(cfg.shape, "base")),
     a = fm.slice(uniform, 2, 1, 1),
     c = fm.slice(uniform, 2, 2, 1),
     labels = cfg.classes > 0 and typed(with_null(labels, cfg.label_dropout, b)) or nil,
-    dropout = dropout(cfg.dropout, b), teacher_params = shared.teacher,
+    augment = changes and typed(changes), dropout = dropout(cfg.dropout, b),
+    dropout_off = shared_dropout(cfg, b), teacher_params = shared.teacher,
     target_params = shared.target,
   }
   for name, value in pairs(job.loss.args) do
@@ -92,7 +110,8 @@ local function other_maps(job, params, it, extra)
   local make = {
     teacher = function()
       if job.read then job.read.teacher = true end -- the loss reads it
-      return it.teacher_params and Map.of(job.teacher_net, it.teacher_params, extra)
+      return it.teacher_params and Map.of(job.teacher_net, it.teacher_params,
+        { labels = extra.labels, augment = extra.augment }) -- a frozen map has no dropout
     end,
     target = function()
       if target == "frozen" then return it.teacher end
@@ -112,7 +131,7 @@ end
 -- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if it has
 -- one, where R = R_p(L) is the bounded loss of L; and L alone, which is logged.
 local function term(job, params, loss, it, stop)
-  local extra = { labels = it.labels, dropout = it.dropout }
+  local extra = { labels = it.labels, dropout = it.dropout, augment = it.augment }
   it.x, it.dx = interpolants.at(job.interpolant, it.s, it.x0, it.x1)
   it.map, it.stop, it.cfg = Map.of(job.net, params, extra), stop, job.view
   setmetatable(it, other_maps(job, params, it, extra))
@@ -183,7 +202,7 @@ function M.losses(job, params, it, nd, n, crossed)
   if nd < n then
     local part = rows(it, nd + 1, n - nd)
     off_diagonal_times(job, part, crossed.from_diagonal)
-    part.dropout = nil -- only the diagonal term has dropout
+    part.dropout = part.dropout_off
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
   end
   return diagonal, off, bare

@@ -2,6 +2,7 @@
 -- An experiment, its profiles and `--set key=value` may change them; nothing else exists.
 -- @module flowmap.experiment.settings
 
+local augment = require "flowmap.augment"
 local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
 local schedule = require "flowmap.schedule"
@@ -161,6 +162,16 @@ end
 
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
+local function with_dropout(c)
+  local ok, why = off_diagonal(c)
+  if not ok then return ok, why end
+  return c.cfg.dropout > 0, "dropout is 0"
+end
+
+local function of_edm(c)
+  return c.cfg.augment == "edm", ("augment is %s"):format(c.cfg.augment)
+end
+
 local function with_classes(c) return c.cfg.classes > 0, "classes is 0: there are no labels" end
 
 local function of_adamw(c)
@@ -186,6 +197,10 @@ M.list = {
   { "dataset_size", 0, within(0, COUNT), "samples drawn once; 0: fresh draws in every step" },
   { "resolution", 0, within(0, 4096), "side to which images are averaged down; 0: as they are",
     of_images },
+  { "augment", "none", one_of(augment.names),
+    "random transformations of training images: none, flip or edm", of_images },
+  { "augment_p", 0.12, fraction, "probability of each transformation of edm besides mirroring",
+    of_edm },
   { "sigma", 0.0, within(0, 1e6), "base standard deviation; 0: that of the data" },
   { "interpolant", "linear", any,
     either(interpolants.names, "one of the experiment's own") },
@@ -236,6 +251,7 @@ M.list = {
     of_net "edm2" },
   { "dropout", 0.0, below_1, "edm2: part of the values dropped in the diagonal term",
     of_net "edm2" },
+  { "dropout_off", false, any, "whether the off-diagonal term has dropout as well", with_dropout },
   { "classes", 0, within(0, 65536), "edm2: number of classes to condition on; 0: none",
     of_net "edm2" },
   { "label_dropout", 0.1, fraction, "part of the labels that become the null class",

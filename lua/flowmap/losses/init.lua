@@ -122,6 +122,7 @@ end
 -- The fields of a loss's argument that the trainer sets.
 local TAKEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true,
   stop = true, teacher = true, cfg = true, a = true, c = true, labels = true, dropout = true,
+  dropout_off = true, augment = true,
   teacher_params = true, target_params = true, target = true, held = true, u = true }
 
 local function check_args(args, where)

@@ -8,10 +8,12 @@
 -- loss.
 --
 -- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of
--- a level, `attention` the resolutions that have it, `classes` the labels (0: none).
+-- a level, `attention` the resolutions that have it, `classes` the labels (0: none). With `augment`
+-- = "edm" it is told how images were transformed.
 -- @module flowmap.nets.edm2
 
 local fm = require "flowmap"
+local augment = require "flowmap.augment"
 local errors = require "flowmap.base.errors"
 local nn = require "flowmap.nn"
 local renew = require "flowmap.renew"
@@ -123,7 +125,9 @@ local function one_hot(labels, classes, dtype)
     * math.sqrt(classes)
 end
 
-local function embed(p, s, t, labels, cfg)
+-- Transformations add to the embedding, as in flowmap.augment's source: none leaves it as it is.
+local function embed(p, s, t, extra, cfg)
+  local labels, changes = extra and extra.labels, extra and extra.augment
   local dim = cfg.model_channels * cfg.mult[1]
   local e = nn.mp_sum(nn.mp_conv(nn.time_code(s, dim), p.emb_s),
     nn.mp_conv(nn.time_code(t - s, dim), p.emb_dt), 0.5)
@@ -132,6 +136,9 @@ local function embed(p, s, t, labels, cfg)
       errors.usage("the network has %d classes, but no labels were given", cfg.classes)
     end
     e = nn.mp_sum(e, nn.mp_conv(one_hot(labels, cfg.classes, s.dtype), p.emb_label), 0.5)
+  end
+  if changes and p.emb_augment then
+    e = e + nn.mp_conv(changes * math.sqrt(augment.labels), p.emb_augment)
   end
   return nn.mp_silu(e)
 end
@@ -165,13 +172,15 @@ local function init(it, cfg, rng)
       or block_weights(rng, b, false, embedding)
   end
   for _, b in ipairs(it.decoder) do p.dec[b.name] = block_weights(rng, b, true, embedding) end
+  -- Last, so that all other weights start alike with and without it.
+  p.emb_augment = cfg.augment == "edm" and rng({ embedding, augment.labels }, "normal") or nil
   return p
 end
 
 -- x (n, h, w, colours) -> v, of the same shape.
 local function velocity(it, cfg, p, s, t, x, extra)
-  local labels, dropout = extra and extra.labels, extra and extra.dropout
-  local e = embed(p, s, t, labels, cfg)
+  local dropout = extra and extra.dropout
+  local e = embed(p, s, t, extra, cfg)
   local ones = fm.ones({ x.shape[1], it.resolution, it.resolution, 1 }, x.dtype)
   local h, skips = fm.concat({ x / cfg.sigma, ones }, 4), {}
   for k, b in ipairs(it.encoder) do

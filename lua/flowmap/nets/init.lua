@@ -12,8 +12,9 @@
 -- `extra` is nil or a table of
 --
 --     labels   (n): classes 0, 1, ... of the samples, -1 for none; if the network has classes
---     dropout  function(x, layer) -> x with some values dropped; absent: no dropout. `layer` names
---              the layer
+--     dropout  function(x, layer) -> x with some values dropped; absent: no dropout. `layer` is the
+--              layer's name
+--     augment  (n, 9): how the images were transformed, see flowmap.augment; absent: not at all
 --
 -- `rng(shape, kind)` of `init` draws a tensor: kind is "lecun", "normal" or "zeros".
 -- @module flowmap.nets
