@@ -43,6 +43,7 @@ local Status = require "flowmap.base.status"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local grids = require "flowmap.experiment.grid"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local outline = require "flowmap.experiment.outline"
@@ -137,30 +138,11 @@ local function layered(it, profile, method, want)
   return cfg, loss
 end
 
--- All points of a grid { key = {values} }; "*" as values of `stop` means all of the method's.
-local function points(grid, loss)
-  local out = { {} }
-  for _, key in ipairs(tree.keys(grid or {})) do
-    local values, longer = grid[key], {}
-    if key == "stop" and values == "*" then values = loss.stops end
-    for _, point in ipairs(out) do
-      for _, value in ipairs(values) do
-        local more = {}
-        for k, v in pairs(point) do more[k] = v end
-        more[key] = value
-        longer[#longer + 1] = more
-      end
-    end
-    out = longer
-  end
-  return out
-end
-
 -- Whether some run of some methods reads a setting.
 local function read_by_some(key, it, profile, methods)
   local why
   for _, method in ipairs(methods) do
-    for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+    for _, point in ipairs(grids.points(it.grid, losses.find(method, it.losses))) do
       local read, reason = effect.reads(key, it, layered(it, profile, method, { point = point }))
       if read then return true end
       why = why or reason
@@ -302,7 +284,7 @@ function M.runs(it, profile, seeds, methods)
   methods = methods or (it.profiles[profile] or {}).methods or it.methods
   for _, seed in ipairs(seeds) do
     for _, method in ipairs(methods) do
-      for _, point in ipairs(points(it.grid, losses.find(method, it.losses))) do
+      for _, point in ipairs(grids.points(it.grid, losses.find(method, it.losses))) do
         local want = { profile = profile, method = method, seed = seed, point = point }
         local cfg = M.resolve(it, want)
         out[#out + 1] = { experiment = it, cfg = cfg, set = point,

@@ -4,6 +4,7 @@
 -- @module flowmap.experiment.outline
 
 local errors = require "flowmap.base.errors"
+local grids = require "flowmap.experiment.grid"
 local losses = require "flowmap.losses"
 local parts = require "flowmap.experiment.parts"
 local render_list = require "flowmap.experiment.render_list"
@@ -17,8 +18,6 @@ local FIELDS = {
   seeds = "number", options = "table", title = "string", render = "table", run = "function",
 }
 for _, field in ipairs(parts.fields) do FIELDS[field] = "table" end
-
-local MOST_RUNS = 100000 -- of one profile, from a grid
 
 local function a(value)
   return value == nil and "nothing" or "a " .. type(value)
@@ -97,29 +96,6 @@ local function check_profile(profile, it, where, own)
   end
 end
 
-local function check_grid(grid, path, own)
-  local runs = 1
-  for key, values in pairs(grid) do
-    local where = ("%s: grid, %s"):format(path, tostring(key))
-    if type(values) ~= "table" and not (key == "stop" and values == "*") then
-      errors.usage("%s must be a list of values such as { %s }, found %s", where,
-        settings.text(values), a(values))
-    end
-    local seen = {}
-    for i, value in pairs(type(values) == "table" and values or {}) do
-      if math.type(i) ~= "integer" then errors.usage("%s must be a list of values", where) end
-      local text = settings.text(settings.check(key, value, where, own))
-      if seen[text] then errors.usage("%s: the value %s is listed twice", where, text) end
-      seen[text] = true
-    end
-    if values ~= "*" and #values == 0 then errors.usage("%s: the list is empty", where) end
-    runs = runs * (values == "*" and 1 or #values)
-  end
-  if runs > MOST_RUNS then
-    errors.usage("%s: the grid has %.0f points, expected at most %d", path, runs, MOST_RUNS)
-  end
-end
-
 --- Check an experiment.
 -- @param it what its file returned
 -- @tparam string path of the file
@@ -144,7 +120,7 @@ function M.check(it, path)
     check_name(name, "a profile", path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
-  check_grid(it.grid or {}, path, own)
+  grids.check(it.grid or {}, path, own)
   if it.render then render_list.list(it, path, own) end
 end
 
