@@ -4,6 +4,7 @@ local t = require "harness"
 local chapters = require "flowmap.experiment.chapters"
 local experiment = require "flowmap.experiment"
 local errors = require "flowmap.base.errors"
+local grid = require "flowmap.experiment.grid"
 local json = require "flowmap.base.json"
 local settings = require "flowmap.experiment.settings"
 local schedule = require "flowmap.schedule"
@@ -29,7 +30,8 @@ t.test("every profile of every experiment resolves, for every method", function(
   for _, path in ipairs(paths) do
     local it = experiment.load(path)
     for profile in pairs(it.profiles) do
-      t.eq(#experiment.runs(it, profile, { 1 }) > 0, true, path .. " " .. profile)
+      local seed = experiment.seeds(it, profile)[1]
+      t.eq(#experiment.runs(it, profile, { seed }) > 0, true, path .. " " .. profile)
     end
   end
 end)
@@ -41,6 +43,50 @@ t.test("a profile may define its own methods", function()
   t.eq({ #runs, runs[1].cfg.method }, { 1, "psd-m" })
   t.eq(#experiment.runs(it, "smoke", { 1 }), 3)
   t.raises(function() experiment.runs(it, "lapdog", { 1 }) end, "profile")
+end)
+
+-- The points of the runs of an experiment: "method seed key=value ...".
+local function points_of(it, profile, seeds)
+  local texts = {}
+  for i, run in ipairs(experiment.runs(it, profile, seeds)) do
+    local words = { run.cfg.method, tostring(run.cfg.seed) }
+    for _, key in ipairs(require("flowmap.tree").keys(run.set)) do
+      words[#words + 1] = ("%s=%s"):format(key, settings.text(run.set[key]))
+    end
+    texts[i] = table.concat(words, " ")
+  end
+  return texts
+end
+
+t.test("a grid may be a list of points, of some methods or seeds", function()
+  local it = { name = "own", path = "own.lua", methods = { "lsd", "psd-m" }, seeds = { 11, 12 },
+    grid = { { p = 0.0 }, { p = 1.0, c = 0.2, method = "LSD" }, { eta = 0.5, seed = 12 } },
+    profiles = { laptop = {}, long = { seeds = 3, grid = { eta = { 0.5, 0.75 } } } } }
+  t.eq(points_of(it, "laptop", experiment.seeds(it, "laptop")), {
+    "lsd 11 p=0", "lsd 11 c=0.2 p=1", "psd-m 11 p=0",
+    "lsd 12 p=0", "lsd 12 c=0.2 p=1", "lsd 12 eta=0.5", "psd-m 12 p=0", "psd-m 12 eta=0.5" })
+  t.eq(experiment.seeds(it, "long"), { 1, 2, 3 })
+  t.eq(points_of(it, "long", { 1 }), { "lsd 1 eta=0.5", "lsd 1 eta=0.75", "psd-m 1 eta=0.5",
+    "psd-m 1 eta=0.75" })
+  it.grid = { { seed = 12 } }
+  t.raises(function() experiment.runs(it, "laptop", { 11 }) end,
+    "no point of the grid belongs to the seeds 11 and the methods lsd,psd%-m")
+end)
+
+t.test("the point of a grid at which a run was made", function()
+  local it = { name = "own", path = "own.lua", methods = { "lsd", "psd-m" }, profiles = {
+    laptop = { grid = { { p = 0.0 }, { p = 1.0, c = 0.2, method = "lsd" } } },
+    long = { grid = { eta = { 0.5, 0.75 } } } } }
+  for _, profile in ipairs { "laptop", "long" } do
+    for _, run in ipairs(experiment.runs(it, profile, { 1 })) do
+      t.eq(grid.point_of(it, run.cfg), run.set)
+    end
+  end
+  local other = experiment.runs(it, "laptop", { 1 }, { "psd-m" })[1].cfg
+  other.p, other.c = 1.0, 0.2
+  t.eq(grid.point_of(it, other), nil, "a point of another method")
+  t.eq(grid.varied(it.profiles.laptop.grid), { p = 2, c = 2 })
+  t.eq(grid.all_varied(it), { "c", "eta", "p" })
 end)
 
 t.test("ablations: methods x stops x fractions x data", function()

@@ -4,6 +4,7 @@
 
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
+local grid = require "flowmap.experiment.grid"
 local results = require "flowmap.report.results"
 local sequential = require "flowmap.measure.sequential"
 
@@ -33,7 +34,7 @@ end
 local function wanted(args, exp)
   local it = sequential.parse(args["until"])
   if args.seeds then errors.usage "--until chooses the seeds: use --cap, not --seeds, with it" end
-  if next(exp.grid or {}) then
+  if next(grid.of(exp, args.profile)) then
     errors.usage("--until: %s has a grid, so a method has several values per seed", exp.name)
   end
   check(it.a, exp, args)

@@ -53,7 +53,7 @@ local function segments(run)
   return starts
 end
 
--- The seeds of the runs; every method and point of the grid must have each of them.
+-- The seeds of the runs; every method and point of the grid must have those that it belongs to.
 local function seeds_of(set)
   local seen = {}
   for _, run in ipairs(all_runs(set)) do seen[run.config.seed] = true end

@@ -12,6 +12,7 @@ local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
+local grid = require "flowmap.experiment.grid"
 local outlook = require "flowmap.app.outlook"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
@@ -26,13 +27,6 @@ local PLAIN = 30 -- seconds between progress lines when standard output is not a
 local duration = Progress.duration
 
 -- ------------------------------------------------------------------ the plan
-
-local function seeds_of(exp, seeds)
-  if seeds then return seeds end
-  local list = {}
-  for k = 1, exp.seeds or 2 do list[k] = k end
-  return list
-end
 
 -- Steps that an interrupted run has made according to its metrics; used only for the estimate.
 local function steps_made(dir)
@@ -59,8 +53,8 @@ end
 local function plan(list, args)
   local runs, taken = {}, {}
   for _, exp in ipairs(list) do
-    for _, run in ipairs(experiment.runs(exp, args.profile, seeds_of(exp, args.seeds),
-      args.methods)) do
+    local seeds = args.seeds or experiment.seeds(exp, args.profile)
+    for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
       local other = taken[run.dir]
       if other then
         errors.usage("%s and %s both have a run in %s; give the experiments different names",
@@ -80,18 +74,13 @@ local function is_due(run) return run.action == "run" or run.action == "resume" 
 
 -- ------------------------------------------------------------------ results put aside
 
--- The values that a recorded run has in the experiment's grid.
-local function point_of(exp, config)
-  local point = {}
-  for key in pairs(exp.grid or {}) do point[key] = config[key] end
-  return point
-end
-
 -- Why the run in a folder does not belong to the experiment as it is now; false if it does.
 local function outdated(exp, dir)
   local config = record.read(dir, "config")
+  local point = grid.point_of(exp, config)
+  if not point then return "the experiment has no such run now" end
   local ok, cfg = pcall(experiment.resolve, exp, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point_of(exp, config) })
+    method = config.method, seed = config.seed, point = point })
   if not ok then return tostring(cfg) end
   local action, why = cache.decide(dir, cache.inputs(exp, cfg))
   return action == "run" and why

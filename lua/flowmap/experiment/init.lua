@@ -6,9 +6,10 @@
 --       settings = { data = "checkerboard" },    -- for all profiles: flowmap.experiment.settings
 --       profiles = { laptop = { steps = 1000,    -- on top of them
 --         methods = { "lsd" },                   -- optional: those that fit its budget
+--         seeds = 3, grid = {},                  -- optional: in place of the experiment's
 --         by_method = { ["psd-m"] = { lr = 2e-3 } } } },
---       grid = { eta = { 0.5, 0.75 } },          -- optional: every combination is a run
---       seeds = 2,                               -- optional: the default number of seeds
+--       grid = { eta = { 0.5, 0.75 } },          -- optional: see flowmap.experiment.grid
+--       seeds = 2,                               -- optional: a number, or a list { 11, 12 }
 --       losses = {}, nets = {}, data = {}, times = {}, interpolants = {}, metrics = {},
 --       figures = {},                            -- optional: parts of its own, by name
 --       options = {},                            -- optional: its own settings with defaults
@@ -93,7 +94,7 @@ function M.load(path)
 end
 
 -- Keys of a profile that are not settings.
-local NO_SETTING = { by_method = true, methods = true }
+local NO_SETTING = { by_method = true, methods = true, seeds = true, grid = true }
 
 local function apply(cfg, values, where, own)
   for _, key in ipairs(tree.keys(values)) do
@@ -140,15 +141,15 @@ end
 
 -- Whether some run of some methods reads a setting.
 local function read_by_some(key, it, profile, methods)
-  local why
+  local why, any
   for _, method in ipairs(methods) do
-    for _, point in ipairs(grids.points(it.grid, losses.find(method, it.losses))) do
+    for _, point in ipairs(grids.points(it, profile, losses.find(method, it.losses))) do
       local read, reason = effect.reads(key, it, layered(it, profile, method, { point = point }))
       if read then return true end
-      why = why or reason
+      why, any = why or reason, true
     end
   end
-  return false, why
+  return not any, why -- a grid may have no point for any of these methods
 end
 
 -- Each setting of an experiment must be read by at least one of its runs; default values may be
@@ -273,6 +274,18 @@ function M.run_dir(cfg, set)
   return M.root(cfg.experiment, profile) .. "/" .. M.run_name(cfg, set)
 end
 
+--- The default seeds of an experiment's runs: those of the profile, or of the experiment.
+-- @tparam table it an experiment
+-- @tparam string profile
+-- @treturn {integer,...}
+function M.seeds(it, profile)
+  local seeds = (it.profiles[profile] or {}).seeds or it.seeds or 2
+  if type(seeds) == "table" then return seeds end
+  local list = {}
+  for k = 1, seeds do list[k] = k end
+  return list
+end
+
 --- All runs of an experiment: methods (a profile's own, if it has some) x grid x seeds.
 -- @tparam table it an experiment
 -- @tparam string profile
@@ -284,13 +297,17 @@ function M.runs(it, profile, seeds, methods)
   methods = methods or (it.profiles[profile] or {}).methods or it.methods
   for _, seed in ipairs(seeds) do
     for _, method in ipairs(methods) do
-      for _, point in ipairs(grids.points(it.grid, losses.find(method, it.losses))) do
+      for _, point in ipairs(grids.points(it, profile, losses.find(method, it.losses), seed)) do
         local want = { profile = profile, method = method, seed = seed, point = point }
         local cfg = M.resolve(it, want)
         out[#out + 1] = { experiment = it, cfg = cfg, set = point,
           dir = M.root(it.name, profile) .. "/" .. M.run_name(cfg, point) }
       end
     end
+  end
+  if #out == 0 then
+    errors.usage("%s: no point of the grid belongs to the seeds %s and the methods %s",
+      it.path or it.name, settings.text(seeds), settings.text(methods))
   end
   return out
 end

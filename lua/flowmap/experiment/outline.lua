@@ -15,7 +15,7 @@ local M = {}
 
 local FIELDS = {
   name = "string", methods = "table", settings = "table", profiles = "table", grid = "table",
-  seeds = "number", options = "table", title = "string", render = "table", run = "function",
+  options = "table", title = "string", render = "table", run = "function",
 }
 for _, field in ipairs(parts.fields) do FIELDS[field] = "table" end
 
@@ -23,9 +23,29 @@ local function a(value)
   return value == nil and "nothing" or "a " .. type(value)
 end
 
+local MOST_SEEDS = 1000
+
+-- Check the seeds of an experiment or profile: their number, or a list of them.
+local function check_seeds(seeds, where)
+  local count, seen = type(seeds) == "table" and #seeds or seeds, {}
+  if not (math.type(count) == "integer" and count >= 1 and count <= MOST_SEEDS) then
+    errors.usage("%s: seeds must be a whole number from 1 to %d, or a list of as many, found %s",
+      where, MOST_SEEDS, settings.text(seeds))
+  end
+  for _, seed in ipairs(type(seeds) == "table" and seeds or {}) do
+    if math.type(seed) ~= "integer" or seed < 1 or seen[seed] then
+      errors.usage("%s: seeds must be different whole numbers from 1 on, found %s", where,
+        settings.text(seeds))
+    end
+    seen[seed] = true
+  end
+end
+
 local function check_fields(it, path)
   for key, value in pairs(it) do
-    if not FIELDS[key] then
+    if key == "seeds" then
+      check_seeds(value, path)
+    elseif not FIELDS[key] then
       errors.usage("%s: unknown field '%s'%s", path, tostring(key),
         errors.near(tostring(key), tree.keys(FIELDS)))
     elseif type(value) ~= FIELDS[key] then
@@ -76,11 +96,18 @@ local function check_settings(values, where, own, others)
   end
 end
 
-local OF_PROFILE = { methods = true, by_method = true }
+local OF_PROFILE = { methods = true, by_method = true, seeds = true, grid = true }
 
 local function check_profile(profile, it, where, own)
   check_settings(profile, where, own, OF_PROFILE)
   if profile.methods then check_methods(profile.methods, it, where .. ", methods") end
+  if profile.seeds ~= nil then check_seeds(profile.seeds, where) end
+  if profile.grid ~= nil then
+    if type(profile.grid) ~= "table" then
+      errors.usage("%s: grid must be a table, found %s", where, a(profile.grid))
+    end
+    grids.check(profile.grid, it, where, own)
+  end
   local by_method = profile.by_method
   if by_method and type(by_method) ~= "table" then
     errors.usage("%s: by_method must be a table method -> settings, found %s", where, a(by_method))
@@ -107,10 +134,6 @@ function M.check(it, path)
   check_name(it.name, "an experiment", path)
   parts.check(it, path)
   local own = parts.options(it)
-  if it.seeds and not (math.type(it.seeds) == "integer" and it.seeds >= 1 and it.seeds <= 1000) then
-    errors.usage("%s: seeds must be a whole number from 1 to 1000, found %s", path,
-      settings.text(it.seeds))
-  end
   if it.methods then check_methods(it.methods, it, path .. ": methods") end
   check_settings(it.settings or {}, path .. ": settings", own)
   if not next(it.profiles) then
@@ -120,7 +143,7 @@ function M.check(it, path)
     check_name(name, "a profile", path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
-  grids.check(it.grid or {}, path, own)
+  grids.check(it.grid or {}, it, path, own)
   if it.render then render_list.list(it, path, own) end
 end
 

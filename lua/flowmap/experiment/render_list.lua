@@ -4,6 +4,7 @@
 
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
+local grids = require "flowmap.experiment.grid"
 local published = require "flowmap.experiment.published"
 local registry = require "flowmap.base.registry"
 local settings = require "flowmap.experiment.settings"
@@ -130,11 +131,11 @@ local function told_apart(entry)
 end
 
 -- Check that no entry averages over runs with different settings.
-local function check_pooled(entry, grid, where)
+local function check_pooled(entry, it, where)
   if entry.kind == "traces" or entry.kind == "triangle" or not KINDS[entry.kind] then return end
   local told = told_apart(entry)
-  for key, values in pairs(grid) do
-    if (values == "*" or #values > 1) and not told[key] then
+  for _, key in ipairs(grids.all_varied(it)) do
+    if not told[key] then
       errors.usage("%s: the runs differ in %s (grid), which this entry does not distinguish; "
         .. "choose one by where = { %s = ... }", where, key, key)
     end
@@ -170,7 +171,7 @@ local function check_entry(entry, it, where, options)
   if entry.kind == "density" and entry.metric and not entry.label then
     errors.usage("%s: the field label is missing: what the metric is called", where)
   end
-  check_pooled(entry, it.grid or {}, where)
+  check_pooled(entry, it, where)
 end
 
 --- Check the fields of a render list.
@@ -252,8 +253,9 @@ end
 -- @tparam table row fields of a row of its results
 -- @tparam table set the data set
 function M.results(it, base, cfg, row, set)
+  local varied = grids.varied(grids.of(it, cfg.profile))
   for _, key in ipairs { "data", "metrics", "image_metrics", "nfe", "resolution", "checkpoints" } do
-    if settings.text(base[key]) ~= settings.text(cfg[key]) and not (it.grid or {})[key] then
+    if settings.text(base[key]) ~= settings.text(cfg[key]) and not varied[key] then
       return
     end
   end

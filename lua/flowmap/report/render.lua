@@ -21,6 +21,7 @@ local escape = require "flowmap.base.escape"
 local figure = require "flowmap.report.figure"
 local files = require "flowmap.base.files"
 local gnuplot = require "flowmap.report.gnuplot"
+local grids = require "flowmap.experiment.grid"
 local published = require "flowmap.experiment.published"
 local registry = require "flowmap.base.registry"
 local render_list = require "flowmap.experiment.render_list"
@@ -33,11 +34,10 @@ local M = {}
 local writes = render_list.writes
 
 -- The default tables of a grid: one per number of steps, with the setting of most values across.
-local function default_grid(exp, column, steps)
-  local keys, across = tree.keys(exp.grid), nil
-  local function count(key) return exp.grid[key] == "*" and 2 or #exp.grid[key] end
+local function default_grid(count, column, steps)
+  local keys, across = tree.keys(count), nil
   for _, key in ipairs(keys) do
-    if not across or count(key) >= count(across) then across = key end
+    if not across or count[key] >= count[across] then across = key end
   end
   local rows, entries = { "method" }, {}
   for _, key in ipairs(keys) do
@@ -62,8 +62,9 @@ local function default(exp, all)
   local run = all:first()
   local column, entries = run:field("eval", "columns")[1], {}
   local metric, head = column[1], column[1] == "kl" and "KL(data || model)" or column[2]
-  if next(exp.grid or {}) then
-    entries = default_grid(exp, column, all:steps())
+  local varied = grids.varied(grids.of(exp, run:field("config", "profile")))
+  if next(varied) then
+    entries = default_grid(varied, column, all:steps())
   else
     local floor = metric .. "_floor"
     local has_floor = run:field("eval", "rows")[1][floor] ~= nil
