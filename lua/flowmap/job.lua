@@ -38,6 +38,7 @@ local M = {}
 -- @field opt the optimiser: moments and averages
 -- @field shared the inputs of `program` that do not depend on the batch; `params` is one of them
 -- @field program one step: returns `grads` and the sum of each term over its samples
+-- @field gradients the program of flowmap.gradients, if they are measured
 -- @field terms list of the scalar terms that a step returns: { name = in the program's sums and in
 --   checkpoints, column = in metrics.jsonl, rows = its samples in a batch,
 --   words = its name in sentences }; one without samples (rows is 0) counts as 0
@@ -53,8 +54,8 @@ local M = {}
 -- Filled in by `trainer.train`:
 -- @field history list of starts and resumptions, see flowmap.runs.journal
 M.fields = {}
-for name in ([[experiment cfg view read set loss times interpolant net data labels count
-  params opt shared program terms teacher_net done sums metrics_hash check wall_s history]])
+for name in ([[experiment cfg view read set loss times interpolant net data labels count params opt
+  shared program gradients terms teacher_net done sums metrics_hash check wall_s history]])
   :gmatch "%S+" do
   M.fields[name] = true
 end

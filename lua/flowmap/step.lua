@@ -70,9 +70,13 @@ local function shared_dropout(cfg, b)
   end
 end
 
--- All random inputs of a micro-batch; `a` and `c` are two columns of U[0,1], from which the times
+--- All random inputs of a micro-batch; `a` and `c` are two columns of U[0,1], from which the times
 -- are made.
-local function draw(job, shared, b)
+-- @tparam table job see flowmap.job
+-- @tparam table shared the inputs of the program that do not depend on the batch
+-- @param b the batch, see flowmap.program
+-- @treturn table
+function M.draw(job, shared, b)
   local cfg = job.cfg
   local function typed(x) return fm.cast(x, cfg.dtype) end
   local uniform = typed(b:uniform({ 2 }, "times"))
@@ -222,7 +226,7 @@ function M.trains(job, shared)
   fm.program(function(input, b)
     local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
     local params = autodiff.map(fm.copy, input.params)
-    local _, off, bare = M.losses(job, params, draw(job, input, b), nd, b.n, crossed)
+    local _, off, bare = M.losses(job, params, M.draw(job, input, b), nd, b.n, crossed)
     if not off then return {} end
     local sum = fm.sum(bare.off) -- without the weight w, which always has a gradient
     reached = false
@@ -245,7 +249,7 @@ function M.program(job, shared)
   return fm.program(function(input, b)
     math.randomseed(job.cfg.seed or 0) -- every trace draws alike, whatever was tried before it
     local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
-    local it = draw(job, input, b)
+    local it = M.draw(job, input, b)
     local diagonal, off, bare
     local function objective(params)
       diagonal, off, bare = M.losses(job, params, it, nd, b.n, crossed)

@@ -7,6 +7,7 @@ local Progress = require "flowmap.base.progress"
 local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local gradients = require "flowmap.gradients"
 local jobs = require "flowmap.job"
 local journal = require "flowmap.runs.journal"
 local nets = require "flowmap.nets"
@@ -50,6 +51,21 @@ local function teacher(experiment, cfg)
   })
 end
 
+-- The weights with which a new run begins: drawn, or those of the checkpoint `start`, of which
+-- nothing else is used. Optimiser and averages begin with them.
+local function first_weights(job)
+  local cfg = job.cfg
+  if cfg.start ~= "" then
+    if not files.exists(cfg.start) then
+      errors.data("start: there is no checkpoint %s", cfg.start)
+    end
+    return checkpoint.tree(checkpoint.load(cfg.start), "params", shapes(job))
+  end
+  local params = nets.init(job.net, nets.rng(cfg.seed, cfg.dtype), cfg)
+  if job.net.renew then job.net.renew(params) end
+  return params
+end
+
 --- A job ready to train.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
@@ -59,8 +75,7 @@ function M.new(experiment, cfg, saved)
   local job = jobs.parts(experiment, cfg)
   if job.set.shape then jobs.open_images(job) end
   local params = saved and checkpoint.tree(saved, "params", shapes(job))
-    or nets.init(job.net, nets.rng(cfg.seed, cfg.dtype), cfg)
-  if not saved and job.net.renew then job.net.renew(params) end
+    or first_weights(job)
   jobs.begin(job, params, { data = job.data, labels = job.labels }, saved)
   if saved then checkpoint.restore(saved, job.opt) end
   if cfg.teacher ~= "" then
@@ -68,6 +83,7 @@ function M.new(experiment, cfg, saved)
     job.teacher_net, job.shared.teacher = of.net, weights
   end
   job.program = step_program.program(job, job.shared)
+  if cfg.gradients_every > 0 then job.gradients = gradients.program(job, job.shared) end
   return job
 end
 
@@ -216,7 +232,7 @@ function M.train(job, dir, how)
     job.wall_s = before + now - start
     bar:update(job.done, ("loss %.4f"):format(mean_loss(job)))
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
-      logs.metrics:add(means(job))
+      logs.metrics:add(gradients.add(means(job), job))
       mark(job, logs)
       job.sums = jobs.new_sums(job)
     end

@@ -188,6 +188,10 @@ local function check_together(cfg)
     errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint",
       cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
   end
+  if cfg.gradients_every % cfg.log_every ~= 0 then
+    errors.usage("gradients_every is %d, expected a multiple of log_every, which is %d",
+      cfg.gradients_every, cfg.log_every)
+  end
   if cfg.eval_ema > #cfg.ema then
     errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)
   elseif cfg.precision == "bfloat16" and cfg.dtype ~= "float32" then

@@ -227,6 +227,7 @@ M.list = {
     of_teacher },
   { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own",
     with_teacher },
+  { "start", "", any, "checkpoint whose weights begin the run; empty: random weights" },
   { "times", "uniform", any, "distribution of the off-diagonal (s, t)", off_diagonal },
   { "times_mean", { 0.0, 0.0 }, two(within(-100, 100)),
     "means of the two normal variates of a law of times", of_law(times.with_moments) },
@@ -286,6 +287,9 @@ M.list = {
     "further metrics of images: none, all or names, see measure/feature_metrics.lua", of_images },
   { "bins", 64, within(1, 2048), "bins per axis of the histogram", of_grid },
   { "log_every", 100, within(1, STEPS), "steps per line of metrics.jsonl" },
+  { "gradients_every", 0, within(0, STEPS),
+    "steps per measurement of the gradients of both terms, a multiple of log_every; 0: none",
+    off_diagonal },
   { "save_every", 60.0, within(0, 1e9), "seconds between checkpoints; 0: every step" },
 }
 

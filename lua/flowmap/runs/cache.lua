@@ -65,7 +65,9 @@ function M.inputs(it, cfg)
   for key, value in pairs(cfg) do
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
-  if cfg.teacher ~= "" then inputs.teacher = fm.sha256(files.read(cfg.teacher) or "") end
+  for _, key in ipairs { "teacher", "start" } do
+    if cfg[key] ~= "" then inputs[key] = fm.sha256(files.read(cfg[key]) or "") end
+  end
   inputs.images = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution).hash
   return setmetatable(inputs, { experiment = it, cfg = cfg })
 end
