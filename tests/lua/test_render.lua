@@ -202,6 +202,22 @@ t.test("several metrics stand side by side", function()
   end, "no number 'kll'")
 end)
 
+t.test("several: the values of true samples, and the order of the rows in each column", function()
+  local spec = tables.several(grid:select { eta = 0.25, stop = "convex" }, { metrics = { "kl" },
+    columns = { "KL" }, N = 4, rows = { "method" }, title = "x", floors = true, order = true })
+  local last = spec.rows[#spec.rows]
+  t.eq(last.heads, { "true samples" })
+  t.near(last.cells[1], 0.002, 1e-12)
+  local means = {}
+  for i = 1, #spec.rows - 1 do
+    means[i] = { spec.rows[i].heads[1], spec.rows[i].cells[1].mean }
+  end
+  table.sort(means, function(a, b) return a[2] < b[2] end)
+  t.eq(#means, 2)
+  t.eq(spec.notes[1], ("Order of the means. KL: %s < %s."):format(means[1][1], means[2][1]))
+  t.eq(means[1][1] ~= means[2][1] and means[1][2] <= means[2][2], true)
+end)
+
 -- ------------------------------------------------------------------ figures
 
 t.test("every figure is drawn, twice with the same bytes", function()

@@ -27,7 +27,7 @@ local KINDS = {
   several = { writes = "table",
     need = { metrics = "table", columns = "table", title = "string", N = "number",
       rows = "table" },
-    may = { format = "string", notes = "table" } },
+    may = { format = "string", notes = "table", floors = "boolean", order = "boolean" } },
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },

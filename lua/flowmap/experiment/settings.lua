@@ -125,6 +125,12 @@ local function of_grid(c)
     "the data are not judged on a grid"
 end
 
+local function of_masses(c)
+  local ok, why = of_grid(c)
+  if not ok then return ok, why end
+  return c.set().mass ~= nil, "the masses of the data's cells are not known"
+end
+
 local function off_diagonal(c)
   local cfg = c.cfg
   return math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
@@ -286,6 +292,7 @@ M.list = {
   { "image_metrics", { "none" }, any,
     "further metrics of images: none, all or names, see measure/feature_metrics.lua", of_images },
   { "bins", 64, within(1, 2048), "bins per axis of the histogram", of_grid },
+  { "kl_estimates", false, any, "whether other estimates of KL are made as well", of_masses },
   { "log_every", 100, within(1, STEPS), "steps per line of metrics.jsonl" },
   { "gradients_every", 0, within(0, STEPS),
     "steps per measurement of the gradients of both terms, a multiple of log_every; 0: none",

@@ -125,6 +125,18 @@ end
 
 -- ------------------------------------------------------------------ nearest points
 
+--- Squared distance to the k-th nearest point of y for each row of x.
+-- @tparam tensor x (n, d)
+-- @tparam tensor y (m, d), m >= k
+-- @tparam integer k
+-- @treturn tensor (n), float64
+function M.kth(x, y, k)
+  x, y = fm.cast(x, "float64"), fm.cast(y, "float64")
+  return column_of(compare(x, shared_of(y), {}, function(d)
+    return order_statistics(d, { k })
+  end)["k" .. k])
+end
+
 --- The nearest point of y for each row of x; of several equally near ones, the last.
 -- @tparam tensor x (n, d)
 -- @tparam tensor y (m, d)

@@ -207,13 +207,33 @@ function M.grid(set, spec)
   end)
 end
 
+-- The methods from the smallest mean to the largest, by column: "N: A < B < C".
+local function order_notes(t)
+  local notes = {}
+  for i, column in ipairs(t.columns) do
+    local known = {}
+    for _, row in ipairs(t.rows) do
+      local cell = row.cells[i]
+      if type(cell) == "table" and cell.mean and axes.finite(cell.mean) then
+        known[#known + 1] = { row.heads[1], cell.mean }
+      end
+    end
+    table.sort(known, function(a, b) return a[2] < b[2] end)
+    for k, it in ipairs(known) do known[k] = it[1] end
+    notes[i] = ("%s: %s"):format(column, table.concat(known, " < "))
+  end
+  return "Order of the means. " .. table.concat(notes, "; ") .. "."
+end
+
 --- A table of several metrics at one number of steps over a grid of settings.
 -- @tparam Set set
 -- @tparam table spec {metrics= fields of the results, one column each, columns= their names, N=,
---   rows= config fields down the side, title=, format=, notes=}
+--   rows= config fields down the side, title=, format=, floors= (add a row of METRIC_floor, the
+--   values of true samples), order= (add the order of the rows in each column, by their first
+--   head), notes=}
 -- @treturn table a description; a metric that no run of a row has stays empty
 function M.several(set, spec)
-  return over_grid(set, spec, spec.columns, function(part)
+  local t = over_grid(set, spec, spec.columns, function(part)
     local cells = {}
     for i, metric in ipairs(spec.metrics) do
       if measured.known(part, metric) or not measured.known(set, metric) then
@@ -222,6 +242,15 @@ function M.several(set, spec)
     end
     return cells
   end)
+  if spec.order then table.insert(t.notes, 1, order_notes(t)) end
+  if spec.floors then
+    local cells, first = {}, set:select { method = set:methods()[1] }
+    for i, metric in ipairs(spec.metrics) do
+      cells[i] = floors(first, metric .. "_floor", { spec.N })[1]
+    end
+    t.rows[#t.rows + 1] = { heads = { "true samples" }, cells = cells }
+  end
+  return t
 end
 
 -- ------------------------------------------------------------------ formats

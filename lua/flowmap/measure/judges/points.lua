@@ -1,6 +1,7 @@
 --- The judge of points in any number of dimensions. Its metrics depend on what the data set
 -- declares of its law: KL(data || model) on a grid if it has `mass` (in one or two dimensions), the
 -- mass outside the support if it has `inside`, and always the energy distance to true samples.
+-- The setting `kl_estimates` adds further estimates of KL, see flowmap.measure.kl_estimates.
 -- Unless the data set is in the plane and has both, the sliced Wasserstein distance and the errors
 -- of mean and covariance are added. See flowmap.measure.metrics.
 -- @module flowmap.measure.judges.points
@@ -8,6 +9,7 @@
 local fm = require "flowmap"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
+local kl_estimates = require "flowmap.measure.kl_estimates"
 local law = require "flowmap.measure.law"
 local metrics = require "flowmap.measure.metrics"
 local sliced = require "flowmap.measure.sliced"
@@ -69,6 +71,7 @@ function Judge:measure(x)
   row, self.count = measure(self, x)
   row.kl_floor, row.energy_floor = self.floor.kl, self.floor.energy
   row.sw_floor = self.floor.sw
+  if self.estimator then self.estimator:add(x, row) end
   return row
 end
 
@@ -135,6 +138,9 @@ function M.new(job, dir)
   if dir then fm.save_npy(dir .. "/data.npy", first_rows(truth, KEPT)) end
   if more then self.moments = moments(reference) end
   self.floor = measure(self, truth)
+  if cfg.kl_estimates and masses then
+    self.estimator = kl_estimates.new(set, cfg.bins, truth)
+  end
   if more then self.moments = moments(truth) end
   return self, truth
 end
