@@ -48,6 +48,17 @@ function M.summary(set, metric, N)
   return { lost = lost, count = diverged > 0 and diverged or absent, n = #set.runs }
 end
 
+--- The summaries at several numbers of steps.
+-- @tparam Set set
+-- @tparam string metric
+-- @tparam {integer,...} steps
+-- @treturn {table,...}
+function M.summaries(set, metric, steps)
+  local cells = {}
+  for i, N in ipairs(steps) do cells[i] = M.summary(set, metric, N) end
+  return cells
+end
+
 --- The values of a set's runs by seed. All runs must share one configuration, see Set:summary.
 -- @tparam Set set
 -- @tparam string metric
@@ -73,5 +84,37 @@ function M.text(run, metric, N, format)
   if value == nil then return "–" end
   return axes.finite(value) and format:format(value) or "diverged"
 end
+
+--- The provenance of our rows, as notes below a table; no number is printed without it.
+-- @tparam Set set
+-- @treturn {string,...}
+function M.provenance(set)
+  local notes = { "Ours: " .. set:provenance() .. "." }
+  if #set.unfinished > 0 then
+    notes[2] = "Unfinished and not included: " .. table.concat(set.unfinished, ", ") .. "."
+  end
+  for _, run in ipairs(set.diverged) do
+    notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
+      run:field("config", "seed"), run.diverged.step, run:field("config", "steps"))
+  end
+  return notes
+end
+
+-- The combinations from the field number `depth` on.
+local function each_combination(set, fields, depth, heads, visit)
+  local field = fields[depth]
+  if not field then return visit(set, heads) end
+  for _, value in ipairs(field == "method" and set:methods() or set:distinct(field)) do
+    local deeper = table.move(heads, 1, #heads, 1, {})
+    deeper[depth] = tostring(value)
+    each_combination(set:select { [field] = value }, fields, depth + 1, deeper, visit)
+  end
+end
+
+--- Visit every combination of values of some config fields that has runs, in order.
+-- @tparam Set set
+-- @tparam {string,...} fields
+-- @tparam function visit called with the runs of a combination and its values as text
+function M.each_combination(set, fields, visit) each_combination(set, fields, 1, {}, visit) end
 
 return M

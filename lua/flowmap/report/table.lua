@@ -25,29 +25,10 @@ local M = {}
 
 -- ------------------------------------------------------------------ descriptions
 
--- The provenance of our rows; no number is printed without it.
-local function provenance_notes(set)
-  local notes = { "Ours: " .. set:provenance() .. "." }
-  if #set.unfinished > 0 then
-    notes[2] = "Unfinished and not included: " .. table.concat(set.unfinished, ", ") .. "."
-  end
-  for _, run in ipairs(set.diverged) do
-    notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
-      run:field("config", "seed"), run.diverged.step, run:field("config", "steps"))
-  end
-  return notes
-end
-
-local function summaries(set, metric, steps)
-  local cells = {}
-  for i, N in ipairs(steps) do cells[i] = measured.summary(set, metric, N) end
-  return cells
-end
-
 -- The floor uses the same true samples in every run, so it is a number rather than a mean over
 -- seeds.
 local function floors(set, metric, steps)
-  local cells = summaries(set, metric, steps)
+  local cells = measured.summaries(set, metric, steps)
   for i, cell in ipairs(cells) do
     if cell.mean and cell.min == cell.max then cells[i] = cell.mean end
   end
@@ -98,15 +79,15 @@ function M.compare(set, spec)
   local counts = spec.best and set:distinct "checkpoints" or {}
   local best = #counts > 0 and counts[#counts] > 1
   local t = { title = spec.title, heads = { "method", "source" }, columns = {}, rows = {},
-    format = spec.format or "%.4f", notes = provenance_notes(set) }
+    format = spec.format or "%.4f", notes = measured.provenance(set) }
   for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
   for _, method in ipairs(set:methods()) do
     local ours = set:select { method = method }
     t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
-      cells = summaries(ours, spec.metric, steps) }
+      cells = measured.summaries(ours, spec.metric, steps) }
     if best then
       t.rows[#t.rows + 1] = { heads = { method, "ours, best" },
-        cells = summaries(ours, spec.metric .. "_best", steps) }
+        cells = measured.summaries(ours, spec.metric .. "_best", steps) }
     end
     local theirs = spec.published and spec.published[method]
     if theirs then
@@ -144,7 +125,7 @@ function M.metrics(set, spec)
   local methods, steps = set:methods(), { spec.N }
   local columns = table.move(methods, 1, #methods, 1, {})
   local t = { title = spec.title, heads = { "metric" }, columns = columns, rows = {},
-    format = "%.4f", notes = provenance_notes(set) }
+    format = "%.4f", notes = measured.provenance(set) }
   local wanted, across = {}, { [NULLS[1][2]] = #methods + 1, [NULLS[2][2]] = #methods + 2 }
   for name, k in pairs(across) do columns[k] = name end
   for _, field in ipairs(spec.metrics or {}) do wanted[field] = true end
@@ -165,22 +146,11 @@ function M.metrics(set, spec)
   return t
 end
 
--- Visit the rows of a grid in order: every combination of values of the row fields that has runs.
-local function each_combination(set, fields, depth, heads, visit)
-  local field = fields[depth]
-  if not field then return visit(set, heads) end
-  for _, value in ipairs(field == "method" and set:methods() or set:distinct(field)) do
-    local deeper = table.move(heads, 1, #heads, 1, {})
-    deeper[depth] = tostring(value)
-    each_combination(set:select { [field] = value }, fields, depth + 1, deeper, visit)
-  end
-end
-
 -- The rows of a table over a grid of settings: `cells(part)` for every combination that has runs.
 local function over_grid(set, spec, columns, cells)
   local t = { title = spec.title, heads = spec.rows, columns = columns, rows = {},
-    format = spec.format or "%.4f", notes = provenance_notes(set) }
-  each_combination(set, spec.rows, 1, {}, function(part, heads)
+    format = spec.format or "%.4f", notes = measured.provenance(set) }
+  measured.each_combination(set, spec.rows, function(part, heads)
     t.rows[#t.rows + 1] = { heads = heads, cells = cells(part) }
   end)
   table.move(spec.notes or {}, 1, #(spec.notes or {}), #t.notes + 1, t.notes)
