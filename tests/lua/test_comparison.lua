@@ -50,11 +50,11 @@ t.test("differences, p after Holm, and what the data support", function()
   t.eq(text:find("| PSD-M minus LSD | difference |", 1, true) ~= nil, true, text)
   local notes = table.concat(description.notes, "\n")
   for _, part in ipairs {
-    "paired over 8 seeds that both methods share. p is the two-sided sign-flip p (exact) after "
+    "paired over 8 seeds that both sides share. p is the two-sided sign-flip p (exact) after "
       .. "Holm over the 4 differences of this table. The smallest p that these seeds allow is "
       .. "0.0078, after Holm 0.031.",
     "At level 0.05. Above LSD: ESD at N = 1, 4. No difference from LSD shown: PSD-M at N = 1, 4.",
-    "Pairing: the correlation of the methods over seeds is -0.",
+    "Pairing: the correlation of both sides over seeds is -0.",
     "takes 15 paired seeds, or 22 in a family of 4."
   } do
     t.eq(notes:find(part, 1, true) ~= nil, true, part .. "\n" .. notes)
@@ -124,6 +124,77 @@ t.test("comparisons in prose", function()
   fails("{{ratio board/kl.ESD.N1 kl.LSD}}", "'kl.LSD' does not name a result")
   fails("{{ratio board/kl.ESD.N1 kl.LSD.N1 eta=0.5}}", "no finished run with eta = 0.5")
   fails("{{ratio board/kl.ESD.N1 kl.LSD.N3}}", "no row for N = 3")
+end)
+
+-- ------------------------------------------------------------------ one setting switched
+
+-- LSD gains 0.02 from four devices, PSD-M nothing.
+local function switched(name, seeds, devices)
+  local root = ("%s/%s"):format(sandbox.root, name)
+  for _, method in ipairs { "lsd", "psd-m" } do
+    for _, count in ipairs(devices) do
+      for seed = 1, seeds do
+        local change = method == "lsd" and -0.005 * count + 0.001 * (seed % 3)
+          or 0.01 * WAVE[1 + (seed + count) % 8]
+        local kl = 0.1 + 0.01 * WAVE[seed] + (count > 1 and change or 0)
+        made_run.finished(("%s/%s-%d-%d"):format(root, method, count, seed), {
+          config = { method = method, seed = seed, devices = count, eta = 0.75 },
+          metrics = { { step = 1, samples = 64, off = 1 } }, rows = { { N = 1, kl = kl } } })
+      end
+    end
+  end
+  return results.open(root)
+end
+
+local function switch(set, more)
+  local spec = { metric = "kl", title = "KL", switch = "devices", rows = { "method" } }
+  for key, value in pairs(more or {}) do spec[key] = value end
+  return tables.switch(set, spec)
+end
+
+t.test("a setting switched: values, paired differences, p after Holm, notes", function()
+  local description = switch(switched("switched", 8, { 1, 4 }))
+  local text = tables.markdown(description):gsub("\u{a0}", " ")
+  for _, line in ipairs { "| method | devices | N = 1 |", "| LSD | 1 | 0.1012 ±",
+    "|  | 4 | 0.0824 ±", "|  | 4 minus 1 | -0.0189 ± 0.0007 |", "|  | p | 0.016 |",
+    "| PSD-M | 1 | 0.1012 ±" } do
+    t.eq(text:find(line, 1, true) ~= nil, true, line .. "\n" .. text)
+  end
+  local notes = table.concat(description.notes, "\n")
+  t.eq(notes:find("Below devices = 1: LSD at N = 1. No difference from devices = 1 shown: PSD-M at "
+    .. "N = 1.", 1, true) ~= nil, true, notes)
+end)
+
+t.test("another value as reference; three values; diverged runs", function()
+  local set = switched("three", 4, { 1, 2, 4 })
+  local text = tables.markdown(switch(set, { against = "4" })):gsub("\u{a0}", " ")
+  t.eq(text:find("|  | 1 minus 4 | 0.01", 1, true) ~= nil, true, text)
+  t.eq(text:find("shown: LSD, devices = 1 at N = 1; LSD, devices = 2 at", 1, true) ~= nil, true,
+    text)
+  t.raises(function() switch(set, { against = "3" }) end, "no run has devices = 3")
+  made_run.diverged(set.root .. "/lsd-diverged", { config = { method = "lsd", seed = 9, steps = 9,
+    devices = 2, eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
+  text = tables.markdown(switch(results.open(set.root))):gsub("\u{a0}", " ")
+  t.eq(text:find("|  | 2 | diverged (1 of 5) |", 1, true) ~= nil, true, text)
+  t.eq(text:find("|  | 2 minus 1 | diverged |", 1, true) ~= nil, true, text)
+end)
+
+t.test("settings of one side in prose; diverged runs are a sentence", function()
+  local set = switched("results/sides/smoke", 6, { 1, 4 })
+  local function woven(inside)
+    sandbox.write("sides.md", inside)
+    return (weave.chapter(sandbox.root .. "/sides.md", { profile = "smoke",
+      results = sandbox.root .. "/results" }):gsub("\\(%p)", "%1"))
+  end
+  local inside = "{{difference sides/kl.LSD.N1[devices=4] kl.LSD.N1[devices=1,eta=0.75] %.3f}}"
+  t.eq(woven(inside), "LSD (devices = 4) is below LSD (devices = 1, eta = 0.75): difference "
+    .. "-0.019, 95 % interval -0.020 to -0.018, p = 0.031, 6 paired seeds\n\n")
+  t.raises(function() woven(inside:gsub("=1", "")) end, "'devices' in brackets; expected settings")
+  t.raises(function() woven(inside:gsub("=4", "=5")) end, "no finished run with devices = 5")
+  made_run.diverged(set.root .. "/lsd-diverged", { config = { method = "lsd", seed = 9, steps = 9,
+    devices = 4, eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
+  t.eq(woven(inside), "no difference shown between LSD (devices = 4) and LSD (devices = 1, "
+    .. "eta = 0.75): runs of LSD (devices = 4) diverged\n\n")
 end)
 
 t.test("the fields of a render entry", function()

@@ -28,6 +28,9 @@ local KINDS = {
     need = { metrics = "table", columns = "table", title = "string", N = "number",
       rows = "table" },
     may = { format = "string", notes = "table", floors = "boolean", order = "boolean" } },
+  switch = { writes = "table",
+    need = { metric = "string", title = "string", switch = "string", rows = "table" },
+    may = { against = "string", format = "string", notes = "table", steps = "table" } },
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
@@ -126,7 +129,7 @@ local function told_apart(entry)
   local told = {}
   for key in pairs(entry.where or {}) do told[key] = true end
   for _, key in ipairs(entry.rows or {}) do told[key] = true end
-  for _, key in ipairs { "column", "x", "series" } do told[entry[key] or ""] = true end
+  for _, key in ipairs { "column", "x", "series", "switch" } do told[entry[key] or ""] = true end
   return told
 end
 
@@ -153,7 +156,7 @@ local function check_entry(entry, it, where, options)
   end
   check_types(entry, form_of(entry.kind, own and kind), where)
   for key in pairs(entry.where or {}) do check_setting(key, where .. ", where", options) end
-  for _, key in ipairs { "column", "x", "series" } do
+  for _, key in ipairs { "column", "x", "series", "switch" } do
     if entry[key] and not own then check_setting(entry[key], where .. ", " .. key, options) end
   end
   check_list(entry.rows, "string", where .. ", rows")

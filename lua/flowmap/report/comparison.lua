@@ -1,4 +1,5 @@
---- Paired differences below a table of methods: rows, and notes that say what the data support.
+--- Paired differences in a table: rows, and notes that say what the data support. A case is one
+-- comparison of two sets of runs, of methods or of values of a setting.
 -- @module flowmap.report.comparison
 
 local axes = require "flowmap.report.axis"
@@ -45,24 +46,26 @@ local function difference(a, b, metric, N)
   return paired.difference(values[1], values[2])
 end
 
--- Every question of the family: method, N, and its difference, with Holm's p over all of them.
-local function family(set, reference, others, spec)
-  local list, ps, rows = {}, {}, {}
-  for _, method in ipairs(others) do
-    local row = { method = method, cells = {} }
+-- Every question of the family: case, N, and its difference, with Holm's p over all of them. Each
+-- case gets its `cells`, one for each N, and its `ps`.
+local function family(cases, spec)
+  local list, ps = {}, {}
+  for _, case in ipairs(cases) do
+    case.cells, case.ps = {}, {}
     for i, N in ipairs(spec.steps) do
-      local it = difference(set:select { method = method }, set:select { method = reference },
-        spec.metric, N)
-      row.cells[i] = it
+      local it = difference(case.a, case.b, spec.metric, N)
+      case.cells[i] = it
       if it and it.p then
-        list[#list + 1] = { method = method, N = N, it = it, row = row, column = i }
+        list[#list + 1] = { case = case, N = N, it = it, column = i }
         ps[#ps + 1] = it.p
       end
     end
-    rows[#rows + 1] = row
   end
-  for i, p in ipairs(paired.holm(ps)) do list[i].p = p end
-  return list, rows
+  for i, p in ipairs(paired.holm(ps)) do
+    local q = list[i]
+    q.p, q.case.ps[q.column] = p, p
+  end
+  return list
 end
 
 local function smallest_and_largest(list, value)
@@ -88,7 +91,7 @@ local function method_note(list)
   local adjusted = math.min(1, -best * #list)
   local kind = list[1].it.draws and ("%d random sign patterns"):format(list[1].it.draws)
     or "exact"
-  local text = ("Differences are paired over %s seeds that both methods share. p is the two-sided "
+  local text = ("Differences are paired over %s seeds that both sides share. p is the two-sided "
     .. "sign-flip p (%s) after Holm over the %d differences of this table. The smallest p that "
     .. "these seeds allow is %s, after Holm %s"):format(range("%d", few, many), kind, #list,
     paired.p_text(-best), paired.p_text(adjusted))
@@ -99,17 +102,17 @@ local function method_note(list)
     ALPHA, n)
 end
 
--- "ESD at N = 1, 2; PSD-M at N = 1": the questions that satisfy `wanted`, by method.
+-- "ESD at N = 1, 2; PSD-M at N = 1": the questions that satisfy `wanted`, by case.
 local function listed(list, wanted)
   local parts, last = {}, nil
   for _, q in ipairs(list) do
     if wanted(q) then
-      if last == q.method then
+      if last == q.case then
         parts[#parts] = ("%s, %d"):format(parts[#parts], q.N)
       else
-        parts[#parts + 1] = ("%s at N = %d"):format(q.method, q.N)
+        parts[#parts + 1] = ("%s at N = %d"):format(q.case.name, q.N)
       end
-      last = q.method
+      last = q.case
     end
   end
   return #parts > 0 and table.concat(parts, "; ") or nil
@@ -141,17 +144,17 @@ local function pairing_note(list)
     return q.it.n > 2 and q.it.correlation or nil
   end)
   local gain = stats.quantile(gains, 0.5)
-  return ("Pairing: the correlation of the methods over seeds is %s; independent runs would need "
+  return ("Pairing: the correlation of both sides over seeds is %s; independent runs would need "
     .. "%s times as many seeds (median over the differences)."):format(
     low and range("%.2f", low, high) or "undefined",
     (gain < 10 and "%.1f" or "%.0f"):format(gain))
 end
 
 -- How many seeds a difference of 10 % needs at the spread found here; nil if it is not defined.
-local function seeds_note(set, reference, list, metric)
+local function seeds_note(reference, list, metric)
   local spreads = {}
   for _, q in ipairs(list) do
-    local base = set:select({ method = reference }):summary(metric, q.N).mean
+    local base = q.case.b:summary(metric, q.N).mean
     if q.it.sd and base > 0 then spreads[#spreads + 1] = q.it.sd / base end
   end
   if #spreads == 0 then return nil end
@@ -166,29 +169,45 @@ local function seeds_note(set, reference, list, metric)
     .. "of %d."):format(100 * spread, reference, one or "over 10,000", all or "over 10,000", #list)
 end
 
--- "kl.LSD.N1" -> the values by seed of the selected runs, and the method.
-local function named_values(set, name, where)
-  local metric, method, N = name:match "^([%a_][%w_]*)%.([%w-]+)%.N(%d+)$"
-  if not metric then
-    errors.data("'%s' does not name a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1",
-      name)
+-- "[devices=4,eta=0.9]" -> { devices = "4", eta = "0.9" }, "devices = 4, eta = 0.9"
+local function own_settings(text, name)
+  local where, words = {}, {}
+  for part in text:gmatch "[^%[%],]+" do
+    local key, value = part:match "^([%w_]+)=(.+)$"
+    if not key then
+      errors.data("'%s' has '%s' in brackets; expected settings such as [devices=4]", name, part)
+    end
+    where[key], words[#words + 1] = value, key .. " = " .. value
   end
+  return where, table.concat(words, ", ")
+end
+
+-- "kl.LSD.N1" or "kl.LSD.N1[devices=4]" -> the values by seed of the selected runs, or nil if some
+-- of these diverged; and the name of the side.
+local function named_values(set, name, where)
+  local metric, method, N, own = name:match "^([%a_][%w_]*)%.([%w-]+)%.N(%d+)(%[?[^%[%]]*%]?)$"
+  if not metric then
+    errors.data("'%s' does not name a result; expected METRIC.METHOD.N<steps>, such as kl.LSD.N1 "
+      .. "or kl.LSD.N1[eta=0.5]", name)
+  end
+  local only, words = own_settings(own, name)
   local chosen = set:select { method = method }
-  if next(where) then chosen = chosen:select(where) end
+  for _, settings in ipairs { where, only } do
+    if next(settings) then chosen = chosen:select(settings) end
+  end
   N = math.tointeger(tonumber(N))
   local summary = chosen:summary(metric, N) -- refuses two runs of one seed, and missing values
-  if #chosen.diverged > 0 or not axes.finite(summary.mean) then
-    errors.data("'%s' has diverged runs: there is no mean to compare", name)
-  end
-  return measured.by_seed(chosen, metric, N), method
+  local finite = #chosen.diverged == 0 and axes.finite(summary.mean)
+  return finite and measured.by_seed(chosen, metric, N) or nil,
+    words == "" and method or ("%s (%s)"):format(method, words)
 end
 
 --- The comparison of two results as a sentence for prose: "A is below B: difference ..., 95 %
--- interval ..., p = ..., n paired seeds", or "no difference shown between A and B: ...". p is that
--- of one question.
+-- interval ..., p = ..., n paired seeds", or "no difference shown between A and B: ...", also
+-- where runs diverged. p is that of one question.
 -- @tparam Set set
 -- @tparam string kind "difference" or "ratio"
--- @tparam string a such as "kl.LSD.N1"
+-- @tparam string a such as "kl.LSD.N1", or "kl.LSD.N1[devices=4]" of the runs with that setting
 -- @tparam string b such as "kl.PSD-M.N1"
 -- @tparam table where further selection by config fields
 -- @tparam ?string format of the numbers
@@ -196,6 +215,10 @@ end
 function M.sentence(set, kind, a, b, where, format)
   local x, first = named_values(set, a, where)
   local y, second = named_values(set, b, where)
+  if not (x and y) then
+    return ("no difference shown between %s and %s: runs of %s diverged"):format(first, second,
+      x and second or y and first or "both")
+  end
   local it = paired[kind](x, y)
   if not it then
     errors.data("%s and %s have no %s: no seed in common, or a value that is not positive", a, b,
@@ -204,29 +227,38 @@ function M.sentence(set, kind, a, b, where, format)
   return paired.words(it, { a = first, b = second, format = format })
 end
 
---- Rows of paired differences and of their p, and notes, for flowmap.report.table.
+--- The differences of several cases, one family of questions.
+-- @tparam {table,...} cases { name= (in notes), a=, b= (sets of one configuration) }; each gets
+--   cells= (of the differences a - b) and ps= (after Holm), one for each of the steps
+-- @tparam table spec {metric=, steps=, reference= (what all b are, in notes)}
+-- @treturn {string,...} notes
+function M.differences(cases, spec)
+  local list = family(cases, spec)
+  if #list == 0 then return {} end
+  local notes = { method_note(list), verdict_note(list, spec.reference) }
+  notes[#notes + 1] = pairing_note(list)
+  notes[#notes + 1] = seeds_note(spec.reference, list, spec.metric)
+  return notes
+end
+
+--- Rows of paired differences of methods and of their p, and notes, for flowmap.report.table.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, steps=, against= (the reference method; default the table's first)}
 -- @treturn {table,...} rows; none if there are not two methods
 -- @treturn {string,...} notes
 function M.paired(set, spec)
   local reference, others = sides(set, spec.against)
-  local list, rows = family(set, reference, others, spec)
-  local out, ps = {}, {}
-  for _, q in ipairs(list) do
-    ps[q.row] = ps[q.row] or {}
-    ps[q.row][q.column] = q.p
+  local cases, out = {}, {}
+  for i, method in ipairs(others) do
+    cases[i] = { name = method, a = set:select { method = method },
+      b = set:select { method = reference } }
   end
-  for _, row in ipairs(rows) do
-    local head = ("%s minus %s"):format(row.method, reference)
-    out[#out + 1] = { heads = { head, "difference" }, cells = row.cells }
-    out[#out + 1] = { heads = { head, "p" }, cells = ps[row] or {}, format = "%.2g" }
-  end
-  local notes = {}
-  if #list > 0 then
-    notes = { method_note(list), verdict_note(list, reference) }
-    notes[#notes + 1] = pairing_note(list)
-    notes[#notes + 1] = seeds_note(set, reference, list, spec.metric)
+  local notes = M.differences(cases,
+    { metric = spec.metric, steps = spec.steps, reference = reference })
+  for _, case in ipairs(cases) do
+    local head = ("%s minus %s"):format(case.name, reference)
+    out[#out + 1] = { heads = { head, "difference" }, cells = case.cells }
+    out[#out + 1] = { heads = { head, "p" }, cells = case.ps, format = "%.2g" }
   end
   return out, notes
 end

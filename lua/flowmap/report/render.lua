@@ -7,7 +7,7 @@
 --       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
 --     }
 --
--- `kind` is a table (`compare`, `grid`, `several`: see flowmap.report.table) or a figure
+-- `kind` is a table (`compare`, `grid`, `several`, `switch`: see flowmap.report.table) or a figure
 -- (`density`, `heat`, `against_steps`, `against_setting`, `traces`, `triangle`: see
 -- flowmap.report.figure; `grids`: see flowmap.report.figure.grid). `where` selects runs by their
 -- settings. `published = true` adds the paper's values of this experiment and metric beside ours;

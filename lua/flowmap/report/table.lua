@@ -20,6 +20,7 @@ local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local measured = require "flowmap.report.measured"
 local results = require "flowmap.report.results"
+local switch = require "flowmap.report.switch"
 
 local M = {}
 
@@ -222,6 +223,9 @@ function M.several(set, spec)
   end
   return t
 end
+
+--- A table of one setting switched.
+M.switch = switch.describe
 
 -- ------------------------------------------------------------------ formats
 

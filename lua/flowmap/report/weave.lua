@@ -16,6 +16,7 @@
 --     {{difference kl.LSD.N1 kl.PSD-M.N1 %.3f}}    "LSD is below PSD-M: difference ...", with its
 --                                  interval, p and paired seeds, or "no difference shown"
 --     {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}         the same for the ratio (geometric mean)
+--     {{difference kl.LSD.N1[eta=0.5] kl.LSD.N1[eta=0.75] %.3f}}    settings of one side alone
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
