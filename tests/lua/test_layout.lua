@@ -156,7 +156,7 @@ t.test("rows that cross have the losses of their times", function()
 end)
 
 t.test("a law that also draws u: rows with s = t pass through it", function()
-  local job = fm.job.parts(board, resolve({ dtype = "float64" }, "ct"))
+  local job = fm.job.parts(board, resolve({ dtype = "float64", times = "noise_levels" }, "ct"))
   local seen
   job.loss = { args = {}, loss = function(a)
     seen = a

@@ -194,7 +194,7 @@ function M.all_varied(it)
     end
   end
   add(it.grid or {})
-  for _, profile in pairs(it.profiles) do add(profile.grid or {}) end
+  for _, profile in pairs(it.profiles or {}) do add(profile.grid or {}) end
   return tree.keys(keys)
 end
 
