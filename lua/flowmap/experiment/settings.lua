@@ -256,6 +256,8 @@ M.list = {
   { "num_blocks", 4, within(1, 1024), "edm2: blocks of a level", of_net "edm2" },
   { "attention", { 16 }, each(within(1, 4096), 0, 16), "edm2: resolutions with attention",
     of_net "edm2" },
+  { "learned_weight", true, any, "edm2: whether w(s,t) weights the loss; false: w = 0",
+    of_net "edm2" },
   { "dropout", 0.0, below_1, "edm2: part of the values dropped in the diagonal term",
     of_net "edm2" },
   { "dropout_off", false, any, "whether the off-diagonal term has dropout as well", with_dropout },

@@ -5,7 +5,7 @@
 -- Every layer preserves the magnitude of its activations: weights are normalised where they are
 -- used, sums and concatenations are rescaled, and there are no biases. The network reads s and
 -- t - s; at the start its output gain is 0, hence v = 0. It also learns the weight w(s,t) of its
--- loss.
+-- loss, unless `learned_weight` is false.
 --
 -- Settings: `model_channels` and `mult` are the channels of each level, `num_blocks` the blocks of
 -- a level, `attention` the resolutions that have it, `classes` the labels (0: none). With `augment`
@@ -172,6 +172,8 @@ local function init(it, cfg, rng)
       or block_weights(rng, b, false, embedding)
   end
   for _, b in ipairs(it.decoder) do p.dec[b.name] = block_weights(rng, b, true, embedding) end
+  -- Drawn in any case, so that all other weights start alike with and without it.
+  if cfg.learned_weight == false then p.weight = nil end
   -- Last, so that all other weights start alike with and without it.
   p.emb_augment = cfg.augment == "edm" and rng({ embedding, augment.labels }, "normal") or nil
   return p
@@ -207,7 +209,7 @@ return function(cfg)
   return {
     init = function(rng) return init(it, cfg, rng) end,
     v = function(...) return velocity(it, cfg, ...) end,
-    weight = weight,
+    weight = cfg.learned_weight ~= false and weight or nil,
     -- Forced weight normalisation, of all but the gains.
     renew = renew.of(function(w) return nn.normalize(w, renew.inner(w)) end),
   }
