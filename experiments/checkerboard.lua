@@ -85,7 +85,7 @@ checkerboard.profiles = {
     seeds = { 11, 12, 13, 14, 15, 16, 17, 18, 19, 20 },
     width = 128, depth = 8, time_input = "standard",
     batch = 256, micro = 256, steps = 80000, lr = 2e-3, schedule = "linear", clip = 1,
-    ema = { 0.999 },
+    ema = { 0.999 }, audit_bytes = 1 << 26,
   },
   paper = {
     dataset_size = 10000000, batch = 100000, micro = 512, steps = 250000, log_every = 50,

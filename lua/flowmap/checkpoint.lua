@@ -48,15 +48,16 @@ local NO_LINES = fm.sha256 ""
 -- @tparam string path
 -- @tparam table job see flowmap.job: params, opt, cfg, experiment
 -- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),
---   metrics = the checksum of its lines so far (none: of no lines) }
-function M.save(path, job, state)
+--   metrics = the checksum of its lines so far (none: of no lines), chain = of chain.jsonl }
+-- @tparam[opt=true] boolean keep the one before
+function M.save(path, job, state, keep)
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
   for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
   local meta = metadata(job, job.cfg, state.step)
   meta.state = json.encode { sums = state.sums or jobs.new_sums(job),
-    metrics = state.metrics or NO_LINES }
-  fm.save_safetensors(path, tensors, meta)
+    metrics = state.metrics or NO_LINES, chain = state.chain }
+  fm.save_safetensors(path, tensors, meta, keep)
 end
 
 --- Write only weights: a checkpoint that can be sampled from but not continued.
@@ -162,7 +163,7 @@ end
 --- Read a checkpoint.
 -- @tparam string path
 -- @treturn table { tensors =, cfg =, pinned = see flowmap.runs.pin, step =; and sums =, metrics =,
---   unless it holds only weights }
+--   chain =, unless it holds only weights }
 function M.load(path)
   local tensors, meta = fm.load_safetensors(path)
   check_sizes(path, meta)
@@ -179,7 +180,7 @@ function M.load(path)
   return {
     path = path, tensors = tensors, cfg = read_settings(path, cfg, read_options(meta, cfg)),
     pinned = pinned or { own_net = false }, step = step, sums = state and state.sums,
-    metrics = state and state.metrics,
+    metrics = state and state.metrics, chain = state and state.chain,
   }
 end
 

@@ -46,6 +46,7 @@ local M = {}
 -- @field done number of steps taken
 -- @field sums the terms, gradient norms and their count since the last line of metrics.jsonl
 -- @field metrics_hash checksum of the lines of metrics.jsonl up to `done`, if it was continued
+-- @field chain_hash likewise of chain.jsonl
 -- @field wall_s seconds that the steps so far took
 --
 -- Of weights read from a checkpoint:
@@ -55,7 +56,8 @@ local M = {}
 -- @field history list of starts and resumptions, see flowmap.runs.journal
 M.fields = {}
 for name in ([[experiment cfg view read set loss times interpolant net data labels count params opt
-  shared program gradients terms teacher_net done sums metrics_hash check wall_s history]])
+  shared program gradients terms teacher_net done sums metrics_hash chain_hash
+  check wall_s history]])
   :gmatch "%S+" do
   M.fields[name] = true
 end
@@ -186,7 +188,8 @@ local function place(job, saved)
     end
     job.sums[name] = saved.sums[name]
   end
-  job.done, job.sums.lr, job.metrics_hash = saved.step, saved.sums.lr, saved.metrics
+  job.done, job.sums.lr = saved.step, saved.sums.lr
+  job.metrics_hash, job.chain_hash = saved.metrics, saved.chain
 end
 
 --- The decays of all averages of the weights: those of the setting `ema` and, behind them, that of

@@ -4,6 +4,7 @@
 
 local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
+local chain = require "flowmap.runs.chain"
 local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
@@ -191,14 +192,15 @@ end
 -- Open the files to which a training appends; they keep the lines of the steps that it continues.
 local function open_logs(job, dir, how)
   local metrics = journal.metrics(dir, job.done, job.metrics_hash)
+  local links = chain.open(job, dir)
   local history, wall_s, starts = journal.history(dir, job.done)
   starts[#starts + 1] = segment(job, how.about or {})
   history:add(starts[#starts])
   job.wall_s, job.history = wall_s, starts
   if how.on_start then how.on_start(starts) end
-  return setmetatable({ metrics = metrics, history = history }, { __close = function()
-    metrics:close()
-    history:close()
+  local logs = { metrics = metrics, chain = links, history = history }
+  return setmetatable(logs, { __close = function()
+    for _, log in pairs(logs) do log:close() end
   end })
 end
 
@@ -209,9 +211,11 @@ end
 -- Everything that a checkpoint refers to reaches the disk before the checkpoint.
 local function save(job, path, logs)
   logs.metrics:sync()
+  logs.chain:sync()
   mark(job, logs)
   logs.history:sync()
-  checkpoint.save(path, job, { step = job.done, sums = job.sums, metrics = logs.metrics:hash() })
+  checkpoint.save(path, job, { step = job.done, sums = job.sums, metrics = logs.metrics:hash(),
+    chain = logs.chain:hash() })
 end
 
 --- Train until the last step, or until an interrupt: then save and raise "interrupted".
@@ -236,6 +240,7 @@ function M.train(job, dir, how)
       mark(job, logs)
       job.sums = jobs.new_sums(job)
     end
+    logs.chain:step(job, logs.metrics)
     if keep[job.done] then
       checkpoint.save_weights(keep[job.done], job, jobs.evaluated(job), job.done)
     end

@@ -181,8 +181,52 @@ t.test("a resumed run ends bit-identical, its lines of metrics too", function()
   t.eq(#resumed.history, 2)
   t.eq(bits(resumed), bits(job))
   t.eq(files.exists(path .. ".prev"), true)
-  for _, name in ipairs { "metrics.jsonl", "checkpoint.safetensors" } do
+  for _, name in ipairs { "metrics.jsonl", "chain.jsonl", "checkpoint.safetensors" } do
     t.eq(files.read(dir .. "/" .. name) == files.read(whole .. "/" .. name), true, name)
+  end
+end)
+
+t.test("every link of the chain follows from its state, the trace and the link before", function()
+  local dir, chain = folder(), require "flowmap.runs.chain"
+  local cfg = resolve(with { steps = 130, log_every = 10, audit_bytes = 1 << 20 })
+  trainer.train(trainer.new(board, cfg), dir)
+  local record = require "flowmap.runs.record"
+  local links, trace = record.lines("chain", files.read(dir .. "/chain.jsonl"), dir), ""
+  local lines, at = files.read(dir .. "/metrics.jsonl"), {}
+  for line in lines:gmatch "[^\n]*\n" do at[tonumber(line:match '"step": (%d+)')] = line end
+  t.eq(#links, 65)
+  local before, states = nil, 0
+  for step = 1, 130 do
+    trace = trace .. (at[step] or "")
+    local k = step % 2 == 0 and links[step // 2]
+    if k then
+      t.eq(k.step, step)
+      t.eq(k.link, chain.link(before, step, k.state, fm.sha256(trace)))
+      before = k.link
+    end
+    local kept = ("%s/state-%d.safetensors"):format(dir, step)
+    if files.exists(kept) then
+      states = states + 1
+      local saved = fm.checkpoint.load(kept)
+      t.eq(chain.state(saved.tensors), k.state)
+      t.eq(bits(trainer.new(board, cfg, saved)) ~= nil, true)
+    end
+  end
+  t.eq(states, 16)
+end)
+
+t.test("states for an audit take at most the disk space that they may", function()
+  local chain = require "flowmap.runs.chain"
+  for _, bytes in ipairs { 1, 1000, 5e6, 1e9 } do
+    for _, limit in ipairs { 0, 999, 1 << 23, 1 << 30 } do
+      for _, steps in ipairs { 1, 63, 64, 100, 60000 } do
+        local every, stride = chain.spacing({ steps = steps, audit_bytes = limit }, bytes // 1)
+        local links = steps // every
+        local states = stride > 0 and links // stride or 0
+        t.eq(states * bytes <= limit and states <= 20, true)
+        t.eq(links <= 128, true)
+      end
+    end
   end
 end)
 

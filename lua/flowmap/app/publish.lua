@@ -31,7 +31,7 @@ local M = {}
 M.base = "paper/results"
 
 local COPIED = { "config.json", "inputs.json", "eval.json", "manifest.json", "diverged.json",
-  "metrics.jsonl", "history.jsonl", "accepted.json" }
+  "metrics.jsonl", "chain.jsonl", "history.jsonl", "accepted.json" }
 local LARGEST_SVG = 128 * 1024 -- larger ones (clouds of points) are kept only as PNG
 
 -- ------------------------------------------------------------------ what may be published

@@ -299,6 +299,8 @@ M.list = {
   { "gradients_every", 0, within(0, STEPS),
     "steps per measurement of the gradients of both terms, a multiple of log_every; 0: none",
     off_diagonal },
+  { "audit_bytes", 8388608, within(0, 1 << 40),
+    "disk space for states from which parts of a run can be audited; 0: none" },
   { "save_every", 60.0, within(0, 1e9), "seconds between checkpoints; 0: every step" },
 }
 

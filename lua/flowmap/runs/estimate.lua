@@ -20,11 +20,11 @@ local function bytes_of(params, dtype)
 end
 
 -- Bytes on disk: two checkpoints, each with weights, two moments and averages; the weights kept for
--- the evaluation; the samples that are kept.
+-- the evaluation; the samples that are kept; at most, the states for an audit.
 local function disk(cfg, weights, sample)
   local kept = math.min(cfg.eval_samples, #cfg.shape == 1 and 100000 or 64)
   return 2 * weights * (3 + #cfg.ema) + (cfg.checkpoints - 1) * weights
-    + (#cfg.nfe + 1) * kept * sample + 2 ^ 16
+    + (#cfg.nfe + 1) * kept * sample + (cfg.audit_bytes or 0) + 2 ^ 16
 end
 
 -- The peak memory of this process as the system counts it, in bytes.

@@ -1,6 +1,7 @@
---- Files to which a run appends lines: metrics.jsonl, the trace of the training, whose bits depend
--- only on the run's inputs; and history.jsonl, the only file besides manifest.json that depends on
--- the clock and the machine: when and where the run started or continued, and how long it took.
+--- Files to which a run appends lines: metrics.jsonl, the trace of the training, and chain.jsonl,
+-- the hashes of its states, whose bits depend only on the run's inputs; and history.jsonl, the only
+-- file besides manifest.json that depends on the clock and the machine: when and where the run
+-- started or continued, and how long it took.
 -- @module flowmap.runs.journal
 
 local core = require "flowmap.core"
@@ -46,28 +47,41 @@ end
 
 Journal.__close = Journal.close
 
---- Open metrics.jsonl. A continued run keeps the lines up to the checkpoint's step, which must be
--- those that were there when the checkpoint was written.
--- @tparam string dir
--- @tparam integer done steps that were taken; 0: a new run
--- @tparam[opt] string hash of the lines up to `done`, from the checkpoint
--- @treturn Journal
-function M.metrics(dir, done, hash)
-  local path, kept = dir .. "/metrics.jsonl", {}
+-- Open a journal by steps. A continued run keeps the lines up to the checkpoint's step, which must
+-- be those that were there when the checkpoint was written.
+local function by_steps(kind, dir, done, hash)
+  local path, kept, last = ("%s/%s.jsonl"):format(dir, kind), {}, nil
   if done > 0 then
     local contents, why = files.read(path)
     if not contents then errors.data("cannot read %s", why) end
-    local values, texts = record.lines("metrics", contents, path)
+    local values, texts = record.lines(kind, contents, path)
     for i, value in ipairs(values) do
-      if value.step <= done then kept[#kept + 1] = texts[i] end
+      if value.step <= done then kept[#kept + 1], last = texts[i], value end
     end
     if core.sha256(table.concat(kept)) ~= hash then
       errors.data("%s is damaged: its lines up to step %d are not those that the checkpoint was "
         .. "written with", path, done)
     end
   end
-  return open("metrics", path, kept)
+  local self = open(kind, path, kept)
+  self.last = last
+  return self
 end
+
+--- Open metrics.jsonl.
+-- @tparam string dir
+-- @tparam integer done steps that were taken; 0: a new run
+-- @tparam[opt] string hash of the lines up to `done`, from the checkpoint
+-- @treturn Journal
+function M.metrics(dir, done, hash) return by_steps("metrics", dir, done, hash) end
+
+--- Open chain.jsonl, see flowmap.runs.chain. A run begun without one continues without what
+-- preceded.
+-- @tparam string dir
+-- @tparam integer done
+-- @tparam[opt] string hash
+-- @treturn Journal with the last line kept in `last`
+function M.chain(dir, done, hash) return by_steps("chain", dir, hash and done or 0, hash) end
 
 --- Open history.jsonl; all of its lines are kept.
 -- @tparam string dir

@@ -103,9 +103,11 @@ end
 
 local ENDS = { manifest = true, diverged = true, accepted = true }
 
--- Files that come and go: temporary ones, the checkpoint before the last, the mark.
+-- Files that come and go: temporary ones, the checkpoint before the last, the mark, and the states
+-- for an audit, which the chain of hashes vouches for.
 local function passing(name)
   return name:find "^%." or name:find "%.tmp%.%d+%.%d+" or name:find "%.prev$"
+    or name:find "^state%-%d+%.safetensors$"
     or ENDS[name:match "^(%w+)%.json$"]
 end
 

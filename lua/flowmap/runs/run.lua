@@ -79,7 +79,7 @@ end
 -- Runs are deterministic: this one would diverge again, so the divergence is its result.
 local function keep_divergence(job, dir, message)
   local kept = { ["config.json"] = true, ["inputs.json"] = true, ["metrics.jsonl"] = true,
-    ["history.jsonl"] = true }
+    ["history.jsonl"] = true, ["chain.jsonl"] = true }
   record.write(dir, "diverged", { step = job.done + 1, message = message,
     files = record.checksums(dir, function(name) return kept[name] end) })
 end

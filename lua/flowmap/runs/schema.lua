@@ -159,9 +159,10 @@ M.kinds = {
   -- lines
   metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number,
     grad_norm = number }, number),
+  chain = object { step = whole(1), state = hash, link = hash },
   history = one_of(object(segment), object { step = whole(0), wall_s = at_least_0 }),
   -- the part of a checkpoint's metadata that continues a run
-  state = object { sums = sums, metrics = hash },
+  state = object { sums = sums, metrics = hash, ["chain?"] = hash },
 }
 
 local function shown(v)
