@@ -64,7 +64,7 @@ VARIANTS = $(foreach isa,$(ISAS),$(addprefix $(isa).,$(DTYPES)))
 KERNELS = $(wildcard core/ops/*.c core/kernels/*.c)
 BINDING = $(filter-out $(HOST),$(wildcard core/bind/*.c))
 HOST = core/bind/main.c core/bind/host.c
-CORE = $(wildcard core/*.c core/io/*.c core/standin/*.c core/program/*.c)
+CORE = $(wildcard core/*.c core/io/*.c core/standin/*.c core/program/*.c core/run/*.c)
 
 LIBRARY_OBJECTS = $(CORE:%.c=$B/%.o) \
   $(foreach v,rules $(VARIANTS),$(KERNELS:%.c=$B/%.$v.o))

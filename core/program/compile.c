@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "exe.h"
+#include "../run/exe.h"
 
 enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
 

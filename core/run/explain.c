@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "exe.h"
-#include "text.h"
+#include "../program/text.h"
 
 static void add_plan(fm_stats *s, const fm_plan *plan) {
   for (int k = 0; k < plan->nstep; k++) {

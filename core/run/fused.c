@@ -3,7 +3,7 @@
 
 #include "../kernels/isa.h"
 #include "../kernels/rows.h"
-#include "plan.h"
+#include "../program/plan.h"
 
 #define DECLARE(isa) extern const fm_rows fm_rows_f32_##isa, fm_rows_f64_##isa;
 #define ROWS(isa)                                                                                  \

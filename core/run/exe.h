@@ -2,8 +2,8 @@
 #ifndef FM_EXE_H
 #define FM_EXE_H
 
-#include "hoist.h"
-#include "plan.h"
+#include "../program/hoist.h"
+#include "../program/plan.h"
 
 typedef struct fm_port { /* an input or output of the first program */
   fm_sig sig;
