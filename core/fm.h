@@ -7,7 +7,8 @@
 **   fm_ctx     owns the error sentence, the thread pool and the memory account; free it last.
 **   fm_tensor  is reference counted: fm_tensor_new returns one reference, fm_tensor_drop drops it.
 **   fm_prog    owns its nodes and one reference to each constant tensor it mentions.
-**   fm_exe     owns its schedules, arenas and partial sums; its programs may be freed before it.
+**   fm_plans   owns its programs and schedules; what it was compiled from may be freed before it.
+**   fm_exe     owns its plans, arenas and partial sums.
 **   fm_optim   owns its moments and averages, and one reference to each parameter.
 **   fm_ckpt    owns the names, tensors and metadata read from a file.
 **
@@ -258,7 +259,7 @@ const fm_pass *fm_pass_at(int k); /* 0 <= k < fm_pass_count() */
 
 /*
 ** Called with the program after each pass, even if the pass is switched off or changes nothing.
-** `pass` is a name of the table. `part` names the program within the executable: "program 1", ...
+** `pass` is a name of the table. `part` names the program within the compilation: "program 1", ...
 ** before hoisting, then "prologue 1", ..., "body 1", ..., "epilogue 1", .... `p` is borrowed for
 ** the duration of the call. From fusion on, fused[v] is the fused pass that computes value v, or
 ** -1; before, `fused` is NULL.
@@ -266,12 +267,33 @@ const fm_pass *fm_pass_at(int k); /* 0 <= k < fm_pass_count() */
 typedef void (*fm_pass_watch)(void *data, const char *pass, const char *part, const fm_prog *p,
                               const int *fused);
 
+typedef struct fm_options {
+  int passes;          /* FM_PASS_ALL, FM_BF16, ... */
+  fm_pass_watch watch; /* called after each pass; or NULL */
+  void *data;          /* its first argument */
+} fm_options;
+
+/*
+** Plans of programs that were traced for the micro-batch shapes of one batch. The programs must
+** agree in their inputs and outputs, rows excepted; they are copied and may be freed afterwards.
+** NULL on failure.
+*/
+typedef struct fm_plans fm_plans;
+fm_plans *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_options *options);
+void fm_plans_free(fm_plans *plans); /* NULL is allowed */
+/*
+** The programs that the named pass leaves, as text for reading, in the form that program/text.h
+** describes: a comment above each counts its operations, their FLOPs and the bytes of their
+** results; dead values and programs without outputs are omitted. The caller frees the text by
+** free(). NULL: compilation failed, or there is no such pass.
+*/
+char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, int passes, const char *pass);
+
 /* ------------------------------------------------------------------ execution */
 
 /*
-** An executable: programs traced for the micro-batch shapes of one batch, planned, with one arena
-** per worker and FM_MAX_LANES reduction lanes of partial sums (one lane for sums of more than 128
-** MiB).
+** An executable: plans for the micro-batches of one batch, with one arena per worker and
+** FM_MAX_LANES reduction lanes of partial sums (one lane for sums of more than 128 MiB).
 */
 typedef struct fm_exe fm_exe;
 
@@ -282,26 +304,9 @@ typedef struct fm_micro_batches {
   const int64_t *row0; /* its first sample; row0[nmicro] is the batch size */
 } fm_micro_batches;
 
-typedef struct fm_options {
-  int passes;          /* FM_PASS_ALL, FM_BF16, ... */
-  fm_pass_watch watch; /* called after each pass; or NULL */
-  void *data;          /* its first argument */
-} fm_options;
-
-/*
-** The programs, which must agree in their inputs and outputs, are copied and may be freed
-** afterwards. NULL on failure. fm_exe_new is fm_compile without a watch.
-*/
-fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                   const fm_options *options);
-/*
-** The programs that the named pass leaves, as text for reading, in the form that program/text.h
-** describes: a comment above each counts its operations, their FLOPs and the bytes of their
-** results; dead values and programs without outputs are omitted. The caller frees the text by
-** free(). NULL: compilation failed, or there is no such pass.
-*/
-char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                      int passes, const char *pass);
+/* The executable of plans, which it takes over, whatever happens; NULL on failure. */
+fm_exe *fm_exe_of(fm_plans *plans, const fm_micro_batches *micro);
+/* fm_exe_of the programs' plans, compiled without a watch. */
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    int passes);
 void fm_exe_free(fm_exe *e);

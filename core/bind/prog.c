@@ -239,7 +239,7 @@ static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pa
   lua_settop(L, 6);
   const char *pass = bind_text(L, 6, NULL);
   sources s = read_sources(L);
-  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, &s.micro, s.passes, pass);
+  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, s.passes, pass);
   if (text == NULL) bind_raise(L);
   lua_pushstring(L, text);
   free(text);

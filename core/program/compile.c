@@ -1,12 +1,12 @@
 /*
-** compile.c - the compiler: all passes in order, from traced programs to an executable. Each pass
-** stands in the file named for it. Those that map a program to a program can be left out, and the
-** program that each leaves can be looked at (fm_pass_watch).
+** compile.c - the compiler: all passes in order, from traced programs to the plans of a run. Each
+** pass stands in the file named for it. Those that map a program to a program can be left out, and
+** the program that each leaves can be looked at (fm_pass_watch).
 */
 #include <stdio.h>
 #include <time.h>
 
-#include "../run/exe.h"
+#include "hoist.h"
 
 enum { DERIVE, OPTIMISE, STACK, LOWER, HOIST, LOWER_FEW, RECOMPUTE, FUSE, PLAN, NPASS };
 
@@ -43,7 +43,7 @@ int fm_pass_count(void) { return NPASS; }
 const fm_pass *fm_pass_at(int k) { return &fm_passes[k]; }
 
 typedef struct compiler {
-  fm_exe *e;
+  fm_plans *plans;
   const fm_options *options;
   char part[32]; /* which program is being compiled, for the watch */
 } compiler;
@@ -92,34 +92,37 @@ static fm_plan *recompute(const compiler *c, fm_plan *plan) {
   return ok ? tried[best] : NULL;
 }
 
-/* Shows a finished plan; the bytes that a worker needs to run it are at least *most. */
-static void finish(const compiler *c, const fm_plan *plan, size_t *most) {
+/* Shows a finished plan and numbers its steps; *most: bytes that a worker needs to run it. */
+static void finish(const compiler *c, fm_plan *plan, size_t *most) {
   size_t pointers = (size_t)(plan->p->nin + plan->p->nout) * sizeof(void *);
   size_t size = plan->arena + plan->blocks + pointers;
   for (int pass = FUSE; pass <= PLAN; pass++) watch(c, pass, plan->p, plan->group);
   if (size > *most) *most = size;
+  plan->first = c->plans->nstep;
+  c->plans->nstep += plan->nstep;
 }
 
 static fm_err compile_body(compiler *c, int k) {
-  fm_exe *e = c->e;
-  fm_prog *p = e->h.body[k];
-  e->h.body[k] = NULL;
+  fm_plans *plans = c->plans;
+  fm_prog *p = plans->prog[k];
+  plans->prog[k] = NULL;
   set_part(c, "body", k);
   p->share = false; /* values rematerialised per reader are equal, and stay apart */
   p = run_pass(c, LOWER_FEW, p);
   fm_plan *plan = p ? fm_plan_new(p, c->options->passes, false) : NULL;
   if (plan == NULL || (plan = recompute(c, plan)) == NULL) return FM_ENOMEM;
-  e->plan[e->nplan++] = plan;
+  plans->body[k] = plan;
   watch(c, RECOMPUTE, plan->p, NULL);
-  finish(c, plan, &e->body_size);
+  finish(c, plan, &plans->body_size);
   return FM_OK;
 }
 
 static fm_err compile_bodies(compiler *c) {
-  fm_exe *e = c->e;
+  fm_plans *plans = c->plans;
   fm_err err = FM_OK;
-  if ((e->plan = fm_take(&e->pool, e->h.nprog, fm_plan *)) == NULL) return FM_ENOMEM;
-  for (int k = 0; k < e->h.nprog && err == FM_OK; k++) err = compile_body(c, k);
+  plans->body = fm_take(&plans->pool, plans->nbody, fm_plan *);
+  if (plans->body == NULL) return FM_ENOMEM;
+  for (int k = 0; k < plans->nbody && err == FM_OK; k++) err = compile_body(c, k);
   return err;
 }
 
@@ -130,7 +133,7 @@ static fm_err compile_parts(compiler *c, fm_parts *parts, bool in_place) {
     parts->part[k] = NULL;
     if ((parts->plan[k] = fm_plan_new(p, c->options->passes, in_place)) == NULL) return FM_ENOMEM;
     set_part(c, parts->name, k);
-    finish(c, parts->plan[k], &c->e->part_size);
+    finish(c, parts->plan[k], &c->plans->part_size);
   }
   return FM_OK;
 }
@@ -141,8 +144,8 @@ static void watch_hoisted(compiler *c, const char *name, int n, fm_prog *const *
 
 /* Each program by itself, then all of them together. */
 static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
-  fm_hoisted *h = &c->e->h;
-  fm_prog **p = fm_take(&c->e->pool, n, fm_prog *);
+  fm_plans *plans = c->plans;
+  fm_prog **p = fm_take(&plans->pool, n, fm_prog *);
   fm_err err = p ? FM_OK : FM_ENOMEM;
   for (int k = 0; k < n && err == FM_OK; k++) {
     set_part(c, "program", k);
@@ -153,44 +156,37 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
     p[k] = run_pass(c, LOWER, p[k]);
     if (p[k] == NULL) err = FM_ENOMEM;
   }
-  if (err == FM_OK) err = fm_hoist(c->e->ctx, h, n, p, c->options->passes);
+  if (err == FM_OK) err = fm_hoist(plans, n, p, c->options->passes);
   for (int k = 0; p && k < n; k++) fm_prog_free(p[k]); /* those that hoisting did not take over */
   if (err != FM_OK) return err;
-  watch_hoisted(c, "prologue", h->pro.n, h->pro.part);
-  watch_hoisted(c, "body", h->nprog, h->body);
-  watch_hoisted(c, "epilogue", h->epi.n, h->epi.part);
+  watch_hoisted(c, plans->pro.name, plans->pro.n, plans->pro.part);
+  watch_hoisted(c, "body", plans->nbody, plans->prog);
+  watch_hoisted(c, plans->epi.name, plans->epi.n, plans->epi.part);
   return FM_OK;
 }
 
-static fm_err make_values(fm_exe *e) {
-  e->value = fm_take(&e->pool, e->h.nvalue, void *);
-  for (int k = 0; k < e->h.nvalue && !e->pool.failed; k++)
-    e->value[k] = fm_take_bytes(&e->pool, fm_sig_bytes(&e->h.value[k]));
-  return e->pool.failed ? FM_ENOMEM : FM_OK;
+/* Are the sums of a body so large that all micro-batches share one lane? */
+static bool few_lanes(const fm_prog *body, int passes) {
+  size_t sums = 0;
+  for (int k = 0; k < body->nout; k++)
+    if (body->out[k].merge == FM_SUM) sums = fm_plus_bytes(sums, fm_bytes_of(body, body->out[k].v));
+  return sums > LANE_BYTES || (passes & FM_SCARCE);
 }
 
-fm_exe *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                   const fm_options *options) {
-  fm_exe *e = fm_exe_open(ctx, nprogs, progs, micro);
-  compiler c = {.e = e, .options = options};
-  if (e == NULL) return NULL;
+fm_plans *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_options *options) {
+  fm_plans *plans = fm_plans_new(ctx, nprogs, progs);
+  compiler c = {.plans = plans, .options = options};
+  if (plans == NULL) return NULL;
   double start = now_ms();
   fm_err err = compile_programs(&c, nprogs, progs);
-  e->ms_optimise = now_ms() - start;
-  if (err == FM_OK) err = compile_parts(&c, &e->h.pro, true);
+  plans->ms_optimise = now_ms() - start;
+  if (err == FM_OK) err = compile_parts(&c, &plans->pro, true);
   if (err == FM_OK) err = compile_bodies(&c);
-  if (err == FM_OK) fm_lanes_count(e, options->passes);
+  if (err == FM_OK) plans->ordered = few_lanes(plans->body[0]->p, options->passes);
   /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
-  if (err == FM_OK) err = compile_parts(&c, &e->h.epi, !e->ordered);
-  e->ms_plan = now_ms() - start - e->ms_optimise;
-  if (err == FM_OK) err = make_values(e);
-  if (err == FM_OK) err = fm_lanes_make(e);
-  if (err == FM_OK) return e;
-  fm_exe_free(e);
+  if (err == FM_OK) err = compile_parts(&c, &plans->epi, !plans->ordered);
+  plans->ms_plan = now_ms() - start - plans->ms_optimise;
+  if (err == FM_OK) return plans;
+  fm_plans_free(plans);
   return NULL;
-}
-
-fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                   int passes) {
-  return fm_compile(ctx, nprogs, progs, micro, &(fm_options){.passes = passes});
 }

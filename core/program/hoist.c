@@ -68,7 +68,7 @@ static fm_err open_source(fm_pool *pool, fm_source *s, int passes) {
 
 /* All that is shared, equal nodes of all programs as one; what a body loads becomes an output. */
 static fm_err make_prologue(fm_hoister *t) {
-  fm_hoisted *h = t->h;
+  fm_plans *plans = t->plans;
   if ((t->pro = fm_prog_like(t->from[0].p)) == NULL) return FM_ENOMEM;
   t->pro->share = true;
   for (int k = 0; k < t->n; k++) {
@@ -80,8 +80,8 @@ static fm_err make_prologue(fm_hoister *t) {
       fm_val *to = &s->pro.map[v];
       if (p->node[v].op != &fm_op_input) *to = fm_copy_node(&s->pro, v);
       if (s->disposition[v] != LOADED || *to == FM_NONE || t->index[*to] >= 0) continue;
-      t->index[*to] = h->nvalue;
-      h->value[h->nvalue++] = p->node[v].sig;
+      t->index[*to] = plans->nvalue;
+      plans->value[plans->nvalue++] = p->node[v].sig;
       fm_output(t->pro, *to, FM_STACK);
     }
   }
@@ -91,20 +91,20 @@ static fm_err make_prologue(fm_hoister *t) {
 /* ------------------------------------------------------------------ all */
 
 static fm_err split_all(fm_hoister *t, int passes) {
-  fm_hoisted *h = t->h;
+  fm_plans *plans = t->plans;
   fm_err err = FM_OK;
   for (int k = 0; k < t->n && err == FM_OK; k++) err = open_source(t->pool, &t->from[k], passes);
   if (err == FM_OK) err = make_prologue(t);
   if (err == FM_OK) err = fm_make_epilogue(t);
   for (int k = 0; k < t->n && err == FM_OK; k++) err = fm_make_body(t, k);
-  if (err == FM_OK && h->nvalue > 0) err = fm_split(&h->pool, t->pro, &h->pro);
-  if (err == FM_OK && t->epi) err = fm_split(&h->pool, t->epi, &h->epi);
+  if (err == FM_OK && plans->nvalue > 0) err = fm_split(&plans->pool, t->pro, &plans->pro);
+  if (err == FM_OK && t->epi) err = fm_split(&plans->pool, t->epi, &plans->epi);
   return err;
 }
 
-static fm_err hoist(fm_hoisted *h, int n, fm_prog **p, int passes, int most) {
-  fm_pool pool = {.ctx = h->pool.ctx};
-  fm_hoister t = {.h = h, .pool = &pool, .n = n, .from = fm_take(&pool, n, fm_source)};
+static fm_err hoist(fm_plans *plans, int n, fm_prog **p, int passes, int most) {
+  fm_pool pool = {.ctx = plans->ctx};
+  fm_hoister t = {.plans = plans, .pool = &pool, .n = n, .from = fm_take(&pool, n, fm_source)};
   t.index = fm_take_none(&pool, most);
   for (int k = 0; k < n && !pool.failed; k++) t.from[k].p = p[k];
   fm_err err = pool.failed ? FM_ENOMEM : split_all(&t, passes);
@@ -115,35 +115,25 @@ static fm_err hoist(fm_hoisted *h, int n, fm_prog **p, int passes, int most) {
 }
 
 /* Nothing is hoisted: a program is its body. */
-static void keep_whole(fm_hoisted *h, fm_prog **p) {
-  for (int k = 0; k < h->nprog; k++) {
-    fm_prog_free(h->body[k]);
-    h->body[k] = p[k], p[k] = NULL;
+static void keep_whole(fm_plans *plans, fm_prog **p) {
+  for (int k = 0; k < plans->nbody; k++) {
+    fm_prog_free(plans->prog[k]);
+    plans->prog[k] = p[k], p[k] = NULL;
   }
-  h->nout = h->body[0]->nout;
-  for (int j = 0; j < h->nout; j++) h->body_out[j] = j;
+  plans->nresult = plans->nout;
+  for (int j = 0; j < plans->nout; j++) plans->result_out[j] = j;
 }
 
-fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes) {
+fm_err fm_hoist(fm_plans *plans, int n, fm_prog **p, int passes) {
   int most = 0; /* values and outputs of all programs together */
   for (int k = 0; k < n; k++) most += p[k]->n + p[k]->nout;
-  *h = (fm_hoisted){
-      .pool = {.ctx = ctx}, .nprog = n, .pro.name = "prologue", .epi.name = "epilogue"};
-  h->body = fm_take(&h->pool, n, fm_prog *);
-  h->value = fm_take(&h->pool, most, fm_sig);
-  h->body_out = fm_take(&h->pool, most, int), h->epilogue_out = fm_take(&h->pool, most, int);
-  fm_err err = h->pool.failed ? FM_ENOMEM : FM_OK;
-  if (err == FM_OK && (passes & FM_PASS_HOIST)) err = hoist(h, n, p, passes, most);
-  if (err == FM_OK && h->nvalue == 0 && h->nsum == 0) keep_whole(h, p);
+  plans->nbody = n;
+  plans->prog = fm_take(&plans->pool, n, fm_prog *);
+  plans->value = fm_take(&plans->pool, most, fm_sig);
+  plans->result_out = fm_take(&plans->pool, most, int);
+  plans->epilogue_out = fm_take(&plans->pool, most, int);
+  fm_err err = plans->pool.failed ? FM_ENOMEM : FM_OK;
+  if (err == FM_OK && (passes & FM_PASS_HOIST)) err = hoist(plans, n, p, passes, most);
+  if (err == FM_OK && plans->nvalue == 0 && plans->nsum == 0) keep_whole(plans, p);
   return err;
-}
-
-void fm_hoisted_free(fm_hoisted *h) {
-  for (int k = 0; h->body && k < h->nprog; k++) fm_prog_free(h->body[k]);
-  for (int k = 0; k < FM_PARTS; k++) {
-    fm_prog_free(h->pro.part[k]);
-    fm_prog_free(h->epi.part[k]);
-  }
-  if (h->pool.ctx) fm_pool_free(&h->pool);
-  *h = (fm_hoisted){0};
 }

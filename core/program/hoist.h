@@ -2,42 +2,16 @@
 #ifndef FM_HOIST_H
 #define FM_HOIST_H
 
-#include "analysis.h"
-#include "limits.h"
+#include "plans.h"
 #include "rewrite.h"
 
-/* Independent parts of one program, all with its inputs; output k of part i is its output[i][k]. */
-typedef struct fm_parts {
-  const char *name; /* "prologue" or "epilogue" */
-  int n, nout;      /* nout: of that program */
-  fm_prog *part[FM_PARTS];
-  struct fm_plan *plan[FM_PARTS]; /* of the part, made by compile.c */
-  int *output[FM_PARTS];
-} fm_parts;
-
-/*
-** Programs split into a prologue, bodies and an epilogue. The inputs of a body are those of its
-** program, then the values of the prologue; its outputs those of the program that it computes
-** itself, then sums for the epilogue. The epilogue's inputs: the program's, the values of the
-** prologue, the sums.
-*/
-typedef struct fm_hoisted {
-  fm_pool pool;                  /* of the arrays */
-  int nprog, nvalue, nsum, nout; /* programs; values; sums; outputs of a body, sums included */
-  fm_prog **body;    /* an owner takes them, and those of the parts, by putting NULL here */
-  fm_sig *value;     /* of the prologue's outputs */
-  int *body_out;     /* per output of a body: the program's output, or -1: a sum */
-  int *epilogue_out; /* per output of the epilogue: the program's output */
-  fm_parts pro, epi;
-} fm_hoisted;
-
-/* Splits programs that are optimised already; puts NULL where a program becomes a body as it is. */
-fm_err fm_hoist(fm_ctx *ctx, fm_hoisted *h, int n, fm_prog **p, int passes);
-void fm_hoisted_free(fm_hoisted *h);
+/* Splits programs that are optimised already into those of prologue, bodies and epilogue; puts NULL
+** where a program becomes a body as it is. */
+fm_err fm_hoist(fm_plans *plans, int n, fm_prog **p, int passes);
 
 /* ------------------------------------------------------------------ parts.c */
 
-/* Splits a program into independent parts of about equal work, which fm_hoisted_free frees. */
+/* Splits a program into independent parts of about equal work; their tables come from `pool`. */
 fm_err fm_split(fm_pool *pool, const fm_prog *p, fm_parts *parts);
 
 /* ------------------------------------------------------------------ linear.c */
@@ -66,7 +40,7 @@ typedef struct fm_source { /* one program */
 } fm_source;
 
 typedef struct fm_hoister {
-  fm_hoisted *h;
+  fm_plans *plans;
   fm_pool *pool; /* of this pass */
   int n;
   fm_source *from;

@@ -4,7 +4,7 @@
 
 fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p) {
   fm_prog *q = fm_prog_like(p);
-  for (int k = 0; q && k < t->h->nvalue; k++) fm_input(q, FM_SHARED, &t->h->value[k]);
+  for (int k = 0; q && k < t->plans->nvalue; k++) fm_input(q, FM_SHARED, &t->plans->value[k]);
   return q;
 }
 
@@ -51,26 +51,26 @@ static void rematerialise_operands(const fm_rewrite *r, const fm_source *s, fm_v
 }
 
 /* The program's outputs that the body computes, then the sums for the epilogue. */
-static void emit_outputs(fm_hoisted *h, const fm_rewrite *r, const fm_source *s) {
+static void emit_outputs(fm_plans *plans, const fm_rewrite *r, const fm_source *s) {
   const fm_prog *p = s->p;
   int n = 0;
   for (int j = 0; j < p->nout; j++) {
     if (fm_after(s, j)) continue;
-    h->body_out[n++] = j;
+    plans->result_out[n++] = j;
     fm_output(r->q, r->map[p->out[j].v], p->out[j].merge);
   }
   for (fm_val v = 0; v < p->n; v++) {
     if (s->region[v] != SUMMED) continue;
-    h->body_out[n++] = -1;
+    plans->result_out[n++] = -1;
     fm_output(r->q, r->map[v], FM_SUM);
   }
-  h->nout = n;
+  plans->nresult = n;
 }
 
 fm_err fm_make_body(fm_hoister *t, int k) {
   const fm_source *s = &t->from[k];
   const fm_prog *p = s->p;
-  fm_prog *q = t->h->body[k] = fm_with_values(t, p);
+  fm_prog *q = t->plans->prog[k] = fm_with_values(t, p);
   fm_rewrite r = fm_rewrite_into(t->pool, p, q);
   const bool *need = find_needed(t->pool, s);
   if (q == NULL || need == NULL) return FM_ENOMEM;
@@ -79,6 +79,6 @@ fm_err fm_make_body(fm_hoister *t, int k) {
     if (s->disposition[v] == COMPUTED && !s->shared[v]) rematerialise_operands(&r, s, v);
     r.map[v] = s->disposition[v] == LOADED ? fm_value_in(t, q, s, v) : fm_copy_node(&r, v);
   }
-  emit_outputs(t->h, &r, s);
+  emit_outputs(t->plans, &r, s);
   return q->err;
 }

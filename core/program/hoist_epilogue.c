@@ -12,7 +12,7 @@ static int number_sums(fm_source *s) {
 /* Emits what program s does after its sums; the epilogue has these as inputs. */
 static void emit(fm_hoister *t, fm_source *s) {
   const fm_prog *p = s->p;
-  int first = p->nin + t->h->nvalue;
+  int first = p->nin + t->plans->nvalue;
   s->epi = fm_rewrite_into(t->pool, p, t->epi);
   for (fm_val v = 0; v < p->n && t->epi->err == FM_OK; v++) {
     fm_val *to = &s->epi.map[v];
@@ -29,8 +29,8 @@ static void emit(fm_hoister *t, fm_source *s) {
 /* Has b the sums of the first program, and does it do the same with them? */
 static bool agrees(fm_hoister *t, fm_source *b) {
   const fm_source *a = &t->from[0];
-  if (b != a && number_sums(b) != t->h->nsum) return false;
-  const struct fm_in *sum = t->epi->in + b->p->nin + t->h->nvalue;
+  if (b != a && number_sums(b) != t->plans->nsum) return false;
+  const struct fm_in *sum = t->epi->in + b->p->nin + t->plans->nvalue;
   for (fm_val v = 0; v < b->p->n; v++)
     if (b->sum[v] >= 0 && !fm_same_sig(&b->p->node[v].sig, &t->epi->node[sum[b->sum[v]].v].sig))
       return false;
@@ -47,7 +47,7 @@ static void drop_epilogue(fm_hoister *t) {
     for (fm_val v = 0; v < t->from[k].p->n; v++) t->from[k].region[v] = IN_BODY;
   fm_prog_free(t->epi);
   t->epi = NULL;
-  t->h->nsum = 0;
+  t->plans->nsum = 0;
 }
 
 /* Where programs disagree, every body sums its own outputs. */
@@ -55,7 +55,7 @@ fm_err fm_make_epilogue(fm_hoister *t) {
   fm_source *s = &t->from[0];
   const fm_prog *p = s->p;
   bool agreed = true;
-  if ((t->h->nsum = number_sums(s)) == 0) {
+  if ((t->plans->nsum = number_sums(s)) == 0) {
     drop_epilogue(t); /* the other programs may have sums */
     return FM_OK;
   }
@@ -68,7 +68,7 @@ fm_err fm_make_epilogue(fm_hoister *t) {
   if (!agreed) drop_epilogue(t);
   for (int j = 0; agreed && j < p->nout; j++) {
     if (!fm_after(s, j)) continue;
-    t->h->epilogue_out[t->epi->nout] = j;
+    t->plans->epilogue_out[t->epi->nout] = j;
     fm_output(t->epi, s->epi.map[p->out[j].v], FM_STACK);
   }
   return agreed ? t->epi->err : FM_OK;

@@ -102,16 +102,3 @@ void fm_plan_free(fm_plan *plan) {
   fm_prog_free(plan->p);
   fm_free(plan->ctx, plan, sizeof *plan);
 }
-
-void *fm_address(const fm_frame *f, fm_val v) {
-  const fm_loc *l = &f->plan->loc[v];
-  char *base = NULL;
-  switch (l->where) {
-  case AT_ARENA: base = f->arena; break;
-  case AT_INPUT: base = f->in[l->index]; break;
-  case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
-  case AT_LANE: base = f->lane[l->index]; break;
-  case AT_NOWHERE: break;
-  }
-  return base ? base + l->offset : NULL;
-}

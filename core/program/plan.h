@@ -1,5 +1,5 @@
 /*
-** plan.h - a program turned into steps on planned memory, for the files of program/ only.
+** plan.h - a program turned into steps on planned memory: made here, run by core/run.
 */
 #ifndef FM_PLAN_H
 #define FM_PLAN_H
@@ -67,23 +67,6 @@ typedef struct fm_fused {
   fm_reduce *reduce;
 } fm_fused;
 
-/* The memory of one run of a plan. */
-typedef struct fm_frame {
-  const struct fm_plan *plan;
-  char *arena, *blocks;
-  void **in;   /* per input: its first byte for this micro-batch */
-  void **lane; /* per output: the partial sum */
-  bool first;  /* the lane's first micro-batch: = instead of += */
-  fm_rng rng;
-  int64_t row0;
-} fm_frame;
-
-void *fm_address(const fm_frame *f, fm_val v);
-void fm_fused_run(const fm_fused *g, const fm_frame *f);
-struct fm_rows;
-const struct fm_rows *fm_rows_of(
-    fm_dtype dtype); /* kernels/rows.h, for the instruction set in use */
-
 /* ------------------------------------------------------------------ steps */
 
 typedef enum fm_step_kind { STEP_OP, STEP_FUSED, STEP_COPY, STEP_SUM, STEP_STACK } fm_step_kind;
@@ -95,7 +78,6 @@ typedef struct fm_step {
   fm_val into;      /* COPY: the concatenation */
   size_t offset;    /* COPY: bytes from its start */
   int64_t order[3]; /* stage, kind, size: the schedule */
-  double ms;        /* processor time of all timed runs together */
 } fm_step;
 
 typedef struct fm_plan {
@@ -103,6 +85,7 @@ typedef struct fm_plan {
   fm_pool pool; /* of its tables */
   fm_prog *p;   /* the optimised program, owned */
   int nstep, nfused;
+  int first; /* number of its first step among those of all plans of a run */
   fm_step *step;
   fm_fused *fused;
   int *group;           /* per value of p: the fused pass that computes it, or -1 */
@@ -116,9 +99,6 @@ typedef struct fm_plan {
 /* The plan of an optimised program, which it takes over, whatever happens; NULL on failure. */
 fm_plan *fm_plan_new(fm_prog *p, int passes, bool in_place);
 void fm_plan_free(fm_plan *plan);
-void fm_step_run(const fm_step *s, const fm_frame *f);
-double fm_step_flops(const fm_plan *plan, const fm_step *s);
-double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
 
 /* ------------------------------------------------------------------ making a plan */
 

@@ -216,8 +216,8 @@ static void show(void *data, const char *pass, const char *part, const fm_prog *
   fm_pool_free(&pool);
 }
 
-char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
-                      int passes, const char *pass) {
+char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, int passes,
+                      const char *pass) {
   char *text = NULL;
   size_t n = 0;
   int k = 0;
@@ -229,7 +229,7 @@ char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_m
   shown s = {.pass = pass, .out = open_memstream(&text, &n)};
   const fm_options options = {passes, show, &s};
   if (s.out) fprintf(s.out, "%s", legend);
-  fm_exe *e = s.out ? fm_compile(ctx, nprogs, progs, micro, &options) : NULL;
-  fm_exe_free(e);
-  return fm_text_end(ctx, s.out, &text, e && !s.failed);
+  fm_plans *plans = s.out ? fm_compile(ctx, nprogs, progs, &options) : NULL;
+  fm_plans_free(plans);
+  return fm_text_end(ctx, s.out, &text, plans && !s.failed);
 }

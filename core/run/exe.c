@@ -1,9 +1,11 @@
-/* exe.c - opens an executable, if the traces fit the micro-batches, and frees all that it has. */
+/* exe.c - opens an executable, if the plans fit the micro-batches, and frees all that it has. */
 #include "exe.h"
 
 #include <string.h>
 
 static fm_err check_samples(fm_ctx *ctx, const fm_micro_batches *micro) {
+  if (micro->nmicro < 1)
+    return fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
   for (int k = 0; k < micro->nmicro; k++)
     if (micro->row0[k] < 0 || micro->row0[k + 1] < micro->row0[k] ||
         micro->row0[k + 1] > MOST_SAMPLES)
@@ -15,86 +17,71 @@ static fm_err check_samples(fm_ctx *ctx, const fm_micro_batches *micro) {
   return FM_OK;
 }
 
-/* Copies of the micro-batches and of the first program's inputs and outputs. */
-static fm_err make_tables(fm_exe *e, const fm_prog *p, const fm_micro_batches *micro) {
-  e->nmicro = micro->nmicro, e->nin = p->nin, e->nout = p->nout, e->traced = p->n;
-  e->which = fm_take(&e->pool, micro->nmicro, int);
-  e->row0 = fm_take(&e->pool, micro->nmicro + 1, int64_t);
-  e->in = fm_take(&e->pool, p->nin, fm_port), e->out = fm_take(&e->pool, p->nout, fm_port);
-  if (e->pool.failed) return FM_ENOMEM;
-  memcpy(e->which, micro->which, (size_t)micro->nmicro * sizeof *e->which);
-  memcpy(e->row0, micro->row0, (size_t)(micro->nmicro + 1) * sizeof *e->row0);
-  for (int k = 0; k < p->nin; k++)
-    e->in[k] = (fm_port){p->node[p->in[k].v].sig, p->in[k].role == FM_ROWS};
-  for (int k = 0; k < p->nout; k++)
-    e->out[k] = (fm_port){p->node[p->out[k].v].sig, p->out[k].merge == FM_STACK};
-  return FM_OK;
+/* An input or output that is split has a row for each sample. */
+static fm_err check_port(fm_ctx *ctx, const char *what, int k, int64_t rows, const fm_sig *sig,
+                         bool split) {
+  char a[96];
+  if (!split || (sig->shape.nd > 0 && sig->shape.d[0] == rows)) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE,
+                 "program: %s %d is %s %s in a micro-batch of %lld rows, expected as many rows",
+                 what, k + 1, fm_dtype_name(sig->dtype), fm_shape_text(&sig->shape, a),
+                 (long long)rows);
 }
 
-/* Input or output k must be as in the first trace, except for the rows of what is split. */
-static fm_err check_value(fm_exe *e, const char *what, int k, int64_t rows, fm_sig sig,
-                          const fm_port *port) {
-  char a[96], b[96];
-  fm_sig want = port->sig;
-  if (port->split) want.shape.d[0] = rows;
-  if ((!port->split || sig.shape.nd > 0) && fm_same_sig(&sig, &want)) return FM_OK;
-  return fm_fail(e->ctx, FM_EUSAGE,
-                 "program: %s %d is %s %s in a micro-batch of %lld rows, expected "
-                 "%s %s",
-                 what, k + 1, fm_dtype_name(sig.dtype), fm_shape_text(&sig.shape, a),
-                 (long long)rows, fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
-}
-
-/* Every trace fits the rows of its micro-batches. */
-static fm_err check_rows(fm_exe *e, fm_prog *const *progs) {
+static fm_err check_rows(const fm_plans *plans, const fm_prog *body, int64_t rows) {
   fm_err err = FM_OK;
-  for (int m = 0; m < e->nmicro && err == FM_OK; m++) {
-    const fm_prog *p = progs[e->which[m]];
-    int64_t rows = e->row0[m + 1] - e->row0[m];
-    for (int k = 0; k < p->nin && err == FM_OK; k++)
-      err = check_value(e, "input", k, rows, p->node[p->in[k].v].sig, &e->in[k]);
-    for (int k = 0; k < p->nout && err == FM_OK; k++)
-      err = check_value(e, "output", k, rows, p->node[p->out[k].v].sig, &e->out[k]);
-  }
+  for (int k = 0; k < plans->nin && err == FM_OK; k++)
+    err = check_port(plans->ctx, "input", k, rows, &body->node[body->in[k].v].sig,
+                     plans->in[k].split);
+  for (int k = 0; k < plans->nresult && err == FM_OK; k++)
+    err = check_port(plans->ctx, "output", plans->result_out[k], rows,
+                     &body->node[body->out[k].v].sig, body->out[k].merge == FM_STACK);
   return err;
 }
 
-static fm_err check_programs(fm_exe *e, fm_prog *const *progs, int nprogs) {
-  for (int k = 0; k < nprogs; k++) {
-    if (progs[k]->err != FM_OK) return progs[k]->err;
-    if (progs[k]->nout != progs[0]->nout || progs[k]->nin != progs[0]->nin)
-      return fm_fail(e->ctx, FM_EUSAGE,
-                     "program: traces of different micro-batches have %d and %d "
-                     "inputs, %d and %d outputs; expected equal numbers",
-                     progs[0]->nin, progs[k]->nin, progs[0]->nout, progs[k]->nout);
-  }
-  return FM_OK;
+static fm_err make_tables(fm_exe *e, const fm_micro_batches *micro) {
+  const fm_plans *plans = e->plans;
+  fm_err err = FM_OK;
+  e->nmicro = micro->nmicro;
+  e->which = fm_take(&e->pool, e->nmicro, int);
+  e->row0 = fm_take(&e->pool, e->nmicro + 1, int64_t);
+  e->value = fm_take(&e->pool, plans->nvalue, void *);
+  for (int k = 0; k < plans->nvalue && !e->pool.failed; k++)
+    e->value[k] = fm_take_bytes(&e->pool, fm_sig_bytes(&plans->value[k]));
+  if (e->pool.failed) return FM_ENOMEM;
+  memcpy(e->which, micro->which, (size_t)e->nmicro * sizeof *e->which);
+  memcpy(e->row0, micro->row0, (size_t)(e->nmicro + 1) * sizeof *e->row0);
+  for (int m = 0; m < e->nmicro && err == FM_OK; m++)
+    err = check_rows(plans, plans->body[e->which[m]]->p, e->row0[m + 1] - e->row0[m]);
+  return err;
 }
 
-fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro) {
-  if (nprogs < 1 || micro->nmicro < 1) {
-    fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
+fm_exe *fm_exe_of(fm_plans *plans, const fm_micro_batches *micro) {
+  fm_ctx *ctx = plans->ctx;
+  fm_exe *e = fm_alloc(ctx, sizeof *e);
+  if (e == NULL) {
+    fm_plans_free(plans);
     return NULL;
   }
-  fm_exe *e = fm_alloc(ctx, sizeof *e);
-  if (e == NULL) return NULL;
-  *e = (fm_exe){.ctx = ctx, .pool = {.ctx = ctx}, .workers = {.ctx = ctx}};
+  *e = (fm_exe){.ctx = ctx, .plans = plans, .pool = {.ctx = ctx}, .workers = {.ctx = ctx}};
   fm_err err = check_samples(ctx, micro);
-  if (err == FM_OK) err = check_programs(e, progs, nprogs);
-  if (err == FM_OK) err = make_tables(e, progs[0], micro);
-  if (err == FM_OK) err = check_rows(e, progs);
+  if (err == FM_OK) err = make_tables(e, micro);
+  if (err == FM_OK) err = fm_lanes_make(e);
   if (err == FM_OK) return e;
   fm_exe_free(e);
   return NULL;
 }
 
+fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
+                   int passes) {
+  fm_plans *plans = fm_compile(ctx, nprogs, progs, &(fm_options){.passes = passes});
+  return plans ? fm_exe_of(plans, micro) : NULL;
+}
+
 void fm_exe_free(fm_exe *e) {
   if (e == NULL) return;
   fm_pool_free(&e->workers);
-  for (int k = 0; k < e->h.pro.n; k++) fm_plan_free(e->h.pro.plan[k]);
-  for (int k = 0; k < e->h.epi.n; k++) fm_plan_free(e->h.epi.plan[k]);
-  for (int k = 0; k < e->nplan; k++) fm_plan_free(e->plan[k]);
-  fm_hoisted_free(&e->h);
   fm_pool_free(&e->pool);
+  fm_plans_free(e->plans);
   fm_free(e->ctx, e, sizeof *e);
 }

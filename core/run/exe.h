@@ -1,14 +1,9 @@
-/* exe.h - the inside of an executable: made by compile.c, exe.c and lanes.c, run by run.c. */
+/* exe.h - the inside of an executable: made by exe.c and lanes.c, run by run.c. */
 #ifndef FM_EXE_H
 #define FM_EXE_H
 
-#include "../program/hoist.h"
-#include "../program/plan.h"
-
-typedef struct fm_port { /* an input or output of the first program */
-  fm_sig sig;
-  bool split; /* along its first axis: a rows input, a stacked output */
-} fm_port;
+#include "../program/plans.h"
+#include "step.h"
 
 typedef struct fm_result { /* an output of a body */
   fm_dtype dtype;
@@ -22,31 +17,21 @@ typedef struct fm_result { /* an output of a body */
 struct fm_exe {
   fm_ctx *ctx;
   fm_pool pool; /* of tables, values and sums */
-  int nplan, nmicro, nlane, nin, nout, nworker;
-  bool ordered; /* the micro-batches share one lane and add to each of its sums in their order */
-  fm_hoisted h;
-  fm_port *in, *out; /* of the programs: what a job has */
-  fm_result *result; /* h.nout of them */
-  fm_plan **plan;    /* of the bodies */
-  void **value;      /* of the prologue */
+  fm_plans *plans;
+  int nmicro, nlane, nworker;
   int *which;        /* body of each micro-batch */
   int64_t *row0;     /* its first sample; one entry more */
-  int traced;
-  double ms_optimise, ms_plan; /* time spent compiling */
-  size_t body_size, part_size; /* arena, blocks, pointers to inputs and outputs: the largest */
+  void **value;      /* of the prologue */
+  fm_result *result; /* plans->nresult of them */
   fm_pool workers;
   char **memory;  /* per worker, nworker of them; for one phase after the other */
-  void **lane;    /* nlane x h.nout partial sums; NULL: see fm_lane_of */
+  void **lane;    /* nlane x nresult partial sums; NULL: see fm_lane_of */
   double **group; /* the same: sums of groups of micro-batches; NULL: there are few */
 };
 
-/* An executable without plans, of traces that fit the micro-batches; NULL on failure. */
-fm_exe *fm_exe_open(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro);
-
 /* ------------------------------------------------------------------ lanes.c */
 
-void fm_lanes_count(fm_exe *e, int passes); /* when the bodies are planned */
-fm_err fm_lanes_make(fm_exe *e);            /* when all is planned */
+fm_err fm_lanes_make(fm_exe *e);
 size_t fm_lanes_bytes(const fm_exe *e);
 /* Where the partial sum of output k of a body in a lane is. */
 void *fm_lane_of(const fm_exe *e, const fm_job *job, int lane, int k);
@@ -59,7 +44,7 @@ void fm_lanes_add(const fm_exe *e, const fm_job *job);
 
 /* ------------------------------------------------------------------ run.c */
 
-/* timed: adds to the times of all steps, on one thread. */
-fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed);
+/* ms: adds to the processor time of every step of all plans, on one thread; or NULL. */
+fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms);
 
 #endif

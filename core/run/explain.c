@@ -14,18 +14,20 @@ static void add_plan(fm_stats *s, const fm_plan *plan) {
 }
 
 fm_stats fm_exe_stats(const fm_exe *e) {
-  fm_stats s = {.traced = e->traced, .executed = e->plan[0]->nstep, .arena = e->body_size};
-  const fm_parts *parts[2] = {&e->h.pro, &e->h.epi};
-  for (int m = 0; m < e->nmicro; m++) add_plan(&s, e->plan[e->which[m]]);
+  const fm_plans *plans = e->plans;
+  const fm_parts *parts[2] = {&plans->pro, &plans->epi};
+  fm_stats s = {
+      .traced = plans->traced, .executed = plans->body[0]->nstep, .arena = plans->body_size};
+  for (int m = 0; m < e->nmicro; m++) add_plan(&s, plans->body[e->which[m]]);
   for (int i = 0; i < 2; i++)
     for (int k = 0; k < parts[i]->n; k++) {
       add_plan(&s, parts[i]->plan[k]);
       s.executed += parts[i]->plan[k]->nstep;
     }
-  if (e->part_size > s.arena) s.arena = e->part_size;
-  for (int k = 0; k < e->h.nvalue; k++) s.once += fm_sig_bytes(&e->h.value[k]);
+  if (plans->part_size > s.arena) s.arena = plans->part_size;
+  for (int k = 0; k < plans->nvalue; k++) s.once += fm_sig_bytes(&plans->value[k]);
   s.lanes = fm_lanes_bytes(e);
-  s.ms_optimise = e->ms_optimise, s.ms_plan = e->ms_plan;
+  s.ms_optimise = plans->ms_optimise, s.ms_plan = plans->ms_plan;
   return s;
 }
 
@@ -82,6 +84,7 @@ typedef struct total {
 } total;
 
 typedef struct tally {
+  const double *step_ms; /* per step of all plans */
   total of[MOST_KINDS];
   int n;
   double ms;
@@ -106,9 +109,10 @@ static void list_steps(FILE *out, tally *t, const fm_plan *plan, int times) {
     char name[NAME] = "", shape[96];
     const fm_shape *sh = s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape
                                                : &plan->p->node[s->v].sig.shape;
-    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s), us = s->ms / times * 1e3;
+    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s);
+    double ms = t->step_ms[plan->first + k], us = ms / times * 1e3;
     step_name(plan, s, name);
-    count(t, kind_of(plan, s), s->ms, times * flops, times * bytes);
+    count(t, kind_of(plan, s), ms, times * flops, times * bytes);
     fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
             fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us,
             us > 0 ? flops / us * 1e-3 : 0, us > 0 ? bytes / us * 1e-3 : 0);
@@ -143,33 +147,29 @@ static void list_totals(FILE *out, tally *t) {
 
 /* ------------------------------------------------------------------ measuring */
 
-static void forget_times(fm_plan *plan) {
-  for (int k = 0; k < plan->nstep; k++) plan->step[k].ms = 0;
-}
-
 static void report(FILE *out, const fm_exe *e, tally *t) {
   int micros = 0, rows = 0;
   for (int m = e->nmicro - 1; m >= 0; m--)
     if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
   fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
           "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
-  list_parts(out, t, &e->h.pro);
+  list_parts(out, t, &e->plans->pro);
   fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
-  list_steps(out, t, e->plan[0], micros > 0 ? micros : 1);
-  list_parts(out, t, &e->h.epi);
+  list_steps(out, t, e->plans->body[0], micros > 0 ? micros : 1);
+  list_parts(out, t, &e->plans->epi);
   list_totals(out, t);
 }
 
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
-  tally t = {.n = 0};
+  fm_pool pool = {.ctx = e->ctx};
+  double *ms = fm_take(&pool, e->plans->nstep, double);
+  tally t = {.step_ms = ms};
   char *text = NULL;
   size_t n = 0;
   FILE *out = open_memstream(&text, &n);
-  forget_times(e->plan[0]);
-  for (int k = 0; k < e->h.pro.n; k++) forget_times(e->h.pro.plan[k]);
-  for (int k = 0; k < e->h.epi.n; k++) forget_times(e->h.epi.plan[k]);
   /* Once before, so that no step is charged with the first touch of its memory. */
-  bool ok = out && fm_exe_do(e, job, 1, false) == FM_OK && fm_exe_do(e, job, 1, true) == FM_OK;
+  bool ok = out && ms && fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, ms) == FM_OK;
   if (ok) report(out, e, &t);
+  fm_pool_free(&pool);
   return fm_text_end(e->ctx, out, &text, ok);
 }

@@ -2,8 +2,7 @@
 #include <string.h>
 
 #include "../kernels/isa.h"
-#include "../kernels/rows.h"
-#include "../program/plan.h"
+#include "step.h"
 
 #define DECLARE(isa) extern const fm_rows fm_rows_f32_##isa, fm_rows_f64_##isa;
 #define ROWS(isa)                                                                                  \

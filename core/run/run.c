@@ -20,12 +20,12 @@ static fm_sig whole(const fm_exe *e, const fm_port *port) { /* with the whole ba
 }
 
 fm_sig fm_exe_out(const fm_exe *e, int k, fm_merge *merge) {
-  *merge = e->out[k].split ? FM_STACK : FM_SUM;
-  return whole(e, &e->out[k]);
+  *merge = e->plans->out[k].split ? FM_STACK : FM_SUM;
+  return whole(e, &e->plans->out[k]);
 }
 
-int fm_exe_ins(const fm_exe *e) { return e->nin; }
-int fm_exe_outs(const fm_exe *e) { return e->nout; }
+int fm_exe_ins(const fm_exe *e) { return e->plans->nin; }
+int fm_exe_outs(const fm_exe *e) { return e->plans->nout; }
 
 static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *t, fm_sig want) {
   char a[96], b[96];
@@ -37,10 +37,10 @@ static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *
 
 static fm_err check_job(fm_exe *e, const fm_job *job) {
   fm_err err = FM_OK;
-  for (int k = 0; k < e->nin && err == FM_OK; k++)
-    err = check_tensor(e, "input", k, job->in[k], whole(e, &e->in[k]));
-  for (int k = 0; k < e->nout && err == FM_OK; k++)
-    err = check_tensor(e, "output", k, job->out[k], whole(e, &e->out[k]));
+  for (int k = 0; k < e->plans->nin && err == FM_OK; k++)
+    err = check_tensor(e, "input", k, job->in[k], whole(e, &e->plans->in[k]));
+  for (int k = 0; k < e->plans->nout && err == FM_OK; k++)
+    err = check_tensor(e, "output", k, job->out[k], whole(e, &e->plans->out[k]));
   return err;
 }
 
@@ -53,7 +53,7 @@ typedef struct race { /* what the workers of one run share */
   pthread_cond_t freed;   /* a lane may be taken again, or a sum be added to */
   int next[FM_MAX_LANES]; /* next micro-batch or part of each lane */
   bool busy[FM_MAX_LANES];
-  bool timed;
+  double *ms;            /* see fm_exe_do */
   const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
   int njob, nlane;       /* of those, which lanes take in turn */
   bool alone;            /* a lane does one at a time */
@@ -69,11 +69,11 @@ static double cpu_ms(void) { /* of this thread */
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static void run_steps(fm_plan *plan, const fm_frame *f, bool timed) {
+static void run_steps(const fm_plan *plan, const fm_frame *f, double *ms) {
   for (int k = 0; k < plan->nstep; k++) {
-    double start = timed ? cpu_ms() : 0;
+    double start = ms ? cpu_ms() : 0;
     fm_step_run(&plan->step[k], f);
-    if (timed) plan->step[k].ms += cpu_ms() - start;
+    if (ms) ms[plan->first + k] += cpu_ms() - start;
   }
 }
 
@@ -115,45 +115,47 @@ static fm_frame frame(const race *r, const fm_plan *plan, char *memory) {
 }
 
 static void run_micro(race *r, int lane, int micro, char *memory) {
-  fm_exe *e = r->e;
-  fm_plan *plan = e->plan[e->which[micro]];
+  const fm_exe *e = r->e;
+  const fm_plans *plans = e->plans;
+  const fm_plan *plan = plans->body[e->which[micro]];
   fm_frame f = frame(r, plan, memory);
   size_t first = (size_t)(e->row0[micro] - e->row0[0]);
-  for (int k = 0; k < e->nin; k++) {
+  for (int k = 0; k < plans->nin; k++) {
     char *data = r->job->in[k]->data;
-    f.in[k] = e->in[k].split ? data + first * row_bytes(r->job->in[k]) : data;
+    f.in[k] = plans->in[k].split ? data + first * row_bytes(r->job->in[k]) : data;
   }
-  for (int k = 0; k < e->h.nvalue; k++) f.in[e->nin + k] = e->value[k];
-  for (int k = 0; k < e->h.nout; k++) {
+  for (int k = 0; k < plans->nvalue; k++) f.in[plans->nin + k] = e->value[k];
+  for (int k = 0; k < plans->nresult; k++) {
     bool added = plan->p->out[k].merge == FM_SUM;
     const fm_tensor *t = added ? NULL : r->job->out[e->result[k].out];
     f.lane[k] = added ? fm_lane_of(e, r->job, lane, k) : (char *)t->data + first * row_bytes(t);
   }
   f.first = fm_lanes_first(e, micro);
   f.row0 = e->row0[micro];
-  if (e->ordered && !r->timed)
+  if (plans->ordered && r->ms == NULL)
     run_in_turn(r, micro, plan, &f);
   else
-    run_steps(plan, &f, r->timed);
+    run_steps(plan, &f, r->ms);
   fm_lanes_group(e, lane, micro, f.lane);
 }
 
 /* Part k of the prologue: shared inputs -> values; of the epilogue: shared inputs, values, sums ->
 ** outputs of the job. */
 static void run_part(race *r, int k, char *memory) {
-  fm_exe *e = r->e;
-  const bool epilogue = r->parts == &e->h.epi;
-  fm_plan *plan = r->parts->plan[k];
+  const fm_exe *e = r->e;
+  const fm_plans *plans = e->plans;
+  const bool epilogue = r->parts == &plans->epi;
+  const fm_plan *plan = r->parts->plan[k];
   const int *output = r->parts->output[k];
   fm_frame f = frame(r, plan, memory);
   int n = 0;
-  for (int i = 0; i < e->nin; i++) f.in[n++] = r->job->in[i]->data;
-  for (int i = 0; epilogue && i < e->h.nvalue; i++) f.in[n++] = e->value[i];
-  for (int i = 0; epilogue && i < e->h.nout; i++)
+  for (int i = 0; i < plans->nin; i++) f.in[n++] = r->job->in[i]->data;
+  for (int i = 0; epilogue && i < plans->nvalue; i++) f.in[n++] = e->value[i];
+  for (int i = 0; epilogue && i < plans->nresult; i++)
     if (e->result[i].out < 0) f.in[n++] = fm_lane_of(e, r->job, 0, i);
   for (int i = 0; i < plan->p->nout; i++)
-    f.lane[i] = epilogue ? r->job->out[e->h.epilogue_out[output[i]]]->data : e->value[output[i]];
-  run_steps(plan, &f, r->timed);
+    f.lane[i] = epilogue ? r->job->out[plans->epilogue_out[output[i]]]->data : e->value[output[i]];
+  run_steps(plan, &f, r->ms);
 }
 
 /* The free lane that is furthest behind; -1: none now; *left: work remains. */
@@ -197,19 +199,20 @@ static void work(void *arg, int worker) {
 /* Most workers that run micro-batches. */
 static int runners(const fm_exe *e) {
   int most = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
-  return e->ordered ? most : e->nlane;
+  return e->plans->ordered ? most : e->nlane;
 }
 
 /* Memory for each worker; the number of threads may have changed since the last run. Workers beyond
 ** those of micro-batches help in prologue and epilogue only. */
 static fm_err make_memory(fm_exe *e, int n) {
+  const fm_plans *plans = e->plans;
   if (e->nworker == n) return FM_OK;
   fm_pool_free(&e->workers);
   e->nworker = 0;
   e->memory = fm_take(&e->workers, n, char *);
   for (int k = 0; k < n && !e->workers.failed; k++) {
-    bool body = k < runners(e) && e->body_size > e->part_size;
-    e->memory[k] = fm_take_bytes(&e->workers, body ? e->body_size : e->part_size);
+    bool body = k < runners(e) && plans->body_size > plans->part_size;
+    e->memory[k] = fm_take_bytes(&e->workers, body ? plans->body_size : plans->part_size);
   }
   if (e->workers.failed) {
     fm_pool_free(&e->workers);
@@ -227,33 +230,34 @@ static void run_parts(race *r, const fm_parts *parts, int workers) {
 
 static void run_micros(race *r, int workers) {
   r->parts = NULL, r->njob = r->e->nmicro;
-  r->nlane = r->e->nlane, r->alone = !r->e->ordered;
+  r->nlane = r->e->nlane, r->alone = !r->e->plans->ordered;
   for (int k = 0; k < r->nlane; k++) r->next[k] = k;
   fm_parallel(r->e->ctx, workers, work, r);
 }
 
-fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, bool timed) {
+fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
+  const fm_plans *plans = e->plans;
   fm_err err = check_job(e, job);
   int most = runners(e);
-  if (e->h.pro.n > most) most = e->h.pro.n;
-  if (e->h.epi.n > most) most = e->h.epi.n;
+  if (plans->pro.n > most) most = plans->pro.n;
+  if (plans->epi.n > most) most = plans->epi.n;
   if (workers > most) workers = most;
   if (err == FM_OK) err = make_memory(e, workers);
   if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
-  race r = {.e = e, .job = job, .timed = timed};
+  race r = {.e = e, .job = job, .ms = ms};
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.freed, NULL);
-  for (int k = 0; k < e->h.nout; k++) e->result[k].turn = 0;
-  run_parts(&r, &e->h.pro, workers);
+  for (int k = 0; k < plans->nresult; k++) e->result[k].turn = 0;
+  run_parts(&r, &plans->pro, workers);
   run_micros(&r, workers < runners(e) ? workers : runners(e));
   fm_lanes_add(e, job);
-  run_parts(&r, &e->h.epi, workers);
+  run_parts(&r, &plans->epi, workers);
   pthread_cond_destroy(&r.freed);
   pthread_mutex_destroy(&r.lock);
   return fm_maps_check(e->ctx); /* images may have been lost on the way */
 }
 
 fm_err fm_exe_run(fm_exe *e, const fm_job *job) {
-  return fm_exe_do(e, job, fm_threads(e->ctx), false);
+  return fm_exe_do(e, job, fm_threads(e->ctx), NULL);
 }

@@ -1,7 +1,7 @@
 /* step.c - runs one step of a plan; counts its operations and the bytes that it moves. */
 #include <string.h>
 
-#include "../program/plan.h"
+#include "step.h"
 
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;

@@ -68,11 +68,10 @@ static inline void check_text_after(void *data, const char *pass, const char *pa
 
 /* What each pass leaves of p is printed and parsed back. */
 static inline void check_texts(fm_prog *p) {
-  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 0}};
   const fm_options options = {FM_PASS_ALL | FM_SCARCE, check_text_after, NULL};
-  fm_exe *e = fm_compile(ctx, 1, &p, &split, &options);
-  if (e == NULL) fail_msg("%s", fm_error(ctx));
-  fm_exe_free(e);
+  fm_plans *plans = fm_compile(ctx, 1, &p, &options);
+  if (plans == NULL) fail_msg("%s", fm_error(ctx));
+  fm_plans_free(plans);
 }
 
 #endif

@@ -64,10 +64,9 @@ static void watch_convolution(int passes, log_of *l) {
                   fm_input(p, FM_SHARED, SIG(4, 4, 3, 3, 4))};
   fm_val y = fm_emit(p, &fm_op_conv, 2, in, &(fm_attr){{1, 1, 1}, {0}});
   assert_int_equal(fm_output(p, fm_sum_to(p, y, SHAPE(4, 1, 1, 1, 1)), FM_SUM), FM_OK);
-  fm_micro_batches split = {2, (int[]){0, 0}, (int64_t[]){0, 2, 4}};
-  fm_exe *e = fm_compile(ctx, 1, &p, &split, &(fm_options){passes, see, l});
-  if (e == NULL) fail_msg("%s", fm_error(ctx));
-  fm_exe_free(e);
+  fm_plans *plans = fm_compile(ctx, 1, &p, &(fm_options){passes, see, l});
+  if (plans == NULL) fail_msg("%s", fm_error(ctx));
+  fm_plans_free(plans);
   fm_prog_free(p);
 }
 

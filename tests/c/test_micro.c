@@ -401,6 +401,40 @@ static void test_bad_jobs(void **state) {
   drop_all(3, (fm_tensor *[]){in, out[0], out[1]});
 }
 
+/* Traces that differ in more than their rows, even if no micro-batch has one of them. */
+static void test_unlike_traces(void **state) {
+  (void)state;
+  static const struct {
+    fm_role role;
+    int width;
+    fm_merge merge;
+    const char *part;
+  } other[] = {{FM_SHARED, 2, FM_SUM,
+                "input 1 is float64 (4, 2) in rows in one trace, float64 "
+                "(4, 2) in another"},
+               {FM_ROWS, 3, FM_SUM,
+                "input 1 is float64 (4, 2) in rows in one trace, float64 "
+                "(4, 3) in rows in another"},
+               {FM_ROWS, 2, FM_STACK,
+                "output 1 is float64 (1, 2) in one trace, float64 (1, 2) in "
+                "rows in another"}};
+  for (int k = -1; k < 3; k++) {
+    fm_prog *p[2];
+    for (int i = 0; i < 2; i++) {
+      bool changed = i == 1 && k >= 0;
+      int width = changed ? other[k].width : 2;
+      p[i] = fm_prog_new(ctx);
+      fm_val x = fm_input(p[i], changed ? other[k].role : FM_ROWS, SIG(2, 4, width));
+      fm_output(p[i], fm_sum_to(p[i], x, SHAPE(2, 1, width)), changed ? other[k].merge : FM_SUM);
+    }
+    fm_exe *e = fm_exe_new(ctx, 2, p, &(fm_micro_batches){1, (int[]){0}, (int64_t[]){0, 4}}, 0);
+    assert_true((e != NULL) == (k < 0));
+    if (e == NULL) assert_sentence(FM_EUSAGE, other[k].part);
+    fm_exe_free(e);
+    for (int i = 0; i < 2; i++) fm_prog_free(p[i]);
+  }
+}
+
 /* Stacked results have one row per sample: with more, memory would be overwritten. */
 static void test_bad_rows(void **state) {
   (void)state;
@@ -423,6 +457,7 @@ int main(void) {
                                      TEST(test_threads),          TEST(test_random),
                                      TEST(test_different_traces), TEST(test_epilogue),
                                      TEST(test_random_stays),     TEST(test_sums_in_a_step),
-                                     TEST(test_bad_jobs),         TEST(test_bad_rows)};
+                                     TEST(test_bad_jobs),         TEST(test_unlike_traces),
+                                     TEST(test_bad_rows)};
   return cmocka_run_group_tests_name("micro", tests, NULL, NULL);
 }

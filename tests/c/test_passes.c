@@ -287,12 +287,11 @@ static void check(const example *e) {
   free(before);
   result r = {e->pass, ""};
   const fm_options options = {e->switches, add_program, &r};
-  fm_exe *exe =
-      fm_compile(ctx, 1, &p, &(fm_micro_batches){1, (int[]){0}, (int64_t[]){0, 8}}, &options);
-  if (exe == NULL) fail_msg("%s", fm_error(ctx));
+  fm_plans *plans = fm_compile(ctx, 1, &p, &options);
+  if (plans == NULL) fail_msg("%s", fm_error(ctx));
   if (strcmp(r.text, e->after) != 0)
     fail_msg("%s makes of\n%s\n%s\nexpected\n%s", e->pass, e->before, r.text, e->after);
-  fm_exe_free(exe);
+  fm_plans_free(plans);
   fm_prog_free(p);
 }
 

@@ -259,17 +259,16 @@ static void test_memory(void **state) {
 static void test_compile_memory(void **state) {
   (void)state;
   fm_prog *p = sample_program(fm_op_find("matmul"), 0);
-  const fm_micro_batches split = {1, (int[]){0}, (int64_t[]){0, 5}};
   char *text = NULL;
   for (long k = 1; text == NULL; k++) {
     fm_fail_alloc(ctx, k);
-    text = fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plan");
+    text = fm_compile_text(ctx, 1, &p, FM_PASS_ALL, "plan");
     fm_fail_alloc(ctx, 0);
     if (text == NULL) assert_sentence(FM_ENOMEM, "memory: ");
   }
   assert_non_null(strstr(text, "= matmul %0, %1\n"));
   free(text);
-  assert_null(fm_compile_text(ctx, 1, &p, &split, FM_PASS_ALL, "plane"));
+  assert_null(fm_compile_text(ctx, 1, &p, FM_PASS_ALL, "plane"));
   assert_sentence(FM_EUSAGE, "there is no pass 'plane'");
   fm_prog_free(p);
 }

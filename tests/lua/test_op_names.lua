@@ -35,13 +35,14 @@ local REWRITES = {
 -- Nodes that stand for the entries of a program's own lists.
 local PORTS = { input = true, constant = true }
 
-t.test("passes do not classify operations by name", function()
-  local seen = {}
-  for file, text in pairs(sources "/program") do
+t.test("passes and replay do not classify operations by name", function()
+  local seen, texts = {}, sources "/program"
+  for file, text in pairs(sources "/run") do texts[file] = text end
+  for file, text in pairs(texts) do
     local function named(op)
       local allowed = REWRITES[file] or {}
       if not PORTS[op] and not allowed[op] then
-        error(("core/program/%s asks for the operation '%s' by name: make what it wants to know a "
+        error(("core: %s asks for the operation '%s' by name: make what it wants to know a "
           .. "fact of fm_op, or give the reason for the rewriting here"):format(file, op))
       end
       seen[file .. op] = true
@@ -53,7 +54,7 @@ t.test("passes do not classify operations by name", function()
   for file, ops in pairs(REWRITES) do
     for op, reason in pairs(ops) do
       if not seen[file .. op] then
-        error(("core/program/%s does not name '%s' any more (%s)"):format(file, op, reason))
+        error(("core: %s does not name '%s' any more (%s)"):format(file, op, reason))
       end
     end
   end
