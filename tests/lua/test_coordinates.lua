@@ -5,6 +5,7 @@ local t = require "harness"
 local coordinates = require "flowmap.report.coordinates"
 local fm = require "flowmap"
 local sandbox = require "sandbox"
+local weave = require "flowmap.report.weave"
 
 local experiment, trainer, methods = fm.experiment, fm.trainer, fm.methods
 local board = experiment.load "experiments/checkerboard.lua"
@@ -192,6 +193,28 @@ t.test("the table has a line per file, and each row a description with its sourc
   end
   t.eq(coordinates.describe "PSD-M":find "Progressive self%-distillation" ~= nil, true)
   t.raises(function() coordinates.describe "psdd" end, "unknown method 'psdd'; did you mean psd%?")
+end)
+
+t.test("the page shows the same cells, sources, and the experiment's own methods", function()
+  local path = sandbox.write("own.lua", "-- {{methods}}\n\nreturn { name = 'own', profiles = "
+    .. "{ smoke = {} }, losses = { fn = function() end, row = { family = 'eulerian', p = 1, "
+    .. "stops = { 'none' }, c = 0.2, velocity = 'sample', tangent = 'self' } } }\n")
+  local page = weave.chapter(path, { profile = "smoke" }):gsub("\\(%p)", "%1")
+  local function cells(line) -- words; an arXiv number is a link
+    local out = {}
+    for word in line:gsub("%[([^%]]*)%]%b()", "%1"):gmatch "[^%s|]+" do out[#out + 1] = word end
+    return table.concat(out, " "):gsub("–", "-")
+  end
+  local shown = {}
+  for line in page:gmatch "| [^\n]*" do shown[cells(line)] = true end
+  for line in coordinates.table():gmatch "[^\n]+" do t.eq(shown[cells(line)], true, line) end
+  t.eq(shown["fn own loss - - - - - - - - -"], true)
+  t.eq(shown["row eulerian sample/self current none 1 0 0.2 - uniform -"], true)
+  local _, rows = methods.rows()
+  for name, row in pairs(rows) do
+    local entry = ("\n- **%s**: %s. %s."):format(name, row.title, row.cite)
+    t.eq(page:find(entry, 1, true) ~= nil, true, entry)
+  end
 end)
 
 t.test("a row has at most 15 lines below its equation, and no field that nothing reads", function()

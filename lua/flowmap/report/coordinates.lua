@@ -2,6 +2,7 @@
 -- @module flowmap.report.coordinates
 
 local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local methods = require "flowmap.methods"
 local residuals = require "flowmap.residuals"
@@ -9,15 +10,29 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
-local COLUMNS = { { "method", 13 }, { "family", 11 }, { "velocity", 9 }, { "target", 8 },
-  { "stop", 7 }, { "p", 4 }, { "c", 5 }, { "eta", 5 }, { "times", 20 } }
+-- The columns and their widths in text. `p diag` is the exponent on the diagonal. A velocity "w/u"
+-- is differentiated along u.
+local COLUMNS = { { "method", 13 }, { "family", 10 }, { "velocity", 11 }, { "target", 7 },
+  { "stop", 6 }, { "p", 3 }, { "p diag", 6 }, { "c", 4 }, { "eta", 5 }, { "times", 19 },
+  { "arXiv", 10 } }
 
-local function number(x) return x and ("%.3g"):format(x) or "-" end
+local NONE = "-" -- not read, or the experiment's
 
+local function number(x) return x and ("%.3g"):format(x) or NONE end
+
+-- The cells of a row; a method of an experiment's own may be a function, and cite nothing.
 local function cells(name, row)
-  local p = row.p or 0
-  return { name, row.family, row.velocity or "self", row.target or "current", row.stops[1],
-    number(p), number(p > 0 and row.c or nil), number(row.eta), row.times or "uniform" }
+  if not row.family then
+    local out = { name, "own loss" }
+    for i = 3, #COLUMNS do out[i] = NONE end
+    return out
+  end
+  local p, stops = row.p or 0, row.stops or residuals.stops[row.family]
+  local velocity = row.velocity or "self"
+  if row.tangent then velocity = velocity .. "/" .. row.tangent end
+  return { name, row.family, velocity, row.target or "current", stops[1], number(p),
+    number(row.p_diagonal and p or 0), number(p > 0 and row.c or nil), number(row.eta),
+    row.times or "uniform", (row.cite or ""):match "arXiv (%d+%.%d+)" or NONE }
 end
 
 local function line(values)
@@ -42,6 +57,52 @@ function M.table()
   for _, name in ipairs(names) do lines[#lines + 1] = line(cells(name, rows[name])) end
   return table.concat(lines, "\n")
 end
+
+-- ------------------------------------------------------------------ on the page
+
+local CAPTION = "The methods as coordinates. *p* is the exponent off the diagonal, *p diag* on it; "
+  .. "a velocity *w*/*u* is differentiated along *u*; – stands for a coordinate that is not read, "
+  .. "or, under *eta*, for the experiment's diagonal fraction."
+
+-- "MeanFlow. Geng et al. 2025, arXiv 2505.13447. Here: ..."
+local function about(name, row)
+  local text = ("**%s**: %s. %s."):format(escape.markdown(name), escape.markdown(row.title),
+    escape.markdown(row.cite))
+  if row.differs then text = ("%s Here: %s."):format(text, escape.markdown(row.differs)) end
+  return "- " .. text
+end
+
+-- The line of a Markdown table; the arXiv number becomes a link.
+local function table_line(values)
+  local texts = {}
+  for i, value in ipairs(values) do
+    texts[i] = value == NONE and "–" or escape.markdown(value)
+    if COLUMNS[i][1] == "arXiv" and value:find "^%d" then
+      texts[i] = ("[%s](https://arxiv.org/abs/%s)"):format(value, value)
+    end
+  end
+  return "| " .. table.concat(texts, " | ") .. " |"
+end
+
+--- The same table for the page, with a list of sources and of departures from them.
+-- @tparam[opt] table own the experiment's `losses`
+-- @treturn string Markdown
+function M.markdown(own)
+  local names, rows = methods.rows()
+  local lines = { table_line(heads()), "|" .. (":--|"):rep(#COLUMNS) }
+  for _, name in ipairs(names) do lines[#lines + 1] = table_line(cells(name, rows[name])) end
+  for _, name in ipairs(tree.keys(own or {})) do
+    local row = type(own[name]) == "table" and own[name] or {}
+    lines[#lines + 1] = table_line(cells(name, row))
+  end
+  lines[#lines + 1] = "\n: " .. CAPTION .. "\n"
+  lines[#lines + 1] = "::: sources"
+  for _, name in ipairs(names) do lines[#lines + 1] = about(name, rows[name]) end
+  lines[#lines + 1] = ":::\n"
+  return table.concat(lines, "\n")
+end
+
+-- ------------------------------------------------------------------ one method
 
 -- The equation of a row: the comment at the head of its file.
 local function equation(name)

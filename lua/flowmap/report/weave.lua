@@ -21,6 +21,7 @@
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
+--     {{methods}}                  the table of methods and their sources (on a line of its own)
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
 --
@@ -32,6 +33,7 @@
 -- @module flowmap.report.weave
 
 local comparison = require "flowmap.report.comparison"
+local coordinates = require "flowmap.report.coordinates"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -99,8 +101,8 @@ end
 
 -- The results that a chapter may refer to, of its own and of other experiments; each is opened
 -- once.
-local function new_context(experiment, profile, base)
-  local context = { experiment = experiment, profile = profile, sets = {} }
+local function new_context(experiment, profile, base, path)
+  local context = { experiment = experiment, profile = profile, sets = {}, path = path }
   function context.folder(name)
     if not name then errors.data("this chapter has no experiment of its own; name one: "
       .. "EXPERIMENT/...") end
@@ -176,6 +178,9 @@ function M.inline(context, inside)
     local own, table_name = owner(context, words)
     return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
   end
+  if field == "methods" then
+    return "\n" .. coordinates.markdown(context.experiment and load_experiment(context.path).losses)
+  end
   if field == "difference" or field == "ratio" then
     return comparison_text(context, field, words)
   end
@@ -234,7 +239,7 @@ end
 function M.chapter(path, how)
   local source = results.read_file(path)
   local literate = path:match("([^/]+)%.lua$")
-  local context = new_context(literate, how.profile, how.results or "results")
+  local context = new_context(literate, how.profile, how.results or "results", path)
   local blocks = literate and M.split(source)
   if not blocks then
     blocks = { lines_of(source) }
