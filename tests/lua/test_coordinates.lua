@@ -10,10 +10,10 @@ local weave = require "flowmap.report.weave"
 local experiment, trainer, methods = fm.experiment, fm.trainer, fm.methods
 local board = experiment.load "experiments/checkerboard.lua"
 
-local function resolve(method, more)
+local function resolve(method, more, it)
   local set = { width = 16, depth = 2, batch = 96, micro = 16, steps = 6, save_every = 0 }
   for key, value in pairs(more or {}) do set[key] = value end
-  return experiment.resolve(board, { profile = "smoke", method = method, set = set })
+  return experiment.resolve(it or board, { profile = "smoke", method = method, set = set })
 end
 
 local function bits(tensors)
@@ -29,7 +29,9 @@ local function trained(cfg, steps)
 end
 
 t.test("a row gives the defaults of settings; what the user sets comes after it", function()
-  local cfg = resolve "meanflow"
+  local plain = experiment.load(sandbox.write("plain.lua",
+    "return { name = 'plain', profiles = { smoke = {} } }"))
+  local cfg = resolve("meanflow", {}, plain)
   t.eq({ cfg.velocity, cfg.stop, cfg.p, cfg.c, cfg.p_diagonal, cfg.times, cfg.times_mean },
     { "sample", "target", 1.0, 0.1, true, "logit_normal", { 0.4, 0.4 } })
   cfg = resolve("meanflow", { p = 0.5, times = "uniform", velocity = "self" })
