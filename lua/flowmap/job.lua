@@ -231,15 +231,24 @@ function M.evaluated(job)
   return job.opt:ema(k), job.cfg.ema[k]
 end
 
+--- The step that a run reaches in the time that the method which it is compared with needs for all
+-- steps.
+-- @tparam table cfg settings steps, relative_cost
+-- @treturn ?integer nil: the run is not compared at equal times
+function M.equal_time(cfg)
+  if (cfg.relative_cost or 0) == 0 then return nil end
+  return math.max(1, math.min(cfg.steps, math.floor(cfg.steps / cfg.relative_cost + 0.5)))
+end
+
 --- The steps, besides the last one, after which weights are kept to be evaluated, and where.
 -- @tparam table cfg settings
 -- @tparam string dir folder of the run
 -- @treturn table step -> path
 function M.kept_weights(cfg, dir)
-  local path = {}
-  for k = 1, cfg.checkpoints - 1 do
-    local at = k * cfg.steps // cfg.checkpoints
-    path[at] = ("%s/weights-%d.safetensors"):format(dir, at)
+  local path, steps = {}, { M.equal_time(cfg) }
+  for k = 1, cfg.checkpoints - 1 do steps[#steps + 1] = k * cfg.steps // cfg.checkpoints end
+  for _, at in ipairs(steps) do
+    if at < cfg.steps then path[at] = ("%s/weights-%d.safetensors"):format(dir, at) end
   end
   return path
 end

@@ -99,6 +99,16 @@ t.test("another reference; seeds of one side; values that are not finite", funct
   t.raises(function() compare(set, { against = "ESDD" }) end, "no method 'ESDD' to compare with")
 end)
 
+t.test("each method against the one before it", function()
+  local description = compare(made("rungs", METHODS, 8, kl_of), { against = "previous" })
+  local text = tables.markdown(description):gsub("\u{a0}", " ")
+  t.eq(text:find("| ESD minus LSD | difference | 0.1011 ± 0.0007 |", 1, true) ~= nil, true, text)
+  t.eq(text:find("| PSD-M minus ESD | difference | -0.10", 1, true) ~= nil, true, text)
+  local notes = table.concat(description.notes, "\n")
+  t.eq(notes:find("Above the method before: ESD at N = 1, 4. Below the method before: PSD-M at",
+    1, true) ~= nil, true, notes)
+end)
+
 t.test("one method has no differences; tables without `paired` are as before", function()
   local set = made("one", { "lsd" }, 3, kl_of)
   t.eq(tables.markdown(compare(set)), tables.markdown(compare(set, { paired = false })))
@@ -195,6 +205,12 @@ t.test("settings of one side in prose; diverged runs are a sentence", function()
     devices = 4, eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
   t.eq(woven(inside), "no difference shown between LSD (devices = 4) and LSD (devices = 1, "
     .. "eta = 0.75): runs of LSD (devices = 4) diverged\n\n")
+  made_run.diverged(set.root .. "/esd-diverged", { config = { method = "esd", seed = 1, steps = 9,
+    devices = 1, eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
+  t.eq(woven "{{ratio sides/kl.ESD.N1 kl.LSD.N1[devices=1]}}", "no difference shown between ESD "
+    .. "and LSD (devices = 1): runs of ESD diverged\n\n")
+  t.raises(function() woven "{{ratio sides/kl.ESD.N1[devices=2] kl.LSD.N1[devices=1]}}" end,
+    "no finished run with devices = 2, method = ESD")
 end)
 
 t.test("the fields of a render entry", function()

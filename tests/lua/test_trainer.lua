@@ -113,6 +113,22 @@ t.test("earlier checkpoints are kept and judged; the best is reported beside the
   t.eq(fm.bytes(params[1].w), fm.bytes(expected[1].w))
 end)
 
+t.test("a costlier method is judged at equal times as well", function()
+  local function judged(more)
+    local dir = folder()
+    local set = with { steps = 6, eval_samples = 2000, nfe = { 1 }, schedule = "constant" }
+    for key, value in pairs(more) do set[key] = value end
+    fm.run.run(board, resolve(set), dir)
+    return fm.json.read(dir .. "/eval.json")
+  end
+  local eval = judged { relative_cost = 1.5 }
+  t.eq({ #eval.checkpoints, eval.checkpoints[1].step, eval.rows[1].kl_best }, { 1, 4 })
+  t.eq(eval.rows[1].kl_equal_time, eval.checkpoints[1].rows[1].kl)
+  t.eq(judged({ relative_cost = 1.0, steps = 4 }).rows[1].kl_equal_time, eval.rows[1].kl_equal_time)
+  t.raises(function() resolve(with { relative_cost = 2.0, checkpoints = 2 }) end,
+    "relative_cost is 2 and checkpoints is 2")
+end)
+
 t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", function()
   local job = fm.job.parts(board, resolve(with { dtype = "float64" }))
   local params = job.net.init(fm.nets.rng(1, "float64"))

@@ -20,7 +20,7 @@ local M = {}
 local SAME_PACE = {}
 for key in ([[seed stop eta devices learned_weight off_weight robust p c p_diagonal lr schedule
   decay_start warmup b1 b2 eps weight_decay clip steps checkpoints nfe bins label_dropout guidance
-  log_every gradients_every start save_every audit_bytes]]):gmatch "%S+" do
+  log_every gradients_every start save_every audit_bytes relative_cost]]):gmatch "%S+" do
   SAME_PACE[key] = true
 end
 

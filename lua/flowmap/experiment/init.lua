@@ -198,6 +198,10 @@ local function check_together(cfg)
     errors.usage("precision bfloat16 needs dtype float32, found %s", cfg.dtype)
   elseif cfg.checkpoints > cfg.steps then
     errors.usage("checkpoints is %d, but there are only %d steps", cfg.checkpoints, cfg.steps)
+  elseif cfg.relative_cost > 0 and cfg.checkpoints > 1 then
+    errors.usage("relative_cost is %s and checkpoints is %d; a run has either, because the best "
+      .. "checkpoint is one of %d", settings.text(cfg.relative_cost), cfg.checkpoints,
+      cfg.checkpoints)
   elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
     errors.usage("guidance is %s, which follows the difference to the null class, but "
       .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))

@@ -290,6 +290,8 @@ M.list = {
   { "eval_samples", 1000000, within(1, COUNT), "samples per N in the evaluation" },
   { "checkpoints", 1, within(1, 10000),
     "checkpoints evaluated, equally spaced; the last is the result" },
+  { "relative_cost", 0.0, zero_or(within(0.01, 100)), "time of a step over that of the method "
+    .. "compared with: evaluated after steps / relative_cost, too; 0: no" },
   { "metrics", { "all" }, any, "the experiment's own metrics to measure: all, none or names" },
   { "image_metrics", { "none" }, any,
     "further metrics of images: none, all or names, see measure/feature_metrics.lua", of_images },

@@ -52,7 +52,7 @@ end
 function M.evaluations(cfg)
   local sum = 0
   for _, N in ipairs(cfg.nfe) do sum = sum + N * cfg.eval_samples end
-  return sum * cfg.checkpoints
+  return sum * (1 + #tree.keys(jobs.kept_weights(cfg, "")))
 end
 
 -- The result rows of one checkpoint. With a folder, what figures show is written there.
@@ -91,6 +91,26 @@ local function add_best(rows, earlier, fields, last)
   end
 end
 
+-- Add FIELD_equal_time, the value after as many steps as equal times allow, to each value of the
+-- last checkpoint.
+local function add_equal_time(rows, earlier, fields, step)
+  for i, row in ipairs(rows) do
+    for _, field in ipairs(fields) do
+      row[field .. "_equal_time"] = row[field]
+      for _, checked in ipairs(earlier) do
+        if checked.step == step then row[field .. "_equal_time"] = checked.rows[i][field] end
+      end
+    end
+  end
+end
+
+-- Add what depends on earlier checkpoints.
+local function add_earlier(rows, earlier, fields, cfg)
+  if cfg.checkpoints > 1 then add_best(rows, earlier, fields, cfg.steps) end
+  local step = jobs.equal_time(cfg)
+  if step then add_equal_time(rows, earlier, fields, step) end
+end
+
 -- The columns of a run's results: first the judge's, then those of the experiment's metrics.
 local function joined(judge, measures)
   local columns = {}
@@ -127,7 +147,7 @@ function M.rehearse(job)
     x = measures.context.data(cfg.eval_samples)
   end
   row.N = cfg.nfe[1]
-  if cfg.checkpoints > 1 then add_best({ row }, {}, judge.best, cfg.steps) end
+  add_earlier({ row }, {}, judge.best, cfg)
   measures:add(row, fm.cast(x, "float32"), row.N, job.params)
   check_numbers(row)
   return row, joined(judge, measures)
@@ -155,7 +175,7 @@ function M.run(job, dir)
   result.rows = rows_of(job, params, judge, measures, bar, dir)
   result.rule, result.ema, result.columns = "last", decay, joined(judge, measures)
   result.checkpoints = #earlier > 0 and earlier or nil
-  if #earlier > 0 then add_best(result.rows, earlier, judge.best, cfg.steps) end
+  add_earlier(result.rows, earlier, judge.best, cfg)
   record.write(dir, "eval", result)
   return result
 end

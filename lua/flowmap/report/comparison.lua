@@ -27,6 +27,19 @@ local function sides(set, against)
   return reference, others
 end
 
+-- The compared pairs of methods { this one, reference }, and what the references are in notes.
+local function pairs_of(set, against)
+  local list = {}
+  if against == "previous" then
+    local methods = set:methods()
+    for k = 2, #methods do list[k - 1] = { methods[k], methods[k - 1] } end
+    return list, "the method before"
+  end
+  local reference, others = sides(set, against)
+  for k, method in ipairs(others) do list[k] = { method, reference } end
+  return list, reference
+end
+
 -- The cell of one difference: what paired.difference returns, { lost = } where a value is missing
 -- or not finite, nil without a shared seed.
 local function difference(a, b, metric, N)
@@ -191,15 +204,17 @@ local function named_values(set, name, where)
       .. "or kl.LSD.N1[eta=0.5]", name)
   end
   local only, words = own_settings(own, name)
-  local chosen = set:select { method = method }
+  words = words == "" and method or ("%s (%s)"):format(method, words)
+  local wanted = { method = method }
   for _, settings in ipairs { where, only } do
-    if next(settings) then chosen = chosen:select(settings) end
+    for key, value in pairs(settings) do wanted[key] = value end
   end
+  if set:all_diverged(wanted) then return nil, words end
+  local chosen = set:select(wanted)
   N = math.tointeger(tonumber(N))
   local summary = chosen:summary(metric, N) -- refuses two runs of one seed, and missing values
   local finite = #chosen.diverged == 0 and axes.finite(summary.mean)
-  return finite and measured.by_seed(chosen, metric, N) or nil,
-    words == "" and method or ("%s (%s)"):format(method, words)
+  return finite and measured.by_seed(chosen, metric, N) or nil, words
 end
 
 --- The comparison of two results as a sentence for prose: "A is below B: difference ..., 95 %
@@ -243,22 +258,22 @@ end
 
 --- Rows of paired differences of methods and of their p, and notes, for flowmap.report.table.
 -- @tparam Set set runs of one configuration per method
--- @tparam table spec {metric=, steps=, against= (the reference method; default the table's first)}
+-- @tparam table spec {metric=, steps=, against= (the reference method; default the table's first;
+--   "previous": for each method the one before it)}
 -- @treturn {table,...} rows; none if there are not two methods
 -- @treturn {string,...} notes
 function M.paired(set, spec)
-  local reference, others = sides(set, spec.against)
+  local list, reference = pairs_of(set, spec.against)
   local cases, out = {}, {}
-  for i, method in ipairs(others) do
-    cases[i] = { name = method, a = set:select { method = method },
-      b = set:select { method = reference } }
+  for i, pair in ipairs(list) do
+    cases[i] = { name = pair[1], head = ("%s minus %s"):format(pair[1], pair[2]),
+      a = set:select { method = pair[1] }, b = set:select { method = pair[2] } }
   end
   local notes = M.differences(cases,
     { metric = spec.metric, steps = spec.steps, reference = reference })
   for _, case in ipairs(cases) do
-    local head = ("%s minus %s"):format(case.name, reference)
-    out[#out + 1] = { heads = { head, "difference" }, cells = case.cells }
-    out[#out + 1] = { heads = { head, "p" }, cells = case.ps, format = "%.2g" }
+    out[#out + 1] = { heads = { case.head, "difference" }, cells = case.cells }
+    out[#out + 1] = { heads = { case.head, "p" }, cells = case.ps, format = "%.2g" }
   end
   return out, notes
 end

@@ -240,6 +240,13 @@ function Set:select(where)
   return new_set(self.root, runs, self.unfinished, chosen(self.diverged, where))
 end
 
+--- Whether all runs whose config has the given values diverged; false if there are none.
+-- @tparam table where see `select`
+-- @treturn boolean
+function Set:all_diverged(where)
+  return #chosen(self.runs, where) == 0 and #chosen(self.diverged, where) > 0
+end
+
 --- The run with the lowest seed.
 -- @treturn Run
 function Set:first()

@@ -5,6 +5,7 @@
 local fm = require "flowmap"
 local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
+local jobs = require "flowmap.job"
 local rehearse = require "flowmap.runs.rehearse"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
@@ -23,7 +24,7 @@ end
 -- the evaluation; the samples that are kept; at most, the states for an audit.
 local function disk(cfg, weights, sample)
   local kept = math.min(cfg.eval_samples, #cfg.shape == 1 and 100000 or 64)
-  return 2 * weights * (3 + #cfg.ema) + (cfg.checkpoints - 1) * weights
+  return 2 * weights * (3 + #cfg.ema) + #tree.keys(jobs.kept_weights(cfg, "")) * weights
     + (#cfg.nfe + 1) * kept * sample + (cfg.audit_bytes or 0) + 2 ^ 16
 end
 
