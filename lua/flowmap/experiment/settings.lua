@@ -5,6 +5,7 @@
 local augment = require "flowmap.augment"
 local errors = require "flowmap.base.errors"
 local interpolants = require "flowmap.interpolants"
+local ranges = require "flowmap.experiment.ranges"
 local schedule = require "flowmap.schedule"
 local texts = require "flowmap.base.text"
 local times = require "flowmap.times"
@@ -12,82 +13,10 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- ------------------------------------------------------------------ ranges
-
--- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
-local function number_text(x)
-  if math.type(x) == "integer" then return ("%d"):format(x) end
-  local text
-  for _, digits in ipairs { "%.14g", "%.15g", "%.16g", "%.17g" } do
-    text = digits:format(x):gsub(",", ".")
-    if tonumber(text) == x then return text end
-  end
-  return text -- not a number: equal to nothing
-end
-
--- Numbers from `low` to `high`; nan is in no range.
-local function within(low, high)
-  local words = ("from %s to %s"):format(number_text(low), number_text(high))
-  return function(x) return x >= low and x <= high, words end
-end
-
--- Numbers above `low`, up to `high`.
-local function above(low, high)
-  local words = ("more than %s and at most %s"):format(number_text(low), number_text(high))
-  return function(x) return x > low and x <= high, words end
-end
-
-local function fraction(x) return x >= 0 and x <= 1, "between 0 and 1" end
-local function below_1(x) return x >= 0 and x < 1, "at least 0 and below 1" end
-
--- 0, or a number that passes another check.
-local function zero_or(check)
-  return function(x)
-    local ok, words = check(x)
-    return x == 0 or ok, "0, or " .. words
-  end
-end
-
-local function one_of(names)
-  return function(x)
-    for _, name in ipairs(names) do
-      if x == name then return true end
-    end
-    return false, "one of " .. table.concat(names, ", ")
-  end
-end
-
--- "linear, trig or another"
-local function either(names, last)
-  local words = table.move(names, 1, #names, 1, {})
-  words[#words + 1] = last
-  local tail = table.remove(words)
-  return #words == 0 and tail or table.concat(words, ", ") .. " or " .. tail
-end
-
--- Lists: a check of each element, and bounds on their number.
-local function each(check, least, most, once)
-  return function(list)
-    local seen = {}
-    for _, x in ipairs(list) do
-      local ok, expected = check(x)
-      if not ok then return false, "a list of numbers, each " .. expected end
-      if once and seen[x] then return false, "a list of different numbers" end
-      seen[x] = true
-    end
-    if #list < least then return false, "a list that is not empty" end
-    return #list <= most, ("a list of at most %d numbers"):format(most)
-  end
-end
-
--- A list of two numbers.
-local function two(check)
-  local list = each(check, 2, 2)
-  return function(values)
-    if #values ~= 2 then return false, "a list of two numbers" end
-    return list(values)
-  end
-end
+local within, above, zero_or = ranges.within, ranges.above, ranges.zero_or
+local fraction, below_1 = ranges.fraction, ranges.below_1
+local one_of, either = ranges.one_of, ranges.either
+local each, two, number_text = ranges.each, ranges.two, ranges.number_text
 
 local function any() return true end
 

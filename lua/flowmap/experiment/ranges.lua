@@ -1,0 +1,84 @@
+--- Ranges of settings: a check is a function of a value that returns whether it is allowed, and
+-- words for what is expected.
+-- @module flowmap.experiment.ranges
+
+local M = {}
+
+--- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
+function M.number_text(x)
+  if math.type(x) == "integer" then return ("%d"):format(x) end
+  local text
+  for _, digits in ipairs { "%.14g", "%.15g", "%.16g", "%.17g" } do
+    text = digits:format(x):gsub(",", ".")
+    if tonumber(text) == x then return text end
+  end
+  return text -- not a number: equal to nothing
+end
+
+--- Numbers from `low` to `high`; nan is in no range.
+function M.within(low, high)
+  local words = ("from %s to %s"):format(M.number_text(low), M.number_text(high))
+  return function(x) return x >= low and x <= high, words end
+end
+
+--- Numbers above `low`, up to `high`.
+function M.above(low, high)
+  local words = ("more than %s and at most %s"):format(M.number_text(low), M.number_text(high))
+  return function(x) return x > low and x <= high, words end
+end
+
+--- Fractions, with and without 1.
+function M.fraction(x) return x >= 0 and x <= 1, "between 0 and 1" end
+function M.below_1(x) return x >= 0 and x < 1, "at least 0 and below 1" end
+
+--- 0, or a number that passes another check.
+function M.zero_or(check)
+  return function(x)
+    local ok, words = check(x)
+    return x == 0 or ok, "0, or " .. words
+  end
+end
+
+--- One of some names.
+function M.one_of(names)
+  return function(x)
+    for _, name in ipairs(names) do
+      if x == name then return true end
+    end
+    return false, "one of " .. table.concat(names, ", ")
+  end
+end
+
+--- "linear, trig or another"
+function M.either(names, last)
+  local words = table.move(names, 1, #names, 1, {})
+  words[#words + 1] = last
+  local tail = table.remove(words)
+  return #words == 0 and tail or table.concat(words, ", ") .. " or " .. tail
+end
+
+--- Lists: a check of each element, and bounds on their number.
+function M.each(check, least, most, once)
+  return function(list)
+    local seen = {}
+    for _, x in ipairs(list) do
+      local ok, expected = check(x)
+      if not ok then return false, "a list of numbers, each " .. expected end
+      if once and seen[x] then return false, "a list of different numbers" end
+      seen[x] = true
+    end
+    if #list < least then return false, "a list that is not empty" end
+    return #list <= most, ("a list of at most %d numbers"):format(most)
+  end
+end
+
+--- A list of two numbers.
+function M.two(check)
+  local list = M.each(check, 2, 2)
+  return function(values)
+    if #values ~= 2 then return false, "a list of two numbers" end
+    return list(values)
+  end
+end
+
+return M
