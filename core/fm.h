@@ -385,6 +385,8 @@ fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double s
 fm_tensor *fm_optim_state(fm_optim *o, int what, int i);
 int64_t fm_optim_steps(const fm_optim *o);
 void fm_optim_set_steps(fm_optim *o, int64_t steps); /* clamped to 0..2^53 */
+/* The decay of average k from the next step on. FM_EUSAGE: no such average, or not in [0, 1]. */
+fm_err fm_optim_set_decay(fm_optim *o, int k, double decay);
 
 /* ------------------------------------------------------------------ files */
 

@@ -60,6 +60,12 @@ static int ntensors(const fm_optim *o) { return o->n * (3 + o->conf.nema); }
 /* Group 0: parameters, 1: first moments, 2: second moments, 3 + k: average k. */
 static fm_tensor **group(const fm_optim *o, int which) { return o->tensors + which * o->n; }
 
+static fm_err check_decay(fm_ctx *ctx, int k, double decay) {
+  if (decay >= 0 && decay <= 1) return FM_OK;
+  return fm_fail(ctx, FM_EUSAGE, "optimiser: average %d has decay %g, expected 0 to 1", k + 1,
+                 decay);
+}
+
 static fm_err check_conf(fm_ctx *ctx, const fm_optim_conf *c) {
   const struct {
     const char *name;
@@ -80,9 +86,7 @@ static fm_err check_conf(fm_ctx *ctx, const fm_optim_conf *c) {
     return fm_fail(ctx, FM_EUSAGE, "optimiser: %d averages found, expected 0 to %d", c->nema,
                    FM_MAX_EMA);
   for (int k = 0; k < c->nema; k++)
-    if (!(c->ema[k] >= 0 && c->ema[k] <= 1))
-      return fm_fail(ctx, FM_EUSAGE, "optimiser: average %d has decay %g, expected 0 to 1", k + 1,
-                     c->ema[k]);
+    if (check_decay(ctx, k, c->ema[k]) != FM_OK) return FM_EUSAGE;
   return FM_OK;
 }
 
@@ -170,6 +174,15 @@ int64_t fm_optim_steps(const fm_optim *o) { return o->steps; }
 void fm_optim_set_steps(fm_optim *o, int64_t steps) {
   const int64_t most = (int64_t)1 << 53;
   o->steps = steps < 0 ? 0 : steps > most ? most : steps;
+}
+
+fm_err fm_optim_set_decay(fm_optim *o, int k, double decay) {
+  if (k < 0 || k >= o->conf.nema)
+    return fm_fail(o->ctx, FM_EUSAGE, "optimiser: there is no average %d; it keeps %d", k + 1,
+                   o->conf.nema);
+  const fm_err err = check_decay(o->ctx, k, decay);
+  if (err == FM_OK) o->conf.ema[k] = decay;
+  return err;
 }
 
 /* ------------------------------------------------------------------ the gradient's norm */

@@ -126,9 +126,19 @@ static int optim_steps(lua_State *L) { /* o:steps([new]) -> number of steps take
   return 1;
 }
 
+static int optim_decay(lua_State *L) { /* o:decay(k, value): of average k, from 1 */
+  const int k = (int)bind_integer(L, 2, 1, FM_MAX_EMA);
+  const double decay = bind_number(L, 3);
+  if (fm_optim_set_decay(check_optim(L)->o, k - 1, decay) != FM_OK) bind_raise(L);
+  return 0;
+}
+
 void bind_open_optim(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"update", optim_update}, {"state", optim_state}, {"steps", optim_steps}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"update", optim_update},
+                                     {"state", optim_state},
+                                     {"steps", optim_steps},
+                                     {"decay", optim_decay},
+                                     {NULL, NULL}};
   bind_new_type(L, optim_type, methods, optim_close);
   lua_pop(L, 1);
   lua_pushcfunction(L, optim_new);

@@ -4,6 +4,7 @@
 -- @module flowmap.job
 
 local fm = require "flowmap"
+local curriculum = require "flowmap.curriculum"
 local data = require "flowmap.data"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
@@ -193,12 +194,13 @@ local function place(job, saved)
 end
 
 --- The decays of all averages of the weights: those of the setting `ema` and, behind them, that of
--- the target.
+-- the target, which a curriculum may change.
 -- @tparam table cfg settings
+-- @tparam integer done number of steps taken
 -- @treturn {number,...}
-function M.decays(cfg)
+function M.decays(cfg, done)
   local list = table.move(cfg.ema, 1, #cfg.ema, 1, {})
-  if cfg.target == "ema" then list[#list + 1] = cfg.target_decay end
+  if cfg.target == "ema" then list[#list + 1] = curriculum.target_decay(cfg, done) end
   return list
 end
 
@@ -210,10 +212,10 @@ end
 function M.begin(job, params, shared, saved)
   local cfg = job.cfg
   job.params, job.shared, job.terms = params, shared, step.terms(cfg)
-  job.shared.params = params
+  job.shared.params, job.shared.fed = params, curriculum.inputs(cfg)
   job.opt = fm.optimiser {
     kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,
-    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = M.decays(cfg),
+    weight_decay = cfg.weight_decay, clip = cfg.clip, ema = M.decays(cfg, 0),
   }
   if cfg.target == "ema" then job.shared.target = job.opt:ema(#cfg.ema + 1) end
   place(job, saved)

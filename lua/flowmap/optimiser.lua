@@ -29,6 +29,9 @@ end
 --- The k-th average of the parameters, in their structure.
 function Optimiser:ema(k) return self:nested(self.core:state(1 + k)) end
 
+--- Set the decay of the k-th average from the next step on.
+function Optimiser:decay(k, value) self.core:decay(k, value) end
+
 --- All state by name: `m.NAME`, `v.NAME`, `ema1.NAME`, ...; the tensors are the live ones.
 function Optimiser:state()
   local state = {}

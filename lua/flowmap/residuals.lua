@@ -126,6 +126,8 @@ local function to_target(a, how, w)
   local direction = how.tangent and velocity(a, how.tangent, a.s, a.x) or w
   local v, D = along(Y, a, fm.stop(direction))
   if Y ~= X then v = X.v(a.s, a.t, a.x) end
+  local warm = a.fed and a.fed.tangent -- from 0 to 1 in the first steps
+  if warm then D = warm * D end
   return v - fm.stop(w + column(a.t - a.s, a.x) * D)
 end
 
@@ -153,10 +155,13 @@ local function solved(a, how, u)
   return 0.5 * (w + velocity(a, how.velocity, u, a.x + column(u - a.s, a.x) * w))
 end
 
+-- The time u: as the law of times drew it, or by g.
+local function between(a) return a.u or a.g * a.s + (1 - a.g) * a.t end
+
 -- The mean velocity from s to t by way of u.
 local function by_way(a, how)
   local Y, s, t, x, g = read_by_target(a), a.s, a.t, a.x, a.g
-  local u = a.u or g * s + (1 - g) * t
+  local u = between(a)
   if a.u then g = (t - u) / fm.maximum(t - s, 1e-12) end
   local w = type(g) == "number" and g or column(g, x)
   if how.velocity == "self" then return (1 - w) * Y.v(s, u, x) + w * Y.v(u, t, Y(s, u, x)) end
@@ -164,14 +169,25 @@ local function by_way(a, how)
   return (1 - w) * first + w * Y.v(u, t, x + column(u - s, x) * first)
 end
 
+-- Where g is 1 and the step from s to u is empty, the limit of the target for u -> s: that of the
+-- Eulerian residual.
+local function with_limit(a, how, target)
+  local w = velocity(a, how.velocity, a.s, a.x)
+  local _, D = along(read_by_target(a), a, fm.stop(w))
+  local empty = column(1 - fm.lt(a.g, 1), a.x)
+  return target + empty * (w + column(a.t - a.s, a.x) * D - target)
+end
+
 --- The semigroup residual. `form` = "map" multiplies it by t - s, which makes it a difference of
--- points; with `compare` = "end" both points are carried on to time 1 by the held map first.
+-- points; with `compare` = "end" both points are carried on to time 1 by the held map first. With
+-- `limit` a draw g = 1 gives the residual v - T of the Eulerian family.
 -- @tparam table a the argument of a loss, see flowmap.losses; g, or u itself, (n, 1)
--- @tparam table how the coordinates: velocity =, solver =, form =, compare =
+-- @tparam table how the coordinates: velocity =, solver =, form =, compare =, limit =
 -- @treturn tensor (n, ...)
 function M.semigroup(a, how)
   local X, s, t, x = a.map, a.s, a.t, a.x
   local target = by_way(a, how)
+  if how.limit and fm.is_tensor(a.g) then target = with_limit(a, how, target) end
   if how.compare == "end" then
     local one, Z = fm.ones(t.shape, t.dtype), a.held or read_by_target(a)
     local there = x + column(t - s, x) * target
@@ -195,11 +211,39 @@ local function truncated_snr(a)
   return fm.maximum(fm.square(1 - a.s), fm.square(a.s / sigma))
 end
 
--- 1 over the first part of the step, 1 - g (Zhang et al. 2025, arXiv 2510.20771).
-local function inverse_step(a) return 1 / (1 - a.g) end
+local DEVIATION = 0.5 -- of the data, where noise levels are counted as in Karras et al. 2022
 
---- Weights that a row may name: function(a) -> number or (n, 1).
-M.weights = { angle = angle, truncated_snr = truncated_snr, inverse_step = inverse_step }
+-- sigma of a time on the linear interpolant.
+local function noise(s) return DEVIATION * (1 - s) / s end
+
+-- 1 over the step in sigma (Song, Dhariwal 2024, arXiv 2310.14189).
+local function inverse_noise_step(a) return 1 / (noise(a.s) - noise(between(a))) end
+
+-- 1/sigma^2 + 1/deviation^2 (Karras et al. 2022, arXiv 2206.00364; Geng et al. 2024).
+local function snr_plus(a) return 1 / fm.square(noise(a.s)) + 1 / DEVIATION ^ 2 end
+
+-- The part of the step from s to u, 1 - g, and 1 where that is empty (Zhang et al. 2025, arXiv
+-- 2510.20771).
+local function first_part(a)
+  if type(a.g) == "number" then return 1 - a.g end
+  return fm.where(fm.lt(a.g, 1), 1 - a.g, 1)
+end
+
+--- Weights that a row may name: function(a) -> number or (n, 1). Its `weight` is that of the
+-- squared residual L, its `factor` that of R_p(L).
+M.weights = { angle = angle, truncated_snr = truncated_snr, first_part = first_part,
+  inverse_noise_step = inverse_noise_step, snr_plus = snr_plus }
+
+--- The named weight times L, (n).
+-- @tparam ?string name one of `weights`; nil: 1
+-- @tparam table a the argument of a loss, see flowmap.losses
+-- @param L (n)
+-- @treturn tensor
+function M.weighted(name, a, L)
+  if not name then return L end
+  local weight = M.weights[name](a)
+  return type(weight) == "number" and weight * L or fm.reshape(weight, { #L }) * L
+end
 
 -- ------------------------------------------------------------------ a row as a loss
 
@@ -220,10 +264,7 @@ function M.loss(row)
   local residual = M[row.family]
   return function(a)
     local how = coordinates(row, a.cfg)
-    local L = M.norm2(residual(a, how))
-    if not row.weight then return L end
-    local weight = M.weights[row.weight](a)
-    return type(weight) == "number" and weight * L or fm.reshape(weight, { #L }) * L
+    return M.weighted(row.weight, a, M.norm2(residual(a, how)))
   end
 end
 

@@ -10,6 +10,7 @@ local interpolants = require "flowmap.interpolants"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
+local residuals = require "flowmap.residuals"
 local returned = require "flowmap.base.returned"
 local Map = require "flowmap.map"
 
@@ -95,6 +96,9 @@ function M.draw(job, shared, b)
   for name, value in pairs(job.loss.args) do
     it[name] = value == "uniform" and typed(b:uniform({ 1 }, "loss " .. name)) or value
   end
+  local fed = shared.fed or {}
+  if fed.g then it.g = fm.ones(it.a.shape, cfg.dtype) * fed.g end
+  it.fed = fed
   return it
 end
 
@@ -133,7 +137,8 @@ local function exponent(cfg, diagonal)
 end
 
 -- The per-sample losses of one term, (n): exp(-w) R + w with the network's weight w(s,t), if it has
--- one, where R = R_p(L) is the bounded loss of L; and L alone, which is logged.
+-- one, where R = R_p(L), times the method's factor, is the bounded loss of L; and L alone, which is
+-- logged.
 local function term(job, params, loss, it, stop)
   local extra = { labels = it.labels, dropout = it.dropout, augment = it.augment }
   it.x, it.dx = interpolants.at(job.interpolant, it.s, it.x0, it.x1)
@@ -141,14 +146,22 @@ local function term(job, params, loss, it, stop)
   setmetatable(it, other_maps(job, params, it, extra))
   local L = loss(it)
   local R = losses.bounded(L, exponent(job.cfg, loss == DIAGONAL))
+  local row = loss ~= DIAGONAL and job.loss.row
+  if row then R = residuals.weighted(row.factor, it, R) end
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
   return fm.exp(-w) * R + w, L
 end
 
+-- The settings as a law of times sees them: those that a curriculum drives are scalar tensors.
+local function view_of(job, fed)
+  if not (fed and (fed.levels or fed.share)) then return job.view end
+  return setmetatable({ levels = fed.levels, share = fed.share }, { __index = job.view })
+end
+
 -- The times of rows that are drawn off the diagonal.
 local function draw_times(job, part)
-  local s, t, u = job.times(part.a, part.c, job.view)
+  local s, t, u = job.times(part.a, part.c, view_of(job, part.fed))
   local who = ("the law of times '%s'"):format(job.cfg.times)
   for _, value in ipairs { s or false, t or false } do
     returned.tensor(value or nil, who, part.a.shape, part.a.dtype, "s and t, each one per sample")
@@ -243,7 +256,8 @@ end
 --- The program of a step. Its outputs are summed over the batch: `grads`, and the terms `diagonal`
 -- and `off` without weights; or one per sample: `loss`, which shows where a loss is not finite.
 -- @tparam table job see flowmap.job
--- @tparam table shared { params =; optional: data =, labels =, teacher =, target = }
+-- @tparam table shared { params =; optional: data =, labels =, teacher =, target =, fed = what
+--   flowmap.curriculum feeds }
 -- @treturn program
 function M.program(job, shared)
   return fm.program(function(input, b)

@@ -125,6 +125,24 @@ function M.logit_normal_to_one(a, c, cfg)
   return logit_normals(a, c, cfg), fm.ones(a.shape, a.dtype)
 end
 
+-- The arc tangent of y > 0: two steps of a method of third order.
+local function arctangent(y)
+  local x = math.pi / 2 * y / (1 + y)
+  for _ = 1, 2 do
+    local sin, cos = fm.sin(x), fm.cos(x)
+    x = x + (y * cos - sin) / (cos + y * sin)
+  end
+  return x
+end
+
+--- Simplified consistency models: the angle pi/2 (1-s) of the interpolant `trig` has a log-normal
+-- tangent; t = 1.
+function M.angle_normal(a, c, cfg)
+  local mean, sd = cfg and cfg.times_mean[1] or 0, cfg and cfg.times_sd[1] or 1
+  local angle = arctangent(fm.exp(mean + sd * normals(a, c)))
+  return 1 - angle * (2 / math.pi), fm.ones(a.shape, a.dtype)
+end
+
 --- Align your flow: the gap t - s is logit-normal, t uniform between it and 1.
 function M.gap(a, c, cfg)
   local coarse = fm.floor(c * 4096) -- the upper bits of c give the gap, the lower ones t
@@ -160,15 +178,41 @@ function M.noise_levels(a, _, cfg)
   return level(k, many), one, fm.where(fm.lt(k, many - 2), level(k + 1, many), one)
 end
 
+local function noise_of(s) return DEVIATION * (1 - s) / s end
+local function time_of(sigma) return DEVIATION / (DEVIATION + sigma) end
+
+--- Improved consistency models: as noise_levels, but the step is that of the grid within which a
+-- log-normal noise level lies; the few that lie outside of the grid take its first or last step.
+function M.noise_levels_normal(a, c, cfg)
+  local many = cfg and cfg.levels or 18
+  local low, high = LOWEST ^ (1 / RHO), HIGHEST ^ (1 / RHO)
+  local sigma = noise_of((logit_normals(a, c, cfg)))
+  local place = (fm.pow(sigma, 1 / RHO) - high) * (1 / (low - high)) * (many - 1)
+  local k = fm.maximum(fm.minimum(fm.floor(place), many - 2), 0)
+  local one = fm.ones(a.shape, a.dtype)
+  return level(k, many), one, fm.where(fm.lt(k, many - 2), level(k + 1, many), one)
+end
+
+--- Easy consistency tuning: s logit-normal, t = 1, and u where the noise level sigma is lower by
+-- the part `share` (1 + 8 / (1 + e^sigma)) of it, at most the whole.
+function M.noise_share(a, c, cfg)
+  local s = logit_normals(a, c, cfg)
+  local sigma = noise_of(s)
+  local part = (1 + 8 * fm.sigmoid(-1 * sigma)) * (cfg and cfg.share or 0.25)
+  return s, fm.ones(a.shape, a.dtype), time_of(sigma * fm.maximum(1 - part, 0))
+end
+
 --- Names of the distributions.
 M.names = tree.keys(M)
 
 --- The laws that draw s > t as well.
 M.both_orders = { square = true }
 
---- The laws that read the settings times_mean and times_sd, and those that read `levels`.
-M.with_moments = { logit_normal = true, logit_normal_to_one = true, gap = true, gap_normal = true }
-M.with_levels = { noise_levels = true }
+--- The laws that read the settings times_mean and times_sd, `levels`, and `share`.
+M.with_moments = { logit_normal = true, logit_normal_to_one = true, gap = true, gap_normal = true,
+  noise_levels_normal = true, noise_share = true, angle_normal = true }
+M.with_levels = { noise_levels = true, noise_levels_normal = true }
+M.with_share = { noise_share = true }
 
 -- Those of an experiment are functions (a, c) -> s, t as well.
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",

@@ -6,6 +6,7 @@ local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local chain = require "flowmap.runs.chain"
 local checkpoint = require "flowmap.checkpoint"
+local curriculum = require "flowmap.curriculum"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local gradients = require "flowmap.gradients"
@@ -120,7 +121,7 @@ end
 local function renew(job)
   if not (job.net and job.net.renew) then return end -- the classifier has no net of flowmap.nets
   local averages = {}
-  for k, decay in ipairs(jobs.decays(job.cfg)) do
+  for k, decay in ipairs(jobs.decays(job.cfg, job.done)) do
     averages[k] = { decay = decay, params = job.opt:ema(k) }
   end
   job.net.renew(job.params, averages)
@@ -136,11 +137,20 @@ local function terms_of(job, out)
   return terms, total
 end
 
+-- Values of the next step that change during the training.
+local function feed(job)
+  curriculum.feed(job.cfg, job.done, job.shared.fed)
+  if job.shared.target then
+    job.opt:decay(#job.cfg.ema + 1, curriculum.target_decay(job.cfg, job.done))
+  end
+end
+
 --- One step: losses, gradient, update, renewal.
 -- @tparam table job
 -- @treturn table { terms = name -> sum over the samples, norm = gradient norm, lr = }
 function M.step(job)
   local cfg = job.cfg
+  feed(job)
   local out = job.program:run { -- `reuse`: its outputs are not used after the step
     shared = job.shared, batch = cfg.batch, seed = cfg.seed, step = job.done, reuse = true,
   }

@@ -239,6 +239,31 @@ static void test_threads_and_resume(void **state) {
   }
 }
 
+/* A decay that is set acts from the next step on; others are refused. */
+static void test_decay(void **state) {
+  (void)state;
+  fm_ctx *ctx = fm_ctx_new(1);
+  pose(ctx, &now, FM_F64, false);
+  fm_optim *o = fm_optim_new(ctx, &radam, NP, now.w);
+  for (int step = 0; step < 3; step++) {
+    assert_int_equal(fm_optim_set_decay(o, 0, step == 1 ? 1 : 0), FM_OK);
+    const double before = fm_tensor_get(fm_optim_state(o, 2, 0), 0);
+    gradient(&now);
+    assert_int_equal(fm_optim_update(o, now.g, 0.01, 1, NULL), FM_OK);
+    const double after = fm_tensor_get(fm_optim_state(o, 2, 0), 0);
+    const double expected = step == 1 ? before : fm_tensor_get(now.w[0], 0);
+    assert_memory_equal(&after, &expected, sizeof after);
+  }
+  assert_int_equal(fm_optim_set_decay(o, radam.nema, 0.5), FM_EUSAGE);
+  assert_non_null(strstr(fm_error(ctx), "there is no average"));
+  const double bad[] = {-0.1, 1.1, NAN};
+  for (int i = 0; i < 3; i++) assert_int_equal(fm_optim_set_decay(o, 0, bad[i]), FM_EUSAGE);
+  assert_int_equal(fm_optim_set_decay(o, -1, 0.5), FM_EUSAGE);
+  fm_optim_free(o);
+  drop(&now);
+  fm_ctx_free(ctx);
+}
+
 /* NaN, infinity or a wrong call: a code, a sentence that names the place, and no change. */
 static void test_refusal(void **state) {
   (void)state;
@@ -328,6 +353,7 @@ int main(void) {
                                      cmocka_unit_test(test_clip),
                                      cmocka_unit_test(test_first_step),
                                      cmocka_unit_test(test_threads_and_resume),
+                                     cmocka_unit_test(test_decay),
                                      cmocka_unit_test(test_refusal),
                                      cmocka_unit_test(test_bad_conf),
                                      cmocka_unit_test(test_memory)};

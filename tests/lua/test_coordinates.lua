@@ -8,7 +8,9 @@ local sandbox = require "sandbox"
 local weave = require "flowmap.report.weave"
 
 local experiment, trainer, methods = fm.experiment, fm.trainer, fm.methods
-local board = experiment.load "experiments/checkerboard.lua"
+-- An experiment that leaves all coordinates to the methods.
+local board = { name = "plain", path = "plain", methods = { "lsd" }, profiles = { smoke = {} },
+  settings = { data = "checkerboard", lr = 1e-3, ema = { 0.9 } } }
 
 local function resolve(method, more, it)
   local set = { width = 16, depth = 2, batch = 96, micro = 16, steps = 6, save_every = 0 }

@@ -178,15 +178,15 @@ do
   end
   local function psd(X, g) return losses.psd(argument(mixed(X), { g = g })) end
   equal("4. alpha-Flow is PSD with g = 1 - a and v_{s,u} := dI",
-    function(X) return alphaflow(X, 0.3) end, function(X) return psd(X, 0.7) / 0.3 end,
-    function(X) return psd(X, 0.3) / 0.3 end)
+    function(X) return alphaflow(X, 0.3) end, function(X) return psd(X, 0.7) end,
+    function(X) return psd(X, 0.3) end)
 end
 
 t.test("5. for a -> 0 alpha-Flow's gradient is MeanFlow's up to O(a)", function()
   local _, limit = evaluated(meanflow)
   local off = {}
   for k, a in ipairs { 1e-2, 1e-3, 1e-4 } do
-    local _, g = evaluated(function(X) return alphaflow(X, a) end)
+    local _, g = evaluated(function(X) return alphaflow(X, a) / a end)
     off[k] = distance(g, limit)
   end
   t.near(off[1] / off[2], 10, 0.5)
@@ -202,10 +202,10 @@ do
   local function ct(X) return losses.ct(argument(X, { t = unit, u = u })) end
   equal("6. consistency training: both points of one interpolant", ct,
     function(X) return original(X, u) end, function(X) return original(X, s) end)
-  equal("6. ... is alpha-Flow at t = 1, weighted by a (1-s)^2", ct, function(X)
+  equal("6. ... is alpha-Flow at t = 1, weighted by (1-s)^2", ct, function(X)
     local a = (u - s) / (1 - s)
     local L = losses.alphaflow(argument(X, { t = unit, g = 1 - a }))
-    return fm.reshape(a * fm.square(1 - s), { n }) * L
+    return fm.reshape(fm.square(1 - s), { n }) * L
   end, function(X) return losses.alphaflow(argument(X, { t = unit, g = 0.5 })) end)
 end
 

@@ -51,6 +51,7 @@ local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
 local published = require "flowmap.methods"
 local regular = require "flowmap.base.regular"
+local curriculum = require "flowmap.curriculum"
 local schedule = require "flowmap.schedule"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
@@ -191,6 +192,11 @@ local function check_together(cfg)
   if cfg.gradients_every % cfg.log_every ~= 0 then
     errors.usage("gradients_every is %d, expected a multiple of log_every, which is %d",
       cfg.gradients_every, cfg.log_every)
+  end
+  local expected = curriculum.fault(cfg)
+  if expected then
+    errors.usage("curriculum_span is %s, but the curriculum %s takes %s",
+      settings.text(cfg.curriculum_span), cfg.curriculum, expected)
   end
   if cfg.eval_ema > #cfg.ema then
     errors.usage("eval_ema is %d, but there are %d averages (ema)", cfg.eval_ema, #cfg.ema)

@@ -4,6 +4,7 @@
 
 local augment = require "flowmap.augment"
 local errors = require "flowmap.base.errors"
+local curriculum = require "flowmap.curriculum"
 local interpolants = require "flowmap.interpolants"
 local ranges = require "flowmap.experiment.ranges"
 local schedule = require "flowmap.schedule"
@@ -95,6 +96,37 @@ local function of_law(names)
   end
 end
 
+-- Of the same, a setting that a curriculum replaces.
+local function of_constant(key, names)
+  local read = of_law(names)
+  return function(c)
+    if curriculum.drives(c.cfg) == key then return false, "the curriculum drives it" end
+    return read(c)
+  end
+end
+
+-- The factor of the derivative in an Eulerian target.
+local function of_tangent(c)
+  local ok, why = of_row(c)
+  if not ok then return ok, why end
+  return c.loss.row.family == "eulerian" and c.cfg.stop == "target",
+    "only the Eulerian residual reads it, and only with stop = target"
+end
+
+-- A curriculum needs a method or a law of times that takes what it drives.
+local function of_driven(c)
+  local drives = curriculum.drives(c.cfg)
+  if drives == "levels" then return of_law(times.with_levels)(c) end
+  if drives == "share" then return of_law(times.with_share)(c) end
+  local ok, why = of_row(c)
+  if not ok then return ok, why end
+  return not drives or c.loss.row.family == "semigroup", "only the semigroup residual reads g"
+end
+
+local function of_curriculum(c)
+  return c.cfg.curriculum ~= "none", "there is no curriculum"
+end
+
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
 local function with_dropout(c)
@@ -168,7 +200,17 @@ M.list = {
     "means of the two normal variates of a law of times", of_law(times.with_moments) },
   { "times_sd", { 1.0, 1.0 }, two(above(0, 100)), "their standard deviations",
     of_law(times.with_moments) },
-  { "levels", 18, within(3, 1 << 20), "number of noise levels", of_law(times.with_levels) },
+  { "levels", 18, within(2, 1 << 20), "number of noise levels",
+    of_constant("levels", times.with_levels) },
+  { "share", 0.25, above(0, 1), "part of the noise level that a step removes, at large noise",
+    of_constant("share", times.with_share) },
+  { "curriculum", "none", one_of { "none", table.unpack(curriculum.names) },
+    "how a coordinate changes during training, see lua/flowmap/curriculum.lua", of_driven },
+  { "curriculum_span", { 0.0, 1.0 }, two(within(0, 1 << 20)),
+    "first and last value of the curriculum, or its first and last fraction of the training",
+    of_curriculum },
+  { "tangent_warmup", 0.0, within(0, STEPS), "steps, or (below 1) the part of all steps, in which "
+    .. "the derivative in the target rises from 0 to its whole", of_tangent },
   { "net", "mlp", any, "network: a file of lua/flowmap/nets" },
   { "conditioning", "times", one_of { "times", "gap" },
     "times that the network is given: s and t, or s and t - s" },

@@ -123,7 +123,7 @@ end
 local TAKEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true,
   stop = true, teacher = true, cfg = true, a = true, c = true, labels = true, dropout = true,
   dropout_off = true, augment = true,
-  teacher_params = true, target_params = true, target = true, held = true, u = true }
+  teacher_params = true, target_params = true, target = true, held = true, u = true, fed = true }
 
 local function check_args(args, where)
   if type(args) ~= "table" then

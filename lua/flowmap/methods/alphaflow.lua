@@ -1,15 +1,15 @@
 --- Alpha-Flow: the semigroup whose first part, of length a (t-s), is an Euler step of dI_s:
 --
---     L(s,t) = | v_{s,t}(I_s) - sg(a dI_s + (1-a) v_{u,t}(I_s + (u-s) dI_s)) |^2 / a
+--     L(s,t) = a R_p(| v_{s,t}(I_s) - sg(a dI_s + (1-a) v_{u,t}(I_s + (u-s) dI_s)) |^2)
 --
--- with u = s + a (t-s) and g = 1 - a; for a -> 0 its gradient is that of MeanFlow.
+-- with u = s + a (t-s) and g = 1 - a. a falls from 1 (flow matching) to 0, the residual's limit,
+-- which is that of MeanFlow, without the factor a.
 -- @module flowmap.methods.alphaflow
 
 return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", args = { g = 0.9 },
-  weight = "inverse_step",
+  limit = "eulerian", factor = "first_part", curriculum = "sigmoid", curriculum_span = { 0, 1 },
   times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 },
   p = 1, c = 0.1, p_diagonal = true, eta = 0.25,
   title = "Alpha-Flow", cite = "Zhang et al. 2025, arXiv 2510.20771",
-  differs = "a is constant, 0.1; the publication lowers it from 1 to 0 during training",
 }

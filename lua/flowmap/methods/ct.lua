@@ -1,11 +1,14 @@
---- Consistency training on a grid of noise levels, from s to the next level u, towards t = 1:
+--- Consistency training on a grid of N noise levels, from s to the next level u, towards t = 1:
 --
---     L(s) = | X_{s,1}(I_s) - sg(X_{u,1}(I_s + (u-s) dI_s)) |^2
+--     L(s) = | X_{s,1}(I_s) - sg(Y_{u,1}(I_s + (u-s) dI_s)) |^2
+--
+-- Y is the EMA of decay mu. N rises from 2 to 151 during training, mu = 0.9^(2 / (N-1)) with it.
 -- @module flowmap.methods.ct
 
 return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", form = "map",
-  target = "ema", target_decay = 0.95, times = "noise_levels", args = { g = 0.5 }, eta = 0.0,
+  target = "ema", target_decay = 0.9, times = "noise_levels", args = { g = 0.5 }, eta = 0.0,
+  curriculum = "root", curriculum_span = { 2, 150 },
   title = "Consistency training (CT)", cite = "Song et al. 2023, arXiv 2303.01469",
-  differs = "square distance, a constant number of levels, at least one diagonal sample",
+  differs = "square distance, at least one diagonal sample",
 }

@@ -8,7 +8,8 @@
 --       velocity = "sample", ... }  -- defaults of settings, see DEFAULTS
 --
 -- and, where a family reads them, `g` of the semigroup as `args` or `variants` (flowmap.losses),
--- `weight` = one of residuals.weights, `tangent`, `solver`, `form`, `compare`, `trip`.
+-- `weight` and `factor` = one of residuals.weights, `tangent`, `solver`, `form`, `compare`,
+-- `limit`, `trip`.
 -- Times run from noise (0) to data (1), whichever way the publication counts.
 -- @module flowmap.methods
 
@@ -21,18 +22,20 @@ local tree = require "flowmap.tree"
 local M = {}
 
 --- The settings whose defaults a row may state.
-M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "p", "c",
-  "p_diagonal", "eta", "interpolant" }
+M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "levels",
+  "share", "curriculum", "curriculum_span", "tangent_warmup", "p", "c", "p_diagonal", "eta",
+  "interpolant" }
 
 --- The fields of a row besides those that every loss may have, and their types.
 M.fields = { family = "string", title = "string", cite = "string", differs = "string",
-  weight = "string", tangent = "string", solver = "string", form = "string", compare = "string",
-  trip = "string" }
+  weight = "string", factor = "string", tangent = "string", solver = "string", form = "string",
+  compare = "string", limit = "string", trip = "string" }
 for _, key in ipairs(M.DEFAULTS) do M.fields[key] = "any" end
 
 -- The choices of the fields that name one.
 local CHOICES = {
   family = tree.keys(residuals.stops), weight = tree.keys(residuals.weights),
+  factor = tree.keys(residuals.weights), limit = { "eulerian" },
   tangent = { "self", "sample", "teacher" }, solver = { "euler", "heun" },
   form = { "map", "velocity" }, compare = { "end" }, trip = { "return" },
 }

@@ -7,8 +7,8 @@
 
 return {
   family = "eulerian", stops = { "target" }, velocity = "sample", interpolant = "trig",
-  times = "logit_normal_to_one", times_mean = { 0.1, 0 }, times_sd = { 1.6, 1 },
+  times = "angle_normal", times_mean = { -0.31, 0 }, times_sd = { 1.4, 1 }, tangent_warmup = 0.025,
   weight = "angle", p = 0.5, c = 0.1, eta = 0.0,
   title = "Simplified consistency training (sCT)", cite = "Lu, Song 2025, arXiv 2410.11081",
-  differs = "pseudo-Huber for the normalised tangent, no warm-up; at least one diagonal sample",
+  differs = "pseudo-Huber for the normalised tangent; at least one diagonal sample",
 }

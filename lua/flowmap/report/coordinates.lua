@@ -1,11 +1,13 @@
 --- The published methods in print: their coordinates as a table, and one of them with its equation.
 -- @module flowmap.report.coordinates
 
+local curriculum = require "flowmap.curriculum"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local methods = require "flowmap.methods"
 local residuals = require "flowmap.residuals"
+local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -116,6 +118,20 @@ local function equation(name)
   return table.concat(lines, "\n")
 end
 
+-- Lines on the coordinates that change during training.
+local function changing(row)
+  local lines = {}
+  if row.curriculum then
+    lines[1] = ("changes   %s, %s: %s"):format(row.curriculum,
+      settings.text(row.curriculum_span), curriculum.shapes[row.curriculum].words)
+  end
+  if row.tangent_warmup then
+    lines[#lines + 1] = ("warm-up   of the derivative in T, %s of all steps"):format(
+      settings.text(row.tangent_warmup))
+  end
+  return lines
+end
+
 --- One method: its equation, citation, coordinates, and departures from the publication.
 -- @tparam string name of a row, or of one of its variants
 -- @treturn string
@@ -134,6 +150,7 @@ function M.describe(name)
   if row.variants then
     lines[#lines + 1] = "variants  " .. table.concat(tree.keys(row.variants), ", ")
   end
+  for _, text in ipairs(changing(row)) do lines[#lines + 1] = text end
   lines[#lines + 1] = "source    " .. row.cite
   if row.differs then lines[#lines + 1] = "differs   " .. row.differs end
   return table.concat(lines, "\n")
