@@ -113,14 +113,6 @@ function M.open_images(job)
   job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
 end
 
--- The settings, with defaults for those that did not exist when a checkpoint was written.
-local function complete(cfg)
-  local all = {}
-  for _, it in ipairs(settings.list) do all[it[1]] = it[2] end
-  for key, value in pairs(cfg) do all[key] = value end
-  return all
-end
-
 -- Points drawn once for all steps (`dataset_size`); the same for every seed of the training.
 local function draw_points(job)
   local cfg, set = job.cfg, job.set
@@ -148,7 +140,7 @@ end
 -- @treturn table job
 function M.parts(experiment, cfg)
   math.randomseed(cfg.seed or 0) -- for parts of the experiment's own that draw by Lua's generator
-  local job = M.new { experiment = experiment, cfg = complete(cfg), read = {} }
+  local job = M.new { experiment = experiment, cfg = settings.complete(cfg), read = {} }
   cfg = job.cfg
   job.view = effect.view(cfg, job.read)
   local set = data.reduced(data.find(cfg.data, experiment.data, job.view), cfg.resolution)

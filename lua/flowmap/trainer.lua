@@ -232,15 +232,17 @@ end
 -- @tparam table job
 -- @tparam string dir for metrics.jsonl, history.jsonl and checkpoint.safetensors
 -- @tparam[opt] table how { about = { revision =, fingerprint = } for the history,
---   on_start = function called with the list of starts and resumptions, this one included }
+--   on_start = function called with the list of starts and resumptions, this one included,
+--   last = the step to stop after, instead of the last: a part is repeated, nothing is saved }
 function M.train(job, dir, how)
   local cfg, path = job.cfg, dir .. "/checkpoint.safetensors"
+  local last = how and how.last or cfg.steps
   fm.watch_signals()
   local logs <close> = open_logs(job, dir, how or {})
-  local bar <close> = Progress.new("training", cfg.steps, job.done)
+  local bar <close> = Progress.new("training", last, job.done)
   local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
   local keep = jobs.kept_weights(cfg, dir)
-  while job.done < cfg.steps do
+  while job.done < last do
     add(job.sums, M.step(job))
     local now = fm.clock()
     job.wall_s = before + now - start

@@ -53,6 +53,9 @@ function M.reproduce(args) return use("app.reproduce").run(args) end
 --- Accept a change since a run as irrelevant to its result.
 function M.accept(args) use("runs.accept").run(args) end
 
+--- Repeat parts of a run and compare them with its record.
+function M.audit(args) return use("runs.audit").run(args) end
+
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 

@@ -282,6 +282,16 @@ for _, s in ipairs(M.list) do
   M.by_key[s[1]] = { default = s[2], check = s[3], meaning = s[4], when = s[5] }
 end
 
+--- Settings with defaults for those that did not exist when they were recorded.
+-- @tparam table cfg
+-- @treturn table a copy
+function M.complete(cfg)
+  local all = {}
+  for _, it in ipairs(M.list) do all[it[1]] = it[2] end
+  for key, value in pairs(cfg) do all[key] = value end
+  return all
+end
+
 --- Names of all settings.
 -- @tparam[opt] table own settings of an experiment, key -> default
 -- @treturn {string,...}

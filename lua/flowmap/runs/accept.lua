@@ -29,22 +29,26 @@ local function check_why(why)
   return why:match "^%s*(.-)%s*$"
 end
 
--- The experiment of a run. The contents of a run's folder are data: they may name an experiment of
+--- The experiment of a run. The contents of a run's folder are data: they may name an experiment of
 -- the suite; for any other, the user names the file.
-local function experiment_of(config, path)
+-- @tparam table config the run's settings
+-- @tparam ?string path the file that the user named
+-- @tparam string command for sentences
+-- @treturn table
+function M.experiment_of(config, path, command)
   local name = config.experiment
   if not path and name:find "^[%w_-]+$" then
     local own = files.installed(("experiments/%s.lua"):format(name))
     path = files.exists(own) and own or nil
   end
   if not path then
-    errors.usage("accept: the run is of the experiment '%s', which is not one of the suite's; name "
-      .. "its file by --experiment FILE", name:gsub("%c", "?"))
+    errors.usage("%s: the run is of the experiment '%s', which is not one of the suite's; name "
+      .. "its file by --experiment FILE", command, (name:gsub("%c", "?")))
   end
   local it = experiment.load(path)
   if it.name ~= name then
-    errors.usage("accept: %s is the experiment '%s', but the run is of '%s'", path, it.name,
-      name:gsub("%c", "?"))
+    errors.usage("%s: %s is the experiment '%s', but the run is of '%s'", command, path, it.name,
+      (name:gsub("%c", "?")))
   end
   return it
 end
@@ -110,8 +114,8 @@ function M.run(args)
   local held <close> = folder.take(dir)
   if not held then errors.usage("accept: there is no run at %s", dir) end
   local was, run = recorded(dir)
-  local config = record.need(dir, "config")
-  local now = today(dir, was, experiment_of(config, args.experiment), config)
+  local config = settings.complete(record.need(dir, "config"))
+  local now = today(dir, was, M.experiment_of(config, args.experiment, "accept"), config)
   local changes = cache.differences(was, now)
   if #changes == 0 then
     io.stdout:write(("%s is current: there is nothing to accept\n"):format(dir))
