@@ -44,6 +44,7 @@ local M = {}
 --   checkpoints, column = in metrics.jsonl, rows = its samples in a batch,
 --   words = its name in sentences }; one without samples (rows is 0) counts as 0
 -- @field teacher_net the network of the frozen map, if there is one; its weights are in `shared`
+-- @field students where a student teaches one of half its steps: steps -> its checkpoint
 -- @field done number of steps taken
 -- @field sums the terms, gradient norms and their count since the last line of metrics.jsonl
 -- @field metrics_hash checksum of the lines of metrics.jsonl up to `done`, if it was continued
@@ -57,7 +58,7 @@ local M = {}
 -- @field history list of starts and resumptions, see flowmap.runs.journal
 M.fields = {}
 for name in ([[experiment cfg view read set loss times interpolant net data labels count params opt
-  shared program gradients terms teacher_net done sums metrics_hash chain_hash
+  shared program gradients terms teacher_net students done sums metrics_hash chain_hash
   check wall_s history]])
   :gmatch "%S+" do
   M.fields[name] = true

@@ -74,6 +74,7 @@ end
 --- The stop-gradients of each family. `convex`: the target and its arguments are constants
 -- (Eulerian: only the velocity is). `full`: the product grad X . w is. `target`: all of T.
 M.stops = {
+  diagonal = { "none" },
   lagrangian = { "convex", "none" },
   eulerian = { "full", "convex", "none", "target" },
   semigroup = { "convex", "none" },
@@ -94,6 +95,11 @@ local function velocity(a, source, time, x)
 end
 
 -- ------------------------------------------------------------------ the residuals
+
+--- The residual of flow matching, on the diagonal s = t alone.
+-- @tparam table a the argument of a loss, see flowmap.losses
+-- @treturn tensor (n, ...)
+function M.diagonal(a) return a.map:b(a.s, a.x) - a.dx end
 
 --- The Lagrangian residual. With `trip` = "return" (Boffi et al. 2024) it is taken at the end of a
 -- trip to t, y = X_{s,t}(x), along the way back, where the sample gives velocity and place:

@@ -39,12 +39,22 @@ function M.steps(X, x, N)
   return x
 end
 
---- The flow-matching baseline: dx/dt = v_{t,t}(x) by Heun's method, two evaluations per step.
+--- dx/dt = v_{t,t}(x) by Euler's method, one evaluation per step.
 -- @tparam Map X
 -- @param x base samples, (n, ...)
 -- @tparam integer N number of steps
 -- @treturn tensor
-function M.ode(X, x, N)
+function M.euler(X, x, N)
+  for i = 0, N - 1 do x = x + (1 / N) * X:b(times(x, i / N), x) end
+  return x
+end
+
+--- dx/dt = v_{t,t}(x) by Heun's method, two evaluations per step.
+-- @tparam Map X
+-- @param x base samples, (n, ...)
+-- @tparam integer N number of steps
+-- @treturn tensor
+function M.heun(X, x, N)
   local h = 1 / N
   for i = 0, N - 1 do
     local b = X:b(times(x, i * h), x)
@@ -53,6 +63,9 @@ function M.ode(X, x, N)
   end
   return x
 end
+
+--- The samplers by the name of the setting `sampler`.
+M.named = { map = M.steps, euler = M.euler, heun = M.heun }
 
 -- Number of samples per piece: a piece has a few megabytes.
 local function piece_size(cfg)
@@ -72,7 +85,7 @@ local function sample_program(job, params, N, method)
     local X = conditional and Map.guided(job.net, input.params, b.rows.labels, cfg.guidance)
       or Map.of(job.net, input.params)
     local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
-    return { rows = { x = (method or M.steps)(X, x0, N) } }
+    return { rows = { x = (method or M.named[cfg.sampler or "map"])(X, x0, N) } }
   end, { shared = { params = params }, rows = conditional and { labels = { dtype = cfg.dtype } },
     micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512 })
 end
@@ -91,7 +104,7 @@ end
 -- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 -- @tparam integer N
--- @tparam[opt=M.steps] function method
+-- @tparam[opt] function method (X, x0, N) -> samples; nil: by the setting `sampler`
 -- @treturn function draw(count, seed, tick, use) -> (count, ...); tick(done) is called after each
 -- piece. If `use` is given, use(x, first) is called with each piece (first: the number of its first
 -- sample, from 0) and nothing is returned, so that a long draw needs little memory

@@ -33,6 +33,14 @@ function M.dyadic(a, b)
   return s, fm.minimum(s + h, 1)
 end
 
+--- Progressive distillation: the steps [i/N, (i+1)/N] of a student with N = student_steps, equally
+-- likely.
+function M.steps(a, _, cfg)
+  local N = cfg and cfg.student_steps or 1
+  local i = fm.floor(a * N)
+  return i / N, (i + 1) / N
+end
+
 -- A step [k/N, (k+1)/N] of the sampler, from a draw of U[0,1]: its start and its length. N is one
 -- of the first `many` powers of two, equally likely.
 local function sampler_step(a, many)
@@ -213,6 +221,9 @@ M.with_moments = { logit_normal = true, logit_normal_to_one = true, gap = true, 
   noise_levels_normal = true, noise_share = true, angle_normal = true }
 M.with_levels = { noise_levels = true, noise_levels_normal = true }
 M.with_share = { noise_share = true }
+
+--- The laws that read student_steps.
+M.with_students = { steps = true }
 
 -- Those of an experiment are functions (a, c) -> s, t as well.
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",

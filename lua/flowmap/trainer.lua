@@ -15,6 +15,7 @@ local journal = require "flowmap.runs.journal"
 local nets = require "flowmap.nets"
 local schedule = require "flowmap.schedule"
 local step_program = require "flowmap.step"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -44,19 +45,43 @@ function M.load(path, average, code)
   return job, checkpoint.weights(saved, job, k)
 end
 
--- The job and the weights of a run's teacher.
-local function teacher(experiment, cfg)
-  local file = cfg.teacher_experiment
-  return M.load(cfg.teacher, nil, {
-    option = "--set teacher_experiment=FILE", path = file ~= "" and file or nil,
-    experiment = experiment,
-  })
+-- A network that is known on the diagonal alone, as the map of Euler's method.
+local function on_diagonal(net)
+  local held = setmetatable({}, { __index = net })
+  function held.v(params, s, _, x, extra) return net.v(params, s, s, x, extra) end
+  return held
 end
 
--- The weights with which a new run begins: drawn, or those of the checkpoint `start`, of which
--- nothing else is used. Optimiser and averages begin with them.
-local function first_weights(job)
+-- The network and the weights of a run's teacher: of a checkpoint or, where that does not exist
+-- yet, initial weights of the run that will write it.
+local function teacher(experiment, cfg, before)
+  local of, weights
+  if before and not files.exists(cfg.teacher) then
+    of = jobs.parts(experiment, before.cfg)
+    weights = nets.init(of.net, nets.rng(cfg.seed, cfg.dtype), of.cfg)
+  else
+    local file = cfg.teacher_experiment
+    of, weights = M.load(cfg.teacher, nil, {
+      option = "--set teacher_experiment=FILE", path = file ~= "" and file or nil,
+      experiment = experiment,
+    })
+  end
+  local diagonal = step_program.diagonal_count(of.cfg) == of.cfg.batch
+  return diagonal and on_diagonal(of.net) or of.net, weights
+end
+
+-- Copies of a teacher's weights, in the form of the run's own.
+local function inherited(job, weights)
+  local held = { tensors = {}, path = job.cfg.teacher }
+  tree.each(function(tensor, name) held.tensors["params." .. name] = fm.copy(tensor) end, weights)
+  return checkpoint.tree(held, "params", shapes(job))
+end
+
+-- The weights with which a new run begins: drawn, the teacher's, or those of the checkpoint
+-- `start`, of which nothing else is used. Optimiser and averages begin with them.
+local function first_weights(job, taught)
   local cfg = job.cfg
+  if cfg.start == "teacher" then return inherited(job, taught) end
   if cfg.start ~= "" then
     if not files.exists(cfg.start) then
       errors.data("start: there is no checkpoint %s", cfg.start)
@@ -72,18 +97,18 @@ end
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam[opt] table saved a loaded checkpoint to continue
+-- @tparam[opt] table before the stage that will make the teacher, if it may not exist yet and the
+--   job is only to be described
 -- @treturn table job see flowmap.job
-function M.new(experiment, cfg, saved)
+function M.new(experiment, cfg, saved, before)
   local job = jobs.parts(experiment, cfg)
   if job.set.shape then jobs.open_images(job) end
+  local weights
+  if cfg.teacher ~= "" then job.teacher_net, weights = teacher(experiment, job.cfg, before) end
   local params = saved and checkpoint.tree(saved, "params", shapes(job))
-    or first_weights(job)
-  jobs.begin(job, params, { data = job.data, labels = job.labels }, saved)
+    or first_weights(job, weights)
+  jobs.begin(job, params, { data = job.data, labels = job.labels, teacher = weights }, saved)
   if saved then checkpoint.restore(saved, job.opt) end
-  if cfg.teacher ~= "" then
-    local of, weights = teacher(experiment, job.cfg)
-    job.teacher_net, job.shared.teacher = of.net, weights
-  end
   job.program = step_program.program(job, job.shared)
   if cfg.gradients_every > 0 then job.gradients = gradients.program(job, job.shared) end
   return job

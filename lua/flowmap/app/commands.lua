@@ -18,20 +18,21 @@ local function resolve(args)
   local experiment, set = use "experiment", {}
   for _, assignment in ipairs(args.set) do set[assignment.key] = assignment.value end
   local exp = experiment.load(args.experiment)
-  local cfg = experiment.resolve(exp, {
-    profile = args.profile, method = args.method, seed = args.seed, set = set,
-  })
-  return exp, cfg, set
+  -- The stages of a run in a folder of its own lie beside it, unless `reproduce` started it.
+  local stages = args.out and not args.parent and args.out:gsub("(.)/+$", "%1") .. "-stages"
+  local cfg, before = experiment.staged(exp, { profile = args.profile, method = args.method,
+    seed = args.seed, set = set, stages = stages or nil })
+  return exp, cfg, set, before
 end
 
 -- As `resolve`, for commands that describe the training step of a flow map.
 local function resolve_step(args, command)
-  local exp, cfg = resolve(args)
+  local exp, cfg, _, stages = resolve(args)
   if exp.run then
     use("base.errors").usage("%s trains no flow map; `%s` describes the training step of one",
       exp.path, command)
   end
-  return exp, cfg
+  return exp, cfg, stages
 end
 
 --- Train and evaluate one run.
@@ -41,10 +42,11 @@ function M.run(args)
     use("base.progress").reports = true
   end
   if args.json and not args.dry_run then use("base.errors").usage "--json requires --dry-run" end
-  local exp, cfg, set = resolve(args)
+  local exp, cfg, set, stages = resolve(args)
   local dir = args.out or use("experiment").run_dir(cfg, set)
-  if args.dry_run then return use("runs.run").dry_run(exp, cfg, dir, args.json) end
-  use("runs.run").run(exp, cfg, dir, { resume = args.resume, force = args.force })
+  if args.dry_run then return use("runs.run").dry_run(exp, cfg, dir, stages, args.json) end
+  use("runs.run").run(exp, cfg, dir, { resume = args.resume, force = args.force,
+    stages = stages, made = args.parent ~= nil })
 end
 
 --- Run all experiments and render their results.
@@ -118,8 +120,8 @@ function M.explain(args)
     use("base.errors").usage "explain: no experiment found, expected a file"
   end
   local pass = args.pass and show.pass(args.pass)
-  local exp, cfg = resolve_step(args, "explain")
-  local job = use("trainer").new(exp, cfg)
+  local exp, cfg, stages = resolve_step(args, "explain")
+  local job = use("trainer").new(exp, cfg, nil, stages[#stages])
   if pass then return io.stdout:write(job.program:text(cfg.batch, pass)) and nil end
   io.stdout:write(job.program:explain { shared = job.shared, batch = cfg.batch, seed = cfg.seed },
     "\n")

@@ -20,7 +20,8 @@ local M = {}
 local SAME_PACE = {}
 for key in ([[seed stop eta devices learned_weight off_weight robust p c p_diagonal lr schedule
   decay_start warmup b1 b2 eps weight_decay clip steps checkpoints nfe bins label_dropout guidance
-  log_every gradients_every start save_every audit_bytes relative_cost]]):gmatch "%S+" do
+  log_every gradients_every start save_every audit_bytes relative_cost
+  student_steps teacher_steps]]):gmatch "%S+" do
   SAME_PACE[key] = true
 end
 
@@ -28,9 +29,9 @@ end
 local function kind_of(run)
   local parts = {}
   for _, key in ipairs(tree.keys(run.cfg)) do
-    if not SAME_PACE[key] then
-      parts[#parts + 1] = key .. "=" .. settings.text(run.cfg[key])
-    end
+    local value = settings.text(run.cfg[key])
+    if key == "teacher" and value ~= "" then value = "some" end
+    if not SAME_PACE[key] then parts[#parts + 1] = key .. "=" .. value end
   end
   return table.concat(parts, "\n")
 end

@@ -49,28 +49,55 @@ local function decide(exp, run, args)
   return cache.decide(run.dir, cache.inputs(exp, run.cfg))
 end
 
+local function is_due(run) return run.action == "run" or run.action == "resume" end
+
+-- Decide about a run. One whose teacher is yet to be made is decided about again when it starts.
+local function settle(run, args)
+  run.action, run.why = decide(run.experiment, run, args)
+  for _, stage in ipairs(run.after) do
+    if stage.action == "diverged" then
+      run.action, run.why = "diverged", stage.name .. ", its teacher, did"
+      break
+    elseif is_due(stage) and not stage.code then
+      run.action, run.why, run.again = "run", stage.name .. " runs first", true
+    end
+  end
+  run.done = run.action == "resume" and steps_made(run.dir) or 0
+end
+
+-- Add a run behind its stages, which it may share with other runs.
+local function add(runs, taken, run, args)
+  if taken[run.dir] then return taken[run.dir] end
+  taken[run.dir] = run
+  run.name = ("%s/%s"):format(run.experiment.name, run.dir:match "([^/]+)$")
+  run.after = {}
+  for i, stage in ipairs(run.stages) do
+    run.after[i] = add(runs, taken, taken[stage.dir] or { experiment = run.experiment,
+      cfg = stage.cfg, set = stage.set, dir = stage.dir,
+      stages = table.move(run.stages, 1, i - 1, 1, {}) }, args)
+  end
+  settle(run, args)
+  runs[#runs + 1] = run
+  return run
+end
+
 -- Every run with its action and the reason.
 local function plan(list, args)
-  local runs, taken = {}, {}
+  local runs, taken, planned = {}, {}, {}
   for _, exp in ipairs(list) do
     local seeds = args.seeds or experiment.seeds(exp, args.profile)
     for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
-      local other = taken[run.dir]
+      local other = planned[run.dir]
       if other then
         errors.usage("%s and %s both have a run in %s; give the experiments different names",
           other.path, exp.path, run.dir)
       end
-      taken[run.dir] = exp
-      run.action, run.why = decide(exp, run, args)
-      run.name = ("%s/%s"):format(exp.name, run.dir:match "([^/]+)$")
-      run.done = run.action == "resume" and steps_made(run.dir) or 0
-      runs[#runs + 1] = run
+      planned[run.dir] = exp
+      add(runs, taken, run, args)
     end
   end
   return runs
 end
-
-local function is_due(run) return run.action == "run" or run.action == "resume" end
 
 -- ------------------------------------------------------------------ results put aside
 
@@ -203,9 +230,7 @@ end
 local function left(state)
   local busy, waiting = {}, {}
   for run in pairs(state.running) do busy[#busy + 1] = remaining(state, run) end
-  for k = state.next, #state.due do
-    waiting[#waiting + 1] = expected(state.due[k], state.kinds) or 0
-  end
+  for k, run in ipairs(state.waiting) do waiting[k] = expected(run, state.kinds) or 0 end
   return outlook.makespan(busy, waiting, state.jobs)
 end
 
@@ -214,8 +239,7 @@ local function texts(state)
   local wait = left(state)
   local past = fm.clock() - state.start
   local part, parts = past / math.max(1e-9, past + wait), {}
-  for k = 1, state.next - 1 do
-    local run = state.due[k]
+  for _, run in ipairs(state.due) do
     local report = run.report
     if state.running[run] and report then
       parts[#parts + 1] = ("%s %s %.0f %%"):format(run.name, report.label,
@@ -231,6 +255,13 @@ local function texts(state)
   end
   table.insert(list, 1, Progress.bar(part, 16) .. " " .. list[1])
   return list
+end
+
+-- End a run whose teacher failed, without starting it.
+local function skip(state, run, stage)
+  state.count, run.code = state.count + 1, stage.code
+  state.say("[%d/%d] %s does not run: %s, its teacher, %s", state.count, #state.due, run.name,
+    stage.name, stage.code == DIVERGED and "diverged" or "failed")
 end
 
 -- Print the end of a run and its results.
@@ -289,12 +320,33 @@ end
 -- The extra option of a run's command, by its action or, if that is "run", by its reason.
 local HOW = { resume = "--resume", ["--force"] = "--force" }
 
+-- Whether the stages of a run have ended, and one of them that failed.
+local function is_ready(run)
+  for _, stage in ipairs(run.after) do
+    if is_due(stage) and not stage.code then return false end
+    if stage.code and stage.code ~= 0 then return true, stage end
+  end
+  return true
+end
+
+-- Take the first waiting run whose stages have ended; nil if there is none.
+local function take_ready(state)
+  local k = 1
+  while state.waiting[k] do
+    local ready, failed = is_ready(state.waiting[k])
+    local run = ready and table.remove(state.waiting, k)
+    if run and not failed then return run end
+    if failed then skip(state, run, failed) else k = k + 1 end
+  end
+end
+
 -- Start runs while jobs are free. When fewer runs than jobs are left, these share the threads.
 local function start_more(state)
-  while state.pool.count < state.jobs and state.next <= #state.due do
-    local run = state.due[state.next]
+  while state.pool.count < state.jobs do
+    local run = take_ready(state)
+    if not run then break end
     local share = math.min(state.jobs, #state.due - state.count)
-    state.next = state.next + 1
+    if run.again then settle(run, state.args) end
     run.started, state.running[run] = fm.clock(), true
     state.pool:start(run, command(run, { HOW[run.action == "resume" and "resume" or run.why] },
       math.max(1, fm.info().threads // share)))
@@ -302,9 +354,10 @@ local function start_more(state)
 end
 
 -- Make the due runs; returns the number of failures and the first run that failed.
-local function execute(status, say, due, jobs, kinds)
-  local state = { status = status, say = say, due = due, jobs = jobs, kinds = kinds, next = 1,
-    count = 0, running = {}, start = fm.clock(), told = fm.clock() }
+local function execute(status, say, due, jobs, kinds, args)
+  local state = { status = status, say = say, due = due, jobs = jobs, kinds = kinds, args = args,
+    waiting = table.move(due, 1, #due, 1, {}), count = 0, running = {}, start = fm.clock(),
+    told = fm.clock() }
   state.pool = children.pool(handlers(state))
   local stopped = state.pool:run(function() start_more(state) end, status.live and 200 or 500)
   status:clear()
@@ -364,7 +417,7 @@ local function make(status, say, args)
   announce(say, runs, due, jobs, kinds)
   check_output(status)
   if args.dry_run or #due == 0 then return list end
-  local failed, first = execute(status, say, due, jobs, kinds)
+  local failed, first = execute(status, say, due, jobs, kinds, args)
   check_failures(failed, #due, first)
   return list
 end

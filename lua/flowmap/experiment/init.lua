@@ -54,6 +54,7 @@ local regular = require "flowmap.base.regular"
 local curriculum = require "flowmap.curriculum"
 local schedule = require "flowmap.schedule"
 local settings = require "flowmap.experiment.settings"
+local stages = require "flowmap.experiment.stages"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -133,12 +134,16 @@ local function layered(it, profile, method, want)
   for _, layer in ipairs(layers(it, profile, loss.name)) do apply(cfg, layer[1], layer[2], own) end
   apply(cfg, want.point or {}, (it.path or it.name) .. ", grid", own)
   apply(cfg, want.set or {}, "--set", own)
+  if published.is_diagonal(loss.row) then cfg.eta = 1.0 end
   parts.resolve(it, cfg, loss, want.set or {})
   if cfg.stop == "default" then cfg.stop = loss.stops[1] end
   errors.choice("stop-gradient of " .. loss.name, cfg.stop, loss.choices)
   cfg.method = loss.name
   return cfg, loss
 end
+
+-- The methods of a profile.
+local function methods_of(it, profile) return (it.profiles[profile] or {}).methods or it.methods end
 
 -- Whether some run of some methods reads a setting.
 local function read_by_some(key, it, profile, methods)
@@ -156,7 +161,7 @@ end
 -- Each setting of an experiment must be read by at least one of its runs; default values may be
 -- written anywhere.
 local function check_layers(it, profile, method)
-  local methods = (it.profiles[profile] or {}).methods or it.methods
+  local methods = methods_of(it, profile)
   for _, layer in ipairs(layers(it, profile, method)) do
     local values, where, of_method = table.unpack(layer)
     for _, key in ipairs(tree.keys(values)) do
@@ -182,12 +187,36 @@ local function check_devices(cfg)
   end
 end
 
+--- Those of some settings that a run reads; the others would be refused.
+-- @tparam table it an experiment
+-- @tparam string profile
+-- @tparam string method
+-- @tparam table set key -> value
+-- @treturn table
+function M.readable(it, profile, method, set)
+  local out, declared = {}, layered(it, profile, method, {})
+  for key, value in pairs(set) do
+    if settings.by_key[key] or declared[key] ~= nil then out[key] = value end
+  end
+  local cfg, loss = layered(it, profile, method, { set = out })
+  for _, key in ipairs(tree.keys(out)) do
+    if not effect.reads(key, it, cfg, loss) then out[key] = nil end
+  end
+  return out
+end
+
 -- Settings that exclude or need each other.
-local function check_together(cfg)
+local function check_together(cfg, loss)
+  if published.is_diagonal(loss.row) and cfg.sampler == "map" then
+    errors.usage("sampler is map, but the method %s trains no map, only its velocity", loss.name)
+  end
+  if cfg.start == "teacher" and cfg.teacher == "" then
+    errors.usage "start is teacher, but there is none; set teacher to a checkpoint, or to auto"
+  end
   check_devices(cfg)
   if cfg.teacher == "" and published.needs_teacher(cfg) then
-    errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint",
-      cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
+    errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint, or to "
+      .. "auto", cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
   end
   if cfg.gradients_every % cfg.log_every ~= 0 then
     errors.usage("gradients_every is %d, expected a multiple of log_every, which is %d",
@@ -229,9 +258,11 @@ end
 --- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
 -- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
 -- @tparam table it an experiment
--- @tparam table want { profile, method, seed, set = { key = value }, point = {...} }
+-- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
+--   folder of the runs that are made first; nil: the experiment's }
 -- @treturn table the settings, with experiment, profile, method and seed
-function M.resolve(it, want)
+-- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages
+function M.staged(it, want)
   local profile = want.profile or "laptop"
   if not want.profile and not it.profiles[profile] then
     errors.usage("%s has no profile 'laptop', which is taken where --profile names none; it has: "
@@ -243,12 +274,18 @@ function M.resolve(it, want)
     check_layers(it, profile, loss.name)
     effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
-    check_together(cfg)
+    check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
-  return cfg
+  return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)
 end
+
+--- The settings of one run alone, see `staged`.
+-- @tparam table it an experiment
+-- @tparam table want
+-- @treturn table
+function M.resolve(it, want) return (M.staged(it, want)) end
 
 -- Text as part of a file's name: unchanged, or, if it is too long or has unsafe characters,
 -- shortened with part of its hash.
@@ -300,21 +337,47 @@ function M.seeds(it, profile)
   return list
 end
 
+-- Whether an experiment has a run of this method with these settings.
+local function is_planned(it, cfg, set)
+  for _, name in ipairs(methods_of(it, cfg.profile)) do
+    local loss = losses.find(name, it.losses)
+    for _, point in ipairs(loss.name == cfg.method
+      and grids.points(it, cfg.profile, loss, cfg.seed) or {}) do
+      if M.run_name(cfg, point) == M.run_name(cfg, set) then return true end
+    end
+  end
+  return false
+end
+
+--- The folder of a stage: that of the experiment's own run, if it has this one, so that it is made
+-- once; otherwise one that enters no table.
+-- @tparam table it an experiment
+-- @tparam table cfg the stage's resolved settings
+-- @tparam table set what was set besides the profile's values: part of the name
+-- @tparam[opt] string root folder of the stages; nil: the experiment's
+-- @treturn string
+function M.stage_dir(it, cfg, set, root)
+  local profile = is_planned(it, cfg, set) and cfg.profile or cfg.profile .. "-stages"
+  local named = {} -- without nfe, which a stage has for itself
+  for key in pairs(set) do named[key] = key ~= "nfe" or nil end
+  return (root or M.root(it.name, profile)) .. "/" .. M.run_name(cfg, named)
+end
+
 --- All runs of an experiment: methods (a profile's own, if it has some) x grid x seeds.
 -- @tparam table it an experiment
 -- @tparam string profile
 -- @tparam {integer,...} seeds
 -- @tparam[opt] {string,...} methods in place of the experiment's
--- @treturn {table,...} runs { experiment =, cfg =, set =, dir = }
+-- @treturn {table,...} runs { experiment =, cfg =, set =, dir =, stages = made first }
 function M.runs(it, profile, seeds, methods)
   local out = {}
-  methods = methods or (it.profiles[profile] or {}).methods or it.methods
+  methods = methods or methods_of(it, profile)
   for _, seed in ipairs(seeds) do
     for _, method in ipairs(methods) do
       for _, point in ipairs(grids.points(it, profile, losses.find(method, it.losses), seed)) do
         local want = { profile = profile, method = method, seed = seed, point = point }
-        local cfg = M.resolve(it, want)
-        out[#out + 1] = { experiment = it, cfg = cfg, set = point,
+        local cfg, before = M.staged(it, want)
+        out[#out + 1] = { experiment = it, cfg = cfg, set = point, stages = before,
           dir = M.root(it.name, profile) .. "/" .. M.run_name(cfg, point) }
       end
     end

@@ -127,6 +127,18 @@ local function of_curriculum(c)
   return c.cfg.curriculum ~= "none", "there is no curriculum"
 end
 
+-- Whether the teacher of a student is itself a student, of twice as many steps.
+local function of_halves(c)
+  if c.cfg.times ~= "steps" then return false, "the law of times is not steps" end
+  return c.loss.row ~= nil and c.loss.row.halves == true,
+    ("the method %s does not halve its steps"):format(c.loss.name)
+end
+
+local function not_diagonal(c)
+  return not (c.loss.row and c.loss.row.family == "diagonal"),
+    ("the method %s trains the diagonal alone"):format(c.loss.name)
+end
+
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
 local function with_dropout(c)
@@ -172,7 +184,7 @@ M.list = {
   { "interpolant", "linear", any,
     either(interpolants.names, "one of the experiment's own") },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's", off_diagonal },
-  { "eta", 0.75, fraction, "diagonal fraction of a batch" },
+  { "eta", 0.75, fraction, "diagonal fraction of a batch", not_diagonal },
   { "devices", 1, within(1, 4096),
     "parts of a batch that are split again, as the official code does on several devices",
     off_diagonal },
@@ -189,12 +201,16 @@ M.list = {
   { "target", "current", one_of { "current", "ema", "frozen" },
     "weights that targets read; frozen: the teacher's", of_row },
   { "target_decay", 0.99, below_1, "decay of the average that targets read", of_average },
-  { "teacher", "", any,
-    "checkpoint whose velocity stands in for v, where the method has a teacher; empty: self",
-    of_teacher },
+  { "teacher", "", any, "checkpoint whose velocity stands in for v, where the method has a "
+    .. "teacher; auto: trained first; empty: self", of_teacher },
   { "teacher_experiment", "", any, "experiment file of the teacher's network, if it is its own",
     with_teacher },
-  { "start", "", any, "checkpoint whose weights begin the run; empty: random weights" },
+  { "start", "", any, "checkpoint whose weights begin the run; teacher: the teacher's, averaged; "
+    .. "empty: random weights" },
+  { "student_steps", 1, within(1, 4096), "N steps that the student makes from 0 to 1",
+    of_law(times.with_students) },
+  { "teacher_steps", 64, within(2, 8192),
+    "steps of the first teacher; each round of distillation halves them", of_halves },
   { "times", "uniform", any, "distribution of the off-diagonal (s, t)", off_diagonal },
   { "times_mean", { 0.0, 0.0 }, two(within(-100, 100)),
     "means of the two normal variates of a law of times", of_law(times.with_moments) },
@@ -257,6 +273,8 @@ M.list = {
   { "clip", 10.0, within(0, 1e12), "bound on the gradient's global norm; 0: none" },
   { "ema", { 0.999 }, each(below_1, 0, 4), "decays of the averaged weights that are kept" },
   { "eval_ema", 1, within(0, 4), "which average is evaluated, from 1; 0: the weights themselves" },
+  { "sampler", "map", one_of { "map", "euler", "heun" },
+    "how samples are drawn: by the map's steps, or by an ODE solver on v_{t,t}" },
   { "nfe", { 1, 2, 4, 8, 16 }, each(within(1, 4096), 1, 64, true), "numbers of steps N evaluated" },
   { "eval_samples", 1000000, within(1, COUNT), "samples per N in the evaluation" },
   { "checkpoints", 1, within(1, 10000),

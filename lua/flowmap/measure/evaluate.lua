@@ -9,6 +9,7 @@ local errors = require "flowmap.base.errors"
 local jobs = require "flowmap.job"
 local record = require "flowmap.runs.record"
 local sampler = require "flowmap.sampler"
+local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -55,12 +56,27 @@ function M.evaluations(cfg)
   return sum * (1 + #tree.keys(jobs.kept_weights(cfg, "")))
 end
 
+-- The weights for N steps: those of the run or, where each student makes a number of steps of its
+-- own, those of the student with the fewest that are not below N.
+local function weights_for(job, params, N)
+  local students, steps = job.students or {}, job.cfg.student_steps
+  if not next(students) or N <= steps then return params end
+  for _, many in ipairs(tree.keys(students)) do
+    steps = many
+    if N <= many then break end
+  end
+  local _, weights = trainer.load(students[steps], nil, { experiment = job.experiment,
+    option = "--set teacher_experiment=FILE" })
+  return weights
+end
+
 -- The result rows of one checkpoint. With a folder, what figures show is written there.
 local function rows_of(job, params, judge, measures, bar, dir)
   local cfg, rows = job.cfg, {}
   for i, N in ipairs(cfg.nfe) do
     local before = bar.count or 0
-    local draw = sampler.generator(job, params, N)
+    local weights = weights_for(job, params, N)
+    local draw = sampler.generator(job, weights, N)
     local x = fm.cast(draw(cfg.eval_samples, SAMPLE_SEED, function(done)
       bar.count = before + N * done
       bar:update(bar.count, ("N = %d"):format(N))
@@ -69,7 +85,7 @@ local function rows_of(job, params, judge, measures, bar, dir)
     check_finite(x, N)
     rows[i] = judge:measure(x)
     rows[i].N = N
-    measures:add(rows[i], x, N, params, dir)
+    measures:add(rows[i], x, N, weights, dir)
     check_numbers(rows[i])
     if dir then judge:keep(dir, N, x) end
   end

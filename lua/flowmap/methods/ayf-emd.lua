@@ -7,6 +7,7 @@ return {
   family = "eulerian", stops = { "target" }, velocity = "teacher",
   times = "gap", times_mean = { -0.8, 0 }, times_sd = { 1, 1 }, p = 0.5, c = 0.1, eta = 0.0,
   tangent_warmup = 0.025,
+  taught_by = "fm", start = "teacher",
   title = "Align your flow, Eulerian (AYF-EMD)",
   cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
   differs = "at least one diagonal sample",

@@ -6,6 +6,7 @@
 return {
   family = "lagrangian", stops = { "convex" }, velocity = "teacher",
   times = "gap", times_mean = { -0.8, 0 }, times_sd = { 1, 1 }, eta = 0.0,
+  taught_by = "fm", start = "teacher",
   title = "Align your flow, Lagrangian (AYF-LMD)",
   cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
   differs = "at least one diagonal sample",

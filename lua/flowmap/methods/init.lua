@@ -1,16 +1,20 @@
 --- The published methods as data. A method is one file of this folder, `NAME.lua`: a comment with
 -- its equation, and a table of coordinates,
 --
---     { family = "eulerian",        -- "lagrangian", "eulerian" or "semigroup": flowmap.residuals
+--     { family = "eulerian",        -- "lagrangian", "eulerian" or "semigroup": flowmap.residuals;
+--                                   -- "diagonal": there is no off-diagonal term
 --       stops = { "target" },       -- the stop-gradients of its publication, the default first
 --       title = "MeanFlow", cite = "Geng et al. 2025, arXiv 2505.13447",
 --       differs = "...",            -- optional: where the suite departs from the publication
+--       taught_by = "fm",           -- optional: the method that trains its teacher
+--       halves = true,              -- optional: each teacher is a student of twice as many steps
 --       velocity = "sample", ... }  -- defaults of settings, see DEFAULTS
 --
 -- and, where a family reads them, `g` of the semigroup as `args` or `variants` (flowmap.losses),
 -- `weight` and `factor` = one of residuals.weights, `tangent`, `solver`, `form`, `compare`,
 -- `limit`, `trip`.
--- Times run from noise (0) to data (1), whichever way the publication counts.
+-- Times run from noise (0) to data (1), whichever way the publication counts. Teachers are trained
+-- as flowmap.experiment.stages says.
 -- @module flowmap.methods
 
 local errors = require "flowmap.base.errors"
@@ -24,12 +28,13 @@ local M = {}
 --- The settings whose defaults a row may state.
 M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "levels",
   "share", "curriculum", "curriculum_span", "tangent_warmup", "p", "c", "p_diagonal", "eta",
-  "interpolant" }
+  "interpolant", "start", "sampler" }
 
 --- The fields of a row besides those that every loss may have, and their types.
 M.fields = { family = "string", title = "string", cite = "string", differs = "string",
   weight = "string", factor = "string", tangent = "string", solver = "string", form = "string",
-  compare = "string", limit = "string", trip = "string" }
+  compare = "string", limit = "string", trip = "string", taught_by = "string",
+  halves = "boolean" }
 for _, key in ipairs(M.DEFAULTS) do M.fields[key] = "any" end
 
 -- The choices of the fields that name one.
@@ -61,6 +66,7 @@ end
 function M.defaults(row)
   local set = {}
   for _, key in ipairs(M.DEFAULTS) do set[key] = row and row[key] end
+  if row and row.taught_by then set.teacher = "auto" end
   return set
 end
 
@@ -73,8 +79,14 @@ function M.needs_teacher(it) return it.velocity == "teacher" or it.target == "fr
 -- @tparam table row
 -- @treturn boolean
 function M.reads_teacher(row)
+  if row.family == "diagonal" then return false end
   return row.family ~= "semigroup" or M.needs_teacher(row)
 end
+
+--- Whether a method trains the diagonal alone.
+-- @tparam ?table row
+-- @treturn boolean
+function M.is_diagonal(row) return row ~= nil and row.family == "diagonal" end
 
 --- All rows: names of files, sorted, and name -> row.
 -- @treturn {string,...}

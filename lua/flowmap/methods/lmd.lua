@@ -7,6 +7,7 @@
 
 return {
   family = "lagrangian", stops = { "none", "convex" }, velocity = "teacher",
+  taught_by = "fm",
   title = "Lagrangian map distillation (LMD)",
   cite = "Boffi, Albergo, Vanden-Eijnden 2024, arXiv 2406.07507",
 }

@@ -66,7 +66,8 @@ function M.inputs(it, cfg)
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
   for _, key in ipairs { "teacher", "start" } do
-    if cfg[key] ~= "" then inputs[key] = fm.sha256(files.read(cfg[key]) or "") end
+    local named = cfg[key] ~= "" and cfg[key] ~= "teacher"
+    if named then inputs[key] = fm.sha256(files.read(cfg[key]) or "") end
   end
   inputs.images = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution).hash
   return setmetatable(inputs, { experiment = it, cfg = cfg })

@@ -57,15 +57,16 @@ end
 --- Measure. Micro-batches have the run's size, so that its memory is measured.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
+-- @tparam[opt] {table,...} stages see experiment.staged; they need not exist
 -- @treturn table { params =, memory, disk = bytes, sample_s = seconds of training per sample,
 --   map_s = seconds of an evaluation per sample, steps = that were timed, timed_s = seconds
 --   that this took, threads = }
-function M.measure(experiment, cfg)
+function M.measure(experiment, cfg, stages)
   local small = {}
   for key, value in pairs(cfg) do small[key] = value end
   small.batch = math.min(cfg.batch, 2048)
   require("flowmap.data.packed").imagine()
-  local job = trainer.new(experiment, small)
+  local job = trainer.new(experiment, small, nil, stages and stages[#stages])
   rehearse.check(job, small) -- as a run does, with the same errors and time
   local start = fm.clock()
   local sample_s, steps = pace_of_training(job, small.batch)

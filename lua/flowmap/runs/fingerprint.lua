@@ -38,7 +38,9 @@ local function job_of(method, net, shape, number)
   for key, value in pairs(TINY) do want[key] = value end
   if row and row.velocity == "teacher" then want.velocity = "self" end -- there is none
   if row and row.target == "frozen" then want.target = "current" end
+  want.teacher, want.start = "", ""
   if #shape > 1 then want.batch, want.micro = 4, 2 end
+  want = experiment.readable(it, "smoke", method, want)
   local cfg = experiment.resolve(it, { profile = "smoke", method = method, set = want })
   local job = jobs.parts(it, cfg)
   local params = job.net.init(nets.rng(1, job.cfg.dtype))

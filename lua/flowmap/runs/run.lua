@@ -122,12 +122,24 @@ local function note_changes(starts)
   end
 end
 
+-- The checkpoints of the students that taught this one, by their number of steps.
+local function students_of(cfg, stages)
+  local students = {}
+  for _, stage in ipairs(stages or {}) do
+    if stage.cfg.method == cfg.method then
+      students[stage.cfg.student_steps] = stage.dir .. "/checkpoint.safetensors"
+    end
+  end
+  return students
+end
+
 local function execute(experiment, cfg, it)
   local dir = it.dir
   note_precision(cfg)
   local how = { about = { revision = revision.now(), fingerprint = it.inputs.fingerprint },
     on_start = note_changes }
   local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
+  job.students = students_of(cfg, it.stages)
   rehearse.check(job, cfg)
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
@@ -168,10 +180,11 @@ local function decide(dir, inputs, how)
   error(action, 0)
 end
 
--- Check that --resume is given where a run resumes, and only there.
+-- Check that --resume is given where a run resumes, and only there. To the stages of a run it only
+-- applies where they were interrupted.
 local function check_resume(dir, action, why, how)
   local work = files.exists(dir .. "/checkpoint.safetensors")
-  if how.resume and not how.force and action == "run" and work then
+  if how.resume and not how.force and action == "run" and work and not how.stage then
     errors.usage("cannot resume %s: %s; run it without --resume to start over, or declare by "
       .. "flowmap accept that the change does not matter", dir, why)
   elseif action == "resume" and not how.resume then
@@ -194,18 +207,54 @@ local function run_own(experiment, cfg, dir, how)
   return experiment.run(cfg, dir, how)
 end
 
---- Run, unless there is a current result.
+-- Make a stage, unless there is a current result; finding one out takes no lock, because other runs
+-- may have the same stage.
+local function make_stage(experiment, stage, how)
+  local action, why = decide(stage.dir, cache.inputs(experiment, stage.cfg), how)
+  if action == "reuse" then return say("%s reused: %s", stage.dir, why) end
+  M.make(experiment, stage.cfg, stage.dir, how)
+end
+
+-- Make the stages of a run, see flowmap.experiment.stages. One that diverged is no teacher.
+local function make_stages(experiment, how)
+  for i, stage in ipairs(how.stages) do
+    say("stage %d of %d", i, #how.stages)
+    local before = table.move(how.stages, 1, i - 1, 1, {})
+    local ok, err = errors.pcall(make_stage, experiment, stage,
+      { resume = how.resume, stage = true, stages = before })
+    if not ok and type(err) == "table" and err.code == "numeric" then
+      errors.numeric("%s, which is the teacher, diverged: %s", stage.dir, err.message)
+    elseif not ok then
+      error(err, 0)
+    end
+  end
+end
+
+--- Run, unless there is a current result; first its stages, if it has some.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir
--- @tparam[opt] table how { resume = boolean, force = boolean }
+-- @tparam[opt] table how { resume = boolean, force = boolean, stages = see experiment.staged,
+--   made = whether `reproduce` has made the stages }
 function M.run(experiment, cfg, dir, how)
   how = how or {}
+  how.stages = how.stages or {}
   dir = folder.name(dir)
-  if how.resume and not folder.is_run(dir) then
+  local is_run = folder.is_run(dir)
+  if how.resume and not is_run and #how.stages == 0 then
     errors.usage("there is no run at %s that could be resumed", dir)
   end
   if experiment.run then return run_own(experiment, cfg, dir, how) end
+  if not how.made then make_stages(experiment, how) end
+  M.make(experiment, cfg, dir, how)
+end
+
+--- As `run`, where the stages have been made.
+-- @tparam table experiment
+-- @tparam table cfg resolved settings
+-- @tparam string dir
+-- @tparam table how as for `run`; stage = whether this run is a stage of another
+function M.make(experiment, cfg, dir, how)
   local held <close> = folder.take(dir)
   local inputs = cache.inputs(experiment, cfg)
   local action, why = decide(dir, inputs, how)
@@ -218,7 +267,7 @@ function M.run(experiment, cfg, dir, how)
     report(record.need(dir, "eval"), dir)
   else
     local was = not how.force and held and record.read(dir, "inputs")
-    report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held,
+    report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held, stages = how.stages,
       resume = action == "resume", same = was and #cache.changes(was, inputs) == 0 }), dir)
   end
 end
@@ -227,14 +276,15 @@ end
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
+-- @tparam {table,...} stages see experiment.staged
 -- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
-function M.dry_run(experiment, cfg, dir, as_json)
+function M.dry_run(experiment, cfg, dir, stages, as_json)
   folder.is_run(folder.name(dir)) -- refuses a folder that is not ours
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
   local estimate, duration = require "flowmap.runs.estimate", Progress.duration
-  local pace = estimate.measure(experiment, cfg)
+  local pace = estimate.measure(experiment, cfg, stages)
   if as_json then
     io.stdout:write(require("flowmap.base.json").encode(pace), "\n")
     return
@@ -243,6 +293,7 @@ function M.dry_run(experiment, cfg, dir, as_json)
   say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
     cfg.seed)
   say("folder       %s", dir)
+  for _, stage in ipairs(stages) do say("first        %s", stage.dir) end
   say("parameters   %d", pace.params)
   say("memory       %.0f MiB with %d threads", pace.memory / 2^20, pace.threads)
   say("disk         %.1f MiB", pace.disk / 2^20)

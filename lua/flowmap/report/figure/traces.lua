@@ -35,7 +35,8 @@ local function add_traces(panels, run, style, points)
   for i, of in ipairs(trace_panels) do
     local rows, series = binned(lines, of.field, points), panels[i].series
     local label = ("%s seed %s %s"):format(method, run:field("config", "seed"), of.field)
-    if #rows == 0 and not run.diverged then
+    local some = of.field ~= "off" or #rows > 0 or run:field("config", "eta") < 1
+    if #rows == 0 and some and not run.diverged then
       errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
     end
     if #rows > 0 then
@@ -83,6 +84,7 @@ function M.traces(dir, name, set, spec)
       end
     end
   end
+  if #panels[2].series == 0 and #panels[1].series > 0 then table.remove(panels, 2) end
   for _, p in ipairs(panels) do count_in_units(p) end
   return gnuplot.panels(dir, name, { columns = #panels, width = 270, height = 240,
     panels = panels })
