@@ -52,6 +52,42 @@ t.test("draws fill the cells according to the masses (chi-squared)", function()
   end
 end)
 
+-- The mass of the spirals in a box by the midpoint rule over angle and width, from the formula at
+-- the head of lua/flowmap/data/spirals.lua.
+local function spirals_mass(x0, x1, y0, y1)
+  local angles, widths, hits = 3000, 100, 0
+  for i = 1, angles do
+    local a = (i - 0.5) / angles * 3 * math.pi
+    local c, s = math.cos(a), math.sin(a)
+    for k = 1, widths do
+      local r = 0.15 + 0.25 / math.pi * a + 0.1 * ((k - 0.5) / widths - 0.5)
+      for sign = -1, 1, 2 do
+        local x, y = sign * r * c, sign * r * s
+        if x >= x0 and x < x1 and y >= y0 and y < y1 then hits = hits + 1 end
+      end
+    end
+  end
+  return hits / (2 * angles * widths)
+end
+
+t.test("two spirals: masses, support and standard deviation", function()
+  local set, sum = data.find "spirals", 0
+  for _, p in ipairs(metrics.masses(set, 32)) do sum = sum + p end
+  t.near(sum, 1, 1e-7)
+  t.near(set.mass(-2, 2, -2, 2), 1, 1e-7)
+  for _, box in ipairs { { -0.1, 0.3, 0.2, 0.45 }, { -1, 0, -1, 0 }, { 0.61, 0.67, 0.1, 0.9 },
+    { -0.08, 0.09, -0.07, 0.08 } } do
+    t.near(set.mass(table.unpack(box)), spirals_mass(table.unpack(box)), 1e-4)
+    local x0, x1, y0, y1 = table.unpack(box)
+    t.near(set.mass(x0, x1, y0, y1), set.mass(-x1, -x0, -y1, -y0), 1e-15, "symmetric")
+  end
+  local x = data.draw(set, 100000, 5)
+  t.near(metrics.outside(x, set), 0, 1e-4)
+  t.near(data.sd(x), set.sd, 3e-3)
+  t.eq({ set.inside(0.15, 0), set.inside(0, 0), set.inside(-0.15, 0) }, { true, false, true })
+  fm.law.check(set, "spirals")
+end)
+
 t.test("KL against its definition, computed by hand", function()
   -- p = (1/2, 1/2, 0), counts (3, 0, 1): q = (3.5, 0.5, 1.5) / 5.5
   local expected = 0.5 * math.log(0.5 * 5.5 / 3.5) + 0.5 * math.log(0.5 * 5.5 / 0.5)
