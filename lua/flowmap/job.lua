@@ -50,6 +50,7 @@ local M = {}
 -- @field metrics_hash checksum of the lines of metrics.jsonl up to `done`, if it was continued
 -- @field chain_hash likewise of chain.jsonl
 -- @field wall_s seconds that the steps so far took
+-- @field cpu_s seconds of processors, summed over threads; nil if a part did not record it
 --
 -- Of weights read from a checkpoint:
 -- @field check function: raises an error unless all code loaded so far is what the checkpoint pins
@@ -59,7 +60,7 @@ local M = {}
 M.fields = {}
 for name in ([[experiment cfg view read set loss times interpolant net data labels count params opt
   shared program gradients terms teacher_net students done sums metrics_hash chain_hash
-  check wall_s history]])
+  check wall_s cpu_s history]])
   :gmatch "%S+" do
   M.fields[name] = true
 end
@@ -169,9 +170,14 @@ function M.new_sums(job)
   return sums
 end
 
+--- Seconds as they are recorded, to a thousandth.
+-- @tparam ?number seconds
+-- @treturn ?number
+function M.seconds(seconds) return seconds and math.floor(seconds * 1000 + 0.5) / 1000 end
+
 -- Counters and sums: zero, or as a checkpoint left them.
 local function place(job, saved)
-  job.done, job.wall_s, job.sums = 0, 0, M.new_sums(job)
+  job.done, job.wall_s, job.cpu_s, job.sums = 0, 0, 0, M.new_sums(job)
   if not saved then return end
   if not saved.sums then
     errors.data("%s cannot be continued: it does not hold the state of a training", saved.path)

@@ -228,10 +228,10 @@ end
 local function open_logs(job, dir, how)
   local metrics = journal.metrics(dir, job.done, job.metrics_hash)
   local links = chain.open(job, dir)
-  local history, wall_s, starts = journal.history(dir, job.done)
+  local history, spent, starts = journal.history(dir, job.done)
   starts[#starts + 1] = segment(job, how.about or {})
   history:add(starts[#starts])
-  job.wall_s, job.history = wall_s, starts
+  job.wall_s, job.cpu_s, job.history = spent.wall_s, spent.cpu_s, starts
   if how.on_start then how.on_start(starts) end
   local logs = { metrics = metrics, chain = links, history = history }
   return setmetatable(logs, { __close = function()
@@ -240,7 +240,20 @@ local function open_logs(job, dir, how)
 end
 
 local function mark(job, logs)
-  logs.history:add { step = job.done, wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000 }
+  logs.history:add { step = job.done, wall_s = jobs.seconds(job.wall_s),
+    cpu_s = jobs.seconds(job.cpu_s) }
+end
+
+-- A function that updates the seconds, and seconds of processors, that a job has taken; it returns
+-- the time.
+local function watch(job)
+  local start, wall_s = fm.clock(), job.wall_s
+  local cpu_s = job.cpu_s and job.cpu_s - os.clock()
+  return function()
+    local now = fm.clock()
+    job.wall_s, job.cpu_s = wall_s + now - start, cpu_s and cpu_s + os.clock()
+    return now
+  end
 end
 
 -- Everything that a checkpoint refers to reaches the disk before the checkpoint.
@@ -265,12 +278,11 @@ function M.train(job, dir, how)
   fm.watch_signals()
   local logs <close> = open_logs(job, dir, how or {})
   local bar <close> = Progress.new("training", last, job.done)
-  local start, before, saved_at = fm.clock(), job.wall_s, fm.clock()
+  local time, saved_at = watch(job), fm.clock()
   local keep = jobs.kept_weights(cfg, dir)
   while job.done < last do
     add(job.sums, M.step(job))
-    local now = fm.clock()
-    job.wall_s = before + now - start
+    local now = time()
     bar:update(job.done, ("loss %.4f"):format(mean_loss(job)))
     if job.done % cfg.log_every == 0 or job.done == cfg.steps then
       logs.metrics:add(gradients.add(means(job), job))

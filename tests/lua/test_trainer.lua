@@ -194,6 +194,8 @@ t.test("a resumed run ends bit-identical, its lines of metrics too", function()
   t.eq(resumed.done, 3)
   trainer.train(resumed, dir)
   t.eq(resumed.wall_s > 0, true)
+  local line = files.read(dir .. "/history.jsonl"):match '"cpu_s": ([%d.]+), "step": 3'
+  t.eq(resumed.cpu_s > tonumber(line), true, "seconds of processors before and after")
   t.eq(#resumed.history, 2)
   t.eq(bits(resumed), bits(job))
   t.eq(files.exists(path .. ".prev"), true)

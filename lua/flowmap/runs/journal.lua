@@ -87,7 +87,8 @@ function M.chain(dir, done, hash) return by_steps("chain", dir, hash and done or
 -- @tparam string dir
 -- @tparam integer done steps that were taken; 0: a new run
 -- @treturn Journal
--- @treturn number seconds that the steps so far took
+-- @treturn table { wall_s =, cpu_s = } what the steps so far took: seconds, and seconds of
+--   processors; without cpu_s if a part of them did not record it
 -- @treturn {table,...} starts and resumptions so far, earliest first
 function M.history(dir, done)
   local path = dir .. "/history.jsonl"
@@ -95,15 +96,15 @@ function M.history(dir, done)
   if done > 0 then contents = files.read(path) end
   if not contents then errors.data("cannot read %s: it is part of the run's record", path) end
   local values, texts = record.lines("history", contents, path)
-  local wall_s, starts = 0, {}
+  local spent, starts = { wall_s = 0, cpu_s = 0 }, {}
   for _, value in ipairs(values) do
     if value.time then
       starts[#starts + 1] = value
     elseif value.step <= done then
-      wall_s = value.wall_s -- the last one counts: lines of lost steps were written before it
+      spent = value -- the last one counts: lines of lost steps were written before it
     end
   end
-  return open("history", path, texts), wall_s, starts
+  return open("history", path, texts), { wall_s = spent.wall_s, cpu_s = spent.cpu_s }, starts
 end
 
 return M

@@ -10,6 +10,7 @@ local errors = require "flowmap.base.errors"
 local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
+local jobs = require "flowmap.job"
 local record = require "flowmap.runs.record"
 local rehearse = require "flowmap.runs.rehearse"
 local revision = require "flowmap.runs.revision"
@@ -31,7 +32,7 @@ local function manifest(job, inputs, result, sums)
   return {
     experiment = cfg.experiment, profile = cfg.profile, method = cfg.method, seed = cfg.seed,
     steps = job.done, samples_seen = job.done * cfg.batch,
-    wall_s = math.floor(job.wall_s * 1000 + 0.5) / 1000,
+    wall_s = jobs.seconds(job.wall_s), cpu_s = jobs.seconds(job.cpu_s),
     dataset = { name = cfg.data, title = job.set.title or cfg.data, size = cfg.dataset_size,
       hash = job.set.hash or data.hash(job.set), count = job.set.count },
     revision = last.revision, version = info.version, isa = info.isa, blas = info.blas,
