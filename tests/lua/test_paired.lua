@@ -44,10 +44,30 @@ t.test("the smallest p that n seeds reach", function()
   t.near(paired.smallest_p(40), 1e-5, 1e-15)
 end)
 
-t.test("beyond 16 differences p is counted, the same each time, near the exact one", function()
+t.test("counts of sorted halves equal those of all patterns", function()
+  local normal = draws.normal(3, "halves")
+  for n = 1, 11 do
+    local d, observed, hits = {}, 0, 0
+    for i = 1, n do d[i] = math.floor(8 * normal()) / 4 + (i == 1 and 1 or 0) end -- many ties
+    for _, value in ipairs(d) do observed = observed + value end
+    for pattern = 0, (1 << n) - 1 do
+      local sum = 0
+      for i, value in ipairs(d) do sum = sum + (pattern >> (i - 1) & 1 == 0 and value or -value) end
+      if math.abs(sum) >= math.abs(observed) then hits = hits + 1 end
+    end
+    t.near(paired.sign_flip(d), hits / 2 ^ n, 1e-15, "n = " .. n)
+  end
+end)
+
+t.test("beyond 32 differences p is counted, the same each time, near the exact one", function()
   local darwin = { 49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48 }
-  local d = { 0, 0, table.unpack(darwin) } -- zeros change no sum
+  local d = { table.unpack(darwin) }
+  for i = 16, 30 do d[i] = 0 end -- zeros change no sum
   local p, count = paired.sign_flip(d)
+  t.near(p, 1726 / 32768, 1e-15)
+  t.eq(count, nil)
+  for i = 31, 40 do d[i] = 0 end
+  p, count = paired.sign_flip(d)
   t.eq(count, 99999)
   t.near(p, 1726 / 32768, 3e-3)
   t.eq(paired.sign_flip(d), p)

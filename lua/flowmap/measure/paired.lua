@@ -9,8 +9,8 @@ local stats = require "flowmap.measure.stats"
 
 local M = {}
 
--- Up to this number of differences all sign patterns are tried; beyond it, DRAWS random ones.
-local ENUMERATED, DRAWS = 16, 99999
+-- Up to this number of differences all sign patterns are counted; beyond it, DRAWS random ones.
+local ENUMERATED, DRAWS = 32, 99999
 
 --- The values of both sides at the seeds they share, in the order of the seeds.
 -- @tparam {[integer]=number} a
@@ -42,6 +42,25 @@ local function signed_sums(d)
   return sums
 end
 
+-- The number of sign patterns of d, with its first sign +, whose sum is at least `bound` in size,
+-- and of all such patterns. The sums of the halves of d are sorted, so that their pairs need not be
+-- tried one by one.
+local function count_signed(d, bound)
+  local half = (#d + 1) // 2
+  local first, rest = signed_sums { table.unpack(d, 1, half) },
+    signed_sums { 0, table.unpack(d, half + 1) }
+  table.sort(first)
+  table.sort(rest)
+  -- As the sum grows, fewer sums of `rest` are at most -bound - sum, more at least bound - sum.
+  local hits, below, above, n = 0, #rest, #rest, #rest
+  for _, sum in ipairs(first) do
+    while below > 0 and rest[below] > -bound - sum do below = below - 1 end
+    while above > 0 and rest[above] >= bound - sum do above = above - 1 end
+    hits = hits + below + n - above
+  end
+  return hits, #first * n
+end
+
 -- The sum of d under random signs; every uniform number gives 32 of them.
 local function random_sum(d, uniform)
   local sum, bits = 0, 0
@@ -55,7 +74,7 @@ end
 
 --- The two-sided sign-flip (permutation) test of the hypothesis that the differences are symmetric
 -- about 0: p is the share of sign patterns with a sum of at least the observed size (Fisher 1935,
--- The Design of Experiments, section 21). For up to 16 differences all 2^n patterns are tried. For
+-- The Design of Experiments, section 21). For up to 32 differences all 2^n patterns count. For
 -- more, 99,999 random ones are, and p = (1 + hits) / (1 + patterns), which keeps the level of the
 -- test (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
 -- @tparam {number,...} d differences, at least one
@@ -66,15 +85,12 @@ function M.sign_flip(d)
   local observed, size = 0, 0
   for _, value in ipairs(d) do observed, size = observed + value, size + math.abs(value) end
   local bound = math.abs(observed) - 1e-12 * size -- rounding must not break ties
-  local hits = 0
+  if bound <= 0 then return 1 end
   if #d <= ENUMERATED then
-    local sums = signed_sums(d)
-    for _, sum in ipairs(sums) do
-      if math.abs(sum) >= bound then hits = hits + 1 end
-    end
-    return hits / #sums
+    local hits, patterns = count_signed(d, bound)
+    return hits / patterns
   end
-  local uniform = draws.uniform(1, "sign flips")
+  local hits, uniform = 0, draws.uniform(1, "sign flips")
   for _ = 1, DRAWS do
     if math.abs(random_sum(d, uniform)) >= bound then hits = hits + 1 end
   end
