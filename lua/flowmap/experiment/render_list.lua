@@ -31,6 +31,17 @@ local KINDS = {
   switch = { writes = "table",
     need = { metric = "string", title = "string", switch = "string", rows = "table" },
     may = { against = "string", format = "string", notes = "table", steps = "table" } },
+  effects = { writes = "table", pools = true,
+    need = { metric = "string", title = "string", N = "number", factors = "table" },
+    may = { order = "number", format = "string", notes = "table" } },
+  ratios = { writes = "table", pools = true,
+    need = { metric = "string", title = "string", against = "string", factors = "table",
+      parts = "table" },
+    may = { steps = "table", format = "string", notes = "table" } },
+  spread = { writes = "table", pools = true, need = { metric = "string", title = "string" },
+    may = { steps = "table", questions = "number", notes = "table" } },
+  cost = { writes = "table", pools = true,
+    need = { title = "string", rows = "table", reference = "table" }, may = { notes = "table" } },
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
@@ -124,6 +135,38 @@ local function check_range(range, where)
   end
 end
 
+local function check_selection(values, where, options)
+  if type(values) ~= "table" then
+    errors.usage("%s must be settings { key = value }, found a %s", where, type(values))
+  end
+  for key, value in pairs(values) do settings.check(tostring(key), value, where, options) end
+end
+
+-- Factors { name =, low = or high = { key = value } }, see flowmap.report.contrasts.
+local function check_factors(factors, where, options)
+  for k, factor in pairs(factors) do
+    local of = ("%s, factor %s"):format(where, tostring(k))
+    local level = type(factor) == "table" and type(factor.name) == "string"
+      and (factor.low or factor.high)
+    if not level or factor.low and factor.high then
+      errors.usage("%s must be { name =, low = { key = value } }, or with `high` in place of `low`",
+        of)
+    end
+    check_selection(level, of, options)
+  end
+end
+
+-- Selections of runs { label, { key = value } }.
+local function check_parts(parts, where, options)
+  for k, part in pairs(parts) do
+    local of = ("%s, part %s"):format(where, tostring(k))
+    if type(part) ~= "table" or type(part[1]) ~= "string" then
+      errors.usage("%s must be { label, { key = value } }", of)
+    end
+    check_selection(part[2], of, options)
+  end
+end
+
 -- The settings that tell the runs of a grid apart in an entry.
 local function told_apart(entry)
   local told = {}
@@ -135,7 +178,8 @@ end
 
 -- Check that no entry averages over runs with different settings.
 local function check_pooled(entry, it, where)
-  if entry.kind == "traces" or entry.kind == "triangle" or not KINDS[entry.kind] then return end
+  local kind = KINDS[entry.kind]
+  if entry.kind == "traces" or entry.kind == "triangle" or not kind or kind.pools then return end
   local told = told_apart(entry)
   for _, key in ipairs(grids.all_varied(it)) do
     if not told[key] then
@@ -169,6 +213,10 @@ local function check_entry(entry, it, where, options)
     errors.usage("%s: %d metrics have %d columns, expected one name for each", where,
       #entry.metrics, #entry.columns)
   end
+  if KINDS[entry.kind] and KINDS[entry.kind].need.factors then
+    check_factors(entry.factors, where, options)
+  end
+  if entry.kind == "ratios" then check_parts(entry.parts, where, options) end
   check_format(entry.format, where)
   check_range(entry.range, where)
   if entry.kind == "density" and entry.metric and not entry.label then

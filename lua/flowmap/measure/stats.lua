@@ -37,6 +37,14 @@ function stats.t_quantile(df, mass)
   return math.tan((low + high) / 2) * math.sqrt(df)
 end
 
+--- The two-sided p of a t statistic.
+-- @tparam number t
+-- @tparam integer df degrees of freedom, at least 1
+-- @treturn number
+function stats.t_p(t, df)
+  return math.max(0, 1 - central_mass(math.atan(math.abs(t) / math.sqrt(df)), df))
+end
+
 --- The mean, sample standard deviation and half width of the 95 % interval of the mean.
 -- One value has no interval: `sd` and `half` are then nil, never 0.
 -- @tparam {number,...} values at least one, one per seed

@@ -7,15 +7,16 @@
 --       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
 --     }
 --
--- `kind` is a table (`compare`, `grid`, `several`, `switch`: see flowmap.report.table) or a figure
--- (`density`, `heat`, `against_steps`, `against_setting`, `traces`, `triangle`: see
--- flowmap.report.figure; `grids`: see flowmap.report.figure.grid). `where` selects runs by their
--- settings. `published = true` adds the paper's values of this experiment and metric beside ours;
--- `paired = true` adds the differences of a `compare` table over shared seeds. All other fields are
--- options of the table or figure. Without a list, default tables and figures of the first result
--- are drawn.
+-- `kind` is a table (`compare`, `grid`, `several`, `switch`, `effects`, `ratios`, `spread`, `cost`:
+-- see flowmap.report.table) or a figure (`density`, `heat`, `against_steps`, `against_setting`,
+-- `traces`, `triangle`: see flowmap.report.figure; `grids`: see flowmap.report.figure.grid). `where`
+-- selects runs by their settings. `published = true` adds the paper's values of this experiment and
+-- metric beside ours; `paired = true` adds the differences of a `compare` table over shared seeds.
+-- All other fields are options of the table or figure. Without a list, default tables and figures
+-- of the first result are drawn.
 -- @module flowmap.report.render
 
+local contrasts = require "flowmap.report.contrasts"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local figure = require "flowmap.report.figure"
@@ -101,6 +102,25 @@ function M.description(exp, entry, all)
   if writes(entry.kind) ~= "table" or exp.figures and exp.figures[entry.kind] then return nil end
   local spec, set = M.complete(entry, exp, all)
   return tables[entry.kind](set, spec)
+end
+
+--- The effects behind a table of the kinds `effects` and `ratios`.
+-- @tparam table exp an experiment
+-- @tparam string name of the entry
+-- @tparam Set all
+-- @treturn table see flowmap.report.contrasts
+function M.effects(exp, name, all)
+  local names = {}
+  for _, entry in ipairs(exp.render or {}) do
+    local estimate = contrasts.of_kind[entry.kind]
+    if estimate and entry.name == name then
+      local spec, set = M.complete(entry, exp, all)
+      return estimate(set, spec)
+    end
+    names[#names + 1] = estimate and entry.name or nil
+  end
+  errors.data("%s has no table of effects '%s'%s", exp.path or exp.name, name,
+    errors.near(name, names))
 end
 
 -- Check the numbers of steps from the results, because they become labels and parts of file names.

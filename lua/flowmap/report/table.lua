@@ -16,9 +16,11 @@
 
 local axes = require "flowmap.report.axis"
 local comparison = require "flowmap.report.comparison"
+local contrasts = require "flowmap.report.contrasts"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local measured = require "flowmap.report.measured"
+local repeats = require "flowmap.report.repeats"
 local results = require "flowmap.report.results"
 local switch = require "flowmap.report.switch"
 
@@ -226,6 +228,45 @@ end
 
 --- A table of one setting switched.
 M.switch = switch.describe
+
+-- A table of the parts { heads =, columns =, rows =, notes = }.
+local function assembled(set, spec, parts)
+  local t = { title = spec.title, heads = parts.heads, columns = parts.columns, rows = parts.rows,
+    format = spec.format or parts.format or "%.3f", notes = measured.provenance(set) }
+  for _, notes in ipairs { parts.notes, spec.notes or {} } do
+    table.move(notes, 1, #notes, #t.notes + 1, t.notes)
+  end
+  return t
+end
+
+local function of_effects(set, spec, found)
+  return assembled(set, spec, { heads = { "effect", "" }, columns = found.columns,
+    rows = contrasts.rows(found), notes = contrasts.notes(found) })
+end
+
+--- A table of the effects of two-level factors: log ratios and their p.
+-- @tparam Set set
+-- @tparam table spec see flowmap.report.contrasts.factors; title=, format=, notes=
+-- @treturn table a description
+function M.effects(set, spec) return of_effects(set, spec, contrasts.factors(set, spec)) end
+
+--- A table of methods against a reference over the cells of a design: log ratios and their p.
+-- @tparam Set set
+-- @tparam table spec see flowmap.report.contrasts.methods; title=, format=, notes=
+-- @treturn table a description
+function M.ratios(set, spec) return of_effects(set, spec, contrasts.methods(set, spec)) end
+
+--- A table of the spread from seed to seed, see flowmap.report.repeats.
+-- @tparam Set set
+-- @tparam table spec
+-- @treturn table a description
+function M.spread(set, spec) return assembled(set, spec, repeats.spread(set, spec)) end
+
+--- A table of the processor time of training, see flowmap.report.repeats.
+-- @tparam Set set
+-- @tparam table spec
+-- @treturn table a description
+function M.cost(set, spec) return assembled(set, spec, repeats.cost(set, spec)) end
 
 -- ------------------------------------------------------------------ formats
 

@@ -17,6 +17,8 @@
 --                                  interval, p and paired seeds, or "no difference shown"
 --     {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}         the same for the ratio (geometric mean)
 --     {{difference kl.LSD.N1[eta=0.5] kl.LSD.N1[eta=0.75] %.3f}}    settings of one side alone
+--     {{effect main-N1 | p alone | LSD %.2f}}      one row and column of the render entry `main-N1`
+--                                  (kinds effects and ratios): the ratio with interval, p and seeds
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
@@ -33,6 +35,7 @@
 -- @module flowmap.report.weave
 
 local comparison = require "flowmap.report.comparison"
+local contrasts = require "flowmap.report.contrasts"
 local coordinates = require "flowmap.report.coordinates"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
@@ -102,7 +105,8 @@ end
 -- The results that a chapter may refer to, of its own and of other experiments; each is opened
 -- once.
 local function new_context(experiment, profile, base, path)
-  local context = { experiment = experiment, profile = profile, sets = {}, path = path }
+  local context = { experiment = experiment, profile = profile, sets = {}, effects = {},
+    path = path }
   function context.folder(name)
     if not name then errors.data("this chapter has no experiment of its own; name one: "
       .. "EXPERIMENT/...") end
@@ -111,6 +115,19 @@ local function new_context(experiment, profile, base, path)
   function context:set(name)
     self.sets[name] = self.sets[name] or results.open(self.folder(name))
     return self.sets[name]
+  end
+  -- The effects of a render entry, of this chapter's experiment or of another chapter's.
+  function context:effects_of(name, entry)
+    local key = tostring(name) .. " " .. entry
+    if not self.effects[key] then
+      local file = name == experiment and path
+      for _, other in ipairs(file and {} or chapters.experiments()) do
+        if other:match "([^/]+)%.lua$" == name then file = other end
+      end
+      if not file then errors.data("there is no chapter '%s'", tostring(name)) end
+      self.effects[key] = render.effects(load_experiment(file), entry, self:set(name))
+    end
+    return self.effects[key]
   end
   return context
 end
@@ -166,6 +183,16 @@ local function comparison_text(context, kind, words)
   return escape.markdown(comparison.sentence(set, kind, first, b, where, format))
 end
 
+-- The sentence for {{effect ENTRY | ROW | COLUMN}}.
+local function effect_text(context, words)
+  local entry, row, column, format = words:match "^(%S+)%s*|%s*(.-)%s*|%s*(.-)%s*(%%[%d.]*[efg]?)$"
+  if not entry then entry, row, column = words:match "^(%S+)%s*|%s*(.-)%s*|%s*(.-)$" end
+  if not entry then errors.data("effect: expected ENTRY | ROW | COLUMN, found '%s'", words) end
+  local experiment, name = owner(context, entry)
+  return escape.markdown(contrasts.sentence(context:effects_of(experiment, name), row, column,
+    format))
+end
+
 --- The text for one `{{...}}`.
 -- @param context see new_context
 -- @tparam string inside the text between the braces
@@ -184,6 +211,7 @@ function M.inline(context, inside)
   if field == "difference" or field == "ratio" then
     return comparison_text(context, field, words)
   end
+  if field == "effect" then return effect_text(context, words) end
   local where, format, pm = options_of(words)
   if field:find("^published%.") then
     return format_value(published_value(experiment, field), format)
