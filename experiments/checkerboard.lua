@@ -148,17 +148,27 @@ checkerboard.render = {
 -- ![KL against the number of steps: mean over seeds with its 95 % interval, and the single
 -- seeds.](figure:kl)
 --
--- At one step: {{difference kl.LSD.N1 kl.PSD-M.N1 %.3f}};
--- {{difference kl.LSD.N1 kl.PSD-U.N1 %.3f}}; {{difference kl.LSD.N1 kl.ESD.N1 %.3f}};
--- {{difference kl.LSD.N1 kl.ESD-CONVEX.N1 %.3f}}. As ratios, the KL of the others over that of LSD:
--- PSD-M: {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}; PSD-U: {{ratio kl.PSD-U.N1 kl.LSD.N1 %.2f}}; ESD
--- with the stop-gradient on the velocity alone: {{ratio kl.ESD-CONVEX.N1 kl.LSD.N1 %.2f}}.
+-- What the paper's numbers say of this test, as claims about these runs:
 --
--- At sixteen steps: {{difference kl.LSD.N16 kl.PSD-M.N16 %.3f}};
--- {{difference kl.LSD.N16 kl.PSD-U.N16 %.3f}}; {{difference kl.LSD.N16 kl.ESD-CONVEX.N16 %.3f}}.
+-- - LSD is ahead at one step: of PSD-M {{claim lsd-psd-m-1: kl.LSD.N1 < kl.PSD-M.N1}}; of PSD-U
+--   {{claim lsd-psd-u-1: kl.LSD.N1 < kl.PSD-U.N1}}; of ESD
+--   {{claim lsd-esd-1: kl.LSD.N1 < kl.ESD.N1}}.
+-- - LSD is ahead at four steps: of PSD-M {{claim lsd-psd-m-4: kl.LSD.N4 < kl.PSD-M.N4}}; of PSD-U
+--   {{claim lsd-psd-u-4: kl.LSD.N4 < kl.PSD-U.N4}}; of ESD
+--   {{claim lsd-esd-4: kl.LSD.N4 < kl.ESD.N4}}.
+-- - At sixteen steps the PSD methods are level with LSD or better: PSD-M
+--   {{claim psd-m-lsd-16: kl.PSD-M.N16 < kl.LSD.N16}}; PSD-U
+--   {{claim psd-u-lsd-16: kl.PSD-U.N16 < kl.LSD.N16}}.
+-- - More steps help: from one step to sixteen, LSD {{claim lsd-steps: kl.LSD.N16 < kl.LSD.N1}},
+--   PSD-M {{claim psd-m-steps: kl.PSD-M.N16 < kl.PSD-M.N1}}.
 --
--- The two forms of ESD: {{difference kl.ESD-CONVEX.N1 kl.ESD.N1 %.3f}}, and at sixteen steps
--- {{difference kl.ESD-CONVEX.N16 kl.ESD.N16 %.3f}}.
+-- And two that the paper does not make: the stop-gradient on the velocity alone makes ESD better at
+-- one step {{claim convex-1: kl.ESD-CONVEX.N1 < kl.ESD.N1}} and at sixteen
+-- {{claim convex-16: kl.ESD-CONVEX.N16 < kl.ESD.N16}}; and LSD stays ahead of it at one step
+-- {{claim lsd-convex-1: kl.LSD.N1 < kl.ESD-CONVEX.N1}}.
+--
+-- As ratios of KL at one step: PSD-M to LSD {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}; ESD with the
+-- stop-gradient on the velocity to LSD {{ratio kl.ESD-CONVEX.N1 kl.LSD.N1 %.2f}}.
 --
 -- {{table outside}}
 --

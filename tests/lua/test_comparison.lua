@@ -114,6 +114,34 @@ t.test("one method has no differences; tables without `paired` are as before", f
   t.eq(tables.markdown(compare(set)), tables.markdown(compare(set, { paired = false })))
 end)
 
+-- A chapter of one line of prose.
+local function weave_line(line)
+  sandbox.write("claims.md", line)
+  return (weave.chapter(sandbox.root .. "/claims.md", { profile = "smoke",
+    results = sandbox.root .. "/results" }):gsub("\\(%p)", "%1"))
+end
+
+t.test("claims in prose are judged, as one family", function()
+  made("results/board/smoke", METHODS, 8, kl_of)
+  local text = weave_line "{{claim a: board/kl.LSD.N1 < kl.ESD.N1}}"
+  t.eq(text, "supported (difference -0.101, 95 % interval -0.102 to -0.1, p = 0.0078, "
+    .. "8 paired seeds)\n\n")
+  t.eq(weave_line "{{claim a: board/kl.LSD.N1 > kl.ESD.N1}}":match "^%a+", "contradicted")
+  t.eq(weave_line "{{claim a: board/kl.PSD-M.N4 < kl.LSD.N4}}":match "^[%a ]+", "not shown ")
+  -- 2 / 256 is shown alone, and not as one of seven
+  local claims = {}
+  for k = 1, 7 do claims[k] = ("{{claim c%d: board/kl.LSD.N1 < kl.ESD.N1}}"):format(k) end
+  text = weave_line(table.concat(claims, " "))
+  t.eq(select(2, text:gsub("not shown %(.-p = 0.055 after Holm over 7 claims", "")), 7, text)
+  for k = 1, 7 do claims[k] = "{{claim c: board/kl.LSD.N1 < kl.ESD.N1}}" end -- one claim, repeated
+  t.eq(select(2, weave_line(table.concat(claims, " ")):gsub("supported", "")), 7)
+  t.raises(function() weave_line "{{claim a: board/kl.LSD.N1 = kl.ESD.N1}}" end,
+    "claims.md:1: .*a claim is written NAME: A < B")
+  t.raises(function()
+    weave_line "{{claim a: board/kl.LSD.N1 < kl.ESD.N1}} {{claim a: board/kl.LSD.N1 > kl.ESD.N1}}"
+  end, "two claims have the name 'a'")
+end)
+
 t.test("comparisons in prose", function()
   made("results/board/smoke", METHODS, 8, kl_of)
   sandbox.write("board.md", "{{board/kl.LSD.N1 %.2f}}\n{{difference board/kl.ESD.N1 kl.LSD.N1 "

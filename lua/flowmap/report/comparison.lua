@@ -228,18 +228,30 @@ end
 -- @tparam ?string format of the numbers
 -- @treturn string
 function M.sentence(set, kind, a, b, where, format)
+  local it, first, second, lost = M.named(set, kind, a, b, where)
+  if not it then
+    return ("no difference shown between %s and %s: %s"):format(first, second, lost)
+  end
+  return paired.words(it, { a = first, b = second, format = format })
+end
+
+--- The comparison behind `sentence`.
+-- @treturn ?table what paired.difference or paired.ratio returns; nil: runs diverged
+-- @treturn string name of the first side
+-- @treturn string of the second
+-- @treturn ?string which runs diverged
+function M.named(set, kind, a, b, where)
   local x, first = named_values(set, a, where)
   local y, second = named_values(set, b, where)
   if not (x and y) then
-    return ("no difference shown between %s and %s: runs of %s diverged"):format(first, second,
-      x and second or y and first or "both")
+    return nil, first, second, ("runs of %s diverged"):format(x and second or y and first or "both")
   end
   local it = paired[kind](x, y)
   if not it then
     errors.data("%s and %s have no %s: no seed in common, or a value that is not positive", a, b,
       kind)
   end
-  return paired.words(it, { a = first, b = second, format = format })
+  return it, first, second
 end
 
 --- The differences of several cases, one family of questions.

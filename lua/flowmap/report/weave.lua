@@ -19,6 +19,8 @@
 --     {{difference kl.LSD.N1[eta=0.5] kl.LSD.N1[eta=0.75] %.3f}}    settings of one side alone
 --     {{effect main-N1 | p alone | LSD %.2f}}      one row and column of the render entry `main-N1`
 --                                  (kinds effects and ratios): the ratio with interval, p and seeds
+--     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
+--                                  "not shown (...)", see flowmap.report.claims
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
@@ -34,6 +36,7 @@
 -- figure:ablations/kl. A name that does not exist is an error that states file, line and field.
 -- @module flowmap.report.weave
 
+local claims = require "flowmap.report.claims"
 local comparison = require "flowmap.report.comparison"
 local contrasts = require "flowmap.report.contrasts"
 local coordinates = require "flowmap.report.coordinates"
@@ -193,6 +196,22 @@ local function effect_text(context, words)
     format))
 end
 
+-- The verdict on {{claim NAME: ...}}, one of the claims of the chapter.
+local function claim_text(context, words)
+  local claim = claims.parse(words)
+  if not context.verdicts then
+    local list = context.claims and #context.claims > 0 and context.claims or { claim }
+    context.verdicts = claims.judge(list, function(it)
+      local experiment, first = owner(context, it.a)
+      local _, second = owner(context, it.b)
+      local found, _, _, lost = comparison.named(context:set(experiment), "difference", first,
+        second, (options_of(it.rest)))
+      return found, lost
+    end)
+  end
+  return escape.markdown(context.verdicts[claim.name])
+end
+
 --- The text for one `{{...}}`.
 -- @param context see new_context
 -- @tparam string inside the text between the braces
@@ -208,6 +227,7 @@ function M.inline(context, inside)
   if field == "methods" then
     return "\n" .. coordinates.markdown(context.experiment and load_experiment(context.path).losses)
   end
+  if name == "claim" then return claim_text(context, words) end
   if field == "difference" or field == "ratio" then
     return comparison_text(context, field, words)
   end
@@ -273,6 +293,7 @@ function M.chapter(path, how)
     blocks = { lines_of(source) }
     blocks[1].kind, blocks[1].first = "prose", 1
   end
+  context.claims = claims.list(source)
   local out, mode = {}, how.code or "show"
   for _, block in ipairs(blocks) do
     if block.kind == "code" then

@@ -1,0 +1,89 @@
+--- Claims of the prose, judged by the results of the page:
+--
+--     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}      also >; settings such as data=modes2 follow
+--
+-- weaves to "supported", "contradicted" or "not shown", with the paired difference, its interval,
+-- p and the number of seeds. The claims of a chapter are one family of questions: p is adjusted by
+-- Holm's procedure over all of them, and a claim is supported or contradicted only at the level of
+-- 5 % after it.
+-- @module flowmap.report.claims
+
+local errors = require "flowmap.base.errors"
+local paired = require "flowmap.measure.paired"
+
+local M = {}
+
+local ALPHA = 0.05
+
+local function read(text)
+  local name, a, sign, b, rest = text:match "^%s*([%w-]+):%s*(%S+)%s+([<>])%s+(%S+)%s*(.-)%s*$"
+  return name and { name = name, a = a, b = b, below = sign == "<", rest = rest }
+end
+
+--- A claim as data.
+-- @tparam string text "NAME: A < B key=value ..."
+-- @treturn table { name =, a =, b =, below = whether A < B is claimed, rest = what follows }
+function M.parse(text)
+  return read(text) or errors.data("a claim is written NAME: A < B, such as lsd-leads: kl.LSD.N1 < "
+    .. "kl.PSD-M.N1; found '%s'", text)
+end
+
+--- All claims of a chapter.
+-- @tparam string text its prose
+-- @treturn {table,...} in their order; a claim that is repeated word by word counts once, and one
+--   that cannot be parsed does not count
+function M.list(text)
+  local list, seen = {}, {}
+  for inside in text:gmatch "{{%s*claim%s+(.-)}}" do
+    local claim = read(inside)
+    local before = claim and seen[claim.name]
+    if claim and not before then
+      list[#list + 1] = claim
+      seen[claim.name] = claim
+    elseif claim and (before.a ~= claim.a or before.b ~= claim.b or before.below ~= claim.below
+      or before.rest ~= claim.rest) then
+      errors.data("two claims have the name '%s'", claim.name)
+    end
+  end
+  return list
+end
+
+-- "difference -0.45, 95 % interval -0.47 to -0.43, "
+local function measured(it)
+  if not it.half then return ("difference %.3g, "):format(it.mean) end
+  return ("difference %.3g, 95 %% interval %.3g to %.3g, "):format(it.mean, it.mean - it.half,
+    it.mean + it.half)
+end
+
+local function verdict(claim, it, p, count)
+  local family = count > 1 and (" after Holm over %d claims"):format(count) or ""
+  local facts = ("%sp = %s%s, %d paired seed%s"):format(measured(it), paired.p_text(p), family,
+    it.n, it.n == 1 and "" or "s")
+  if p > ALPHA then return ("not shown (%s)"):format(facts) end
+  local word = (it.mean < 0) == claim.below and "supported" or "contradicted"
+  return ("%s (%s)"):format(word, facts)
+end
+
+--- Judge claims.
+-- @tparam {table,...} list see `list`
+-- @tparam function compare compare(claim) -> what paired.difference returns for A and B, or nil and
+--   the reason why there is none
+-- @treturn table name -> text
+function M.judge(list, compare)
+  local found, ps, out = {}, {}, {}
+  for _, claim in ipairs(list) do
+    local it, why = compare(claim)
+    if it then
+      found[#found + 1], ps[#ps + 1] = { claim = claim, it = it }, it.p
+    else
+      out[claim.name] = ("not shown (%s)"):format(why)
+    end
+  end
+  for i, p in ipairs(paired.holm(ps)) do
+    local claim = found[i].claim
+    out[claim.name] = verdict(claim, found[i].it, p, #list)
+  end
+  return out
+end
+
+return M
