@@ -213,7 +213,7 @@ t.test("another value as reference; three values; diverged runs", function()
   made_run.diverged(set.root .. "/lsd-diverged", { config = { method = "lsd", seed = 9, steps = 9,
     devices = 2, eta = 0.75 }, step = 5, metrics = { { step = 4, samples = 64, off = 1 } } })
   text = tables.markdown(switch(results.open(set.root))):gsub("\u{a0}", " ")
-  t.eq(text:find("|  | 2 | diverged (1 of 5) |", 1, true) ~= nil, true, text)
+  t.eq(text:find("|  | 2 | diverged at 5 (1 of 5) |", 1, true) ~= nil, true, text)
   t.eq(text:find("|  | 2 minus 1 | diverged |", 1, true) ~= nil, true, text)
 end)
 

@@ -65,7 +65,7 @@ for seed, kl in ipairs { 0.10, 0.14 } do
   end
 end
 made_run.diverged(root .. "/results/board/smoke/esd-seed1", {
-  config = { method = "esd", seed = 1, steps = 99 }, step = 51,
+  config = { method = "esd", seed = 1, steps = 99, batch = 64 }, step = 51,
   metrics = { { step = 50, samples = 50, loss = 2, off = 3, grad_norm = 1e9 } } })
 
 local board = results.open(root .. "/results/board/smoke")
@@ -110,6 +110,38 @@ t.test("a diverged run contributes to no number, but its trace and step are show
   t.eq(data:match "grad_norm: the last mean before[^\n]*\n([^\n]*)", "0.05 1e+09")
   local edge = results.read_file(paths[3]):match "%$2>([%d.]+)%?[^\n]*with points"
   t.eq(edge and tonumber(edge) < 1e6, true, "it is drawn at the edge, and flattens no other curve")
+end)
+
+t.test("where trainings diverged, tables and prose say at which step", function()
+  local cells = tables.markdown(tables.compare(board, { metric = "kl", title = "KL" }))
+  t.eq(cells:find("| ESD | ours | diverged at 51 | diverged at 51 |", 1, true) ~= nil, true, cells)
+  t.eq({ board:lookup "kl.ESD.N1" }, { "diverged at 51", nil, true })
+  local part = board:select { method = "esd" }
+  t.eq({ #part.runs, #part.diverged }, { 0, 1 })
+  t.raises(function() part:summary("kl", 1) end, "all runs that were selected diverged")
+  local by_method = tables.several(board, { metrics = { "kl" }, columns = { "KL" }, N = 1,
+    rows = { "method" }, title = "KL" })
+  t.eq(tables.csv(by_method):match "\nESD,[^\n]*", "\nESD,KL,nan,,1")
+  t.eq(results.grouped(1234567) .. " " .. results.grouped(12), "1,234,567 12")
+end)
+
+t.test("a table of the experiment's own names the runs behind it", function()
+  local own = { writes = "table", options = { unit = "nats" }, draw = function(set, spec)
+    return { title = "Counted", heads = { "what" }, columns = { "value", "words" },
+      rows = { { heads = { spec.unit }, cells = { #set.runs, { text = "a | b", mean = 7 } } } },
+      notes = { "A note." } }
+  end }
+  local exp = { name = "board", figures = { counted = own } }
+  local entry = { kind = "counted", name = "counted" }
+  local paths = render.entry(exp, entry, board)
+  t.eq(paths[2]:match "[^/]*/[^/]*$", "tables/counted.md")
+  local text = results.read_file(paths[2])
+  t.eq(text:find("| nats | 4 | a \\| b |", 1, true) ~= nil, true, text)
+  t.eq(text:find(board:signature(), 1, true) ~= nil and text:find "A note" ~= nil, true, text)
+  t.eq(results.read_file(paths[1]):match "words,[^\n]*", "words,7,,")
+  t.eq(render.description(exp, entry, board).title, "Counted")
+  own.draw = function() return { panels = {} } end
+  t.raises(function() render.entry(exp, entry, board) end, "the table 'counted' returned a table")
 end)
 
 t.test("missing values are named", function()
@@ -350,7 +382,8 @@ t.test("a missing number names file, line and field", function()
   t.raises(function() woven "local x = 1\n\n-- a\n-- {{klx.LSD.N1 %.3f}}" end,
     "board.lua:4: {{klx.LSD.N1 %%.3f}}: .*eval.json has no number 'klx'")
   t.raises(function() woven "-- {{kl.LSD.N1 %q}}" end, "a format such as")
-  t.raises(function() woven "-- {{kl.ESD.N1}}" end, "no finished run with method = ESD")
+  t.raises(function() woven "-- {{kl.FMM.N1}}" end, "no finished run with method = FMM")
+  t.eq(woven "-- {{kl.ESD.N1 %.3f}}", "diverged at 51\n\n")
   t.raises(function() woven "-- ![x](figure:none)" end, "board.lua:1: figure:none")
   t.raises(function() woven "-- {{table none}}" end, "board.lua:1: {{table none}}")
   t.raises(function() woven "-- {{code flod}}" end, "board.lua:1: code mode 'flod'; did you mean "

@@ -61,17 +61,24 @@ local KINDS = {
 --
 --     function(set, spec) ... end -- or { draw = that function, options = { field = default } }
 --
--- It gets the runs (see flowmap.report.results) and the fields of its entry in `render`, and
--- returns the panels of flowmap.report.gnuplot: { columns =, width =, height =, panels = {...} }.
+-- It gets the runs (see flowmap.report.results) and the fields of its entry in `render`; it returns
+-- the panels of flowmap.report.gnuplot: { columns =, width =, height =, panels = {...} }. With
+-- `writes = "table"` beside `draw` it is a table, and the function returns a description for
+-- flowmap.report.table, to whose notes the runs behind it are added.
 -- `options` are the fields that its entries may have, with their defaults.
 M.registry = registry.new { what = "render kind", field = "figures", plain = "function",
-  table_fields = { draw = "function" }, needs = { "draw" },
+  table_fields = { draw = "function", writes = "string" }, needs = { "draw" },
   built = function() return KINDS end }
 
---- Whether a kind of the suite writes a "table", a "figure" or "images".
+--- Whether a kind writes a "table", a "figure" or "images".
 -- @tparam string kind
--- @treturn ?string nil: not one of the suite's
-function M.writes(kind) return KINDS[kind] and KINDS[kind].writes end
+-- @tparam[opt] table own figures of an experiment
+-- @treturn ?string nil: there is no such kind
+function M.writes(kind, own)
+  local it = own and own[kind]
+  if it then return type(it) == "table" and rawget(it, "writes") or "figure" end
+  return KINDS[kind] and KINDS[kind].writes
+end
 
 local COMMON = { kind = "string", name = "string", where = "table" }
 
@@ -238,7 +245,8 @@ function M.list(it, path, options)
     local of = type(entry) == "table" and ("'%s' (%s)"):format(tostring(entry.name),
       tostring(entry.kind)) or ""
     check_entry(entry, it, ("%s: render entry %d %s"):format(path, k, of), options)
-    local file = (M.writes(entry.kind) == "table" and "table " or "figure ") .. entry.name
+    local sort = M.writes(entry.kind, it.figures)
+    local file = (sort == "table" and "table " or "figure ") .. entry.name
     if files[file] then
       errors.usage("%s: two render entries write the %s", path, file)
     end

@@ -2,6 +2,8 @@
 -- @module flowmap.report.measured
 
 local axes = require "flowmap.report.axis"
+local results = require "flowmap.report.results"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -26,14 +28,19 @@ function M.known(set, metric)
   return false
 end
 
---- The summary over seeds, see Set:summary. If a value is not finite, or missing in some of the
--- runs, there is no mean: the mean of the remaining seeds would make the method look better than it
--- is.
+--- The summary over seeds, see Set:summary. If a training diverged, or a value is not finite or
+-- missing in some of the runs, there is no mean: the mean of the remaining seeds would make the
+-- method look better than it is.
 -- @tparam Set set
 -- @tparam string metric
 -- @tparam integer N
--- @treturn table a summary, or { lost = "diverged" or "–", count = runs affected, n = all runs }
+-- @treturn table a summary, or { lost = "diverged", "diverged at 12,345" (the step) or "–",
+--   count = runs affected, n = all runs }
 function M.summary(set, metric, N)
+  local ended = #set.diverged
+  if ended > 0 then
+    return { lost = results.diverged_at(set.diverged), count = ended, n = ended + #set.runs }
+  end
   local diverged, absent = 0, 0
   for _, run in ipairs(set.runs) do
     local value = value_of(run, metric, N)
@@ -100,11 +107,20 @@ function M.provenance(set)
   return notes
 end
 
+-- The values of a field over the runs of a set, including diverged ones.
+local function values_of(set, field)
+  if field == "method" then return set:traced_methods() end
+  local seen = {}
+  for _, value in ipairs(set:distinct(field)) do seen[value] = true end
+  for _, run in ipairs(set.diverged) do seen[run:text_of(field)] = true end
+  return tree.keys(seen)
+end
+
 -- The combinations from the field number `depth` on.
 local function each_combination(set, fields, depth, heads, visit)
   local field = fields[depth]
   if not field then return visit(set, heads) end
-  for _, value in ipairs(field == "method" and set:methods() or set:distinct(field)) do
+  for _, value in ipairs(values_of(set, field)) do
     local deeper = table.move(heads, 1, #heads, 1, {})
     deeper[depth] = tostring(value)
     each_combination(set:select { [field] = value }, fields, depth + 1, deeper, visit)

@@ -22,6 +22,7 @@ local escape = require "flowmap.base.escape"
 local figure = require "flowmap.report.figure"
 local files = require "flowmap.base.files"
 local gnuplot = require "flowmap.report.gnuplot"
+local measured = require "flowmap.report.measured"
 local grids = require "flowmap.experiment.grid"
 local published = require "flowmap.experiment.published"
 local registry = require "flowmap.base.registry"
@@ -93,15 +94,37 @@ function M.entries(exp, all) return exp.render or default(exp, all) end
 -- @treturn Set
 function M.selected(entry, all) return entry.where and all:select(entry.where) or all end
 
+-- Add the options of a figure or table of the experiment's own to its entry.
+local function with_options(kind, spec)
+  for key, default_value in pairs(registry.options(kind)) do
+    if spec[key] == nil then spec[key] = default_value end
+  end
+  return spec
+end
+
+-- The description of a table of the experiment's own, with the runs behind it.
+local function own_table(kind, set, spec)
+  local t = kind.draw(set, with_options(kind, spec))
+  if type(t) ~= "table" or type(t.rows) ~= "table" then
+    errors.usage("the table '%s' returned a %s, expected { title =, heads =, columns =, rows = }",
+      spec.kind, type(t))
+  end
+  local notes = measured.provenance(set)
+  t.notes, t.format = table.move(t.notes or {}, 1, #(t.notes or {}), #notes + 1, notes),
+    t.format or "%.4g"
+  return t
+end
+
 --- The description of an entry's table; nil if the entry is a figure.
 -- @tparam table exp an experiment
 -- @tparam table entry
 -- @tparam Set all
 -- @treturn ?table see flowmap.report.table
 function M.description(exp, entry, all)
-  if writes(entry.kind) ~= "table" or exp.figures and exp.figures[entry.kind] then return nil end
+  if writes(entry.kind, exp.figures) ~= "table" then return nil end
   local spec, set = M.complete(entry, exp, all)
-  return tables[entry.kind](set, spec)
+  local own = exp.figures and exp.figures[entry.kind]
+  return own and own_table(own, set, spec) or tables[entry.kind](set, spec)
 end
 
 --- The effects behind a table of the kinds `effects` and `ratios`.
@@ -156,10 +179,7 @@ end
 
 -- Draw a figure of the experiment's own: its function describes the panels.
 local function draw_own(kind, name, set, spec, dir)
-  for key, default_value in pairs(registry.options(kind)) do
-    if spec[key] == nil then spec[key] = default_value end
-  end
-  local panels = (type(kind) == "table" and kind.draw or kind)(set, spec)
+  local panels = (type(kind) == "table" and kind.draw or kind)(set, with_options(kind, spec))
   if type(panels) ~= "table" or type(panels.panels) ~= "table" then
     errors.usage("the figure '%s' returned a %s, expected a table { columns =, width =, height =, "
       .. "panels = }", spec.kind, type(panels))
@@ -181,10 +201,13 @@ function M.entry(exp, entry, all)
       .. "'.'), found '%s'", exp.path or exp.name, entry.kind, escape.line(entry.name))
   end
   local spec, set = M.complete(entry, exp, all)
-  if own then return draw_own(kind, entry.name, set, spec, all.root .. "/figures") end
-  if writes(entry.kind) == "table" then
-    return tables.write(all.root .. "/tables", entry.name, tables[entry.kind](set, spec))
-  elseif writes(entry.kind) == "images" then
+  local sort = writes(entry.kind, exp.figures)
+  if sort == "table" then
+    return tables.write(all.root .. "/tables", entry.name, own and own_table(kind, set, spec)
+      or tables[entry.kind](set, spec))
+  elseif own then
+    return draw_own(kind, entry.name, set, spec, all.root .. "/figures")
+  elseif sort == "images" then
     local grid = require "flowmap.report.figure.grid"
     return grid.grids(all.root .. "/figures", entry.name, set, spec)
   elseif entry.kind == "triangle" then

@@ -99,6 +99,14 @@ function Run:field(file, path)
   return value
 end
 
+--- A setting of the run; a list becomes text.
+-- @tparam string key
+-- @treturn string|number|boolean
+function Run:text_of(key)
+  local value = self:field("config", key)
+  return type(value) == "table" and settings.text(value) or value
+end
+
 --- The run's id, a hash of its inputs and results; see flowmap.runs.record.
 -- @treturn string
 function Run:id()
@@ -225,19 +233,20 @@ local function chosen(runs, where)
   return out
 end
 
---- Select the runs whose config has the given values; an empty selection is an error.
+--- Select the runs whose config has the given values; an empty selection is an error. It may have
+-- diverged runs alone.
 -- @tparam table where config field -> value; `method` ignores case
 -- @treturn Set
 function Set:select(where)
-  local runs = chosen(self.runs, where)
-  if #runs == 0 then
+  local runs, diverged = chosen(self.runs, where), chosen(self.diverged, where)
+  if #runs + #diverged == 0 then
     local wanted = {}
     for _, key in ipairs(tree.keys(where)) do
       wanted[#wanted + 1] = ("%s = %s"):format(key, tostring(where[key]))
     end
     fail("%s has no finished run with %s", self.root, table.concat(wanted, ", "))
   end
-  return new_set(self.root, runs, self.unfinished, chosen(self.diverged, where))
+  return new_set(self.root, runs, self.unfinished, diverged)
 end
 
 --- Whether all runs whose config has the given values diverged; false if there are none.
@@ -262,10 +271,7 @@ end
 -- @treturn {value,...}
 function Set:distinct(key)
   local seen = {}
-  for _, run in ipairs(self.runs) do
-    local value = run:field("config", key)
-    seen[type(value) == "table" and settings.text(value) or value] = true
-  end
+  for _, run in ipairs(self.runs) do seen[run:text_of(key)] = true end
   return tree.keys(seen)
 end
 
@@ -312,6 +318,9 @@ end
 -- @tparam integer N
 -- @treturn table see stats.summary
 function Set:summary(metric, N)
+  if #self.runs == 0 then
+    fail("%s: all runs that were selected diverged, so '%s' has no value", self.root, metric)
+  end
   local values, dir_of = {}, {}
   for _, run in ipairs(self.runs) do
     local seed = run:field("config", "seed")
@@ -342,8 +351,9 @@ end
 -- mean (default), half, sd, min, max or n; or "config.METHOD.FIELD", "manifest.METHOD.FIELD".
 -- @tparam string name such as "kl.LSD.N1" or "manifest.LSD.samples_seen"
 -- @tparam ?table where further selection by config fields, such as {eta = 0.75}
--- @treturn number|string the value
+-- @treturn number|string the value; in words where a training diverged
 -- @treturn ?table for a mean, its summary
+-- @treturn ?boolean whether a training diverged
 function Set:lookup(name, where)
   local head, method, rest = name:match("^([%w_]+)%.([%w-]+)%.(.+)$")
   if not head then
@@ -356,6 +366,7 @@ function Set:lookup(name, where)
   if not N then
     fail("'%s' names no number of steps; expected %s.%s.N<steps>", name, head, method)
   end
+  if #set.diverged > 0 then return results.diverged_at(set.diverged), nil, true end
   local summary = set:summary(head, math.tointeger(tonumber(N)))
   if statistic == "" then return summary.mean, summary end
   local value = summary[statistic]
@@ -368,12 +379,29 @@ end
 
 -- ------------------------------------------------------------------ provenance
 
+--- A whole number with its digits in groups: 12,345.
+-- @tparam number v
+-- @treturn string
+function results.grouped(v)
+  return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
+end
+
+--- The step at which a training diverged, or the range of several: "diverged at 12,345".
+-- @tparam {Run,...} runs that diverged
+-- @treturn string
+function results.diverged_at(runs)
+  local low, high = math.huge, 0
+  for _, run in ipairs(runs) do
+    low, high = math.min(low, run.diverged.step), math.max(high, run.diverged.step)
+  end
+  local first, last = results.grouped(low), results.grouped(high)
+  return "diverged at " .. (first == last and first or first .. " to " .. last)
+end
+
 local function number_text(v)
   if type(v) == "table" then return table.concat(v, ", ") end
   if type(v) ~= "number" then return tostring(v) end
-  if v == math.floor(v) and math.abs(v) < 1e15 then
-    return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
-  end
+  if v == math.floor(v) and math.abs(v) < 1e15 then return results.grouped(v) end
   return ("%.4g"):format(v)
 end
 

@@ -14,14 +14,6 @@ local function with_value(set, key, value)
   end
 end
 
--- Means over seeds at the given steps; none where runs diverged during training.
-local function complete_means(set, metric, steps)
-  if #set.diverged == 0 then return measured.summaries(set, metric, steps) end
-  local cells, n = {}, #set.diverged
-  for i in ipairs(steps) do cells[i] = { lost = "diverged", count = n, n = n + #set.runs } end
-  return cells
-end
-
 -- The value of the setting that the others are compared with: the one named, or the first.
 local function reference_value(values, spec)
   if not spec.against then return values[1] end
@@ -44,7 +36,7 @@ local function add_switch(t, cases, part, heads, how)
     local side = with_value(part, how.switch, value)
     if side then
       t.rows[#t.rows + 1] = { heads = joined(heads, tostring(value)),
-        cells = complete_means(side, how.metric, how.steps) }
+        cells = measured.summaries(side, how.metric, how.steps) }
     end
     if side and reference and value ~= how.base then
       local name = table.concat(heads, ", ")

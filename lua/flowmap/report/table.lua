@@ -8,8 +8,9 @@
 --                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
--- A cell is a stats.summary (mean and 95 % interval), a number, or nil. A cell without a finite
--- value is printed as "diverged" or "–". `theirs` marks published rows, which are set in italics;
+-- A cell is a stats.summary (mean and 95 % interval), a number, { text =, mean = for the CSV }, or
+-- nil. A cell without a finite value is printed as "diverged", with the step where the training
+-- ended, or "–". `theirs` marks published rows, which are set in italics;
 -- a row may have a `format` of its own.
 -- All texts are plain; each writer escapes them for its language.
 -- @module flowmap.report.table
@@ -84,7 +85,7 @@ function M.compare(set, spec)
   local t = { title = spec.title, heads = { "method", "source" }, columns = {}, rows = {},
     format = spec.format or "%.4f", notes = measured.provenance(set) }
   for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
-  for _, method in ipairs(set:methods()) do
+  for _, method in ipairs(set:traced_methods()) do
     local ours = set:select { method = method }
     t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
       cells = measured.summaries(ours, spec.metric, steps) }
@@ -209,7 +210,7 @@ function M.several(set, spec)
   local t = over_grid(set, spec, spec.columns, function(part)
     local cells = {}
     for i, metric in ipairs(spec.metrics) do
-      if measured.known(part, metric) or not measured.known(set, metric) then
+      if #part.diverged > 0 or measured.known(part, metric) or not measured.known(set, metric) then
         cells[i] = measured.summary(part, metric, spec.N)
       end
     end
@@ -290,6 +291,7 @@ end
 -- what follows a mean of one seed.
 local function cell_text(t, cell, how, format, alone)
   if type(cell) == "number" then cell = { mean = cell, plain = true } end
+  if type(cell) == "table" and cell.text then return how.escape(cell.text) end
   if type(cell) ~= "table" or not (cell.lost or type(cell.mean) == "number") then
     errors.usage("table '%s': a cell is a %s, expected a summary or a number", t.title, type(cell))
   end
@@ -420,7 +422,7 @@ function M.csv(t)
       if type(cell) == "number" then cell = { mean = cell, n = "" } end
       if cell and cell.lost ~= "–" then
         lines[#lines + 1] = ("%s,%s,%s,%s,%s"):format(table.concat(heads, ","),
-          escape.csv(column), csv_number(cell.mean or 0 / 0), csv_number(cell.half), cell.n)
+          escape.csv(column), csv_number(cell.mean or 0 / 0), csv_number(cell.half), cell.n or "")
       end
     end
   end

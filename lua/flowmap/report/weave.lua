@@ -236,7 +236,8 @@ function M.inline(context, inside)
   if field:find("^published%.") then
     return format_value(published_value(experiment, field), format)
   end
-  local value, summary = context:set(experiment):lookup(field, where)
+  local value, summary, lost = context:set(experiment):lookup(field, where)
+  if lost then return value end
   if not pm then return format_value(value, format) end
   if not (summary and summary.half) then
     errors.data("'%s' has no interval: it is not a mean over two or more seeds", field)
