@@ -227,6 +227,10 @@ t.test("settings of one side in prose; diverged runs are a sentence", function()
   local inside = "{{difference sides/kl.LSD.N1[devices=4] kl.LSD.N1[devices=1,eta=0.75] %.3f}}"
   t.eq(woven(inside), "LSD (devices = 4) is below LSD (devices = 1, eta = 0.75): difference "
     .. "-0.019, 95 % interval -0.020 to -0.018, p = 0.031, 6 paired seeds\n\n")
+  local short = woven "{{difference sides/kl.LSD.N1[devices=4:1] eta=0.75 %.3f}}"
+  t.eq(short, (woven(inside):gsub(", eta = 0.75", "")))
+  t.eq(woven("{{ratio sides/kl.LSD.N1[devices=1:4] %.2f}}"):match "^LSD.- is",
+    "LSD (devices = 1) is")
   t.raises(function() woven(inside:gsub("=1", "")) end, "'devices' in brackets; expected settings")
   t.raises(function() woven(inside:gsub("=4", "=5")) end, "no finished run with devices = 5")
   made_run.diverged(set.root .. "/lsd-diverged", { config = { method = "lsd", seed = 9, steps = 9,

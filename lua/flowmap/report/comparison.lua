@@ -104,10 +104,10 @@ local function method_note(list)
   local adjusted = math.min(1, -best * #list)
   local kind = list[1].it.draws and ("%d random sign patterns"):format(list[1].it.draws)
     or "exact"
-  local text = ("Differences are paired over %s seeds that both sides share. p is the two-sided "
+  local text = ("Differences are paired over %s seed%s that both sides share. p is the two-sided "
     .. "sign-flip p (%s) after Holm over the %d differences of this table. The smallest p that "
-    .. "these seeds allow is %s, after Holm %s"):format(range("%d", few, many), kind, #list,
-    paired.p_text(-best), paired.p_text(adjusted))
+    .. "these seeds allow is %s, after Holm %s"):format(range("%d", few, many),
+    many == 1 and "" or "s", kind, #list, paired.p_text(-best), paired.p_text(adjusted))
   if adjusted <= ALPHA then return text .. "." end
   local n = many
   while paired.smallest_p(n) * #list > ALPHA do n = n + 1 end

@@ -16,7 +16,8 @@
 --     {{difference kl.LSD.N1 kl.PSD-M.N1 %.3f}}    "LSD is below PSD-M: difference ...", with its
 --                                  interval, p and paired seeds, or "no difference shown"
 --     {{ratio kl.PSD-M.N1 kl.LSD.N1 %.2f}}         the same for the ratio (geometric mean)
---     {{difference kl.LSD.N1[eta=0.5] kl.LSD.N1[eta=0.75] %.3f}}    settings of one side alone
+--     {{difference kl.LSD.N1[eta=0.5] kl.PSD-M.N1[eta=0.75] %.3f}}  settings of one side alone
+--     {{difference kl.LSD.N1[eta=0.5:0.75] %.3f}}  the same result with two values of a setting
 --     {{effect main-N1 | p alone | LSD %.2f}}      one row and column of the render entry `main-N1`
 --                                  (kinds effects and ratios): the ratio with interval, p and seeds
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
@@ -176,9 +177,18 @@ local function format_value(value, format)
   return type(value) == "string" and escape.markdown(text) or text
 end
 
+-- The two results that a comparison names, and the words behind them; nil if it does not.
+local function two_results(words)
+  local name, key, x, y, rest =
+    words:match "^([^%s%[]+)%[([%w_]+)=([^%s:%]]+):([^%s:%]]+)%]%s*(.*)$"
+  if not name then return words:match "^(%S+)%s+(%S+)%s*(.*)$" end
+  local second = name:match "[^/]*$" -- the experiment is named once
+  return ("%s[%s=%s]"):format(name, key, x), ("%s[%s=%s]"):format(second, key, y), rest
+end
+
 -- The sentence for {{difference A B ...}} or {{ratio A B ...}}.
 local function comparison_text(context, kind, words)
-  local a, b, rest = words:match "^(%S+)%s+(%S+)%s*(.*)$"
+  local a, b, rest = two_results(words)
   if not a then errors.data("%s: expected the names of two results, found '%s'", kind, words) end
   local experiment, first = owner(context, a)
   local where, format = options_of(rest)
