@@ -16,7 +16,7 @@ local FLOORS = {
   { "*", "data.*", "nets.*", "losses.*", "methods.*" }, -- the mathematics: the root, four folders
   { "experiment.*", "measure.measures", "runs.schema", "runs.record", "runs.folder", "runs.journal",
     "runs.revision", "runs.pin", "runs.numerics" },
-  { "job", "checkpoint", "trainer" },
+  { "job", "checkpoint", "runs.chain", "trainer" },
   { "measure.*" },
   { "runs.*" },
   { "report.*" },
