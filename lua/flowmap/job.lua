@@ -42,7 +42,8 @@ local M = {}
 -- @field gradients the program of flowmap.gradients, if they are measured
 -- @field terms list of the scalar terms that a step returns: { name = in the program's sums and in
 --   checkpoints, column = in metrics.jsonl, rows = its samples in a batch,
---   words = its name in sentences }; one without samples (rows is 0) counts as 0
+--   words = its name in sentences, beside = whether it is only logged and no part of the loss };
+--   one without samples (rows is 0) counts as 0
 -- @field teacher_net the network of the frozen map, if there is one; its weights are in `shared`
 -- @field students where a student teaches one of half its steps: steps -> its checkpoint
 -- @field done number of steps taken
@@ -182,11 +183,13 @@ local function place(job, saved)
   if not saved.sums then
     errors.data("%s cannot be continued: it does not hold the state of a training", saved.path)
   end
+  local beside = {} -- terms that did not exist when the checkpoint was written
+  for _, term in ipairs(job.terms) do beside[term.name] = term.beside end
   for name in pairs(job.sums) do
-    if not saved.sums[name] then
+    if not saved.sums[name] and not beside[name] then
       errors.data("%s cannot be continued: it does not hold the sum of '%s'", saved.path, name)
     end
-    job.sums[name] = saved.sums[name]
+    job.sums[name] = saved.sums[name] or 0
   end
   job.done, job.sums.lr = saved.step, saved.sums.lr
   job.metrics_hash, job.chain_hash = saved.metrics, saved.chain
@@ -210,7 +213,7 @@ end
 -- @tparam[opt] table saved a loaded checkpoint to continue; the optimiser is not restored
 function M.begin(job, params, shared, saved)
   local cfg = job.cfg
-  job.params, job.shared, job.terms = params, shared, step.terms(cfg)
+  job.params, job.shared, job.terms = params, shared, step.terms(cfg, job)
   job.shared.params, job.shared.fed = params, curriculum.inputs(cfg)
   job.opt = fm.optimiser {
     kind = cfg.optimiser, params = params, b1 = cfg.b1, b2 = cfg.b2, eps = cfg.eps,

@@ -15,6 +15,7 @@
 local fm = require "flowmap"
 local column = require("flowmap.interpolants").column
 local errors = require "flowmap.base.errors"
+local groups = require "flowmap.groups"
 
 local M = {}
 
@@ -184,16 +185,25 @@ local function with_limit(a, how, target)
   return target + empty * (w + column(a.t - a.s, a.x) * D - target)
 end
 
+-- The points X_{s,t}(x), and the same by way of u, which may be a target.
+local function points(a, target)
+  local there = a.x + column(a.t - a.s, a.x) * target
+  return a.map(a.s, a.t, a.x), M.stop_if(a.stop, there, "convex")
+end
+
 --- The semigroup residual. `form` = "map" multiplies it by t - s, which makes it a difference of
 -- points; with `compare` = "end" both points are carried on to time 1 by the held map first. With
--- `limit` a draw g = 1 gives the residual v - T of the Eulerian family.
+-- `limit` a draw g = 1 gives the residual v - T of the Eulerian family. With `compare` = "groups"
+-- both points are returned, which are particles of two distributions.
 -- @tparam table a the argument of a loss, see flowmap.losses; g, or u itself, (n, 1)
 -- @tparam table how the coordinates: velocity =, solver =, form =, compare =, limit =
 -- @treturn tensor (n, ...)
+-- @treturn ?tensor (n, ...)
 function M.semigroup(a, how)
   local X, s, t, x = a.map, a.s, a.t, a.x
   local target = by_way(a, how)
   if how.limit and fm.is_tensor(a.g) then target = with_limit(a, how, target) end
+  if how.compare == "groups" then return points(a, target) end
   if how.compare == "end" then
     local one, Z = fm.ones(t.shape, t.dtype), a.held or read_by_target(a)
     local there = x + column(t - s, x) * target
@@ -235,10 +245,17 @@ local function first_part(a)
   return fm.where(fm.lt(a.g, 1), 1 - a.g, 1)
 end
 
+-- Half the slope of the log-SNR in s, which is 2/(s (1-s)), times sigmoid(5 - log-SNR) and
+-- s/(s^2 + (1-s)^2) (Zhou, Ermon, Song 2025, arXiv 2503.07565, a = 1, b = 5).
+local function elbo_slope(a)
+  local s, r = a.s, fm.maximum(1 - a.s, 1e-6)
+  return fm.sigmoid(5 - 2 * fm.log(s / r)) / (r * (fm.square(s) + fm.square(r)))
+end
+
 --- Weights that a row may name: function(a) -> number or (n, 1). Its `weight` is that of the
 -- squared residual L, its `factor` that of R_p(L).
 M.weights = { angle = angle, truncated_snr = truncated_snr, first_part = first_part,
-  inverse_noise_step = inverse_noise_step, snr_plus = snr_plus }
+  inverse_noise_step = inverse_noise_step, snr_plus = snr_plus, elbo_slope = elbo_slope }
 
 --- The named weight times L, (n).
 -- @tparam ?string name one of `weights`; nil: 1
@@ -249,6 +266,33 @@ function M.weighted(name, a, L)
   if not name then return L end
   local weight = M.weights[name](a)
   return type(weight) == "number" and weight * L or fm.reshape(weight, { #L }) * L
+end
+
+-- ------------------------------------------------------------------ kernels
+
+local NEAREST = 1e-8 -- distance, below which the Laplace kernel is flat
+
+-- exp(-|d| / ((t-s) sigma D)), D values per sample.
+local function laplace(a, d, first)
+  local n = d.shape[1]
+  local scale = fm.maximum(fm.slice(a.t - a.s, 1, first, n), 1e-6)
+    * ((a.cfg and a.cfg.sigma or 1) * groups.width(d))
+  local length = fm.sqrt(fm.maximum(M.norm2(d), NEAREST ^ 2))
+  return fm.exp(-1 * length / fm.reshape(scale, { n }))
+end
+
+-- -|d|^2, by which a group of one particle is a squared residual: L = 2 |x - y|^2.
+local function square(_, d) return -1 * M.norm2(d) end
+
+--- Kernels that a row may name: function(a, x - y of the pairs, their first row) -> (rows)
+M.kernels = { laplace = laplace, square = square }
+
+-- The loss of a residual, or of two points in each group.
+local function loss_of(how, a, r, other)
+  if not other then return M.norm2(r) end
+  local kernel = M.kernels[how.kernel or "laplace"]
+  return groups.discrepancy(r, other, a.cfg and a.cfg.particles or how.particles or 4,
+    function(d, first) return kernel(a, d, first) end)
 end
 
 -- ------------------------------------------------------------------ a row as a loss
@@ -270,7 +314,7 @@ function M.loss(row)
   local residual = M[row.family]
   return function(a)
     local how = coordinates(row, a.cfg)
-    return M.weighted(row.weight, a, M.norm2(residual(a, how)))
+    return M.weighted(row.weight, a, loss_of(how, a, residual(a, how)))
   end
 end
 

@@ -6,12 +6,14 @@ local augment = require "flowmap.augment"
 local autodiff = require "flowmap.autodiff"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
+local groups = require "flowmap.groups"
 local interpolants = require "flowmap.interpolants"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local nn = require "flowmap.nn"
 local residuals = require "flowmap.residuals"
 local returned = require "flowmap.base.returned"
+local times = require "flowmap.times"
 local Map = require "flowmap.map"
 
 local M = {}
@@ -25,13 +27,34 @@ function M.diagonal_count(cfg)
   return layout.counts(cfg.eta, cfg.batch, cfg.devices).diagonal
 end
 
---- The terms of a step, see flowmap.job.
--- @tparam table cfg settings eta, batch, devices, method
+-- Whether a term enters the objective with a weight of its own for each sample.
+local function has_weights(job, diagonal)
+  local cfg, row = job.cfg, job.loss.row
+  if job.net.weight and not job.net.constant_weight then return true end
+  if diagonal then return cfg.p_diagonal and cfg.p > 0 end
+  return (cfg.p or 0) > 0 or row ~= nil and row.factor ~= nil
+end
+
+--- The terms of a step, see flowmap.job. Terms that are weighted per sample are logged a second
+-- time, as they enter the objective.
+-- @tparam table cfg settings eta, both_terms, batch, devices, method
+-- @tparam ?table job see flowmap.job
 -- @treturn {table,...}
-function M.terms(cfg)
+function M.terms(cfg, job)
   local nd = M.diagonal_count(cfg)
-  return { { name = "diagonal", column = "diag", rows = nd, words = "diagonal" },
-    { name = "off", column = "off", rows = cfg.batch - nd, words = cfg.method } }
+  local no = cfg.both_terms and cfg.batch or cfg.batch - nd
+  if cfg.both_terms then nd = cfg.batch end
+  local list = { { name = "diagonal", column = "diag", rows = nd, words = "diagonal" },
+    { name = "off", column = "off", rows = no, words = cfg.method } }
+  if job and has_weights(job, true) then
+    list[#list + 1] = { name = "diagonal_weighted", column = "diag_weighted", rows = nd,
+      words = "weighted diagonal", beside = true }
+  end
+  if job and no > 0 and has_weights(job, false) then
+    list[#list + 1] = { name = "off_weighted", column = "off_weighted", rows = no,
+      words = "weighted " .. cfg.method, beside = true }
+  end
+  return list
 end
 
 -- The data samples of a micro-batch, (n, ...), and their labels (n) if the data set has labels.
@@ -81,6 +104,7 @@ function M.draw(job, shared, b)
   local cfg = job.cfg
   local function typed(x) return fm.cast(x, cfg.dtype) end
   local uniform = typed(b:uniform({ 2 }, "times"))
+  local own = cfg.both_terms and typed(b:uniform({ 2 }, "diagonal times"))
   local drawn, labels = draw_data(job, shared, b)
   local x1, changes = augment.apply(drawn, b, cfg)
   local it = {
@@ -88,6 +112,7 @@ function M.draw(job, shared, b)
     x0 = cfg.sigma * typed(b:normal(cfg.shape, "base")),
     a = fm.slice(uniform, 2, 1, 1),
     c = fm.slice(uniform, 2, 2, 1),
+    diagonal_a = own and fm.slice(own, 2, 1, 1), diagonal_c = own and fm.slice(own, 2, 2, 1),
     labels = cfg.classes > 0 and typed(with_null(labels, cfg.label_dropout, b)) or nil,
     augment = changes and typed(changes), dropout = dropout(cfg.dropout, b),
     dropout_off = shared_dropout(cfg, b), teacher_params = shared.teacher,
@@ -161,7 +186,11 @@ end
 
 -- The times of rows that are drawn off the diagonal.
 local function draw_times(job, part)
-  local s, t, u = job.times(part.a, part.c, view_of(job, part.fed))
+  local a, c, row = part.a, part.c, job.loss.row
+  if row and row.compare == "groups" then
+    a, c = groups.shared(a, job.cfg.particles), groups.shared(c, job.cfg.particles)
+  end
+  local s, t, u = job.times(a, c, view_of(job, part.fed))
   local who = ("the law of times '%s'"):format(job.cfg.times)
   for _, value in ipairs { s or false, t or false } do
     returned.tensor(value or nil, who, part.a.shape, part.a.dtype, "s and t, each one per sample")
@@ -176,10 +205,12 @@ local function spliced(a, b, count)
   return fm.concat({ fm.slice(a, 1, 1, count), fm.slice(b, 1, count + 1, rest) }, 1)
 end
 
--- Set the times of the diagonal term: `a`, in the last `crossed` rows t of rows drawn off the
--- diagonal.
+-- Set the times of the diagonal term: by its law; in the last `crossed` rows t of rows drawn off
+-- the diagonal.
 local function diagonal_times(job, part, crossed)
-  local t = part.a
+  local law = times.diagonal[job.cfg.times_diagonal or "uniform"]
+  local t = law(part.diagonal_a or part.a, part.diagonal_c or part.c, view_of(job, part.fed),
+    job.times)
   if crossed > 0 then
     local _, other = draw_times(job, part)
     t = spliced(t, other, t.shape[1] - crossed)
@@ -197,7 +228,8 @@ end
 
 local NONE = { from_off = 0, from_diagonal = 0 }
 
---- The per-sample losses of a micro-batch whose first `nd` rows are diagonal.
+--- The per-sample losses of a micro-batch whose first `nd` rows are diagonal and whose other rows
+-- are not; with `both_terms` all of them are in both terms.
 -- @tparam table job see flowmap.job
 -- @param params the network's parameters
 -- @tparam table it what `draw` drew
@@ -210,14 +242,15 @@ local NONE = { from_off = 0, from_diagonal = 0 }
 function M.losses(job, params, it, nd, n, crossed)
   local diagonal, off
   crossed = crossed or NONE
-  local bare = {}
+  local bare, before = {}, nd -- rows before the off-diagonal ones
+  if job.cfg.both_terms then nd, before = n, 0 end
   if nd > 0 then
     local part = rows(it, 1, nd)
     diagonal_times(job, part, crossed.from_off)
     diagonal, bare.diagonal = term(job, params, DIAGONAL, part, "default")
   end
-  if nd < n then
-    local part = rows(it, nd + 1, n - nd)
+  if before < n then
+    local part = rows(it, before + 1, n - before)
     off_diagonal_times(job, part, crossed.from_diagonal)
     part.dropout = part.dropout_off
     off, bare.off = term(job, params, job.loss.loss, part, job.cfg.stop)
@@ -225,8 +258,21 @@ function M.losses(job, params, it, nd, n, crossed)
   return diagonal, off, bare
 end
 
-local function total(x)
-  return x and fm.sum(x)
+local function total(x) return x and fm.sum(x) end
+
+-- The sums over the samples of what is logged.
+local function logged(job, values)
+  local sum = {}
+  for _, it in ipairs(M.terms(job.cfg, job)) do
+    sum[it.name] = total(values[it.name]) or fm.zeros({}, job.cfg.dtype)
+  end
+  return sum
+end
+
+-- The losses of all samples, (n).
+local function per_sample(job, diagonal, off)
+  if not (diagonal and off) then return diagonal or off end
+  return job.cfg.both_terms and diagonal + off or fm.concat({ diagonal, off }, 1)
 end
 
 --- Whether any gradient of the off-diagonal term reaches the network. A loss that stops them all
@@ -272,14 +318,10 @@ function M.program(job, shared)
       return diagonal and fm.sum(diagonal) + weighted or weighted
     end
     local _, grads = fm.value_and_grad(objective)(input.params)
-    local zero = fm.zeros({}, job.cfg.dtype)
-    local all = diagonal and off and fm.concat({ diagonal, off }, 1) or diagonal or off
-    return {
-      sum = {
-        grads = grads, diagonal = total(bare.diagonal) or zero, off = total(bare.off) or zero,
-      },
-      rows = { loss = all },
-    }
+    local sum = logged(job, { diagonal = bare.diagonal, off = bare.off,
+      diagonal_weighted = diagonal, off_weighted = off })
+    sum.grads = grads
+    return { sum = sum, rows = { loss = per_sample(job, diagonal, off) } }
   end, { shared = shared, rows = {}, micro = job.cfg.micro, precision = job.cfg.precision })
 end
 

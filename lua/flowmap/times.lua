@@ -210,6 +210,17 @@ function M.noise_share(a, c, cfg)
   return s, fm.ones(a.shape, a.dtype), time_of(sigma * fm.maximum(1 - part, 0))
 end
 
+local MOST, RATIO = 0.994, 160 -- of inductive moment matching: noise part 1 - s, and (1-s)/s
+
+--- Inductive moment matching: s uniform from 0.006 to 1, t from s to 1, and u where the noise ratio
+-- (1-u)/u is lower than that of s by 160/N, N = `levels`, but not beyond t.
+function M.noise_ratio(a, c, cfg)
+  local s = 1 - MOST * a
+  local t = s + (1 - s) * c
+  local ratio = (1 - s) / s - RATIO / (cfg and cfg.levels or 32768)
+  return s, t, fm.minimum(1 / (1 + fm.maximum(ratio, 0)), t)
+end
+
 --- Names of the distributions.
 M.names = tree.keys(M)
 
@@ -219,11 +230,19 @@ M.both_orders = { square = true }
 --- The laws that read the settings times_mean and times_sd, `levels`, and `share`.
 M.with_moments = { logit_normal = true, logit_normal_to_one = true, gap = true, gap_normal = true,
   noise_levels_normal = true, noise_share = true, angle_normal = true }
-M.with_levels = { noise_levels = true, noise_levels_normal = true }
+M.with_levels = { noise_levels = true, noise_levels_normal = true, noise_ratio = true }
 M.with_share = { noise_share = true }
 
 --- The laws that read student_steps.
 M.with_students = { steps = true }
+
+--- The times of the diagonal term: functions (a, c, cfg, law of (s,t)) -> t. `start`: the law's s,
+-- as where some rows of a batch have t replaced by s. `logit_normal`: the law's second variate.
+M.diagonal = {
+  uniform = function(a) return a end,
+  start = function(a, c, cfg, law) return (law(a, c, cfg)) end,
+  logit_normal = function(a, c, cfg) return select(2, logit_normals(a, c, cfg)) end,
+}
 
 -- Those of an experiment are functions (a, c) -> s, t as well.
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",

@@ -157,7 +157,7 @@ local function terms_of(job, out)
   local terms, total = {}, 0
   for _, term in ipairs(job.terms) do
     terms[term.name] = term.rows > 0 and out.sum[term.name]:item() or 0.0
-    total = total + terms[term.name]
+    if not term.beside then total = total + terms[term.name] end
   end
   return terms, total
 end
@@ -195,7 +195,9 @@ end
 -- The mean loss since the last line of metrics.jsonl.
 local function mean_loss(job)
   local total = 0
-  for _, term in ipairs(job.terms) do total = total + job.sums[term.name] end
+  for _, term in ipairs(job.terms) do
+    if not term.beside then total = total + job.sums[term.name] end
+  end
   return total / (job.sums.count * job.cfg.batch)
 end
 

@@ -49,7 +49,8 @@ t.test("a teacher that is needed but absent is asked for before anything runs", 
 end)
 
 t.test("two rows that name the same point train to the same bits", function()
-  local one = trained(resolve("meanflow", { p = 0, times = "uniform" }), 3)
+  local one = trained(resolve("meanflow", { p = 0, times = "uniform", times_diagonal = "uniform" }),
+    3)
   local two = trained(resolve("esd", { stop = "target", velocity = "sample" }), 3)
   local other = trained(resolve("esd", { stop = "target" }), 3)
   t.eq(bits(one.params), bits(two.params))
@@ -67,7 +68,8 @@ t.test("the target's average lags behind the weights and is resumed with them", 
   for _, it in ipairs { job, resumed } do trainer.step(it) end
   t.eq(bits(resumed.params), bits(job.params))
   -- with the decay 0 it is the weights themselves, and TVM is LSD
-  local set = { target_decay = 0, times = "uniform", eta = 0.75 }
+  local set = { target_decay = 0, times = "uniform", both_terms = false, eta = 0.75,
+    times_diagonal = "uniform" }
   t.eq(bits(trained(resolve("tvm", set), 3).params), bits(trained(resolve "lsd", 3).params))
   set.target_decay = 0.9
   local lagging = trained(resolve("tvm", set), 3)

@@ -127,4 +127,135 @@ t.test("alpha-Flow at alpha = 0 is MeanFlow, sample by sample", function()
   end
 end)
 
+-- ------------------------------------------------------------------ terms and their columns
+
+local function drawn(job, rows)
+  local it = { fed = {} }
+  for name, columns in pairs { x0 = 2, x1 = 2, a = 1, c = 1, diagonal_a = 1, diagonal_c = 1 } do
+    it[name] = fm.uniform({ rows, columns }, { seed = 3, stream = name, dtype = job.cfg.dtype })
+  end
+  return it
+end
+
+t.test("both_terms: every sample enters both, each with times of its own", function()
+  local job = fm.job.parts(board, resolve("tvm", { dtype = "float64", target = "current" }))
+  local params = job.net.init(fm.nets.rng(1, "float64"))
+  local it = drawn(job, 8)
+  local diagonal, off = fm.step.losses(job, params, it, 5, 8)
+  t.eq({ diagonal.shape, off.shape }, { { 8 }, { 8 } })
+  local apart = fm.job.with(job, { both_terms = false })
+  local _, all_off = fm.step.losses(apart, params, it, 0, 8)
+  local all_diagonal = fm.step.losses(apart, params, it, 8, 8)
+  t.eq(fm.bytes(off), fm.bytes(all_off))
+  t.eq(fm.bytes(diagonal), fm.bytes(all_diagonal))
+  it.diagonal_a = nil -- the diagonal's times are its own
+  t.eq(fm.bytes((fm.step.losses(job, params, it, 8, 8))) == fm.bytes(diagonal), false)
+  t.eq({ fm.step.terms(job.cfg)[1].rows, fm.step.terms(job.cfg)[2].rows }, { 96, 96 })
+  t.raises(function() resolve("tvm", { eta = 0.5 }) end, "every sample enters both terms")
+  t.raises(function() resolve("tvm", { devices = 2 }) end, "no sample belongs to one term alone")
+end)
+
+t.test("the loss of both terms is the sum of their means", function()
+  local job = trainer.new(board, resolve("tvm", { steps = 1, log_every = 1 }))
+  local dir = sandbox.mkdir "both"
+  trainer.train(job, dir)
+  local line = fm.json.decode(fm.files.read(dir .. "/metrics.jsonl"))
+  t.near(line.loss, line.diag + line.off, 1e-6)
+  t.eq(line.off_weighted, nil)
+end)
+
+t.test("a weighted term is logged beside the unweighted one", function()
+  local job = trainer.new(board, resolve("meanflow", { steps = 1, log_every = 1, c = 1e4,
+    dtype = "float64" }))
+  local dir = sandbox.mkdir "weighted"
+  trainer.train(job, dir)
+  local line = fm.json.decode(fm.files.read(dir .. "/metrics.jsonl"))
+  -- c is large: R_p(L) is nearly L, and the net's weight w is 1
+  t.near(line.off_weighted / (math.exp(-1) * line.off + 1), 1, 1e-4)
+  t.near(line.diag_weighted / (math.exp(-1) * line.diag + 1), 1, 1e-4)
+  t.near(line.loss, (72 * line.diag + 24 * line.off) / 96, 1e-6)
+  -- a checkpoint from before these columns can be continued
+  local saved = fm.checkpoint.load(dir .. "/checkpoint.safetensors")
+  saved.sums.off_weighted = nil
+  t.eq(trainer.new(board, saved.cfg, saved).sums.off_weighted, 0)
+end)
+
+t.test("laws of the diagonal's times", function()
+  local job = fm.job.parts(board, resolve("meanflow", { dtype = "float64" }))
+  local params, it = job.net.init(fm.nets.rng(1, "float64")), drawn(job, 8)
+  it.diagonal_a, it.diagonal_c = nil, nil
+  local seen
+  local v = job.net.v
+  function job.net.v(p, s, ...)
+    seen = seen or s
+    return v(p, s, ...)
+  end
+  fm.step.losses(job, params, it, 8, 8)
+  t.eq(fm.bytes(seen), fm.bytes((job.times(it.a, it.c, job.cfg))))
+end)
+
+-- ------------------------------------------------------------------ laws of times
+
+local function column(stream)
+  return fm.uniform({ 20000, 1 }, { seed = 2, stream = stream, dtype = "float64" })
+end
+
+local function moments(x)
+  local mean = fm.mean(x):item()
+  return mean, math.sqrt(fm.mean(fm.square(x - mean)):item())
+end
+
+t.test("sCM's angle has a log-normal tangent", function()
+  local s = fm.times.angle_normal(column "a", column "c", { times_mean = { -0.3, 0 },
+    times_sd = { 1.4, 1 } })
+  local angle = math.pi / 2 * (1 - s)
+  local mean, sd = moments(fm.log(fm.sin(angle) / fm.cos(angle)))
+  t.near(mean, -0.3, 0.03)
+  t.near(sd, 1.4, 0.03)
+end)
+
+t.test("ECT's u: the noise level falls by the share, more at small noise", function()
+  local s, _, u = fm.times.noise_share(column "a", column "c", { share = 0.1,
+    times_mean = { 0, 0 }, times_sd = { 2, 1 } })
+  local function noise(x) return 0.5 * (1 - x) / x end
+  local ratio = (noise(u) / noise(s)):flat()
+  local sigma = noise(s):flat()
+  for i = 1, 200 do
+    t.near(ratio[i], math.max(0, 1 - 0.1 * (1 + 8 / (1 + math.exp(sigma[i])))), 1e-9)
+  end
+end)
+
+t.test("iCT's steps are those of the grid, drawn by a log-normal noise level", function()
+  local cfg = { levels = 11, times_mean = { 0.41, 0 }, times_sd = { 2, 1 } }
+  local s, _, u = fm.times.noise_levels_normal(column "a", column "c", cfg)
+  local drawn_s = fm.times.logit_normal_to_one(column "a", column "c", cfg):flat()
+  local from, to = s:flat(), u:flat()
+  local grid = fm.times.noise_levels(column "a", nil, { levels = 11 }):flat()
+  local known = {}
+  for i = 1, 2000 do known[("%.9f"):format(grid[i])] = true end
+  for i = 1, 500 do
+    t.eq(known[("%.9f"):format(from[i])], true)
+    local inside = from[i] <= drawn_s[i] + 1e-12 and drawn_s[i] <= to[i] + 1e-12
+    local below = drawn_s[i] < 0.5 / 80.5 and from[i] < 0.5 / 80.4
+    t.eq(inside or below, true)
+  end
+end)
+
+t.test("IMM's u: the noise ratio falls by 160/N, but u is at most t", function()
+  local s, to, u = fm.times.noise_ratio(column "a", column "c", { levels = 1600 })
+  local a, b, c = s:flat(), to:flat(), u:flat()
+  local at_end = 0
+  for i = 1, 500 do
+    local expected = 1 / (1 + math.max(0, (1 - a[i]) / a[i] - 0.1))
+    t.near(c[i], math.min(expected, b[i]), 1e-12)
+    at_end = at_end + (c[i] == b[i] and 1 or 0)
+  end
+  t.eq(at_end > 0 and at_end < 500, true)
+end)
+
+t.test("particles of a group share their times", function()
+  local shared = fm.groups.shared(fm.reshape(fm.tensor { 1, 2, 3, 4, 5, 6, 7 }, { 7, 1 }), 3):flat()
+  t.eq(shared, { 1.0, 1.0, 1.0, 4.0, 4.0, 4.0, 7.0 })
+end)
+
 t.done()

@@ -317,6 +317,47 @@ do
     function(X) return original(X, function(A) return A end) end)
 end
 
+do
+  local u = s + (time - s) * (0.1 + 0.5 * uniform(1, "u"))
+  local at_u = fm.interpolants.at(fm.interpolants.linear, u, x0, x1)
+  local function imm(particles, kernel)
+    local loss = residuals.loss { family = "semigroup", velocity = "sample", compare = "groups",
+      kernel = kernel, particles = particles, args = { g = 0.5 } }
+    return function(X) return loss(argument(X, { u = u, stop = "convex" })) end
+  end
+  local function training(X, from) -- consistency training, towards t
+    return 2 * norm2(X(s, time, x) - stop(X(from, time, at_u)))
+  end
+  equal("15. IMM with one particle and k = -|.|^2 is consistency training towards t",
+    imm(1, "square"), function(X) return training(X, u) end,
+    function(X) return training(X, s) end)
+  equal("15. ... and with two particles it is not", imm(1, "square"),
+    function(X) return training(X, u) end, imm(2, "square"))
+  -- the discrepancy as a double sum over the particles of each group: 5, 5 and 2 of 12
+  local function double_sum(X, mixed)
+    local a, b = X(s, time, x), stop(X(u, time, at_u))
+    local scale = fm.reshape((time - s) * 2, { n })
+    local rows, first = {}, 1
+    local function k(p, q, i, j)
+      local d = fm.slice(p, 1, i, 1) - fm.slice(q, 1, j, 1)
+      return fm.exp(-1 * fm.sqrt(fm.maximum(norm2(d), 1e-16)) / fm.slice(scale, 1, i, 1))
+    end
+    for _, size in ipairs { 5, 5, 2 } do
+      for i = first, first + size - 1 do
+        local sum = 0
+        for j = first, first + size - 1 do
+          sum = sum + k(a, a, i, j) + k(b, b, i, j) - mixed * k(a, b, i, j)
+        end
+        rows[i] = sum * (1 / size)
+      end
+      first = first + size
+    end
+    return fm.concat(rows, 1)
+  end
+  equal("15. the discrepancy of groups is the double sum over their particles", imm(5, "laplace"),
+    function(X) return double_sum(X, 2) end, function(X) return double_sum(X, 1) end)
+end
+
 -- ------------------------------------------------------------------ what is not equal
 
 do

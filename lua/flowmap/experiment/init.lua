@@ -177,6 +177,10 @@ end
 -- A batch is cut into equal parts, one per device, each with rows of both terms.
 local function check_devices(cfg)
   if cfg.devices == 1 then return end
+  if cfg.both_terms then
+    errors.usage("devices is %d, but both_terms is true: no sample belongs to one term alone",
+      cfg.devices)
+  end
   if cfg.batch % cfg.devices ~= 0 then
     errors.usage("devices is %d, but batch is %d, which cannot be cut into %d equal parts",
       cfg.devices, cfg.batch, cfg.devices)

@@ -63,7 +63,7 @@ end
 
 local function off_diagonal(c)
   local cfg = c.cfg
-  return math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
+  return cfg.both_terms or math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
     ("eta is %s: all samples of a batch are diagonal"):format(number_text(cfg.eta))
 end
 
@@ -96,6 +96,11 @@ local function of_law(names)
   end
 end
 
+local function of_moments(c)
+  if c.cfg.times_diagonal == "logit_normal" then return true end
+  return of_law(times.with_moments)(c)
+end
+
 -- Of the same, a setting that a curriculum replaces.
 local function of_constant(key, names)
   local read = of_law(names)
@@ -123,6 +128,24 @@ local function of_driven(c)
   return not drives or c.loss.row.family == "semigroup", "only the semigroup residual reads g"
 end
 
+local function of_groups(c)
+  local ok, why = of_row(c)
+  if not ok then return ok, why end
+  return c.loss.row.compare == "groups", ("the method %s compares single samples"):format(
+    c.loss.name)
+end
+
+local function not_diagonal(c)
+  return not (c.loss.row and c.loss.row.family == "diagonal"),
+    ("the method %s trains the diagonal alone"):format(c.loss.name)
+end
+
+local function of_split(c)
+  local ok, why = not_diagonal(c)
+  if not ok then return ok, why end
+  return not c.cfg.both_terms, "both_terms is true: every sample enters both terms"
+end
+
 local function of_curriculum(c)
   return c.cfg.curriculum ~= "none", "there is no curriculum"
 end
@@ -132,11 +155,6 @@ local function of_halves(c)
   if c.cfg.times ~= "steps" then return false, "the law of times is not steps" end
   return c.loss.row ~= nil and c.loss.row.halves == true,
     ("the method %s does not halve its steps"):format(c.loss.name)
-end
-
-local function not_diagonal(c)
-  return not (c.loss.row and c.loss.row.family == "diagonal"),
-    ("the method %s trains the diagonal alone"):format(c.loss.name)
 end
 
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
@@ -184,7 +202,8 @@ M.list = {
   { "interpolant", "linear", any,
     either(interpolants.names, "one of the experiment's own") },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's", off_diagonal },
-  { "eta", 0.75, fraction, "diagonal fraction of a batch", not_diagonal },
+  { "eta", 0.75, fraction, "diagonal fraction of a batch", of_split },
+  { "both_terms", false, any, "whether every sample enters both terms", not_diagonal },
   { "devices", 1, within(1, 4096),
     "parts of a batch that are split again, as the official code does on several devices",
     off_diagonal },
@@ -213,9 +232,11 @@ M.list = {
     "steps of the first teacher; each round of distillation halves them", of_halves },
   { "times", "uniform", any, "distribution of the off-diagonal (s, t)", off_diagonal },
   { "times_mean", { 0.0, 0.0 }, two(within(-100, 100)),
-    "means of the two normal variates of a law of times", of_law(times.with_moments) },
-  { "times_sd", { 1.0, 1.0 }, two(above(0, 100)), "their standard deviations",
-    of_law(times.with_moments) },
+    "means of the two normal variates of a law of times", of_moments },
+  { "times_sd", { 1.0, 1.0 }, two(above(0, 100)), "their standard deviations", of_moments },
+  { "times_diagonal", "uniform", one_of { "uniform", "start", "logit_normal" },
+    "law of the diagonal's t; start: s of the off-diagonal law; logit_normal: its second variate" },
+  { "particles", 4, within(1, 1 << 20), "samples of a group, which share their times", of_groups },
   { "levels", 18, within(2, 1 << 20), "number of noise levels",
     of_constant("levels", times.with_levels) },
   { "share", 0.25, above(0, 1), "part of the noise level that a step removes, at large noise",

@@ -10,6 +10,7 @@ return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", args = { g = 0.9 },
   limit = "eulerian", factor = "first_part", curriculum = "sigmoid", curriculum_span = { 0, 1 },
   times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 },
+  times_diagonal = "logit_normal",
   p = 1, c = 0.1, p_diagonal = true, eta = 0.25,
   title = "Alpha-Flow", cite = "Zhang et al. 2025, arXiv 2510.20771",
 }

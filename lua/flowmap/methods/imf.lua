@@ -5,7 +5,7 @@
 
 return {
   family = "eulerian", stops = { "target" }, velocity = "sample", tangent = "self",
-  times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 },
+  times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 }, times_diagonal = "start",
   p = 1, c = 0.1, p_diagonal = true, eta = 0.5,
   title = "Improved MeanFlow (iMF)", cite = "Geng et al. 2025, arXiv 2512.02012",
 }

@@ -11,8 +11,8 @@
 --       velocity = "sample", ... }  -- defaults of settings, see DEFAULTS
 --
 -- and, where a family reads them, `g` of the semigroup as `args` or `variants` (flowmap.losses),
--- `weight` and `factor` = one of residuals.weights, `tangent`, `solver`, `form`, `compare`,
--- `limit`, `trip`.
+-- `weight` and `factor` = one of residuals.weights, `kernel` = one of residuals.kernels, `tangent`,
+-- `solver`, `form`, `compare`, `limit`, `trip`.
 -- Times run from noise (0) to data (1), whichever way the publication counts. Teachers are trained
 -- as flowmap.experiment.stages says.
 -- @module flowmap.methods
@@ -27,22 +27,23 @@ local M = {}
 
 --- The settings whose defaults a row may state.
 M.DEFAULTS = { "velocity", "target", "target_decay", "times", "times_mean", "times_sd", "levels",
-  "share", "curriculum", "curriculum_span", "tangent_warmup", "p", "c", "p_diagonal", "eta",
-  "interpolant", "start", "sampler" }
+  "share", "curriculum", "curriculum_span", "tangent_warmup", "times_diagonal", "particles", "p",
+  "c", "p_diagonal", "eta", "both_terms", "interpolant", "start", "sampler" }
 
 --- The fields of a row besides those that every loss may have, and their types.
 M.fields = { family = "string", title = "string", cite = "string", differs = "string",
   weight = "string", factor = "string", tangent = "string", solver = "string", form = "string",
-  compare = "string", limit = "string", trip = "string", taught_by = "string",
+  compare = "string", kernel = "string", limit = "string", trip = "string", taught_by = "string",
   halves = "boolean" }
 for _, key in ipairs(M.DEFAULTS) do M.fields[key] = "any" end
 
 -- The choices of the fields that name one.
 local CHOICES = {
   family = tree.keys(residuals.stops), weight = tree.keys(residuals.weights),
-  factor = tree.keys(residuals.weights), limit = { "eulerian" },
+  factor = tree.keys(residuals.weights), kernel = tree.keys(residuals.kernels),
+  limit = { "eulerian" },
   tangent = { "self", "sample", "teacher" }, solver = { "euler", "heun" },
-  form = { "map", "velocity" }, compare = { "end" }, trip = { "return" },
+  form = { "map", "velocity" }, compare = { "end", "groups" }, trip = { "return" },
 }
 
 --- Check a row of an experiment.

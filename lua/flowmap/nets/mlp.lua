@@ -53,6 +53,8 @@ return function(cfg)
     return dense(params[cfg.depth + 1], h) * cfg.sigma
   end
 
+  net.constant_weight = true
+
   function net.weight(_, s, _)
     return fm.ones({ s.shape[1] }, s.dtype)
   end

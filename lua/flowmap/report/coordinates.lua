@@ -33,7 +33,8 @@ local function cells(name, row)
   local velocity = row.velocity or "self"
   if row.tangent then velocity = velocity .. "/" .. row.tangent end
   return { name, row.family, velocity, row.target or "current", stops[1], number(p),
-    number(row.p_diagonal and p or 0), number(p > 0 and row.c or nil), number(row.eta),
+    number(row.p_diagonal and p or 0), number(p > 0 and row.c or nil),
+    row.both_terms and "both" or number(row.eta),
     row.times or "uniform", (row.cite or ""):match "arXiv (%d+%.%d+)" or NONE }
 end
 
@@ -64,7 +65,8 @@ end
 
 local CAPTION = "The methods as coordinates. *p* is the exponent off the diagonal, *p diag* on it; "
   .. "a velocity *w*/*u* is differentiated along *u*; – stands for a coordinate that is not read, "
-  .. "or, under *eta*, for the experiment's diagonal fraction."
+  .. "or, under *eta*, for the experiment's diagonal fraction; *both*: every sample enters both "
+  .. "terms."
 
 -- "MeanFlow. Geng et al. 2025, arXiv 2505.13447. Here: ..."
 local function about(name, row)
@@ -118,6 +120,22 @@ local function equation(name)
   return table.concat(lines, "\n")
 end
 
+-- Coordinates that the table has and those that have a line of their own.
+local SHOWN = { family = true, title = true, cite = true, differs = true, velocity = true,
+  target = true, times = true, p = true, p_diagonal = true, c = true, eta = true, both_terms = true,
+  tangent = true, curriculum = true, curriculum_span = true, tangent_warmup = true }
+
+-- The other coordinates that a row states, as "name = value".
+local function others(row)
+  local words = {}
+  for _, key in ipairs(tree.keys(methods.fields)) do
+    if row[key] ~= nil and not SHOWN[key] then
+      words[#words + 1] = ("%s = %s"):format(key, settings.text(row[key]))
+    end
+  end
+  return #words > 0 and { "also      " .. table.concat(words, ", ") } or {}
+end
+
 -- Lines on the coordinates that change during training.
 local function changing(row)
   local lines = {}
@@ -150,7 +168,9 @@ function M.describe(name)
   if row.variants then
     lines[#lines + 1] = "variants  " .. table.concat(tree.keys(row.variants), ", ")
   end
-  for _, text in ipairs(changing(row)) do lines[#lines + 1] = text end
+  for _, list in ipairs { others(row), changing(row) } do
+    table.move(list, 1, #list, #lines + 1, lines)
+  end
   lines[#lines + 1] = "source    " .. row.cite
   if row.differs then lines[#lines + 1] = "differs   " .. row.differs end
   return table.concat(lines, "\n")

@@ -26,16 +26,18 @@ end
 local trace_panels = {
   { field = "loss", label = "loss" },
   { field = "off", label = "off-diagonal term" },
+  { field = "off_weighted", label = "off-diagonal term, weighted", optional = true },
   { field = "grad_norm", label = "gradient norm" },
 }
 
 -- Add the curves of a run, one per panel. A cross ends the curves of a diverged run.
-local function add_traces(panels, run, style, points)
+local function add_traces(panels, shown, run, style, points)
   local lines, method = run:metrics(), run:method()
-  for i, of in ipairs(trace_panels) do
+  for i, of in ipairs(shown) do
     local rows, series = binned(lines, of.field, points), panels[i].series
     local label = ("%s seed %s %s"):format(method, run:field("config", "seed"), of.field)
-    local some = of.field ~= "off" or #rows > 0 or run:field("config", "eta") < 1
+    local some = not of.optional
+      and (of.field ~= "off" or #rows > 0 or run:field("config", "eta") < 1)
     if #rows == 0 and some and not run.diverged then
       errors.data("%s/metrics.jsonl has no number '%s' in any line", run.dir, of.field)
     end
@@ -64,8 +66,23 @@ local function count_in_units(panel)
   panel.xlabel = unit == 1e3 and "samples seen (thousands)" or "samples seen (millions)"
 end
 
---- Draw training traces: loss, off-diagonal term and gradient norm (before clipping) against
--- samples seen, one colour per method, one line per seed.
+-- The panels of which some run has numbers.
+local function panels_of(runs)
+  local list = {}
+  for _, of in ipairs(trace_panels) do
+    local shown = not of.optional
+    for _, run in ipairs(runs) do
+      local first = run:metrics()[1]
+      shown = shown or first ~= nil and first[of.field] ~= nil
+    end
+    list[#list + 1] = shown and of or nil
+  end
+  return list
+end
+
+--- Draw training traces: loss, off-diagonal term (also as weighted in the objective, where weights
+-- differ between samples) and gradient norm (before clipping) against samples seen, one colour per
+-- method, one line per seed.
 -- @tparam string dir
 -- @tparam string name
 -- @tparam Set set
@@ -73,14 +90,15 @@ end
 -- @treturn {string,...} the paths
 function M.traces(dir, name, set, spec)
   local panels = {}
-  for i, of in ipairs(trace_panels) do
+  local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
+  local shown = panels_of(runs)
+  for i, of in ipairs(shown) do
     panels[i] = { title = of.label, series = {}, xzero = "always", clip = true }
   end
-  local runs = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
   for k, method in ipairs(set:traced_methods()) do
     for _, run in ipairs(runs) do
       if run:method() == method then
-        add_traces(panels, run, palette.method(method, k), spec and spec.points or 300)
+        add_traces(panels, shown, run, palette.method(method, k), spec and spec.points or 300)
       end
     end
   end
