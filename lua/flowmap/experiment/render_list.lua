@@ -42,6 +42,12 @@ local KINDS = {
     may = { steps = "table", questions = "number", notes = "table" } },
   cost = { writes = "table", pools = true,
     need = { title = "string", rows = "table", reference = "table" }, may = { notes = "table" } },
+  relative = { writes = "table",
+    need = { metrics = "table", steps = "table", columns = "table", title = "string" },
+    may = { against = "string", format = "string", notes = "table" } },
+  aggregate = { writes = "table",
+    need = { metric = "string", title = "string", over = "table" },
+    may = { against = "string", steps = "table", notes = "table" } },
   density = { writes = "figure", need = { range = "table" },
     may = { bins = "number", seed = "number", metric = "string", label = "string",
       steps = "table" } },
@@ -178,7 +184,9 @@ end
 local function told_apart(entry)
   local told = {}
   for key in pairs(entry.where or {}) do told[key] = true end
-  for _, key in ipairs(entry.rows or {}) do told[key] = true end
+  for _, list in ipairs { entry.rows or {}, entry.over or {} } do
+    for _, key in ipairs(list) do told[key] = true end
+  end
   for _, key in ipairs { "column", "x", "series", "switch" } do told[entry[key] or ""] = true end
   return told
 end
@@ -210,8 +218,12 @@ local function check_entry(entry, it, where, options)
   for _, key in ipairs { "column", "x", "series", "switch" } do
     if entry[key] and not own then check_setting(entry[key], where .. ", " .. key, options) end
   end
-  check_list(entry.rows, "string", where .. ", rows")
-  for _, key in ipairs(entry.rows or {}) do check_setting(key, where .. ", rows", options) end
+  for _, field in ipairs { "rows", "over" } do
+    check_list(entry[field], "string", ("%s, %s"):format(where, field))
+    for _, key in ipairs(entry[field] or {}) do
+      check_setting(key, ("%s, %s"):format(where, field), options)
+    end
+  end
   check_list(entry.steps, "number", where .. ", steps")
   check_list(entry.notes, "string", where .. ", notes")
   check_list(entry.metrics, "string", where .. ", metrics")
@@ -219,6 +231,9 @@ local function check_entry(entry, it, where, options)
   if entry.metrics and entry.columns and #entry.metrics ~= #entry.columns then
     errors.usage("%s: %d metrics have %d columns, expected one name for each", where,
       #entry.metrics, #entry.columns)
+  elseif entry.kind == "relative" and #entry.metrics ~= #entry.steps then
+    errors.usage("%s: %d metrics have %d numbers of steps, expected one for each", where,
+      #entry.metrics, #entry.steps)
   end
   if KINDS[entry.kind] and KINDS[entry.kind].need.factors then
     check_factors(entry.factors, where, options)

@@ -112,12 +112,13 @@ end
 --- A statistic of strata with its 95 % bootstrap interval.
 -- @tparam {{run,...},...} strata at least one, each of at least two runs
 -- @tparam function statistic strata -> number
--- @tparam[opt=2000] integer resamples
+-- @tparam[opt=2000] integer resamples; 0: the value alone, of any number of runs
 -- @tparam[opt] boolean of_pairs whether the statistic is a mean over pairs of runs; its bootstrap
 --   variance is large enough without leaving out a run
 -- @treturn table {value=, low=, high= (nil if no resample differs from another), runs=,
 --   resamples=}
 function M.interval(strata, statistic, resamples, of_pairs)
+  if resamples == 0 then return { value = statistic(strata), resamples = 0 } end
   local uniform, values, runs = draws.uniform(1, "bootstrap"), {}, 0
   for k, stratum in ipairs(strata) do
     assert(#stratum >= 2, ("interval: stratum %d has fewer than two runs"):format(k))

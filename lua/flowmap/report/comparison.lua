@@ -97,17 +97,18 @@ end
 
 -- ------------------------------------------------------------------ notes
 
--- How p was computed, and how small it can be.
-local function method_note(list)
+-- How p was computed, and how small it can be. `what` is compared: differences or ratios.
+local function method_note(list, what)
   local few, many = smallest_and_largest(list, function(q) return q.it.n end)
   local _, best = smallest_and_largest(list, function(q) return -q.it.smallest end)
   local adjusted = math.min(1, -best * #list)
   local kind = list[1].it.draws and ("%d random sign patterns"):format(list[1].it.draws)
     or "exact"
-  local text = ("Differences are paired over %s seed%s that both sides share. p is the two-sided "
-    .. "sign-flip p (%s) after Holm over the %d differences of this table. The smallest p that "
-    .. "these seeds allow is %s, after Holm %s"):format(range("%d", few, many),
-    many == 1 and "" or "s", kind, #list, paired.p_text(-best), paired.p_text(adjusted))
+  local text = ("%s are paired over %s that both sides share. p is the two-sided sign-flip "
+    .. "p (%s) after Holm over the %d %s of this table. The smallest p that these seeds allow is "
+    .. "%s, after Holm %s"):format(what:gsub("^%l", string.upper),
+    range("%d", few, many) .. (many == 1 and " seed" or " seeds"), kind, #list, what,
+    paired.p_text(-best), paired.p_text(adjusted))
   if adjusted <= ALPHA then return text .. "." end
   local n = many
   while paired.smallest_p(n) * #list > ALPHA do n = n + 1 end
@@ -115,15 +116,17 @@ local function method_note(list)
     ALPHA, n)
 end
 
--- "ESD at N = 1, 2; PSD-M at N = 1": the questions that satisfy `wanted`, by case.
+-- "ESD at N = 1, 2; PSD-M at N = 1": the questions that satisfy `wanted`, by case. A question may
+-- have another name than N, as `at`.
 local function listed(list, wanted)
   local parts, last = {}, nil
   for _, q in ipairs(list) do
     if wanted(q) then
       if last == q.case then
-        parts[#parts] = ("%s, %d"):format(parts[#parts], q.N)
+        parts[#parts] = ("%s, %s"):format(parts[#parts], q.at or q.N)
       else
-        parts[#parts + 1] = ("%s at N = %d"):format(q.case.name, q.N)
+        parts[#parts + 1] = q.at and ("%s: %s"):format(q.case.name, q.at)
+          or ("%s at N = %d"):format(q.case.name, q.N)
       end
       last = q.case
     end
@@ -131,11 +134,14 @@ local function listed(list, wanted)
   return #parts > 0 and table.concat(parts, "; ") or nil
 end
 
+-- A number with the sign of a difference, or of a ratio's logarithm.
+local function sign(it) return it.mean or math.log(it.ratio) end
+
 -- What the data support.
 local function verdict_note(list, reference)
   local kinds = {
-    { "Above " .. reference, function(q) return q.p <= ALPHA and q.it.mean > 0 end },
-    { "Below " .. reference, function(q) return q.p <= ALPHA and q.it.mean < 0 end },
+    { "Above " .. reference, function(q) return q.p <= ALPHA and sign(q.it) > 0 end },
+    { "Below " .. reference, function(q) return q.p <= ALPHA and sign(q.it) < 0 end },
     { "No difference from " .. reference .. " shown", function(q) return q.p > ALPHA end },
   }
   local out = {}
@@ -262,10 +268,22 @@ end
 function M.differences(cases, spec)
   local list = family(cases, spec)
   if #list == 0 then return {} end
-  local notes = { method_note(list), verdict_note(list, spec.reference) }
+  local notes = { method_note(list, "differences"), verdict_note(list, spec.reference) }
   notes[#notes + 1] = pairing_note(list)
   notes[#notes + 1] = seeds_note(spec.reference, list, spec.metric)
   return notes
+end
+
+--- Notes on a table of ratios, which are one family of questions.
+-- @tparam {table,...} list { case = { name = }, at = (what is compared), it = (a paired.ratio) };
+--   each gets p= (after Holm)
+-- @tparam string reference what the ratios are to
+-- @treturn {string,...}
+function M.ratios(list, reference)
+  local ps = {}
+  for i, q in ipairs(list) do ps[i] = q.it.p end
+  for i, p in ipairs(paired.holm(ps)) do list[i].p = p end
+  return #list > 0 and { method_note(list, "ratios"), verdict_note(list, reference) } or {}
 end
 
 --- Rows of paired differences of methods and of their p, and notes, for flowmap.report.table.

@@ -8,13 +8,14 @@
 --                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
--- A cell is a stats.summary (mean and 95 % interval), a number, { text =, mean = for the CSV }, or
--- nil. A cell without a finite value is printed as "diverged", with the step where the training
--- ended, or "–". `theirs` marks published rows, which are set in italics;
--- a row may have a `format` of its own.
+-- A cell is a stats.summary (mean and 95 % interval), another mean with the ends of its interval
+-- (low, high), a number, { text =, mean = for the CSV }, or nil. A cell without a finite value is
+-- printed as "diverged", with the step where the training ended, or "–". `theirs` marks published
+-- rows, which are set in italics; a row or a summary may have a `format` of its own.
 -- All texts are plain; each writer escapes them for its language.
 -- @module flowmap.report.table
 
+local aggregate = require "flowmap.report.aggregate"
 local axes = require "flowmap.report.axis"
 local comparison = require "flowmap.report.comparison"
 local contrasts = require "flowmap.report.contrasts"
@@ -269,6 +270,9 @@ function M.spread(set, spec) return assembled(set, spec, repeats.spread(set, spe
 -- @treturn table a description
 function M.cost(set, spec) return assembled(set, spec, repeats.cost(set, spec)) end
 
+--- Results beside their ratios to those of a reference method, and aggregates of such ratios.
+M.relative, M.aggregate = aggregate.relative, aggregate.aggregate
+
 -- ------------------------------------------------------------------ formats
 
 -- Visit the numbers of seeds behind all means of a table.
@@ -300,8 +304,12 @@ local function cell_text(t, cell, how, format, alone)
     return (cell.lost == "–" and how.empty or cell.lost) .. some
   end
   if not axes.finite(cell.mean) then return "diverged" end
+  format = cell.format or format
   local mean = format:format(cell.mean)
   if cell.plain then return mean end
+  if cell.low and axes.finite(cell.low) and axes.finite(cell.high) then
+    return ("%s [%s, %s]"):format(mean, format:format(cell.low), format:format(cell.high))
+  end
   if not axes.finite(cell.half) then return mean .. (cell.n == 1 and alone or "") end
   return mean .. how.plus_minus .. format:format(cell.half)
 end
@@ -405,15 +413,27 @@ local function csv_number(v)
   return ("%.9g"):format(v)
 end
 
---- Tidy CSV: one value per line (heads, column, value, half of the interval, n) with nine digits. A
--- diverged value is nan. The notes are leading lines that start with `#`.
+-- Whether a cell of the table has an interval that is given by its ends.
+local function has_ends(t)
+  for _, row in ipairs(t.rows) do
+    for _, cell in pairs(row.cells) do
+      if type(cell) == "table" and cell.low then return true end
+    end
+  end
+  return false
+end
+
+--- Tidy CSV: one value per line (heads, column, value, half of the interval, n and, where a table
+-- has such intervals, their ends) with nine digits. A diverged value is nan. The notes are leading
+-- lines that start with `#`.
 -- @tparam table t a description
 -- @treturn string
 function M.csv(t)
-  local lines, names = {}, {}
+  local lines, names, ends = {}, {}, has_ends(t)
   for _, note in ipairs(t.notes) do lines[#lines + 1] = escape.csv_comment(note) end
   for i, head in ipairs(t.heads) do names[i] = escape.csv(head) end
   lines[#lines + 1] = table.concat(names, ",") .. ",column,value,half95,n"
+    .. (ends and ",low95,high95" or "")
   for _, row in ipairs(t.rows) do
     local heads = {}
     for i, head in ipairs(row.heads) do heads[i] = escape.csv(head) end
@@ -423,6 +443,7 @@ function M.csv(t)
       if cell and cell.lost ~= "–" then
         lines[#lines + 1] = ("%s,%s,%s,%s,%s"):format(table.concat(heads, ","),
           escape.csv(column), csv_number(cell.mean or 0 / 0), csv_number(cell.half), cell.n or "")
+          .. (ends and ("," .. csv_number(cell.low) .. "," .. csv_number(cell.high)) or "")
       end
     end
   end
