@@ -1,7 +1,8 @@
---- Samplers: N steps of a flow map, or an ODE solver on its velocity.
+--- Samplers: N steps of a flow map, an ODE solver on its velocity, or N steps of a map to t = 1.
 -- @module flowmap.sampler
 
 local fm = require "flowmap"
+local interpolants = require "flowmap.interpolants"
 local Map = require "flowmap.map"
 
 local M = {}
@@ -64,8 +65,26 @@ function M.heun(X, x, N)
   return x
 end
 
+--- Multistep consistency sampling, which reads X_{s,1} alone: x <- X_{t_i, 1}(alpha z_i + beta x)
+-- with t_i = i / N and fresh noise z_i in every step after the first (Song et al. 2023, arXiv
+-- 2303.01469, algorithm 1).
+-- @tparam Map X
+-- @param x base samples, (n, ...)
+-- @tparam integer N number of steps
+-- @tparam table how { noise = function(i) -> base samples of the shape of x, interpolant = }
+-- @treturn tensor
+function M.consistency(X, x, N, how)
+  local one = times(x, 1)
+  x = X(times(x, 0), one, x)
+  for i = 1, N - 1 do
+    local t = times(x, i / N)
+    x = X(t, one, (interpolants.at(how.interpolant, t, how.noise(i), x)))
+  end
+  return x
+end
+
 --- The samplers by the name of the setting `sampler`.
-M.named = { map = M.steps, euler = M.euler, heun = M.heun }
+M.named = { map = M.steps, euler = M.euler, heun = M.heun, consistency = M.consistency }
 
 -- Number of samples per piece: a piece has a few megabytes.
 local function piece_size(cfg)
@@ -84,8 +103,12 @@ local function sample_program(job, params, N, method)
   return fm.program(function(input, b)
     local X = conditional and Map.guided(job.net, input.params, b.rows.labels, cfg.guidance)
       or Map.of(job.net, input.params)
-    local x0 = cfg.sigma * fm.cast(b:normal(cfg.shape, "sample"), cfg.dtype)
-    return { rows = { x = (method or M.named[cfg.sampler or "map"])(X, x0, N) } }
+    local function base(stream)
+      return cfg.sigma * fm.cast(b:normal(cfg.shape, stream), cfg.dtype)
+    end
+    local x0, how = base "sample", { interpolant = job.interpolant }
+    function how.noise(i) return base("sample, step " .. i) end
+    return { rows = { x = (method or M.named[cfg.sampler or "map"])(X, x0, N, how) } }
   end, { shared = { params = params }, rows = conditional and { labels = { dtype = cfg.dtype } },
     micro = #cfg.shape > 1 and math.max(cfg.micro, IMAGES) or 512 })
 end
@@ -104,7 +127,7 @@ end
 -- @tparam table job see flowmap.job: cfg, net
 -- @tparam table params
 -- @tparam integer N
--- @tparam[opt] function method (X, x0, N) -> samples; nil: by the setting `sampler`
+-- @tparam[opt] function method (X, x0, N, how) -> samples; nil: by the setting `sampler`
 -- @treturn function draw(count, seed, tick, use) -> (count, ...); tick(done) is called after each
 -- piece. If `use` is given, use(x, first) is called with each piece (first: the number of its first
 -- sample, from 0) and nothing is returned, so that a long draw needs little memory

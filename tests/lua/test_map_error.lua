@@ -34,7 +34,38 @@ t.test("the true map has neither error nor residuals, and its bounds are 0", fun
     local ends = bench:ends(maps(set, 0), NO, 3)
     t.near(ends.error, 0, 1e-18)
     t.near(ends.w2, 0, 1e-9)
+    t.near(ends.energy, 0, 1e-6)
   end
+end)
+
+t.test("consistency sampling returns to a time between with fresh noise", function()
+  local X = require("flowmap.map").new(function(_, _, x) return fm.full(x.shape, 3, "float64") end)
+  local x0, z = fm.tensor({ { 1 }, { 2 } }, "float64"), fm.tensor({ { 10 }, { 20 } }, "float64")
+  local how = { interpolant = linear, noise = function(i) return i * z end }
+  local function samples(N) return fm.sampler.consistency(X, x0, N, how) end
+  t.near(samples(1):get(2, 1), 2 + 3, 1e-12)
+  t.near(samples(2):get(2, 1), 0.5 * 20 + 0.5 * 5 + 0.5 * 3, 1e-12)
+  local first = 2 / 3 * 10 + 1 / 3 * 4 + 2 / 3 * 3
+  t.near(samples(3):get(1, 1), 1 / 3 * 20 + 2 / 3 * first + 1 / 3 * 3, 1e-12)
+  local bench, set = bench_of("normal2", 8)
+  t.eq(bench:ends(maps(set, 0), NO, 3, "consistency").energy < 0.05, true)
+  t.eq(bench:ends(maps(set, 0), NO, 3, "consistency").error > 0.1, true, "another coupling")
+end)
+
+t.test("the energy distance of coupled points leaves out the pairs i = j", function()
+  local x = fm.tensor({ { 0, 1 }, { 2, 0 }, { -1, 3 }, { 0.5, 0.5 } }, "float64")
+  local y = fm.tensor({ { 0.1, 1 }, { 2, 0.3 }, { -1, 2 }, { 1.5, 0 } }, "float64")
+  local function mean(a, b)
+    local sum = 0
+    for i = 1, 4 do
+      for j = 1, 4 do
+        local d = math.sqrt((a:get(i, 1) - b:get(j, 1)) ^ 2 + (a:get(i, 2) - b:get(j, 2)) ^ 2)
+        sum = sum + (i ~= j and d or 0)
+      end
+    end
+    return sum / 12
+  end
+  t.near(map_error.coupled_energy(x, y), 2 * mean(x, y) - mean(x, x) - mean(y, y), 1e-6)
 end)
 
 t.test("a shifted velocity gives the error (t - s)^2 |c|^2", function()

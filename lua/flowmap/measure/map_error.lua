@@ -19,6 +19,7 @@ local bounds = require "flowmap.measure.bounds"
 local errors = require "flowmap.base.errors"
 local exact = require "flowmap.exact"
 local fm = require "flowmap"
+local metrics = require "flowmap.measure.metrics"
 local mixture = require "flowmap.mixture"
 local sampler = require "flowmap.sampler"
 
@@ -45,7 +46,8 @@ local function column(time, n) return fm.broadcast(time, { n, 1 }) end
 function M.new(spec)
   local law, d, n = spec.set.mixture, spec.set.dim, spec.points or POINTS
   local self = setmetatable({ d = d, n = n, dtype = spec.dtype or "float32", times = {}, b = {},
-    x = {}, variance = d * spec.set.sd ^ 2 }, Bench)
+    x = {}, variance = d * spec.set.sd ^ 2, interpolant = spec.interpolant,
+    sigma = spec.sigma }, Bench)
   local intervals = spec.intervals or INTERVALS
   for i = 0, intervals do self.times[i + 1] = i / intervals end
   local noise = fm.normal({ n, d }, { seed = SEED, stream = "exact bench" })
@@ -63,13 +65,14 @@ end
 -- @tparam function map map(params) -> Map
 -- @tparam table params
 -- @tparam {string,...} names of the rows, each (n, d)
--- @tparam function f
+-- @tparam function f f(X, s, t, rows, batch)
 -- @treturn function run(s, t, rows) with numbers s and t
 function Bench:program(map, params, names, f)
   local zero, rows = fm.zeros({ 1, 1 }, self.dtype), {}
   for _, name in ipairs(names) do rows[name] = { self.d, dtype = self.dtype } end
   local program = fm.program(function(input, batch)
-    return f(map(input.params), column(input.s, batch.n), column(input.t, batch.n), batch.rows)
+    return f(map(input.params), column(input.s, batch.n), column(input.t, batch.n), batch.rows,
+      batch)
   end, { shared = { params = params, s = zero, t = zero }, rows = rows, micro = 256 })
   return function(s, t, given)
     local _, first = next(given)
@@ -165,20 +168,39 @@ function M.projected_distance(x, y)
   return math.sqrt(math.max(table.unpack(squares)))
 end
 
+--- The energy distance of two laws from coupled pairs (x_i, y_i), without the pairs i = j, so that
+-- its mean is that of flowmap.measure.metrics.energy. Where x_i and y_i are close, most of the
+-- sampling noise cancels.
+-- @param x (n, d)
+-- @param y (n, d)
+-- @treturn number may be negative near 0
+function M.coupled_energy(x, y)
+  local n, distance = x.shape[1], metrics.mean_distance
+  x, y = fm.cast(x, "float32"), fm.cast(y, "float32")
+  local own = fm.sum(fm.sqrt(fm.sum(fm.square(x - y), { 2 }))):item()
+  local across = (n * n * distance(x, y) - own) / (n * (n - 1))
+  return 2 * across - distance(x) - distance(y)
+end
+
 --- The samples of N steps against the true ends of the trajectories of the same base points.
 -- @tparam function map map(params) -> Map
 -- @tparam table params
 -- @tparam integer N
+-- @tparam[opt="map"] string name one of sampler.named
 -- @treturn table { error = E|X^N(x_0) - x_1|^2 relative to the variance: the square of an upper
 --   bound of the Wasserstein-2 distance of the laws, w2 = a lower bound of that distance, relative
---   to the root of the variance }
-function Bench:ends(map, params, N)
-  local run = self:program(map, params, { "x" }, function(X, _, _, rows)
-    return { rows = { x = sampler.steps(X, rows.x, N) } }
+--   to the root of the variance, energy = the energy distance of the laws }
+function Bench:ends(map, params, N, name)
+  local run = self:program(map, params, { "x" }, function(X, _, _, rows, batch)
+    local how = { interpolant = self.interpolant }
+    function how.noise(i)
+      return self.sigma * fm.cast(batch:normal({ self.d }, "step " .. i), self.dtype)
+    end
+    return { rows = { x = sampler.named[name or "map"](X, rows.x, N, how) } }
   end)
   local x, y = run(0, 1, { x = self.x[1] }).rows.x, self.x[#self.x]
   return { error = total(x - y):item() / self.n / self.variance,
-    w2 = M.projected_distance(x, y) / math.sqrt(self.variance) }
+    w2 = M.projected_distance(x, y) / math.sqrt(self.variance), energy = M.coupled_energy(x, y) }
 end
 
 -- ------------------------------------------------------------------ as metrics of an experiment
@@ -213,7 +235,8 @@ M.metrics = {
     return it.numbers
   end },
   law = { head = "law", format = "%.2e", measure = function(samples, context)
-    return bench_of(samples, context).bench:ends(context.map, context.params, context.N)
+    return bench_of(samples, context).bench:ends(context.map, context.params, context.N,
+      context.cfg.sampler)
   end },
 }
 

@@ -5,7 +5,8 @@
 
 return {
   family = "eulerian", stops = { "target" }, velocity = "sample",
-  times = "logit_normal_to_one", times_mean = { 0.41, 0 }, times_sd = { 2, 1 }, eta = 0.0,
+  times = "logit_normal_to_one", times_mean = { 0.41, 0 }, times_sd = { 2, 1 },
+  eta = 0.0, sampler = "consistency",
   title = "Consistency training, continuous", cite = "Song et al. 2023, arXiv 2303.01469",
   differs = "a residual in v, without metric; at least one diagonal sample",
 }

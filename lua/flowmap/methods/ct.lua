@@ -7,7 +7,8 @@
 
 return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", form = "map",
-  target = "ema", target_decay = 0.9, times = "noise_levels", args = { g = 0.5 }, eta = 0.0,
+  target = "ema", target_decay = 0.9, times = "noise_levels", args = { g = 0.5 },
+  eta = 0.0, sampler = "consistency",
   curriculum = "root", curriculum_span = { 2, 150 },
   title = "Consistency training (CT)", cite = "Song et al. 2023, arXiv 2303.01469",
   differs = "square distance, at least one diagonal sample",

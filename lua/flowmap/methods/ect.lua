@@ -10,7 +10,7 @@ return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", form = "map",
   times = "noise_share", times_mean = { 0.41, 0 }, times_sd = { 2, 1 }, args = { g = 0.5 },
   curriculum = "shrinking", curriculum_span = { 0.5, 1 / 256 }, factor = "snr_plus",
-  p = 0.5, c = 0.06, eta = 0.0,
+  p = 0.5, c = 0.06, eta = 0.0, sampler = "consistency",
   title = "Easy consistency tuning (ECT)", cite = "Geng et al. 2024, arXiv 2406.14548",
   differs = "no pretrained start; at least one diagonal sample",
 }

@@ -10,7 +10,7 @@ return {
   family = "semigroup", stops = { "convex" }, velocity = "sample", form = "map",
   times = "noise_levels_normal", times_mean = { 0.41, 0 }, times_sd = { 2, 1 }, args = { g = 0.5 },
   curriculum = "doubling", curriculum_span = { 10, 1280 }, factor = "inverse_noise_step",
-  p = 0.5, c = 0.03, eta = 0.0,
+  p = 0.5, c = 0.03, eta = 0.0, sampler = "consistency",
   title = "Improved consistency training (iCT)", cite = "Song, Dhariwal 2024, arXiv 2310.14189",
   differs = "at least one diagonal sample; c is that of CIFAR-10, 0.00054 sqrt(3072)",
 }
