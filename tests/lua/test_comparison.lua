@@ -215,6 +215,13 @@ t.test("another value as reference; three values; diverged runs", function()
   text = tables.markdown(switch(results.open(set.root))):gsub("\u{a0}", " ")
   t.eq(text:find("|  | 2 | diverged at 5 (1 of 5) |", 1, true) ~= nil, true, text)
   t.eq(text:find("|  | 2 minus 1 | diverged |", 1, true) ~= nil, true, text)
+  made_run.diverged(set.root .. "/psd-m-diverged", { config = { method = "psd-m", seed = 1,
+    steps = 9, devices = 8, eta = 0.75 }, step = 7,
+    metrics = { { step = 6, samples = 64, off = 1 } } })
+  text = tables.markdown(switch(results.open(set.root))):gsub("\u{a0}", " ")
+  for _, line in ipairs { "|  | 8 | diverged at 7 |", "|  | 8 minus 1 | diverged |" } do
+    t.eq(text:find(line, 1, true) ~= nil, true, line .. text)
+  end
 end)
 
 t.test("settings of one side in prose; diverged runs are a sentence", function()

@@ -4,14 +4,22 @@
 local comparison = require "flowmap.report.comparison"
 local errors = require "flowmap.base.errors"
 local measured = require "flowmap.report.measured"
+local tree = require "flowmap.tree"
 
 local M = {}
 
--- The runs of a set with a value of a setting; nil if none has finished.
-local function with_value(set, key, value)
-  for _, run in ipairs(set.runs) do
-    if run:field("config", key) == value then return set:select { [key] = value } end
+-- The values of a setting over the runs of a set, including diverged ones: value -> true.
+local function values_of(set, key)
+  local seen = {}
+  for _, list in ipairs { set.runs, set.diverged } do
+    for _, run in ipairs(list) do seen[run:field("config", key)] = true end
   end
+  return seen
+end
+
+-- The runs of a set with a value of a setting; nil if there are none.
+local function with_value(set, key, value)
+  return values_of(set, key)[value] and set:select { [key] = value } or nil
 end
 
 -- The value of the setting that the others are compared with: the one named, or the first.
@@ -62,7 +70,7 @@ end
 --   {"method"}, steps= (default: all), format=, notes=}
 -- @treturn table a description
 function M.describe(set, spec)
-  local steps, values = spec.steps or set:steps(), set:distinct(spec.switch)
+  local steps, values = spec.steps or set:steps(), tree.keys(values_of(set, spec.switch))
   local how = { metric = spec.metric, switch = spec.switch, steps = steps, values = values,
     base = reference_value(values, spec) }
   local t = { title = spec.title, heads = joined(spec.rows, spec.switch), columns = {}, rows = {},
