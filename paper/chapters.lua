@@ -6,6 +6,7 @@ return {
   chapters = {
     "paper/introduction.md",
     "experiments/checkerboard.lua",
+    "experiments/objective.lua",
     "experiments/ablations.lua",
     "experiments/devices.lua",
     "experiments/exact.lua",

@@ -2,6 +2,7 @@
 
 local t = require "harness"
 local chapters = require "flowmap.experiment.chapters"
+local design = require "flowmap.design"
 local experiment = require "flowmap.experiment"
 local errors = require "flowmap.base.errors"
 local grid = require "flowmap.experiment.grid"
@@ -9,6 +10,7 @@ local json = require "flowmap.base.json"
 local settings = require "flowmap.experiment.settings"
 local schedule = require "flowmap.schedule"
 local sandbox = require "sandbox"
+local tree = require "flowmap.tree"
 
 local board = experiment.load "experiments/checkerboard.lua"
 
@@ -50,7 +52,7 @@ local function points_of(it, profile, seeds)
   local texts = {}
   for i, run in ipairs(experiment.runs(it, profile, seeds)) do
     local words = { run.cfg.method, tostring(run.cfg.seed) }
-    for _, key in ipairs(require("flowmap.tree").keys(run.set)) do
+    for _, key in ipairs(tree.keys(run.set)) do
       words[#words + 1] = ("%s=%s"):format(key, settings.text(run.set[key]))
     end
     texts[i] = table.concat(words, " ")
@@ -89,14 +91,51 @@ t.test("the point of a grid at which a run was made", function()
   t.eq(grid.all_varied(it), { "c", "eta", "p" })
 end)
 
-t.test("ablations: methods x stops x fractions x data", function()
+-- The levels of the six factors of a run of the ablations.
+local function levels_of(cfg)
+  local high = { cfg.stop == "none", cfg.eta == 0.5, cfg.interpolant == "trig", cfg.p == 1,
+    cfg.times == "logit_normal", cfg.budget == "seconds" }
+  local row = {}
+  for j = 1, 6 do row[j] = high[j] and 1 or -1 end
+  return row
+end
+
+t.test("ablations: an orthogonal fraction of six factors, the same for all methods", function()
   local it = experiment.load "experiments/ablations.lua"
-  local runs, dirs = experiment.runs(it, "laptop", { 1, 2 }), {}
-  t.eq(#runs, 2 * (2 + 3 + 2 + 2) * 4 * 2)
-  for _, run in ipairs(runs) do dirs[run.dir] = true end
-  local count = 0
-  for _ in pairs(dirs) do count = count + 1 end
-  t.eq(count, #runs, "distinct folders")
+  for profile, cells in pairs { laptop = 24, long = 48 } do
+    local runs, dirs, rows, laws = experiment.runs(it, profile, experiment.seeds(it, profile)), {},
+      {}, {}
+    for _, run in ipairs(runs) do
+      dirs[run.dir] = true
+      local cfg = run.cfg
+      rows[cfg.method] = rows[cfg.method] or {}
+      table.insert(rows[cfg.method], levels_of(cfg))
+      laws[cfg.data] = (laws[cfg.data] or 0) + 1
+      t.eq(cfg.steps == it.profiles[profile].steps or cfg.budget == "seconds", true, "steps")
+    end
+    t.eq(#tree.keys(dirs), #runs, "distinct folders")
+    for _, method in ipairs { "lsd", "esd", "psd-m", "psd-u" } do
+      t.eq({ #rows[method], design.resolution(rows[method]) }, { cells, 4 }, method)
+      t.eq(rows[method], rows.lsd, "the same cells")
+    end
+    t.eq(#rows["esd-convex"], cells / 2, "where the target is held fixed")
+    for _, count in pairs(laws) do t.eq(count, #runs / 3, "the laws share the runs") end
+  end
+end)
+
+t.test("the changed objectives: a full factorial for every method and seed", function()
+  local it = experiment.load "experiments/objective.lua"
+  for _, method in ipairs(it.methods) do
+    local rows, c = {}, {}
+    for i, run in ipairs(experiment.runs(it, "long", { 11 }, { method })) do
+      local cfg = run.cfg
+      rows[i] = { cfg.p == 1 and 1 or -1, cfg.off_weight > 1 and 1 or -1,
+        cfg.times ~= "uniform" and 1 or -1 }
+      c[cfg.c] = true
+    end
+    t.eq(rows, design.factorial(3), method)
+    t.eq(#tree.keys(c), 1)
+  end
 end)
 
 t.test("--set is typed", function()

@@ -282,25 +282,26 @@ local function extremes(out, value)
   return low, high
 end
 
-local function range(low, high)
-  return low == high and ("%d"):format(low) or ("%d to %d"):format(low, high)
+local function seeds_text(low, high)
+  if low == high then return ("%d seed%s"):format(low, low == 1 and "" or "s") end
+  return ("%d to %d seeds"):format(low, high)
 end
 
 -- How p was computed, and how small it can be.
 local function test_note(out)
   local few, many = extremes(out, function(it) return it.n end)
-  if not few then return "No effect could be estimated." end
+  if not few then return "Nothing could be estimated: runs diverged or are too few." end
   local family = select(2, extremes(out, function(it) return it.family end))
   if not out.complete then
     local df = select(2, extremes(out, function(it) return it.df end))
-    return ("Least squares over the differences of mirror-image cells within %s seeds (%d degrees "
-      .. "of freedom); p of the t test after Holm over the %d effects of a column."):format(
-      range(few, many), df, family)
+    return ("Least squares over the differences of mirror-image cells within %s (%d degrees of "
+      .. "freedom); p of the t test after Holm over the %d effects of a column."):format(
+      seeds_text(few, many), df, family)
   end
   local smallest = extremes(out, function(it) return it.smallest end)
-  local text = ("Means over %s seeds; p is the two-sided sign-flip p of one value per seed after "
+  local text = ("Means over %s; p is the two-sided sign-flip p of one value per seed after "
     .. "Holm over the %d rows of a column. The smallest p that these seeds allow is %s, after Holm "
-    .. "%s"):format(range(few, many), family, paired.p_text(smallest),
+    .. "%s"):format(seeds_text(few, many), family, paired.p_text(smallest),
     paired.p_text(math.min(1, smallest * family)))
   if smallest * family <= ALPHA then return text .. "." end
   local n = many
@@ -310,8 +311,9 @@ end
 
 -- What the data support, column by column.
 local function verdict_note(out)
-  local parts, last = {}, nil
+  local parts, last, count = {}, nil, 0
   each_cell(out, function(it, row, column)
+    count = count + 1
     if it.holm > ALPHA then return end
     local text = ("%s (%s)"):format(row, it.mean < 0 and "lower" or "higher")
     if last == column then
@@ -321,10 +323,13 @@ local function verdict_note(out)
     end
     last = column
   end)
+  if count == 0 then return nil end
   if #parts == 0 then return ("At level %g no difference is shown."):format(ALPHA) end
   return ("Shown at level %g. %s. No other difference is shown."):format(ALPHA,
     table.concat(parts, ". "))
 end
+
+local MOST_NAMED = 9 -- pairs of confounded interactions
 
 -- What a fraction confounds.
 local function design_note(out)
@@ -344,10 +349,11 @@ local function design_note(out)
   end
   local text = ("The design has %d of the 2^%d cells and the resolution %d"):format(
     #tree.keys(distinct), #out.names, design.resolution(out.design) or #out.names + 1)
-  if full > 0 then
+  if full > 0 and full <= MOST_NAMED then
     text = text .. "; interactions confounded with one another: " .. table.concat(parts, ", ")
   elseif #pairs_of > 0 then
-    text = ("%s; %d pairs of interactions are partly confounded"):format(text, #pairs_of)
+    text = ("%s; %d pairs of interactions are %s confounded"):format(text, #pairs_of,
+      full > 0 and "partly or fully" or "partly")
   end
   return text .. "."
 end
