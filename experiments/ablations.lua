@@ -134,7 +134,7 @@ ablations.profiles = {
   smoke = profile({
     width = 32, depth = 2, batch = 64, micro = 64, steps = 20, lr = 2e-3, log_every = 10,
     ema = { 0.9 }, eval_samples = 5000,
-  }, { table.unpack(TWELVE, 1, 3) }, in_turn),
+  }, { table.unpack(TWELVE, 1, 2) }, in_turn),
   laptop = profile({
     batch = 256, micro = 256, steps = 5000, lr = 2e-3, ema = { 0.99 }, eval_samples = 100000,
   }, TWELVE, in_turn),

@@ -16,12 +16,13 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- Settings that do not, or hardly (`eta`, `stop`), affect the time per sample and the memory.
+-- Settings that do not, or hardly (`eta`, `stop`, the law of times), affect the time per sample and
+-- the memory.
 local SAME_PACE = {}
-for key in ([[seed stop eta devices learned_weight off_weight robust p c p_diagonal lr schedule
-  decay_start warmup b1 b2 eps weight_decay clip steps checkpoints nfe bins label_dropout guidance
-  log_every gradients_every start save_every audit_bytes relative_cost
-  student_steps teacher_steps]]):gmatch "%S+" do
+for key in ([[seed stop eta interpolant times times_mean times_sd devices learned_weight off_weight
+  robust p c p_diagonal lr schedule decay_start warmup b1 b2 eps weight_decay clip steps checkpoints
+  nfe bins label_dropout guidance log_every gradients_every start save_every audit_bytes
+  relative_cost student_steps teacher_steps]]):gmatch "%S+" do
   SAME_PACE[key] = true
 end
 
