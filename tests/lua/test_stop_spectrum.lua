@@ -65,4 +65,19 @@ t.test("a slow average of the target raises the threshold of full, a fast one lo
   t.eq(fast < 7.3 and slow > 15, true)
 end)
 
+t.test("the chapter's figure shows these thresholds", function()
+  local chapter = require("flowmap.experiment").load "experiments/eulerian.lua"
+  local function crossing(curve) -- where it first exceeds 0
+    for i, row in ipairs(curve.rows) do
+      if row[2] > 0 then return curve.rows[i - 1] and curve.rows[i - 1][1] or 0 end
+    end
+  end
+  local found = {}
+  for _, panel in ipairs(chapter.figures.growth().panels) do
+    for _, curve in ipairs(panel.series) do found[curve.label] = crossing(curve) or "never" end
+  end
+  t.eq({ found["full, norm of v"], found["full, norm of the map"], found["none, convex"],
+    found.target, found["rate 0.01"] }, { 7.0, 4.0, "never", "never", "never" })
+end)
+
 t.done()

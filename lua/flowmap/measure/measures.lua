@@ -12,6 +12,7 @@
 --     params  its weights                  interpolant  see flowmap.interpolants
 --     keep  function(name, tensor): writes NAME.npy into the run's folder, for figures; nothing is
 --           written while a run is rehearsed, or of an earlier checkpoint
+--     keeps  whether it does: an expensive metric may do less where nothing is kept
 --
 -- or a table { measure = that function, head = "in tables", format = "%.4f", options = {},
 -- new = function(cfg) ... end }. The values are stored in the rows of eval.json under the metric's
@@ -144,6 +145,7 @@ end
 function Measures:add(row, x, N, params, dir)
   self.columns = {}
   self.context.N, self.context.params, self.context.dir = N, params, dir
+  self.context.keeps = dir ~= nil
   for _, it in ipairs(self) do
     local fields = measured(it, x, self.context)
     for _, field in ipairs(tree.keys(fields)) do
