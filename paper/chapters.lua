@@ -10,6 +10,7 @@ return {
     "experiments/ablations.lua",
     "experiments/devices.lua",
     "experiments/exact.lua",
+    "experiments/eulerian.lua",
     "experiments/cifar10.lua",
     "experiments/celeba.lua",
     "experiments/afhq.lua",
