@@ -22,8 +22,8 @@
 -- - **The map.** Rows that cross from the diagonal have $s = t$. There $X_{t,t}$ is the identity
 --   and all three residuals are 0 for every network, and so are their gradients. The map is thus
 --   trained on a share $1 - \eta - \delta$ of the batch, which is $(1-\eta)^2$ if $D\eta$ is whole:
---   for $\eta = 3/4$ on four devices on $1/16$ of it instead of $1/4$. Its weight in the objective
---   shrinks by the same factor, because the rows at $s = t$ are still counted.
+--   for $\eta = 3/4$ on four devices on $1/16$ of it instead of $1/4$. The objective is a mean over
+--   all rows, so this share is also the weight of the map's loss in it.
 -- - **The diagonal.** Rows that cross to it enter at their larger time $t$. A share
 --   $q = \delta/\eta$ of the diagonal's times has the density $2t$, so the law of all of them is
 --   $$\rho(t) = 1 - q + 2qt, \qquad E\,t = \tfrac12 + \tfrac{q}{6},
