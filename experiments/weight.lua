@@ -15,12 +15,15 @@
 --
 -- - **Among the times of one term** it equalises the influence of pairs $(s,t)$ whose residuals
 --   differ.
--- - **Between the terms** it removes the price of the diagonal. There $L$ is never small:
+-- - **Between the terms** it changes the balance. On the diagonal $L$ is never small:
 --   $M(t,t) \ge E\,|\dot I_t - b_t(I_t)|^2$, the variance that flow matching cannot explain. The
---   residuals of the map have no such bound. As they fall, their gradients are multiplied by a
---   factor that grows like $1/M(s,t)$, whereas without the weight the diagonal dominates the
---   gradient more and more. A learned weight therefore acts like a rising weight of the
---   off-diagonal term.
+--   residuals of the map have no such bound. As they fall, the weight multiplies their gradients
+--   by $1/M(s,t)$, which grows, whereas without it the diagonal dominates the gradient more and
+--   more. A learned weight therefore acts like a rising weight of the off-diagonal term.
+--
+-- $M$ jumps at $s = t$ from the map's residual to the diagonal's, and $w$ is a smooth function of
+-- both times. Close to the diagonal, where most rows of a batch lie, it has to follow the larger of
+-- the two, so short jumps keep the small weight of the diagonal.
 --
 -- A constant weight does neither. It scales the gradient, to which RAdam is insensitive after its
 -- first steps, except through the bound of 1 on the gradient's norm. Without a weight, $L$ sums
