@@ -4,49 +4,18 @@
 --
 --     X_{s,t}(x) = beta_t m + sqrt(V_t / V_s) (x - beta_s m),     X_{s,t}(x) = F_t^{-1}(F_s(x)),
 --
--- because a flow on the line preserves order. In general dx/dt = b_t(x) is integrated by Gragg's
--- explicit midpoint rule with 2, 4, 6 and 8 substeps, extrapolated to order 8: the error of the
--- rule has an expansion in even powers of the substep (Hairer, Norsett, Wanner, Solving Ordinary
--- Differential Equations I, section II.9).
+-- because a flow on the line preserves order. In general dx/dt = b_t(x) is integrated by steps of
+-- order 8, see flowmap.ode.
 -- @module flowmap.exact
 
 local fm = require "flowmap"
 local mixture = require "flowmap.mixture"
 local normal = require "flowmap.normal"
+local ode = require "flowmap.ode"
 
 local M = {}
 
-local SUBSTEPS = { 2, 4, 6, 8 }
 local STEPS = 64 -- per unit of time
-
--- The explicit midpoint rule: n substeps from (t, x), n even; `first` is b(t, x).
-local function midpoint(b, t, x, H, n, first)
-  local h = H / n
-  local before, now = x, x + h * first
-  for k = 1, n - 1 do
-    before, now = now, before + 2 * h * b(t + k * h, now)
-  end
-  return now
-end
-
---- One step of order 8 of the integrator.
--- @tparam function b b(t, x)
--- @param t time, (1, 1)
--- @param x points, (n, d)
--- @param H length of the step, (1, 1), of either sign
--- @treturn tensor (n, d)
-function M.step(b, t, x, H)
-  local first, column = b(t, x), {}
-  for j, n in ipairs(SUBSTEPS) do
-    local new = { midpoint(b, t, x, H, n, first) }
-    for k = 1, j - 1 do -- Aitken and Neville, in h^2
-      local ratio = (n / SUBSTEPS[j - k]) ^ 2
-      new[k + 1] = new[k] + (new[k] - column[k]) / (ratio - 1)
-    end
-    column = new
-  end
-  return column[#SUBSTEPS]
-end
 
 local function scalar(value) return fm.full({ 1, 1 }, value, "float64") end
 
@@ -60,7 +29,7 @@ function M.flow(law, interpolant, sigma, steps)
   local b, d = mixture.velocity(law, interpolant, sigma), #law.means[1]
   local zero = scalar(0)
   local program = fm.program(function(input, batch)
-    return { rows = { x = M.step(b, input.t, batch.rows.x, input.H) } }
+    return { rows = { x = ode.extrapolated(b, input.t, batch.rows.x, input.H) } }
   end, { shared = { t = zero, H = zero }, rows = { x = { d, dtype = "float64" } }, micro = 256 })
   return function(s, t, x)
     local count = math.max(1, math.ceil(math.abs(t - s) * (steps or STEPS) - 1e-9))

@@ -35,6 +35,13 @@ end
 
 local seed = whole(0, 1 << 53) -- the integers that JSON holds exactly
 
+-- A number as `--set` reads it; its range is that of the setting.
+local function real(value)
+  local x = tonumber(value)
+  if x then return x end
+  return nil, "a number"
+end
+
 local function text(what)
   return function(value)
     if value ~= "" then return value end
@@ -148,6 +155,9 @@ M.commands = {
   { "sample", "Draw samples from a checkpoint.",
     { "checkpoint", "A checkpoint.safetensors file.", kind = file },
     { "--steps", "Number of steps N", kind = whole(1, 1000000), default = "1" },
+    { "--sampler", "map, euler, heun or dopri5 (default: as evaluated)." },
+    { "--rtol", "dopri5: relative tolerance (default: as evaluated).", kind = real },
+    { "--atol", "dopri5: absolute tolerance (default: as evaluated).", kind = real },
     { "--count", "Number of samples", kind = whole(1), default = "10000" },
     { "--seed", "Seed of the base noise", kind = seed, default = "0" },
     { "--ema", "Number of the weight average; 0 selects the weights (default: as evaluated).",

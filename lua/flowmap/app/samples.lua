@@ -5,6 +5,7 @@ local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local sampler = require "flowmap.sampler"
+local settings = require "flowmap.experiment.settings"
 local trainer = require "flowmap.trainer"
 
 local M = {}
@@ -52,7 +53,7 @@ function writers.png(path, x)
 end
 
 --- The command `sample`.
--- @tparam table args checkpoint, steps, count, seed, ema, out, experiment
+-- @tparam table args checkpoint, steps, sampler, rtol, atol, count, seed, ema, out, experiment
 function M.write(args)
   local kind = args.out:match "%.(%w+)$"
   if not writers[kind] then
@@ -61,7 +62,11 @@ function M.write(args)
   require("flowmap.runs.folder").check_output(args.out)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
-  local x = sampler.generator(job, params, args.steps)(args.count, args.seed)
+  for _, key in ipairs { "sampler", "rtol", "atol" } do
+    if args[key] then job.cfg[key] = settings.check(key, args[key], "--" .. key) end
+  end
+  local draw, cost = sampler.generator(job, params, args.steps)
+  local x = draw(args.count, args.seed)
   job.check() -- a network may load further code as it is used
   x = fm.cast(x, "float32")
   if not x:finite() then
@@ -69,8 +74,11 @@ function M.write(args)
       args.out)
   end
   writers[kind](args.out, x)
-  io.stdout:write(("%d samples (N = %d) written to %s\n"):format(args.count, args.steps,
-    args.out))
+  local how = ("N = %d"):format(args.steps)
+  if job.cfg.sampler ~= "map" then
+    how = ("%s, %.4g evaluations per sample"):format(job.cfg.sampler, cost.nfe)
+  end
+  io.stdout:write(("%d samples (%s) written to %s\n"):format(args.count, how, args.out))
 end
 
 return M

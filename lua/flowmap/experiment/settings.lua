@@ -157,6 +157,8 @@ local function of_halves(c)
     ("the method %s does not halve its steps"):format(c.loss.name)
 end
 
+local function adaptive(c) return c.cfg.sampler == "dopri5", "the sampler is not dopri5" end
+
 local function with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
 local function with_dropout(c)
@@ -294,8 +296,12 @@ M.list = {
   { "clip", 10.0, within(0, 1e12), "bound on the gradient's global norm; 0: none" },
   { "ema", { 0.999 }, each(below_1, 0, 4), "decays of the averaged weights that are kept" },
   { "eval_ema", 1, within(0, 4), "which average is evaluated, from 1; 0: the weights themselves" },
-  { "sampler", "map", one_of { "map", "consistency", "euler", "heun" },
-    "steps of samples: of the map, of X_{s,1} with fresh noise, or of an ODE solver on v_{t,t}" },
+  { "sampler", "map", one_of { "map", "consistency", "euler", "heun", "dopri5" },
+    "steps of samples: of the map, of X_{s,1} with fresh noise, or of an ODE solver on v_{t,t}; "
+      .. "dopri5 chooses each sample's steps" },
+  { "rtol", 1e-5, within(1e-14, 1), "dopri5: bound of a step's error, relative to the sample",
+    adaptive },
+  { "atol", 1e-5, within(1e-14, 1), "dopri5: bound added to it", adaptive },
   { "nfe", { 1, 2, 4, 8, 16 }, each(within(1, 4096), 1, 64, true), "numbers of steps N evaluated" },
   { "eval_samples", 1000000, within(1, COUNT), "samples per N in the evaluation" },
   { "checkpoints", 1, within(1, 10000),

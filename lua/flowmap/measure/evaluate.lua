@@ -47,12 +47,18 @@ local function stop_if_interrupted()
   end
 end
 
---- The total number of map evaluations, over all N, samples and checkpoints.
+--- The numbers of steps that are evaluated; a sampler that chooses its steps makes one row.
+-- @tparam table cfg
+-- @treturn {integer,...}
+function M.steps(cfg) return sampler.is_adaptive(cfg) and { 1 } or cfg.nfe end
+
+--- The total number of map evaluations, over all N, samples and checkpoints; of samples, if the
+-- sampler chooses its steps.
 -- @tparam table cfg
 -- @treturn integer
 function M.evaluations(cfg)
   local sum = 0
-  for _, N in ipairs(cfg.nfe) do sum = sum + N * cfg.eval_samples end
+  for _, N in ipairs(M.steps(cfg)) do sum = sum + N * cfg.eval_samples end
   return sum * (1 + #tree.keys(jobs.kept_weights(cfg, "")))
 end
 
@@ -73,18 +79,19 @@ end
 -- The result rows of one checkpoint. With a folder, what figures show is written there.
 local function rows_of(job, params, judge, measures, bar, dir)
   local cfg, rows = job.cfg, {}
-  for i, N in ipairs(cfg.nfe) do
+  for i, N in ipairs(M.steps(cfg)) do
     local before = bar.count or 0
     local weights = weights_for(job, params, N)
-    local draw = sampler.generator(job, weights, N)
+    local draw, cost = sampler.generator(job, weights, N)
     local x = fm.cast(draw(cfg.eval_samples, SAMPLE_SEED, function(done)
       bar.count = before + N * done
       bar:update(bar.count, ("N = %d"):format(N))
       stop_if_interrupted()
     end), "float32")
     check_finite(x, N)
+    if sampler.is_adaptive(cfg) then N = math.ceil(cost.nfe) end
     rows[i] = judge:measure(x)
-    rows[i].N = N
+    rows[i].N, rows[i].nfe_used = N, cost.nfe ~= N and cost.nfe or nil
     measures:add(rows[i], x, N, weights, dir)
     check_numbers(rows[i])
     if dir then judge:keep(dir, N, x) end

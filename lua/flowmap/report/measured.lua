@@ -9,10 +9,22 @@ local M = {}
 
 -- A run's value at N steps, or nil if the record has none.
 local function value_of(run, metric, N)
-  for _, row in ipairs(run:field("eval", "rows")) do
-    if row.N == N then return row[metric] end
+  local row = run:row(N)
+  return row and row[metric]
+end
+
+--- The mean number of evaluations of the network per sample, where the sampler of all runs of a set
+-- chose its steps; nil otherwise.
+-- @tparam Set set
+-- @treturn ?number
+function M.evaluations(set)
+  local sum = 0
+  for _, run in ipairs(set.runs) do
+    if not run:is_adaptive() then return nil end
+    local row = run:row "adaptive"
+    sum = sum + (row.nfe_used or row.N)
   end
-  return nil
+  return #set.runs > 0 and sum / #set.runs or nil
 end
 
 --- Whether any run has the metric at any number of steps.

@@ -121,22 +121,32 @@ function Run:method()
   return name:find "%u" and name or name:upper()
 end
 
+--- Whether the sampler chose its steps; such a run has one row, at the evaluations that it used.
+-- @treturn boolean
+function Run:is_adaptive() return self.config.sampler == "dopri5" end
+
+--- The row of a run's results at N steps, or nil.
+-- @tparam integer N; "adaptive": that of a run whose sampler chose its steps
+-- @treturn ?table
+function Run:row(N)
+  for _, row in ipairs(self:field("eval", "rows")) do
+    if row.N == N or N == "adaptive" and self:is_adaptive() then return row end
+  end
+end
+
 --- One measured value at N steps.
 -- @tparam string metric a column of eval.json's rows, such as "kl"
--- @tparam integer N
+-- @tparam integer N or "adaptive", see `row`
 -- @treturn number
 function Run:value(metric, N)
-  for _, row in ipairs(self:field("eval", "rows")) do
-    if row.N == N then
-      local value = follow(row, metric)
-      if type(value) ~= "number" then
-        fail("%s/eval.json has no number '%s' at N = %d; it has %s", self.dir, metric, N,
-          table.concat(tree.keys(row), ", "))
-      end
-      return value
-    end
+  local row = self:row(N)
+  if not row then fail("%s/eval.json has no row for N = %s", self.dir, N) end
+  local value = follow(row, metric)
+  if type(value) ~= "number" then
+    fail("%s/eval.json has no number '%s' at N = %s; it has %s", self.dir, metric, N,
+      table.concat(tree.keys(row), ", "))
   end
-  fail("%s/eval.json has no row for N = %d", self.dir, N)
+  return value
 end
 
 --- The training trace, one table per line of metrics.jsonl.
@@ -275,15 +285,25 @@ function Set:distinct(key)
   return tree.keys(seen)
 end
 
---- The numbers of steps at which every run was evaluated.
+--- The runs whose samplers make equal steps; all, if there are none.
+-- @treturn Set
+function Set:stepped()
+  local runs = {}
+  for _, run in ipairs(self.runs) do
+    if not run:is_adaptive() then runs[#runs + 1] = run end
+  end
+  return #runs == 0 and self or new_set(self.root, runs, self.unfinished, self.diverged)
+end
+
+--- The numbers of steps at which every run was evaluated, except those that choose their steps.
 -- @treturn {integer,...}
 function Set:steps()
-  local count, steps = {}, {}
-  for _, run in ipairs(self.runs) do
+  local count, steps, runs = {}, {}, self:stepped().runs
+  for _, run in ipairs(runs) do
     for _, row in ipairs(run:field("eval", "rows")) do count[row.N] = (count[row.N] or 0) + 1 end
   end
   for _, N in ipairs(tree.keys(count)) do
-    if count[N] == #self.runs then steps[#steps + 1] = N end
+    if count[N] == #runs then steps[#steps + 1] = N end
   end
   return steps
 end

@@ -69,6 +69,24 @@ local function add_differences(t, set, spec, steps)
   table.move(notes, 1, #notes, #t.notes + 1, t.notes)
 end
 
+-- The rows of a method: of the last checkpoint, and of the best.
+local function add_ours(t, set, spec, steps, best)
+  local method = set:methods()[1]
+  t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
+    cells = measured.summaries(set, spec.metric, steps) }
+  if best then
+    t.rows[#t.rows + 1] = { heads = { method, "ours, best" },
+      cells = measured.summaries(set, spec.metric .. "_best", steps) }
+  end
+end
+
+-- The row of a method whose sampler chose its steps, with its value in a column of its own.
+local function add_adaptive(t, set, spec, count, used)
+  t.columns[count + 1] = "adaptive"
+  t.rows[#t.rows + 1] = { heads = { set:methods()[1], ("ours, %.1f evaluations"):format(used) },
+    cells = { [count + 1] = measured.summary(set, spec.metric, "adaptive") } }
+end
+
 --- A table of one metric against the number of steps, with the published values of every method.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
@@ -88,11 +106,11 @@ function M.compare(set, spec)
   for i, N in ipairs(steps) do t.columns[i] = "N = " .. N end
   for _, method in ipairs(set:traced_methods()) do
     local ours = set:select { method = method }
-    t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
-      cells = measured.summaries(ours, spec.metric, steps) }
-    if best then
-      t.rows[#t.rows + 1] = { heads = { method, "ours, best" },
-        cells = measured.summaries(ours, spec.metric .. "_best", steps) }
+    local used = measured.evaluations(ours)
+    if used then
+      add_adaptive(t, ours, spec, #steps, used)
+    else
+      add_ours(t, ours, spec, steps, best)
     end
     local theirs = spec.published and spec.published[method]
     if theirs then
@@ -101,7 +119,8 @@ function M.compare(set, spec)
     end
   end
   if spec.floor then
-    local first = set:select { method = set:methods()[1] }
+    local some = set:stepped()
+    local first = some:select { method = some:methods()[1] }
     t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
       cells = floors(first, spec.floor, steps) }
   end

@@ -107,6 +107,7 @@ end
 --   the stored grids density-N*.npy), seed=, metric= and label= (printed below each panel)}
 -- @treturn {string,...} the paths
 function M.density(dir, name, set, spec)
+  set = set:stepped()
   local methods, size = set:methods(), 150
   local left, top, down = size + 66, 40, size + (spec.metric and 28 or 10)
   local tall = #methods * down - down + size

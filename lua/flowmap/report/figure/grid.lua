@@ -58,6 +58,7 @@ end
 -- @tparam table spec { steps =, seed = (of the run; default: the lowest) }
 -- @treturn {string,...} the paths
 function M.grids(dir, name, set, spec)
+  set = set:stepped()
   local methods = set:methods()
   local across, down = COLUMNS * (SIDE + GAP) + 70, #spec.steps * (SIDE + GAP) + 44
   local columns = #methods > 1 and 2 or 1

@@ -61,7 +61,7 @@ local function steps_series(panel, method, means, spec)
       width = 1.2, colour = 1, point = style.open, size = 0.8, rows = rows, key = spec.source }
   end
   local dots, bars = {}, {}
-  for i, N in ipairs(spec.steps) do
+  for i, N in ipairs(means[method].xs) do
     local summary = means[method].summaries[i]
     bars[i] = interval_row(N, summary)
     for _, v in ipairs(summary.values or {}) do dots[#dots + 1] = { N * 1.07, v } end
@@ -87,24 +87,29 @@ end
 --   span it, linear if one is negative)}
 -- @treturn {string,...} the paths
 function M.against_steps(dir, name, set, spec)
-  local means, all = { order = set:methods() }, {}
+  local means, all, most = { order = set:methods() }, {}, 0
   for _, method in ipairs(means.order) do
     local own, curve, summaries = set:select { method = method }, {}, {}
-    for i, N in ipairs(spec.steps) do
-      local summary = measured.summary(own, spec.metric, N)
+    local used = measured.evaluations(own) -- steps of its own choice: one point, at their number
+    local xs = used and { used } or spec.steps
+    for i, N in ipairs(xs) do
+      local summary = measured.summary(own, spec.metric, used and "adaptive" or N)
       summaries[i], curve[i] = summary, { N, summary.mean or NAN }
       append(all, summary.values)
       local theirs = spec.published and spec.published[method]
       all[#all + 1] = theirs and theirs[N]
     end
-    means[method] = { curve = curve, summaries = summaries }
+    means[method] = { curve = curve, summaries = summaries, xs = xs, used = used }
+    most = math.max(most, used or 0)
   end
   local panels, xs = {}, spec.steps
+  if most > xs[#xs] then xs = table.move(xs, 1, #xs, 1, { [#xs + 1] = math.ceil(most) }) end
   if #xs == 1 then xs = { xs[1], 2 * xs[1] } end -- an axis needs two labels
   for i, method in ipairs(means.order) do
     local series = {}
     steps_series(series, method, means, spec)
-    panels[i] = { title = method, xlabel = "steps N", ylabel = i % 2 == 1 and spec.label,
+    panels[i] = { title = method, ylabel = i % 2 == 1 and spec.label,
+      xlabel = means[method].used and "evaluations" or "steps N",
       xlog = true, xtics = xs, series = series, xrange = { xs[1] / 1.25, xs[#xs] * 1.25 } }
   end
   share_axis(panels, all, spec.scale)
