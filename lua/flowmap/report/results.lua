@@ -12,6 +12,7 @@ local folder = require "flowmap.runs.folder"
 local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local npy = require "flowmap.npy"
+local provenance = require "flowmap.report.provenance"
 local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
 local stats = require "flowmap.measure.stats"
@@ -52,8 +53,8 @@ local function follow(t, path)
   return t
 end
 
---- See flowmap.npy.
-results.load_npy = npy.load
+--- See flowmap.npy and flowmap.report.provenance.
+results.load_npy, results.grouped = npy.load, provenance.grouped
 
 -- ------------------------------------------------------------------ one run
 
@@ -399,13 +400,6 @@ end
 
 -- ------------------------------------------------------------------ provenance
 
---- A whole number with its digits in groups: 12,345.
--- @tparam number v
--- @treturn string
-function results.grouped(v)
-  return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
-end
-
 --- The step at which a training diverged, or the range of several: "diverged at 12,345".
 -- @tparam {Run,...} runs that diverged
 -- @treturn string
@@ -416,46 +410,6 @@ function results.diverged_at(runs)
   end
   local first, last = results.grouped(low), results.grouped(high)
   return "diverged at " .. (first == last and first or first .. " to " .. last)
-end
-
-local function number_text(v)
-  if type(v) == "table" then return table.concat(v, ", ") end
-  if type(v) ~= "number" then return tostring(v) end
-  if v == math.floor(v) and math.abs(v) < 1e15 then return results.grouped(v) end
-  return ("%.4g"):format(v)
-end
-
--- The distinct values of a field as text.
-local function listed(set, path, file)
-  local seen = {}
-  for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
-  local texts = tree.keys(seen)
-  for i, v in ipairs(texts) do texts[i] = number_text(v) end
-  return table.concat(texts, " or ")
-end
-
---- The manifest field that names the data: the title or, in older runs without one, the name.
--- @treturn string
-function Set:title_field()
-  for _, run in ipairs(self.runs) do
-    if not follow(run.manifest, "dataset.title") then return "dataset.name" end
-  end
-  return "dataset.title"
-end
-
--- A note on a run that continued on another machine or version; nil if there is none.
-local function moved(run)
-  local history, parts = run:field("manifest", "history"), {}
-  for k = 2, #history do
-    for _, key in ipairs { "isa", "blas", "version", "fingerprint" } do
-      local was, is = tostring(history[k - 1][key]), tostring(history[k][key])
-      if was ~= is then
-        parts[#parts + 1] = ("%s %s instead of %s from step %d on"):format(key, is, was,
-          history[k].step)
-      end
-    end
-  end
-  if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
 end
 
 local FEW = 8
@@ -482,31 +436,6 @@ end
 
 --- The provenance of the set's numbers in one sentence; every part is required.
 -- @treturn string
-function Set:provenance()
-  local wall = 0
-  for _, run in ipairs(self.runs) do wall = wall + run:field("manifest", "wall_s") end
-  local parts = {
-    "profile " .. listed(self, "profile"),
-    "seeds " .. listed(self, "seed"):gsub(" or ", ", "),
-    listed(self, "samples_seen") .. " samples seen",
-    "diagonal fraction " .. listed(self, "eta", "config"),
-    "checkpoint rule: " .. listed(self, "checkpoint_rule"),
-    "EMA " .. listed(self, "ema"),
-    ("data %s (%s)"):format(listed(self, self:title_field()),
-      listed(self, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
-    "instruction set " .. listed(self, "isa"),
-    "revision " .. listed(self, "revision"),
-    ("%d run%s, %.0f minutes in all"):format(#self.runs, #self.runs == 1 and "" or "s", wall / 60),
-    self:signature(),
-  }
-  for _, run in ipairs(self.runs) do
-    parts[#parts + 1] = moved(run)
-    local accept = run.accepted and require "flowmap.runs.accept"
-    for _, words in ipairs(accept and accept.words(run.accepted) or {}) do
-      parts[#parts + 1] = run:id() .. " " .. words
-    end
-  end
-  return table.concat(parts, "; ")
-end
+function Set:provenance() return provenance.words(self) end
 
 return results

@@ -71,7 +71,7 @@ end
 
 -- The rows of a method: of the last checkpoint, and of the best.
 local function add_ours(t, set, spec, steps, best)
-  local method = set:methods()[1]
+  local method = set:traced_methods()[1]
   t.rows[#t.rows + 1] = { heads = { method, best and "ours, last" or "ours" },
     cells = measured.summaries(set, spec.metric, steps) }
   if best then

@@ -1,0 +1,84 @@
+--- Where the numbers of a table come from, in words.
+-- @module flowmap.report.provenance
+
+local tree = require "flowmap.tree"
+
+local M = {}
+
+--- A whole number with its digits in groups: 12,345.
+-- @tparam number v
+-- @treturn string
+function M.grouped(v)
+  return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
+end
+
+local function number_text(v)
+  if type(v) == "table" then return table.concat(v, ", ") end
+  if type(v) ~= "number" then return tostring(v) end
+  if v == math.floor(v) and math.abs(v) < 1e15 then return M.grouped(v) end
+  return ("%.4g"):format(v)
+end
+
+-- The distinct values of a field as text.
+local function listed(set, path, file)
+  local seen = {}
+  for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
+  local texts = tree.keys(seen)
+  for i, v in ipairs(texts) do texts[i] = number_text(v) end
+  return table.concat(texts, " or ")
+end
+
+-- The manifest field that names the data: the title or, in older runs without one, the name.
+local function title_field(set)
+  for _, run in ipairs(set.runs) do
+    if not (run.manifest.dataset or {}).title then return "dataset.name" end
+  end
+  return "dataset.title"
+end
+
+-- A note on a run that continued on another machine or version; nil if there is none.
+local function moved(run)
+  local history, parts = run:field("manifest", "history"), {}
+  for k = 2, #history do
+    for _, key in ipairs { "isa", "blas", "version", "fingerprint" } do
+      local was, is = tostring(history[k - 1][key]), tostring(history[k][key])
+      if was ~= is then
+        parts[#parts + 1] = ("%s %s instead of %s from step %d on"):format(key, is, was,
+          history[k].step)
+      end
+    end
+  end
+  if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
+end
+
+--- The provenance of a set's numbers in one sentence; every part is required.
+-- @tparam Set set see flowmap.report.results
+-- @treturn string
+function M.words(set)
+  local wall = 0
+  for _, run in ipairs(set.runs) do wall = wall + run:field("manifest", "wall_s") end
+  local parts = {
+    "profile " .. listed(set, "profile"),
+    "seeds " .. listed(set, "seed"):gsub(" or ", ", "),
+    listed(set, "samples_seen") .. " samples seen",
+    "diagonal fraction " .. listed(set, "eta", "config"),
+    "checkpoint rule: " .. listed(set, "checkpoint_rule"),
+    "EMA " .. listed(set, "ema"),
+    ("data %s (%s)"):format(listed(set, title_field(set)),
+      listed(set, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
+    "instruction set " .. listed(set, "isa"),
+    "revision " .. listed(set, "revision"),
+    ("%d run%s, %.0f minutes in all"):format(#set.runs, #set.runs == 1 and "" or "s", wall / 60),
+    set:signature(),
+  }
+  for _, run in ipairs(set.runs) do
+    parts[#parts + 1] = moved(run)
+    local accept = run.accepted and require "flowmap.runs.accept"
+    for _, words in ipairs(accept and accept.words(run.accepted) or {}) do
+      parts[#parts + 1] = run:id() .. " " .. words
+    end
+  end
+  return table.concat(parts, "; ")
+end
+
+return M
