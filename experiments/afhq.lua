@@ -12,6 +12,7 @@ local afhq = {
   name = "afhq",
   title = "AFHQ-64",
   settings = { data = "afhq", attention = { 16, 8 }, dropout = 0 },
+  metrics_at = { 1, 4 },
 }
 
 -- ## Profiles
@@ -33,6 +34,17 @@ afhq.profiles = images.with(experiment.load("experiments/celeba.lua").profiles, 
 -- {{table kid_cnn}}
 --
 -- {{table sw}}
+--
+-- PSD-M against LSD by both distances:
+--
+-- - FD-cnn at $N = 1$: {{ratio fd_cnn.PSD-M.N1 fd_cnn.LSD.N1 %.2f}};
+-- - sliced Wasserstein at $N = 1$: {{ratio sw.PSD-M.N1 sw.LSD.N1 %.2f}};
+-- - FD-cnn at $N = 4$: {{ratio fd_cnn.PSD-M.N4 fd_cnn.LSD.N4 %.2f}};
+-- - sliced Wasserstein at $N = 4$: {{ratio sw.PSD-M.N4 sw.LSD.N4 %.2f}}.
+--
+-- {{table metrics-N1}}
+--
+-- {{table metrics-N4}}
 --
 -- ![Training traces.](figure:traces)
 

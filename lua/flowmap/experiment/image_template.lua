@@ -6,7 +6,7 @@
 -- gives an experiment (see flowmap.experiment) with the paper's optimiser, its four methods and a
 -- render list: metrics against N with the last checkpoint and the best one side by side, with null
 -- models if the setting `image_metrics` has them measured, grids of samples beside real images, and
--- training traces.
+-- training traces. With `metrics_at` = { 1, 4 } there are tables of all metrics at these N.
 -- @module flowmap.experiment.image_template
 
 local M = {}
@@ -44,23 +44,29 @@ end
 
 --- The render list.
 -- @tparam string title of the experiment
+-- @tparam ?{integer,...} metrics_at numbers of steps for which a table shows all metrics
 -- @treturn {table,...} see flowmap.report.render
-function M.render(title)
+function M.render(title, metrics_at)
   local fd, fd_figure = distance("fd_cnn", "FD-cnn", "%.3f", title
     .. ": Frechet distance in the features of our own classifier (FD-cnn, not FID)")
   local kid, kid_figure = distance("kid_cnn", "KID-cnn", "%.5f", title
     .. ": kernel distance in the same features (KID-cnn)")
   local sw, sw_figure = distance("sw", "sliced Wasserstein", "%.4f", title
     .. ": sliced Wasserstein distance of image patches")
-  return {
+  local list = {
     fd, fd_figure, kid, kid_figure, sw, sw_figure,
     { kind = "grids", name = "samples" },
     { kind = "traces", name = "traces" },
   }
+  for _, N in ipairs(metrics_at or {}) do
+    list[#list + 1] = { kind = "metrics", name = "metrics-N" .. N, N = N,
+      title = ("%s: all metrics at N = %d"):format(title, N) }
+  end
+  return list
 end
 
 --- An experiment on images.
--- @tparam table it { name =, title =, settings =, profiles =, ... }
+-- @tparam table it { name =, title =, settings =, profiles =, metrics_at =, ... }
 -- @treturn table see flowmap.experiment
 function M.experiment(it)
   local settings = {}
@@ -69,7 +75,7 @@ function M.experiment(it)
   it.settings = settings
   it.methods = it.methods or { "lsd", "psd-m", "psd-u", "esd" }
   it.seeds = it.seeds or 1
-  it.render = it.render or M.render(it.title)
+  it.render, it.metrics_at = it.render or M.render(it.title, it.metrics_at), nil
   return it
 end
 
