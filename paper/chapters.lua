@@ -14,6 +14,7 @@ return {
     "experiments/cifar10.lua",
     "experiments/celeba.lua",
     "experiments/afhq.lua",
+    "experiments/ladder.lua",
     "experiments/devices-images.lua",
     "experiments/weight.lua",
     "paper/references.md",
