@@ -243,7 +243,7 @@ end)
 
 t.test("dropout in both terms: one mask per layer, the diagonal keeps its own", function()
   for _, method in ipairs { "lsd", "esd", "psd-m", "tvm" } do
-    local more = method == "tvm" and { target = "current" } or {}
+    local more = method == "tvm" and { target = "current", both_terms = false } or {}
     local on, off = losses_with(more, method)
     more.dropout_off = true
     local on_too, off_too = losses_with(more, method)
