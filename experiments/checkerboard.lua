@@ -20,21 +20,24 @@
 --
 -- ## The objectives
 --
--- Every method trains the diagonal by flow matching, $|v_{t,t}(I_t) - \dot I_t|^2$, on a fraction
--- $\eta = 0.75$ of each batch, and the rest of the triangle $s < t$ by the squared residual of one
--- of three equivalent properties of the flow map, with weight 1 and $(s, t)$ two sorted uniform
--- times:
---
--- - **LSD**, Lagrangian: $\partial_t X_{s,t}(x) = v_{t,t}(X_{s,t}(x))$;
--- - **ESD**, Eulerian: $\partial_s X_{s,t}(x) + \nabla X_{s,t}(x)\, v_{s,s}(x) = 0$;
--- - **PSD**, progressive: $X_{u,t}(X_{s,u}(x)) = X_{s,t}(x)$, with $u$ at the midpoint (PSD-M) or
---   uniform between $s$ and $t$ (PSD-U).
---
--- The network is its own teacher: in each loss, a stop-gradient holds the target fixed. LSD holds
--- $v_{t,t}(X_{s,t}(x))$ fixed, PSD its left-hand side, and ESD the product
--- $\nabla X_{s,t}(x)\,v_{s,s}(x)$. ESD is trained a second time with the stop-gradient on
--- $v_{s,s}$ alone, so that the gradient passes through $\nabla X_{s,t}$; the tables call this form
--- ESD-CONVEX. Why the difference matters is the subject of the chapter on [Eulerian
+-- Every method trains the diagonal by flow matching,
+-- $$L_b(t) = E\,|v_{t,t}(I_t) - \dot I_t|^2,$$ {#eq:diagonal}
+-- on a fraction $\eta = 0.75$ of each batch, and the rest of the triangle $s < t$ by the squared
+-- residual of one of three equivalent properties of the flow map, with weight 1 and $(s, t)$ two
+-- sorted uniform times. With $x = I_s$ and $\operatorname{sg}$ for a stop-gradient, these are the
+-- Lagrangian, the Eulerian and the progressive objective:
+-- $$L_{\text{LSD}}(s,t) = E\,\bigl|\partial_t X_{s,t}(x)
+--   - \operatorname{sg}\bigl(v_{t,t}(X_{s,t}(x))\bigr)\bigr|^2,$$ {#eq:lsd}
+-- $$L_{\text{ESD}}(s,t) = E\,\bigl|\partial_s X_{s,t}(x)
+--   + \operatorname{sg}\bigl(\nabla X_{s,t}(x)\,v_{s,s}(x)\bigr)\bigr|^2,$$ {#eq:esd}
+-- $$L_{\text{PSD}}(s,t) = E\,\bigl|v_{s,t}(x) - \operatorname{sg}\bigl((1-\gamma)\,v_{s,u}(x)
+--   + \gamma\,v_{u,t}(X_{s,u}(x))\bigr)\bigr|^2, \qquad u = \gamma s + (1-\gamma)t,$$ {#eq:psd}
+-- where $\gamma$ is 1/2 (PSD-M) or uniform on $[0,1]$ (PSD-U). The network is its own teacher. ESD
+-- is trained a second time with the stop-gradient on the velocity alone,
+-- $$L_{\text{ESD}}^{\text{convex}}(s,t) = E\,\bigl|\partial_s X_{s,t}(x)
+--   + \nabla X_{s,t}(x)\,\operatorname{sg}\bigl(v_{s,s}(x)\bigr)\bigr|^2,$$ {#eq:esd-convex}
+-- so that the gradient passes through $\nabla X_{s,t}$; the tables call this form ESD-CONVEX. Why
+-- the difference matters is the subject of the chapter on [Eulerian
 -- self-distillation](#why-eulerian-self-distillation-is-unstable-and-what-cures-it).
 
 local checkerboard = {
@@ -100,7 +103,7 @@ checkerboard.profiles = {
 -- stands for everything outside. The data's cell masses $p_k$ are exact. From $n$ samples, $c_k$ of
 -- which fall into cell $k$,
 -- $$q_k = \frac{c_k + 1/2}{n + 4097/2}, \qquad
---   \mathrm{KL}(\text{data} \,\|\, \text{model}) \approx \sum_k p_k \log \frac{p_k}{q_k}.$$
+--   \operatorname{KL}(\text{data} \,\|\, \text{model}) \approx \sum_k p_k \log \frac{p_k}{q_k}.$$
 -- True samples do not give 0 either: their value, about $4097/(2n)$, is the estimator's floor and
 -- is printed beside the results. The other two measures are the mass that falls outside the squares
 -- and the energy distance $2E|X-Y| - E|X-X'| - E|Y-Y'|$ to true samples.
@@ -139,6 +142,8 @@ checkerboard.render = {
 }
 
 -- ## Results
+--
+-- @tab:kl and @fig:kl compare the methods; @fig:density shows their samples.
 --
 -- {{table kl}}
 --

@@ -54,6 +54,8 @@ local function paragraph(element)
       close()
       blocks:insert(boxed("formula", pandoc.Plain { inline }))
       formulas = formulas + 1
+    elseif inline.t == "Span" and inline.classes:includes "eqno" and #open == 0 and #blocks > 0 then
+      blocks[#blocks].content[1].content:insert(inline) -- the number of the formula before it
     else
       open:insert(inline)
     end

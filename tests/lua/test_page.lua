@@ -103,6 +103,69 @@ t.test("the page runs nothing, loads nothing, and declares both to the browser",
   t.eq(html:find("<title>T &lt;b&gt; &amp; U</title>", 1, true) ~= nil, true)
 end)
 
+local numbered = [[
+# First
+
+As @sec:second, @fig:own:b and [@eq:a; @tab:own:t] say.
+$$ a = 1 $$ {#eq:a}
+
+$$ unlabelled $$
+
+- in a list $$ b = 2 $$ {#eq:b}
+
+![A caption.](<%s>){#fig:own:b}
+
+# Second
+
+$$ c = 3 $$ {#eq:c}
+
+:::::: {#tab:own:t}
+
+| a | b |
+|:--|--:|
+| 1 | 2 |
+
+: A title.
+
+::: provenance
+A note.
+:::
+
+::::::
+
+Compare @eq:b with @eq:c.
+]]
+
+t.test("equations, figures and tables are numbered by chapter; references lead there", function()
+  if not has "pandoc" then return end
+  results.write_file(root .. "/b.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" '
+    .. 'height="9"><path d="M0 0h9"/></svg>')
+  local html = write(numbered:format(root .. "/b.svg"))
+  local function reference(place, text)
+    local link = ('href="#%s"%%s+class="ref">%s'):format(place, text)
+    t.eq(count(html, link) > 0, true, place .. " " .. text)
+  end
+  reference("second", "Chapter\u{a0}2")
+  reference("fig:own:b", "Figure\u{a0}1%.1")
+  reference("eq:a", "Equation\u{a0}%(1%.1%)")
+  reference("eq:b", "Equation\u{a0}%(1%.2%)")
+  reference("eq:c", "Equation\u{a0}%(2%.1%)")
+  reference("tab:own:t", "Table\u{a0}2%.1")
+  t.eq(count(html, 'id="eq:a"%s+class="eqno">%(1%.1%)'), 1)
+  t.eq(count(html, "<strong>Figure\u{a0}1%.1%.</strong> A caption"), 1)
+  t.eq(count(html, "<strong>Table\u{a0}2%.1%.</strong> A title"), 1)
+  t.eq(count(html, 'class="preview"'), 5)
+  t.eq(count(html, 'class="eqno"'), 3, "a formula without a label has no number")
+  for _, id in ipairs { "eq:a", "eq:b", "eq:c", "fig:own:b", "tab:own:t", "second" } do
+    t.eq(count(html, 'id="' .. id .. '"'), 1, id)
+  end
+  for _, dangling in ipairs { "@eq:d", "@fig:own:c", "@tab:other:t", "@sec:third" } do
+    local text = numbered:format(root .. "/b.svg") .. "\nSee " .. dangling .. ".\n"
+    t.raises(function() write(text) end,
+      "there is no %a+ that is named '" .. dangling:sub(2) .. "'")
+  end
+end)
+
 t.test("the suite's files are found from another folder", function()
   local code = [[local b = require('flowmap.experiment.chapters').book() local n = 0
     for _, p in ipairs(b.chapters) do assert(io.open(p), p):close() n = n + 1 end

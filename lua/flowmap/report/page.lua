@@ -70,7 +70,8 @@ end
 function M.write(markdown, html, book)
   local temporary = html .. ".tmp"
   local words = { "pandoc", "--from=" .. reader, "--to=html5", "--standalone", embed_option(),
-    "--mathml", "--lua-filter=" .. files.installed "paper/page.lua",
+    "--mathml", "--lua-filter=" .. files.installed "paper/numbers.lua",
+    "--lua-filter=" .. files.installed "paper/page.lua",
     "--template=" .. files.installed "paper/page.html", "--toc", "--toc-depth=2",
     "--number-sections", "--citeproc", "--columns=400", "--wrap=none", "--fail-if-warnings",
     "--bibliography=" .. book.bibliography, "--css=" .. book.style,

@@ -29,6 +29,9 @@
 --     {{methods}}                  the table of methods and their sources (on a line of its own)
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
+--     $$ ... $$ {#eq:lsd}          a numbered equation
+--     @eq:lsd @fig:kl @tab:kl @sec:results    references: links with a number; @fig:ablations/kl is
+--                                  a figure of another chapter; see paper/numbers.lua
 --
 -- Text values are shown literally; nothing in a result file acts as Markdown or HTML. Raw HTML and
 -- LaTeX are disabled in prose too, so that the page contains only what Markdown can express.
@@ -232,7 +235,8 @@ function M.inline(context, inside)
   if field == "provenance" then return escape.markdown(context:set(experiment):provenance()) end
   if field == "table" then
     local own, table_name = owner(context, words)
-    return "\n" .. results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
+    local text = results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
+    return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n"):format(own, table_name, text)
   end
   if field == "methods" then
     return "\n" .. coordinates.markdown(context.experiment and load_experiment(context.path).losses)
@@ -273,8 +277,13 @@ local function fill(context, line, place)
   line = line:gsub("{{(.-)}}", function(inside)
     return named("{{" .. inside .. "}}", M.inline, inside)
   end)
+  line = line:gsub("@([ft][ia][gb]):([%w_/-]+)", function(kind, name)
+    local experiment, rest = owner(context, name)
+    return experiment and ("@%s:%s:%s"):format(kind, experiment, rest) or nil
+  end)
   return (line:gsub("%(figure:([^)%s]+)%)", function(name)
-    return "(<" .. named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0") .. ">)"
+    local path = named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0")
+    return ("(<%s>){#fig:%s:%s}"):format(path, owner(context, name))
   end))
 end
 
