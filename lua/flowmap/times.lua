@@ -26,9 +26,10 @@ function M.from_zero(_, b)
   return fm.zeros(b.shape, b.dtype), b
 end
 
---- Shortcut models: step sizes h = 1, 1/2, ..., 1/128, equally likely, and s a multiple of h.
+--- Shortcut models: step sizes h = 1, 1/2, ..., 1/64, equally likely, and s a multiple of h. Their
+-- halves end at 1/128, the step of flow matching.
 function M.dyadic(a, b)
-  local h = fm.exp(fm.floor(a * 8) * -math.log(2))
+  local h = fm.exp(fm.floor(a * 7) * -math.log(2))
   local s = fm.floor(b / h) * h
   return s, fm.minimum(s + h, 1)
 end
@@ -238,8 +239,10 @@ M.with_students = { steps = true }
 
 --- The times of the diagonal term: functions (a, c, cfg, law of (s,t)) -> t. `start`: the law's s,
 -- as where some rows of a batch have t replaced by s. `logit_normal`: the law's second variate.
+-- `grid`: multiples of 1/128, as in shortcut models.
 M.diagonal = {
   uniform = function(a) return a end,
+  grid = function(a) return fm.floor(a * 128) / 128 end,
   start = function(a, c, cfg, law) return (law(a, c, cfg)) end,
   logit_normal = function(a, c, cfg) return select(2, logit_normals(a, c, cfg)) end,
 }

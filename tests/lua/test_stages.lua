@@ -64,6 +64,13 @@ t.test("progressive distillation halves the steps down to the student's", functi
   t.raises(function() staged("pd", { student_steps = 4 }) end, "halving 4 steps")
 end)
 
+t.test("the first teacher is not told the steps of students, where metrics may read any", function()
+  local exact = experiment.load "experiments/exact.lua"
+  local _, stages = experiment.staged(exact, { profile = "smoke", method = "pd",
+    set = { data = "modes2" } })
+  t.eq({ stages[1].set.student_steps, stages[1].set.data }, { nil, "modes2" })
+end)
+
 t.test("flow matching has no map and no off-diagonal term", function()
   t.raises(function() staged("fm", { sampler = "map" }) end, "trains no map, only its velocity")
   t.raises(function() staged("fm", { eta = 0.5 }) end, "eta has no effect: .* diagonal alone")

@@ -23,7 +23,7 @@ local SAME_NET = { "net", "conditioning", "width", "depth", "time_input", "featu
 
 -- Settings of the student that say nothing about a teacher of another method.
 local OF_STUDENT = { teacher = true, teacher_experiment = true, stop = true, nfe = true,
-  checkpoints = true }
+  checkpoints = true, student_steps = true, teacher_steps = true }
 for _, key in ipairs(published.DEFAULTS) do OF_STUDENT[key] = true end
 
 -- Check that repeated halving leads from the teacher's steps to the student's.

@@ -13,4 +13,5 @@ return {
   times_diagonal = "logit_normal",
   p = 1, c = 0.1, p_diagonal = true, eta = 0.25,
   title = "Alpha-Flow", cite = "Zhang et al. 2025, arXiv 2510.20771",
+  differs = "c and the law of times are those of MeanFlow; targets are not clipped; no guidance",
 }

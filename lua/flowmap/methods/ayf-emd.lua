@@ -10,5 +10,5 @@ return {
   taught_by = "fm", start = "teacher",
   title = "Align your flow, Eulerian (AYF-EMD)",
   cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
-  differs = "at least one diagonal sample",
+  differs = "no autoguidance; at least one diagonal sample",
 }

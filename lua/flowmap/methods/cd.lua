@@ -8,7 +8,7 @@
 
 return {
   family = "semigroup", stops = { "convex" }, velocity = "teacher", solver = "heun", form = "map",
-  target = "ema", target_decay = 0.95, times = "noise_levels", args = { g = 0.5 },
+  target = "ema", target_decay = 0.95, times = "noise_levels", levels = 40, args = { g = 0.5 },
   eta = 0.0, sampler = "consistency",
   taught_by = "fm", start = "teacher",
   title = "Consistency distillation (CD)", cite = "Song et al. 2023, arXiv 2303.01469",

@@ -7,8 +7,10 @@
 
 return {
   family = "semigroup", stops = { "convex" }, velocity = "teacher", solver = "heun",
-  compare = "end", target = "ema", target_decay = 0.999, args = { g = "uniform" }, eta = 0.5,
+  compare = "end", target = "ema", target_decay = 0.999, args = { g = "uniform" },
+  both_terms = true,
   taught_by = "fm", start = "teacher",
   title = "Consistency trajectory models (CTM)", cite = "Kim et al. 2024, arXiv 2310.02279",
-  differs = "no adversarial and no perceptual term; uniform times",
+  differs = "no adversarial and no perceptual term, both terms with weight 1; uniform times; one "
+    .. "step of the solver, not up to 17",
 }

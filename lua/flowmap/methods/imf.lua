@@ -8,4 +8,5 @@ return {
   times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 }, times_diagonal = "start",
   p = 1, c = 0.1, p_diagonal = true, eta = 0.5,
   title = "Improved MeanFlow (iMF)", cite = "Geng et al. 2025, arXiv 2512.02012",
+  differs = "the velocity is the network's own v_{s,s}, not that of a second head; no guidance",
 }

@@ -10,5 +10,5 @@ return {
   times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 }, times_diagonal = "start",
   p = 1, c = 0.1, p_diagonal = true, eta = 0.75,
   title = "MeanFlow",
-  cite = "Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447",
+  cite = "Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447", differs = "no guidance",
 }

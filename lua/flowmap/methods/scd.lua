@@ -11,5 +11,6 @@ return {
   weight = "angle", p = 0.5, c = 0.1, eta = 0.0, sampler = "consistency",
   taught_by = "fm", start = "teacher",
   title = "Simplified consistency distillation (sCD)", cite = "Lu, Song 2025, arXiv 2410.11081",
-  differs = "pseudo-Huber for the normalised tangent; at least one diagonal sample",
+  differs = "pseudo-Huber for the normalised tangent, no learned weight; at least one "
+    .. "diagonal sample",
 }

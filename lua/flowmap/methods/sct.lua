@@ -10,5 +10,6 @@ return {
   times = "angle_normal", times_mean = { -0.31, 0 }, times_sd = { 1.4, 1 }, tangent_warmup = 0.025,
   weight = "angle", p = 0.5, c = 0.1, eta = 0.0, sampler = "consistency",
   title = "Simplified consistency training (sCT)", cite = "Lu, Song 2025, arXiv 2410.11081",
-  differs = "pseudo-Huber for the normalised tangent; at least one diagonal sample",
+  differs = "pseudo-Huber for the normalised tangent, no learned weight; at least one "
+    .. "diagonal sample",
 }

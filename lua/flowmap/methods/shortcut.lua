@@ -6,7 +6,7 @@
 
 return {
   family = "semigroup", stops = { "convex" }, target = "ema", target_decay = 0.999,
-  times = "dyadic", args = { g = 0.5 }, eta = 0.875,
+  times = "dyadic", times_diagonal = "grid", args = { g = 0.5 }, eta = 0.875,
   title = "Shortcut models", cite = "Frans, Hafner, Levine, Abbeel 2025, arXiv 2410.12557",
-  differs = "the diagonal is uniform, not on the grid of 128; targets are not clipped",
+  differs = "flow matching has t - s = 0, not 1/128; targets are not clipped",
 }

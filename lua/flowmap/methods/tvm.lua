@@ -10,5 +10,5 @@ return {
   times = "gap_normal", times_mean = { -0.8, 0.4 }, times_sd = { 1, 1 },
   both_terms = true, times_diagonal = "logit_normal",
   title = "Terminal velocity matching (TVM)", cite = "Zhou et al. 2025, arXiv 2511.19797",
-  differs = "a time t below the gap is raised to it; the publication truncates its law",
+  differs = "a time t below the gap is raised to it, not drawn from a truncated law; no guidance",
 }
