@@ -106,6 +106,12 @@ t.test("a diverged run takes its seed out of its method's effects and of the mea
   t.eq(notes:find("diverged or is missing: PSD-M: up to 1; all methods: up to 1.", 1, true) ~= nil,
     true, notes)
   t.eq(notes:find("Diverged: PSD-M, seed 3, at step 7 of 100.", 1, true) ~= nil, true, notes)
+  set = made("nothing", { "lsd", "psd-m" }, 2, factorial, function(config)
+    return config.method == "lsd" and halved(config) or nil
+  end)
+  out = contrasts.factors(set, SPEC)
+  local lost = out.cells[2][1]
+  t.eq({ out.columns[2], lost.lost, lost.missing }, { "PSD-M", "diverged", 2 })
   set = made("allost", { "lsd", "psd-m" }, 2, factorial, function(config)
     return (config.method == "lsd" or config.p == 0) and halved(config) or nil
   end)
@@ -113,6 +119,30 @@ t.test("a diverged run takes its seed out of its method's effects and of the mea
   t.eq(contrasts.sentence(out, "p", "PSD-M"),
     "p (PSD-M): not estimated, because runs diverged or are too few")
   t.eq(tables.markdown(tables.effects(set, SPEC)):find("| diverged |", 1, true) ~= nil, true)
+end)
+
+t.test("a figure of effects against the number of steps", function()
+  local figure = require "flowmap.report.figure"
+  local set = made("drawn", { "lsd", "psd-m" }, 3, factorial, halved)
+  figure.effects_by_steps(sandbox.root, "drawn", set, { metric = "kl", steps = { 1 },
+    factors = FACTORS, label = "ratio", shown = { "p alone", "all together" } })
+  local data = require("flowmap.base.files").read(sandbox.root .. "/drawn.dat")
+  t.eq(data:find "p alone, LSD: N, ratio, low, high\n[%d.]+ 0.5 0.5 0.5\n" ~= nil, true, data)
+end)
+
+t.test("factors and parts are checked when the experiment is loaded", function()
+  local own = require "own_experiment"
+  local function refused(entry, pattern)
+    own.refused("render = { { " .. entry .. " } }", pattern)
+  end
+  local head = "kind = 'effects', name = 'a', metric = 'kl', N = 1, title = 'T', factors = "
+  refused(head .. "{ { name = 'p' } }", "factor 1 must be { name =, low = { key = value } }")
+  refused(head .. "{ { name = 'p', low = {}, high = {} } }", "factor 1 must be")
+  refused(head .. "{ { name = 'p', low = { q = 0 } } }", "factor 1: unknown setting 'q'")
+  refused("kind = 'ratios', name = 'a', metric = 'kl', title = 'T', against = 'LSD', factors = {}, "
+    .. "parts = { { 'all' } }", "part 1 must be settings { key = value }, found a nil")
+  refused("kind = 'ratios', name = 'a', metric = 'kl', title = 'T', against = 'LSD', factors = {}, "
+    .. "parts = { 3 }", "part 1 must be { label, { key = value } }")
 end)
 
 -- ------------------------------------------------------------------ a fraction

@@ -34,6 +34,9 @@ local KINDS = {
   effects = { writes = "table", pools = true,
     need = { metric = "string", title = "string", N = "number", factors = "table" },
     may = { order = "number", format = "string", notes = "table" } },
+  effects_by_steps = { writes = "figure", pools = true,
+    need = { metric = "string", label = "string", factors = "table", shown = "table" },
+    may = { order = "number", steps = "table" } },
   ratios = { writes = "table", pools = true,
     need = { metric = "string", title = "string", against = "string", factors = "table",
       parts = "table" },
@@ -225,6 +228,7 @@ local function check_entry(entry, it, where, options)
     end
   end
   check_list(entry.steps, "number", where .. ", steps")
+  check_list(entry.shown, "string", where .. ", shown")
   check_list(entry.notes, "string", where .. ", notes")
   check_list(entry.metrics, "string", where .. ", metrics")
   check_list(entry.columns, "string", where .. ", columns")

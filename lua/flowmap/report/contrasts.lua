@@ -162,7 +162,7 @@ function M.factors(set, spec)
   end
   for i, effect in ipairs(list) do out.rows[i] = effect.name end
   local kept = {}
-  for _, method in ipairs(set:methods()) do
+  for _, method in ipairs(set:traced_methods()) do
     if varied(of[method]) then
       kept[method] = of[method]
       out.columns[#out.columns + 1] = method
@@ -243,7 +243,7 @@ end
 function M.methods(set, spec)
   local out = { rows = {}, columns = {}, cells = {}, kind = "ratio", complete = true }
   local compared = {}
-  for _, method in ipairs(set:methods()) do
+  for _, method in ipairs(set:traced_methods()) do
     if method ~= spec.against then compared[#compared + 1] = method end
   end
   for _, N in ipairs(spec.steps) do

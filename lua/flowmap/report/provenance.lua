@@ -19,12 +19,17 @@ local function number_text(v)
   return ("%.4g"):format(v)
 end
 
--- The distinct values of a field as text.
+local MOST_LISTED = 4 -- numbers of samples
+
+-- The distinct values of a field as text; of many different numbers of samples the range.
 local function listed(set, path, file)
   local seen = {}
   for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
   local texts = tree.keys(seen)
   for i, v in ipairs(texts) do texts[i] = number_text(v) end
+  if path == "samples_seen" and #texts > MOST_LISTED then
+    return ("%s to %s"):format(texts[1], texts[#texts])
+  end
   return table.concat(texts, " or ")
 end
 

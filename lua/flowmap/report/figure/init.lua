@@ -12,6 +12,7 @@ local palette = require "flowmap.report.palette"
 local M = {
   traces = require("flowmap.report.figure.traces").traces,
   density = require("flowmap.report.figure.density").density,
+  effects_by_steps = require("flowmap.report.figure.effects").effects_by_steps,
   heat = require("flowmap.report.figure.heat").heat,
   triangle = require("flowmap.report.figure.triangle").triangle,
 }
