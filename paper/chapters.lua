@@ -11,6 +11,7 @@ return {
     "experiments/devices.lua",
     "experiments/exact.lua",
     "experiments/eulerian.lua",
+    "experiments/switches.lua",
     "experiments/cifar10.lua",
     "experiments/celeba.lua",
     "experiments/afhq.lua",
