@@ -257,7 +257,8 @@ local function verdict(cells, rows, switches)
   local exploded = #values(base, function(it) return it.exploded end)
   local name = "The cell with all switches off"
   if exploded == 0 then
-    return ("%s exploded in none of its seeds (%d): there was nothing to cure."):format(name, base.count)
+    return ("%s exploded in none of its seeds (%d): there was nothing to cure.")
+      :format(name, base.count)
   end
   local clean, shown = {}, {}
   for j, it in ipairs(switches) do
