@@ -7,6 +7,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local interpolants = require "flowmap.interpolants"
 local jobs = require "flowmap.job"
 local json = require "flowmap.base.json"
 local nets = require "flowmap.nets"
@@ -204,15 +205,22 @@ local function check_sample(saved)
   end
 end
 
+-- The interpolant, which some samplers read; nil if it is one of an experiment that is not loaded.
+local function interpolant_of(cfg, own)
+  local ok, it = pcall(interpolants.find, cfg.interpolant, own and own.interpolants, cfg)
+  return ok and it or nil
+end
+
 --- The network of a checkpoint: the suite's, or that of an experiment.
 -- @tparam table saved what `load` returned
 -- @tparam table code see flowmap.runs.pin
--- @treturn table job see flowmap.job: cfg, net, check
+-- @treturn table job see flowmap.job: cfg, net, interpolant, check
 function M.job(saved, code)
   check_sample(saved)
   local own = saved.pinned.own_net and pin.experiment(saved, code)
   return jobs.new {
-    cfg = saved.cfg, net = as_data(nets.build, saved.cfg, own and own.nets or nil),
+    cfg = saved.cfg, interpolant = interpolant_of(saved.cfg, own),
+    net = as_data(nets.build, saved.cfg, own and own.nets or nil),
     check = function()
       if own then pin.verify(saved, own) end
     end,

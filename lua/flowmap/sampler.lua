@@ -68,6 +68,9 @@ M.euler, M.heun = solver(ode.euler), solver(ode.heun)
 -- @tparam table how { noise = function(i) -> base samples of the shape of x, interpolant = }
 -- @treturn tensor
 function M.consistency(X, x, N, how)
+  if N > 1 and not how.interpolant then
+    errors.usage "consistency sampling needs the interpolant, which is an experiment's own"
+  end
   local one = times(x, 1)
   x = X(times(x, 0), one, x)
   for i = 1, N - 1 do

@@ -162,6 +162,17 @@ t.test("interpolants and their velocities", function()
   t.near(largest(dI - math.pi / 2 * (fm.cos(angle) * x1 - fm.sin(angle) * x0)), 0, 1e-14)
 end)
 
+t.test("an interpolant of one's own is two functions of times, also of those of images", function()
+  local own = { alpha = function(at) return fm.exp(-at) * (1 - at) end,
+    beta = function(at) return at * at end }
+  for _, shape in ipairs { { n, 2 }, { n, 2, 3, 1 } } do
+    local x0, x1 = uniform(shape, "x0"), uniform(shape, "x1")
+    local at = fm.interpolants.column(time, x0)
+    local _, dI = fm.interpolants.at(own, time, x0, x1)
+    t.near(largest(dI - (fm.exp(-at) * (at - 2) * x0 + 2 * at * x1)), 0, 1e-14)
+  end
+end)
+
 -- ---------------------------------------------------------------------- gradients
 
 local net = require "flowmap.nets.mlp" { dim = 2, sigma = 0.6, width = 8, depth = 2, features = 0 }

@@ -122,6 +122,20 @@ t.test("training uses an experiment's own interpolant", function()
   t.eq({ s:item(), later:item() }, { 0.5, 0.75 })
 end)
 
+t.test("the linear interpolant as two functions of one's own trains to the same bits", function()
+  local line = { alpha = function(at) return 1 - at end, beta = function(at) return at end }
+  local it = { name = "line", path = "line", profiles = { smoke = {} }, methods = { "meanflow" },
+    interpolants = { mine = line } }
+  local found = {}
+  for k, name in ipairs { "linear", "mine" } do
+    local job = fm.trainer.new(it, fm.experiment.resolve(it, { profile = "smoke",
+      set = { interpolant = name, width = 8, depth = 2, batch = 32, micro = 16, steps = 3 } }))
+    for _ = 1, 3 do fm.trainer.step(job) end
+    found[k] = fm.bytes(job.params[1].w)
+  end
+  t.eq(found[1], found[2])
+end)
+
 local refused = own_files.refused
 
 t.test("a value that is not a part is refused when the experiment is loaded", function()
