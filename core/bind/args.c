@@ -172,14 +172,16 @@ bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise) {
   return lua_isnoneornil(L, arg) ? otherwise : bind_boolean(L, arg, name);
 }
 
-void bind_at_most(lua_State *L, int n) {
+static void at_most(lua_State *L, int n, int found) {
   char function[64];
-  const int found = lua_gettop(L);
   if (found <= n) return;
   luaL_checkstack(L, 8, NULL);
   bind_fail(L, FM_EUSAGE, "%s: %d argument%s found, expected at most %d",
             bind_function(L, function), found, found == 1 ? "" : "s", n);
 }
+
+void bind_at_most(lua_State *L, int n) { at_most(L, n, lua_gettop(L)); }
+void bind_method_at_most(lua_State *L, int n) { at_most(L, n, lua_gettop(L) - 1); }
 
 /* ------------------------------------------------------------------ tables */
 

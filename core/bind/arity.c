@@ -69,18 +69,45 @@ static const struct {
              {"watch_signals", 0},
              {"write_file", 2}};
 
-/* Upvalues: the function, which has none of its own, and the number of its arguments. */
+/* Of the methods, apart from the object. Those with upvalues count for themselves. */
+static const struct {
+  const char *type, *name;
+  int most;
+} methods[] = {{"trace", "close", 0},  {"trace", "input", 3},   {"trace", "const", 1},
+               {"trace", "full", 3},   {"trace", "dropout", 4}, {"trace", "output", 2},
+               {"trace", "count", 0},  {"exe", "run", 4},       {"exe", "explain", 4},
+               {"exe", "stats", 0},    {"exe", "close", 0},     {"optim", "update", 3},
+               {"optim", "state", 1},  {"optim", "steps", 1},   {"pack", "put", 3},
+               {"pack", "take", 3},    {"pack", "draw", 4},     {"pack", "finish", 0},
+               {"pack", "close", 0},   {"source", "names", 0},  {"source", "assign", 2},
+               {"source", "close", 0}, {"folder", "close", 0},  {"lock", "release", 0}};
+
+/* Upvalues: the function, which has none of its own, the number of its arguments, and whether it is
+** a method. */
 static int guarded(lua_State *L) {
   const lua_CFunction f = lua_tocfunction(L, lua_upvalueindex(1));
-  bind_at_most(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
+  const int most = (int)lua_tointeger(L, lua_upvalueindex(2));
+  (lua_toboolean(L, lua_upvalueindex(3)) ? bind_method_at_most : bind_at_most)(L, most);
   return f ? f(L) : 0;
 }
 
+/* Guards a function of the table on top. */
+static void guard(lua_State *L, const char *name, int most, bool method) {
+  lua_getfield(L, -1, name);
+  lua_pushinteger(L, most);
+  lua_pushboolean(L, method);
+  lua_pushcclosure(L, guarded, 3);
+  lua_setfield(L, -2, name);
+}
+
 void bind_open_arity(lua_State *L) {
-  for (size_t k = 0; k < sizeof arity / sizeof *arity; k++) {
-    lua_getfield(L, -1, arity[k].name);
-    lua_pushinteger(L, arity[k].most);
-    lua_pushcclosure(L, guarded, 2);
-    lua_setfield(L, -2, arity[k].name);
+  for (size_t k = 0; k < sizeof arity / sizeof *arity; k++)
+    guard(L, arity[k].name, arity[k].most, false);
+  for (size_t k = 0; k < sizeof methods / sizeof *methods; k++) {
+    lua_pushfstring(L, "flowmap.%s", methods[k].type);
+    luaL_getmetatable(L, lua_tostring(L, -1));
+    lua_getfield(L, -1, "__index");
+    guard(L, methods[k].name, methods[k].most, true);
+    lua_pop(L, 3);
   }
 }

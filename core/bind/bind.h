@@ -93,7 +93,8 @@ int bind_option(lua_State *L, int arg, const char *const names[]); /* the index 
 /* true or false, nothing that merely counts as such; `name` says which argument it is. */
 bool bind_boolean(lua_State *L, int arg, const char *name);
 bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise);
-void bind_at_most(lua_State *L, int n); /* raises if the call has more than n arguments */
+void bind_at_most(lua_State *L, int n);        /* raises if the call has more than n arguments */
+void bind_method_at_most(lua_State *L, int n); /* likewise, the object of a method not counted */
 
 /* The length of a table without a metatable, whose entries can then be read without Lua code. */
 int bind_list(lua_State *L, int arg, const char *expected);

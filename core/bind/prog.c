@@ -57,6 +57,7 @@ static fm_dtype float_dtype(lua_State *L, int arg) {
 
 static int trace_random(lua_State *L) { /* trace:uniform(shape, stream, dtype), trace:normal */
   fm_sig sig;
+  bind_method_at_most(L, 3);
   bind_shape(L, 2, &sig.shape);
   fm_attr a = fm_attr_shape(&sig.shape);
   a.i[FM_STREAM] = bind_stream(L, 3);
@@ -154,6 +155,7 @@ static void check_seeds(lua_State *L, const fm_prog *p, const char *name, const 
 /* trace:jvp(xs, dxs, ys) -> dys, trace:vjp(ys, dys, xs) -> dxs; false stands for zero */
 static int trace_derive(lua_State *L) {
   bool reverse = lua_toboolean(L, lua_upvalueindex(1));
+  bind_method_at_most(L, 3);
   lua_settop(L, 4);
   values from = make_values(L, 2), seed = make_values(L, 3), to = make_values(L, 4);
   fm_val *result = lua_newuserdatauv(L, ((size_t)to.n + 1) * sizeof *result, 0);

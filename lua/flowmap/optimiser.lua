@@ -3,7 +3,7 @@
 
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
-local counted = require "flowmap.base.counted".counted
+local counted = require "flowmap.base.counted"
 local errors = require "flowmap.base.errors"
 local tree = require "flowmap.tree"
 
@@ -67,6 +67,7 @@ local function optimiser(conf)
   }, Optimiser)
 end
 
-core.optimiser = counted("optimiser", optimiser)
+counted.methods("optimiser", Optimiser)
+core.optimiser = counted.counted("optimiser", optimiser)
 
 return { optimiser = optimiser }

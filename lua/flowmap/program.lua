@@ -7,7 +7,7 @@
 
 local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
-local counted = require "flowmap.base.counted".counted
+local counted = require "flowmap.base.counted"
 local errors = require "flowmap.base.errors"
 local layout = require "flowmap.layout"
 local show = require "flowmap.show"
@@ -244,6 +244,8 @@ function Program:stats(batch)
   return stats
 end
 
-core.program = counted("program", program)
+counted.methods("micro-batch", Batch)
+counted.methods("program", Program)
+core.program = counted.counted("program", program)
 
 return { program = program, Program = Program }
