@@ -30,10 +30,12 @@ function M.trace() return current end
 local is_tensor = core.is_tensor
 
 --- The same structure with f applied to every leaf, in the fixed order of the keys.
-local function map(f, x)
+local function map(f, x, depth)
   if type(x) ~= "table" then return f(x) end
+  depth = depth or 1
+  tree.check_depth(depth)
   local out = {}
-  for _, k in ipairs(tree.keys(x)) do out[k] = map(f, x[k]) end
+  for _, k in ipairs(tree.keys(x)) do out[k] = map(f, x[k], depth + 1) end
   return out
 end
 

@@ -57,15 +57,17 @@ local function whole()
   return switches
 end
 
--- The arguments of f, and the options behind them.
+-- The arguments of f, and the options behind them: a table without any tensor, which is no argument
+-- of f.
 local function split(...)
   local args = table.pack(...)
   local last = args[args.n]
-  if type(last) == "table" and type(last.after) == "string" then
-    args[args.n], args.n = nil, args.n - 1
-    return args, errors.fields("show", last, { "after" })
+  if type(last) ~= "table" or not next(last) then return args, {} end
+  for _, value in pairs(last) do
+    if core.is_tensor(value) or type(value) == "table" then return args, {} end
   end
-  return args, {}
+  args[args.n], args.n = nil, args.n - 1
+  return args, errors.fields("show: the options (a last table without tensors)", last, { "after" })
 end
 
 -- Tensors as inputs of the trace; anything else as it is.

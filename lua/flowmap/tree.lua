@@ -2,7 +2,20 @@
 -- that is no table) or a table of trees; leaves are visited in a fixed order.
 -- @module flowmap.tree
 
+local errors = require "flowmap.base.errors"
+
 local M = {}
+
+local DEEPEST = 100 -- levels of tables; one that contains itself has infinitely many
+
+--- Refuse a tree that is too deep.
+-- @tparam integer depth of a table in it: 1, 2, ...
+function M.check_depth(depth)
+  if depth > DEEPEST then
+    errors.usage("a table nested more than %d levels deep found, expected tensors and tables of "
+      .. "them; does it contain itself?", DEEPEST)
+  end
+end
 
 local function before(a, b)
   if type(a) == type(b) and type(a) ~= "boolean" then return a < b end
@@ -26,12 +39,16 @@ end
 -- @tparam[opt] string name of the tree itself
 -- @return the new tree
 function M.map(fn, tree, name)
-  if type(tree) ~= "table" then return fn(tree, name or "") end
-  local out = {}
-  for _, k in ipairs(M.keys(tree)) do
-    out[k] = M.map(fn, tree[k], name and name .. "." .. k or tostring(k))
+  local function walk(x, at, depth)
+    if type(x) ~= "table" then return fn(x, at or "") end
+    M.check_depth(depth)
+    local out = {}
+    for _, k in ipairs(M.keys(x)) do
+      out[k] = walk(x[k], (at and at .. "." or "") .. tostring(k), depth + 1)
+    end
+    return out
   end
-  return out
+  return walk(tree, name, 1)
 end
 
 --- Visit every leaf.

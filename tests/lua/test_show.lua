@@ -73,12 +73,14 @@ end)
 
 t.test("wrong arguments", function()
   says("unknown pass 'stuck'; did you mean stack?", fm.show, loss, w, x, { after = "stuck" })
-  says("show: there is no field 'befor'; known: after", fm.show, loss, w, x,
-    { after = "stack", befor = 1 })
+  says("show: the options (a last table without tensors): there is no field 'befor'", fm.show,
+    loss, w, x, { after = "stack", befor = 1 })
   says("show: argument 1 is a number", fm.show, 3)
   says("show: the result: a number found, expected tensors", fm.show, function() return 3 end)
   says("show: the function returned nothing", fm.show, function() end)
-  says("show: the argument: a string found at 'a'", fm.show, loss, { a = "b" })
+  says("show: the options (a last table without tensors): there is no field 'a'; known: after",
+    fm.show, loss, { a = "b" })
+  says("show: the argument: a string found at 'a'", fm.show, loss, { a = "b", x = x })
   t.eq(fm.help("show"):find("show.lua, line", 1, true) ~= nil, true, fm.help "show")
 end)
 
@@ -87,6 +89,28 @@ end)
 local function explain(options)
   return sandbox.run(("%s/flowmap explain %s"):format(sandbox.here, options))
 end
+
+t.test("a table that contains itself, or is very deep, is refused", function()
+  local cyclic, deep = { x = x }, { x }
+  cyclic.inner = { cyclic }
+  for _ = 1, 1000 do deep = { deep } end
+  for _, it in ipairs { cyclic, deep } do
+    local words = "nested more than 100 levels deep found, .*; does it contain itself"
+    t.eq(t.raises(function() fm.show(function() return x end, it) end, words).code, "usage")
+    t.raises(function() fm.show(function() return it end, x) end, words)
+    t.raises(function() fm.grad(function() return fm.sum(x) end)(it) end, words)
+    t.raises(function()
+      fm.program(function() return { sum = x } end, { shared = it }):stats(4)
+    end, words)
+  end
+end)
+
+t.test("the last table is options if it has no tensor, else an argument", function()
+  says("there is no field 'afer'; did you mean after", fm.show, fm.neg, x, { afer = "fuse" })
+  t.eq(fm.show(function(p) return -p.after end, { after = x }):find "affine" ~= nil, true)
+  t.eq(fm.show(function(_, p) return -p.w end, x, { w = x }, { after = "derive" }):find
+    "after derive" ~= nil, true)
+end)
 
 local CHECKERBOARD = sandbox.here .. "/experiments/checkerboard.lua --profile smoke "
 
@@ -100,6 +124,15 @@ t.test("explain --passes: a line or more each, in their order", function()
   end
   for k, pass in ipairs(fm.passes()) do t.eq(names[k], pass.name) end
   t.eq(#names, #fm.passes())
+end)
+
+t.test("explain --passes takes nothing else", function()
+  for words, what in pairs { [CHECKERBOARD] = "experiment", ["--method lsd"] = "method",
+    ["--seed 2"] = "seed", ["--set eta=1"] = "settings", ["--program=fuse"] = "pass" } do
+    local code, text = explain("--passes " .. words)
+    t.eq(code, 2, text)
+    t.eq(text:find("flowmap: explain: --passes takes no " .. what, 1, true), 1, text)
+  end
 end)
 
 t.test("explain --program: after the last pass, all parts of a step, always the same", function()
