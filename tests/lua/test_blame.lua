@@ -1,11 +1,12 @@
 -- Errors in a user's own Lua: exit code 2, one sentence, file and line; never Lua's own words.
 
 local t = require "harness"
+local meaning = require "flowmap.runs.meaning"
 local sandbox = require "sandbox"
 
 -- Run an experiment with this text; returns exit code and standard error.
 local function run(text, arguments)
-  sandbox.write("own.lua", text)
+  sandbox.write("own.lua", meaning.returns(text) and text or text .. "\nreturn {}")
   return sandbox.flowmap((arguments or "run own.lua --profile smoke --out o --force")
     .. " 2>&1 >/dev/null")
 end
@@ -25,6 +26,10 @@ local CASES = {
   { "\nerror({})", "own.lua:2: error%(%) was called with a table" },
   { "error(setmetatable({}, { __tostring = function() return 'mine' end }))", "own.lua:1: mine" },
   { "error(3)", "own.lua:1: .*3" },
+  { "error ''", "own.lua:1: error%(%) was called with an empty text" },
+  { "error(setmetatable({}, { __tostring = function() return '' end }))",
+    "own.lua:1: error%(%) was called with an empty text" },
+  { "error { code = 'usage' }", "own.lua:1: error%(%) was called with a table" },
   { "error 'no good'", "own.lua:1: no good" },
   { "\n\nlocal x = nil + 1", "own.lua:3: attempt to perform arithmetic" },
   { "return {", "own.lua:1: unexpected symbol" },

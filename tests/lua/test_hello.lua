@@ -23,6 +23,22 @@ t.test("hello.lua learns: one and four steps come far nearer to the data than no
   t.eq(sandbox.read "hello.png":sub(2, 4), "PNG")
 end)
 
+t.test("flowmap lua: `arg` is as the program lua sets it", function()
+  local code, out = sandbox.flowmap("lua " .. files.quote(sandbox.write("arg.lua",
+    "print(arg[0] == debug.getinfo(1, 'S').source:sub(2), #arg, arg[1], arg[2])")) .. " a b")
+  t.eq({ code, out }, { 0, "true\t2\ta\tb\n" })
+end)
+
+t.test("flowmap run refuses a script, which returns no experiment, before it runs it", function()
+  sandbox.write("script.lua",
+    "local function f() return 1 end\nio.open('ran', 'w'):write(f()):close()")
+  local code, out = sandbox.flowmap "run script.lua"
+  t.eq(code, 2, out)
+  t.eq(out, "flowmap: script.lua returns nothing; an experiment returns a table (a script is run "
+    .. "by `flowmap lua script.lua`)\n")
+  t.eq(files.exists(sandbox.root .. "/ran"), false)
+end)
+
 t.test("flowmap lua: arguments, what is no file, what is no Lua, errors", function()
   local code, out = sandbox.flowmap("lua " .. files.quote(sandbox.write("args.lua",
     "print(require 'flowmap'.tensor { 1 }.shape[1], ...)")) .. " a b")

@@ -63,8 +63,10 @@ function M.repl() use("app.repl").run() end
 
 --- Run a Lua file of the user's.
 function M.lua(args)
-  local chunk = use("experiment").chunk(args.file, "file", "experiments/hello.lua")
-  chunk(table.unpack(args.arguments))
+  local chunk, path = use("experiment").chunk(args.file, "file", "experiments/hello.lua")
+  local arg = table.move(args.arguments, 1, #args.arguments, 1, { [0] = path })
+  rawset(_G, "arg", arg) -- as the program lua sets it
+  chunk(table.unpack(arg))
 end
 
 --- Draw samples from a checkpoint.
@@ -114,11 +116,15 @@ end
 
 --- Print the costs of a training step's program, or its text, or the passes that compile it.
 function M.explain(args)
-  local show = use "show"
-  if args.passes then return say("%s", show.passes()) end
-  if not args.experiment then
-    use("base.errors").usage "explain: no experiment found, expected a file"
+  local show, errors = use "show", use "base.errors"
+  if args.passes then
+    for _, name in ipairs { "experiment", "profile", "method", "seed", "pass" } do
+      if args[name] then errors.usage("explain: --passes takes no %s", name) end
+    end
+    if #args.set > 0 then errors.usage "explain: --passes takes no settings" end
+    return say("%s", show.passes())
   end
+  if not args.experiment then errors.usage "explain: no experiment found, expected a file" end
   local pass = args.pass and show.pass(args.pass)
   local exp, cfg, stages = resolve_step(args, "explain")
   local job = use("trainer").new(exp, cfg, nil, stages[#stages])

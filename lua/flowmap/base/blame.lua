@@ -23,15 +23,25 @@ local function sentence(text)
   return line, true
 end
 
--- The text of an error value, and whether it states a position in the user's code.
-local function in_words(err)
-  if type(err) == "string" then return sentence(err) end
+--- The text of an error value.
+-- @param err any value
+-- @treturn string
+-- @treturn boolean whether it states a position in the user's code
+function M.in_words(err)
   if type(err) == "number" then return tostring(err), false end
   if err == nil then return "error() was called without a message", false end
-  local mt = type(err) == "table" and getmetatable(err)
-  local text = type(mt) == "table" and mt.__tostring and select(2, pcall(tostring, err))
-  if type(text) == "string" then return sentence(text) end
-  return ("error() was called with a %s, expected a sentence"):format(type(err)), false
+  local mt, text = getmetatable(err), type(err) == "string" and err or nil
+  if not text and type(mt) == "table" and mt.__tostring then
+    text = select(2, pcall(tostring, err)) -- may be a user's
+  end
+  if type(text) ~= "string" then
+    return ("error() was called with a %s, expected a sentence"):format(type(err)), false
+  end
+  local line, placed = sentence(text)
+  if line == "" or line:find "^[^:]+:%d+: ?$" then
+    return "error() was called with an empty text", false
+  end
+  return line, placed
 end
 
 --- Convert an error of Lua's or of a user's into one of the suite's. Call it in a message handler,
@@ -39,7 +49,7 @@ end
 -- @param err any value
 -- @treturn table see flowmap.base.errors
 function M.explained(err)
-  local text, placed = in_words(err)
+  local text, placed = M.in_words(err)
   local out = errors.new("usage", text)
   if placed then
     out.where = nil

@@ -55,15 +55,20 @@ function M.of_memory(text)
   return false
 end
 
+-- Whether an error value is one of ours or of the core's.
+local function is_ours(err)
+  return type(err) == "table" and M.status[rawget(err, "code")]
+    and (getmetatable(err) or {}).__tostring ~= nil
+end
+
 --- Exit status and text of any error value. Lua's own out-of-memory error counts as ours.
 -- @param err
 -- @treturn integer exit status; 1 for an error that is not one of ours
 -- @treturn string
 function M.explain(err)
-  local code = type(err) == "table" and rawget(err, "code")
-  local ok, text = pcall(tostring, err) -- its __tostring may be a user's
-  if ok and M.status[code] then return M.status[code], text end
-  text = ok and text or "an error of type " .. type(err) .. " that has no text"
+  local fine, text = pcall(tostring, err)
+  if is_ours(err) and fine then return M.status[err.code], text end
+  if type(err) ~= "string" then text = require("flowmap.base.blame").in_words(err) end
   if M.of_memory(text) then return M.status.memory, M.NO_MEMORY end
   return 1, text
 end
@@ -75,7 +80,7 @@ local seen, trace -- the last error and its stack trace
 -- @param err
 -- @return err
 function M.note(err)
-  if type(err) ~= "table" or not M.status[rawget(err, "code")] and not rawequal(err, seen) then
+  if type(err) ~= "table" or not is_ours(err) and not rawequal(err, seen) then
     local ok, explained = pcall(require("flowmap.base.blame").explained, err)
     err = ok and explained or M.new("usage", "an error value that cannot be shown")
   end

@@ -47,6 +47,7 @@ local files = require "flowmap.base.files"
 local grids = require "flowmap.experiment.grid"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
+local meaning = require "flowmap.runs.meaning"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
 local published = require "flowmap.methods"
@@ -54,6 +55,7 @@ local regular = require "flowmap.base.regular"
 local curriculum = require "flowmap.curriculum"
 local schedule = require "flowmap.schedule"
 local settings = require "flowmap.experiment.settings"
+local source = require "flowmap.runs.source"
 local stages = require "flowmap.experiment.stages"
 local tree = require "flowmap.tree"
 
@@ -87,6 +89,10 @@ end
 function M.load(path)
   local chunk
   chunk, path = M.chunk(path, "experiment", "experiments/checkerboard.lua")
+  if not meaning.returns(source.text_of(path)) then
+    errors.usage("%s returns nothing; an experiment returns a table (a script is run by "
+      .. "`flowmap lua %s`)", path, path)
+  end
   math.randomseed(0) -- Lua seeds it differently in each process, but the file must mean the same
   local it = chunk()
   outline.check(it, path)

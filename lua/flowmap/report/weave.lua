@@ -49,7 +49,7 @@ local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local page = require "flowmap.report.page"
 local chapters = require "flowmap.experiment.chapters"
-local load_experiment = require("flowmap.experiment").load
+local suite = require "flowmap.experiment"
 local published = require "flowmap.experiment.published"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
@@ -239,7 +239,7 @@ function M.inline(context, inside)
     return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n"):format(own, table_name, text)
   end
   if field == "methods" then
-    return "\n" .. coordinates.markdown(context.experiment and load_experiment(context.path).losses)
+    return "\n" .. coordinates.markdown(context.experiment and suite.load(context.path).losses)
   end
   if name == "claim" then return claim_text(context, words) end
   if field == "difference" or field == "ratio" then
@@ -358,9 +358,22 @@ local function chosen(paths)
   local experiments = {}
   for i, path in ipairs(paths) do
     book.chapters[i] = files.exists(path) and path or files.installed(path)
+    if not files.exists(book.chapters[i]) then
+      errors.usage("there is no chapter '%s'; expected a file such as paper/introduction.md", path)
+    end
     if path:find "%.lua$" then experiments[#experiments + 1] = path end
   end
   return book, experiments
+end
+
+-- Prose may use results of any experiment: its profile is one of the suite's, or has results.
+local function check_profile(profile)
+  local known = table.move(suite.profiles, 1, #suite.profiles, 1, {})
+  for _, name in ipairs(files.folders "results") do
+    local made = files.folders("results/" .. name)
+    table.move(made, 1, #made, #known + 1, known)
+  end
+  errors.choice("profile", profile, known)
 end
 
 --- The command `paper`: render the chapters' experiments from their results and weave the page.
@@ -368,8 +381,9 @@ end
 -- @treturn integer exit code
 function M.run(args)
   local book, experiments = chosen(args.chapters)
+  if #experiments == 0 then check_profile(args.profile) end
   for _, path in ipairs(experiments) do
-    render.experiment(load_experiment(path), args.profile)
+    render.experiment(suite.load(path), args.profile)
   end
   io.stdout:write("written: ", M.book(book, { profile = args.profile }), "\n")
   return 0

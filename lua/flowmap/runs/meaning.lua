@@ -169,6 +169,18 @@ local function returned(tokens)
   end
 end
 
+--- Whether a chunk could return a value: it has a `return` outside its functions. It is not run.
+-- @tparam string text
+-- @treturn boolean
+function M.returns(text)
+  local tokens, i = M.tokens(text), 1
+  while i <= #tokens do
+    if tokens[i] == "return" then return true end
+    i = tokens[i] == "function" and past(tokens, i) or i + 1
+  end
+  return false
+end
+
 -- Marks the fields of the table at position i (its "{") as spots { field, first, after }.
 local function fields_of(tokens, i, spots)
   local after = past(tokens, i)

@@ -385,6 +385,11 @@ function M.closure(roots, skip)
   return out
 end
 
+--- The text of a file of Lua as it was loaded last.
+-- @tparam string path
+-- @treturn string
+function M.text_of(path) return nodes[M.absolute(path)].text end
+
 --- Where a module was loaded from, or would be.
 -- @tparam string name
 -- @treturn string absolute path, or nil
