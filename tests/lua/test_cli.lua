@@ -116,6 +116,35 @@ t.test("samples from a checkpoint", function()
   t.eq(lines, 51)
 end)
 
+t.test("paper: a chapter or a profile that does not exist is a wrong argument", function()
+  for words, said in pairs { ["nosuch"] = "there is no chapter 'nosuch'",
+    ["nosuch.lua"] = "there is no chapter 'nosuch.lua'",
+    ["--profile nosuch notes.md"] = "unknown profile 'nosuch'; known: laptop" } do
+    sandbox.write("notes.md", "# Notes")
+    local code, out, err = flowmap("paper " .. words)
+    t.eq(code, 2, out .. err)
+    t.eq(err:find("flowmap: " .. said, 1, true), 1, err)
+  end
+end)
+
+t.test("the time of an experiment's own metric is part of the estimate", function()
+  sandbox.write("slow.lua", [[
+return { name = "slow", methods = { "lsd" }, profiles = { smoke = { steps = 1, width = 4,
+  batch = 8, eval_samples = 64, nfe = { 1, 2, 4 } } }, metrics = { slow = function()
+    local fm = require "flowmap"
+    local start = fm.clock()
+    repeat until fm.clock() - start > 0.1
+    return 1
+  end } }]])
+  local code, out = flowmap "run slow.lua --profile smoke --dry-run --json"
+  t.eq(code, 0, out)
+  local pace = json.decode(out)
+  t.eq(pace.metrics_s + 64 * pace.metric_s >= 0.1, true, out)
+  code, out = flowmap "run slow.lua --profile smoke --dry-run"
+  t.eq(code, 0, out)
+  t.eq(tonumber(out:match "evaluations of the map, about (%d+) s") ~= 0, true, out)
+end)
+
 t.test("--dry-run prints memory and time and writes nothing", function()
   local code, out, err = flowmap(SMALL .. "--dry-run --out " .. work .. "/dry")
   t.eq(code, 0, err)
@@ -129,7 +158,10 @@ t.test("SIGINT saves and gives exit code 75; --resume ends as if nothing had hap
   local code, out = sandbox.interrupt(long, "INT", "interrupted/metrics.jsonl")
   t.eq(code, 75, out)
   t.eq(out:find "interrupted after step %d+ of 200000" ~= nil, true, out)
-  -- the rest of a run is long; here it only matters that it continues
+  -- the rest of a run is long; here it only matters that it continues, and that another version
+  -- with the same numerics is not said to have changed the bits
+  local history = sandbox.read "interrupted/history.jsonl"
+  sandbox.write("interrupted/history.jsonl", (history:gsub('("version": *)"[^"]*"', '%1"0.0.1"')))
   local size = #sandbox.read "interrupted/metrics.jsonl"
   code, out = sandbox.interrupt(long .. " --resume >resumed", "TERM", "resumed",
     "resuming after step")
@@ -137,6 +169,9 @@ t.test("SIGINT saves and gives exit code 75; --resume ends as if nothing had hap
   out = sandbox.read "resumed"
   t.eq(out:find "resumes: it was interrupted" ~= nil, true, out)
   t.eq(out:find "resuming after step %d+" ~= nil, true, out)
+  t.eq(out:find "version was 0.0.1 up to step %d+ and is %S+ from there on; the fingerprint of the "
+    ~= nil, true, out)
+  t.eq(out:find "bits", nil, out)
   t.eq(#sandbox.read "interrupted/metrics.jsonl" >= size, true)
 end)
 

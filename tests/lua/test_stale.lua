@@ -218,6 +218,9 @@ t.test("an instruction set and a kernel whose bits differ; one that keeps them",
   end
   t.eq({ decision() }, { "run",
     "the numerics changed: another program or library gives other bits" })
+  t.eq(cache.differences({ fingerprint = "a", training = "b" }, { fingerprint = "a",
+    training = "c" }), { "trial steps of its method give other bits: the suite changed where no "
+    .. "file of the run shows it" })
   numerics.text = text
   t.eq(decision(), "reuse")
 end)

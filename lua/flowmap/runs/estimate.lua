@@ -54,12 +54,28 @@ local function pace_of_sampling(job)
   return (fm.clock() - start) / count
 end
 
+-- Samples, few and more, with which the experiment's own metrics are timed.
+local FEW, MORE = { points = 1024, images = 32 }, { points = 8192, images = 128 }
+
+-- Seconds that the experiment's own metrics take for one N: those for any number of samples, and
+-- those for each sample.
+local function pace_of_metrics(job)
+  local seconds = evaluate.stopwatch(job)
+  if not seconds then return 0, 0 end
+  local kind, most = evaluate.judge(job.set), job.cfg.eval_samples
+  local few, more = math.min(FEW[kind], most), math.min(MORE[kind], most)
+  local small, large = seconds(few), few < more and seconds(more)
+  local each = large and math.max(0, large - small) / (more - few) or 0
+  return math.max(0, small - each * few), each
+end
+
 --- Measure. Micro-batches have the run's size, so that its memory is measured.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam[opt] {table,...} stages see experiment.staged; they need not exist
 -- @treturn table { params =, memory, disk = bytes, sample_s = seconds of training per sample,
---   map_s = seconds of an evaluation per sample, steps = that were timed, timed_s = seconds
+--   map_s = seconds of an evaluation per sample, metrics_s, metric_s = seconds of the experiment's
+--   own metrics for one N, and per sample in addition, steps = that were timed, timed_s = seconds
 --   that this took, threads = }
 function M.measure(experiment, cfg, stages)
   local small = {}
@@ -71,10 +87,12 @@ function M.measure(experiment, cfg, stages)
   local start = fm.clock()
   local sample_s, steps = pace_of_training(job, small.batch)
   local map_s = pace_of_sampling(job)
+  local metrics_s, metric_s = pace_of_metrics(job)
   local timed_s = fm.clock() - start
   local sample = job.cfg.dim * 4
-  return { params = tree.count(job.params), sample_s = sample_s, map_s = map_s, steps = steps,
-    timed_s = timed_s, memory = resident() + cfg.eval_samples * sample, threads = fm.info().threads,
+  return { params = tree.count(job.params), sample_s = sample_s, map_s = map_s,
+    metrics_s = metrics_s, metric_s = metric_s, steps = steps, timed_s = timed_s,
+    memory = resident() + cfg.eval_samples * sample, threads = fm.info().threads,
     disk = disk(job.cfg, bytes_of(job.params, cfg.dtype), sample) }
 end
 
@@ -84,7 +102,9 @@ end
 -- @treturn number seconds of training
 -- @treturn number seconds of evaluation
 function M.seconds(cfg, pace)
+  local times = #cfg.nfe * (1 + #tree.keys(jobs.kept_weights(cfg, "")))
   return pace.sample_s * cfg.batch * cfg.steps, pace.map_s * evaluate.evaluations(cfg)
+    + times * (pace.metrics_s + pace.metric_s * cfg.eval_samples)
 end
 
 return M

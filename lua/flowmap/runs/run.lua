@@ -111,14 +111,17 @@ local function make(job, dir, how)
   error(result, 0)
 end
 
--- Tell about changed hardware or sources, which may change the bits; the manifest keeps them.
+-- Tell about changed hardware or sources; the manifest keeps them. A version that leaves the
+-- fingerprint as it was has the same numerics.
 local function note_changes(starts)
   local was, is = starts[#starts - 1], starts[#starts]
+  local same = was and was.fingerprint and was.fingerprint == is.fingerprint
   for _, key in ipairs { "isa", "blas", "bfloat16", "fingerprint", "version" } do
     if was and was[key] ~= is[key] then
-      say("note: %s was %s up to step %d and is %s from there on; the bits are not those of an "
-        .. "uninterrupted run, and the manifest says so", key, tostring(was[key]), is.step,
-        tostring(is[key]))
+      say("note: %s was %s up to step %d and is %s from there on; %s, and the manifest says so",
+        key, tostring(was[key]), is.step, tostring(is[key]),
+        same and "the fingerprint of the numerics is the same"
+          or "the bits are not those of an uninterrupted run")
     end
   end
 end
