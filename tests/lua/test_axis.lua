@@ -119,6 +119,7 @@ t.test("an invalid description gives a sentence", function()
   refused("colour is an index or '#rrggbb', found red", curve { colour = "red", rows = rows })
   refused("yrange is .*0 < low < high", { ylog = true, yrange = { 0, 1 }, series = {} })
   refused("xtics is 'a', expected a list of numbers", { xtics = { "a" }, series = {} })
+  refused("ynames, 2, is '1', expected a text", { ynames = { "a", 1 }, series = {} })
   if not installed() then return end
   t.eq(#draw("plain", { series = { { rows = rows }, { rows = rows } } }).y >= 2, true)
 end)

@@ -137,14 +137,17 @@ end
 -- A number with the sign of a difference, or of a ratio's logarithm.
 local function sign(it) return it.mean or math.log(it.ratio) end
 
--- What the data support.
-local function verdict_note(list, reference)
+-- What the data support; if `brief`, one sentence where they support nothing.
+local function verdict_note(list, reference, brief)
   local kinds = {
     { "Above " .. reference, function(q) return q.p <= ALPHA and sign(q.it) > 0 end },
     { "Below " .. reference, function(q) return q.p <= ALPHA and sign(q.it) < 0 end },
     { "No difference from " .. reference .. " shown", function(q) return q.p > ALPHA end },
   }
-  local out = {}
+  local shown, out = listed(list, kinds[1][2]) or listed(list, kinds[2][2]), {}
+  if brief and not shown then
+    return ("At level %g no difference from %s is shown."):format(ALPHA, reference)
+  end
   for _, kind in ipairs(kinds) do
     local text = listed(list, kind[2])
     if text then out[#out + 1] = ("%s: %s."):format(kind[1], text) end
@@ -283,7 +286,8 @@ function M.ratios(list, reference)
   local ps = {}
   for i, q in ipairs(list) do ps[i] = q.it.p end
   for i, p in ipairs(paired.holm(ps)) do list[i].p = p end
-  return #list > 0 and { method_note(list, "ratios"), verdict_note(list, reference) } or {}
+  return #list > 0 and { method_note(list, "ratios"), verdict_note(list, reference, true) }
+    or {}
 end
 
 --- Rows of paired differences of methods and of their p, and notes, for flowmap.report.table.

@@ -212,6 +212,16 @@ local function values_of(panel, first, last)
   return axes.finite_values(values)
 end
 
+-- A vertical axis of names, the first at the top: name i stands at y = -i.
+local function named_axis(names)
+  local tics = {}
+  for i, name in ipairs(names) do
+    local text = escape.short(name, 40)
+    tics[i] = { value = -i, text = text, length = 1.25 * utf8.len(text) } -- capitals are wide
+  end
+  return { low = -#names - 0.5, high = -0.5, log = false, above = 0, below = 0, tics = tics }
+end
+
 -- Set the range and labels of a panel's axes, as given by the caller or derived from the values.
 local function complete_axes(p, pixels)
   if p.xrange then
@@ -220,6 +230,10 @@ local function complete_axes(p, pixels)
     p.x = axes.range(values_of(p, 1, 1), { log = p.xlog or false, zero = p.xzero })
   end
   if p.xtics then axes.label_values(p.x, p.xtics, pixels) else axes.label(p.x, pixels) end
+  if p.ynames then
+    p.y = named_axis(p.ynames)
+    return
+  end
   if p.yrange then
     p.y = { low = p.yrange[1], high = p.yrange[2], log = p.ylog or false, above = 0, below = 0 }
   else
@@ -279,7 +293,8 @@ end
 -- @tparam string name
 -- @tparam table spec {columns=, width=, height= (of one panel), panels={{title=, xlabel=, ylabel=,
 --   xlog=, ylog=, xtics= (values to label), xrange=, yrange=, xzero= (see flowmap.report.axis; an
---   axis without a given range fits the values), clip= (ignore a few outliers in the range and
+--   axis without a given range fits the values), ynames= (texts in place of a vertical scale: the
+--   i-th, from the top, is at y = -i), clip= (ignore a few outliers in the range and
 --   state so in the panel), series={{kind= "line", "points", "linespoints" or "interval", label=
 --   (comment in the data file), rows=, colour= (index or "#rrggbb"), point=, size=, width=, dash=,
 --   key= (text in the key)},...}},...}}

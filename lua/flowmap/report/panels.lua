@@ -81,6 +81,9 @@ local function panel(place, spec)
   for _, v in ipairs(list(place, "xtics", "a list of numbers", spec.xtics or {})) do
     if not axes.finite(v) then wrong(place, "xtics", "a list of numbers", v) end
   end
+  for i, name in ipairs(list(place, "ynames", "a list of texts", spec.ynames or {})) do
+    if type(name) ~= "string" then wrong(place, ("ynames, %d,"):format(i), "a text", name) end
+  end
   out.series = {}
   for i, one in ipairs(list(place, "series", "a list of curves", spec.series)) do
     out.series[i] = series(("%s, curve %d"):format(place, i), one, i)
