@@ -10,6 +10,7 @@ return {
     "experiments/ablations.lua",
     "experiments/devices.lua",
     "experiments/exact.lua",
+    "experiments/methods.lua",
     "experiments/eulerian.lua",
     "experiments/switches.lua",
     "experiments/cifar10.lua",
