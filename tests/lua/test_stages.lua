@@ -57,6 +57,11 @@ t.test("progressive distillation halves the steps down to the student's", functi
     t.eq(stages[i].cfg.nfe, { stages[i].cfg.student_steps })
   end
   t.eq(cfg.teacher, stages[4].dir .. "/checkpoint.safetensors")
+  -- an own metric might read any setting, and yet the teacher does not get the student's steps
+  local measured = experiment.load(sandbox.write("measured.lua", (TEXT:gsub("methods =",
+    "metrics = { one = function() return 1 end }, %0"))))
+  stages = select(2, experiment.staged(measured, { profile = "smoke", method = "pd" }))
+  t.eq(names(stages), "smoke/fm-seed1 smoke-stages/pd-student_steps=2-seed1")
   local given = select(2, staged("pd", { teacher = "other.safetensors" }))
   t.eq({ #given, given[1].cfg.teacher }, { 1, "other.safetensors" })
   t.raises(function() staged("pd", { teacher_steps = 6 }) end,
