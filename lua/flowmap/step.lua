@@ -181,7 +181,10 @@ end
 -- The settings as a law of times sees them: those that a curriculum drives are scalar tensors.
 local function view_of(job, fed)
   if not (fed and (fed.levels or fed.share)) then return job.view end
-  return setmetatable({ levels = fed.levels, share = fed.share }, { __index = job.view })
+  return setmetatable({}, { __index = function(_, key)
+    if not fed[key] then return job.view[key] end
+    return job.view.curriculum and fed[key] -- recorded as read
+  end })
 end
 
 -- The times of rows that are drawn off the diagonal.

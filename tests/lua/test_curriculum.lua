@@ -56,6 +56,23 @@ t.test("spans that a curriculum cannot take are refused", function()
   t.raises(function() resolve("esd", { tangent_warmup = 5 }) end, "only with stop = target")
 end)
 
+t.test("a curriculum drives an experiment's own law of times", function()
+  local own = { name = "own", path = "own", methods = { "psd-m" }, profiles = { smoke = {} },
+    settings = board.settings, times = { mine = function(a, c, cfg)
+      return fm.minimum(a, c), fm.maximum(a, c) * (1 - 1 / cfg.levels)
+    end, deaf = function(a, c) return fm.minimum(a, c), fm.maximum(a, c) end } }
+  local function job_of(law)
+    local cfg = experiment.resolve(own, { profile = "smoke", set = { times = law, width = 16,
+      depth = 2, batch = 96, micro = 32, curriculum = "doubling", curriculum_span = { 2, 8 } } })
+    local job = trainer.new(own, cfg)
+    trainer.step(job)
+    fm.effect.settle(cfg, job.read)
+    return job
+  end
+  t.eq(job_of "mine".shared.fed.levels:item(), 3.0)
+  t.raises(function() job_of "deaf" end, "curriculum has no effect: no part of the experiment")
+end)
+
 t.test("only what a coordinate reads is fed", function()
   for _, method in ipairs { "lsd", "esd", "psd-u", "meanflow", "shortcut" } do
     t.eq(curriculum.inputs(resolve(method)), nil, method)
@@ -90,6 +107,22 @@ t.test("one program serves all steps, each with its own value", function()
   t.eq(bits(levels.params), bits(fixed.params))
   local other = trained(resolve("ict", with { curriculum_span = { 6, 6 } }), 3)
   t.eq(bits(other.params) == bits(levels.params), false)
+end)
+
+t.test("a compiled step reads the value of its own run", function()
+  for method, values in pairs { ict = { 6, 11 }, ect = { 0.5, 0.25 }, alphaflow = { 0.5, 1 },
+    sct = { 0.5, 1 } } do
+    local job = trainer.new(board, resolve(method))
+    local function loss(value)
+      local _, input = next(job.shared.fed)
+      input:copy_from(fm.full({}, value, "float32"))
+      local out = job.program:run { shared = job.shared, batch = 96, seed = 1, step = 0 }
+      return fm.bytes(out.sum.off)
+    end
+    local first = loss(values[1])
+    t.eq(loss(values[2]) == first, false, method)
+    t.eq(loss(values[1]), first, method)
+  end
 end)
 
 for _, method in ipairs { "ct", "ict", "ect", "alphaflow", "sct" } do
