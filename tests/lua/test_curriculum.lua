@@ -109,13 +109,23 @@ t.test("one program serves all steps, each with its own value", function()
   t.eq(bits(other.params) == bits(levels.params), false)
 end)
 
+t.test("the target's average follows mu(k)", function()
+  local job = trained(resolve("ct", { dtype = "float64" }), 2)
+  local before = job.shared.target[1].w:get(1, 1)
+  trainer.step(job)
+  local mu = curriculum.target_decay(job.cfg, 2)
+  local expected = mu * before + (1 - mu) * job.params[1].w:get(1, 1)
+  t.near(job.shared.target[1].w:get(1, 1), expected, 1e-15)
+  t.eq(mu ~= curriculum.target_decay(job.cfg, 0), true)
+end)
+
 t.test("a compiled step reads the value of its own run", function()
   for method, values in pairs { ict = { 6, 11 }, ect = { 0.5, 0.25 }, alphaflow = { 0.5, 1 },
     sct = { 0.5, 1 } } do
     local job = trainer.new(board, resolve(method))
-    local function loss(value)
+    local function loss(x)
       local _, input = next(job.shared.fed)
-      input:copy_from(fm.full({}, value, "float32"))
+      input:copy_from(fm.full({}, x, "float32"))
       local out = job.program:run { shared = job.shared, batch = 96, seed = 1, step = 0 }
       return fm.bytes(out.sum.off)
     end
