@@ -132,7 +132,7 @@ local function new_context(experiment, profile, base, path)
         if other:match "([^/]+)%.lua$" == name then file = other end
       end
       if not file then errors.data("there is no chapter '%s'", tostring(name)) end
-      self.effects[key] = render.effects(load_experiment(file), entry, self:set(name))
+      self.effects[key] = render.effects(suite.load(file), entry, self:set(name))
     end
     return self.effects[key]
   end
