@@ -65,7 +65,7 @@ t.test("effects of a factorial: log ratio, p after Holm within the column, verdi
   end
   local notes = table.concat(description.notes, "\n")
   for _, part in ipairs { "Means over 7 seeds; p is the two-sided sign-flip p of one value per "
-    .. "seed after Holm over the 6 rows of a column. The smallest p that these seeds allow is "
+    .. "seed after Holm over the 6 rows of a column. The smallest p that 7 seeds allow is "
     .. "0.016, after Holm 0.094: nothing can be shown at level 0.05 with fewer than 8 seeds.",
     "At level 0.05 no difference is shown." } do
     t.eq(notes:find(part, 1, true) ~= nil, true, part .. "\n" .. notes)

@@ -300,8 +300,9 @@ local function test_note(out)
   end
   local smallest = extremes(out, function(it) return it.smallest end)
   local text = ("Means over %s; p is the two-sided sign-flip p of one value per seed after "
-    .. "Holm over the %d rows of a column. The smallest p that these seeds allow is %s, after Holm "
-    .. "%s"):format(seeds_text(few, many), family, paired.p_text(smallest),
+    .. "Holm over the %d rows of a column. The smallest p that %s allow%s is %s, after Holm "
+    .. "%s"):format(seeds_text(few, many), family, seeds_text(many, many), many == 1 and "s" or "",
+    paired.p_text(smallest),
     paired.p_text(math.min(1, smallest * family)))
   if smallest * family <= ALPHA then return text .. "." end
   local n = many
@@ -440,7 +441,12 @@ function M.sentence(out, row, column, format)
   local facts = ("ratio %s%s, p = %s after Holm over %d, %d paired seed%s"):format(
     format:format(math.exp(it.mean)), interval, paired.p_text(it.holm), it.family, it.n,
     it.n == 1 and "" or "s")
-  if it.holm > ALPHA then return ("%s: no difference shown, %s"):format(what, facts) end
+  if it.holm > ALPHA then
+    local best = it.smallest and it.smallest * it.family or 0
+    local why = best > ALPHA and (", which cannot give p below %s"):format(
+      paired.p_text(math.min(1, best))) or ""
+    return ("%s: no difference shown, %s%s"):format(what, facts, why)
+  end
   return ("%s: %s, %s"):format(what, it.mean < 0 and "lower" or "higher", facts)
 end
 

@@ -86,6 +86,20 @@ local function value_of(run, key)
   return settings.text(run:field("config", key))
 end
 
+-- The finished runs with some settings, none perhaps.
+local function runs_with(set, where)
+  local out = {}
+  for _, run in ipairs(set.runs) do
+    local all = true
+    for key, value in pairs(where) do
+      local wanted = key == "method" and value:upper() or settings.text(value)
+      all = all and value_of(run, key) == wanted
+    end
+    if all then out[#out + 1] = run end
+  end
+  return out
+end
+
 -- Groups of runs by the values of some settings, in the order of their texts.
 local function grouped(set, keys)
   local groups, order = {}, {}
@@ -114,7 +128,7 @@ function M.cost(set, spec)
   local groups, order = grouped(set, spec.rows)
   local out = { heads = spec.rows, columns = { "ms per step", "ratio" }, rows = {},
     format = "%.2f", notes = {} }
-  local unit = milliseconds(set:select(spec.reference).runs)
+  local unit = milliseconds(runs_with(set, spec.reference))
   for _, name in ipairs(order) do
     local it = groups[name]
     local cost = milliseconds(it.runs)
