@@ -214,8 +214,8 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 	./$(PROGRAM) reproduce --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $J,--jobs $J)
 
-paper: all ## weave experiments and results into one HTML page (paper/build)
-	./$(PROGRAM) paper --profile $(PROFILE)
+paper: all ## weave page and PDF (paper/build); RESULTS=paper/results/long: from published sets
+	./$(PROGRAM) paper --pdf $(if $(RESULTS),--results "$(RESULTS)",--profile $(PROFILE))
 
 # Always quoted: DESTDIR and PREFIX may contain spaces.
 TO = $(DESTDIR)$(PREFIX)

@@ -210,7 +210,7 @@ t.test("values that diverged or are missing are shown as such in tables and left
 t.test("a chapter's page has a name of its own, never the book's", function()
   if not has "pandoc" then return end
   for name, stem in pairs { notes = "notes", ["x.mp4"] = "x", [".md"] = ".md",
-    ["flowmap.md"] = "flowmap-chapter" } do
+    ["flow-maps.md"] = "flow-maps-chapter" } do
     sandbox.write(name, "# Notes\n")
     local code, out = sandbox.flowmap("paper " .. name)
     t.eq({ code, out }, { 0, ("written: paper/build/%s.html\n"):format(stem) })

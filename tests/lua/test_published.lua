@@ -143,6 +143,24 @@ t.test("a clean set is written completely and is consistent", function()
   t.eq(check(), {})
 end)
 
+t.test("a published set is woven without any run, and without PDF where there is no TeX", function()
+  if not sandbox.has "pandoc" then return end
+  put(work .. "/mini-page.md", "KL {{mini/kl.LSD.N1 %.3f}}.\n\n{{table mini/kl}}\n\n"
+    .. "![Traces.](figure:mini/traces)\n\nSee @fig:mini/traces.\n")
+  os.rename(work .. "/results", work .. "/hidden")
+  local code, out = flowmap("paper mini-page.md --results paper/results/smoke --pdf")
+  os.rename(work .. "/hidden", work .. "/results")
+  t.eq(code, 0, out)
+  local html = files.read(work .. "/paper/build/mini-page.html")
+  t.eq(html:find("Figure\u{a0}1", 1, true) ~= nil, true)
+  t.eq(html:find "<td[^>]*>LSD</td>" ~= nil, true)
+  local printed = files.exists(work .. "/paper/build/mini-page.pdf")
+  t.eq(out:find "no PDF: it needs LuaLaTeX" == nil, printed, out)
+  t.eq(printed, sandbox.has "lualatex", out)
+  code, out = flowmap "paper mini.lua --results paper/results/nowhere"
+  t.eq({ code, out:find "no published sets in paper/results/nowhere" ~= nil }, { 2, true })
+end)
+
 t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set stays", function()
   local one = root .. "/lsd-seed1/"
   local whole = files.read(one .. "eval.json")

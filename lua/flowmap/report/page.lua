@@ -1,4 +1,4 @@
---- Convert Markdown to a single self-contained HTML page with pandoc.
+--- Convert Markdown to a single self-contained HTML page, and to a PDF, with pandoc.
 -- @module flowmap.report.page
 
 local errors = require "flowmap.base.errors"
@@ -61,6 +61,31 @@ local function spacing_accents(html)
   end))
 end
 
+-- Run pandoc; what it complains of is an error.
+local function pandoc(words, markdown)
+  for i, word in ipairs(words) do words[i] = files.quote(word) end
+  local pipe <close> = files.pipe("pandoc",
+    "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
+  local output = pipe:read("a")
+  if not pipe:close() then
+    os.remove(words.output)
+    errors.data("pandoc failed on %s: %s", markdown, output:gsub("%s+", " "))
+  end
+end
+
+-- The arguments that page and PDF share.
+local function arguments(markdown, output, book)
+  return { "pandoc", "--from=" .. reader, "--standalone", "--toc", "--toc-depth=2",
+    "--lua-filter=" .. files.installed "paper/numbers.lua",
+    "--lua-filter=" .. files.installed "paper/page.lua", "--number-sections", "--citeproc",
+    "--fail-if-warnings", "--bibliography=" .. book.bibliography,
+    "--metadata=title=" .. book.title, "--metadata=subtitle=" .. book.subtitle,
+    "--metadata=lang=en", "--metadata=link-citations=true", "--output=" .. output, markdown,
+    output = output }
+end
+
+local function add(words, more) table.move(more, 1, #more, #words + 1, words) end
+
 --- Convert Markdown to one HTML file that needs no network: mathematics becomes MathML; images,
 -- style and the font of formulas are embedded. A pandoc warning (a formula or citation that it
 -- cannot resolve) is an error.
@@ -69,26 +94,32 @@ end
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
 function M.write(markdown, html, book)
   local temporary = html .. ".tmp"
-  local words = { "pandoc", "--from=" .. reader, "--to=html5", "--standalone", embed_option(),
-    "--mathml", "--lua-filter=" .. files.installed "paper/numbers.lua",
-    "--lua-filter=" .. files.installed "paper/page.lua",
-    "--template=" .. files.installed "paper/page.html", "--toc", "--toc-depth=2",
-    "--number-sections", "--citeproc", "--columns=400", "--wrap=none", "--fail-if-warnings",
-    "--bibliography=" .. book.bibliography, "--css=" .. book.style,
-    "--metadata=title=" .. book.title, "--metadata=subtitle=" .. book.subtitle,
-    "--metadata=lang=en", "--metadata=link-citations=true", "--output=" .. temporary, markdown }
+  local words = arguments(markdown, temporary, book)
   local font = math_style(html:gsub("%.html$", ""))
   if font then table.insert(words, 2, "--css=" .. font) end
-  for i, word in ipairs(words) do words[i] = files.quote(word) end
-  local pipe <close> = files.pipe("pandoc",
-    "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
-  local output = pipe:read("a")
-  if not pipe:close() then
-    os.remove(temporary)
-    errors.data("pandoc failed on %s: %s", markdown, output:gsub("%s+", " "))
-  end
+  add(words, { "--to=html5", embed_option(), "--mathml", "--columns=400", "--wrap=none",
+    "--template=" .. files.installed "paper/page.html", "--css=" .. book.style })
+  pandoc(words, markdown)
   results.write_file(html, spacing_accents(results.read_file(temporary)))
   os.remove(temporary)
+end
+
+--- Convert Markdown to a PDF by LuaLaTeX, if it is installed. TeX runs no other program.
+-- @tparam string markdown path of the source
+-- @tparam string pdf path
+-- @tparam table book {title=, subtitle=, bibliography=}
+-- @treturn boolean false: LuaLaTeX is not installed
+function M.print(markdown, pdf, book)
+  if not os.execute "command -v lualatex > /dev/null 2>&1" then return false end
+  local temporary = pdf:gsub("%.pdf$", ".tmp.pdf")
+  local words = arguments(markdown, temporary, book)
+  add(words, { "--to=latex", "--lua-filter=" .. files.installed "paper/print.lua",
+    "--include-in-header=" .. files.installed "paper/print.tex", "--pdf-engine=lualatex",
+    "--pdf-engine-opt=-no-shell-escape", "--variable=geometry:margin=2.2cm",
+    "--variable=fontsize:10pt", "--variable=colorlinks" })
+  pandoc(words, markdown)
+  assert(os.rename(temporary, pdf))
+  return true
 end
 
 return M

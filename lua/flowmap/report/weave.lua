@@ -42,6 +42,7 @@
 
 local claims = require "flowmap.report.claims"
 local comparison = require "flowmap.report.comparison"
+local contexts = require "flowmap.report.context"
 local contrasts = require "flowmap.report.contrasts"
 local coordinates = require "flowmap.report.coordinates"
 local errors = require "flowmap.base.errors"
@@ -108,36 +109,6 @@ function M.split(source)
 end
 
 -- ------------------------------------------------------------------ numbers in prose
-
--- The results that a chapter may refer to, of its own and of other experiments; each is opened
--- once.
-local function new_context(experiment, profile, base, path)
-  local context = { experiment = experiment, profile = profile, sets = {}, effects = {},
-    path = path }
-  function context.folder(name)
-    if not name then errors.data("this chapter has no experiment of its own; name one: "
-      .. "EXPERIMENT/...") end
-    return ("%s/%s/%s"):format(base, name, profile)
-  end
-  function context:set(name)
-    self.sets[name] = self.sets[name] or results.open(self.folder(name))
-    return self.sets[name]
-  end
-  -- The effects of a render entry, of this chapter's experiment or of another chapter's.
-  function context:effects_of(name, entry)
-    local key = tostring(name) .. " " .. entry
-    if not self.effects[key] then
-      local file = name == experiment and path
-      for _, other in ipairs(file and {} or chapters.experiments()) do
-        if other:match "([^/]+)%.lua$" == name then file = other end
-      end
-      if not file then errors.data("there is no chapter '%s'", tostring(name)) end
-      self.effects[key] = render.effects(suite.load(file), entry, self:set(name))
-    end
-    return self.effects[key]
-  end
-  return context
-end
 
 -- "ablations/kl" -> "ablations", "kl"; without a prefix the chapter's own experiment.
 local function owner(context, name)
@@ -235,7 +206,7 @@ function M.inline(context, inside)
   if field == "provenance" then return escape.markdown(context:set(experiment):provenance()) end
   if field == "table" then
     local own, table_name = owner(context, words)
-    local text = results.read_file(("%s/tables/%s.md"):format(context.folder(own), table_name))
+    local text = results.read_file(context:table(own, table_name))
     return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n"):format(own, table_name, text)
   end
   if field == "methods" then
@@ -262,9 +233,12 @@ end
 -- The file of a figure: SVG, except for heat maps, which viewers would smooth.
 local function figure_path(context, name)
   local experiment, figure = owner(context, name)
-  local stem = ("%s/figures/%s"):format(context.folder(experiment), figure)
-  local svg = results.read_file(stem .. ".svg")
-  return stem .. (svg:find("<image", 1, true) and ".png" or ".svg")
+  local stem = context:figure(experiment, figure)
+  local path = stem .. ".png"
+  local svg = files.read_if_there(stem .. ".svg") -- a large one is not published
+  if svg and not svg:find("<image", 1, true) then path = stem .. ".svg" end
+  if not files.exists(path) then errors.data("there is no figure %s", path) end
+  return path
 end
 
 -- Fill in one line of prose; errors name the place.
@@ -301,13 +275,13 @@ end
 
 --- Weave one chapter, literate Lua or Markdown, into Markdown.
 -- @tparam string path
--- @tparam table how {profile=, results= (folder, default "results"), code= "show" (default), "fold"
---   or "hide"}
+-- @tparam table how {profile=, results=, published= (see flowmap.report.context), code= "show"
+--   (default), "fold" or "hide"}
 -- @treturn string
 function M.chapter(path, how)
   local source = results.read_file(path)
   local literate = path:match("([^/]+)%.lua$")
-  local context = new_context(literate, how.profile, how.results or "results", path)
+  local context = contexts.new(literate, how, path)
   local blocks = literate and M.split(source)
   if not blocks then
     blocks = { lines_of(source) }
@@ -335,17 +309,21 @@ end
 
 --- Weave a book: all chapters, in order, into DIR/NAME.md and DIR/NAME.html.
 -- @tparam table book what paper/chapters.lua returns, with paths that can be read from here, and
--- perhaps a `name` in place of "flowmap"
--- @tparam table how {profile=, results=, code=}
+-- perhaps a `name` in place of "flow-maps"
+-- @tparam table how {profile=, results=, published=, code=, pdf= (also DIR/NAME.pdf, if LuaLaTeX is
+--   there)}
 -- @treturn string path of the page
+-- @treturn ?string path of the PDF
 function M.book(book, how)
   local parts = {}
   for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
-  local stem = ("%s/%s"):format(book.output, book.name or "flowmap")
+  local stem = ("%s/%s"):format(book.output, book.name or "flow-maps")
   results.write_file(stem .. ".md", table.concat(parts, "\n"))
-  page.write(stem .. ".md", stem .. ".html", { title = book.title, style = book.style,
-    subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography })
-  return stem .. ".html"
+  local about = { title = book.title, style = book.style,
+    subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography }
+  page.write(stem .. ".md", stem .. ".html", about)
+  local printed = how.pdf and page.print(stem .. ".md", stem .. ".pdf", about)
+  return stem .. ".html", printed and stem .. ".pdf" or nil
 end
 
 -- The whole book, or only the given chapters under the name of the first; and their experiments.
@@ -354,7 +332,7 @@ local function chosen(paths)
   if #paths == 0 then return book, chapters.experiments() end
   local file = paths[1]:match "[^/]*$"
   book.name, book.chapters = file:match "^(.+)%.[^.]*$" or file, {}
-  if book.name == "flowmap" then book.name = "flowmap-chapter" end -- the whole book has that name
+  if book.name == "flow-maps" then book.name = "flow-maps-chapter" end -- not the whole book's
   local experiments = {}
   for i, path in ipairs(paths) do
     book.chapters[i] = files.exists(path) and path or files.installed(path)
@@ -376,16 +354,47 @@ local function check_profile(profile)
   errors.choice("profile", profile, known)
 end
 
+-- The chapters whose results are in a folder of published sets; the others are named.
+local function published_chapters(book, folder)
+  local kept, left = {}, {}
+  for _, path in ipairs(book.chapters) do
+    local name = path:match "([^/]+)%.lua$"
+    local there = not name or files.exists(("%s/%s/set.json"):format(folder, name))
+    table.insert(there and kept or left, path)
+  end
+  if #kept == 0 or #left > 0 and not files.exists(folder) then
+    errors.usage("there are no published sets in %s", folder)
+  end
+  book.chapters = kept
+  for i, path in ipairs(left) do left[i] = path:match "[^/]+$" end
+  if #left > 0 then
+    io.stdout:write(("left out, for want of a set in %s: %s\n"):format(folder,
+      table.concat(left, ", ")))
+  end
+end
+
 --- The command `paper`: render the chapters' experiments from their results and weave the page.
--- @tparam table args {profile=, chapters=}
+-- @tparam table args {profile=, chapters=, results= (a folder of published sets, which are woven as
+--   they are), pdf=}
 -- @treturn integer exit code
 function M.run(args)
   local book, experiments = chosen(args.chapters)
-  if #experiments == 0 then check_profile(args.profile) end
-  for _, path in ipairs(experiments) do
+  local folder = args.results and args.results:gsub("(.)/+$", "%1")
+  if folder then
+    published_chapters(book, folder)
+  elseif #experiments == 0 then
+    check_profile(args.profile)
+  end
+  for _, path in ipairs(folder and {} or experiments) do
     render.experiment(suite.load(path), args.profile)
   end
-  io.stdout:write("written: ", M.book(book, { profile = args.profile }), "\n")
+  local html, pdf = M.book(book, { profile = folder and folder:match "[^/]*$" or args.profile,
+    published = folder, pdf = args.pdf })
+  io.stdout:write("written: ", html, pdf and ", " .. pdf or "", "\n")
+  if args.pdf and not pdf then
+    io.stdout:write "no PDF: it needs LuaLaTeX (Debian: texlive-luatex, texlive-latex-recommended, "
+    io.stdout:write "lmodern)\n"
+  end
   return 0
 end
 

@@ -1,0 +1,24 @@
+-- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; provenance is set
+-- small.
+
+local pandoc = pandoc -- luacheck: globals pandoc
+
+local function latex(text) return pandoc.RawBlock("latex", text) end
+
+local function small(div)
+  local blocks = pandoc.List { latex "\\begingroup\\footnotesize\\color{gray}" }
+  blocks:extend(div.content)
+  blocks:insert(latex "\\par\\endgroup\\medskip")
+  return blocks
+end
+
+local function div(element)
+  return element.classes:includes "provenance" and small(element) or nil
+end
+
+local function image(element)
+  element.src = element.src:gsub("%.svg$", ".png")
+  return element
+end
+
+return { { Div = div, Image = image } }
