@@ -17,6 +17,7 @@ return {
     "experiments/celeba.lua",
     "experiments/afhq.lua",
     "experiments/ladder.lua",
+    "experiments/switches-images.lua",
     "experiments/devices-images.lua",
     "experiments/weight.lua",
     "paper/references.md",
