@@ -122,8 +122,8 @@ ablations.settings = {
 -- ## Profiles
 --
 -- A run that diverges ends at that point: its seed leaves the comparisons that need the run, and
--- the notes below the tables state the step. No setting of this chapter was tuned, so its seeds,
--- from 11 on, chose nothing.
+-- the notes below the tables state the step. The seeds, from 11 on, chose no setting: network and
+-- learning rate are those of earlier short runs of seed 1.
 
 local function profile(it, rows, law_of)
   it.grid, it.seeds = grid(rows, law_of, it.steps)
@@ -187,6 +187,8 @@ table.insert(ablations.render, { kind = "cost", name = "cost", rows = { "method"
 -- - {{effect methods-N1 | ESD / LSD, N = 1 | equal seconds}};
 -- - {{effect methods-N1 | ESD-CONVEX / LSD, N = 1 | equal seconds}}.
 --
+-- The columns of the budgets use one cell of each seed, those of the laws both.
+--
 -- {{table methods-N1}}
 --
 -- In four steps, at equal samples:
@@ -208,7 +210,8 @@ table.insert(ablations.render, { kind = "cost", name = "cost", rows = { "method"
 -- - {{effect effects-N1 | budget | all methods}}.
 --
 -- A ratio below 1 is in favour of the choice that is not the paper's. The effect of the budget is
--- that of the steps that equal seconds take away or add.
+-- that of the steps that equal seconds take away or add. Interactions are not estimated: where
+-- choices depend on each other, a main effect is an average that no single configuration need show.
 --
 -- {{table effects-N1}}
 --
