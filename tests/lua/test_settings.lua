@@ -70,6 +70,10 @@ t.test("a grid may be a list of points, of some methods or seeds", function()
   t.eq(experiment.seeds(it, "long"), { 1, 2, 3 })
   t.eq(points_of(it, "long", { 1 }), { "lsd 1 eta=0.5", "lsd 1 eta=0.75", "psd-m 1 eta=0.5",
     "psd-m 1 eta=0.75" })
+  it.grid = { { eta = 0.5, seed = 11 }, { seed = 12 } }
+  t.eq(experiment.seeds(it, "laptop", { 12, 13 }), { 12, 13 })
+  t.eq(experiment.seeds(it, "laptop", { 1 }), { 11 }, "as many of its own")
+  t.eq(experiment.seeds(it, "long", { 1 }), { 1 })
   it.grid = { { seed = 12 } }
   t.raises(function() experiment.runs(it, "laptop", { 11 }) end,
     "no point of the grid belongs to the seeds 11 and the methods lsd,psd%-m")

@@ -85,7 +85,7 @@ end
 local function plan(list, args)
   local runs, taken, planned = {}, {}, {}
   for _, exp in ipairs(list) do
-    local seeds = args.seeds or experiment.seeds(exp, args.profile)
+    local seeds = experiment.seeds(exp, args.profile, args.seeds)
     for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
       local other = planned[run.dir]
       if other then

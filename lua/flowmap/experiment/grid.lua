@@ -116,6 +116,18 @@ end
 -- @treturn table
 function M.of(it, profile) return (it.profiles[profile] or {}).grid or it.grid or {} end
 
+--- The seeds to which the points of a grid belong.
+-- @tparam table grid
+-- @treturn ?table seed -> true; nil if a point belongs to every seed
+function M.seeds(grid)
+  local seeds = {}
+  for _, point in ipairs(grid) do
+    if not point.seed then return nil end
+    seeds[point.seed] = true
+  end
+  return is_list(grid) and seeds or nil
+end
+
 -- All points of a table of lists.
 local function product(grid, loss)
   local out = { {} }

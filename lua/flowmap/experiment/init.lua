@@ -335,16 +335,23 @@ function M.run_dir(cfg, set)
   return M.root(cfg.experiment, profile) .. "/" .. M.run_name(cfg, set)
 end
 
---- The default seeds of an experiment's runs: those of the profile, or of the experiment.
+--- The seeds of an experiment's runs: those wanted, or the default ones of the profile or of the
+-- experiment. Where each point of the grid belongs to a seed and none of the wanted seeds has one,
+-- as many of the default seeds are taken as are wanted.
 -- @tparam table it an experiment
 -- @tparam string profile
+-- @tparam[opt] {integer,...} wanted
 -- @treturn {integer,...}
-function M.seeds(it, profile)
+function M.seeds(it, profile, wanted)
   local seeds = (it.profiles[profile] or {}).seeds or it.seeds or 2
-  if type(seeds) == "table" then return seeds end
-  local list = {}
-  for k = 1, seeds do list[k] = k end
-  return list
+  local list = type(seeds) == "table" and seeds or {}
+  for k = 1, type(seeds) == "number" and seeds or 0 do list[k] = k end
+  local tied = grids.seeds(grids.of(it, profile))
+  if not (wanted and tied) then return wanted or list end
+  for _, seed in ipairs(wanted) do
+    if tied[seed] then return wanted end
+  end
+  return table.move(list, 1, math.min(#list, #wanted), 1, {})
 end
 
 -- Whether an experiment has a run of this method with these settings.
