@@ -219,6 +219,9 @@ t.test("another value as reference; three values; diverged runs", function()
     steps = 9, devices = 8, eta = 0.75 }, step = 7,
     metrics = { { step = 6, samples = 64, off = 1 } } })
   text = tables.markdown(switch(results.open(set.root))):gsub("\u{a0}", " ")
+  made_run.finished(set.root .. "/esd-alone", { config = { method = "esd", seed = 1, devices = 1,
+    eta = 0.75 }, metrics = { { step = 1, samples = 64, off = 1 } }, rows = { { N = 1, kl = 1 } } })
+  t.eq(tables.markdown(switch(results.open(set.root))):find("ESD", 1, true), nil)
   for _, line in ipairs { "|  | 8 | diverged at 7 |", "|  | 8 minus 1 | diverged |" } do
     t.eq(text:find(line, 1, true) ~= nil, true, line .. text)
   end

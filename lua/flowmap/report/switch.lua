@@ -37,8 +37,10 @@ local function joined(heads, last)
   return out
 end
 
--- Add the rows of one combination; `how` = { metric =, switch =, steps =, values =, base = }.
+-- Add the rows of one combination, unless the setting has one value in it; `how` = { metric =,
+-- switch =, steps =, values =, base = }.
 local function add_switch(t, cases, part, heads, how)
+  if #tree.keys(values_of(part, how.switch)) < 2 then return end
   local reference, later = with_value(part, how.switch, how.base), {}
   for _, value in ipairs(how.values) do
     local side = with_value(part, how.switch, value)
@@ -63,7 +65,8 @@ local function add_switch(t, cases, part, heads, how)
 end
 
 --- A table of one metric against the number of steps as one setting changes: for each combination
--- of the rows the values of the setting, and their paired differences from one of them.
+-- of the rows the values of the setting, and their paired differences from one of them. A
+-- combination with one value has no rows.
 -- @tparam Set set
 -- @tparam table spec {metric=, title=, switch= the setting, against= (the value that differences
 --   are taken from, as text; default the smallest), rows= config fields down the side, such as
