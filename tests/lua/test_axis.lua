@@ -165,12 +165,13 @@ t.test("settings spaced by factors have a logarithmic axis, others a linear one"
   t.eq(axes.spaced_by_factors { 5 }, false)
 end)
 
-local function runs(name, xs)
+local function runs(name, xs, weighted)
   for _, x in ipairs(xs) do
     for seed = 1, 2 do
       made_run.finished(("%s/%s/lsd-%g-%d"):format(root, name, x, seed), { config = {
         method = "lsd", seed = seed, lr = x, stop = "none" }, metrics = { { step = 1,
-        samples = 128, loss = 1.5, off = 1.5 } }, rows = { { N = 1, kl = 0.1 + x + seed } } })
+        samples = 128, loss = 1.5, off = 1.5, off_weighted = weighted } },
+        rows = { { N = 1, kl = 0.1 + x + seed } } })
     end
   end
   return results.open(root .. "/" .. name)
@@ -201,6 +202,15 @@ t.test("traces of one line, and a metric at one N, are drawn with numbers", func
     local script = results.read_file(paths[3])
     t.eq(script:find "with linespoints" ~= nil or i == 2, true, "a visible point")
   end
+end)
+
+t.test("traces show the weighted term where runs logged it, and only there", function()
+  if not installed() then return end
+  local function shown(set)
+    local script = results.read_file(figure.traces(root, "traces", set)[3])
+    return script:find("off-diagonal term, weighted", 1, true) ~= nil
+  end
+  t.eq({ shown(runs("weighted", { 1e-3 }, 0.7)), shown(runs("one", { 1e-3 })) }, { true, false })
 end)
 
 t.test("a metric against steps: its axis is linear or logarithmic as the entry says", function()

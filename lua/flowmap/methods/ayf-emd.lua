@@ -1,6 +1,8 @@
 --- Align your flow, Eulerian: MeanFlow's target with the velocity b of a teacher:
 --
 --     L(s,t) = | v_{s,t}(I_s) - sg(b_s + (t-s) (d/ds v_{s,t} + grad v_{s,t} . b_s)) |^2
+--
+-- The derivative's part rises from 0 in the first fortieth of training.
 -- @module flowmap.methods.ayf-emd
 
 return {
