@@ -125,7 +125,7 @@ static double flops_assignment(int nin, const fm_sig *in, const fm_sig *out, con
 /* Piecewise constant: no tangent. */
 const fm_op fm_op_assignment = {.name = "assignment",
   .doc = "The columns, counted from 0, that the rows of a square matrix of costs take, each one "
-         "once, with the least sum; the first of equals. Row k takes k if a cost is not finite.",
+         "once, with the least sum. Row k takes k if a cost is not finite.",
   .args = "t", .nin = 1, .infer = infer_assignment, .flops = flops_assignment,
   .samples = {{1, {FM_SHAPE2(7, 7)}, {{0}, {0}}, -1, 1},
               {1, {FM_SHAPE2(1, 1)}, {{0}, {0}}, -1, 1},

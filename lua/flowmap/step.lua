@@ -4,6 +4,7 @@
 local fm = require "flowmap"
 local augment = require "flowmap.augment"
 local autodiff = require "flowmap.autodiff"
+local coupling = require "flowmap.coupling"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local groups = require "flowmap.groups"
@@ -106,10 +107,10 @@ function M.draw(job, shared, b)
   local uniform = typed(b:uniform({ 2 }, "times"))
   local own = cfg.both_terms and typed(b:uniform({ 2 }, "diagonal times"))
   local drawn, labels = draw_data(job, shared, b)
-  local x1, changes = augment.apply(drawn, b, cfg)
+  local augmented, changes = augment.apply(drawn, b, cfg)
+  local x1, x0 = typed(augmented), cfg.sigma * typed(b:normal(cfg.shape, "base"))
   local it = {
-    x1 = typed(x1),
-    x0 = cfg.sigma * typed(b:normal(cfg.shape, "base")),
+    x1 = x1, x0 = coupling.pair(cfg.coupling, x0, x1),
     a = fm.slice(uniform, 2, 1, 1),
     c = fm.slice(uniform, 2, 2, 1),
     diagonal_a = own and fm.slice(own, 2, 1, 1), diagonal_c = own and fm.slice(own, 2, 2, 1),

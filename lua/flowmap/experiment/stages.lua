@@ -17,7 +17,8 @@ local FIRST = "fm" -- the method of a teacher that the row does not name
 
 -- Settings that a teacher and its student have in common: what they are velocities of; and, where
 -- the student starts from the teacher's weights, the network.
-local SAME = { "data", "dataset_size", "resolution", "sigma", "interpolant", "dtype", "classes" }
+local SAME = { "data", "dataset_size", "resolution", "sigma", "interpolant", "coupling", "dtype",
+  "classes" }
 local SAME_NET = { "net", "conditioning", "width", "depth", "time_input", "features",
   "model_channels", "mult", "num_blocks", "attention" }
 

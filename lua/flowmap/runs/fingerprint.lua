@@ -22,7 +22,8 @@ local M = {}
 local TINY = {
   width = 64, depth = 2, batch = 64, micro = 32, steps = 20, lr = 1e-2, sigma = 1.0, ema = { 0.9 },
   model_channels = 8, mult = { 1, 1 }, num_blocks = 1, attention = { 4 }, dropout = 0.25,
-  data = "probe", interpolant = "linear", times = "uniform", eta = 0.75, off_weight = 1.0,
+  data = "probe", coupling = "independent", interpolant = "linear",
+  times = "uniform", eta = 0.75, off_weight = 1.0,
   p = 0.0, time_input = "raw", features = 1, schedule = "linear", warmup = 0, b1 = 0.9,
   b2 = 0.999, eps = 1e-8, weight_decay = 0.0, clip = 1.0, optimiser = "radam",
 }
