@@ -108,7 +108,7 @@ static fm_err infer_assignment(fm_ctx *ctx, const fm_op *op, int nin, const fm_s
   char text[96];
   (void)nin, (void)attr;
   if (s->nd != 2 || s->d[0] != s->d[1] || s->d[0] > LARGEST)
-    return fm_fail(ctx, FM_EUSAGE, "%s: costs %s found, expected a square matrix of at most %d rows",
+    return fm_fail(ctx, FM_EUSAGE, "%s: costs %s found, expected a square matrix of up to %d rows",
                    op->name, fm_shape_text(s, text), LARGEST);
   out->dtype = in[0].dtype;
   out->shape = (fm_shape){1, {s->d[0]}};

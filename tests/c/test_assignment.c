@@ -120,13 +120,13 @@ static void test_identity(void **state) {
       }
 }
 
-/* Differences of potentials overflow: an end, and a permutation. */
+/* Reduced costs of the second row overflow: the search ends, with the identity. */
 static void test_huge(void **state) {
   (void)state;
-  fm_tensor *c = random_tensor(FM_F64, SHAPE(2, 6, 6), -1, 1, 7);
-  for (int64_t k = 0; k < 36; k++) fm_tensor_set(c, k, 1.7e308 * (k % 5 < 2 ? -1 : 1));
+  fm_tensor *c = random_tensor(FM_F64, SHAPE(2, 2, 2), -1, 1, 7);
+  for (int64_t k = 0; k < 4; k++) fm_tensor_set(c, k, k < 2 ? -1.7e308 : 1.7e308);
   fm_tensor *y = assigned(c);
-  checked_sum(c, y, 6);
+  for (int64_t i = 0; i < 2; i++) assert_true(fm_tensor_get(y, i) == (double)i);
   fm_tensor_drop(y);
   fm_tensor_drop(c);
 }
