@@ -65,7 +65,7 @@ classifier.options = {
 classifier.settings = {
   data = "cifar10", net = "cnn", eta = 1.0,
   batch = 64, micro = 32, optimiser = "adamw", b1 = 0.9, b2 = 0.99, weight_decay = 0.05, clip = 1.0,
-  lr = 2e-3, warmup = 200, schedule = "late", ema = { 0.998, 0.9995 }, log_every = 50,
+  lr = 2e-3, warmup = 200, schedule = "cooldown", ema = { 0.998, 0.9995 }, log_every = 50,
 }
 
 classifier.profiles = {

@@ -87,9 +87,9 @@ static void add_row(const rows *r, const fm_exec *e, between v, const T *x) {
 /* n channels of an image: the rows of x, from top to bottom, add to two rows of y each. */
 static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64_t n) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
-  double *room = (double *)(void *)fm_conv_workspace;
-  rows r = {{room, room + s->d[2] * n}, 0, n};
-  memset(room, 0, (size_t)(2 * s->d[2] * n) * sizeof *room);
+  double *sums = (double *)(void *)fm_conv_workspace;
+  rows r = {{sums, sums + s->d[2] * n}, 0, n};
+  memset(sums, 0, (size_t)(2 * s->d[2] * n) * sizeof *sums);
   for (int64_t row = 0; row < o->d[1]; row++) {
     const between v = neighbours(row, o->d[1], s->d[1], e->attr->i[HALF_PIXEL]);
     while (r.at < v.lo) finish_row(&r, s, y, c);

@@ -45,12 +45,12 @@ static void scatter_part(const fm_exec *e, int64_t first, int64_t end, int64_t f
   }
 }
 
-/* As many rows at a time as have room for their sums. */
+/* As many rows at a time as the workspace holds sums for. */
 FM_EXEC(scatter) {
-  const int64_t room = FM_CONV_WORKSPACE / (int64_t)sizeof(double);
+  const int64_t most = FM_CONV_WORKSPACE / (int64_t)sizeof(double);
   const int64_t rows = e->out->shape.d[0], size = row_size(&e->out->shape);
   if (size == 0) return;
-  const int64_t n = size < room ? size : room, some = room / n;
+  const int64_t n = size < most ? size : most, some = most / n;
   for (int64_t r = 0; r < rows; r += some)
     for (int64_t i = 0; i < size; i += n)
       scatter_part(e, r, rows - r < some ? rows : r + some, i, size - i < n ? size - i : n);

@@ -45,8 +45,8 @@ FM_EXEC(winograd) {
   block b = {.ld = up_to(part, LINE) + LINE, .width = width};
   T *d = (T *)fm_conv_workspace;
   b.d = d, b.m = d + DATA;
-  const int64_t room = least(DATA / (36 * b.ld), SUMS / (36 * width + LINE)) / MR * MR;
-  const int64_t most = even_part(in.count, room);
+  const int64_t fitting = least(DATA / (36 * b.ld), SUMS / (36 * width + LINE)) / MR * MR;
+  const int64_t most = even_part(in.count, fitting);
   for (int64_t first = 0; first < in.count; first += most) {
     b.count = least(most, in.count - first);
     b.dstep = b.count * b.ld, b.mstep = b.count * width + LINE;

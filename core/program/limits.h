@@ -34,8 +34,8 @@
 /* Values per block of a fused pass: a few dozen blocks fit in the first-level cache. */
 #define FM_BLOCK 512
 
-/* Slots of a fused pass, which its tables on the stack have room for, and the size from which on no
-** group of nodes grows. */
+/* Slots of a fused pass, which its tables on the stack hold, and the size from which on no group of
+** nodes grows. */
 #define MAX_SLOTS 256
 #define MAX_PASS 240
 

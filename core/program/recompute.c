@@ -24,7 +24,7 @@ typedef struct graph {
   int *first, *via, *queue; /* per point: its edges; the edge by which it was reached, or -1 */
 } graph;
 
-/* No edges yet, room for `edges` of them. */
+/* No edges yet, memory for `edges` of them. */
 static graph new_graph(fm_pool *s, int points, int edges) {
   graph g = {.points = points, .edge = fm_take(s, 2 * edges, edge)};
   g.first = fm_take_none(s, points);
@@ -125,12 +125,12 @@ static void choose(remat *m) {
 }
 
 /* For the readers after the cut. A cut nearest to them repeats least. */
-static fm_val again(const remat *m, const fm_rewrite *late, fm_val v, fm_val early) {
+static fm_val again(const remat *m, const fm_rewrite *after, fm_val v, fm_val earlier) {
   bool read = m->live[v] && before(m, v) && m->g.via[2 * v + 1] >= 0, kept = m->g.via[2 * v] < 0;
-  if (!read) return early;
-  if (kept) return (m->p->node[v].op->flags & FM_PART) ? fm_e1(late->q, &fm_op_copy, early) : early;
-  fm_val copy = fm_copy_node(late, v);
-  if (copy != FM_NONE) late->q->node[copy].rematerialised = true;
+  if (!read) return earlier;
+  if (kept) return (m->p->node[v].op->flags & FM_PART) ? fm_e1(after->q, &fm_op_copy, earlier) : earlier;
+  fm_val copy = fm_copy_node(after, v);
+  if (copy != FM_NONE) after->q->node[copy].rematerialised = true;
   return copy;
 }
 

@@ -34,7 +34,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
 /* ------------------------------------------------------------------ names */
 
 /* Names of the first operations of a pass, equal neighbours once. */
-static void pass_name(const fm_fused *f, char *text, size_t room) {
+static void pass_name(const fm_fused *f, char *text, size_t size) {
   const char *last = "";
   size_t n = 0;
   int more = 0;
@@ -42,12 +42,12 @@ static void pass_name(const fm_fused *f, char *text, size_t room) {
     const char *name = k < f->nmicro ? f->micro[k].op->name : "sum";
     if (strcmp(name, last) == 0) continue;
     last = name;
-    if (n + strlen(name) + 6 > room)
+    if (n + strlen(name) + 6 > size)
       more++;
     else
-      n += (size_t)snprintf(text + n, room - n, "%s%s", n ? " " : "", name);
+      n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", name);
   }
-  if (more) snprintf(text + n, room - n, " ..");
+  if (more) snprintf(text + n, size - n, " ..");
 }
 
 #define NAME 44

@@ -91,7 +91,7 @@ t.test("the declared conditions agree with the code", function()
     off_weight = true, p = true, velocity = true, decay_start = true, label_dropout = true,
     guidance = true }
   for _, case in ipairs {
-    { board, {} }, { board, { schedule = "late", decay_start = 10 } }, { board, { eta = 1 } },
+    { board, {} }, { board, { schedule = "cooldown", decay_start = 10 } }, { board, { eta = 1 } },
     { cifar, { batch = 2, micro = 2 } },
     { cifar, { classes = 10, guidance = 2, batch = 2, micro = 2 } },
   } do

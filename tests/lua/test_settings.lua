@@ -169,6 +169,16 @@ t.test("an experiment's own setting may be a truth value", function()
     "own: quiet must be a boolean such as true, found 1")
 end)
 
+t.test("a schedule may be called by its former name, as old runs call it", function()
+  local rates = {}
+  for _, name in ipairs { "late", "cooldown" } do
+    local cfg = resolve { set = { schedule = name, steps = 10, decay_start = 6 } }
+    t.eq(cfg.schedule, name)
+    rates[#rates + 1] = schedule.rate(8, cfg)
+  end
+  t.eq(rates[1], rates[2])
+end)
+
 t.test("bad settings give sentences", function()
   local function set(key, value) return function() resolve { set = { [key] = value } } end end
   t.raises(set("widht", 3), "%-%-set: unknown setting 'widht'; did you mean width%?")
@@ -176,7 +186,8 @@ t.test("bad settings give sentences", function()
   t.raises(set("width", "big"), "width must be a whole number such as 512, found big")
   t.raises(set("lr", -1), "lr must be more than 0 and at most 1000, found %-1")
   t.raises(set("eta", 2), "eta must be between 0 and 1, found 2")
-  t.raises(set("schedule", "step"), "schedule must be one of constant, cosine, late, linear, sqrt")
+  t.raises(set("schedule", "step"), "schedule must be one of constant, cooldown, cosine, linear, "
+    .. "sqrt")
   t.raises(set("stop", "full"), "unknown stop%-gradient of lsd 'full'")
   t.raises(set("ema", { 0.9, 2 }), "ema must be a list of numbers, each at least 0 and below 1")
   t.raises(set("eval_ema", 4), "eval_ema is 4, but there are 1 averages")

@@ -250,7 +250,7 @@ local function check_together(cfg, loss)
   elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
     errors.usage("guidance is %s, which follows the difference to the null class, but "
       .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))
-  elseif schedule.with_start[cfg.schedule] and cfg.decay_start >= cfg.steps then
+  elseif schedule.with_start[schedule.name(cfg.schedule)] and cfg.decay_start >= cfg.steps then
     errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
       .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
   end

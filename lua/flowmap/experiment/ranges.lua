@@ -39,9 +39,10 @@ function M.zero_or(check)
   end
 end
 
---- One of some names.
-function M.one_of(names)
+--- One of some names; or, not mentioned in errors, one of `older`, a table with the names as keys.
+function M.one_of(names, older)
   return function(x)
+    if older and older[x] then return true end
     for _, name in ipairs(names) do
       if x == name then return true end
     end

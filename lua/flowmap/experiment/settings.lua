@@ -181,7 +181,7 @@ end
 local STARTING = either(tree.keys(schedule.with_start))
 
 local function with_start(c)
-  local name = c.cfg.schedule
+  local name = schedule.name(c.cfg.schedule)
   return schedule.with_start[name] == true,
     ("only the schedule %s reads it, and the schedule is %s"):format(STARTING, name)
 end
@@ -289,7 +289,7 @@ M.list = {
   { "steps", 17000, within(1, STEPS), "training steps" },
   { "optimiser", "radam", one_of(OPTIMISERS), either(OPTIMISERS) },
   { "lr", 1.5e-3, above(0, 1000), "learning rate" },
-  { "schedule", "linear", one_of(schedule.names), either(schedule.names) },
+  { "schedule", "linear", one_of(schedule.names, schedule.older), either(schedule.names) },
   { "decay_start", 35000, within(1, STEPS), "first step of the decay of the schedule "
     .. STARTING, with_start },
   { "warmup", 0, within(0, STEPS), "steps of linear warm-up" },
