@@ -30,6 +30,7 @@ end
 
 -- Whether a term enters the objective with a weight of its own for each sample.
 local function has_weights(job, diagonal)
+  if not job.loss then return false end -- a classifier is trained
   local cfg, row = job.cfg, job.loss.row
   if job.net.weight and not job.net.constant_weight then return true end
   if diagonal then return cfg.p_diagonal and cfg.p > 0 end
