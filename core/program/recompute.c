@@ -125,10 +125,11 @@ static void choose(remat *m) {
 }
 
 /* For the readers after the cut. A cut nearest to them repeats least. */
-static fm_val again(const remat *m, const fm_rewrite *after, fm_val v, fm_val earlier) {
+static fm_val again(const remat *m, const fm_rewrite *after, fm_val v, fm_val first) {
   bool read = m->live[v] && before(m, v) && m->g.via[2 * v + 1] >= 0, kept = m->g.via[2 * v] < 0;
-  if (!read) return earlier;
-  if (kept) return (m->p->node[v].op->flags & FM_PART) ? fm_e1(after->q, &fm_op_copy, earlier) : earlier;
+  if (!read) return first;
+  if (kept)
+    return (m->p->node[v].op->flags & FM_PART) ? fm_e1(after->q, &fm_op_copy, first) : first;
   fm_val copy = fm_copy_node(after, v);
   if (copy != FM_NONE) after->q->node[copy].rematerialised = true;
   return copy;
