@@ -209,32 +209,41 @@ methods.render = {
 -- ### Where a row is far from LSD
 --
 -- **A weight on noise moves the minimum.** The exponent of MeanFlow, improved MeanFlow and
--- Alpha-Flow acts on residuals that contain $\dot I$. The velocity's error on the diagonal is
--- {{map_diagonal.MEANFLOW.N1 %.1e}} for MeanFlow as published,
--- {{map_diagonal.MEANFLOW-P-OFF.N1 %.1e}} with $p = 0$ on the diagonal alone,
--- {{map_diagonal.MEANFLOW-SQUARE.N1 %.1e}} with $p = 0$ everywhere, and
--- {{map_diagonal.LSD.N1 %.1e}} for LSD. Energy distance at $N = 4$:
--- {{ratio law_energy.MEANFLOW.N4 law_energy.MEANFLOW-P-OFF.N4 %.3g}};
--- {{ratio law_energy.MEANFLOW-P-OFF.N4 law_energy.MEANFLOW-SQUARE.N4 %.3g}};
--- {{ratio law_energy.MEANFLOW-SQUARE.N4 law_energy.LSD.N4 %.3g}}. Any mixture shows this; on images
--- the conditional law of $\dot I$ is narrow where it matters, and the weight is used for its
--- lower variance.
+-- Alpha-Flow acts on residuals that contain $\dot I$. `meanflow-p-off` has it off the diagonal
+-- alone, `meanflow-square` nowhere. The error of their velocities is
+-- {{map_diagonal.MEANFLOW.N1 %.1e}}, {{map_diagonal.MEANFLOW-P-OFF.N1 %.1e}} and
+-- {{map_diagonal.MEANFLOW-SQUARE.N1 %.1e}}; that of LSD is {{map_diagonal.LSD.N1 %.1e}}. The energy
+-- distance at $N = 4$, each step compared with the one before:
+--
+-- - {{ratio law_energy.MEANFLOW.N4 law_energy.MEANFLOW-P-OFF.N4 %.3g}};
+-- - {{ratio law_energy.MEANFLOW-P-OFF.N4 law_energy.MEANFLOW-SQUARE.N4 %.3g}};
+-- - {{ratio law_energy.MEANFLOW-SQUARE.N4 law_energy.LSD.N4 %.3g}}.
+--
+-- The bias is that of any law whose $\dot I_s$ given $I_s$ is skew; these rows are not comparable
+-- with the others on a mixture.
 --
 -- **Few samples leave the diagonal.** PSD carries knowledge from short steps to long ones through
--- its own target, over many updates, and $\eta = 0.75$ leaves it a quarter of each batch. With
--- $\eta = 0.25$: {{ratio law_energy.PSD-QUARTER.N4 law_energy.PSD-M.N4 %.2f}}; against LSD,
--- {{ratio law_energy.PSD-QUARTER.N4 law_energy.LSD.N4 %.2f}}, where PSD-M as published has
--- {{ratio law_energy.PSD-M.N4 law_energy.LSD.N4 %.2f}}.
+-- its own target, over many updates, and $\eta = 0.75$ leaves it a quarter of each batch.
+-- `psd-quarter` is PSD-M with $\eta = 0.25$. At $N = 4$:
 --
--- **A target may lag.** Shortcut's target is an average over a thousand steps, and only an
--- eighth of its batch is off the diagonal. With the decay 0.9 in place of 0.999:
--- {{ratio law_energy.SHORTCUT-QUICK.N4 law_energy.SHORTCUT.N4 %.2f}}.
+-- - {{ratio law_energy.PSD-QUARTER.N4 law_energy.PSD-M.N4 %.2f}};
+-- - {{ratio law_energy.PSD-QUARTER.N4 law_energy.LSD.N4 %.2f}};
+-- - {{ratio law_energy.PSD-M.N4 law_energy.LSD.N4 %.2f}}.
 --
--- **Maps to $t = 1$ have no parts.** At $N = 1$ such a method answers the same question as LSD:
--- {{ratio law_energy.CT-CONTINUOUS.N1 law_energy.LSD.N1 %.2f}} for continuous consistency training.
--- At $N = 4$ it does not: a step of consistency sampling replaces the noise, so its errors in law
--- do not shrink with the length of the step, as those of a composed map do:
--- {{ratio law_energy.CT-CONTINUOUS.N4 law_energy.LSD.N4 %.2f}}. A ratio at $N = 4$ compares
--- samplers as well as objectives for these rows.
+-- **A target may lag.** Shortcut's target is an average over a thousand steps, and only an eighth
+-- of its batch is off the diagonal. `shortcut-quick` has the decay 0.9 in place of 0.999. At
+-- $N = 4$:
+--
+-- - {{ratio law_energy.SHORTCUT-QUICK.N4 law_energy.SHORTCUT.N4 %.2f}};
+-- - {{ratio law_energy.SHORTCUT-QUICK.N4 law_energy.LSD.N4 %.2f}}.
+--
+-- **Maps to $t = 1$ have no parts.** At $N = 1$ such a method answers the same question as LSD. At
+-- $N = 4$ it does not: a step of consistency sampling replaces the noise, so an error in the law of
+-- $X_{t,1}$ stays, whereas the error of a composed map falls with the length of its steps. For
+-- these rows a ratio at $N = 4$ compares samplers as well as objectives. Continuous consistency
+-- training:
+--
+-- - at $N = 1$, {{ratio law_energy.CT-CONTINUOUS.N1 law_energy.LSD.N1 %.2f}};
+-- - at $N = 4$, {{ratio law_energy.CT-CONTINUOUS.N4 law_energy.LSD.N4 %.2f}}.
 
 return methods
