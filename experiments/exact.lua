@@ -194,8 +194,6 @@ exact.render = {
     columns = { "map error", "largest", "at (0, 1)", "W2 from below", "energy distance" },
     title = "Right map and right law: the error of the map over the triangle (mean, and largest "
       .. "at one pair of times), and the law of one-step samples." },
-  { kind = "aggregate", name = "over-laws", metric = "law_error", over = { "data" },
-    against = "lsd", title = "The error of the samples of N steps at (0, 1), over all laws." },
   { kind = "several", name = "residuals", rows = { "data", "method" }, N = 1, format = "%.1e",
     metrics = { "map_diagonal", "map_lagrangian", "map_eulerian", "map_semigroup" },
     columns = { "velocity", "Lagrangian", "Eulerian", "semigroup" },
@@ -239,8 +237,6 @@ exact.render = {
 -- - in the plane: {{ratio map_error.PSD-M.N1 map_error.LSD.N1 data=modes2 %.2g}};
 -- - in 16 dimensions: {{ratio map_error.PSD-M.N1 map_error.LSD.N1 data=modes16 %.2g}};
 -- - their velocities there: {{ratio map_diagonal.PSD-M.N1 map_diagonal.LSD.N1 data=modes16 %.2g}}.
---
--- {{table over-laws}}
 --
 -- In the runs of the laptop profile (one seed), LSD had the smallest map error on all three
 -- mixtures, and on the Gaussians it was level with ESD. The error is largest near $t = 1$, where

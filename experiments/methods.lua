@@ -195,6 +195,8 @@ methods.render = {
     columns = { "error at (0, 1)", "map error", "velocity" },
     title = "Mean square errors relative to the variance of the data: of the one-step map, over "
       .. "the triangle, and of the velocity on the diagonal." },
+  { kind = "aggregate", name = "both", metric = "law_energy", over = { "data" }, against = "lsd",
+    title = "The energy distance at both numbers of steps together." },
   { kind = "rows", name = "rows" },
 }
 
@@ -203,6 +205,8 @@ methods.render = {
 -- ![The energy distance of every method on the mixture, one point per run.](figure:rows)
 --
 -- {{table energy}}
+--
+-- {{table both}}
 --
 -- {{table map}}
 --
