@@ -31,18 +31,18 @@ local ablations = {
 -- | budget | equal samples | equal seconds |
 --
 -- A budget of equal seconds must not depend on the machine, or results could not be repeated. It is
--- defined by fixed costs: an off-diagonal sample costs $o$ diagonal ones, with $o$ measured once by
--- `./flowmap explain` for each method and stop-gradient, and the steps of a run are those of LSD
--- with the paper's choices times the ratio of their costs,
+-- defined by fixed costs: an off-diagonal sample costs $o$ diagonal ones, with $o$ measured once
+-- (`./flowmap explain`, and short runs) for each method and stop-gradient, and the steps of a run
+-- are those of LSD with the paper's choices times the ratio of their costs,
 -- $$\frac{0.75 + 0.25\, o_{\mathrm{LSD}}}{\eta + (1 - \eta)\, o}.$$
 -- The processor time that the runs really took stands at the end of the chapter.
 
 local OFF_COST = {
-  ["lsd"] = { convex = 4.4, none = 5.9 },
-  ["esd"] = { full = 5.4, none = 9.0 },
-  ["esd-convex"] = { convex = 7.3 },
-  ["psd-m"] = { convex = 4.1, none = 6.5 },
-  ["psd-u"] = { convex = 4.1, none = 6.5 },
+  ["lsd"] = { convex = 2.7, none = 3.6 },
+  ["esd"] = { full = 3.4, none = 5.5 },
+  ["esd-convex"] = { convex = 4.6 },
+  ["psd-m"] = { convex = 2.5, none = 3.8 },
+  ["psd-u"] = { convex = 2.5, none = 3.8 },
 }
 
 local function equal_seconds(steps, method, stop, eta)
