@@ -194,7 +194,7 @@ ladder.render = {
 -- ![Samples of each rung: one row per number of steps, the same base samples in every row; images
 -- of the data set at the left.](figure:samples)
 --
--- ![Training traces: loss and off-diagonal term without weights, and gradient norm before clipping,
--- which is that of the weighted loss.](figure:traces)
+-- ![Training traces: loss and off-diagonal term without weights, the latter also with them, and the
+-- gradient norm of the weighted loss before clipping.](figure:traces)
 
 return images.experiment(ladder)

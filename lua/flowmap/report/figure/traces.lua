@@ -43,7 +43,8 @@ local function add_traces(panels, shown, run, style, points)
     end
     if #rows > 0 then
       series[#series + 1] = { kind = #rows > 2 and "line" or "linespoints", width = 1.2,
-        rows = rows, key = method, label = label, colour = style.colour, point = style.filled }
+        rows = rows, key = method, label = label, colour = style.colour, dash = style.dash,
+        point = style.filled }
     end
     if #rows > 0 and run.diverged then
       series[#series + 1] = { kind = "points", rows = { rows[#rows] }, key = method .. " diverged",
@@ -51,6 +52,18 @@ local function add_traces(panels, shown, run, style, points)
         size = 1.4, width = 2, colour = style.colour }
     end
   end
+end
+
+-- The styles of methods. A colour that stands for an earlier method as well is dashed.
+local function styles_of(methods)
+  local styles, used = {}, {}
+  for k, method in ipairs(methods) do
+    local style = palette.method(method, k)
+    styles[k] = { colour = style.colour, filled = style.filled,
+      dash = used[style.colour] and 2 or nil }
+    used[style.colour] = true
+  end
+  return styles
 end
 
 -- Rescale the samples of a panel to thousands or millions.
@@ -95,10 +108,11 @@ function M.traces(dir, name, set, spec)
   for i, of in ipairs(shown) do
     panels[i] = { title = of.label, series = {}, xzero = "always", clip = true }
   end
+  local styles = styles_of(set:traced_methods())
   for k, method in ipairs(set:traced_methods()) do
     for _, run in ipairs(runs) do
       if run:method() == method then
-        add_traces(panels, shown, run, palette.method(method, k), spec and spec.points or 300)
+        add_traces(panels, shown, run, styles[k], spec and spec.points or 300)
       end
     end
   end
