@@ -46,9 +46,11 @@
 -- every network is safe up to $|K| = \pi$, where a point travels half of a wavelength, and beyond
 -- it some network is not. Where instability sets in depends on the kernel. If gradients are taken
 -- in the norm of the map, the eigenvalues are $\lambda = z^2 - K^2/4$ with
--- $z \cot z = -iK/2$, and the first crosses to $\operatorname{Re}\lambda < 0$ at $|K| = 4.01$; in
+-- $z \cot z = iK/2$, and the first crosses to $\operatorname{Re}\lambda < 0$ at $|K| = 4.01$; in
 -- the norm of $v$ it does at $|K| = 7.35$. The gradient *flow* itself then grows. A smaller rate
--- follows the same flow more slowly, and a larger batch follows it more exactly.
+-- follows the same flow more slowly, and a larger batch follows it more exactly. Where the velocity
+-- varies and the kernel changes in training, the thresholds are only a guide; that `full` has one
+-- and `target` and `none` have none does not depend on the kernel.
 
 local fm = require "flowmap"
 
@@ -104,7 +106,8 @@ end
 --
 -- - *The sample's velocity* $\dot I_s$ in place of $v_{s,s}$: $\partial_s X$ does not contain it,
 --   so it enters the gradient of `full` linearly and its mean is the velocity. The expected
---   gradient is the same, and so is the threshold; only noise is added.
+--   gradient is the same, and so is the threshold; only noise is added. The same holds for
+--   `target`.
 -- - *The weight* $(|r|^2 + c^2)^{-p}$ is constant while $|r| \ll c$. It cannot prevent the growth
 --   of small errors. At $p = 1$ the gradient of a large residual falls as $1/|r|$, so it can bound
 --   the damage.
@@ -170,9 +173,11 @@ local function continuing(context, stop, case)
   return job
 end
 
--- The residuals at the start and after equal numbers of steps, up to the last finite one.
+-- The residuals at the start and after equal numbers of steps, up to the last finite one. Weights
+-- that are lost already have the residual 1e30.
 local function trace(job, steps)
-  local values = { residual(job) }
+  local before = residual(job)
+  local values = { before - before == 0 and before or 1e30 }
   for k = 1, steps do
     local ok, err = pcall(fm.trainer.step, job)
     if not ok and err.code == "numeric" then break end

@@ -16,11 +16,11 @@ local function cosh(x) return (math.exp(x) + math.exp(-x)) / 2 end
 local function sinh(x) return (math.exp(x) - math.exp(-x)) / 2 end
 
 -- In the metric of the map the eigenvalues of `full` solve -u'' + i K u' = lambda u, u(0) = 0,
--- u'(1) = i K u(1): lambda = z^2 - K^2 / 4 with z cos z + i K/2 sin z = 0. By Newton's method.
+-- u'(1) = i K u(1): lambda = z^2 - K^2 / 4 with z cos z - i K/2 sin z = 0. By Newton's method.
 local function eigenvalue(K)
   local z = { math.pi / 2, 0 }
   for k = 0, 400 do -- follow the root from K = 0
-    local half = { 0, math.min(1, k / 300) * K / 2 }
+    local half = { 0, -math.min(1, k / 300) * K / 2 }
     local cos = { math.cos(z[1]) * cosh(z[2]), -math.sin(z[1]) * sinh(z[2]) }
     local sin = { math.sin(z[1]) * cosh(z[2]), math.cos(z[1]) * sinh(z[2]) }
     local a, b, c, d = mul(z, cos), mul(half, sin), mul(z, sin), mul(half, cos)

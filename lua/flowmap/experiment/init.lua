@@ -27,6 +27,7 @@
 --     metrics = { mine = function(samples, context) ... return number end }
 --                                                      -- see flowmap.measure.measures
 --     figures = { mine = function(set, spec) ... return panels end }   -- see flowmap.report.render
+--     figures = { mine = { draw = function(set, spec) ... return rows end, writes = "table" } }
 --
 -- A part with settings of its own is a table
 --
