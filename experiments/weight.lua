@@ -39,6 +39,7 @@ local CONSTANT = 6.0
 local function constant_weight(cfg)
   local net = fm.nets.build(setmetatable({ net = "edm2" }, { __index = cfg }))
   net.weight = function(_, s) return fm.full({ s.shape[1] }, CONSTANT, s.dtype) end
+  net.constant_weight = true
   return net
 end
 

@@ -210,12 +210,16 @@ local function spliced(a, b, count)
   return fm.concat({ fm.slice(a, 1, 1, count), fm.slice(b, 1, count + 1, rest) }, 1)
 end
 
--- Set the times of the diagonal term: by its law; in the last `crossed` rows t of rows drawn off
--- the diagonal.
-local function diagonal_times(job, part, crossed)
+-- The times of rows that are drawn on the diagonal.
+local function draw_diagonal(job, part)
   local law = times.diagonal[job.cfg.times_diagonal or "uniform"]
-  local t = law(part.diagonal_a or part.a, part.diagonal_c or part.c, view_of(job, part.fed),
+  return law(part.diagonal_a or part.a, part.diagonal_c or part.c, view_of(job, part.fed),
     job.times)
+end
+
+-- Set the times of the diagonal term; in the last `crossed` rows t of rows drawn off the diagonal.
+local function diagonal_times(job, part, crossed)
+  local t = draw_diagonal(job, part)
   if crossed > 0 then
     local _, other = draw_times(job, part)
     t = spliced(t, other, t.shape[1] - crossed)
@@ -223,12 +227,13 @@ local function diagonal_times(job, part, crossed)
   part.s, part.t = t, t
 end
 
--- Set the times of the off-diagonal term: in the first `crossed` rows, which are drawn on the
--- diagonal, all of them are `a`.
+-- Set the times of the off-diagonal term; the first `crossed` rows are drawn on the diagonal, where
+-- all of them are equal.
 local function off_diagonal_times(job, part, crossed)
   local s, t, u = draw_times(job, part)
-  part.s, part.t = spliced(part.a, s, crossed), spliced(part.a, t, crossed)
-  part.u = u and spliced(part.a, u, crossed)
+  local on = crossed > 0 and draw_diagonal(job, part) or t
+  part.s, part.t, part.u = spliced(on, s, crossed), spliced(on, t, crossed),
+    u and spliced(on, u, crossed)
 end
 
 local NONE = { from_off = 0, from_diagonal = 0 }

@@ -168,6 +168,24 @@ t.test("a law that also draws u: rows with s = t pass through it", function()
   for _, key in ipairs { "s", "t", "u" } do t.eq(seen[key]:flat(), it.a:rows(5, 4):flat(), key) end
 end)
 
+t.test("rows that cross keep the law that they were drawn by", function()
+  local job = fm.job.parts(board, resolve({ dtype = "float64", times_diagonal = "grid" }, "lsd"))
+  local on, off
+  job.net = { v = function(_, _, time, x)
+    on = on or time:flat()
+    return x * 0
+  end }
+  job.loss = { args = {}, loss = function(a)
+    off = a.s:flat()
+    return fm.reshape(a.s * 0, { a.x.shape[1] })
+  end }
+  fm.step.losses(job, {}, draws(8, "float64"), 4, 8, { from_off = 1, from_diagonal = 3 })
+  for k = 1, 4 do
+    t.eq(on[k] * 128 % 1 == 0, k <= 3)
+    t.eq(off[k] * 128 % 1 == 0, k <= 3)
+  end
+end)
+
 -- ------------------------------------------------------------------ training
 
 local tiny = { width = 16, depth = 2, batch = 96, micro = 16, steps = 6, devices = 4 }
