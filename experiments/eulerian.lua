@@ -90,9 +90,9 @@ eulerian.figures.growth = function()
       curve("none, convex", { stop = "none" }, 2),
       curve("target", { stop = "target" }, 4),
     }),
-    growth_panel("full, averaged target weights", "growth / rate of average", { -1, 1 }, {
+    growth_panel("full, averaged target weights", "relative growth", { -1, 1 }, {
       curve("average of rate 1", { stop = "full", average = 1 }, 8),
-      curve("rate 0.1", { stop = "full", average = 0.1 }, 5),
+      curve("rate 0.1", { stop = "full", average = 0.1 }, 1),
       curve("rate 0.01", { stop = "full", average = 0.01 }, 3),
     }),
   } }
@@ -100,7 +100,8 @@ end
 
 -- ![Growth of errors in the linear model against the turn $K$. Left: by stop-gradient. Right:
 -- `full`, norm of $v$, where the stopped product reads an average of the weights that follows them
--- at the given rate, in units of the gradient flow.](figure:growth)
+-- at the given rate, in units of the gradient flow; growth is relative to that
+-- rate.](figure:growth)
 --
 -- The model also says what the other differences to MeanFlow can do.
 --
