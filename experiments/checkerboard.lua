@@ -58,9 +58,11 @@ checkerboard.settings = {
   interpolant = "linear",
   net = "mlp", width = 512, depth = 5,
   optimiser = "radam", b1 = 0.9, b2 = 0.999, eps = 1e-8, clip = 10,
-  eta = 0.75, off_weight = 1, p = 0, times = "uniform",
   nfe = { 1, 2, 4, 8, 16 }, kl_estimates = true,
 }
+
+-- The diagonal fraction, the law of times, the weight and the exponent of the residual are not set
+-- here: their defaults are the paper's, and another method (`--method meanflow`) brings its own.
 
 -- ## Profiles
 --

@@ -30,6 +30,14 @@ local function trained(cfg, steps)
   return job
 end
 
+t.test("the checkerboard states no coordinate that a method brings with it", function()
+  local it = fm.experiment.load "experiments/checkerboard.lua"
+  local lsd = fm.experiment.resolve(it, { profile = "long", method = "lsd" })
+  t.eq({ lsd.times, lsd.p, lsd.eta, lsd.off_weight }, { "uniform", 0.0, 0.75, 1.0 })
+  local meanflow = fm.experiment.resolve(it, { profile = "long", method = "meanflow" })
+  t.eq({ meanflow.times, meanflow.p, meanflow.velocity }, { "logit_normal", 1.0, "sample" })
+end)
+
 t.test("a row gives the defaults of settings; what the user sets comes after it", function()
   local plain = experiment.load(sandbox.write("plain.lua",
     "return { name = 'plain', profiles = { smoke = {} } }"))
