@@ -79,24 +79,24 @@ switches.profiles = {
     log_every = 5, gradients_every = 10, ema = { 0.9 }, eval_samples = 1000,
   },
   laptop = {
-    width = 64, batch = 256, micro = 256, steps = 10000, lr = 4e-3, log_every = 10,
+    width = 64, batch = 256, micro = 256, steps = 10000, lr = 4e-3, log_every = 100,
     gradients_every = 100, ema = { 0.999 }, eval_samples = 20000,
   },
   long = {
-    width = 64, batch = 256, micro = 256, steps = 10000, lr = 4e-3, log_every = 10,
+    width = 64, batch = 256, micro = 256, steps = 10000, lr = 4e-3, log_every = 100,
     gradients_every = 100, ema = { 0.999 }, eval_samples = 50000, seeds = 8,
   },
 }
 
 -- ## What is measured
 --
--- A training *explodes* at the first line of its log (a mean over ten steps) whose off-diagonal
+-- A training *explodes* at the first line of its log (a mean over 100 steps) whose off-diagonal
 -- loss exceeds a hundred times the median of the lines before. Clipping and RAdam keep most
 -- exploded trainings finite; one whose values cease to be finite ends there, and both are results.
 -- The law of the gradient's norm is described by its median, its 99 % quantile and its maximum over
--- the training. The cosine between the gradients of both terms of the objective is measured
--- at every hundredth step, on the next batch. The result is the map error relative to the variance
--- of the data on the mixtures, and the KL divergence at $N = 4$ on the checkerboard.
+-- the lines. The cosine between the gradients of both terms of the objective is measured at every
+-- hundredth step, on the next batch. The result is the map error relative to the variance of the
+-- data on the mixtures, and the KL divergence at $N = 4$ on the checkerboard.
 --
 -- The effect of a switch *from all off* is the difference between ESD with it, or with all four,
 -- and ESD; *on average*, the mean of that difference over the eight settings of the other switches.
