@@ -152,24 +152,27 @@ local FACTORS = {
   { name = "budget", low = { budget = "samples" } },
 }
 
-ablations.render = {}
+local PARTS = {
+  { "equal samples", { budget = "samples" } }, { "equal seconds", { budget = "seconds" } },
+  { "checkerboard", { data = "checkerboard" } }, { "gaussians", { data = "gaussians" } },
+  { "spirals", { data = "spirals" } },
+}
 
-for _, N in ipairs { 1, 4 } do
-  table.insert(ablations.render, { kind = "ratios", name = "methods-N" .. N, metric = "kl",
-    steps = { N }, against = "LSD", factors = FACTORS,
-    parts = { { "equal samples", { budget = "samples" } },
-      { "equal seconds", { budget = "seconds" } }, { "checkerboard", { data = "checkerboard" } },
-      { "gaussians", { data = "gaussians" } }, { "spirals", { data = "spirals" } } },
-    title = ("Methods against LSD: log ratio of KL(data || model) at N = %d, averaged over cells.")
-      :format(N) })
-  table.insert(ablations.render, { kind = "effects", name = "effects-N" .. N, metric = "kl", N = N,
-    factors = FACTORS,
-    title = ("Main effects on the log of KL(data || model) at N = %d."):format(N) })
-end
-
-table.insert(ablations.render, { kind = "cost", name = "cost", rows = { "method", "stop", "eta" },
-  reference = { method = "LSD", stop = "convex", eta = 0.75 },
-  title = "Processor time of training." })
+ablations.render = {
+  { kind = "ratios", name = "methods-N1", metric = "kl", steps = { 1 }, against = "LSD",
+    factors = FACTORS, parts = PARTS, title = "Methods against LSD: log ratio of "
+      .. "KL(data || model) at N = 1, averaged over cells." },
+  { kind = "effects", name = "effects-N1", metric = "kl", N = 1, factors = FACTORS,
+    title = "Main effects on the log of KL(data || model) at N = 1." },
+  { kind = "ratios", name = "methods-N4", metric = "kl", steps = { 4 }, against = "LSD",
+    factors = FACTORS, parts = PARTS, title = "Methods against LSD: log ratio of "
+      .. "KL(data || model) at N = 4, averaged over cells." },
+  { kind = "effects", name = "effects-N4", metric = "kl", N = 4, factors = FACTORS,
+    title = "Main effects on the log of KL(data || model) at N = 4." },
+  { kind = "cost", name = "cost", rows = { "method", "stop", "eta" },
+    reference = { method = "LSD", stop = "convex", eta = 0.75 },
+    title = "Processor time of training." },
+}
 
 -- ## Which method
 --

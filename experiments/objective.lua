@@ -99,36 +99,34 @@ objective.profiles = {
   },
 }
 
-objective.render = {}
-
 local FACTORS = {
   { name = "p", low = { p = 0.0 } },
   { name = "weight", low = { off_weight = 1.0 } },
   { name = "times", low = { times = "uniform" } },
 }
 
-for _, N in ipairs(objective.settings.nfe) do
-  table.insert(objective.render, { kind = "effects", name = "effects-N" .. N, metric = "kl", N = N,
-    factors = FACTORS, order = 3,
-    title = ("Effects on the log of KL(data || model) at N = %d."):format(N) })
-end
-
-table.insert(objective.render, { kind = "effects_by_steps", name = "effects", metric = "kl",
-  factors = FACTORS, order = 3, label = "ratio of KLs",
-  shown = { "p alone", "weight alone", "times alone", "all together" } })
-
-for _, N in ipairs { 1, 16 } do
-  table.insert(objective.render, { kind = "several", name = "cells-N" .. N, N = N,
-    rows = { "method", "p", "off_weight", "times" },
+objective.render = {
+  { kind = "effects", name = "effects-N1", metric = "kl", N = 1, factors = FACTORS, order = 3,
+    title = "Effects on the log of KL(data || model) at N = 1." },
+  { kind = "effects", name = "effects-N4", metric = "kl", N = 4, factors = FACTORS, order = 3,
+    title = "Effects on the log of KL(data || model) at N = 4." },
+  { kind = "effects", name = "effects-N8", metric = "kl", N = 8, factors = FACTORS, order = 3,
+    title = "Effects on the log of KL(data || model) at N = 8." },
+  { kind = "effects", name = "effects-N16", metric = "kl", N = 16, factors = FACTORS, order = 3,
+    title = "Effects on the log of KL(data || model) at N = 16." },
+  { kind = "effects_by_steps", name = "effects", metric = "kl", factors = FACTORS, order = 3,
+    label = "ratio of KLs", shown = { "p alone", "weight alone", "times alone", "all together" } },
+  { kind = "several", name = "cells-N1", N = 1, rows = { "method", "p", "off_weight", "times" },
     metrics = { "kl", "outside", "energy" }, columns = { "KL", "outside", "energy distance" },
-    title = ("The eight objectives of each method at N = %d."):format(N), format = "%.4f" })
-end
-
-table.insert(objective.render, { kind = "spread", name = "spread", metric = "kl", questions = 11,
-  title = "Spread of the KL from seed to seed, and the seeds that a difference of 10 % needs." })
-
-table.insert(objective.render, { kind = "cost", name = "cost", rows = { "method", "p" },
-  reference = { method = "LSD", p = 0.0 }, title = "Processor time of training." })
+    title = "The eight objectives of each method at N = 1.", format = "%.4f" },
+  { kind = "several", name = "cells-N16", N = 16, rows = { "method", "p", "off_weight", "times" },
+    metrics = { "kl", "outside", "energy" }, columns = { "KL", "outside", "energy distance" },
+    title = "The eight objectives of each method at N = 16.", format = "%.4f" },
+  { kind = "spread", name = "spread", metric = "kl", questions = 11,
+    title = "Spread of the KL from seed to seed, and the seeds that a difference of 10 % needs." },
+  { kind = "cost", name = "cost", rows = { "method", "p" }, reference = { method = "LSD", p = 0.0 },
+    title = "Processor time of training." },
+}
 
 -- ## Against the number of steps
 --
