@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan.h"
+#include "layout.h"
 
 typedef struct block { /* the memory of an owner */
   size_t size, at;

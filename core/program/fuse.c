@@ -2,7 +2,7 @@
 ** fuse.c - groups elementwise nodes of one stage and shape into passes that run block by block, so
 ** that intermediate values never leave the first-level cache; fuse_pass.c makes the passes.
 */
-#include "plan.h"
+#include "layout.h"
 
 static bool fusible(const fm_op *op) { return fm_elementwise(op) || fm_closes_pass(op); }
 

@@ -4,7 +4,7 @@
 */
 #include <string.h>
 
-#include "plan.h"
+#include "layout.h"
 
 typedef struct builder {
   fm_plan *plan;

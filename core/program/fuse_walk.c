@@ -1,5 +1,5 @@
 /* fuse_walk.c - how the values of smaller shapes are walked along the shape of a pass. */
-#include "plan.h"
+#include "layout.h"
 
 void fm_walk_axes(fm_slot *s, const fm_shape *domain, const fm_shape *small) {
   int64_t step = 1;

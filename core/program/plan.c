@@ -3,7 +3,7 @@
 ** place, slices and reshapes are views, and every value gets an offset in one arena for its live
 ** range.
 */
-#include "plan.h"
+#include "layout.h"
 
 /* Operands of joining nodes are computed in place, unless they have another place already. */
 static void find_parents(fm_layout *l) {

@@ -2,7 +2,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "plan.h"
+#include "layout.h"
 
 /* A rematerialised value runs in the stage of its first reader. */
 void fm_stage_rematerialised(fm_layout *l, int *first) {

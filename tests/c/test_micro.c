@@ -311,7 +311,7 @@ static void test_epilogue(void **state) {
       for (int k = 0; k < 5; k++)
         for (int64_t r = row0[k]; r < row0[k + 1]; r++)
           want += w * factor[which[k]] * fm_tensor_get(in[1], 2 * r + i % 2);
-      assert_within(fabs(fm_tensor_get(out[0], i) - want), 1e-13, "late product", round);
+      assert_within(fabs(fm_tensor_get(out[0], i) - want), 1e-13, "hoisted product", round);
       assert_within(fabs(fm_tensor_get(out[1], i) - 5 * sin(w)), 1e-13, "shared sum", round);
     }
     /* The sums are 2 values per further lane when they are all that is added, else 6; sin w: 6. */
