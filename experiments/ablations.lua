@@ -52,8 +52,8 @@ end
 
 -- ## The design
 --
--- All $2^6$ combinations on three laws with several seeds would take days. A fraction suffices for
--- main effects: the rows of an orthogonal design of Plackett and Burman, each with its mirror
+-- All $2^6$ combinations on three laws with several seeds are too many runs. A fraction suffices
+-- for main effects: the rows of an orthogonal design of Plackett and Burman, each with its mirror
 -- image, in which every level is reversed. Main effects are then free of each other and of all
 -- interactions of two factors (resolution IV).
 --

@@ -43,7 +43,9 @@ local objective = {
 --   those in which it is −. Such an effect is half of what one change adds to the effect of the
 --   other.
 --
--- The exponential of an effect is a ratio of KLs; below 1, the change helps.
+-- The exponential of an effect is a ratio of KLs; below 1, the change helps. The KL contains the
+-- estimator's floor, here {{kl_floor.LSD.N1 p=0 off_weight=1 times=uniform %.3f}}, which draws all
+-- ratios a little towards 1.
 
 local OWN = { -- weight and times
   ["lsd"] = { 20.0, "half_starts" },
@@ -193,14 +195,13 @@ objective.render = {
 --
 -- ## Spread and cost
 --
--- A single run says little about a difference of 10 %: the KLs of two seeds differ by the spread
--- below. Pairing helps only as far as the two runs of a seed are alike; the notes of the tables
--- above give the seeds that a paired comparison needs.
+-- What a single run says about a difference of 10 % follows from the spread from seed to seed.
+-- Pairing helps as far as the two runs of a seed are alike; the notes of the tables above give the
+-- seeds that a paired comparison needs.
 --
 -- {{table spread}}
 --
--- All runs of a method take equal numbers of steps and samples. The objectives differ little in
--- their processor time:
+-- All runs of a method take equal numbers of steps and samples. Their processor time:
 --
 -- {{table cost}}
 --
