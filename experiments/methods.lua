@@ -61,7 +61,7 @@
 -- ## The table
 --
 -- This is what `./flowmap methods` prints; `./flowmap methods NAME` adds the equation. $p$ off the
--- diagonal and on it are separate columns, because only the second biases $v_{t,t}$.
+-- diagonal and on it are separate columns: the second acts on $v_{t,t}$ itself.
 --
 -- {{methods}}
 --
@@ -109,7 +109,7 @@ methods.methods = fm.losses.names(methods.losses)
 --
 -- The data are the mixture in the plane of [the exact map](#the-exact-map), whose flow map is
 -- known. Network, optimiser, learning rate, batch and number of steps are the same for all rows and
--- were chosen with LSD at seed 101, which is not reported; everything else is the row's. Where the
+-- were chosen at seed 101, which is not reported; everything else is the row's. Where the
 -- table has no $\eta$ it is 0.75. A teacher is a run of flow matching (`fm`; for PFMM one of FMM)
 -- with as many steps as its student, trained first by the same command; progressive distillation
 -- takes the student of $2N$ steps as the teacher of that of $N$. Six seeds, as in `long`, are the
@@ -223,8 +223,8 @@ methods.render = {
 -- - {{ratio law_energy.MEANFLOW-P-OFF.N4 law_energy.MEANFLOW-SQUARE.N4 %.3g}};
 -- - {{ratio law_energy.MEANFLOW-SQUARE.N4 law_energy.LSD.N4 %.3g}}.
 --
--- The bias is that of any law whose $\dot I_s$ given $I_s$ is skew; these rows are not comparable
--- with the others on a mixture.
+-- Wherever the law of $\dot I_s$ given $I_s$ is not symmetric, such a row learns the flow of
+-- another velocity, and on a mixture it is not comparable with the others.
 --
 -- **Few samples leave the diagonal.** PSD carries knowledge from short steps to long ones through
 -- its own target, over many updates, and $\eta = 0.75$ leaves it a quarter of each batch.

@@ -235,6 +235,15 @@ t.test("the mean of KID is 0 for equal laws, and its interval covers 0", functio
   t.eq(it.half < 0.05, true)
 end)
 
+t.test("coverage of the interval of KID with a hundred subsets", function()
+  local covered, trials = 0, 100
+  for k = 1, trials do
+    local it = frechet.kid(normal({ 800, 1 }, "x" .. k), normal({ 800, 1 }, "y" .. k), 8)
+    if math.abs(it.mean) <= it.half then covered = covered + 1 end
+  end
+  t.eq(covered >= 93 and covered <= 97, true, covered .. " % of the intervals hold 0")
+end)
+
 t.test("KID sees a shift, by as much as the moments say", function()
   -- One dimension, N(0,1) and N(m,1): the cubic kernel compares the first three moments,
   -- 3 (m)^2 + 3 (m^2)^2 + (m^3 + 3m)^2.
