@@ -56,27 +56,16 @@ local rungs = {
   { "7-EMA" },
 }
 
-ladder.methods, ladder.losses = {}, {}
-for k, rung in ipairs(rungs) do
-  ladder.methods[k] = rung[1]
-  if k > 1 then ladder.losses[rung[1]] = lagrangian end
-end
+ladder.methods = { "lsd", "1-Dropout", "2-Flip", "3-EDM", "4-p-Weight", "5-Times", "6-Target",
+  "7-EMA" }
+
+ladder.losses = {
+  ["1-Dropout"] = lagrangian, ["2-Flip"] = lagrangian, ["3-EDM"] = lagrangian,
+  ["4-p-Weight"] = lagrangian, ["5-Times"] = lagrangian, ["6-Target"] = lagrangian,
+  ["7-EMA"] = lagrangian,
+}
 
 -- A rung has its own settings and those of all rungs below, of which it replaces what it names.
--- `short` and `long` are the decays of the evaluated averages.
-
-local function climb(short, long)
-  local by_method, all = {}, { ema = short }
-  for k, rung in ipairs(rungs) do
-    for key, value in pairs(rung) do
-      if key ~= 1 then all[key] = value end
-    end
-    all.ema = k == #rungs and long or short
-    by_method[rung[1]] = {}
-    for key, value in pairs(all) do by_method[rung[1]][key] = value end
-  end
-  return by_method
-end
 
 -- ## Equal images, equal time
 --
@@ -99,17 +88,18 @@ ladder.settings = { data = "cifar10", attention = {}, num_blocks = 1, schedule =
 ladder.profiles = {
   smoke = {
     model_channels = 4, mult = { 1, 1 }, batch = 8, micro = 4, steps = 6, lr = 1e-2, log_every = 2,
-    nfe = { 1, 4 }, eval_samples = 256, by_method = climb({ 0.5 }, { 0.9 }),
+    nfe = { 1, 4 }, eval_samples = 256,
+    by_method = images.climb(rungs, { ema = { 0.5 } }, { ema = { 0.9 } }),
   },
   laptop = {
     model_channels = 8, mult = { 1, 2, 4 }, batch = 16, micro = 8, steps = 800, lr = 3e-2,
     b2 = 0.99, log_every = 50, nfe = { 1, 4 }, eval_samples = 1000, image_metrics = { "nulls" },
-    seeds = { 11 }, by_method = climb({ 0.96 }, { 0.992 }),
+    seeds = { 11 }, by_method = images.climb(rungs, { ema = { 0.96 } }, { ema = { 0.992 } }),
   },
   long = {
     model_channels = 8, mult = { 1, 2, 4 }, batch = 16, micro = 8, steps = 6000, lr = 3e-2,
     b2 = 0.99, log_every = 100, nfe = { 1, 4 }, eval_samples = 2000, image_metrics = { "nulls" },
-    seeds = { 11, 12 }, by_method = climb({ 0.995 }, { 0.999 }),
+    seeds = { 11, 12 }, by_method = images.climb(rungs, { ema = { 0.995 } }, { ema = { 0.999 } }),
   },
 }
 

@@ -35,6 +35,25 @@ function M.with(profiles, own)
   return out
 end
 
+--- Settings by method for a ladder: each rung has its own and those of all rungs before it.
+-- @tparam {table,...} rungs a method and what it adds: { "2-Flip", augment = "flip" }
+-- @tparam table all settings of all rungs
+-- @tparam table last further settings of the last rung
+-- @treturn table method -> settings, as `by_method` of a profile
+function M.climb(rungs, all, last)
+  local by_method, now = {}, M.with({ all = all }, {}).all
+  for k, rung in ipairs(rungs) do
+    by_method[rung[1]] = {}
+    for _, added in ipairs { rung, k == #rungs and last or {} } do
+      for key, value in pairs(added) do
+        if key ~= 1 then now[key] = value end
+      end
+    end
+    for key, value in pairs(now) do by_method[rung[1]][key] = value end
+  end
+  return by_method
+end
+
 -- Each distance in a table with its best checkpoint, and in a figure.
 local function distance(metric, head, format, title)
   return { kind = "compare", name = metric, metric = metric, title = title, format = format,
