@@ -38,7 +38,7 @@
 
 local fm = require "flowmap"
 
-local layouts = {
+local devices = {
   name = "devices",
   title = "A batch on several devices",
   methods = { "lsd", "esd-convex", "psd-m" },
@@ -63,9 +63,9 @@ local function shares(title, ylabel, value)
   return panel
 end
 
-layouts.figures = {}
+devices.figures = {}
 
-layouts.figures.shares = function()
+devices.figures.shares = function()
   return { columns = 2, width = 320, height = 260, panels = {
     shares("rows that train the map", "share of the batch", function(counts)
       return (SIZE - counts.diagonal - counts.from_diagonal) / SIZE
@@ -97,9 +97,9 @@ local LAYOUTS = {
   { devices = 1, eta = 0.9375, method = "lsd" }, { devices = 1, eta = 0.9375, method = "psd-m" },
 }
 
-layouts.grid = LAYOUTS
+devices.grid = LAYOUTS
 
-layouts.settings = {
+devices.settings = {
   data = "checkerboard", interpolant = "linear", net = "mlp", time_input = "standard",
   optimiser = "radam", schedule = "linear", clip = 1, times = "uniform",
   nfe = { 1, 2, 4, 8, 16 },
@@ -108,7 +108,7 @@ layouts.settings = {
 -- Ten seeds are the fewest with which one of 15 differences, three methods at five numbers of
 -- steps, can be shown at level 0.05 after Holm's correction.
 
-layouts.profiles = {
+devices.profiles = {
   smoke = {
     seeds = { 1 },
     width = 32, depth = 2, batch = 64, micro = 64, steps = 40, lr = 2e-3, log_every = 10,
@@ -126,7 +126,7 @@ layouts.profiles = {
   },
 }
 
-layouts.render = {
+devices.render = {
   { kind = "shares", name = "shares" },
   { kind = "switch", name = "kl", metric = "kl", where = { eta = 0.75 }, switch = "devices",
     rows = { "method" },
@@ -166,4 +166,4 @@ layouts.render = {
 -- - {{difference kl.LSD.N1[devices=4,eta=0.75] kl.LSD.N1[devices=1,eta=0.9375] %.3f}};
 -- - {{difference kl.PSD-M.N1[devices=4,eta=0.75] kl.PSD-M.N1[devices=1,eta=0.9375] %.3f}}.
 
-return layouts
+return devices

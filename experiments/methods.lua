@@ -120,12 +120,12 @@ methods.settings = {
   optimiser = "radam", schedule = "linear", clip = 10, nfe = { 1, 4 },
 }
 
-local smoke = { "lsd", "psd-m", "meanflow", "ct-continuous", "ayf-emd", "shortcut", "pd" }
-for _, name in ipairs(fm.tree.keys(methods.losses)) do smoke[#smoke + 1] = name end
+local quick = { "lsd", "psd-m", "meanflow", "ct-continuous", "ayf-emd", "shortcut", "pd" }
+for _, name in ipairs(fm.tree.keys(methods.losses)) do quick[#quick + 1] = name end
 
 methods.profiles = {
   smoke = {
-    methods = smoke, by_method = { pd = { teacher_steps = 4 } },
+    methods = quick, by_method = { pd = { teacher_steps = 4 } },
     width = 32, depth = 2, batch = 64, micro = 64, steps = 20, lr = 2e-3, log_every = 10,
     ema = { 0.9 }, eval_samples = 512, seeds = 1,
   },

@@ -62,6 +62,9 @@ t.test("fields outside of functions, in all their forms", function()
       .. " losses = { x = f } }\nreturn images.experiment(t)",
     CODE .. "local images = require 'flowmap.experiment.image_template'\n"
       .. "return images.experiment { title = 'a', losses = { x = f }, seeds = 2 }",
+    -- a field that is named like the table is no use of it
+    CODE .. "local lr = { title = 'a', seeds = 2, losses = { x = f } }\n"
+      .. "lr.profiles = { smoke = { lr = 3, ema = 4 } }\nlr.grid = { lr = { 1 } }\nreturn lr",
   } do
     t.eq(changed(text, "'a'", "'b' .. 'c'"), false, text)
     t.eq(changed(text, "seeds = 2", "seeds = 5"), false, text)
@@ -85,6 +88,9 @@ t.test("in doubt, a change counts", function()
     "local t = { settings = { c = 3 } }\nt.f = function() return t[k].c end\nreturn t",
     "local function f() return 9 end\n"
       .. "local t = { settings = { c = 3 } }\nfor k, v in pairs(t) do t.f = v end\nreturn t",
+    "local function f() return 9 end\nlocal t = { settings = { c = 3 } }\n"
+      .. "local u = { losses = { x = function() t = f(t) return t end } }\nt.f = u\nreturn t",
+    "local t = { settings = { c = 3 } }\nlocal u = { x = t }\nt.losses = u\nreturn t",
     -- made by a function of the file, which may do more
     "local function g(x) K = x return {} end\nlocal t = { losses = { x = g } }\n"
       .. "t.settings = g(3)\nreturn t",

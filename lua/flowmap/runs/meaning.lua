@@ -252,8 +252,18 @@ local NO_USE = set("local", ".", ":") -- before a name
 
 -- Whether the table that a file returns is used as a whole: passed on, indexed by a value.
 local function passed_on(tokens, it)
+  local open = {} -- brackets and blocks around the token
   for i = 1, #tokens - 4 do
-    if tokens[i] == it and tokens[i + 1] ~= "." and not NO_USE[tokens[i - 1]] then return true end
+    local token = tokens[i]
+    if OPEN[token] or BLOCK[token] then
+      open[#open + 1] = token
+    elseif CLOSE[token] or DONE[token] then
+      open[#open] = nil
+    end
+    local field = open[#open] == "{" and tokens[i + 1] == "=" -- the name of a field of a table
+    if token == it and tokens[i + 1] ~= "." and not NO_USE[tokens[i - 1]] and not field then
+      return true
+    end
   end
   return false
 end
