@@ -168,7 +168,7 @@ local function continuing(context, stop, case)
   for key, value in pairs(context.cfg) do cfg[key] = value end
   cfg.stop, cfg.batch, cfg.lr = stop, case.batch, case.rate * cfg.lr
   cfg.seed = cfg.seed + 100000 -- samples that the training has not drawn
-  local job = fm.trainer.new(eulerian, cfg)
+  local job = fm.trainer.new({}, cfg) -- no part of this training is the experiment's own
   fm.tree.each(function(x, name) weights[name] = x end, context.params)
   fm.tree.each(function(x, name) x:copy_from(weights[name]) end, job.params)
   return job
