@@ -57,8 +57,8 @@ end
 
 -- Whether an error value is one of ours or of the core's.
 local function is_ours(err)
-  return type(err) == "table" and M.status[rawget(err, "code")]
-    and (getmetatable(err) or {}).__tostring ~= nil
+  local meta = type(err) == "table" and M.status[rawget(err, "code")] and getmetatable(err)
+  return type(meta) == "table" and rawget(meta, "__tostring") ~= nil -- a user's may be anything
 end
 
 --- Exit status and text of any error value. Lua's own out-of-memory error counts as ours.
