@@ -45,7 +45,7 @@ function M.load(path, average, code)
   return job, checkpoint.weights(saved, job, k)
 end
 
--- A network that is known on the diagonal alone, as the map of Euler's method.
+-- A network that was trained on the diagonal alone: its map is a step of Euler's method.
 local function on_diagonal(net)
   local held = setmetatable({}, { __index = net })
   function held.v(params, s, _, x, extra) return net.v(params, s, s, x, extra) end

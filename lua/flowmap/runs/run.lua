@@ -211,8 +211,8 @@ local function run_own(experiment, cfg, dir, how)
   return experiment.run(cfg, dir, how)
 end
 
--- Make a stage, unless there is a current result; finding one out takes no lock, because other runs
--- may have the same stage.
+-- Make a stage, unless there is a current result. The decision takes no lock, because other runs
+-- may share the stage.
 local function make_stage(experiment, stage, how)
   local action, why = decide(stage.dir, cache.inputs(experiment, stage.cfg), how)
   if action == "reuse" then return say("%s reused: %s", stage.dir, why) end
