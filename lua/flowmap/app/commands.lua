@@ -52,6 +52,9 @@ end
 --- Run all experiments and render their results.
 function M.reproduce(args) return use("app.reproduce").run(args) end
 
+--- List runs.
+function M.runs(args) use("app.listing").run(args) end
+
 --- Accept a change since a run as irrelevant to its result.
 function M.accept(args) use("runs.accept").run(args) end
 

@@ -59,9 +59,14 @@ local function is_looked_up(key) return KEYS[key:match "^%w+"] end
 -- `record`.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings
+-- @tparam[opt] table known what other calls found out, for many runs at one time
 -- @treturn table
-function M.inputs(it, cfg)
-  local inputs = { fingerprint = numerics.text(), training = fingerprint.training(cfg) }
+function M.inputs(it, cfg, known)
+  known = known or {}
+  local probed = ("training %s %s"):format(cfg.method, cfg.net)
+  known.numerics = known.numerics or numerics.text()
+  known[probed] = known[probed] or fingerprint.training(cfg)
+  local inputs = { fingerprint = known.numerics, training = known[probed] }
   for key, value in pairs(cfg) do
     if not IGNORED[key] then inputs["setting " .. key] = settings.text(value) end
   end
@@ -218,16 +223,22 @@ end
 --- The inputs of a recorded run as they are now.
 -- @tparam table was what it recorded
 -- @tparam table inputs what is known beforehand, see `inputs`
+-- @tparam[opt] table known what other calls found out about files, for many runs at one time
 -- @treturn table
-function M.today(was, inputs)
+function M.today(was, inputs, known)
+  known = known or {}
   local of, now = getmetatable(inputs), {}
   for key, value in pairs(inputs) do
     if not is_looked_up(key) then now[key] = value end
   end
   for key, value in pairs(was) do
     if is_looked_up(key) then
-      local path, kind = place_of(key, value, of.experiment)
-      now[key] = kind .. " " .. source.today(path, kind)
+      local at = ("%s %s %s"):format(of.experiment.path, key, value:match "^%w+")
+      if not known[at] then
+        local path, kind = place_of(key, value, of.experiment)
+        known[at] = kind .. " " .. source.today(path, kind)
+      end
+      now[key] = known[at]
       if value == "absent absent" and now[key]:find "absent$" then now[key] = value end
     end
   end

@@ -90,18 +90,26 @@ local function object(fields, rest)
   for name, check in pairs(fields) do
     known[name:gsub("%?$", "")] = { check = check, optional = name:find "%?$" ~= nil }
   end
+  local names = tree.keys(known)
+  local function field(v, name)
+    if type(name) ~= "string" then return "an object" end
+    local check = known[name] and known[name].check or rest
+    if not check then return "no such field", name end
+    return inner(check, v[name], name)
+  end
   return function(v)
     if type(v) ~= "table" then return "an object" end
-    for _, name in ipairs(tree.keys(known)) do
+    for _, name in ipairs(names) do
       local it = known[name]
       if v[name] == nil and not it.optional then return it.check(nil) or "a value", name end
     end
-    for _, name in ipairs(tree.keys(v)) do
-      if type(name) ~= "string" then return "an object" end
-      local check = known[name] and known[name].check or rest
-      if not check then return "no such field", name end
-      local expected, path = inner(check, v[name], name)
-      if expected then return expected, path end
+    for any in pairs(v) do
+      if field(v, any) then -- of several faults the first by name
+        for _, name in ipairs(tree.keys(v)) do
+          local expected, path = field(v, name)
+          if expected then return expected, path end
+        end
+      end
     end
   end
 end
