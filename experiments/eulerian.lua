@@ -5,7 +5,7 @@
 -- The paper stops the gradient at the whole product $\nabla X_{s,t}\, v_{s,s}$ (`full`) and finds
 -- the objective unstable. Is it the learning rate, the noise of the batches, or the objective
 -- itself? This chapter answers by a calculation and by an intervention;
--- [the next](#four-switches-from-esd-to-meanflow) tries the ingredients by which MeanFlow, which is
+-- [another](#four-switches-from-esd-to-meanflow) tries the ingredients by which MeanFlow, which is
 -- Eulerian too, differs from it.
 --
 -- ## A model that can be solved

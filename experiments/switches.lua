@@ -2,7 +2,7 @@
 --
 -- MeanFlow [@geng2025] trains well on images; ESD, which minimises the same residual, does not.
 -- Four choices lie between them. In the notation of the
--- [last chapter](#why-eulerian-self-distillation-is-unstable-and-what-cures-it):
+-- [linear model](#a-model-that-can-be-solved) of Eulerian self-distillation:
 --
 -- | switch | ESD | MeanFlow |
 -- |:--|:--|:--|
