@@ -55,6 +55,9 @@ function M.reproduce(args) return use("app.reproduce").run(args) end
 --- List runs.
 function M.runs(args) use("app.listing").run(args) end
 
+--- Compare two runs.
+function M.diff(args) return use("runs.difference").run(args) end
+
 --- Accept a change since a run as irrelevant to its result.
 function M.accept(args) use("runs.accept").run(args) end
 
