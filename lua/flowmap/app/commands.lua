@@ -58,6 +58,9 @@ function M.runs(args) use("app.listing").run(args) end
 --- Compare two runs.
 function M.diff(args) return use("runs.difference").run(args) end
 
+--- Tell what a run is made from.
+function M.why(args) return use("app.why").run(args) end
+
 --- Accept a change since a run as irrelevant to its result.
 function M.accept(args) use("runs.accept").run(args) end
 

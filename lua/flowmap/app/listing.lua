@@ -2,7 +2,6 @@
 -- one of their results, their processor time and their state.
 -- @module flowmap.app.listing
 
-local Progress = require "flowmap.base.progress"
 local cache = require "flowmap.runs.cache"
 local columns = require "flowmap.app.columns"
 local core = require "flowmap.core"
@@ -313,11 +312,6 @@ local function result_text(summary, format)
   return summary.half and ("%s ± %s"):format(mean, format:format(summary.half)) or mean
 end
 
-local function duration(seconds)
-  if not seconds then return "-" end
-  return seconds < 10 and ("%.2g s"):format(seconds) or Progress.duration(seconds)
-end
-
 local function table_of(section, total)
   local lines = { { "method", "settings", "seeds", section.head, "cpu", "state" } }
   local cpu = 0
@@ -325,11 +319,11 @@ local function table_of(section, total)
     cpu = cpu + (row.cpu or 0)
     lines[#lines + 1] = { row.method, row.words, row.seeds,
       result_text(row.summary, section.format),
-      duration(row.cpu), row.state }
+      look.duration(row.cpu), row.state }
   end
   local count = #section.runs
   return ("%s: %d run%s, %s of processor time; %s at N = %d\n"):format(section.name, count,
-    count == 1 and "" or "s", duration(cpu), section.head, section.N)
+    count == 1 and "" or "s", look.duration(cpu), section.head, section.N)
     .. columns.text(lines, { right = { [5] = true }, total = total,
       wraps = { [2] = true, [3] = true, [6] = true } })
 end

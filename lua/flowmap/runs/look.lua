@@ -2,6 +2,7 @@
 -- as they are found: damaged, foreign, or changing meanwhile; whatever is wrong is a sentence.
 -- @module flowmap.runs.look
 
+local Progress = require "flowmap.base.progress"
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
@@ -158,6 +159,14 @@ function M.run(dir, how)
     it.state, it.fault = "unreadable", select(2, errors.explain(err))
   end
   return it
+end
+
+--- Processor time as text: "0.085 s", "3:05", "-" if it is not known.
+-- @tparam ?number seconds
+-- @treturn string
+function M.duration(seconds)
+  if not seconds then return "-" end
+  return seconds < 10 and ("%.2g s"):format(seconds) or Progress.duration(seconds)
 end
 
 --- The state of a run in words: "running, 40 %", "diverged at 1200".
