@@ -6,6 +6,7 @@ local columns = require "flowmap.app.columns"
 local core = require "flowmap.core"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
+local look = require "flowmap.runs.look"
 local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
 local stats = require "flowmap.measure.stats"
@@ -130,9 +131,25 @@ t.test("a run in progress tells its share, an interrupted one its last checkpoin
   core.write_file(dir .. "/metrics.jsonl", trace)
   local lock = core.lock(dir .. "/.flowmap")
   has(line_of(list(), "eta=0.125"), "running, 75 %")
+  t.eq(look.words { state = "running", step = 20, steps = 20 }, "evaluating")
+  t.eq(look.words { state = "running" }, "starting")
   lock:release()
   os.remove(dir .. "/checkpoint.safetensors")
   has(line_of(list(), "eta=0.125"), "interrupted at 0")
+  files.remove_tree(dir)
+end)
+
+t.test("a run that ends while it is looked at is finished", function()
+  local dir, lock = copy("g-1", { seed = 1, eta = 0.125 }), core.lock
+  local manifest = files.read(dir .. "/manifest.json")
+  os.remove(dir .. "/manifest.json")
+  core.lock = function(path)
+    core.write_file(dir .. "/manifest.json", manifest)
+    return lock(path)
+  end
+  local it = look.run(dir)
+  core.lock = lock
+  t.eq(it.state, "finished", it.fault)
   files.remove_tree(dir)
 end)
 
@@ -189,6 +206,21 @@ t.test("checksums are compared on request", function()
   has(line_of(list(), "eta=0.75"), "finished")
   has(list "--verify", "e-1/samples-N1.npy is damaged or was changed")
   files.remove_tree(dir)
+end)
+
+t.test("published sets, whose runs have neither mark nor weights", function()
+  local set = sandbox.mkdir "published/smoke/checkerboard"
+  core.write_file(set .. "/set.json", "{}")
+  core.write_file(set .. "/kl.csv", "")
+  files.mkdir(set .. "/runs")
+  t.eq(os.rename(copy("f-1", { seed = 1, eta = 0.75 }, 3.5), set .. "/runs/f-1"), true)
+  for _, name in ipairs { ".flowmap", "checkpoint.safetensors", "samples-N1.npy" } do
+    os.remove(set .. "/runs/f-1/" .. name)
+  end
+  local text = list "--results published --verify"
+  has(text, "published/smoke/checkerboard/runs: 1 run, 1:41 of processor time; KL at N = 1\n")
+  t.eq(line_of(text, "lsd"), "lsd               1      3.5000  1:41  finished")
+  t.eq(#text:gsub("[^\n]", ""), 3)
 end)
 
 t.test("results that are not there", function()

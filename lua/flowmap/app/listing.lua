@@ -314,16 +314,16 @@ end
 
 local function table_of(section, total)
   local lines = { { "method", "settings", "seeds", section.head, "cpu", "state" } }
-  local cpu = 0
+  local cpu
   for _, row in ipairs(section.rows) do
-    cpu = cpu + (row.cpu or 0)
+    cpu = row.cpu and (cpu or 0) + row.cpu or cpu
     lines[#lines + 1] = { row.method, row.words, row.seeds,
       result_text(row.summary, section.format),
       look.duration(row.cpu), row.state }
   end
   local count = #section.runs
-  return ("%s: %d run%s, %s of processor time; %s at N = %d\n"):format(section.name, count,
-    count == 1 and "" or "s", look.duration(cpu), section.head, section.N)
+  return ("%s: %d run%s%s; %s at N = %d\n"):format(section.name, count, count == 1 and "" or "s",
+    cpu and (", %s of processor time"):format(look.duration(cpu)) or "", section.head, section.N)
     .. columns.text(lines, { right = { [5] = true }, total = total,
       wraps = { [2] = true, [3] = true, [6] = true } })
 end

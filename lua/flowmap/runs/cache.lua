@@ -209,15 +209,23 @@ end
 -- @tparam table now
 -- @treturn {string,...}
 function M.differences(was, now)
-  local all, out = {}, {}
-  for key in pairs(was) do all[key] = true end
-  for key in pairs(now) do all[key] = true end
-  for _, key in ipairs(tree.keys(all)) do
-    if was[key] ~= now[key] and not is_said(key, was, now) then
+  local changed, out = {}, {}
+  for _, inputs in ipairs { was, now } do
+    for key in pairs(inputs) do changed[key] = was[key] ~= now[key] or nil end
+  end
+  for _, key in ipairs(tree.keys(changed)) do
+    if not is_said(key, was, now) then
       out[#out + 1] = difference(key, was[key], now[key])
     end
   end
   return out
+end
+
+-- A recorded input as it is now.
+local function looked_up(key, value, it)
+  local path, kind = place_of(key, value, it)
+  local now = kind .. " " .. source.today(path, kind)
+  return value == "absent absent" and now:find "absent$" and value or now
 end
 
 --- The inputs of a recorded run as they are now.
@@ -231,15 +239,12 @@ function M.today(was, inputs, known)
   for key, value in pairs(inputs) do
     if not is_looked_up(key) then now[key] = value end
   end
+  known[of.experiment] = known[of.experiment] or {}
   for key, value in pairs(was) do
     if is_looked_up(key) then
-      local at = ("%s %s %s"):format(of.experiment.path, key, value:match "^%w+")
-      if not known[at] then
-        local path, kind = place_of(key, value, of.experiment)
-        known[at] = kind .. " " .. source.today(path, kind)
-      end
-      now[key] = known[at]
-      if value == "absent absent" and now[key]:find "absent$" then now[key] = value end
+      local found = known[of.experiment][key] or {}
+      found[value] = found[value] or looked_up(key, value, of.experiment)
+      now[key], known[of.experiment][key] = found[value], found
     end
   end
   return now

@@ -98,16 +98,19 @@ local function cpu_of(dir)
   return spent and tonumber(spent.cpu_s), spent
 end
 
--- Complete what is known of a run that has not ended.
+-- Complete what is known of a run that has not ended; false if it has ended meanwhile.
 local function unfinished(it)
   local saved
   it.cpu_s, saved = cpu_of(it.dir)
   if is_busy(it.dir) then
     it.state, it.step = "running", step_of(last_line(it.dir .. "/metrics.jsonl"))
+  elseif holds(it.dir, "manifest.json") or holds(it.dir, "diverged.json") then
+    return false
   else
     it.state = "interrupted"
     it.step = holds(it.dir, "checkpoint.safetensors") and step_of(saved) or 0
   end
+  return true
 end
 
 -- ------------------------------------------------------------------ one run
@@ -135,8 +138,8 @@ local function read(it, how)
     it.state, it.cpu_s, it.step = "finished", it.manifest.cpu_s, it.manifest.steps
   elseif it.diverged then
     it.state, it.step, it.cpu_s = "diverged", it.diverged.step, cpu_of(dir)
-  else
-    unfinished(it)
+  elseif not unfinished(it) then
+    return read(it, how)
   end
   if not it.config and ended then errors.data("%s/config.json is missing", dir) end
   if not (it.config or it.state == "running") then
@@ -174,6 +177,7 @@ end
 -- @treturn string
 function M.words(it)
   if it.state == "running" then
+    if it.steps and it.step >= it.steps then return "evaluating" end
     return it.steps and ("running, %d %%"):format(100 * it.step // it.steps) or "starting"
   elseif it.state == "interrupted" or it.state == "diverged" then
     return ("%s at %d"):format(it.state, it.step)

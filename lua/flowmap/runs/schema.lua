@@ -42,12 +42,11 @@ local time = like("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", "a time such as 2025
 local function one_of(...)
   local checks = { ... }
   return function(v)
-    local words = {}
-    for i, check in ipairs(checks) do
-      local expected = check(v)
-      if not expected then return nil end
-      words[i] = expected
+    for _, check in ipairs(checks) do
+      if not check(v) then return nil end
     end
+    local words = {}
+    for i, check in ipairs(checks) do words[i] = check(v) end
     return table.concat(words, " or ")
   end
 end
