@@ -52,9 +52,9 @@ local function edit(dir, kind, change)
 end
 
 -- The audit of a run: number of faults, and what was printed.
-local function audited(dir, how)
+local function audited(dir, how, today)
   local lines = {}
-  local faults = audit.audit(dir, { segments = how or 100,
+  local faults = audit.audit(dir, { segments = how or 100, today = today,
     experiment = sandbox.here .. "/experiments/checkerboard.lua",
     write = function(text) lines[#lines + 1] = text end })
   return faults, table.concat(lines)
@@ -166,6 +166,19 @@ for _, it in ipairs(PLANTED) do
     t.eq(words:find(it[3]) ~= nil, true, words)
   end)
 end
+
+t.test("sources that have changed since: the parts are repeated on demand", function()
+  local dir = copy()
+  edit(dir, "inputs", function(inputs)
+    inputs["module flowmap.step"] = inputs["module flowmap.step"]:gsub("%x$", "x")
+  end)
+  seal(dir)
+  local faults, words = audited(dir)
+  t.eq({ faults, words:find "the same bits" }, { 1 }, words)
+  faults, words = audited(dir, 3, true)
+  t.eq(faults, 1, words) -- the changed source itself
+  t.eq(select(2, words:gsub("the same bits", "")), 3, words)
+end)
 
 t.test("found: a changed file whose checksum was not corrected", function()
   local dir = copy()

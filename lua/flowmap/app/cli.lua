@@ -165,6 +165,7 @@ M.commands = {
     { "--segments", "How many parts of the training, chosen at random", kind = whole(0, 1000),
       default = "3" },
     { "--all", "Repeat the whole training.", flag = true },
+    { "--today", "Repeat parts even if the sources have changed since.", flag = true },
     { "--experiment", "The run's experiment, if it is not one of the suite's.", kind = file },
   },
   { "repl", "Start an interactive prompt." },

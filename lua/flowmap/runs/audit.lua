@@ -296,7 +296,8 @@ end
 --- Audit a run.
 -- @tparam string dir
 -- @tparam table how experiment = a file or nil, segments = how many parts are repeated,
---   all = repeat the whole training instead, write = function(text), default: to standard output
+--   all = repeat the whole training instead, today = also if inputs have changed,
+--   write = function(text), default: to standard output
 -- @treturn integer number of faults; they are printed
 function M.audit(dir, how)
   local config = settings.complete(record.need(dir, "config"))
@@ -308,7 +309,9 @@ function M.audit(dir, how)
     config.seed, config.steps))
   self:check_files()
   local same, sound = self:check_inputs(), self:check_chain()
-  if not (same and sound) then
+  if sound and not same and how.today then
+    self:say("steps", "repeated with today's sources all the same")
+  elseif not (same and sound) then
     self:say("steps", "not repeated, for the reason above")
     return self.faults
   end
