@@ -97,7 +97,7 @@ function Audit:check_inputs()
     and ("%d settings, sources and data as they were"):format(#tree.keys(was))
     or table.concat(changes, "; "))
   if not self.same_numerics then
-    self:say("numerics", "%s: losses are compared, not bits", self.numerics_note)
+    self:say("numerics", "%s: where bits differ, losses are compared", self.numerics_note)
   end
   return #changes == 0
 end
@@ -243,19 +243,21 @@ function Audit:check_part(part)
   local dir <const>, _ <close> = fm.private_folder()
   self:train(part, saved, dir)
   local again, texts = record.lines("chain", files.read(dir .. "/chain.jsonl"), dir)
-  if not self.same_numerics then
+  local differs
+  for k, text in ipairs(texts) do
+    if text ~= self.link_texts[k] then differs = differs or k end
+  end
+  if not differs then
+    self:found(about, true, "%d to %d: the same bits", part.from + 1, part.to)
+  elseif self.same_numerics then
+    self:found(about, false, "%d to %d: the %s at step %d is not what was recorded",
+      part.from + 1, part.to, again[differs].state ~= self.links[differs].state and "state"
+      or "trace", again[differs].step)
+  else
     local lines = record.lines("metrics", files.read(dir .. "/metrics.jsonl"), dir)
     local ok, words = near(self.trace, lines, part)
-    return self:found(about, ok, "%d to %d: %s", part.from + 1, part.to, words)
+    self:found(about, ok, "%d to %d: %s", part.from + 1, part.to, words)
   end
-  for k, text in ipairs(texts) do
-    if text ~= self.link_texts[k] then
-      return self:found(about, false, "%d to %d: the %s at step %d is not what was recorded",
-        part.from + 1, part.to,
-        again[k].state ~= self.links[k].state and "state" or "trace", again[k].step)
-    end
-  end
-  self:found(about, true, "%d to %d: the same bits", part.from + 1, part.to)
 end
 
 -- ------------------------------------------------------------------ the result
