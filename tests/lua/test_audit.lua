@@ -115,7 +115,9 @@ local PLANTED = {
   end, "had other lines" },
   { "a link", function(dir)
     local text = files.read(dir .. "/chain.jsonl")
-    put(dir .. "/chain.jsonl", (text:gsub('"state": "(%x)', '"state": "%1' and '"state": "0', 1)))
+    put(dir .. "/chain.jsonl", (text:gsub('"state": "(%x)', function(digit)
+      return '"state": "' .. (digit == "0" and "1" or "0")
+    end, 1)))
   end, "does not follow from" },
   { "the end of the chain", function(dir)
     put(dir .. "/chain.jsonl", files.read(dir .. "/chain.jsonl"):match "^(.*\n)[^\n]*\n$")

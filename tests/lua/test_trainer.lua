@@ -227,7 +227,7 @@ t.test("every link of the chain follows from its state, the trace and the link b
       states = states + 1
       local saved = fm.checkpoint.load(kept)
       t.eq(chain.state(saved.tensors), k.state)
-      t.eq(bits(trainer.new(board, cfg, saved)) ~= nil, true)
+      t.eq(chain.state(chain.tensors(trainer.new(board, cfg, saved))), k.state)
     end
   end
   t.eq(states, 16)
