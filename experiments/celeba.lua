@@ -32,7 +32,7 @@ celeba.profiles = {
   laptop = {
     methods = { "lsd", "psd-m" }, resolution = 32,
     model_channels = 16, mult = { 1, 2, 4 }, num_blocks = 1, attention = {},
-    batch = 16, micro = 8, steps = 3500, lr = 5e-2, b2 = 0.99, schedule = "linear",
+    batch = 16, micro = 8, steps = 2500, lr = 5e-2, b2 = 0.99, schedule = "linear",
     log_every = 50, ema = { 0.999 }, eval_samples = 1000, checkpoints = 2,
     image_metrics = { "all" }, seeds = { 11 },
   },

@@ -83,7 +83,7 @@ checkerboard.profiles = {
   laptop = {
     seeds = { 11, 12, 13 },
     width = 128, depth = 8, time_input = "standard",
-    batch = 256, micro = 256, steps = 60000, lr = 2e-3, schedule = "linear", clip = 1,
+    batch = 256, micro = 256, steps = 40000, lr = 2e-3, schedule = "linear", clip = 1,
     ema = { 0.999 }, eval_samples = 250000,
   },
   long = {

@@ -44,7 +44,7 @@ cifar10.profiles = {
   laptop = {
     methods = { "lsd", "psd-m" },
     model_channels = 16, mult = { 1, 2, 4 }, num_blocks = 1, attention = {}, dropout = 0,
-    batch = 16, micro = 8, steps = 7500, lr = 5e-2, b2 = 0.99, schedule = "linear",
+    batch = 16, micro = 8, steps = 4500, lr = 5e-2, b2 = 0.99, schedule = "linear",
     log_every = 50, ema = { 0.999 }, eval_samples = 1000, checkpoints = 2,
     image_metrics = { "all" }, seeds = { 11 },
   },

@@ -77,8 +77,8 @@ objective.settings = {
 -- The budget is smaller than that of the checkerboard chapter, and the network has half its depth:
 -- 32 runs per seed leave no other choice. The number of seeds follows from the test. Eleven effects
 -- are estimated per method; with $n$ seeds the smallest sign-flip p is $2^{1-n}$, and after Holm
--- over the eleven it is below 0.05 from nine seeds on. `laptop` has two and can only show the size
--- of the effects.
+-- over the eleven it is below 0.05 from nine seeds on. `laptop` has one, which shows no more than
+-- the size of the effects.
 
 local SCALES = { ["lsd"] = { c = 0.1 }, ["esd-convex"] = { c = 0.1 }, ["psd-m"] = { c = 0.03 },
   ["psd-u"] = { c = 0.03 } }
@@ -90,7 +90,7 @@ objective.profiles = {
     ema = { 0.9 }, eval_samples = 5000, by_method = SCALES,
   },
   laptop = {
-    seeds = { 11, 12 },
+    seeds = { 11 },
     batch = 256, micro = 256, steps = 6000, lr = 2e-3, ema = { 0.99 }, eval_samples = 50000,
     by_method = SCALES,
   },
