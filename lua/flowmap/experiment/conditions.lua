@@ -1,0 +1,171 @@
+--- When each setting is read. A condition gets c = { cfg =, loss = what losses.find returned,
+-- set = function: the data set, own = field -> whether the run's part is the experiment's own }. It
+-- returns true if the setting is read; false and the reason if nothing reads it; nil if only a part
+-- of the experiment's own can tell, see flowmap.experiment.effect.
+-- @module flowmap.experiment.conditions
+
+local curriculum = require "flowmap.curriculum"
+local ranges = require "flowmap.experiment.ranges"
+local schedule = require "flowmap.schedule"
+local times = require "flowmap.times"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+-- Networks of the suite that read a setting.
+local described = {} -- networks whose settings are all in the list below
+
+function M.of_net(name)
+  described[name] = true
+  return function(c)
+    if c.own.nets then return nil end
+    if not described[c.cfg.net] then
+      return nil, ("the net %s does not read it"):format(c.cfg.net)
+    end
+    return c.cfg.net == name, ("only the net %s reads it, and the net is %s"):format(name,
+      c.cfg.net)
+  end
+end
+
+function M.of_images(c)
+  return c.set().shape ~= nil, "the data are points, not images"
+end
+
+function M.of_grid(c)
+  local set = c.set()
+  return not set.shape and (set.dim == 2 or set.dim == 1 and set.mass ~= nil),
+    "the data are not judged on a grid"
+end
+
+function M.of_masses(c)
+  local ok, why = M.of_grid(c)
+  if not ok then return ok, why end
+  return c.set().mass ~= nil, "the masses of the data's cells are not known"
+end
+
+function M.off_diagonal(c)
+  local cfg = c.cfg
+  return cfg.both_terms or math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
+    ("eta is %s: all samples of a batch are diagonal"):format(ranges.number_text(cfg.eta))
+end
+
+function M.of_teacher(c)
+  local ok, why = M.off_diagonal(c)
+  if not ok then return ok, why end
+  if c.own.losses then return nil end
+  return c.loss.teacher, ("the method %s has no teacher"):format(c.loss.name)
+end
+
+-- Coordinates of methods that are given as data.
+function M.of_row(c)
+  local ok, why = M.off_diagonal(c)
+  if not ok then return ok, why end
+  if c.own.losses then return nil end
+  return c.loss.row ~= nil, ("the method %s is not given as coordinates"):format(c.loss.name)
+end
+
+function M.of_average(c)
+  return c.cfg.target == "ema", ("target is %s, not ema"):format(c.cfg.target)
+end
+
+function M.bounded(c) return c.cfg.p > 0, "p is 0" end
+
+-- Settings of some laws of times.
+function M.of_law(names)
+  return function(c)
+    if c.own.times then return nil end
+    return names[c.cfg.times] == true, ("the law of times %s does not read it"):format(c.cfg.times)
+  end
+end
+
+function M.of_moments(c)
+  if c.cfg.times_diagonal == "logit_normal" then return true end
+  return M.of_law(times.with_moments)(c)
+end
+
+-- Of the same, a setting that a curriculum replaces.
+function M.of_constant(key, names)
+  local read = M.of_law(names)
+  return function(c)
+    if curriculum.drives(c.cfg) == key then return false, "the curriculum drives it" end
+    return read(c)
+  end
+end
+
+-- The factor of the derivative in an Eulerian target.
+function M.of_tangent(c)
+  local ok, why = M.of_row(c)
+  if not ok then return ok, why end
+  return c.loss.row.family == "eulerian" and c.cfg.stop == "target",
+    "only the Eulerian residual reads it, and only with stop = target"
+end
+
+-- A curriculum needs a method or a law of times that takes what it drives.
+function M.of_driven(c)
+  local drives = curriculum.drives(c.cfg)
+  if drives == "levels" then return M.of_law(times.with_levels)(c) end
+  if drives == "share" then return M.of_law(times.with_share)(c) end
+  local ok, why = M.of_row(c)
+  if not ok then return ok, why end
+  return not drives or c.loss.row.family == "semigroup", "only the semigroup residual reads g"
+end
+
+function M.of_groups(c)
+  local ok, why = M.of_row(c)
+  if not ok then return ok, why end
+  return c.loss.row.compare == "groups", ("the method %s compares single samples"):format(
+    c.loss.name)
+end
+
+function M.not_diagonal(c)
+  return not (c.loss.row and c.loss.row.family == "diagonal"),
+    ("the method %s trains the diagonal alone"):format(c.loss.name)
+end
+
+function M.of_split(c)
+  local ok, why = M.not_diagonal(c)
+  if not ok then return ok, why end
+  return not c.cfg.both_terms, "both_terms is true: every sample enters both terms"
+end
+
+function M.of_curriculum(c)
+  return c.cfg.curriculum ~= "none", "there is no curriculum"
+end
+
+-- Whether the teacher of a student is itself a student, of twice as many steps.
+function M.of_halves(c)
+  if c.cfg.times ~= "steps" then return false, "the law of times is not steps" end
+  return c.loss.row ~= nil and c.loss.row.halves == true,
+    ("the method %s does not halve its steps"):format(c.loss.name)
+end
+
+function M.adaptive(c) return c.cfg.sampler == "dopri5", "the sampler is not dopri5" end
+
+function M.with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
+
+function M.with_dropout(c)
+  local ok, why = M.off_diagonal(c)
+  if not ok then return ok, why end
+  return c.cfg.dropout > 0, "dropout is 0"
+end
+
+function M.of_edm(c)
+  return c.cfg.augment == "edm", ("augment is %s"):format(c.cfg.augment)
+end
+
+function M.with_classes(c) return c.cfg.classes > 0, "classes is 0: there are no labels" end
+
+function M.of_adamw(c)
+  return c.cfg.optimiser == "adamw", ("the optimiser is %s"):format(c.cfg.optimiser)
+end
+
+--- The schedules that read `decay_start`, in words.
+M.STARTING = ranges.either(tree.keys(schedule.with_start))
+
+function M.with_start(c)
+  local name = schedule.name(c.cfg.schedule)
+  return schedule.with_start[name] == true,
+    ("only the schedule %s reads it, and the schedule is %s"):format(M.STARTING, name)
+end
+
+return M
