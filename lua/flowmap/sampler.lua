@@ -95,8 +95,10 @@ local function piece_size(cfg)
   return math.max(64, math.min(PIECE, (1 << 20) // cfg.dim))
 end
 
--- Labels of `count` samples from number `first` on: the class of sample k is k mod classes.
-local function labels_of(cfg, first, count)
+-- Labels of `count` samples from number `first` on: the class of sample k is k mod classes, unless
+-- one class is wanted.
+local function labels_of(cfg, first, count, class)
+  if class then return fm.full({ count }, class, cfg.dtype) end
   local k = fm.arange(count, "float64") + first
   return fm.cast(k - cfg.classes * fm.floor((k + 0.5) / cfg.classes), cfg.dtype)
 end
@@ -203,12 +205,13 @@ end
 -- @tparam table params
 -- @tparam integer N
 -- @tparam[opt] function method (X, x0, N, how) -> samples; nil: by the setting `sampler`
+-- @tparam[opt] integer class of all samples, from 0; the base noise stays that of the seed
 -- @treturn function draw(count, seed, tick, use) -> (count, ...); tick(done) is called after each
 -- piece. If `use` is given, use(x, first) is called with each piece (first: the number of its first
 -- sample, from 0) and nothing is returned, so that a long draw needs little memory
 -- @treturn table of the last draw: nfe = mean number of evaluations of the network per sample,
 --   most = the largest number
-function M.generator(job, params, N, method)
+function M.generator(job, params, N, method, class)
   local cfg, shared = job.cfg, { params = params }
   local conditional, make, cost = cfg.classes > 0, maker(job, params, N, method), {}
   return function(count, seed, tick, use)
@@ -218,7 +221,7 @@ function M.generator(job, params, N, method)
       local batch = math.min(size, count - done)
       local x, evaluations, most = make {
         shared = shared, batch = batch, seed = seed, step = number,
-        rows = conditional and { labels = labels_of(cfg, done, batch) } or nil,
+        rows = conditional and { labels = labels_of(cfg, done, batch, class) } or nil,
       }
       sum = sum + evaluations
       cost.nfe, cost.most = sum / (done + batch), math.max(cost.most, most)

@@ -176,9 +176,13 @@ M.commands = {
   { "sample", "Draw samples from a checkpoint.",
     { "checkpoint", "A checkpoint.safetensors file.", kind = file },
     { "--steps", "Number of steps N", kind = whole(1, 1000000), default = "1" },
-    { "--sampler", "map, euler, heun or dopri5 (default: as evaluated)." },
+    { "--sampler --method", "map, consistency, or a solver of the probability flow: euler, heun or "
+      .. "dopri5 (default: as evaluated)." },
     { "--rtol", "dopri5: relative tolerance (default: as evaluated).", kind = real },
     { "--atol", "dopri5: absolute tolerance (default: as evaluated).", kind = real },
+    { "--class", "Class of all samples, from 0 (default: each class in turn).", kind = whole(0) },
+    { "--guidance", "v_null + guidance (v_class - v_null) in place of the velocity of the class "
+      .. "(default: as evaluated).", kind = real },
     { "--count", "Number of samples", kind = whole(1), default = "10000" },
     { "--seed", "Seed of the base noise", kind = seed, default = "0" },
     { "--ema", "Number of the weight average; 0 selects the weights (default: as evaluated).",
@@ -186,6 +190,12 @@ M.commands = {
     { "--experiment", "Experiment that defines the network, if the suite does not; its code must "
       .. "match the checkpoint.", kind = file },
     { "--out", "Output: FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
+  },
+  { "settings", "List what --set takes: type, range, default, meaning, and when it is read.",
+    { "name", "One setting (default: all).", args = "?" },
+    { "--experiment", "Experiment whose own settings and values are added.", kind = file },
+    { "--profile", "With --experiment: its profile (default: laptop)." },
+    { "--method", "With --experiment: the method (default: its first)." },
   },
   { "params", "Print the number of parameters of an experiment's network.", choice = true },
   { "gradcheck", "Check the derivatives of every operation.",

@@ -81,6 +81,9 @@ end
 --- Draw samples from a checkpoint.
 function M.sample(args) use("app.samples").write(args) end
 
+--- List what --set takes.
+function M.settings(args) use("app.setting_list").run(args) end
+
 --- Print the number of parameters.
 function M.params(args)
   local exp, cfg = resolve_step(args, "params")

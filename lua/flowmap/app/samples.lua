@@ -52,8 +52,38 @@ function writers.png(path, x)
   fm.write_file(path, bytes)
 end
 
+-- Settings of the sampler that the user gives in place of those of the run.
+local function change(cfg, args)
+  for _, key in ipairs { "sampler", "rtol", "atol", "guidance" } do
+    if args[key] then cfg[key] = settings.check(key, args[key], "--" .. key) end
+  end
+  if cfg.sampler ~= "dopri5" and (args.rtol or args.atol) then
+    errors.usage("--%s has no effect: only the sampler dopri5 has tolerances, and this one is %s",
+      args.rtol and "rtol" or "atol", cfg.sampler)
+  elseif args.sampler == "map" and cfg.eta == 1 and not cfg.both_terms then
+    errors.usage("--sampler: %s was trained on the diagonal alone (eta is 1): it has a velocity, "
+      .. "which euler, heun and dopri5 integrate, but no map", args.checkpoint)
+  end
+end
+
+-- Classes and guidance need a network that was trained with labels; guidance other than 1 needs one
+-- that was trained without them, too.
+local function check_classes(cfg, args)
+  if cfg.classes == 0 and (args.class or args.guidance) then
+    errors.usage("--%s has no effect: the network of %s was trained without labels (classes is 0)",
+      args.class and "class" or "guidance", args.checkpoint)
+  elseif args.class and args.class >= cfg.classes then
+    errors.usage("--class: expected a whole number from 0 to %d, found %d: the network of %s "
+      .. "knows %d classes", cfg.classes - 1, args.class, args.checkpoint, cfg.classes)
+  elseif args.guidance and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
+    errors.usage("--guidance: %s follows the difference to the null class, which the network of %s "
+      .. "was not trained with (label_dropout is 0)", settings.text(cfg.guidance), args.checkpoint)
+  end
+end
+
 --- The command `sample`.
--- @tparam table args checkpoint, steps, sampler, rtol, atol, count, seed, ema, out, experiment
+-- @tparam table args checkpoint, steps, sampler, rtol, atol, class, guidance, count, seed, ema,
+--   out, experiment
 function M.write(args)
   local kind = args.out:match "%.(%w+)$"
   if not writers[kind] then
@@ -62,10 +92,9 @@ function M.write(args)
   require("flowmap.runs.folder").check_output(args.out)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
-  for _, key in ipairs { "sampler", "rtol", "atol" } do
-    if args[key] then job.cfg[key] = settings.check(key, args[key], "--" .. key) end
-  end
-  local draw, cost = sampler.generator(job, params, args.steps)
+  change(job.cfg, args)
+  check_classes(job.cfg, args)
+  local draw, cost = sampler.generator(job, params, args.steps, nil, args.class)
   local x = draw(args.count, args.seed)
   job.check() -- a network may load further code as it is used
   x = fm.cast(x, "float32")

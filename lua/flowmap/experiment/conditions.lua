@@ -12,19 +12,31 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
+local words_of = {} -- condition -> when it holds
+
+local function stated(condition, words, ...)
+  words_of[condition] = words:format(...)
+  return condition
+end
+
+--- When a condition holds, in words that continue "read if".
+-- @tparam ?function condition
+-- @treturn ?string nil for a setting that is always read
+function M.words(condition) return words_of[condition] end
+
 -- Networks of the suite that read a setting.
 local described = {} -- networks whose settings are all in the list below
 
 function M.of_net(name)
   described[name] = true
-  return function(c)
+  return stated(function(c)
     if c.own.nets then return nil end
     if not described[c.cfg.net] then
       return nil, ("the net %s does not read it"):format(c.cfg.net)
     end
     return c.cfg.net == name, ("only the net %s reads it, and the net is %s"):format(name,
       c.cfg.net)
-  end
+  end, "net is %s, or a net of the experiment's own reads it", name)
 end
 
 function M.of_images(c)
@@ -72,10 +84,10 @@ function M.bounded(c) return c.cfg.p > 0, "p is 0" end
 
 -- Settings of some laws of times.
 function M.of_law(names)
-  return function(c)
+  return stated(function(c)
     if c.own.times then return nil end
     return names[c.cfg.times] == true, ("the law of times %s does not read it"):format(c.cfg.times)
-  end
+  end, "times is %s, or a law of the experiment's own reads it", ranges.either(tree.keys(names)))
 end
 
 function M.of_moments(c)
@@ -86,10 +98,10 @@ end
 -- Of the same, a setting that a curriculum replaces.
 function M.of_constant(key, names)
   local read = M.of_law(names)
-  return function(c)
+  return stated(function(c)
     if curriculum.drives(c.cfg) == key then return false, "the curriculum drives it" end
     return read(c)
-  end
+  end, "%s; not if a curriculum drives it", words_of[read])
 end
 
 -- The factor of the derivative in an Eulerian target.
@@ -167,5 +179,33 @@ function M.with_start(c)
   return schedule.with_start[name] == true,
     ("only the schedule %s reads it, and the schedule is %s"):format(M.STARTING, name)
 end
+
+local OFF = "some samples of a batch are off-diagonal (eta below 1, or both_terms)"
+
+for name, words in pairs {
+  of_images = "the data are images",
+  of_grid = "the data are points of the plane, or of a line with known masses",
+  of_masses = "the data set states the masses of boxes (mass)",
+  off_diagonal = OFF,
+  of_teacher = "the method has a teacher",
+  of_row = "the method is given as coordinates (flowmap methods lists them)",
+  of_average = "target is ema",
+  bounded = "p is more than 0",
+  of_moments = "times or times_diagonal is a law with means and deviations",
+  of_tangent = "the method is Eulerian and stop is target",
+  of_driven = "the method or the law of times takes what the curriculum changes",
+  of_groups = "the method compares groups of samples",
+  not_diagonal = "the method trains more than the diagonal",
+  of_split = "both_terms is false and the method trains more than the diagonal",
+  of_curriculum = "curriculum is not none",
+  of_halves = "the method halves its steps and times is steps",
+  adaptive = "sampler is dopri5",
+  with_teacher = "there is a teacher",
+  with_dropout = "dropout is more than 0",
+  of_edm = "augment is edm",
+  with_classes = "classes is more than 0",
+  of_adamw = "optimiser is adamw",
+  with_start = "schedule is " .. M.STARTING,
+} do stated(M[name], "%s", words) end
 
 return M

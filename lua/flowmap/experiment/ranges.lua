@@ -4,6 +4,18 @@
 
 local M = {}
 
+local words_of = setmetatable({}, { __mode = "k" }) -- check -> the values that it allows
+
+local function stated(check, words)
+  words_of[check] = words
+  return check
+end
+
+--- The values that a check allows, in words.
+-- @tparam function check
+-- @treturn ?string nil if any value of the setting's type is allowed
+function M.words(check) return words_of[check] end
+
 --- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
 function M.number_text(x)
   if math.type(x) == "integer" then return ("%d"):format(x) end
@@ -18,36 +30,39 @@ end
 --- Numbers from `low` to `high`; nan is in no range.
 function M.within(low, high)
   local words = ("from %s to %s"):format(M.number_text(low), M.number_text(high))
-  return function(x) return x >= low and x <= high, words end
+  return stated(function(x) return x >= low and x <= high, words end, words)
 end
 
 --- Numbers above `low`, up to `high`.
 function M.above(low, high)
   local words = ("more than %s and at most %s"):format(M.number_text(low), M.number_text(high))
-  return function(x) return x > low and x <= high, words end
+  return stated(function(x) return x > low and x <= high, words end, words)
 end
 
 --- Fractions, with and without 1.
 function M.fraction(x) return x >= 0 and x <= 1, "between 0 and 1" end
 function M.below_1(x) return x >= 0 and x < 1, "at least 0 and below 1" end
 
+stated(M.fraction, "between 0 and 1")
+stated(M.below_1, "at least 0 and below 1")
+
 --- 0, or a number that passes another check.
 function M.zero_or(check)
-  return function(x)
+  return stated(function(x)
     local ok, words = check(x)
     return x == 0 or ok, "0, or " .. words
-  end
+  end, "0, or " .. words_of[check])
 end
 
 --- One of some names; or, not mentioned in errors, one of `older`, a table with the names as keys.
 function M.one_of(names, older)
-  return function(x)
+  return stated(function(x)
     if older and older[x] then return true end
     for _, name in ipairs(names) do
       if x == name then return true end
     end
     return false, "one of " .. table.concat(names, ", ")
-  end
+  end, table.concat(names, ", "))
 end
 
 --- "linear, trig or another"
@@ -60,7 +75,8 @@ end
 
 --- Lists: a check of each element, and bounds on their number.
 function M.each(check, least, most, once)
-  return function(list)
+  local count = least == most and ("%d"):format(most) or ("%d to %d"):format(least, most)
+  return stated(function(list)
     local seen = {}
     for _, x in ipairs(list) do
       local ok, expected = check(x)
@@ -70,16 +86,16 @@ function M.each(check, least, most, once)
     end
     if #list < least then return false, "a list that is not empty" end
     return #list <= most, ("a list of at most %d numbers"):format(most)
-  end
+  end, ("%s%s numbers, each %s"):format(count, once and " different" or "", words_of[check]))
 end
 
 --- A list of two numbers.
 function M.two(check)
   local list = M.each(check, 2, 2)
-  return function(values)
+  return stated(function(values)
     if #values ~= 2 then return false, "a list of two numbers" end
     return list(values)
-  end
+  end, words_of[list])
 end
 
 return M

@@ -195,7 +195,10 @@ function M.keys(own)
   return keys
 end
 
-local function type_name(value)
+--- The type of a setting, in words.
+-- @param value its default
+-- @treturn string
+function M.kind(value)
   if type(value) == "table" then
     return type(value[1]) == "string" and "list of texts" or "list of numbers"
   end
@@ -285,7 +288,7 @@ function M.check(key, value, where, own)
   end
   local fitted = fit(value, default)
   if fitted == nil then
-    local expected = type_name(default)
+    local expected = M.kind(default)
     errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
       M.text(default), found_text(value))
   end
