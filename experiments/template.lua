@@ -1,19 +1,21 @@
 -- # A template: parts of your own
 --
--- Copy this file, change what you like, and run it:
+-- `./flowmap new NAME` makes a file of your own from this one; with `--loss`, `--net` or `--data`
+-- it has only these parts.
+--
+-- Change what you like, and run it:
 --
 --     ./flowmap run experiments/template.lua --profile smoke
---     ./flowmap run experiments/template.lua --method mean-flow --set lr=2e-3
+--     ./flowmap run experiments/template.lua --set lr=2e-3
 --     ./flowmap reproduce experiments/template.lua --profile smoke
 --
--- An experiment is a table. Only `name` and `profiles` are required. Other settings default to the
--- values in `lua/flowmap/experiment/settings.lua`; `--set key=value` changes any setting for one
--- run. Each part below is a field of the table and is found by its name, like the parts of the
--- suite; delete those you do not need.
+-- An experiment is a table. Only `name` and `profiles` are required. Other settings have defaults,
+-- which `./flowmap settings` lists; `--set key=value` changes any setting for one run. Each part
+-- below is a field of the table, which a setting or `methods` names; delete those you do not need.
 
 local fm = require "flowmap"
 
-local template = { name = "template", methods = { "mean-flow", "lsd" } }
+local template = { name = "template", methods = { "lsd" }, settings = { width = 128 } }
 
 -- ## A loss of your own
 --
@@ -35,6 +37,7 @@ local function mean_flow(a)
 end
 
 template.losses = { ["mean-flow"] = mean_flow }
+template.methods = { "mean-flow", "lsd" }
 
 -- ## A network of your own
 --
@@ -58,6 +61,7 @@ local function wavy(cfg)
 end
 
 template.nets = { wavy = { new = wavy, options = { waves = 8 } } }
+template.settings.net = "wavy"
 
 -- ## A data set of your own
 --
@@ -86,6 +90,7 @@ function disc.mass(x0, x1, y0, y1) -- integrates the height of box and disc over
 end
 
 template.data = { disc = disc }
+template.settings.data = "disc"
 
 -- ## Times and an interpolant
 --
@@ -102,6 +107,7 @@ template.interpolants = { smooth = {
   alpha = function(t) return 1 - t * t * (3 - 2 * t) end,
   beta = function(t) return t * t * (3 - 2 * t) end,
 } }
+template.settings.times, template.settings.interpolant = "early", "smooth"
 
 -- ## A metric and a figure
 --
@@ -132,11 +138,7 @@ template.render = {
 -- ## Profiles
 --
 -- A profile holds the settings for a quick look or for a real run and is chosen with `--profile`;
--- `by_method` changes settings for a single method. The parts above take effect where a setting
--- names them.
-
-template.settings = { width = 128, data = "disc", net = "wavy", times = "early",
-  interpolant = "smooth" }
+-- `by_method` changes settings for a single method.
 
 template.profiles = {
   smoke = { steps = 50, batch = 128, eval_samples = 10000, nfe = { 1, 2, 4 } },

@@ -81,6 +81,9 @@ end
 --- Draw samples from a checkpoint.
 function M.sample(args) use("app.samples").write(args) end
 
+--- Make an experiment file.
+function M.new(args) use("app.new").run(args) end
+
 --- List what --set takes.
 function M.settings(args) use("app.setting_list").run(args) end
 
