@@ -22,7 +22,7 @@ function M.program(job, shared)
   local cfg = job.cfg
   return fm.program(function(input, b)
     math.randomseed(cfg.seed or 0) -- as in flowmap.step.program
-    local nd, crossed = b:split(cfg.eta, cfg.devices)
+    local nd, crossed = step.split(cfg, b)
     local it = step.draw(job, input, b)
     local function losses(params) return step.losses(job, params, it, nd, b.n, crossed) end
     local function diagonal(params) return fm.sum((losses(params))) end

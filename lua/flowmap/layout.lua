@@ -17,25 +17,36 @@ local errors = require "flowmap.base.errors"
 
 local M = {}
 
--- Diagonal rows among `rows`: at least one (1e-9: eta times rows may be whole but for rounding).
-local function diagonal_rows(eta, rows)
-  return math.max(1, math.floor(eta * rows + 1e-9))
+--- The fewest diagonal rows of a batch: 1, because a map that is its own velocity would learn
+-- nothing of the data without them. At eta = 0 it is 0 where the data enter off the diagonal, as
+-- the velocity of the sample or of a frozen map.
+-- @tparam table cfg settings eta, velocity, target
+-- @treturn integer
+function M.least(cfg)
+  local elsewhere = cfg.velocity == "sample" or cfg.velocity == "teacher" or cfg.target == "frozen"
+  return cfg.eta == 0 and elsewhere and 0 or 1
+end
+
+-- Diagonal rows among `rows` (1e-9: eta times rows may be whole except for rounding).
+local function diagonal_rows(eta, rows, least)
+  return math.max(least or 1, math.floor(eta * rows + 1e-9))
 end
 
 --- The counts of a batch.
 -- @tparam number eta diagonal fraction
 -- @tparam integer batch samples
 -- @tparam ?integer devices default 1
+-- @tparam ?integer least the fewest diagonal rows of a part, see `least`; default 1
 -- @treturn table { diagonal = rows of the diagonal term, from_off = of these, drawn off the
 --   diagonal, from_diagonal = rows of the off-diagonal term that were drawn on the diagonal }
-function M.counts(eta, batch, devices)
+function M.counts(eta, batch, devices, least)
   devices = devices or 1
   if batch % devices ~= 0 then
     errors.usage("a batch of %d samples cannot be cut into %d equal parts, one per device", batch,
       devices)
   end
   local part = batch // devices
-  local drawn, entering = diagonal_rows(eta, batch), diagonal_rows(eta, part)
+  local drawn, entering = diagonal_rows(eta, batch, least), diagonal_rows(eta, part, least)
   local counts = { diagonal = devices * entering, from_off = 0, from_diagonal = 0 }
   for device = 0, devices - 1 do
     local here = math.max(0, math.min(part, drawn - device * part)) -- drawn on the diagonal
@@ -56,9 +67,10 @@ end
 -- @tparam ?integer devices
 -- @tparam integer first from 0
 -- @tparam integer last
+-- @tparam ?integer least
 -- @treturn table as `counts` returns
-function M.rows(eta, batch, devices, first, last)
-  local all = M.counts(eta, batch, devices)
+function M.rows(eta, batch, devices, first, last, least)
+  local all = M.counts(eta, batch, devices, least)
   local from, to = first * all.diagonal // batch, last * all.diagonal // batch
   return {
     diagonal = to - from,

@@ -44,15 +44,17 @@ function Batch:dropout(x, rate, stream)
 end
 
 --- The number of diagonal samples among the n rows, which come first; over the whole batch they
--- are max(1, floor(eta B)).
+-- are floor(eta B), and no fewer than `least`.
 -- @tparam number eta
 -- @tparam ?integer devices default 1, see flowmap.layout
+-- @tparam ?integer least default 1
 -- @treturn integer
 -- @treturn table how many rows enter another term than they were drawn for: { from_off =,
 --   from_diagonal = }
-function Batch:split(eta, devices)
-  local counts = layout.rows(eta, self.batch, devices, self.first, self.last)
-  self.splits[#self.splits + 1] = { eta = eta, devices = devices, counts = counts }
+function Batch:split(eta, devices, least)
+  local counts = layout.rows(eta, self.batch, devices, self.first, self.last, least)
+  self.splits[#self.splits + 1] = { eta = eta, devices = devices, least = least,
+    counts = counts }
   return counts.diagonal, counts
 end
 
@@ -131,7 +133,7 @@ end
 local function fits(traced, batch, first, last)
   if traced.n ~= last - first then return false end
   for _, split in ipairs(traced.splits) do
-    local counts = layout.rows(split.eta, batch, split.devices, first, last)
+    local counts = layout.rows(split.eta, batch, split.devices, first, last, split.least)
     for name, count in pairs(counts) do
       if split.counts[name] ~= count then return false end
     end

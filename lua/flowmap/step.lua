@@ -21,11 +21,11 @@ local M = {}
 
 local DIAGONAL = losses.diagonal
 
---- Number of diagonal samples in a batch: at least one.
--- @tparam table cfg settings eta, batch, devices
+--- Number of diagonal samples in a batch, see flowmap.layout.
+-- @tparam table cfg settings eta, batch, devices, velocity, target
 -- @treturn integer
 function M.diagonal_count(cfg)
-  return layout.counts(cfg.eta, cfg.batch, cfg.devices).diagonal
+  return layout.counts(cfg.eta, cfg.batch, cfg.devices, layout.least(cfg)).diagonal
 end
 
 -- Whether a term enters the objective with a weight of its own for each sample.
@@ -36,6 +36,13 @@ local function has_weights(job, diagonal)
   if diagonal then return cfg.p_diagonal and cfg.p > 0 end
   return (cfg.p or 0) > 0 or row ~= nil and row.factor ~= nil
 end
+
+--- Divide a micro-batch into rows of the diagonal term and others.
+-- @tparam table cfg settings
+-- @param b the batch, see flowmap.program
+-- @treturn integer
+-- @treturn table rows that enter another term than they were drawn for
+function M.split(cfg, b) return b:split(cfg.eta, cfg.devices, layout.least(cfg)) end
 
 --- The terms of a step, see flowmap.job. Terms that are weighted per sample are logged a second
 -- time, as they enter the objective.
@@ -293,7 +300,7 @@ end
 function M.trains(job, shared)
   local reached = true
   fm.program(function(input, b)
-    local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
+    local nd, crossed = M.split(job.cfg, b)
     local params = autodiff.map(fm.copy, input.params)
     local _, off, bare = M.losses(job, params, M.draw(job, input, b), nd, b.n, crossed)
     if not off then return {} end
@@ -318,7 +325,7 @@ end
 function M.program(job, shared)
   return fm.program(function(input, b)
     math.randomseed(job.cfg.seed or 0) -- every trace draws alike, whatever was tried before it
-    local nd, crossed = b:split(job.cfg.eta, job.cfg.devices)
+    local nd, crossed = M.split(job.cfg, b)
     local it = M.draw(job, input, b)
     local diagonal, off, bare
     local function objective(params)

@@ -71,6 +71,10 @@ end)
 t.test("the diagonal takes round-down(eta B) samples, at least one", function()
   t.eq(fm.step.diagonal_count { eta = 0.75, batch = 10 }, 7)
   t.eq(fm.step.diagonal_count { eta = 0, batch = 10 }, 1)
+  t.eq(fm.step.diagonal_count { eta = 0, batch = 10, velocity = "self", target = "ema" }, 1)
+  t.eq(fm.step.diagonal_count { eta = 0, batch = 10, velocity = "sample" }, 0)
+  t.eq(fm.step.diagonal_count { eta = 0, batch = 10, velocity = "self", target = "frozen" }, 0)
+  t.eq(fm.step.diagonal_count { eta = 0.01, batch = 10, velocity = "teacher" }, 1)
 end)
 
 -- Methods that need no teacher.

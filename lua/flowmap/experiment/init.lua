@@ -191,7 +191,8 @@ local function check_devices(cfg)
   if cfg.batch % cfg.devices ~= 0 then
     errors.usage("devices is %d, but batch is %d, which cannot be cut into %d equal parts",
       cfg.devices, cfg.batch, cfg.devices)
-  elseif layout.counts(cfg.eta, cfg.batch, cfg.devices).diagonal == cfg.batch then
+  elseif layout.counts(cfg.eta, cfg.batch, cfg.devices, layout.least(cfg)).diagonal
+    == cfg.batch then
     errors.usage("devices is %d, which leaves each device %d of %d samples: with eta = %s all of "
       .. "them are diagonal; batch must be larger", cfg.devices, cfg.batch // cfg.devices,
       cfg.batch, settings.text(cfg.eta))

@@ -48,7 +48,8 @@ M.list = {
       .. "1.7 or 12 ms for 64, 128 or 256 points" },
   { "stop", "default", any, "stop-gradient of the method; default: the paper's",
     when.off_diagonal },
-  { "eta", 0.75, fraction, "diagonal fraction of a batch", when.of_split },
+  { "eta", 0.75, fraction, "diagonal fraction of a batch; 0 leaves one sample, or none where the "
+    .. "velocity is the sample's or a frozen map's", when.of_split },
   { "both_terms", false, any, "whether every sample enters both terms", when.not_diagonal },
   { "devices", 1, within(1, 4096),
     "parts of a batch that are split again, as the official code does on several devices",

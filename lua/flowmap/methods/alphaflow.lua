@@ -11,7 +11,8 @@ return {
   limit = "eulerian", factor = "first_part", curriculum = "sigmoid", curriculum_span = { 0, 1 },
   times = "logit_normal", times_mean = { 0.4, 0.4 }, times_sd = { 1, 1 },
   times_diagonal = "logit_normal",
-  p = 1, c = 0.1, p_diagonal = true, eta = 0.25,
+  p = 1, c = 0.1, p_diagonal = true, eta = 0.5,
   title = "Alpha-Flow", cite = "Zhang et al. 2025, arXiv 2510.20771",
-  differs = "c and the law of times are those of MeanFlow; targets are not clipped; no guidance",
+  differs = "c is that of MeanFlow, where the authors' c^2 is 0.001 per value; eta is that of "
+    .. "their training without guidance (0.25 with it); targets are not clipped; no guidance",
 }

@@ -12,5 +12,6 @@ return {
   taught_by = "fm", start = "teacher",
   title = "Align your flow, Eulerian (AYF-EMD)",
   cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
-  differs = "no autoguidance; at least one diagonal sample",
+  differs = "no autoguidance; others' transcriptions of Algorithm 1 end the warm-up at 0.99 and do "
+    .. "not agree on the law's constants; no training code of the authors was found",
 }

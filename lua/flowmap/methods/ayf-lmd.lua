@@ -9,5 +9,5 @@ return {
   taught_by = "fm", start = "teacher",
   title = "Align your flow, Lagrangian (AYF-LMD)",
   cite = "Sabour, Fidler, Kreis 2025, arXiv 2506.14603",
-  differs = "no autoguidance; at least one diagonal sample",
+  differs = "no autoguidance",
 }

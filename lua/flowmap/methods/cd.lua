@@ -12,5 +12,5 @@ return {
   eta = 0.0, sampler = "consistency",
   taught_by = "fm", start = "teacher",
   title = "Consistency distillation (CD)", cite = "Song et al. 2023, arXiv 2303.01469",
-  differs = "square distance, at least one diagonal sample",
+  differs = "square distance",
 }

@@ -12,6 +12,5 @@ return {
   curriculum = "shrinking", curriculum_span = { 0.5, 1 / 256 }, factor = "snr_plus",
   p = 0.5, c = 0.06, eta = 0.0, sampler = "consistency",
   title = "Easy consistency tuning (ECT)", cite = "Geng et al. 2024, arXiv 2406.14548",
-  differs = "c is 0.06 (0 in the script for CIFAR-10); no pretrained start; at "
-    .. "least one diagonal sample",
+  differs = "c is 0.06, where the authors' code has 0 as its default; no pretrained start",
 }

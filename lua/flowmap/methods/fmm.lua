@@ -8,5 +8,4 @@ return {
   times = "square", eta = 0.0,
   title = "Flow map matching (FMM)",
   cite = "Boffi, Albergo, Vanden-Eijnden 2024, arXiv 2406.07507",
-  differs = "at least one sample of a batch is diagonal",
 }

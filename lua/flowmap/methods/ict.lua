@@ -12,5 +12,5 @@ return {
   curriculum = "doubling", curriculum_span = { 10, 1280 }, factor = "inverse_noise_step",
   p = 0.5, c = 0.03, eta = 0.0, sampler = "consistency",
   title = "Improved consistency training (iCT)", cite = "Song, Dhariwal 2024, arXiv 2310.14189",
-  differs = "at least one diagonal sample; c is that of CIFAR-10, 0.00054 sqrt(3072)",
+  differs = "c is that of CIFAR-10, 0.00054 sqrt(3072)",
 }

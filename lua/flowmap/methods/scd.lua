@@ -13,6 +13,5 @@ return {
   taught_by = "fm", start = "teacher",
   title = "Simplified consistency distillation (sCD)", cite = "Lu, Song 2025, arXiv 2410.11081",
   differs = "pseudo-Huber for the normalised tangent, no learned weight; warm-up of the "
-    .. "derivative of v, not of the angle's network; at least one diagonal "
-    .. "sample",
+    .. "derivative of v, not of the angle's network",
 }

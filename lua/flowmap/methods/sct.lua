@@ -12,6 +12,5 @@ return {
   weight = "angle", p = 0.5, c = 0.1, eta = 0.0, sampler = "consistency",
   title = "Simplified consistency training (sCT)", cite = "Lu, Song 2025, arXiv 2410.11081",
   differs = "pseudo-Huber for the normalised tangent, no learned weight; warm-up of the "
-    .. "derivative of v, not of the angle's network; at least one diagonal "
-    .. "sample",
+    .. "derivative of v, not of the angle's network",
 }
