@@ -48,6 +48,7 @@ local coordinates = require "flowmap.report.coordinates"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
+local literate = require "flowmap.report.literate"
 local page = require "flowmap.report.page"
 local chapters = require "flowmap.experiment.chapters"
 local suite = require "flowmap.experiment"
@@ -60,53 +61,8 @@ local M = {}
 --- See flowmap.report.render; `reproduce` renders through this module.
 M.render = render.experiment
 
--- ------------------------------------------------------------------ literate Lua
-
--- The lines of a text, without line ends.
-local function lines_of(text)
-  local lines = {}
-  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
-  if lines[#lines] == "" then lines[#lines] = nil end
-  return lines
-end
-
--- The text of a prose line; nil for any other line.
-local function prose_text(line)
-  return line:match("^%-%-%-? (.*)$") or line:match("^%-%-%-?$") and ""
-end
-
-local function is_prose(lines, first, last)
-  for i = first, last do
-    if not prose_text(lines[i]) then return false end
-  end
-  return true
-end
-
---- Split Lua source into blocks of prose and code.
--- @tparam string source
--- @treturn {table,...} {kind="prose"|"code", first= (line number), [1..]= lines}; prose has no
---   comment marks; adjacent code forms one block without leading and trailing blank lines
-function M.split(source)
-  local lines, blocks, i = lines_of(source), {}, 1
-  while i <= #lines do
-    while i <= #lines and not lines[i]:find("%S") do i = i + 1 end
-    local first = i
-    while i <= #lines and lines[i]:find("%S") do i = i + 1 end
-    if first == i then break end
-    local kind, block = is_prose(lines, first, i - 1) and "prose" or "code", blocks[#blocks]
-    if kind == "code" and block and block.kind == "code" then
-      for _ = block.first + #block, first - 1 do block[#block + 1] = "" end
-    else
-      block = { kind = kind, first = first }
-      blocks[#blocks + 1] = block
-    end
-    for k = first, i - 1 do
-      local text = kind == "prose" and prose_text(lines[k]) or lines[k]
-      block[#block + 1] = text:find("^luacheck:") and "" or text
-    end
-  end
-  return blocks
-end
+--- See flowmap.report.literate.
+M.split = literate.split
 
 -- ------------------------------------------------------------------ numbers in prose
 
@@ -280,13 +236,9 @@ end
 -- @treturn string
 function M.chapter(path, how)
   local source = results.read_file(path)
-  local literate = path:match("([^/]+)%.lua$")
-  local context = contexts.new(literate, how, path)
-  local blocks = literate and M.split(source)
-  if not blocks then
-    blocks = { lines_of(source) }
-    blocks[1].kind, blocks[1].first = "prose", 1
-  end
+  local own = path:match("([^/]+)%.lua$")
+  local context = contexts.new(own, how, path)
+  local blocks = own and literate.split(source) or literate.markdown(source)
   context.claims = claims.list(source)
   local out, mode = {}, how.code or "show"
   for _, block in ipairs(blocks) do
