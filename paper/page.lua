@@ -13,6 +13,12 @@ local function fold(div)
   return blocks
 end
 
+-- Where a figure or table comes from: a div of class "origin", written by flowmap.report.origin.
+local function origin(div)
+  return { pandoc.RawBlock("html", '<details class="origin">\n<summary>How it was made</summary>'),
+    pandoc.Div(div.content, pandoc.Attr("", { "origin" })), pandoc.RawBlock("html", "</details>") }
+end
+
 local function boxed(class, block)
   return pandoc.Div({ block }, pandoc.Attr("", { class }))
 end
@@ -83,7 +89,10 @@ end
 
 return {
   { RawBlock = nothing, RawInline = nothing },
-  { Div = function(div) return div.classes:includes "fold" and fold(div) or plain(div) end },
+  { Div = function(div)
+    if div.classes:includes "origin" then return origin(div) end
+    return div.classes:includes "fold" and fold(div) or plain(div)
+  end },
   { Span = plain, Header = plain, Code = plain, CodeBlock = plain, Link = plain, Image = plain,
     Table = plain },
   {

@@ -1,5 +1,5 @@
--- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; provenance is set
--- small.
+-- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; provenance and
+-- origins are set small, and an origin names the folder of its runs alone.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 
@@ -13,12 +13,15 @@ local function small(div)
 end
 
 local function div(element)
-  return element.classes:includes "provenance" and small(element) or nil
+  local is_small = element.classes:includes "provenance" or element.classes:includes "origin"
+  return is_small and small(element) or nil
 end
+
+local function span(element) return element.classes:includes "each" and {} or nil end
 
 local function image(element)
   element.src = element.src:gsub("%.svg$", ".png")
   return element
 end
 
-return { { Div = div, Image = image } }
+return { { Div = div, Span = span, Image = image } }

@@ -202,9 +202,9 @@ t.test("values that diverged or are missing are shown as such in tables and left
     t.raises(function() tables.compare(set, { metric = "klx", title = "t" }) end, "no number 'klx'")
     if not has "gnuplot" then return end
     t.eq(#figure.against_steps(root, "steps", set, { metric = "kl", label = "KL",
-      steps = { 1, 2, 4, 8 } }), 4)
+      steps = { 1, 2, 4, 8 } }), 5)
     t.eq(#figure.against_setting(root, "setting", set, { metric = "kl", N = 4, x = "eta",
-      series = "stop", label = "KL" }), 4)
+      series = "stop", label = "KL" }), 5)
   end)
 
 t.test("a chapter's page has a name of its own, never the book's", function()

@@ -32,7 +32,7 @@ M.base = "paper/results"
 
 local COPIED = { "config.json", "inputs.json", "eval.json", "manifest.json", "diverged.json",
   "metrics.jsonl", "chain.jsonl", "history.jsonl", "accepted.json" }
-local LARGEST_SVG = 128 * 1024 -- larger ones (clouds of points) are kept only as PNG
+local LARGEST = 128 * 1024 -- of a figure's SVG and CSV; of clouds of points only the PNG is kept
 
 -- ------------------------------------------------------------------ what may be published
 
@@ -143,16 +143,17 @@ function M.values(set)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local SIGNED = { svg = "<!-- %s -->\n" }
+local SIGNED = { svg = "<!-- %s -->\n", csv = "# %s\n" } -- a table's CSV is signed by its notes
 
 -- Move the tables and pictures of a render entry into the set, signed; omit scripts and data files.
 local function collect(made, target, set, listed)
   local signature, ids = set:signature(), set:ids()
   for _, path in ipairs(made) do
-    local name, kind = base_name(path), path:match "%.(%w+)$"
+    local name = base_name(path)
+    local kind = name:find "%.figure%.csv$" and "figure" or name:match "%.(%w+)$"
     local text = results.read_file(path)
     local wanted = kind == "csv" or kind == "md" or kind == "png"
-      or kind == "svg" and #text <= LARGEST_SVG
+      or (kind == "svg" or kind == "figure") and #text <= LARGEST
     if wanted then
       if listed[name] then errors.usage("two entries of `render` write the file %s", name) end
       core.write_file(target .. "/" .. name, text .. (SIGNED[kind] or ""):format(signature))

@@ -6,6 +6,7 @@
 local chapters = require "flowmap.experiment.chapters"
 local errors = require "flowmap.base.errors"
 local load_experiment = require("flowmap.experiment").load
+local meaning = require "flowmap.runs.meaning"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
 
@@ -17,12 +18,13 @@ Context.__index = Context
 --- A context.
 -- @tparam ?string experiment the chapter's own
 -- @tparam table how {profile=, results= (folder, default "results"), published= (a folder of
---   published sets, in place of both)}
+--   published sets, in place of both), output= (the page's folder, default "paper/build")}
 -- @tparam string path of the chapter
 -- @treturn Context { experiment =, path = }
 function M.new(experiment, how, path)
   return setmetatable({ experiment = experiment, path = path, sets = {}, effects = {},
-    base = how.results or "results", profile = how.profile, published = how.published }, Context)
+    loaded = {}, output = how.output or "paper/build", base = how.results or "results",
+    profile = how.profile, published = how.published }, Context)
 end
 
 -- The folder of an experiment's results, in one of its parts.
@@ -61,6 +63,21 @@ function Context:figure(experiment, name)
   return ("%s/%s"):format(self:folder(experiment, "figures"), name)
 end
 
+--- An experiment of the page: this chapter's, or another chapter's of the suite.
+-- @tparam string name
+-- @treturn ?table nil if no chapter has the name, or this one defines no experiment
+function Context:experiment_of(name)
+  if self.loaded[name] == nil then
+    local file = name == self.experiment and self.path
+    for _, other in ipairs(file and {} or chapters.experiments()) do
+      if other:match "([^/]+)%.lua$" == name then file = other end
+    end
+    local is = file and (file ~= self.path or meaning.returns(results.read_file(file)))
+    self.loaded[name] = is and load_experiment(file) or false
+  end
+  return self.loaded[name] or nil
+end
+
 --- The effects of a render entry, of this chapter's experiment or of another chapter's.
 -- @tparam string name of the experiment
 -- @tparam string entry
@@ -68,12 +85,8 @@ end
 function Context:effects_of(name, entry)
   local key = tostring(name) .. " " .. entry
   if not self.effects[key] then
-    local file = name == self.experiment and self.path
-    for _, other in ipairs(file and {} or chapters.experiments()) do
-      if other:match "([^/]+)%.lua$" == name then file = other end
-    end
-    if not file then errors.data("there is no chapter '%s'", tostring(name)) end
-    self.effects[key] = render.effects(load_experiment(file), entry, self:set(name))
+    local exp = self:experiment_of(name) or errors.data("there is no chapter '%s'", tostring(name))
+    self.effects[key] = render.effects(exp, entry, self:set(name))
   end
   return self.effects[key]
 end

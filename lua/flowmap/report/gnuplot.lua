@@ -1,4 +1,5 @@
---- Drawing with gnuplot: writes DIR/NAME.gp and DIR/NAME.dat, then runs `cd DIR && gnuplot
+--- Drawing with gnuplot: writes DIR/NAME.gp, DIR/NAME.dat and, for readers without gnuplot, its
+-- values as DIR/NAME.figure.csv (a table may have the name NAME.csv), then runs `cd DIR && gnuplot
 -- NAME.gp`, which makes NAME.svg and NAME.png; the script can be edited and run again in the same
 -- way. Both terminals produce the same bytes for the same data. The colours are gnuplot's `podo`,
 -- which remain distinguishable with common colour-vision deficiencies.
@@ -72,8 +73,8 @@ reset
 -- @tparam string dir created if missing
 -- @tparam string name of the files, without folder and extension
 -- @tparam table spec {width=, height= (pixels of the SVG; the PNG has twice as many), script=
---   (gnuplot commands; they read "NAME.dat"), data= (text, optional)}
--- @treturn {string,...} the paths: svg, png, gp, dat
+--   (gnuplot commands; they read "NAME.dat"), data=, csv= (texts, optional)}
+-- @treturn {string,...} the paths: svg, png, gp, dat, csv
 function M.render(dir, name, spec)
   if name ~= escape.filename(name) then
     errors.usage("a figure's name has letters, digits, '_', '-' and '.', found '%s'",
@@ -84,9 +85,11 @@ function M.render(dir, name, spec)
     name)
   local paths = { stem .. ".svg", stem .. ".png", stem .. ".gp" }
   results.write_file(stem .. ".gp", head .. spec.script .. script_tail)
-  if spec.data then
-    results.write_file(stem .. ".dat", spec.data)
-    paths[4] = stem .. ".dat"
+  for _, extra in ipairs { { ".dat", spec.data }, { ".figure.csv", spec.csv } } do
+    if extra[2] then
+      results.write_file(stem .. extra[1], extra[2])
+      paths[#paths + 1] = stem .. extra[1]
+    end
   end
   -- The scripts are UTF-8 in any locale of the caller, and do not depend on ~/.gnuplot.
   local command = ("cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(escape.shell(dir),
@@ -135,6 +138,27 @@ local function new_blocks()
     return self.count - 1
   end
   return blocks
+end
+
+local MOST_ROWS = 20000 -- of a CSV file; longer traces are those of the runs' metrics.jsonl
+
+-- The values of all panels as CSV, nine digits each; nil for more than MOST_ROWS.
+local function csv_of(panels)
+  local lines = { "panel,series,x,y,low,high" }
+  for i, p in ipairs(panels) do
+    for _, s in ipairs(p.series) do
+      if #lines + #s.rows > MOST_ROWS then return nil end
+      local heads = ("%s,%s"):format(escape.csv(p.title or i), escape.csv(s.label))
+      for _, row in ipairs(s.rows) do
+        local cells = { heads, "", "", "", "" }
+        for k = 1, math.min(#row, 4) do
+          cells[k + 1] = ("%.9g"):format(row[k]):gsub("^%-nan", "nan")
+        end
+        lines[#lines + 1] = table.concat(cells, ",")
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 -- Colour, dash and point of a series, for its plot and for the key.
@@ -323,7 +347,7 @@ function M.panels(dir, name, spec)
       .. "unset key\nplot " .. table.concat(items, ", \\\n  ") .. "\n"
   end
   return M.render(dir, name, { width = width, height = height,
-    script = table.concat(script) .. key(height),
+    script = table.concat(script) .. key(height), csv = csv_of(spec.panels),
     data = table.concat(blocks, "\n\n\n") .. "\n" })
 end
 

@@ -1,6 +1,8 @@
 --- Where the numbers of a table come from, in words.
 -- @module flowmap.report.provenance
 
+local files = require "flowmap.base.files"
+local record = require "flowmap.runs.record"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -56,12 +58,43 @@ local function moved(run)
   if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
 end
 
+-- What a run took in seconds: by the clock, and of processors if that was recorded.
+local function spent(run)
+  local it = run.manifest
+  if not it then -- it diverged
+    local path = run.dir .. "/history.jsonl"
+    local lines = record.lines("history", files.read_if_there(path) or "", path)
+    it = lines[#lines] or {}
+  end
+  return it.wall_s or 0, it.cpu_s
+end
+
+local BRIEF = 5 -- minutes
+
+--- What the runs of a set took together, in words: processor time or, where a run did not record
+-- it, time by the clock. Short times vary most from one machine to the next, so they are not stated
+-- exactly; a page of quick runs has the same bytes each time.
+-- @tparam Set set
+-- @treturn string such as "224 minutes of processor time"
+function M.cost(set)
+  local wall, cpu = 0, 0
+  for _, runs in ipairs { set.runs, set.diverged } do
+    for _, run in ipairs(runs) do
+      local seconds, processor = spent(run)
+      wall, cpu = wall + seconds, cpu and processor and cpu + processor
+    end
+  end
+  local minutes = (cpu or wall) / 60
+  local kind = cpu and "processor time" or "running time; their processor time was not recorded"
+  if minutes < BRIEF then return ("less than %d minutes of %s"):format(BRIEF, kind) end
+  if minutes < 300 then return ("%.0f minutes of %s"):format(minutes, kind) end
+  return ("%.1f hours of %s"):format(minutes / 60, kind)
+end
+
 --- The provenance of a set's numbers in one sentence; every part is required.
 -- @tparam Set set see flowmap.report.results
 -- @treturn string
 function M.words(set)
-  local wall = 0
-  for _, run in ipairs(set.runs) do wall = wall + run:field("manifest", "wall_s") end
   local parts = {
     "profile " .. listed(set, "profile"),
     "seeds " .. listed(set, "seed"):gsub(" or ", ", "),
@@ -73,7 +106,7 @@ function M.words(set)
       listed(set, "dataset.hash"):gsub("%w+", function(hash) return hash:sub(1, 12) end)),
     "instruction set " .. listed(set, "isa"),
     "revision " .. listed(set, "revision"),
-    ("%d run%s, %.0f minutes in all"):format(#set.runs, #set.runs == 1 and "" or "s", wall / 60),
+    ("%d run%s, %s"):format(#set.runs, #set.runs == 1 and "" or "s", M.cost(set)),
     set:signature(),
   }
   for _, run in ipairs(set.runs) do

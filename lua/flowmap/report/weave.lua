@@ -49,6 +49,7 @@ local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local literate = require "flowmap.report.literate"
+local origin = require "flowmap.report.origin"
 local page = require "flowmap.report.page"
 local chapters = require "flowmap.experiment.chapters"
 local suite = require "flowmap.experiment"
@@ -163,7 +164,8 @@ function M.inline(context, inside)
   if field == "table" then
     local own, table_name = owner(context, words)
     local text = results.read_file(context:table(own, table_name))
-    return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n"):format(own, table_name, text)
+    return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n%s"):format(own, table_name, text,
+      origin.markdown(context, own, table_name, "table"))
   end
   if field == "methods" then
     return "\n" .. coordinates.markdown(context.experiment and suite.load(context.path).losses)
@@ -197,8 +199,9 @@ local function figure_path(context, name)
   return path
 end
 
--- Fill in one line of prose; errors name the place.
-local function fill(context, line, place)
+-- Fill in one line of prose; errors name the place. The origins of its figures are added to a list:
+-- they follow the paragraph.
+local function fill(context, line, place, origins)
   local function named(what, f, argument)
     local ok, value = pcall(f, context, argument)
     if ok then return value end
@@ -213,8 +216,16 @@ local function fill(context, line, place)
   end)
   return (line:gsub("%(figure:([^)%s]+)%)", function(name)
     local path = named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0")
-    return ("(<%s>){#fig:%s:%s}"):format(path, owner(context, name))
+    local experiment, figure = owner(context, name)
+    origins[#origins + 1] = origin.markdown(context, experiment, figure, "figure")
+    return ("(<%s>){#fig:%s:%s}"):format(path, experiment, figure)
   end))
+end
+
+-- Append the origins of the figures of a paragraph that has ended.
+local function flush(out, origins)
+  table.move(origins, 1, #origins, #out + 1, out)
+  return {}
 end
 
 -- ------------------------------------------------------------------ chapters
@@ -245,14 +256,17 @@ function M.chapter(path, how)
     if block.kind == "code" then
       out[#out + 1] = code_text(block, mode)
     else
+      local origins = {}
       for i, line in ipairs(block) do
         local place = ("%s:%d"):format(path, block.first + i - 1)
         local wanted = line:match("^{{code%s+(%a+)}}$")
         if wanted then
           mode = errors.choice(place .. ": code mode", wanted, { "show", "fold", "hide" })
         end
-        out[#out + 1] = wanted and "" or fill(context, line, place)
+        if line == "" then origins = flush(out, origins) end
+        out[#out + 1] = wanted and "" or fill(context, line, place, origins)
       end
+      flush(out, origins)
       out[#out + 1] = ""
     end
   end
@@ -268,6 +282,7 @@ end
 -- @treturn ?string path of the PDF
 function M.book(book, how)
   local parts = {}
+  how.output = book.output
   for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
   local stem = ("%s/%s"):format(book.output, book.name or "flow-maps")
   results.write_file(stem .. ".md", table.concat(parts, "\n"))

@@ -98,6 +98,17 @@ local function density_panel(f, x, y, map, words)
       f.name, #f.data - 1, map.factor)
 end
 
+-- The values below the panels as CSV.
+local function csv_of(values, metric)
+  local lines = { "method,seed,N,metric,value" }
+  for _, it in ipairs(values) do
+    local method, run, N = table.unpack(it)
+    lines[#lines + 1] = table.concat({ escape.csv(method), run:field("config", "seed"), N,
+      escape.csv(metric), measured.text(run, metric, N, "%.9g") }, ",")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- Draw densities of generated samples: one row per method, one column per number of steps, the
 -- data at the left; one run per method (by default the lowest seed), one colour scale for all.
 -- @tparam string dir
@@ -110,7 +121,7 @@ function M.density(dir, name, set, spec)
   set = set:stepped()
   local methods, size = set:methods(), 150
   local left, top, down = size + 66, 40, size + (spec.metric and 28 or 10)
-  local tall = #methods * down - down + size
+  local tall, values = #methods * down - down + size, {}
   local f = { name = name, size = size, data = {}, script = {}, height = top + tall + 30,
     width = left + #spec.steps * (size + 10) + 88 }
   for i, method in ipairs(methods) do
@@ -127,6 +138,7 @@ function M.density(dir, name, set, spec)
       if i == #methods and j == #spec.steps then
         f.script[#f.script + 1] = colour_bar(f.width, f.height, top, tall)
       end
+      values[#values + 1] = spec.metric and { method, run, N }
       density_panel(f, left + (j - 1) * (size + 10), y, heat(run, "N" .. N, spec), {
         comment = ("%s seed %s, N = %d"):format(method, run:field("config", "seed"), N),
         above = i == 1 and "N = " .. N,
@@ -135,6 +147,7 @@ function M.density(dir, name, set, spec)
     end
   end
   return gnuplot.render(dir, name, { width = f.width, height = f.height,
+    csv = spec.metric and csv_of(values, spec.metric) or nil,
     script = table.concat(f.script), data = table.concat(f.data, "\n\n\n") .. "\n" })
 end
 

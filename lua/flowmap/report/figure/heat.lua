@@ -58,6 +58,20 @@ local function cells_text(comment, map, low)
   return table.concat(lines, "\n")
 end
 
+-- The same values as CSV.
+local function csv_of(methods, maps)
+  local lines = { "method,s,t,value" }
+  for k, map in ipairs(maps) do
+    for i = 1, map.n do
+      for j = i + 1, map.n do
+        lines[#lines + 1] = ("%s,%.6g,%.6g,%.4g"):format(escape.csv(methods[k]),
+          (i - 1) / (map.n - 1), (j - 1) / (map.n - 1), value(map, i, j))
+      end
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 local style = [[
 unset key
 unset colorbox
@@ -112,7 +126,8 @@ function M.heat(dir, name, set, spec)
     script[k + 1] = panel(f, k, maps[k], method, below[k])
   end
   return gnuplot.render(dir, name, { width = f.width, height = f.height,
-    script = table.concat(script), data = table.concat(data, "\n\n\n") .. "\n" })
+    script = table.concat(script), data = table.concat(data, "\n\n\n") .. "\n",
+    csv = csv_of(methods, maps) })
 end
 
 return M
