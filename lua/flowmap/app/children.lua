@@ -7,7 +7,7 @@
 -- @module flowmap.app.children
 
 local errors = require "flowmap.base.errors"
-local files = require "flowmap.base.files"
+local signals = require "flowmap.app.signals"
 
 local M = {}
 
@@ -23,11 +23,7 @@ Pool.__index = Pool
 --   ended(task, code, signal), and tick() several times a second
 -- @treturn Pool
 function M.pool(handlers)
-  local ok, uv = pcall(require, "luv")
-  if not ok then
-    errors.usage("the Lua module luv is not installed; .ci/deps.sh installs it")
-  end
-  return setmetatable({ uv = uv, handlers = handlers, queue = {}, running = {}, count = 0,
+  return setmetatable({ uv = signals.uv(), handlers = handlers, queue = {}, running = {}, count = 0,
     requests = 0, handles = {} }, Pool)
 end
 
@@ -137,25 +133,10 @@ function Pool:stop()
   end
 end
 
--- Whether a signal was already ignored when this process started (`nohup`, a shell's `&`); it then
--- stays ignored.
-local function ignored(number)
-  local mask = (files.read "/proc/self/status" or ""):match "SigIgn:%s*(%x+)"
-  return mask ~= nil and tonumber(mask, 16) >> (number - 1) & 1 == 1
-end
-
-local SIGNALS = { sighup = 1, sigint = 2, sigterm = 15 }
-
 -- Turn signals and the clock into events.
 local function watch(pool, interval)
   local uv = pool.uv
-  for name, number in pairs(SIGNALS) do
-    if not ignored(number) then
-      local handle = uv.new_signal()
-      handle:start(name, function() push(pool, "signal") end)
-      pool.handles[#pool.handles + 1] = handle
-    end
-  end
+  signals.watch(uv, pool.handles, function() push(pool, "signal") end)
   local timer = uv.new_timer()
   timer:start(interval, interval, function() push(pool, "tick") end)
   pool.handles[#pool.handles + 1] = timer

@@ -67,6 +67,9 @@ function M.accept(args) use("runs.accept").run(args) end
 --- Repeat parts of a run and compare them with its record.
 function M.audit(args) return use("runs.audit").run(args) end
 
+--- Show runs in the terminal.
+function M.watch(args) use("app.live.watch").run(args) end
+
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 
