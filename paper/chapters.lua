@@ -23,6 +23,8 @@ return {
     "experiments/switches-images.lua",
     "experiments/objective.lua",
     "experiments/ladder.lua",
+    -- what it amounts to
+    "paper/reproduction.md",
     "paper/references.md",
   },
   bibliography = "paper/references.json",

@@ -3,29 +3,33 @@
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}      also >; settings such as data=modes2 follow
 --
 -- weaves to "supported", "contradicted" or "not shown", with the paired difference, its interval,
--- p and the number of seeds. The claims of a chapter are one family of questions: p is adjusted by
--- Holm's procedure over all of them, and a claim is supported or contradicted only at the level of
--- 5 % after it.
+-- p and the number of seeds; with `claim?` also to "not attempted", where there are no such runs.
+-- The claims of a chapter are one family of questions: p is adjusted by Holm's procedure over all
+-- of them, and a claim is supported or contradicted only at the level of 5 % after it.
 -- @module flowmap.report.claims
 
 local errors = require "flowmap.base.errors"
 local paired = require "flowmap.measure.paired"
+local verdict = require "flowmap.report.verdict"
 
 local M = {}
 
 local ALPHA = 0.05
 
-local function read(text)
+local function read(text, optional)
   local name, a, sign, b, rest = text:match "^%s*([%w-]+):%s*(%S+)%s+([<>])%s+(%S+)%s*(.-)%s*$"
-  return name and { name = name, a = a, b = b, below = sign == "<", rest = rest }
+  return name and { name = name, a = a, b = b, below = sign == "<", rest = rest,
+    optional = optional or nil }
 end
 
 --- A claim as data.
 -- @tparam string text "NAME: A < B key=value ..."
--- @treturn table { name =, a =, b =, below = whether A < B is claimed, rest = what follows }
-function M.parse(text)
-  return read(text) or errors.data("a claim is written NAME: A < B, such as lsd-leads: kl.LSD.N1 < "
-    .. "kl.PSD-M.N1; found '%s'", text)
+-- @tparam[opt] boolean optional whether its runs may be absent
+-- @treturn table { name =, a =, b =, below = whether A < B is claimed, rest = what follows,
+--   optional = }
+function M.parse(text, optional)
+  return read(text, optional) or errors.data("a claim is written NAME: A < B, such as lsd-leads: "
+    .. "kl.LSD.N1 < kl.PSD-M.N1; found '%s'", text)
 end
 
 --- All claims of a chapter.
@@ -34,8 +38,8 @@ end
 --   that cannot be parsed does not count
 function M.list(text)
   local list, seen = {}, {}
-  for inside in text:gmatch "{{%s*claim%s+(.-)}}" do
-    local claim = read(inside)
+  for mark, inside in text:gmatch "{{%s*claim(%??)%s+(.-)}}" do
+    local claim = read(inside, mark == "?")
     local before = claim and seen[claim.name]
     if claim and not before then
       list[#list + 1] = claim
@@ -55,33 +59,31 @@ local function measured(it)
     it.mean + it.half)
 end
 
-local function verdict(claim, it, p, count)
+local function text_of(claim, it, p, count)
   local family = count > 1 and (" after Holm over %d claims"):format(count) or ""
   local facts = ("%sp = %s%s, %d paired seed%s"):format(measured(it), paired.p_text(p), family,
     it.n, it.n == 1 and "" or "s")
-  if p > ALPHA then return ("not shown (%s)"):format(facts) end
-  local word = (it.mean < 0) == claim.below and "supported" or "contradicted"
-  return ("%s (%s)"):format(word, facts)
+  return ("%s (%s)"):format(verdict.order(claim.below, it.mean, p, ALPHA), facts)
 end
 
 --- Judge claims.
 -- @tparam {table,...} list see `list`
--- @tparam function compare compare(claim) -> what paired.difference returns for A and B, or nil and
---   the reason why there is none
+-- @tparam function compare compare(claim) -> what paired.difference returns for A and B, or nil,
+--   the reason why there is none and, if it is not "not shown", the verdict
 -- @treturn table name -> text
 function M.judge(list, compare)
   local found, ps, out = {}, {}, {}
   for _, claim in ipairs(list) do
-    local it, why = compare(claim)
+    local it, why, word = compare(claim)
     if it then
       found[#found + 1], ps[#ps + 1] = { claim = claim, it = it }, it.p
     else
-      out[claim.name] = ("not shown (%s)"):format(why)
+      out[claim.name] = ("%s (%s)"):format(word or "not shown", why)
     end
   end
   for i, p in ipairs(paired.holm(ps)) do
     local claim = found[i].claim
-    out[claim.name] = verdict(claim, found[i].it, p, #list)
+    out[claim.name] = text_of(claim, found[i].it, p, #ps)
   end
   return out
 end

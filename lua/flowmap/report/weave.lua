@@ -22,11 +22,13 @@
 --                                  (kinds effects and ratios): the ratio with interval, p and seeds
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
 --                                  "not shown (...)", see flowmap.report.claims
+--     {{claim? NAME: ...}}         the same, or "not attempted (...)" where there are no such runs
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
 --     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
 --     {{methods}}                  the table of methods and their sources (on a line of its own)
+--     {{source ...}} {{see ...}} {{reproduction ...}}     see flowmap.report.inserts
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
 --     $$ ... $$ {#eq:lsd}          a numbered equation
@@ -40,6 +42,7 @@
 -- figure:ablations/kl. A name that does not exist is an error that states file, line and field.
 -- @module flowmap.report.weave
 
+local attempt = require "flowmap.report.attempt"
 local claims = require "flowmap.report.claims"
 local comparison = require "flowmap.report.comparison"
 local contexts = require "flowmap.report.context"
@@ -51,6 +54,7 @@ local files = require "flowmap.base.files"
 local literate = require "flowmap.report.literate"
 local origin = require "flowmap.report.origin"
 local page = require "flowmap.report.page"
+local inserts = require "flowmap.report.inserts"
 local chapters = require "flowmap.experiment.chapters"
 local suite = require "flowmap.experiment"
 local published = require "flowmap.experiment.published"
@@ -138,13 +142,15 @@ local function effect_text(context, words)
 end
 
 -- The verdict on {{claim NAME: ...}}, one of the claims of the chapter.
-local function claim_text(context, words)
-  local claim = claims.parse(words)
+local function claim_text(context, words, optional)
+  local claim = claims.parse(words, optional)
   if not context.verdicts then
     local list = context.claims and #context.claims > 0 and context.claims or { claim }
     context.verdicts = claims.judge(list, function(it)
       local experiment, first = owner(context, it.a)
       local _, second = owner(context, it.b)
+      local absent = it.optional and attempt.absent(context, experiment, first, second)
+      if absent then return nil, absent, "not attempted" end
       local found, _, _, lost = comparison.named(context:set(experiment), "difference", first,
         second, (options_of(it.rest)))
       return found, lost
@@ -170,7 +176,8 @@ function M.inline(context, inside)
   if field == "methods" then
     return "\n" .. coordinates.markdown(context.experiment and suite.load(context.path).losses)
   end
-  if name == "claim" then return claim_text(context, words) end
+  if inserts.known[name] then return inserts.known[name](context, words) end
+  if name == "claim" or name == "claim?" then return claim_text(context, words, name ~= "claim") end
   if field == "difference" or field == "ratio" then
     return comparison_text(context, field, words)
   end
@@ -281,11 +288,11 @@ end
 -- @treturn string path of the page
 -- @treturn ?string path of the PDF
 function M.book(book, how)
-  local parts = {}
+  local texts = {}
   how.output = book.output
-  for i, path in ipairs(book.chapters) do parts[i] = M.chapter(path, how) end
+  for i, path in ipairs(book.chapters) do texts[i] = M.chapter(path, how) end
   local stem = ("%s/%s"):format(book.output, book.name or "flow-maps")
-  results.write_file(stem .. ".md", table.concat(parts, "\n"))
+  results.write_file(stem .. ".md", table.concat(texts, "\n"))
   local about = { title = book.title, style = book.style,
     subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography }
   page.write(stem .. ".md", stem .. ".html", about)

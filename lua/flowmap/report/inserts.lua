@@ -1,0 +1,79 @@
+--- Parts of the book that are made while it is woven, each from the one place where its content
+-- lives. In prose, on a line of their own unless stated otherwise:
+--
+--     {{reproduction values cifar10}}     see flowmap.report.reproduction
+--     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
+--     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
+--     {{see devices}}                     inline: a link to another chapter; its title alone where
+--                                         that chapter is not woven, for want of results
+-- @module flowmap.report.inserts
+
+local attempt = require "flowmap.report.attempt"
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local files = require "flowmap.base.files"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+-- ------------------------------------------------------------------ source text
+
+-- Whether a line starts the function NAME, or `return {`.
+local function starts(line, name)
+  if name == "return" then return line:find "^return {" ~= nil end
+  local found = line:match "^local function ([%w_]+)%(" or line:match "^function ([%w_.:]+)%("
+  return found == name
+end
+
+--- The lines of one function of a Lua file, from `function` to its `end`, or of the table that the
+-- file returns. Both end at the first line without indentation.
+-- @tparam string path of the suite, e.g. "lua/flowmap/residuals.lua"
+-- @tparam string name "M.lagrangian", of a local function its name, or "return"
+-- @treturn string
+function M.source(path, name)
+  local lines
+  for line in (results.read_file(files.installed(path)) .. "\n"):gmatch "([^\n]*)\n" do
+    if lines then
+      lines[#lines + 1] = line
+      if line:find "^[end}]" then return table.concat(lines, "\n") end
+    elseif starts(line, name) then
+      lines = { line }
+      if line:find "%f[%w]end$" or line:find "}$" then return line end
+    end
+  end
+  errors.data("%s has no function '%s'", path, name)
+end
+
+local function source(_, words)
+  local path, name = words:match "^(%S+)%s+(%S+)$"
+  if not path then errors.data("source: expected a file and a name, found '%s'", words) end
+  return ("\n```{.lua}\n%s\n```\n"):format(M.source(path, name))
+end
+
+-- ------------------------------------------------------------------ links to chapters
+
+-- The identifier that pandoc gives to a heading.
+local function identifier(heading)
+  local text = heading:lower():gsub("[^%w%s_.-]", ""):gsub("%s+", "-")
+  return (text:gsub("^[^%a]+", ""))
+end
+
+local function see(context, name)
+  local path = attempt.experiment(name).path
+  local heading = results.read_file(path):match "^%-%- # ([^\n]+)"
+  if not heading then errors.data("%s does not begin with a heading", path) end
+  local text = escape.markdown(heading)
+  if not attempt.runs(context, name) then return ("*%s* (no runs in this set)"):format(text) end
+  return ("[%s](#%s)"):format(text, identifier(heading))
+end
+
+-- ------------------------------------------------------------------ all inserts
+
+--- The inserts by name: function(context, words) -> Markdown.
+M.known = {
+  source = source,
+  see = see,
+  reproduction = require("flowmap.report.reproduction").text,
+}
+
+return M
