@@ -85,7 +85,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 # ---------------------------------------------------------------------- build
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
-  lint-lua reproduce paper install uninstall clean help FORCE
+  lint-lua reproduce paper stage install installcheck uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -217,27 +217,37 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 paper: all ## weave page and PDF (paper/build); RESULTS=paper/results/long: from published sets
 	./$(PROGRAM) paper --pdf $(if $(RESULTS),--results "$(RESULTS)",--profile $(PROFILE))
 
+# Everything that is installed, at its place below PREFIX. Manual page and completions are generated
+# by the program.
+STAGE = $B/stage
+SHARE = $(STAGE)/share
+RUN = $(if $(filter /%,$(PROGRAM)),,./)$(PROGRAM)
+stage: all
+	@rm -rf $(STAGE)
+	@mkdir -p $(SHARE)/flowmap $(SHARE)/lua/5.4 $(SHARE)/doc/flowmap $(SHARE)/man/man1 \
+	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
+	@install -D $(PROGRAM) $(STAGE)/bin/flowmap
+	@install -D $(MODULE) $(STAGE)/lib/lua/5.4/flowmap/core.so
+	@cp -R lua experiments paper $(SHARE)/flowmap/ && rm -rf $(SHARE)/flowmap/paper/build
+	@ln -s ../../flowmap/lua/flowmap $(SHARE)/lua/5.4/flowmap
+	@cp $(wildcard *.md) LICENSE CITATION.cff $(SHARE)/doc/flowmap/
+	@$(RUN) manual >$(SHARE)/man/man1/flowmap.1
+	@$(RUN) completion bash >$(SHARE)/bash-completion/completions/flowmap
+	@$(RUN) completion zsh >$(SHARE)/zsh/site-functions/_flowmap
+
 # Always quoted: DESTDIR and PREFIX may contain spaces.
 TO = $(DESTDIR)$(PREFIX)
-install: all ## install under PREFIX (default /usr/local); DESTDIR for packagers
-	install -D $(PROGRAM) "$(TO)/bin/flowmap"
-	install -Dm644 $(MODULE) "$(TO)/lib/lua/5.4/flowmap/core.so"
-	@for f in $$(find lua experiments paper -path paper/build -prune -o -type f -print); do \
-	  install -Dm644 $$f "$(TO)/share/flowmap/$$f" || exit; done
-	mkdir -p "$(TO)/share/lua/5.4"
-	ln -sfn ../../flowmap/lua/flowmap "$(TO)/share/lua/5.4/flowmap"
-	@for f in $(wildcard *.md) LICENSE CITATION.cff; do \
-	  install -Dm644 $$f "$(TO)/share/doc/flowmap/$$f" || exit; done
+install: stage ## install under PREFIX (default /usr/local); DESTDIR for packagers
+	.ci/installed.sh install $(STAGE) "$(TO)"
 
-# Folders that others may also use are removed only if they are empty.
-uninstall: ## remove the installed files
-	rm -f "$(TO)/bin/flowmap" "$(TO)/share/lua/5.4/flowmap"
-	rm -rf "$(TO)/lib/lua/5.4/flowmap" "$(TO)/share/flowmap" "$(TO)/share/doc/flowmap"
-	@cd "$(TO)" 2>/dev/null && rmdir -p --ignore-fail-on-non-empty bin lib/lua/5.4 share/lua/5.4 \
-	  share/doc 2>/dev/null || true
+installcheck: ## try the installed program in an empty folder: info, a smoke run, the page
+	@.ci/installcheck.sh "$(TO)"
+
+uninstall: ## remove what was installed, and nothing else
+	.ci/installed.sh uninstall "$(TO)"
 
 clean: ## remove all build products; results are kept
 	rm -rf $B paper/build $(PROGRAM)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

@@ -23,6 +23,17 @@ local function flowmap(arguments)
     arguments))
 end
 
+-- Every file, folder and link below the root, with the time and mode of the files.
+local function listing()
+  local _, list = sh(("cd %s && find . -type d -printf '%%p/\\n' -o -printf '%%p %%T@ %%m %%l\\n' "
+    .. "| LC_ALL=C sort"):format(files.quote(root)))
+  return list
+end
+
+sandbox.write("a root/usr/bin/other", "of somebody else\n")
+sandbox.mkdir "a root/usr/share/man/man1" -- empty, and to be kept
+local before = listing()
+
 t.test("make install with a space in DESTDIR", function()
   local code, out = make "install"
   t.eq(code, 0, out)
@@ -47,12 +58,35 @@ t.test("an installed copy finds its files and writes to the current folder", fun
   t.eq(out, "1054210\n")
 end)
 
-t.test("make uninstall removes the installed files", function()
+t.test("make installcheck tries program, page, shells, and the modules of a stock Lua", function()
+  local code, out = make "installcheck"
+  t.eq(code, 0, out)
+  t.eq(out:find("works\n", 1, true) ~= nil, true, out)
+  t.eq(sh("mv 'a root/usr/share/man/man1/flowmap.1' kept"), 0)
+  code, out = make "installcheck"
+  t.eq(code ~= 0 and out:find("the manual page is missing", 1, true) ~= nil, true, out)
+  t.eq(sh("mv kept 'a root/usr/share/man/man1/flowmap.1'"), 0)
+end)
+
+t.test("a later installation removes files that it no longer has", function()
+  local record = root .. "/usr/share/flowmap/installed.txt"
+  sandbox.write("a root/usr/share/flowmap/lua/old.lua", "")
+  sandbox.write(record, files.read(record) .. "share/flowmap/lua/old.lua\n../../outside\n")
+  sandbox.write("outside", "")
+  local code, out = make "install"
+  t.eq(code, 0, out)
+  t.eq(files.exists(root .. "/usr/share/flowmap/lua/old.lua"), false)
+  t.eq(sandbox.exists "outside", true)
+  t.eq(files.read(record):find("old.lua", 1, true), nil)
+end)
+
+t.test("make uninstall leaves what was there before, and nothing else", function()
   local code, out = make "uninstall"
   t.eq(code, 0, out)
-  local _, left = sh("find " .. files.quote(root) .. " ! -type d")
-  t.eq(left, "")
-  t.eq(files.folders(root .. "/usr"), {})
+  t.eq(listing(), before)
+  code, out = make "uninstall"
+  t.eq(code, 0, out)
+  t.eq(out:find("nothing is installed below", 1, true) ~= nil, true, out)
 end)
 
 t.done()

@@ -11,9 +11,16 @@ local M = {}
 
 local COLUMNS = 80 -- of the help
 
-local EPILOG = [[
-Exit codes: 0 ok, 1 failed check, 2 usage, 3 data missing or damaged,
-4 numerical failure, 75 interrupted but resumable.]]
+--- The exit codes and their meanings.
+M.exit_codes = { { 0, "ok" }, { 1, "failed check" }, { 2, "usage" },
+  { 3, "data missing or damaged" }, { 4, "numerical failure" },
+  { 75, "interrupted but resumable" } }
+
+--- The day of the release whose command line this is: for the manual page.
+M.released = "2026-11-30"
+
+--- What the program is for.
+M.purpose = "Flow maps by self-distillation: train, sample, compare."
 
 -- ------------------------------------------------------------------ kinds of values
 
@@ -51,6 +58,9 @@ end
 
 local folder, file = text "a folder", text "a file"
 
+--- The kinds whose values are names of files or folders.
+M.kinds = { folder = folder, file = file }
+
 local function assignment(value)
   local key, right = value:match "^([%w_.]+)=(.+)$"
   if key then return { key = key, value = require("flowmap.experiment.settings").parse(right) } end
@@ -87,8 +97,8 @@ end
 
 -- ------------------------------------------------------------------ commands
 
--- The arguments that select a run, shared by run, params and explain.
-local CHOICE = {
+--- The arguments that select a run, shared by run, params and explain.
+M.choice = {
   { "experiment", "Experiment, e.g. experiments/checkerboard.lua.", kind = file },
   { "--profile", "smoke, laptop (default), long or paper." },
   { "--method", "Method, e.g. lsd, esd, psd-u, psd-m." },
@@ -97,7 +107,8 @@ local CHOICE = {
     value = "KEY=VALUE" },
 }
 
-local EVERYWHERE = {
+--- The options of every command.
+M.everywhere = {
   { "--threads", "Worker threads (default: one per processor).", kind = whole(1, MAX_THREADS),
     -- Given before or after the command; argparse clears the option's own field where it is absent.
     action = function(args, _, count) args.workers = count end },
@@ -105,11 +116,17 @@ local EVERYWHERE = {
     action = function(args) args.trace = true end },
 }
 
+--- The switches of every command that print a text in place of running it.
+M.information = {
+  { "-h --help", "Show this help and exit.", flag = true },
+  { "--version", "Show the version and exit.", flag = true },
+}
+
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
 -- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =, hidden =,
 -- target = its field, otherwise = its value if it is given without one }. A name with a leading
 -- dash is an option or, with `flag`, a switch; any other name is a positional argument. `choice`
--- adds the arguments in CHOICE; if it is "optional", the experiment may be omitted.
+-- adds the arguments in M.choice; if it is "optional", the experiment may be omitted.
 M.commands = {
   { "run", "Train and evaluate one run of an experiment.", choice = true,
     { "--out", "Folder for the results (default: below results/).", kind = folder },
@@ -235,6 +252,10 @@ M.commands = {
     { "profile", "smoke, laptop, long or paper." },
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
   },
+  { "completion", "Print a shell's completion of this command line.",
+    { "shell", "bash or zsh." },
+  },
+  { "manual", "Print the manual page as mdoc source, for man -l or mandoc." },
   { "explain", "Print the program of a training step with FLOPs, bytes and time per operation.",
     choice = "optional",
     { "--program", "Print the program as text, after the named pass (default: the last).",
@@ -276,24 +297,29 @@ local function version() return "flowmap " .. require("flowmap.core").info().ver
 
 -- `main` prints help and version, because it can tell whether writing succeeded.
 local function add_information(command, state)
-  local function switch(names, meaning, of)
-    command:flag(names, meaning):action(function()
-      state.print = of()
+  local texts = { function() return command:get_help() end, version }
+  for k, switch in ipairs(M.information) do
+    command:flag(switch[1], switch[2]):action(function()
+      state.print = texts[k]()
       error("printed by main", 0)
     end)
   end
-  switch("-h --help", "Show this help and exit.", function() return command:get_help() end)
-  switch("--version", "Show the version and exit.", version)
+end
+
+local function epilog()
+  local codes = {}
+  for k, code in ipairs(M.exit_codes) do codes[k] = ("%d %s"):format(code[1], code[2]) end
+  return "Exit codes: " .. table.concat(codes, ", ") .. "."
 end
 
 local function fill(command, spec, state)
   add_information(command, state)
-  for k, choice in ipairs(spec.choice and CHOICE or {}) do
+  for k, choice in ipairs(spec.choice and M.choice or {}) do
     local arg = add_argument(command, choice)
     if k == 1 and spec.choice == "optional" then arg:args "?" end
   end
   for k = 3, #spec do add_argument(command, spec[k]) end
-  for _, argument in ipairs(EVERYWHERE) do add_argument(command, argument) end
+  for _, argument in ipairs(M.everywhere) do add_argument(command, argument) end
   if spec.commands then command:require_command(true):command_target "action" end
   for _, inner in ipairs(spec.commands or {}) do
     fill(command:command(inner[1], inner[2]):add_help(false), inner, state)
@@ -304,8 +330,7 @@ end
 -- @tparam[opt] table state receives `print`, the text requested by --help or --version
 -- @treturn table an argparse parser
 function M.parser(state)
-  local parser = require "argparse"("flowmap",
-    "Flow maps by self-distillation: train, sample, compare.", EPILOG)
+  local parser = require "argparse"("flowmap", M.purpose, epilog())
   parser:add_help(false):require_command(true):command_target "command"
   parser:help_max_width(COLUMNS)
   fill(parser, {}, state or {})

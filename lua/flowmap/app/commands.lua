@@ -157,4 +157,10 @@ function M.publish(args) use("app.publish").run(args) end
 --- Weave the paper's page.
 function M.paper(args) return use("report.weave").run(args) end
 
+--- Print the completion of a shell.
+function M.completion(args) io.stdout:write(use("app.completion").text(args.shell)) end
+
+--- Print the manual page.
+function M.manual() io.stdout:write(use("app.manual").text()) end
+
 return M

@@ -62,7 +62,9 @@ end
 -- @treturn string
 function M.installed(path)
   local here = package.searchpath("flowmap.base.files", package.path)
-  return (here:match "^(.*)/lua/flowmap/base/[^/]*$" or ".") .. "/" .. path
+  local root = here:match "^(.*)/lua/flowmap/base/[^/]*$"
+  local share = here:match "^(.*)/lua/[%d.]+/flowmap/base/[^/]*$" -- modules of a stock Lua
+  return (root or share and share .. "/flowmap" or ".") .. "/" .. path
 end
 
 --- Names of the Lua modules in the folder of a module, without `init`, sorted.

@@ -354,6 +354,10 @@ end
 function M.run(args)
   local book, experiments = chosen(args.chapters)
   local folder = args.results and args.results:gsub("(.)/+$", "%1")
+  if folder and not files.exists(folder) then -- that of an installed copy, used from elsewhere
+    local installed = files.installed(folder)
+    folder = files.exists(installed) and installed or folder
+  end
   if folder then
     published_chapters(book, folder)
   elseif #experiments == 0 then

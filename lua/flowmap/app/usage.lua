@@ -1,0 +1,79 @@
+--- The command line as data: every command with its arguments as the manual page and the
+-- completions of the shells need them. All of it is read from the table in flowmap.app.cli.
+-- @module flowmap.app.usage
+
+local cli = require "flowmap.app.cli"
+
+local M = {}
+
+-- The meaning as a sentence that names the default.
+local function meaning_of(spec)
+  local meaning = spec[2]
+  if spec.default then meaning = ("%s (default: %s)"):format(meaning, spec.default) end
+  return meaning:find "[.!?]$" and meaning or meaning .. "."
+end
+
+local function normalised(spec, optional)
+  local names = {}
+  for name in spec[1]:gmatch "%S+" do names[#names + 1] = name end
+  local positional = names[1]:sub(1, 1) ~= "-"
+  local key = names[1]:gsub("^%-+", "")
+  for _, name in ipairs(names) do
+    if name:find "^%-%-" then key = name:sub(3) end
+  end
+  local it = { names = names, key = key, positional = positional, meaning = meaning_of(spec),
+    many = spec.args == "*" or spec.count == "*",
+    optional = optional or spec.args == "*" or spec.args == "?" or not positional and not spec.count
+      or spec.count == "*",
+    value_optional = spec.otherwise ~= nil, kind = spec.kind }
+  if not spec.flag then it.value = spec.value and spec.value:match "[%w=]*%w" or key end
+  if it.value_optional then it.value = spec.value:match "%w+" end
+  return it
+end
+
+--- All arguments of a command in the order of its help, without hidden ones.
+-- @tparam table spec one entry of `cli.commands`; {} stands for the program itself
+-- @treturn {table,...} { names = {string, ...}, key = the longest name without dashes, positional =
+-- boolean, value = the name of its value or nil for a switch, value_optional =, meaning = a
+-- sentence, many = whether it may be repeated, optional =, shared = whether every command has it,
+-- information = the same for --help and --version, kind = as in `cli.commands` }
+function M.arguments(spec)
+  local list = {}
+  local function add(argument, optional)
+    if not argument.hidden then list[#list + 1] = normalised(argument, optional) end
+  end
+  for k, argument in ipairs(spec.choice and cli.choice or {}) do
+    add(argument, k == 1 and spec.choice == "optional")
+  end
+  for k = 3, #spec do add(spec[k]) end
+  for _, argument in ipairs(cli.everywhere) do
+    add(argument)
+    list[#list].shared = true
+  end
+  for _, argument in ipairs(cli.information) do
+    add(argument)
+    list[#list].information = true
+  end
+  return list
+end
+
+local function collect(list, specs, prefix)
+  for _, spec in ipairs(specs) do
+    local it = { name = prefix .. spec[1], summary = spec[2], arguments = M.arguments(spec) }
+    list[#list + 1] = it
+    if spec.commands then
+      it.commands = {}
+      for k, inner in ipairs(spec.commands) do
+        it.commands[k] = { name = inner[1], summary = inner[2] }
+      end
+      collect(list, spec.commands, prefix .. spec[1] .. " ")
+    end
+  end
+  return list
+end
+
+--- Every command; one with commands of its own ("data") is followed by these ("data list").
+-- @treturn {table,...} { name =, summary =, arguments = as above, commands = those it has }
+function M.commands() return collect({}, cli.commands, "") end
+
+return M
