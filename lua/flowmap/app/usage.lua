@@ -17,10 +17,9 @@ local function normalised(spec, optional)
   local names = {}
   for name in spec[1]:gmatch "%S+" do names[#names + 1] = name end
   local positional = names[1]:sub(1, 1) ~= "-"
-  local key = names[1]:gsub("^%-+", "")
-  for _, name in ipairs(names) do
-    if name:find "^%-%-" then key = name:sub(3) end
-  end
+  local long
+  for _, name in ipairs(names) do long = long or name:match "^%-%-(.*)" end
+  local key = long or names[1]:gsub("^%-", "")
   local it = { names = names, key = key, positional = positional, meaning = meaning_of(spec),
     many = spec.args == "*" or spec.count == "*",
     optional = optional or spec.args == "*" or spec.args == "?" or not positional and not spec.count
@@ -33,10 +32,10 @@ end
 
 --- All arguments of a command in the order of its help, without hidden ones.
 -- @tparam table spec one entry of `cli.commands`; {} stands for the program itself
--- @treturn {table,...} { names = {string, ...}, key = the longest name without dashes, positional =
--- boolean, value = the name of its value or nil for a switch, value_optional =, meaning = a
--- sentence, many = whether it may be repeated, optional =, shared = whether every command has it,
--- information = the same for --help and --version, kind = as in `cli.commands` }
+-- @treturn {table,...} { names = {string, ...}, key = the first long name without dashes,
+-- positional = boolean, value = the name of its value or nil for a switch, value_optional =,
+-- meaning = a sentence, many = whether it may be repeated, optional =, shared = whether every
+-- command has it, information = the same for --help and --version, kind = as in `cli.commands` }
 function M.arguments(spec)
   local list = {}
   local function add(argument, optional)

@@ -53,6 +53,7 @@ local BY_KEY = {
 
 local BY_COMMAND = { -- where the name alone does not tell
   ["methods name"] = { "words", methods },
+  ["settings name"] = { "words", settings },
   ["data fetch name"] = { "words", image_sets },
   ["data import name"] = { "words", image_sets },
   ["data verify name"] = { "words", image_sets },
