@@ -2,12 +2,13 @@
 -- real bash and a real zsh they complete what was begun.
 
 local t = require "harness"
+local cli = require "flowmap.app.cli"
 local completion = require "flowmap.app.completion"
 local sandbox = require "sandbox"
 local usage = require "flowmap.app.usage"
 
-sandbox.write("completion.bash", completion.text "bash")
-sandbox.write("fpath/_flowmap", completion.text "zsh")
+sandbox.write("completion.bash", completion.text("bash", cli))
+sandbox.write("fpath/_flowmap", completion.text("zsh", cli))
 sandbox.write("here/own.lua", "")
 sandbox.write("here/notes.txt", "")
 sandbox.mkdir "here/own folder"
@@ -37,7 +38,7 @@ local function has(reply, word) return reply:find("|" .. word .. "|", 1, true) ~
 
 t.test("bash offers every command and every option of each", function()
   local lines, expected = { "flowmap|" }, {}
-  for _, command in ipairs(usage.commands()) do
+  for _, command in ipairs(usage.commands(cli)) do
     lines[#lines + 1] = "flowmap|" .. command.name:gsub(" ", "|") .. "|-"
     expected[#lines] = command
   end
@@ -104,8 +105,8 @@ end)
 -- ------------------------------------------------------------------ zsh
 
 t.test("zsh knows every command and every option of each", function()
-  local text = completion.text "zsh"
-  for _, command in ipairs(usage.commands()) do
+  local text = completion.text("zsh", cli)
+  for _, command in ipairs(usage.commands(cli)) do
     local last = command.name:match "%S+$"
     t.eq(text:find("'" .. last .. ":", 1, true) ~= nil, true, command.name)
     local name = "_flowmap_" .. command.name:gsub(" ", "_")

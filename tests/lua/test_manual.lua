@@ -7,7 +7,7 @@ local manual = require "flowmap.app.manual"
 local sandbox = require "sandbox"
 local usage = require "flowmap.app.usage"
 
-local source = manual.text()
+local source = manual.text(cli)
 local text = source:gsub("\\%-", "-")
 
 local function has(words, where)
@@ -15,7 +15,7 @@ local function has(words, where)
 end
 
 t.test("the manual page describes every command and every option", function()
-  for _, command in ipairs(usage.commands()) do
+  for _, command in ipairs(usage.commands(cli)) do
     if not command.commands then has(".Nm\n.Cm " .. command.name) end
     local section = text:match("\n%.Ss " .. command.name .. "\n(.-)\n%.S[sh] ") .. "\n"
     for _, argument in ipairs(command.arguments) do

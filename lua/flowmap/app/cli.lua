@@ -344,7 +344,7 @@ end
 
 local function execute(args)
   if args.workers then require("flowmap.core").set_threads(args.workers) end
-  return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args) or 0
+  return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args, M) or 0
 end
 
 -- Print an error's sentence; returns the exit code.

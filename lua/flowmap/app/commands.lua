@@ -1,4 +1,5 @@
---- The commands. Each takes the parsed arguments and returns an exit code (nil stands for 0).
+--- The commands. Each takes the parsed arguments and flowmap.app.cli, and returns an exit code (nil
+-- stands for 0).
 -- @module flowmap.app.commands
 
 local fm = require "flowmap"
@@ -158,9 +159,9 @@ function M.publish(args) use("app.publish").run(args) end
 function M.paper(args) return use("report.weave").run(args) end
 
 --- Print the completion of a shell.
-function M.completion(args) io.stdout:write(use("app.completion").text(args.shell)) end
+function M.completion(args, line) io.stdout:write(use("app.completion").text(args.shell, line)) end
 
 --- Print the manual page.
-function M.manual() io.stdout:write(use("app.manual").text()) end
+function M.manual(_, line) io.stdout:write(use("app.manual").text(line)) end
 
 return M

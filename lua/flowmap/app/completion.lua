@@ -1,4 +1,4 @@
---- Completion of the command line in bash and zsh, generated from the table in flowmap.app.cli.
+--- Completion of the command line in bash and zsh, generated from the tables of flowmap.app.cli.
 -- @module flowmap.app.completion
 
 local errors = require "flowmap.base.errors"
@@ -6,9 +6,6 @@ local usage = require "flowmap.app.usage"
 local values = require "flowmap.app.values"
 
 local M = {}
-
---- The shells for which there is a completion.
-M.shells = { "bash", "zsh" }
 
 -- Words are put between quotes; those of the suite need no escape, and a new one must not.
 local function joined(words)
@@ -154,17 +151,17 @@ complete -F _flowmap flowmap
 ]=]
 
 -- The program itself as a command without a name, whose commands are all others.
-local function whole()
-  local commands, outer = usage.commands(), {}
+local function whole(line)
+  local commands, outer = usage.commands(line), {}
   for _, command in ipairs(commands) do
     if not command.name:find " " then outer[#outer + 1] = command end
   end
-  local program = { name = "", arguments = usage.arguments {}, commands = outer }
+  local program = { name = "", arguments = usage.arguments(line, {}), commands = outer }
   return program, table.move(commands, 1, #commands, 2, { program })
 end
 
-local function bash()
-  local _, commands = whole()
+local function bash(line)
+  local _, commands = whole(line)
   local takes, cases, options, inner = {}, {}, {}, {}
   for _, command in ipairs(commands) do
     add_valued(takes, command)
@@ -268,8 +265,8 @@ local function zsh_function(command)
     table.concat(specs, " \\\n"), tail)
 end
 
-local function zsh()
-  local _, commands = whole()
+local function zsh(line)
+  local _, commands = whole(line)
   local list = { "#compdef flowmap\n" .. HEAD:format "zsh" }
   for _, command in ipairs(commands) do list[#list + 1] = zsh_function(command) end
   list[#list + 1] = '_flowmap "$@"\n'
@@ -278,10 +275,11 @@ end
 
 --- The completion of a shell.
 -- @tparam string shell "bash" or "zsh"
+-- @tparam table line the module flowmap.app.cli
 -- @treturn string a script: for bash to be sourced, for zsh a file `_flowmap` of its fpath
-function M.text(shell)
-  errors.choice("shell", shell, M.shells)
-  return shell == "bash" and bash() or zsh()
+function M.text(shell, line)
+  errors.choice("shell", shell, values.shells)
+  return shell == "bash" and bash(line) or zsh(line)
 end
 
 return M

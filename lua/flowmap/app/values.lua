@@ -1,10 +1,12 @@
 --- Which values a shell offers for an argument of the command line: words, files or folders.
 -- @module flowmap.app.values
 
-local cli = require "flowmap.app.cli"
 local core = require "flowmap.core"
 
 local M = {}
+
+--- The shells for which there is a completion.
+M.shells = { "bash", "zsh" }
 
 -- The choices of a setting, from the expectation that its range states: "one of map, euler, ...".
 local function choices_of(key)
@@ -47,7 +49,7 @@ local BY_KEY = {
   set = { "settings", settings },
   program = { "words", function() return names_in(core.passes()) end },
   op = { "words", function() return names_in(core.ops()) end },
-  shell = { "words", function() return require("flowmap.app.completion").shells end },
+  shell = { "words", function() return M.shells end },
   experiment = { "lua" }, experiments = { "lua" }, chapters = { "files" },
 }
 
@@ -68,8 +70,8 @@ local BY_COMMAND = { -- where the name alone does not tell
 function M.of(command, argument)
   local it = BY_COMMAND[command .. " " .. argument.key] or BY_KEY[argument.key]
   if it then return it[1], it[2] and it[2]() or {} end
-  if argument.kind == cli.kinds.folder then return "folders", {} end
-  if argument.kind == cli.kinds.file then return "files", {} end
+  if argument.kind == "folder" then return "folders", {} end
+  if argument.kind == "file" then return "files", {} end
   return "none", {}
 end
 
