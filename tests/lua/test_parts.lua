@@ -70,6 +70,14 @@ local function resolve(set, method)
   return experiment.resolve(own, { profile = "smoke", method = method, set = set })
 end
 
+t.test("fields of a figure of one's own mean what it says, whatever their names", function()
+  local text = OWN:gsub('options = { label = "x" }', [[options = { label = "x", factors = 2,
+    columns = 3, rows = "none", metrics = "all", format = "words", range = 1, series = 4 }]])
+    :gsub('name = "own", metric = "centre"', [[%0, factors = 3, columns = 2, rows = "some",
+    metrics = "few", format = "short", range = 2, series = 5]])
+  t.eq(load(text).render[1].factors, 3)
+end)
+
 t.test("settings of a part are settings of the runs that use it", function()
   local cfg = resolve()
   t.eq({ cfg.method, cfg.pull, cfg.waves, cfg.side, cfg.bend },

@@ -65,7 +65,7 @@ for seed, kl in ipairs { 0.10, 0.14 } do
   end
 end
 made_run.diverged(root .. "/results/board/smoke/esd-seed1", {
-  config = { method = "esd", seed = 1, steps = 99, batch = 64 }, step = 51,
+  config = { method = "esd", seed = 1, steps = 99, batch = 64, nfe = { 1, 4 } }, step = 51,
   metrics = { { step = 50, samples = 50, loss = 2, off = 3, grad_norm = 1e9 } } })
 
 local board = results.open(root .. "/results/board/smoke")
@@ -123,6 +123,25 @@ t.test("where trainings diverged, tables and prose say at which step", function(
     rows = { "method" }, title = "KL" })
   t.eq(tables.csv(by_method):match "\nESD,[^\n]*", "\nESD,KL,nan,,1")
   t.eq(results.grouped(1234567) .. " " .. results.grouped(12), "1,234,567 12")
+end)
+
+t.test("results whose runs all diverged open, and tables and figures say so", function()
+  local all = board:select { method = "ESD" }
+  t.eq({ #all.runs, #all.diverged, all:steps(), all:first():method() }, { 0, 1, { 1, 4 }, "ESD" })
+  local exp = { name = "board", figures = { failing = function(set) return set.runs[1].dir end } }
+  for _, kind in ipairs { "compare", "metrics", "aggregate" } do
+    local entry = { kind = kind, name = kind, metric = "kl", N = 1, title = "KL",
+      over = { "data" } }
+    local text = results.read_file(render.entry(exp, entry, all)[2])
+    t.eq(text:find "ESD.*diverged" ~= nil, true, kind)
+  end
+  if not has "gnuplot" then return end
+  for _, kind in ipairs { "against_steps", "density", "grids", "failing", "heat" } do
+    local paths = render.entry(exp, { kind = kind, name = "lost-" .. kind, metric = "kl",
+      label = "KL", range = { -1, 1 }, file = "map" }, all)
+    local svg = results.read_file(paths[1]:gsub("%.%a+$", ".svg"))
+    t.eq(svg:find("no results: all runs diverged at 51", 1, true) ~= nil, true, kind)
+  end
 end)
 
 t.test("a table of the experiment's own names the runs behind it", function()

@@ -195,9 +195,8 @@ local function told_apart(entry)
 end
 
 -- Check that no entry averages over runs with different settings.
-local function check_pooled(entry, it, where)
-  local kind = KINDS[entry.kind]
-  if entry.kind == "traces" or entry.kind == "triangle" or not kind or kind.pools then return end
+local function check_pooled(entry, it, where, kind)
+  if kind == KINDS.traces or kind == KINDS.triangle or kind.pools then return end
   local told = told_apart(entry)
   for _, key in ipairs(grids.all_varied(it)) do
     if not told[key] then
@@ -207,6 +206,42 @@ local function check_pooled(entry, it, where)
   end
 end
 
+local function check_same_length(entry, where, suite)
+  if entry.metrics and entry.columns and #entry.metrics ~= #entry.columns then
+    errors.usage("%s: %d metrics have %d columns, expected one name for each", where,
+      #entry.metrics, #entry.columns)
+  elseif suite == KINDS.relative and #entry.metrics ~= #entry.steps then
+    errors.usage("%s: %d metrics have %d numbers of steps, expected one for each", where,
+      #entry.metrics, #entry.steps)
+  end
+end
+
+-- Check the values of the fields of a kind that comes with the suite.
+local function check_values(suite, entry, where, options)
+  for _, key in ipairs { "column", "x", "series", "switch" } do
+    if entry[key] then check_setting(entry[key], where .. ", " .. key, options) end
+  end
+  for _, field in ipairs { "rows", "over" } do
+    check_list(entry[field], "string", ("%s, %s"):format(where, field))
+    for _, key in ipairs(entry[field] or {}) do
+      check_setting(key, ("%s, %s"):format(where, field), options)
+    end
+  end
+  check_list(entry.shown, "string", where .. ", shown")
+  check_list(entry.notes, "string", where .. ", notes")
+  check_list(entry.metrics, "string", where .. ", metrics")
+  check_list(entry.columns, "string", where .. ", columns")
+  check_same_length(entry, where, suite)
+  if suite.need.factors then check_factors(entry.factors, where, options) end
+  if suite == KINDS.ratios then check_parts(entry.parts, where, options) end
+  check_format(entry.format, where)
+  check_range(entry.range, where)
+  if suite == KINDS.density and entry.metric and not entry.label then
+    errors.usage("%s: the field label is missing: what the metric is called", where)
+  end
+end
+
+-- A kind of the experiment's own gives its fields a meaning of its own, whatever their names.
 local function check_entry(entry, it, where, options)
   if type(entry) ~= "table" then
     errors.usage("%s must be a table { kind =, name =, ... }, found a %s", where, type(entry))
@@ -218,37 +253,10 @@ local function check_entry(entry, it, where, options)
   end
   check_types(entry, form_of(entry.kind, own and kind), where)
   for key in pairs(entry.where or {}) do check_setting(key, where .. ", where", options) end
-  for _, key in ipairs { "column", "x", "series", "switch" } do
-    if entry[key] and not own then check_setting(entry[key], where .. ", " .. key, options) end
-  end
-  for _, field in ipairs { "rows", "over" } do
-    check_list(entry[field], "string", ("%s, %s"):format(where, field))
-    for _, key in ipairs(entry[field] or {}) do
-      check_setting(key, ("%s, %s"):format(where, field), options)
-    end
-  end
   check_list(entry.steps, "number", where .. ", steps")
-  check_list(entry.shown, "string", where .. ", shown")
-  check_list(entry.notes, "string", where .. ", notes")
-  check_list(entry.metrics, "string", where .. ", metrics")
-  check_list(entry.columns, "string", where .. ", columns")
-  if entry.metrics and entry.columns and #entry.metrics ~= #entry.columns then
-    errors.usage("%s: %d metrics have %d columns, expected one name for each", where,
-      #entry.metrics, #entry.columns)
-  elseif entry.kind == "relative" and #entry.metrics ~= #entry.steps then
-    errors.usage("%s: %d metrics have %d numbers of steps, expected one for each", where,
-      #entry.metrics, #entry.steps)
-  end
-  if KINDS[entry.kind] and KINDS[entry.kind].need.factors then
-    check_factors(entry.factors, where, options)
-  end
-  if entry.kind == "ratios" then check_parts(entry.parts, where, options) end
-  check_format(entry.format, where)
-  check_range(entry.range, where)
-  if entry.kind == "density" and entry.metric and not entry.label then
-    errors.usage("%s: the field label is missing: what the metric is called", where)
-  end
-  check_pooled(entry, it, where)
+  if own then return end
+  check_values(KINDS[entry.kind], entry, where, options)
+  check_pooled(entry, it, where, KINDS[entry.kind])
 end
 
 --- Check the fields of a render list.
@@ -277,9 +285,11 @@ end
 
 -- Check that the results will have what an entry needs.
 local function check_needs(entry, it, cfg, row, set, where)
-  local needed = table.move(entry.metrics or {}, 1, #(entry.metrics or {}), 1, {})
+  local own = it.figures and it.figures[entry.kind]
+  local metrics = not own and entry.metrics or {}
+  local needed = table.move(metrics, 1, #metrics, 1, {})
   needed[#needed + 1] = entry.metric
-  needed[#needed + 1] = entry.floor
+  needed[#needed + 1] = not own and entry.floor or nil
   for _, name in ipairs(needed) do
     if type(row[name]) ~= "number" then
       errors.usage("%s: the results will have no number '%s'%s", where, name,

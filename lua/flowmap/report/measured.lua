@@ -108,7 +108,8 @@ end
 -- @tparam Set set
 -- @treturn {string,...}
 function M.provenance(set)
-  local notes = { "Ours: " .. set:provenance() .. "." }
+  local known = #set.runs > 0 and set:provenance() or "no run has results; " .. set:signature()
+  local notes = { "Ours: " .. known .. "." }
   if #set.unfinished > 0 then
     notes[2] = "Unfinished and not included: " .. table.concat(set.unfinished, ", ") .. "."
   end

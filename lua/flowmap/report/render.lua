@@ -116,6 +116,32 @@ local function own_table(kind, set, spec)
   return t
 end
 
+-- What f returns; nil if it fails and all runs of the set diverged, so that the results are missing
+-- of which it would tell.
+local function despite_divergence(set, f, ...)
+  if #set.runs > 0 then return f(...) end
+  local ok, made = pcall(f, ...)
+  return ok and made or nil
+end
+
+-- In place of a table of results that no run has: when the runs of each method diverged.
+local function nothing(set, spec)
+  local t = { title = spec.title or spec.name, heads = { "method" }, columns = { "results" },
+    rows = {}, notes = measured.provenance(set), format = "%.4g" }
+  for i, method in ipairs(set:traced_methods()) do
+    local runs = set:select({ method = method }).diverged
+    t.rows[i] = { heads = { method },
+      cells = { { lost = results.diverged_at(runs), count = #runs, n = #runs } } }
+  end
+  return t
+end
+
+-- The description of a table; `own`: its function, if it is the experiment's.
+local function describe(own, kind, set, spec)
+  local function made() return own and own_table(own, set, spec) or tables[kind](set, spec) end
+  return despite_divergence(set, made) or nothing(set, spec)
+end
+
 --- The description of an entry's table; nil if the entry is a figure.
 -- @tparam table exp an experiment
 -- @tparam table entry
@@ -124,8 +150,7 @@ end
 function M.description(exp, entry, all)
   if writes(entry.kind, exp.figures) ~= "table" then return nil end
   local spec, set = M.complete(entry, exp, all)
-  local own = exp.figures and exp.figures[entry.kind]
-  return own and own_table(own, set, spec) or tables[entry.kind](set, spec)
+  return describe(exp.figures and exp.figures[entry.kind], entry.kind, set, spec)
 end
 
 --- The effects behind a table of the kinds `effects` and `ratios`.
@@ -190,6 +215,30 @@ local function draw_own(kind, name, set, spec, dir)
   return gnuplot.panels(dir, name, panels)
 end
 
+-- In place of a figure of results that no run has: a panel that says why.
+local function draw_nothing(name, set, dir)
+  return gnuplot.panels(dir, name, { width = 360, height = 60, panels = { { series = {},
+    title = "no results: all runs " .. results.diverged_at(set.diverged) } } })
+end
+
+-- The kinds of figures that show runs which diverged, or no run at all.
+local WITHOUT_RESULTS = { traces = true, triangle = true }
+
+-- Draw a figure, see `entry`; nil if it shows results and there are none.
+local function draw(kind, entry, set, spec, dir)
+  if type(kind) ~= "string" then
+    return draw_own(kind, entry.name, set, spec, dir)
+  elseif #set.runs == 0 and not WITHOUT_RESULTS[kind] then
+    return nil
+  elseif kind == "grids" then
+    local grid = require "flowmap.report.figure.grid"
+    return grid.grids(dir, entry.name, set, spec)
+  elseif kind == "triangle" then
+    return figure.triangle(dir, entry.name, spec)
+  end
+  return figure[kind](dir, entry.name, set, spec)
+end
+
 --- Render one entry.
 -- @tparam table exp an experiment (its name and path are used)
 -- @tparam table entry see the top of this module
@@ -202,19 +251,13 @@ function M.entry(exp, entry, all)
       .. "'.'), found '%s'", exp.path or exp.name, entry.kind, escape.line(entry.name))
   end
   local spec, set = M.complete(entry, exp, all)
-  local sort = writes(entry.kind, exp.figures)
-  if sort == "table" then
-    return tables.write(all.root .. "/tables", entry.name, own and own_table(kind, set, spec)
-      or tables[entry.kind](set, spec))
-  elseif own then
-    return draw_own(kind, entry.name, set, spec, all.root .. "/figures")
-  elseif sort == "images" then
-    local grid = require "flowmap.report.figure.grid"
-    return grid.grids(all.root .. "/figures", entry.name, set, spec)
-  elseif entry.kind == "triangle" then
-    return figure.triangle(all.root .. "/figures", entry.name, spec)
+  if writes(entry.kind, exp.figures) == "table" then
+    return tables.write(all.root .. "/tables", entry.name,
+      describe(own and kind, entry.kind, set, spec))
   end
-  return figure[entry.kind](all.root .. "/figures", entry.name, set, spec)
+  local dir = all.root .. "/figures"
+  return despite_divergence(set, draw, own and kind or entry.kind, entry, set, spec, dir)
+    or draw_nothing(entry.name, set, dir)
 end
 
 --- Render all tables and figures of an experiment from its results.

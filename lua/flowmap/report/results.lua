@@ -187,7 +187,7 @@ local function open(root, names, copied)
       end
     end
   end
-  if #runs == 0 then
+  if #runs + #diverged == 0 then
     fail("there is no finished run at %s (one with manifest.json)", root)
   end
   return new_set(root, runs, unfinished, diverged)
@@ -267,11 +267,14 @@ function Set:all_diverged(where)
   return #chosen(self.runs, where) == 0 and #chosen(self.diverged, where) > 0
 end
 
---- The run with the lowest seed.
+-- The finished runs; those that diverged, if none is finished.
+local function ended(set) return #set.runs > 0 and set.runs or set.diverged end
+
+--- The run with the lowest seed; one that diverged, if none is finished.
 -- @treturn Run
 function Set:first()
-  local first = self.runs[1]
-  for _, run in ipairs(self.runs) do
+  local first = ended(self)[1]
+  for _, run in ipairs(ended(self)) do
     if run:field("config", "seed") < first:field("config", "seed") then first = run end
   end
   return first
@@ -296,12 +299,18 @@ function Set:stepped()
   return #runs == 0 and self or new_set(self.root, runs, self.unfinished, self.diverged)
 end
 
---- The numbers of steps at which every run was evaluated, except those that choose their steps.
+--- The numbers of steps at which every run was evaluated, except those that choose their steps. If
+-- all runs diverged, the numbers at which they would have been.
 -- @treturn {integer,...}
 function Set:steps()
-  local count, steps, runs = {}, {}, self:stepped().runs
+  local count, steps, runs = {}, {}, ended(self:stepped())
   for _, run in ipairs(runs) do
-    for _, row in ipairs(run:field("eval", "rows")) do count[row.N] = (count[row.N] or 0) + 1 end
+    for _, N in ipairs(run.diverged and run:field("config", "nfe") or {}) do
+      count[N] = (count[N] or 0) + 1
+    end
+    for _, row in ipairs(run.diverged and {} or run:field("eval", "rows")) do
+      count[row.N] = (count[row.N] or 0) + 1
+    end
   end
   for _, N in ipairs(tree.keys(count)) do
     if count[N] == #runs then steps[#steps + 1] = N end
