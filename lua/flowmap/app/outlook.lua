@@ -1,12 +1,11 @@
 --- The forecast of time, memory and disk space for many runs.
 --
 -- Runs of one kind have equal settings, except those that do not affect the pace. They share a
--- pace, which a child process measures with as many threads as the runs will have. The times of
--- finished runs correct the estimates of their kind or, until a run of a kind has finished, those
--- of all.
+-- pace, which a child process measures with as many threads as the runs will have; it is that of an
+-- idle machine, see flowmap.runs.estimate. The times of finished runs correct the estimates of
+-- their kind or, until a run of a kind has finished, those of all.
 -- @module flowmap.app.outlook
 
-local fm = require "flowmap"
 local children = require "flowmap.app.children"
 local errors = require "flowmap.base.errors"
 local estimate = require "flowmap.runs.estimate"
@@ -57,8 +56,7 @@ end
 local function settle(kind, code)
   local pace = code == 0 and json.decode(kind.said or "")
   if type(pace) == "table" then
-    -- The time of a run outside its steps: starting, loading, tracing.
-    kind.pace, kind.overhead = pace, math.max(0, fm.clock() - kind.begun - pace.timed_s)
+    kind.pace = pace
   elseif code == errors.status.usage or code == errors.status.data then
     error(errors.new(code == errors.status.data and "data" or "usage",
       ("%s: %s"):format(kind.run.name, (kind.said or "no message"):gsub("^flowmap: ", ""))), 0)
@@ -87,8 +85,7 @@ function M.measure(kinds, command, jobs, tell)
       local kind = kinds[next_kind]
       next_kind = next_kind + 1
       if not kind.run.experiment.run then -- what trains no flow map has no pace
-        kind.begun = fm.clock()
-        pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
+          pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
       end
     end
   end, 100)
@@ -101,7 +98,7 @@ end
 function M.seconds(run)
   if not run.kind.pace then return nil end
   local train, evaluation = estimate.seconds(run.cfg, run.kind.pace)
-  return run.kind.overhead + train + evaluation, evaluation
+  return run.kind.pace.start_s + train + evaluation, evaluation
 end
 
 --- The factor by which runs of a kind took longer than expected.

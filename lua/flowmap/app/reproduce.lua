@@ -213,8 +213,8 @@ local function announce(say, runs, due, jobs, kinds)
     duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
     size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
-  say("(measured on one second of steps of each of %d kinds of runs; excludes tables and figures)",
-    #kinds)
+  say("(measured on a few steps of each of %d kinds of runs, for a machine that does nothing else; "
+    .. "excludes tables and figures)", #kinds)
 end
 
 -- ------------------------------------------------------------------ making the runs

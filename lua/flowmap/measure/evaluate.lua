@@ -176,19 +176,6 @@ function M.rehearse(job)
   return row, joined(judge, measures)
 end
 
---- A function that times the experiment's own metrics; nil if there are none.
--- @tparam table job
--- @treturn ?function count -> seconds that they take for one N and so many samples
-function M.stopwatch(job)
-  local measures = require("flowmap.measure.measures").new(job)
-  return #measures > 0 and function(count)
-    local x = fm.cast(measures.context.data(count), "float32")
-    local start = fm.clock()
-    measures:add({}, x, job.cfg.nfe[1], job.params)
-    return fm.clock() - start
-  end or nil
-end
-
 --- Sample, measure, and write eval.json and the files for figures.
 -- @tparam table job a trained job
 -- @tparam string dir

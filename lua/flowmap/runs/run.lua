@@ -276,7 +276,14 @@ function M.make(experiment, cfg, dir, how)
   end
 end
 
---- Estimate memory and time of a run without running it.
+-- A machine is called busy if steps are so many times slower, and a run so many seconds longer.
+local BUSY, LONG = 1.5, 10
+
+local function span(seconds)
+  return seconds < 60 and ("%.1f s"):format(seconds) or Progress.duration(seconds)
+end
+
+--- Estimate memory and time of a run without running it. Time is that of an idle machine.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir where the run would go
@@ -287,13 +294,15 @@ function M.dry_run(experiment, cfg, dir, stages, as_json)
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
-  local estimate, duration = require "flowmap.runs.estimate", Progress.duration
+  local estimate = require "flowmap.runs.estimate"
   local pace = estimate.measure(experiment, cfg, stages)
   if as_json then
+    pace.train_s, pace.evaluation_s, pace.all_cpu_s = estimate.seconds(cfg, pace)
     io.stdout:write(require("flowmap.base.json").encode(pace), "\n")
     return
   end
-  local train, evaluation = estimate.seconds(cfg, pace)
+  local train, evaluation, cpu = estimate.seconds(cfg, pace)
+  local busy = pace.now_s * cfg.batch * cfg.steps
   say("experiment   %s, profile %s, method %s, seed %d", cfg.experiment, cfg.profile, cfg.method,
     cfg.seed)
   say("folder       %s", dir)
@@ -302,9 +311,15 @@ function M.dry_run(experiment, cfg, dir, stages, as_json)
   say("memory       %.0f MiB with %d threads", pace.memory / 2^20, pace.threads)
   say("disk         %.1f MiB", pace.disk / 2^20)
   say("step         %.2f ms, %.0f samples/s", 1e3 * pace.sample_s * cfg.batch, 1 / pace.sample_s)
-  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch, duration(train))
+  say("start        loading, tracing, rehearsal, about %s", span(pace.start_s))
+  say("training     %d steps of %d samples, about %s", cfg.steps, cfg.batch, span(train))
   say("evaluation   %d evaluations of the map, about %s", evaluate.evaluations(cfg),
-    duration(evaluation))
+    span(evaluation))
+  say("in all       about %s, of processors %s", span(pace.start_s + train + evaluation),
+    span(cpu))
+  if busy > BUSY * train and busy - train > LONG then
+    say("note: this machine is busy: at its present pace the training would take %s", span(busy))
+  end
 end
 
 return M

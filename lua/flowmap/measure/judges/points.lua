@@ -117,6 +117,11 @@ function M.check(job)
   end
 end
 
+--- The number of samples that the energy distance compares: its cost grows with the square.
+-- @tparam table cfg
+-- @treturn integer
+function M.few(cfg) return math.max(1024, math.min(8192, cfg.eval_samples // 64)) end
+
 --- Create a judge: exact masses, true samples, and the values that true samples reach in the same
 -- metrics. The energy distance uses few samples, because its cost is quadratic.
 -- @tparam table job see flowmap.job
@@ -125,7 +130,7 @@ end
 -- @treturn tensor the true samples
 function M.new(job, dir)
   local set, cfg = job.set, job.cfg
-  local few = math.max(1024, math.min(8192, cfg.eval_samples // 64))
+  local few = M.few(cfg)
   local reference = data.draw(set, few, DATA_SEED + 1)
   local more = not (set.mass and set.inside and set.dim == 2)
   local columns = columns_of(set, more)

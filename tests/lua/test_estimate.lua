@@ -1,0 +1,45 @@
+-- The estimate of a run's time: within 30 % of what the run takes, in processor time, which other
+-- processes of the machine hardly change.
+
+local t = require "harness"
+local json = require "flowmap.base.json"
+local sandbox = require "sandbox"
+
+sandbox.link "experiments"
+
+-- Processor seconds of a command.
+local function taken(arguments)
+  local code, out = sandbox.run(("%s %s >/dev/null && times"):format(sandbox.program, arguments))
+  t.eq(code, 0, out)
+  local seconds = 0 -- the last line: minutes and seconds of the user's code and the system's
+  for m, s in out:match("([^\n]*)\n$"):gmatch "(%d+)m([%d.]+)s" do
+    seconds = seconds + 60 * tonumber(m) + tonumber(s)
+  end
+  return seconds
+end
+
+-- The quotient of the estimate and the time that a run takes.
+local function ratio(arguments, k)
+  local code, out = sandbox.flowmap(arguments .. " --dry-run --json")
+  t.eq(code, 0, out)
+  return json.decode(out).all_cpu_s / taken(("%s --out run%d"):format(arguments, k))
+end
+
+-- The first run draws the images and computes their statistics, which later runs find.
+t.eq((sandbox.flowmap "run experiments/cifar10.lua --profile smoke --out first"), 0)
+
+for k, arguments in ipairs {
+  "run experiments/checkerboard.lua --profile smoke --set steps=1000",
+  "run experiments/cifar10.lua --profile smoke",
+} do
+  t.test(arguments, function()
+    local found = {}
+    for attempt = 1, 2 do -- processor time varies, too, where others use the same caches
+      found[attempt] = ratio(arguments, 10 * k + attempt)
+      if math.abs(math.log(found[attempt])) < math.log(1.3) then return end
+    end
+    error(("the estimate is %.2f and %.2f times what the run takes"):format(table.unpack(found)))
+  end)
+end
+
+t.done()
