@@ -52,6 +52,20 @@ t.test("consistency sampling returns to a time between with fresh noise", functi
   t.eq(bench:ends(maps(set, 0), NO, 3, "consistency").error > 0.1, true, "another coupling")
 end)
 
+t.test("samplers that draw noise between steps are compared uncoupled", function()
+  local _, set = bench_of("normal2", 8)
+  local function draw(stream) return fm.normal({ 3000, 2 }, { seed = 1, stream = stream }) end
+  local context = { set = set, interpolant = linear, map = maps(set, 0), params = NO, N = 2,
+    cfg = { sampler = "consistency", sigma = set.sd }, data = function() return draw "data" end }
+  local samples = draw "samples" + 0.5
+  local function energy() return map_error.metrics.law.measure(samples, context).energy end
+  t.near(energy(), fm.metrics.energy(samples, draw "data"), 1e-12)
+  context.N = 1
+  t.near(energy(), 0, 1e-6, "one step has no noise")
+  context.N, context.cfg.sampler = 2, "map"
+  t.near(energy(), 0, 1e-6)
+end)
+
 t.test("the energy distance of coupled points leaves out the pairs i = j", function()
   local x = fm.tensor({ { 0, 1 }, { 2, 0 }, { -1, 3 }, { 0.5, 0.5 } }, "float64")
   local y = fm.tensor({ { 0.1, 1 }, { 2, 0.3 }, { -1, 2 }, { 1.5, 0 } }, "float64")

@@ -7,7 +7,7 @@
 
 return {
   family = "eulerian", stops = { "none", "target" }, velocity = "teacher",
-  taught_by = "fm",
+  taught_by = "fm", eta = 0.0,
   title = "Eulerian map distillation (EMD)",
   cite = "Boffi, Albergo, Vanden-Eijnden 2024, arXiv 2406.07507",
 }

@@ -7,7 +7,7 @@
 
 return {
   family = "lagrangian", stops = { "none", "convex" }, velocity = "teacher",
-  taught_by = "fm",
+  taught_by = "fm", eta = 0.0,
   title = "Lagrangian map distillation (LMD)",
   cite = "Boffi, Albergo, Vanden-Eijnden 2024, arXiv 2406.07507",
 }

@@ -5,7 +5,7 @@
 
 return {
   family = "semigroup", stops = { "convex" }, target = "frozen", form = "map", args = { g = 0.5 },
-  taught_by = "fmm",
+  taught_by = "fmm", eta = 0.0,
   title = "Progressive flow map matching (PFMM)",
   cite = "Boffi, Albergo, Vanden-Eijnden 2024, arXiv 2406.07507",
 }
