@@ -244,6 +244,24 @@ t.test("coverage of the interval of KID with a hundred subsets", function()
   t.eq(covered >= 93 and covered <= 97, true, covered .. " % of the intervals hold 0")
 end)
 
+t.test("coverage of the interval of KID with ten subsets, equal laws and others", function()
+  for _, shift in ipairs { 0, 0.3 } do
+    local found, mean, covered, trials = {}, 0, 0, 300
+    for k = 1, trials do
+      local function features(name)
+        return normal({ 200, 32 }, ("%s %g %d"):format(name, shift, k))
+      end
+      found[k] = frechet.kid(features "few x", features "few y" + shift, 20)
+      mean = mean + found[k].mean / trials
+    end
+    for _, it in ipairs(found) do
+      if math.abs(it.mean - (shift > 0 and mean or 0)) <= it.half then covered = covered + 1 end
+    end
+    local percent = 100 * covered / trials
+    t.eq(percent >= 92 and percent <= 97, true, ("%.1f %% at a shift of %g"):format(percent, shift))
+  end
+end)
+
 t.test("KID sees a shift, by as much as the moments say", function()
   -- One dimension, N(0,1) and N(m,1): the cubic kernel compares the first three moments,
   -- 3 (m)^2 + 3 (m^2)^2 + (m^3 + 3m)^2.
