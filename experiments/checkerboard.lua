@@ -24,21 +24,44 @@
 -- $$L_b(t) = E\,|v_{t,t}(I_t) - \dot I_t|^2,$$ {#eq:diagonal}
 -- on a fraction $\eta = 0.75$ of each batch, and the rest of the triangle $s < t$ by the squared
 -- residual of one of three equivalent properties of the flow map, with weight 1 and $(s, t)$ two
--- sorted uniform times. With $x = I_s$ and $\operatorname{sg}$ for a stop-gradient, these are the
--- Lagrangian, the Eulerian and the progressive objective:
+-- sorted uniform times. The network is its own teacher: a stop-gradient, $\operatorname{sg}$, makes
+-- the target of a residual a constant. With $x = I_s$ there are four objectives, each below with
+-- the Lua that computes its residual. There, `a.map` is $X$, `stop_if` stops the gradient if the
+-- run has the named stop-gradient, and `velocity` is $v_{t,t}$ or $v_{s,s}$ for these methods.
+--
+-- **LSD**, Lagrangian: the map moves with the velocity at its end. The whole target is constant
+-- (`convex`).
 -- $$L_{\text{LSD}}(s,t) = E\,\bigl|\partial_t X_{s,t}(x)
---   - \operatorname{sg}\bigl(v_{t,t}(X_{s,t}(x))\bigr)\bigr|^2,$$ {#eq:lsd}
+--   - \operatorname{sg}\bigl(v_{t,t}(X_{s,t}(x))\bigr)\bigr|^2$$ {#eq:lsd}
+--
+-- {{source lua/flowmap/residuals.lua M.lagrangian}}
+--
+-- **ESD**, Eulerian: the map does not change when its start moves with the velocity. The product
+-- with the spatial Jacobian is constant (`full`).
 -- $$L_{\text{ESD}}(s,t) = E\,\bigl|\partial_s X_{s,t}(x)
---   + \operatorname{sg}\bigl(\nabla X_{s,t}(x)\,v_{s,s}(x)\bigr)\bigr|^2,$$ {#eq:esd}
--- $$L_{\text{PSD}}(s,t) = E\,\bigl|v_{s,t}(x) - \operatorname{sg}\bigl((1-\gamma)\,v_{s,u}(x)
---   + \gamma\,v_{u,t}(X_{s,u}(x))\bigr)\bigr|^2, \qquad u = \gamma s + (1-\gamma)t,$$ {#eq:psd}
--- where $\gamma$ is 1/2 (PSD-M) or uniform on $[0,1]$ (PSD-U). The network is its own teacher. ESD
--- is trained a second time with the stop-gradient on the velocity alone,
+--   + \operatorname{sg}\bigl(\nabla X_{s,t}(x)\,v_{s,s}(x)\bigr)\bigr|^2$$ {#eq:esd}
+-- A second form has the stop-gradient on the velocity alone (`convex`), so that the gradient passes
+-- through $\nabla X_{s,t}$; the tables call it ESD-CONVEX:
 -- $$L_{\text{ESD}}^{\text{convex}}(s,t) = E\,\bigl|\partial_s X_{s,t}(x)
---   + \nabla X_{s,t}(x)\,\operatorname{sg}\bigl(v_{s,s}(x)\bigr)\bigr|^2,$$ {#eq:esd-convex}
--- so that the gradient passes through $\nabla X_{s,t}$; the tables call this form ESD-CONVEX. Why
--- the difference matters is the subject of the chapter on [Eulerian
+--   + \nabla X_{s,t}(x)\,\operatorname{sg}\bigl(v_{s,s}(x)\bigr)\bigr|^2$$ {#eq:esd-convex}
+-- Why the difference matters is the subject of the chapter on [Eulerian
 -- self-distillation](#why-eulerian-self-distillation-is-unstable-and-what-cures-it).
+--
+-- {{source lua/flowmap/residuals.lua M.eulerian}}
+--
+-- **PSD**, progressive: one jump equals two. The average of the two shorter jumps is constant
+-- (`convex`), and $\gamma$ is 1/2 in **PSD-M** and uniform on $[0,1]$ in **PSD-U**.
+-- $$L_{\text{PSD}}(s,t) = E\,\bigl|v_{s,t}(x) - \operatorname{sg}\bigl((1-\gamma)\,v_{s,u}(x)
+--   + \gamma\,v_{u,t}(X_{s,u}(x))\bigr)\bigr|^2, \qquad u = \gamma s + (1-\gamma)t$$ {#eq:psd}
+--
+-- {{source lua/flowmap/residuals.lua by_way}}
+--
+-- {{source lua/flowmap/residuals.lua M.semigroup}}
+--
+-- These functions serve all published methods. Which of their branches a method takes is stated by
+-- its row of coordinates, of which PSD's is
+--
+-- {{source lua/flowmap/methods/psd.lua return}}
 
 local checkerboard = {
   name = "checkerboard",

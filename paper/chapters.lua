@@ -25,6 +25,7 @@ return {
     "experiments/ladder.lua",
     -- what it amounts to
     "paper/reproduction.md",
+    "paper/conclusion.md",
     "paper/references.md",
   },
   bibliography = "paper/references.json",

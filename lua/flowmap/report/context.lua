@@ -18,11 +18,12 @@ Context.__index = Context
 --- A context.
 -- @tparam ?string experiment the chapter's own
 -- @tparam table how {profile=, results= (folder, default "results"), published= (a folder of
---   published sets, in place of both), output= (the page's folder, default "paper/build")}
+--   published sets, in place of both), output= (the page's folder, default "paper/build"), sets=
+--   (those that other chapters have opened, by name)}
 -- @tparam string path of the chapter
 -- @treturn Context { experiment =, path = }
 function M.new(experiment, how, path)
-  return setmetatable({ experiment = experiment, path = path, sets = {}, effects = {},
+  return setmetatable({ experiment = experiment, path = path, sets = how.sets or {}, effects = {},
     loaded = {}, output = how.output or "paper/build", base = how.results or "results",
     profile = how.profile, published = how.published }, Context)
 end

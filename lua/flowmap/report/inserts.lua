@@ -2,6 +2,8 @@
 -- lives. In prose, on a line of their own unless stated otherwise:
 --
 --     {{reproduction values cifar10}}     see flowmap.report.reproduction
+--     {{checklist}} {{checklist runs}} {{dates}}     see flowmap.report.checklist
+--     {{glossary}} {{citation}}           see flowmap.report.document
 --     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
 --     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
 --     {{see devices}}                     inline: a link to another chapter; its title alone where
@@ -9,6 +11,8 @@
 -- @module flowmap.report.inserts
 
 local attempt = require "flowmap.report.attempt"
+local checklist = require "flowmap.report.checklist"
+local document = require "flowmap.report.document"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -63,7 +67,7 @@ local function see(context, name)
   local heading = results.read_file(path):match "^%-%- # ([^\n]+)"
   if not heading then errors.data("%s does not begin with a heading", path) end
   local text = escape.markdown(heading)
-  if not attempt.runs(context, name) then return ("*%s* (no runs in this set)"):format(text) end
+  if not attempt.runs(context, name) then return ("*%s* (not part of this set)"):format(text) end
   return ("[%s](#%s)"):format(text, identifier(heading))
 end
 
@@ -74,6 +78,10 @@ M.known = {
   source = source,
   see = see,
   reproduction = require("flowmap.report.reproduction").text,
+  checklist = checklist.text,
+  dates = checklist.dates,
+  glossary = document.glossary,
+  citation = document.citation,
 }
 
 return M

@@ -289,7 +289,7 @@ end
 -- @treturn ?string path of the PDF
 function M.book(book, how)
   local texts = {}
-  how.output = book.output
+  how.output, how.sets = book.output, {}
   for i, path in ipairs(book.chapters) do texts[i] = M.chapter(path, how) end
   local stem = ("%s/%s"):format(book.output, book.name or "flow-maps")
   results.write_file(stem .. ".md", table.concat(texts, "\n"))

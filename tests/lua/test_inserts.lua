@@ -1,0 +1,116 @@
+-- Parts of the book that come from one place: source text, links to chapters, the checklist from
+-- manifests, the glossary of ARCHITECTURE.md and the citation of CITATION.cff.
+
+local t = require "harness"
+local checklist = require "flowmap.report.checklist"
+local contexts = require "flowmap.report.context"
+local document = require "flowmap.report.document"
+local files = require "flowmap.base.files"
+local inserts = require "flowmap.report.inserts"
+local made_run = require "made_run"
+local results = require "flowmap.report.results"
+local sandbox = require "sandbox"
+
+local root = sandbox.root
+
+local function has(text, part) t.eq(text:find(part, 1, true) ~= nil, true, part) end
+
+local function lacks(text, part) t.eq(text:find(part, 1, true), nil, part) end
+
+t.test("the source of a function is that of its file, from its head to its end", function()
+  local path = "lua/flowmap/residuals.lua"
+  local whole = files.read(files.installed(path))
+  for _, name in ipairs { "M.lagrangian", "M.eulerian", "M.semigroup", "by_way", "M.diagonal" } do
+    local text = inserts.source(path, name)
+    has(whole, text .. "\n")
+    t.eq(text:gsub("^local ", ""):match "^function " ~= nil, true, name)
+    t.eq(text:match "end$", "end", name)
+    t.eq(select(2, text:gsub("\nend", "")) <= 1, true, name)
+  end
+  has(inserts.source("lua/flowmap/methods/lsd.lua", "return"), 'family = "lagrangian"')
+  t.raises(function() inserts.source(path, "M.none") end, "has no function 'M.none'")
+end)
+
+local SOURCE = [[
+local function one(a) return a end
+
+local function two(a)
+  if a then
+    return a
+  end
+end
+]]
+
+t.test("a function of one line ends there, and one function does not run into the next", function()
+  results.write_file(root .. "/a.lua", SOURCE)
+  local installed = files.installed
+  files.installed = function(path) return path end
+  local one, two = inserts.source(root .. "/a.lua", "one"),
+    inserts.source(root .. "/a.lua", "two")
+  files.installed = installed
+  t.eq(one, "local function one(a) return a end")
+  t.eq(two, SOURCE:match "\n(local function two.*end)\n$")
+end)
+
+local function made(profile, it)
+  made_run.finished(("%s/results/checkerboard/%s/lsd-seed%d"):format(root, profile, it.seed), {
+    rows = { { N = 1, kl = 1 } }, metrics = {}, config = { method = "lsd", seed = it.seed },
+    manifest = { finished = it.finished, isa = it.isa } })
+end
+
+made("long", { seed = 1, finished = "2026-01-02T00:00:00Z", isa = "avx2" })
+made("long", { seed = 2, finished = "2026-01-04T00:00:00Z", isa = "scalar" })
+made("smoke", { seed = 1, finished = "2026-01-02T00:00:00Z", isa = "avx2" })
+
+local function context(profile)
+  return contexts.new(nil, { profile = profile, results = root .. "/results" }, "a.md")
+end
+
+t.test("the checklist is filled from manifests", function()
+  local text = checklist.text(context "long", "")
+  has(text, "2 runs that ended and 0 runs that diverged, in 1 experiment; seeds of each: 2.")
+  has(text, "instruction set avx2, scalar")
+  has(text, "For the runs of this page: less than 5 minutes")
+  has(text, "\\./flowmap reproduce \\-\\-profile long")
+  has(text, "No\\. The classifier")
+  has(checklist.text(context "long", "runs"), "| Checkerboard | 1, 2 | 1,234,567 | abc |")
+  t.raises(function() checklist.text(context "long", "x") end, "expected nothing or runs")
+  t.raises(function() checklist.text(context "laptop", "") end, "no runs of any chapter")
+end)
+
+t.test("results are dated by their manifests; a rehearsal states neither date nor times", function()
+  t.eq(checklist.dates(context "long"), "2026-01-02 to 2026-01-04")
+  lacks(checklist.dates(context "smoke"), "2026")
+  local text = checklist.text(context "smoke", "") .. checklist.text(context "smoke", "runs")
+  lacks(text, "minutes")
+  lacks(text, "MiB")
+end)
+
+t.test("the glossary is that of ARCHITECTURE.md, word for word", function()
+  local text = document.glossary()
+  local section = files.read(sandbox.here .. "/ARCHITECTURE.md"):match "## Glossary\n(.*)$"
+  local count = 0
+  for line in section:gmatch "[^\n]+" do
+    if line:find "^| " then
+      has(text, line .. "\n")
+      count = count + 1
+    end
+  end
+  t.eq(count > 20, true)
+end)
+
+t.test("the citation has all fields of CITATION.cff", function()
+  local text, cff = document.citation(), files.read(sandbox.here .. "/CITATION.cff")
+  has(text, "version   = {" .. cff:match "\nversion: ([^\n]+)")
+  has(text, "Boffi, Nicholas M. and Albergo, Michael S. and Vanden-Eijnden, Eric")
+  has(text, "year      = {2025}")
+  lacks(text, "nil")
+end)
+
+t.test("a chapter without runs is named, and one with runs is a link to its heading", function()
+  local see = inserts.known.see
+  t.eq(see(context "long", "checkerboard"), "[The checkerboard](#the-checkerboard)")
+  t.eq(see(context "long", "devices"), "*A batch on several devices* (not part of this set)")
+end)
+
+t.done()
