@@ -85,7 +85,8 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 # ---------------------------------------------------------------------- build
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
-  lint-lua reproduce paper stage install installcheck uninstall clean help FORCE
+  lint-lua regress regress-update regress-mutations regress-clean reproduce paper stage install \
+  installcheck uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -206,6 +207,24 @@ lint-tidy:
 lint-lua:
 	@$(call have,luacheck) luacheck --quiet lua experiments tests
 
+# Bits depend on the BLAS kernels; all x86-64 processors have these. The reason is passed by the
+# environment, because the shell would read quotes in it as its own.
+REGRESS = $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),OPENBLAS_CORETYPE=Prescott) \
+  ./$(PROGRAM) lua tests/regression
+
+regress: all ## notice regressions of bits, traces, quality, speed, memory (CHANGED=accept)
+	@$(REGRESS)/gate.lua -- $(if $(filter accept,$(CHANGED)),--accept-changed)
+
+regress-update: export REASON = $(WHY)
+regress-update: all ## renew the baselines of regress: WHY="reason"
+	@$(REGRESS)/gate.lua -- --update "$$REASON"
+
+regress-mutations: all ## plant faults in a copy and see which tier catches them
+	@$(REGRESS)/mutations/run.lua
+
+regress-clean: all ## judge 40 trainings of unchanged code, which must raise no alarm
+	@$(REGRESS)/clean.lua
+
 # ---------------------------------------------------------------------- use
 
 reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
@@ -250,4 +269,4 @@ clean: ## remove all build products; results are kept
 	rm -rf $B paper/build $(PROGRAM)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,110 @@
+--- Time of steps, in units of a calibration kernel that shares nothing with the code under test:
+-- multiply-adds on registers (core/kernels/peak.c). Both run in turns in one process and count the
+-- processor time, so that the clock rate and other programs matter little. A repeat is the ratio of
+-- the lower quartiles over ROUNDS turns. The dead zone is 2 %: a regression is a ratio beyond it in
+-- at least two of three repeats; where the repeats themselves differ by more, beyond their spread.
+-- Stored ratios hold for one model of processor.
+-- @module speed
+
+local fm = require "flowmap"
+local core = require "flowmap.core"
+local probe = require "probe"
+
+local M = { DEAD_ZONE = 0.02, REPEATS = 3 }
+
+local ROUNDS, SLICE = 12, 0.03 -- turns of a repeat; seconds of a turn
+
+--- The processor and the instructions in use, for which a stored ratio holds.
+-- @treturn string
+function M.machine()
+  local info, model = core.info(), "unknown processor"
+  local file <close> = io.open "/proc/cpuinfo"
+  for line in file and file:lines() or function() end do
+    local name = line:match "^model name%s*: (.*)$"
+    if name then
+      model = name
+      break
+    end
+  end
+  return ("%s, %s %s"):format(model, info.isa, info.blas)
+end
+
+local function quartile(list)
+  table.sort(list)
+  return list[math.max(1, #list // 4)]
+end
+
+-- Processor seconds of one call, averaged over `count` calls.
+local function seconds(call, count)
+  local start = os.clock()
+  for _ = 1, count do call() end
+  return (os.clock() - start) / count
+end
+
+-- One repeat: the time of a call in units of the kernel's.
+local function ratio(call)
+  local kernel, own = {}, {}
+  local count = math.max(1, math.floor(SLICE / math.max(1e-6, seconds(call, 1))))
+  for k = 1, ROUNDS do
+    kernel[k] = seconds(function() core.peak(1) end, 1)
+    own[k] = seconds(call, count)
+  end
+  return quartile(own) / quartile(kernel)
+end
+
+-- What is timed: steps of the plane and of images, and sampling.
+local function calls(studies)
+  local list = {}
+  for _, study in ipairs(studies) do
+    if study.timed then
+      local job = probe.job(study, study.timed, { seed = 1 })
+      local draw = fm.sampler.generator(job, job.params, 2)
+      local name = probe.name(study) .. "/" .. study.timed
+      list[#list + 1] = { name = name .. " step", call = function() fm.trainer.step(job) end }
+      list[#list + 1] = { name = name .. " samples", call = function() draw(256, 1) end }
+    end
+  end
+  return list
+end
+
+--- Measure all.
+-- @tparam {table,...} studies those with the field `timed`, a method
+-- @treturn table name -> list of three ratios
+function M.measure(studies)
+  local out, all = {}, calls(studies)
+  for _, it in ipairs(all) do
+    it.call()
+    out[it.name] = {}
+  end
+  for repeat_ = 1, M.REPEATS do
+    for _, it in ipairs(all) do out[it.name][repeat_] = ratio(it.call) end
+  end
+  return out
+end
+
+local function sorted(list)
+  local out = table.move(list, 1, #list, 1, {})
+  table.sort(out)
+  return out
+end
+
+--- The middle one of three ratios, which is stored.
+-- @tparam {number,...} ratios
+-- @treturn number
+function M.middle(ratios) return sorted(ratios)[2] end
+
+--- Compare three ratios with a stored one.
+-- @tparam {number,...} ratios
+-- @tparam number stored
+-- @treturn boolean whether it is slower
+-- @treturn string a sentence without a full stop
+function M.compare(ratios, stored)
+  local of = sorted(ratios)
+  local spread = of[#of] / of[1] - 1
+  local limit = math.max(M.DEAD_ZONE, spread)
+  local change = of[2] / stored - 1
+  return change > limit, ("%+.1f %% (repeats differ by %.1f %%, limit %.1f %%)"):format(
+    100 * change, 100 * spread, 100 * limit)
+end
+
+return M
