@@ -236,6 +236,10 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 paper: all ## weave page and PDF (paper/build); RESULTS=paper/results/long: from published sets
 	./$(PROGRAM) paper --pdf $(if $(RESULTS),--results "$(RESULTS)",--profile $(PROFILE))
 
+.PHONY: readme
+readme: all ## weave README.md and RESULTS.md from the committed results
+	./$(PROGRAM) lua paper/readme.lua
+
 # Everything that is installed, at its place below PREFIX. Manual page and completions are generated
 # by the program.
 STAGE = $B/stage
