@@ -193,10 +193,14 @@ run-asan: $(PROGRAM) $(C_TESTS)
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
-lint: lint-sizes lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths
+lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths, typed numbers
 
 lint-sizes:
 	@.ci/sizes.sh $(C_SOURCES) $(shell find lua experiments tests -name '*.lua')
+.PHONY: lint-prose
+lint-prose: ## measured numbers that are typed in chapters, README.md and RESULTS.md
+	@$(call have,lua5.4) LUA_PATH='lua/?.lua;;' lua5.4 .ci/prose.lua experiments/*.lua paper/*.md \
+	  README.md RESULTS.md
 lint-format:
 	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
 lint-tidy:

@@ -25,6 +25,8 @@
 --     {{claim? NAME: ...}}         the same, or "not attempted (...)" where there are no such runs
 --     {{config.LSD.batch}} {{manifest.LSD.samples_seen %,d}} a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
+--     {{published.reference.settings.batch %,d}}    a setting of the paper; also reference.params,
+--                                  reference.eta.LSD, reference.samples
 --     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
 --     {{methods}}                  the table of methods and their sources (on a line of its own)
@@ -77,12 +79,26 @@ local function owner(context, name)
   return experiment or context.experiment, rest or name
 end
 
+-- {{published.reference.params}}, {{published.reference.settings.batch}}, the diagonal fraction of a
+-- method, {{published.reference.eta.LSD}}, and all samples of a training,
+-- {{published.reference.samples}}.
+local function reference_value(experiment, path)
+  local it = (published.read()[experiment] or {}).reference
+  local value, method = it, path:match "^eta%.(.+)$"
+  for key in path:gmatch "[^.]+" do value = type(value) == "table" and value[key] or nil end
+  if it and method then value = it.eta[method] or it.settings.eta end
+  if it and path == "samples" then value = it.settings.batch * it.settings.steps end
+  return value
+end
+
 local function published_value(experiment, name)
+  local reference = name:match "^published%.reference%.(.+)$"
   local metric, method, N = name:match("^published%.([%w_]+)%.([%w-]+)%.N(%d+)$")
   local value = published.read()[experiment]
   for _, key in ipairs { metric or false, method or false, math.tointeger(tonumber(N)) or false } do
     value = type(value) == "table" and value[key] or nil
   end
+  if reference then value = reference_value(experiment, reference) end
   if type(value) ~= "number" then
     errors.data("there is no published value '%s' for %s in paper/published.lua", name,
       tostring(experiment))
