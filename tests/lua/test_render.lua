@@ -396,7 +396,8 @@ t.test("numbers in prose come from results", function()
     "0.1050 64\n\n")
   t.eq(woven "-- {{checkerboard/published.kl.LSD.N1 %.4f}}", "0.0864\n\n")
   t.eq(woven("-- {{cifar10/published.reference.params %,d}} "
-    .. "{{cifar10/published.reference.eta.LSD}} {{cifar10/published.reference.eta.PSD-M}} {{cifar10/published.reference.samples %,d}} "
+    .. "{{cifar10/published.reference.eta.LSD}} {{cifar10/published.reference.eta.PSD-M}} "
+    .. "{{cifar10/published.reference.samples %,d}} "
     .. "{{cifar10/published.reference.settings.batch}}"), "54,673,314 0.9 0.75 204,800,000 512\n\n")
   t.raises(function() woven "-- {{cifar10/published.reference.none}}" end, "no published value")
 end)

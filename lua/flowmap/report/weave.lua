@@ -79,8 +79,8 @@ local function owner(context, name)
   return experiment or context.experiment, rest or name
 end
 
--- {{published.reference.params}}, {{published.reference.settings.batch}}, the diagonal fraction of a
--- method, {{published.reference.eta.LSD}}, and all samples of a training,
+-- {{published.reference.params}}, {{published.reference.settings.batch}}, a method's diagonal
+-- fraction, {{published.reference.eta.LSD}}, all samples of a training,
 -- {{published.reference.samples}}.
 local function reference_value(experiment, path)
   local it = (published.read()[experiment] or {}).reference
