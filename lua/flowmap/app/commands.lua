@@ -71,6 +71,9 @@ function M.audit(args) return use("runs.audit").run(args) end
 --- Show runs in the terminal.
 function M.watch(args) use("app.live.watch").run(args) end
 
+--- Show runs as a page.
+function M.serve(args) use("app.live.serve").run(args) end
+
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 

@@ -123,18 +123,31 @@ local function result_of(it)
     eval.rows[1].N)
 end
 
--- When a run last wrote a line or a record, in seconds since the epoch.
-local function changed(dir)
+-- When a run ended or last wrote a line, as in a manifest: such texts sort by time.
+local function changed(it)
+  if it.manifest then return it.manifest.finished end
   local last = 0
-  for _, name in ipairs { "manifest.json", "diverged.json", "metrics.jsonl", "config.json" } do
-    last = math.max(last, lfs.attributes(dir .. "/" .. name, "modification") or 0)
+  for _, name in ipairs { "diverged.json", "metrics.jsonl", "config.json" } do
+    last = math.max(last, lfs.attributes(it.dir .. "/" .. name, "modification") or 0)
   end
-  return last
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", last)
 end
 
 local ENDED = { finished = true, diverged = true }
 
-local function short(text) return text and escape.short(text, LONGEST) end
+--- A name or a reason in one line of bounded length.
+-- @tparam ?string text
+-- @treturn ?string
+function M.short(text) return text and escape.short(text, LONGEST) end
+
+local short = M.short
+
+-- The numbers of steps for which a finished run has results.
+local function steps_of(eval)
+  local list = {}
+  for k, row in ipairs(eval and eval.rows or {}) do list[k] = row.N end
+  return list
+end
 
 local function describe(self, it)
   local config, made = it.config or {}, it.manifest or {}
@@ -144,9 +157,9 @@ local function describe(self, it)
   self.method, self.seed = short(config.method), config.seed
   self.cpu_s, self.wall_s = it.cpu_s, made.wall_s
   self.samples = made.samples_seen or (it.step and config.batch and it.step * config.batch)
-  self.result = result_of(it)
+  self.result, self.N = result_of(it), steps_of(it.eval)
   self.reason = it.diverged and short(it.diverged.message)
-  self.changed = changed(self.dir)
+  self.changed = changed(it)
 end
 
 local function refresh(self, now, whole)
