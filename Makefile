@@ -85,7 +85,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 # ---------------------------------------------------------------------- build
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
-  lint-lua regress regress-update regress-mutations regress-clean reproduce paper stage install \
+  lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify stage install \
   installcheck uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -193,14 +193,10 @@ run-asan: $(PROGRAM) $(C_TESTS)
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
-lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths, typed numbers
+lint: lint-sizes lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths
 
 lint-sizes:
 	@.ci/sizes.sh $(C_SOURCES) $(shell find lua experiments tests -name '*.lua')
-.PHONY: lint-prose
-lint-prose: ## measured numbers that are typed in chapters, README.md and RESULTS.md
-	@$(call have,lua5.4) LUA_PATH='lua/?.lua;;' lua5.4 .ci/prose.lua experiments/*.lua paper/*.md \
-	  README.md RESULTS.md
 lint-format:
 	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
 lint-tidy:
@@ -240,9 +236,11 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 paper: all ## weave page and PDF (paper/build); RESULTS=paper/results/long: from published sets
 	./$(PROGRAM) paper --pdf $(if $(RESULTS),--results "$(RESULTS)",--profile $(PROFILE))
 
-.PHONY: readme
-readme: all ## weave README.md and RESULTS.md from the committed results
-	./$(PROGRAM) lua paper/readme.lua
+# PROFILE has a default for `reproduce`; here only one that was given counts.
+GIVEN = $(filter command,$(firstword $(origin PROFILE)))
+verify: all ## make published runs again and compare: EXPERIMENT=name PROFILE= SEED= METHODS= RUNS=
+	./$(PROGRAM) verify $(EXPERIMENT) $(if $(GIVEN),--profile $(PROFILE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(METHODS),--methods $(METHODS)) $(if $(RUNS),--runs $(RUNS)) $(if $J,--jobs $J)
 
 # Everything that is installed, at its place below PREFIX. Manual page and completions are generated
 # by the program.

@@ -6,6 +6,7 @@ local core = require "flowmap.core"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
+local mini = require "mini_set"
 local publish = require "flowmap.app.publish"
 local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
@@ -36,8 +37,6 @@ t.test("every committed table, figure and manifest agrees with its set", functio
     local profile, it = name:match "^([^/]+)/([^/]+)/"
     if it then
       t.eq(files.exists(("paper/results/%s/%s/set.json"):format(profile, it)), true, name)
-    elseif name:find "^bench/" then -- written by tests/bench, or converted
-      t.eq(files.read("paper/results/" .. name):sub(1, 2), "# ", name .. " states no origin")
     elseif name ~= "legacy.sha256" then
       t.eq(core.sha256_file("paper/results/" .. name), known[name], name)
       known[name] = nil
@@ -64,33 +63,10 @@ end)
 
 -- ------------------------------------------------------------------ a small set
 
-local MINI = [[
-  return { name = "mini", methods = { "lsd", "psd-m" }, profiles = { smoke = { steps = 6,
-    width = 8, depth = 1, batch = 32, log_every = 2, eval_samples = 500, bins = 8,
-    nfe = { 1, 2 } } },
-    render = { { kind = "compare", name = "kl", metric = "kl", title = "KL" },
-      { kind = "compare", name = "lsd", metric = "kl", title = "K", where = { method = "lsd" } },
-      { kind = "traces", name = "traces" } } }
-]]
-put(work .. "/mini.lua", MINI)
-
+local MINI, stamp = mini.text, mini.stamp
+local root, final = mini.root, mini.final
 local flowmap = sandbox.flowmap
-local root, final = work .. "/results/mini/smoke", work .. "/paper/results/smoke/mini"
-for _, method in ipairs { "lsd", "psd-m" } do
-  local code, out = flowmap("run mini.lua --profile smoke --method " .. method)
-  t.eq(code, 0, out)
-end
-
--- Give a run another revision, as if it had been made there.
-local function stamp(name, field, value)
-  local dir = root .. "/" .. name
-  local manifest, path = record.read(dir, "manifest"), dir .. "/history.jsonl"
-  manifest[field], manifest.history[1][field] = value, value
-  put(path, (files.read(path):gsub(('"%s": "[^"]*"'):format(field), ('"%s": "%s"'):format(field,
-    value))))
-  manifest.files["history.jsonl"] = core.sha256_file(path)
-  record.write(dir, "manifest", manifest)
-end
+mini.make({ "lsd", "psd-m" }, { 1 })
 
 local function refused(expected, pattern, before)
   local was = files.exists(final) and sums(final)

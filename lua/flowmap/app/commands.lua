@@ -38,6 +38,7 @@ end
 
 --- Train and evaluate one run.
 function M.run(args)
+  if args.base then use("experiment").base = args.base end
   if args.parent then
     fm.follow_parent(args.parent)
     use("base.progress").reports = true
@@ -157,6 +158,9 @@ end
 
 --- Publish runs in paper/results.
 function M.publish(args) use("app.publish").run(args) end
+
+--- Make published runs again and compare.
+function M.verify(args) return use("app.verify").run(args) end
 
 --- Weave the paper's page.
 function M.paper(args) return use("report.weave").run(args) end

@@ -10,6 +10,7 @@ local children = require "flowmap.app.children"
 local errors = require "flowmap.base.errors"
 local estimate = require "flowmap.runs.estimate"
 local json = require "flowmap.base.json"
+local paces = require "flowmap.app.paces"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
@@ -44,7 +45,7 @@ function M.kinds(runs)
   for _, run in ipairs(runs) do
     local name = kind_of(run)
     if not by_name[name] then
-      by_name[name] = { run = run, actual = 0, planned = 0 }
+      by_name[name] = { name = name, run = run, actual = 0, planned = 0 }
       kinds[#kinds + 1] = by_name[name]
     end
     run.kind = by_name[name]
@@ -63,20 +64,28 @@ local function settle(kind, code)
   end
 end
 
---- Measure the pace of each kind. A kind that cannot run at all raises an error before anything
--- runs; a kind whose values are not finite has no pace.
+-- Give a kind the pace that was measured for it before; returns whether there was one.
+local function recall(kind, threads)
+  kind.pace = paces.kept(kind, threads)
+  return kind.pace ~= nil
+end
+
+--- Measure the pace of each kind that was not measured within a day. A kind that cannot run at all
+-- raises an error before anything runs; a kind whose values are not finite has no pace.
 -- @tparam {table,...} kinds
 -- @tparam function command (run, further arguments) -> program, { argument, ... }
+-- @tparam integer threads of each run
 -- @tparam integer jobs number of concurrent children
 -- @tparam function tell called with the number of kinds measured so far
 -- @treturn boolean whether a stop was requested
-function M.measure(kinds, command, jobs, tell)
+function M.measure(kinds, command, threads, jobs, tell)
   local next_kind, done = 1, 0
   local pool = children.pool {
     heard = function(kind, line) kind.said = line end,
     ended = function(kind, code, signal)
       done = done + 1
       settle(kind, signal == 0 and code or 128 + signal)
+      if kind.pace then paces.keep(kind, threads) end
     end,
     tick = function() tell(done) end,
   }
@@ -84,8 +93,10 @@ function M.measure(kinds, command, jobs, tell)
     while pool.count < jobs and next_kind <= #kinds do
       local kind = kinds[next_kind]
       next_kind = next_kind + 1
-      if not kind.run.experiment.run then -- what trains no flow map has no pace
-          pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
+      if kind.run.experiment.run or recall(kind, threads) then -- the former trains no flow map
+        done = done + 1
+      else
+        pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
       end
     end
   end, 100)

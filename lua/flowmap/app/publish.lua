@@ -6,11 +6,14 @@
 --     values.csv          every measured value of every run
 --     NAME.csv, .md       the tables; NAME.png, .svg: the figures
 --     runs/RUN/           the run's records: config, inputs, eval, manifest, metrics, history
+--     stages/RUN/         the same of runs that taught others and are in no table
 --
 -- A set contains only runs that may share a table: all runs of the experiment, finished or
--- diverged, up to date, undamaged, and made from one clean revision on one kind of machine.
+-- diverged, up to date, undamaged, and made from one clean revision on one kind of machine. The
+-- same goes for their teachers.
 -- @module flowmap.app.publish
 
+local agreement = require "flowmap.report.agreement"
 local cache = require "flowmap.runs.cache"
 local chapters = require "flowmap.experiment.chapters"
 local core = require "flowmap.core"
@@ -44,6 +47,24 @@ end
 
 local function base_name(path) return path:match "[^/]+$" end
 
+-- The runs that taught those of a set and are in no table of it.
+local function stages_of(set)
+  local out, taken = {}, {}
+  for _, run in ipairs(all_runs(set)) do taken[run.dir] = true end
+  local function add(run)
+    local dir = run.config.teacher and run.config.teacher:match "^(.*)/checkpoint%.safetensors$"
+    if dir and not taken[dir] and files.exists(dir .. "/manifest.json") then
+      taken[dir] = true
+      local stage = results.run(dir)
+      add(stage)
+      out[#out + 1] = stage
+    end
+  end
+  for _, run in ipairs(all_runs(set)) do add(run) end
+  table.sort(out, function(a, b) return a.dir < b.dir end)
+  return out
+end
+
 local function segments(run)
   if run.manifest then return run.manifest.history end
   local path, starts = run.dir .. "/history.jsonl", {}
@@ -60,16 +81,22 @@ local function seeds_of(set)
   return tree.keys(seen)
 end
 
--- Find runs that are missing, unfinished or outdated, and runs not of the experiment.
+-- Find runs that are missing, unfinished or outdated, also among the teachers, and runs not of the
+-- experiment.
 local function check_current(exp, profile, set, problems)
-  local planned = {}
-  for _, run in ipairs(experiment.runs(exp, profile, seeds_of(set))) do
-    local name = base_name(run.dir)
+  local planned, decided = {}, {}
+  local function decide(run)
+    if decided[run.dir] then return end
+    decided[run.dir] = true
     local action, why = cache.decide(run.dir, cache.inputs(exp, run.cfg))
-    planned[name] = true
     if action ~= "reuse" and action ~= "diverged" then
-      problems[#problems + 1] = ("%s is not current: %s"):format(name, why)
+      problems[#problems + 1] = ("%s is not current: %s"):format(base_name(run.dir), why)
     end
+  end
+  for _, run in ipairs(experiment.runs(exp, profile, seeds_of(set))) do
+    planned[base_name(run.dir)] = true
+    for _, stage in ipairs(run.stages) do decide(stage) end
+    decide(run)
   end
   for _, run in ipairs(all_runs(set)) do
     local name = base_name(run.dir)
@@ -84,11 +111,16 @@ end
 
 local SAME = { "revision", "version", "isa", "blas", "fingerprint" }
 
+local function with_stages(set)
+  local list, stages = all_runs(set), stages_of(set)
+  return table.move(stages, 1, #stages, #list + 1, list)
+end
+
 -- The origin (revision, machine) that all parts of all runs share. Mixed origins and uncommitted
 -- revisions are problems.
 local function check_origin(set, problems)
   local first
-  for _, run in ipairs(all_runs(set)) do
+  for _, run in ipairs(with_stages(set)) do
     for _, part in ipairs(segments(run)) do
       local name = base_name(run.dir)
       if part.revision == "unknown" or part.revision:find "%-dirty$" then
@@ -162,9 +194,9 @@ local function collect(made, target, set, listed)
   end
 end
 
-local function copy_runs(set, target, listed)
-  for _, run in ipairs(all_runs(set)) do
-    local inside = "runs/" .. base_name(run.dir)
+local function copy_runs(runs, part, target, listed)
+  for _, run in ipairs(runs) do
+    local inside = part .. "/" .. base_name(run.dir)
     files.mkdir(target .. "/" .. inside)
     for _, name in ipairs(COPIED) do
       if files.exists(run.dir .. "/" .. name) then
@@ -176,19 +208,24 @@ local function copy_runs(set, target, listed)
   end
 end
 
-local function describe(exp, profile, set, origin, target, listed)
-  local runs, sums = {}, {}
-  for i, run in ipairs(all_runs(set)) do
-    runs[i] = { name = base_name(run.dir), id = run:id(), method = run:method(),
+local function described(runs)
+  local out = {}
+  for i, run in ipairs(runs) do
+    out[i] = { name = base_name(run.dir), id = run:id(), method = run:method(),
       seed = run.config.seed, diverged = run.diverged and run.diverged.step }
   end
+  return out
+end
+
+local function describe(exp, profile, set, origin, target, listed)
+  local sums, stages = {}, described(stages_of(set))
   for name, ids in pairs(listed) do
     sums[name] = { sha256 = core.sha256_file(target .. "/" .. name), runs = ids }
   end
   return { profile = profile, experiment = exp.name, published = os.date "!%Y-%m-%dT%H:%M:%SZ",
     renderer = revision.now(), revision = origin.revision, version = origin.version,
-    isa = origin.isa, blas = origin.blas, fingerprint = origin.fingerprint, runs = runs,
-    files = sums }
+    isa = origin.isa, blas = origin.blas, fingerprint = origin.fingerprint,
+    runs = described(all_runs(set)), stages = #stages > 0 and stages or nil, files = sums }
 end
 
 local function write(exp, profile, set, origin, target)
@@ -200,7 +237,8 @@ local function write(exp, profile, set, origin, target)
   if files.exists(drafts) then files.remove_tree(drafts) end
   core.write_file(target .. "/values.csv", M.values(set))
   listed["values.csv"] = set:ids()
-  copy_runs(set, target, listed)
+  copy_runs(all_runs(set), "runs", target, listed)
+  copy_runs(stages_of(set), "stages", target, listed)
   record.write(target, "set", describe(exp, profile, set, origin, target, listed))
 end
 
@@ -222,7 +260,7 @@ end
 -- Lock the runs, so that no other process changes them.
 local function hold(set)
   local held = {}
-  for _, run in ipairs(all_runs(set)) do held[#held + 1] = folder.take(run.dir) end
+  for _, run in ipairs(with_stages(set)) do held[#held + 1] = folder.take(run.dir) end
   return setmetatable(held, { __close = function()
     for _, one in ipairs(held) do one:release() end
   end })
@@ -240,7 +278,7 @@ function M.set(exp, profile)
   end
   local held <close> = hold(results.open(root))
   local set, problems = results.open(root), {} -- again, now that the runs are locked
-  if #set.runs + #set.diverged ~= #held then
+  if #with_stages(set) ~= #held then
     errors.data("%s changed while it was being locked", root)
   end
   check_current(exp, profile, set, problems)
@@ -279,6 +317,19 @@ local function value_lines(csv)
   return table.concat(lines, "\n")
 end
 
+-- Check that the files of a table hold the cells that its set gives.
+local function check_cells(dir, name, t, wrong)
+  local tables = require "flowmap.report.table"
+  local stem = ("%s/%s"):format(dir, name)
+  local csv, markdown = files.read(stem .. ".csv"), files.read(stem .. ".md")
+  if not csv or value_lines(csv) ~= value_lines(tables.csv(t)) then
+    wrong(name .. ".csv does not hold the values of runs/")
+  end
+  if not markdown or not agreement.same_printed(markdown, tables.markdown(t)) then
+    wrong(name .. ".md does not hold the values of runs/")
+  end
+end
+
 local function check_files(dir, index, wrong)
   for _, name in ipairs(files.below(dir)) do
     if name ~= "set.json" and not index.files[name] then wrong(name .. " is not in set.json") end
@@ -293,10 +344,11 @@ local function check_files(dir, index, wrong)
   end
 end
 
-local function check_runs(index, set, wrong)
+-- Check runs or stages against the list of them, and that their ids are those of their records.
+local function check_runs(list, runs, wrong)
   local listed, found = {}, {}
-  for _, run in ipairs(index.runs) do listed[run.name .. " " .. run.id] = true end
-  for _, run in ipairs(all_runs(set)) do
+  for _, run in ipairs(list) do listed[run.name .. " " .. run.id] = true end
+  for _, run in ipairs(runs) do
     local name = base_name(run.dir)
     found[name .. " " .. run:id()] = true
     if not listed[name .. " " .. run:id()] then wrong(name .. " is not a run of set.json") end
@@ -308,7 +360,24 @@ local function check_runs(index, set, wrong)
     end
   end
   for run in pairs(listed) do
-    if not found[run] then wrong("runs/ lacks the run " .. run) end
+    if not found[run] then wrong("the set lacks the run " .. run) end
+  end
+end
+
+-- Check that the teacher of each run is the one whose record lies beside it: the run's inputs have
+-- the checksum of its weights.
+local function check_teachers(profile, runs, wrong)
+  local weights = {}
+  for _, run in ipairs(runs) do
+    local files_of = run.manifest and run.manifest.files or {}
+    weights[base_name(run.dir)] = files_of["checkpoint.safetensors"]
+  end
+  for _, run in ipairs(runs) do
+    local place, name = (run.config.teacher or ""):match "([^/]+)/([^/]+)/checkpoint%.safetensors$"
+    local taught = place == profile or place == profile .. "-stages"
+    if taught and record.need(run.dir, "inputs").teacher ~= weights[name] then
+      wrong(("%s was not taught by the run %s of this set"):format(base_name(run.dir), name))
+    end
   end
 end
 
@@ -331,11 +400,8 @@ local function check_tables(dir, exp, set, index, wrong)
       end
     end
     local t = render.description(exp, entry, set)
-    local text = t and files.read(("%s/%s.csv"):format(dir, entry.name))
-    local made = t and value_lines(require("flowmap.report.table").csv(t))
-    if t and (not text or value_lines(text) ~= made) then
-      wrong(("%s.csv does not hold the values of runs/"):format(entry.name))
-    end
+    -- A table that the experiment has had only since is in no set.
+    if t and index.files[entry.name .. ".csv"] then check_cells(dir, entry.name, t, wrong) end
   end
 end
 
@@ -350,7 +416,13 @@ function M.check(dir, exp)
     local index = record.need(dir, "set")
     check_files(dir, index, wrong)
     local set = results.copies(dir .. "/runs")
-    check_runs(index, set, wrong)
+    local all, stages = all_runs(set), {}
+    for i, name in ipairs(files.folders(dir .. "/stages")) do
+      stages[i] = results.run(dir .. "/stages/" .. name, true)
+    end
+    check_runs(index.runs, all, wrong)
+    check_runs(index.stages or {}, stages, wrong)
+    check_teachers(index.profile, table.move(stages, 1, #stages, #all + 1, all), wrong)
     check_tables(dir, exp, set, index, wrong)
   end)
   if not ok then wrong(tostring(err)) end

@@ -93,7 +93,7 @@ local function plan(list, args)
           other.path, exp.path, run.dir)
       end
       planned[run.dir] = exp
-      add(runs, taken, run, args)
+      if not args.wanted or args.wanted(run) then add(runs, taken, run, args) end
     end
   end
   return runs
@@ -140,7 +140,7 @@ local function program() return assert(require("luv").exepath()) end
 local function command(run, more, threads)
   local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
     run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
-    tostring(threads), "--parent", tostring(fm.pid()) }
+    tostring(threads), "--parent", tostring(fm.pid()), "--base", experiment.base }
   for _, key in ipairs(tree.keys(run.set)) do
     words[#words + 1] = "--set"
     words[#words + 1] = key .. "=" .. settings.text(run.set[key])
@@ -167,7 +167,7 @@ local function measure(due, jobs)
   local status <close> = Status.new()
   local threads = math.max(1, fm.info().threads // jobs)
   local stopped = outlook.measure(kinds, function(run, more) return command(run, more, threads) end,
-    jobs, function(done)
+    threads, jobs, function(done)
       status:show(Status.fit({ ("measuring the pace of %d kinds of runs: %d done"):format(#kinds,
         done), ("measuring %d/%d"):format(done, #kinds) }, status:width()))
     end)
@@ -213,8 +213,8 @@ local function announce(say, runs, due, jobs, kinds)
     duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
     size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
-  say("(measured on a few steps of each of %d kinds of runs, for a machine that does nothing else; "
-    .. "excludes tables and figures)", #kinds)
+  say("(measured within a day on a few steps of each of %d kinds of runs, for a machine that does "
+    .. "nothing else; excludes tables and figures)", #kinds)
 end
 
 -- ------------------------------------------------------------------ making the runs
@@ -405,8 +405,12 @@ local function prepare(say, args)
   return list, runs
 end
 
--- Plan and make the runs, or list them.
-local function make(status, say, args)
+--- Plan and make the runs, or list them.
+-- @tparam Status status
+-- @tparam function say prints a line
+-- @tparam table args as of `run`; wanted = an optional function of a run: whether it is planned
+-- @treturn {table,...} the experiments
+function M.make(status, say, args)
   local list, runs = prepare(say, args)
   local due = {}
   for _, run in ipairs(runs) do
@@ -429,7 +433,7 @@ local function make_until(status, say, args)
   end
   local list = { experiment.load(args.experiments[1]) }
   require("flowmap.app.more_seeds").run(args, list[1], say, function(seeds)
-    make(status, say, setmetatable({ seeds = seeds }, { __index = args }))
+    M.make(status, say, setmetatable({ seeds = seeds }, { __index = args }))
   end)
   return list
 end
@@ -449,7 +453,7 @@ function M.run(args)
     require("flowmap.data.packed").imagine()
     require("flowmap.runs.numerics").keep = false
   end
-  local list = (args["until"] and make_until or make)(status, say, args)
+  local list = (args["until"] and make_until or M.make)(status, say, args)
   if args.dry_run then return 0 end
   render(say, list, args)
   say("done in %s", duration(fm.clock() - start))

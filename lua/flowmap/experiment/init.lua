@@ -319,12 +319,15 @@ function M.run_name(cfg, set)
   return file_text(table.concat(words, "-"), 200) .. "-seed" .. cfg.seed
 end
 
+--- The folder below which runs without a folder of their own are made.
+M.base = "results"
+
 --- The folder of the runs that an experiment's tables and figures are made from.
 -- @tparam string name of the experiment
 -- @tparam string profile
 -- @treturn string
 function M.root(name, profile)
-  return ("results/%s/%s"):format(name, profile)
+  return ("%s/%s/%s"):format(M.base, name, profile)
 end
 
 --- The default folder of a run. A run with settings of the user's own lies apart from the runs of

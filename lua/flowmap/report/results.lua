@@ -167,8 +167,11 @@ local function new_set(root, runs, unfinished, diverged)
     Set)
 end
 
--- A run that ended because its values ceased to be finite: its settings, trace and last step.
-local function diverged_run(dir, copied)
+--- A run that ended because its values ceased to be finite: its settings, trace and last step.
+-- @tparam string dir
+-- @tparam[opt] boolean copied see `run`
+-- @treturn Run {dir=, config=, diverged=}
+function results.diverged(dir, copied)
   local diverged = record.need(dir, "diverged")
   check(dir, diverged, copied)
   return setmetatable({ dir = dir, config = record.need(dir, "config"), diverged = diverged }, Run)
@@ -183,7 +186,7 @@ local function open(root, names, copied)
     else
       unfinished[#unfinished + 1] = name
       if files.exists(dir .. "/diverged.json") then
-        diverged[#diverged + 1] = diverged_run(dir, copied)
+        diverged[#diverged + 1] = results.diverged(dir, copied)
       end
     end
   end

@@ -121,6 +121,10 @@ local scalar = one_of(text, number, boolean)
 
 local row = object({ N = whole(1), samples = whole(1), ["about?"] = map(text) }, number)
 
+-- A run of a published set.
+local published = object { name = text, id = id, method = text, seed = whole(0),
+  ["diverged?"] = whole(1) }
+
 -- { field, head, format }: the format is used, so it must take exactly one number.
 local function column(v)
   local expected, path = list(text, 3)(v)
@@ -161,8 +165,7 @@ M.kinds = {
   -- a published set: where its files come from
   set = object { profile = text, experiment = text, published = time, renderer = text,
     revision = text, version = text, isa = text, blas = text, ["fingerprint?"] = text,
-    runs = list(object { name = text, id = id, method = text, seed = whole(0),
-      ["diverged?"] = whole(1) }, 1),
+    runs = list(published, 1), ["stages?"] = list(published),
     files = map(object { sha256 = hash, runs = list(id, 1) }) },
   -- lines
   metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number,

@@ -1,0 +1,259 @@
+--- The command `verify`: is a published set what its experiment gives? First its files are checked
+-- against one another: tables and figures must follow from the values of its own runs. Then the
+-- runs are made again, in a folder apart, and compared with the published ones.
+-- @module flowmap.app.verify
+
+local Status = require "flowmap.base.status"
+local agreement = require "flowmap.report.agreement"
+local errors = require "flowmap.base.errors"
+local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
+local fm = require "flowmap"
+local publish = require "flowmap.app.publish"
+local render = require "flowmap.report.render"
+local reproduce = require "flowmap.app.reproduce"
+local results = require "flowmap.report.results"
+local settings = require "flowmap.experiment.settings"
+local tables = require "flowmap.report.table"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local function base_name(path) return path:match "[^/]+$" end
+
+-- ------------------------------------------------------------------ which sets and runs
+
+-- The published sets of some experiments (names or files; none: all) and profiles (nil: all).
+local function chosen_sets(args)
+  local wanted, list = {}, {}
+  for _, given in ipairs(args.experiments) do
+    wanted[base_name(given):gsub("%.lua$", "")] = given:find "%.lua$" and given or true
+  end
+  for _, profile in ipairs(files.folders(args.results)) do
+    for _, name in ipairs(files.folders(args.results .. "/" .. profile)) do
+      local dir = ("%s/%s/%s"):format(args.results, profile, name)
+      local fits = (#args.experiments == 0 or wanted[name]) and profile == (args.profile or profile)
+      if fits and files.exists(dir .. "/set.json") then
+        local path = type(wanted[name]) == "string" and wanted[name]
+          or ("experiments/%s.lua"):format(name)
+        list[#list + 1] = { dir = dir, profile = profile, experiment = experiment.load(path) }
+      end
+    end
+  end
+  if #list == 0 then
+    errors.usage("verify: %s holds no published set of %s%s", args.results,
+      #args.experiments > 0 and table.concat(args.experiments, ", ") or "any experiment",
+      args.profile and ", profile " .. args.profile or "")
+  end
+  return list
+end
+
+local function in_list(list, value)
+  for _, other in ipairs(list or { value }) do
+    if tostring(other):upper() == tostring(value):upper() then return true end
+  end
+  return false
+end
+
+-- A set's published runs, diverged ones included, of the wanted seeds and methods, by name.
+local function published_runs(set, args)
+  local out = {}
+  for _, runs in ipairs { set.runs, set.diverged } do
+    for _, run in ipairs(runs) do
+      if in_list(args.seeds, run.config.seed) and in_list(args.methods, run:method()) then
+        out[base_name(run.dir)] = run
+      end
+    end
+  end
+  return out
+end
+
+-- Restrict the runs to a number of them: those that an earlier verification began, then at random.
+local function restrict(runs, count, root)
+  local begun, rest = {}, {}
+  for _, name in ipairs(tree.keys(runs)) do
+    table.insert(files.exists(root .. "/" .. name) and begun or rest, name)
+  end
+  math.randomseed()
+  while #begun < count and #rest > 0 do
+    begun[#begun + 1] = table.remove(rest, math.random(#rest))
+  end
+  for k = count + 1, #begun do runs[begun[k]] = nil end
+  for _, name in ipairs(rest) do runs[name] = nil end
+end
+
+-- ------------------------------------------------------------------ what can be made again
+
+-- Settings that name a file or say what is kept; they cannot change a result by themselves.
+local APART = { teacher = true, audit_bytes = true, save_every = true }
+
+-- How the settings of a run differ from the published ones; nil if they do not.
+local function other_settings(was, now)
+  for _, key in ipairs(tree.keys(now)) do
+    local before = was[key]
+    local derived = before == nil or key == "sigma" and settings.text(now[key]) == "0"
+    if not (APART[key] or derived) and settings.text(before) ~= settings.text(now[key]) then
+      return ("%s is %s now, published is %s"):format(key, settings.text(now[key]),
+        settings.text(before))
+    end
+  end
+end
+
+-- Remove the runs that the experiment as it is now would not make, or not with these settings, and
+-- tell of them.
+local function check_planned(it, runs, wrong)
+  local seeds, planned = {}, {}
+  for _, run in pairs(runs) do seeds[run.config.seed] = true end
+  for _, run in ipairs(experiment.runs(it.experiment, it.profile, tree.keys(seeds))) do
+    planned[base_name(run.dir)] = run
+  end
+  for _, name in ipairs(tree.keys(runs)) do
+    local fault = not planned[name] and "the experiment has no such run now"
+      or other_settings(runs[name].config, planned[name].cfg)
+    if fault then
+      wrong("%s: %s", name, fault)
+      runs[name] = nil
+    end
+  end
+  return tree.keys(seeds)
+end
+
+-- ------------------------------------------------------------------ comparison
+
+-- The runs made again, in the order of their names.
+local function made(runs, root)
+  local out = {}
+  for _, name in ipairs(tree.keys(runs)) do
+    local dir = root .. "/" .. name
+    if files.exists(dir .. "/manifest.json") then
+      out[#out + 1] = results.run(dir)
+    elseif files.exists(dir .. "/diverged.json") then
+      out[#out + 1] = results.diverged(dir)
+    end
+  end
+  return out
+end
+
+-- The lines of a table of values that are not those of the published one.
+local function changed_cells(it, set, wrong)
+  for _, entry in ipairs(render.entries(it.experiment, set)) do
+    local t = render.description(it.experiment, entry, set)
+    local before = {}
+    for line in (t and files.read(("%s/%s.csv"):format(it.dir, entry.name)) or "")
+      :gmatch "[^\n]+" do
+      before[line] = true
+    end
+    for line in (t and tables.csv(t) or ""):gmatch "[^\n]+" do
+      if line:sub(1, 1) ~= "#" and not before[line] then
+        wrong("%s.csv: made again, a cell is %s", entry.name, line)
+      end
+    end
+  end
+end
+
+-- The published set with the runs that were made again in place of the published ones.
+local function merged(set, again)
+  local by_name, runs = {}, {}
+  for _, run in ipairs(again) do by_name[base_name(run.dir)] = run end
+  for i, run in ipairs(set.runs) do
+    local other = by_name[base_name(run.dir)]
+    runs[i] = other and other.manifest and other or run
+  end
+  return setmetatable({ root = set.root, runs = runs, unfinished = set.unfinished,
+    diverged = set.diverged }, getmetatable(set))
+end
+
+-- Compare runs that have the numerics of the published ones, bit by bit.
+local function compare_bits(it, set, pairs_of, wrong)
+  local again, faults = {}, 0
+  for _, pair in ipairs(pairs_of) do
+    again[#again + 1] = pair.now
+    for _, difference in ipairs(agreement.bits(pair.was, pair.now)) do
+      wrong("%s", agreement.line(difference))
+      faults = faults + 1
+    end
+  end
+  if faults > 0 then changed_cells(it, merged(set, again), wrong) end
+  return faults
+end
+
+local function compare(it, set, runs, say, wrong)
+  local same, was, now = {}, {}, {}
+  for _, run in ipairs(made(runs, it.root)) do
+    local published = runs[base_name(run.dir)]
+    if agreement.comparable(published, run) then
+      same[#same + 1] = { was = published, now = run }
+    else
+      now[#now + 1] = run
+    end
+  end
+  for _, run in pairs(runs) do was[#was + 1] = run end
+  if #same > 0 and compare_bits(it, set, same, wrong) == 0 then
+    say("  %d runs: the same bits", #same)
+  end
+  if #now > 0 then
+    local differ, agree, open = agreement.intervals(set.runs, now)
+    for _, difference in ipairs(differ) do wrong("%s", agreement.line(difference)) end
+    say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "
+      .. "one seed cannot be judged", #now, agree, #differ, open)
+  end
+  if #same + #now < #was then wrong("%d runs could not be made again", #was - #same - #now) end
+end
+
+-- ------------------------------------------------------------------ the command
+
+-- Verify one set; returns the number of differences.
+local function verify(it, args, status, say)
+  local faults = 0
+  local function wrong(...)
+    faults = faults + 1
+    say("  DIFFERS: %s", string.format(...))
+  end
+  say("%s", it.dir)
+  local problems = publish.check(it.dir, it.experiment)
+  for _, problem in ipairs(problems) do wrong("%s", problem) end
+  if #problems == 0 then say "  its tables and values follow from its own runs" end
+  if args.records or #problems > 0 then return faults end
+  local set = results.copies(it.dir .. "/runs")
+  local runs = published_runs(set, args)
+  local seeds = check_planned(it, runs, wrong)
+  it.root = experiment.root(it.experiment.name, it.profile)
+  if args.runs then restrict(runs, args.runs, it.root) end
+  if not next(runs) then
+    say "  no run of it was chosen that could be made again"
+    return faults
+  end
+  reproduce.make(status, say, { experiments = { it.experiment.path }, profile = it.profile,
+    seeds = seeds, jobs = args.jobs, dry_run = args.dry_run,
+    wanted = function(run) return runs[base_name(run.dir)] ~= nil end })
+  if not args.dry_run then compare(it, set, runs, say, wrong) end
+  return faults
+end
+
+--- The command.
+-- @tparam table args experiments = names or files, profile, results = the folder of the sets,
+--   seed or seeds, methods, runs = how many, records = make no run, dry_run, jobs, out = folder of
+--   the new runs
+-- @treturn integer exit code
+function M.run(args)
+  if args.seed and args.seeds then
+    errors.usage "verify: --seed and --seeds exclude each other"
+  end
+  args.seeds = args.seed and { args.seed } or args.seeds
+  local list, faults = chosen_sets(args), 0
+  local out <close> = setmetatable({ was = experiment.base }, { __close = function(self)
+    experiment.base = self.was
+  end })
+  assert(out)
+  experiment.base = args.out
+  fm.ignore_broken_pipes()
+  local status <close> = Status.new()
+  local function say(...) status:say(string.format(...)) end
+  for _, it in ipairs(list) do faults = faults + verify(it, args, status, say) end
+  if args.dry_run then return faults == 0 and 0 or errors.status.check end
+  say("%s", faults == 0 and "nothing differs from what was published"
+    or ("%d differences from what was published"):format(faults))
+  return faults == 0 and 0 or errors.status.check
+end
+
+return M
