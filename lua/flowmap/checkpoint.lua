@@ -20,7 +20,7 @@ local M = {}
 
 -- Keys of config.json that are not settings, and their types.
 local RUN_KEYS = { experiment = "string", profile = "string", method = "string", seed = "number",
-  shape = "table", dim = "number" }
+  shape = "table", dim = "number", unit_centre = "table", unit_scale = "table" }
 
 -- Names of parts of the suite or of an experiment; never part of a path.
 local NAMES = { data = true, net = true, interpolant = true, times = true, stop = true,
@@ -185,6 +185,17 @@ function M.load(path)
   }
 end
 
+-- The units of points of a file: two lists with a number for each coordinate.
+local function check_units(saved)
+  local cfg = saved.cfg
+  for _, key in ipairs { "unit_centre", "unit_scale" } do
+    local list = cfg[key] or {}
+    local fine = #list == 0 and not cfg.unit_scale or #list == cfg.dim
+    for _, x in ipairs(list) do fine = fine and type(x) == "number" end
+    if not fine then errors.data("%s: its settings do not say the units (%s)", saved.path, key) end
+  end
+end
+
 local MANY = 1024 -- layers, at most
 
 -- Sampling needs the shape of a sample, its number of values and the deviation of the base. An
@@ -217,6 +228,7 @@ end
 -- @treturn table job see flowmap.job: cfg, net, interpolant, check
 function M.job(saved, code)
   check_sample(saved)
+  check_units(saved)
   local own = saved.pinned.own_net and pin.experiment(saved, code)
   return jobs.new {
     cfg = saved.cfg, interpolant = interpolant_of(saved.cfg, own),

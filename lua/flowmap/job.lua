@@ -116,12 +116,17 @@ function M.open_images(job)
   job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
 end
 
--- Points drawn once for all steps (`dataset_size`); the same for every seed of the training.
+-- Points of a file, or drawn once for all steps (`dataset_size`); the same for every seed of the
+-- training.
 local function draw_points(job)
   local cfg, set = job.cfg, job.set
   if set.shape then return end
   check_classes(cfg, set)
-  if cfg.dataset_size > 0 then
+  if set.points then
+    job.count = cfg.dataset_size > 0 and math.min(cfg.dataset_size, set.count) or set.count
+    job.data = fm.cast(fm.slice(set.points, 1, 1, job.count), cfg.dtype)
+    cfg.unit_centre, cfg.unit_scale = (set.units or {}).centre, (set.units or {}).scale
+  elseif cfg.dataset_size > 0 then
     job.data, job.count = data.draw(set, cfg.dataset_size, 0, cfg.dtype), cfg.dataset_size
   end
 end

@@ -79,7 +79,11 @@ local function other(name)
       or name .. ": internal, for the modules in lua/flowmap/"
   end
   local module, path = modules.find(name)
-  if module then return described.of_module(name, path) end
+  if module then
+    local f = require(module)
+    return type(f) == "function" and described.of_function(name, f)
+      or described.of_module(name, path)
+  end
   local inside, key = name:match "^(.+)%.([^.]+)$"
   module = inside and modules.find(inside)
   local it = module and require(module)

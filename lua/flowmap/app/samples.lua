@@ -81,6 +81,13 @@ local function check_classes(cfg, args)
   end
 end
 
+-- Samples in the units of the file that the points are from.
+local function in_units(x, cfg)
+  if not cfg.unit_scale then return x end
+  local function row(list) return fm.reshape(fm.tensor(list, cfg.dtype), { 1, cfg.dim }) end
+  return x * row(cfg.unit_scale) + row(cfg.unit_centre)
+end
+
 --- The command `sample`.
 -- @tparam table args checkpoint, steps, sampler, rtol, atol, class, guidance, count, seed, ema,
 --   out, experiment
@@ -97,7 +104,7 @@ function M.write(args)
   local draw, cost = sampler.generator(job, params, args.steps, nil, args.class)
   local x = draw(args.count, args.seed)
   job.check() -- a network may load further code as it is used
-  x = fm.cast(x, "float32")
+  x = fm.cast(in_units(x, job.cfg), "float32")
   if not x:finite() then
     errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,
       args.out)

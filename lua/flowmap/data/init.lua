@@ -6,7 +6,8 @@
 --       mass = function(x0, x1, y0, y1) ... end,     -- exact probability of a box
 --       inside = function(x, y) ... end,             -- whether a point is in the support
 --       range = { -1, 1 },                           -- of each axis of the grid of KL
---       mixture = { ... } }                          -- the law as a mixture, see flowmap.mixture
+--       mixture = { ... },                           -- the law as a mixture, see flowmap.mixture
+--       points = tensor, count = n }                 -- the points, if they are all there are
 --
 -- `mass`, `inside`, `range` and `mixture` are optional. `mass` is for one dimension, mass(x0, x1),
 -- or two; `inside` takes all coordinates. They are compared with samples before a run trains, see
@@ -14,6 +15,9 @@
 --
 -- A data set of an experiment is such a table, or { new = function(cfg) ... end, options = {} },
 -- which makes one from the settings.
+--
+-- Points of one's own, from a file, are a data set by flowmap.points. An experiment whose `data` is
+-- one data set, or a tensor (n, dim), has it under the name `points`; images, `images`.
 --
 -- Data sets of images are described in flowmap.data.packed.
 -- @module flowmap.data
@@ -58,7 +62,8 @@ end
 M.registry = registry.new { what = "data set", field = "data", built = built, open = true,
   table_fields = { dim = "number", sd = "number", sample = "function", mass = "function",
     inside = "function", range = "table", mixture = "table", title = "string",
-    hash = "string" },
+    hash = "string", points = "userdata", draw = "function", units = "table",
+    count = "number" },
   needs = { "dim", "sample" }, check_one = check_set }
 
 --- Names of all data sets.
@@ -125,10 +130,12 @@ end
 -- @tparam[opt="float32"] string dtype
 -- @treturn tensor (count, dim)
 function M.draw(set, count, seed, dtype)
-  local program = fm.program(function(_, b)
-    return { rows = { x = fm.cast(M.sample(set, b), dtype or "float32") } }
-  end, { shared = {}, rows = {}, micro = 8192 })
-  return program:run { shared = {}, rows = {}, batch = count, seed = seed, step = 0 }.rows.x
+  local shared = { points = set.points } -- an input: a program would copy a constant
+  local program = fm.program(function(input, b)
+    local x = input.points and set.draw(input.points, b) or M.sample(set, b)
+    return { rows = { x = fm.cast(x, dtype or "float32") } }
+  end, { shared = shared, rows = {}, micro = 8192 })
+  return program:run { shared = shared, rows = {}, batch = count, seed = seed, step = 0 }.rows.x
 end
 
 --- Identify the data: the hash of its images, or of its first samples.

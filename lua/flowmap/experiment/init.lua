@@ -84,6 +84,17 @@ function M.chunk(path, what, example)
   return chunk, path
 end
 
+-- An experiment whose `data` is one data set, or a tensor of points, has it under the name `points`
+-- or `images`, and trains on it.
+local function name_data(it)
+  local set = type(it) == "table" and it.data
+  if core.is_tensor(set) then set = require("flowmap.points").new(set) end
+  if type(set) ~= "table" or not (rawget(set, "sample") or rawget(set, "shape")) then return end
+  local name = rawget(set, "shape") and "images" or "points"
+  it.data, it.settings = { [name] = set }, it.settings or {}
+  if type(it.settings) == "table" and it.settings.data == nil then it.settings.data = name end
+end
+
 --- Load an experiment.
 -- @tparam string path a Lua file
 -- @treturn table the experiment, with `path` added
@@ -96,6 +107,7 @@ function M.load(path)
   end
   math.randomseed(0) -- Lua seeds it differently in each process, but the file must mean the same
   local it = chunk()
+  name_data(it)
   outline.check(it, path)
   it.methods = it.methods or { "lsd" }
   it.path = path

@@ -11,8 +11,12 @@ local metrics = require "flowmap.measure.metrics"
 
 local M = {}
 
--- Samples, few and more, on which is measured.
-local FEW, MORE = { points = 1024, images = 32 }, { points = 16384, images = 128 }
+-- Samples on which is measured first; then on four times as many, until that takes as many seconds
+-- of processors as LONG says. Some metrics look at a part of the samples, however many there are.
+local FEW, LONG = { points = 1024, images = 32 }, 0.3
+
+-- The judge of points compares equally many pairs of points for all numbers of samples up to this.
+local SAME_PAIRS = 65536
 
 -- Processor seconds of a function, and what it returned.
 local function timed(f, ...)
@@ -21,26 +25,30 @@ local function timed(f, ...)
   return os.clock() - start, result
 end
 
--- From the costs of `few` and `more` samples the cost of `all`, if it grows linearly.
-local function extended(small, large, few, more, all)
-  if more <= few then return small end
-  local each = math.max(0, large - small) / (more - few)
-  return large + each * (all - more)
+local function total(costs)
+  local sum = 0
+  for _, seconds in ipairs(costs) do sum = sum + seconds end
+  return sum
 end
 
--- Calls measure(count) -> list of costs with few and with more samples; the costs of all samples.
-local function of_all(job, measure)
-  local kind, all = evaluate.judge(job.set), job.cfg.eval_samples
-  local few, more = math.min(FEW[kind], all), math.min(MORE[kind], all)
-  local small, costs = measure(few), {}
-  local large = more > few and measure(more) or small
-  for k in ipairs(small) do costs[k] = extended(small[k], large[k], few, more, all) end
+-- The costs of all samples. measure(count) returns a list of costs, which grow linearly from some
+-- number on; it is called with growing numbers up to `most`.
+local function of_all(job, measure, most)
+  local all = job.cfg.eval_samples
+  local more, few = math.min(FEW[evaluate.judge(job.set)], all), nil
+  local large, small = measure(more), nil
+  most = math.min(most or all, all)
+  while more < most and (not few or total(large) < LONG) do
+    few, small = more, large
+    more = math.min(4 * more, most)
+    large = measure(more)
+  end
+  local costs = {}
+  for k, seconds in ipairs(large) do
+    local each = few and math.max(0, seconds - small[k]) / (more - few) or seconds / more
+    costs[k] = seconds + each * (all - more)
+  end
   return costs
-end
-
--- Pairs of points that an energy distance visits are this number squared.
-local function compared(judges, job, count)
-  return judges.few(jobs.with(job, { eval_samples = count }).cfg)
 end
 
 -- The judge of points: once, and for each N; the pairs of the energy distance apart from the rest.
@@ -50,11 +58,11 @@ local function of_points(job)
     local once, judge = timed(judges.new, jobs.with(job, { eval_samples = count }))
     local x = fm.data.draw(job.set, count, 1)
     return { once, (timed(judge.measure, judge, x)) }
-  end)
-  local few, all = compared(judges, job, MORE.points), compared(judges, job, job.cfg.eval_samples)
+  end, SAME_PAIRS)
+  local few, all = judges.few { eval_samples = SAME_PAIRS }, judges.few(job.cfg)
   local x = fm.data.draw(job.set, few, 1)
   local pair = timed(metrics.mean_distance, x) / few ^ 2
-  local more = pair * math.max(0, all ^ 2 - few ^ 2)
+  local more = pair * (all ^ 2 - few ^ 2)
   return { serial = costs[1], shared = 3 * more }, { serial = costs[2], shared = 2 * more }
 end
 

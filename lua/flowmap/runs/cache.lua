@@ -74,7 +74,8 @@ function M.inputs(it, cfg, known)
     local named = cfg[key] ~= "" and cfg[key] ~= "teacher"
     if named then inputs[key] = fm.sha256(files.read(cfg[key]) or "") end
   end
-  inputs.images = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution).hash
+  local set = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution)
+  inputs[set.points and "points" or "images"] = set.hash
   return setmetatable(inputs, { experiment = it, cfg = cfg })
 end
 

@@ -109,10 +109,10 @@ function M.measure(experiment, cfg, stages)
   local pace = { start_s = os.clock() }
   for key, value in pairs(pace_of_training(job, small.batch)) do pace[key] = value end
   pace.map_s, pace.map_cpu_s = pace_of_sampling(job)
+  add_judge(pace, job)
   local sample = job.cfg.dim * 4
   pace.params, pace.threads = tree.count(job.params), fm.info().threads
   pace.memory = resident() + cfg.eval_samples * sample
-  add_judge(pace, job)
   pace.disk = disk(job.cfg, bytes_of(job.params, cfg.dtype), sample)
   return pace
 end

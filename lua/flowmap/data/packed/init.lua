@@ -69,11 +69,19 @@ local imagined = false
 -- packed. For estimates, which need only their number and size.
 function M.imagine() imagined = true end
 
+-- The folder of files that can be made again.
+local function cache()
+  local path = places.cache()
+  files.mkdir(path)
+  return path
+end
+
 -- The packed file to use, made if there is none; nil if nothing may be written.
 local function obtain(set)
   local path = M.packed(set)[1]
   if path and not is_standin(path) then return path end
   local import = require "flowmap.data.packed.import"
+  if set.folder then return not imagined and import.run(set, set.folder, cache()), set.folder end
   local archive = import.find_archive(set)
   if imagined then return not archive and path or nil, archive end
   if archive then return import.run(set, archive) end
@@ -140,6 +148,7 @@ local lazy = {
 -- @tparam table it { name =, size =, standin = which drawing, standin_count =, standin_train =,
 --   archive = patterns of file names, recognise = function(plan, path) -> title, standin, train,
 --   url =, sha256 =, by_hand = instructions where there is no URL, take = how pictures are cropped,
+--   folder = of images that are packed into the cache,
 --   records = of a CIFAR-10 batch, all_train = whether test folders are trained on as well }
 -- @treturn table
 function M.set(it)

@@ -1,0 +1,68 @@
+--- A data set of the JPEG and PNG files in a folder of one's own and in its subfolders.
+--
+--     experiment.data = fm.image_folder("photos", { size = 32 })
+--
+-- Of each image the central square is taken, as wide as the shorter side or as `crop` says, and
+-- averaged over areas down to size x size pixels; nothing is enlarged. Images that are too small,
+-- damaged or in another format stop the import, by name. If there are two or more subfolders, the
+-- innermost ones are classes, in alphabetical order; those called train, test or val are parts
+-- instead, and images in test or val are not trained on.
+--
+-- The images are packed once, into the cache folder. A file that is added, removed or changed (in
+-- size or time) has them packed again, and results of other pixels or classes are outdated.
+-- @module flowmap.image_folder
+
+local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+local images = require "flowmap.data.packed"
+local lfs = require "lfs"
+local texts = require "flowmap.base.text"
+
+local MOST_SIDE = 1024
+
+local function side(name, value)
+  if math.type(value) ~= "integer" or value < 1 or value > MOST_SIDE then
+    errors.usage("image_folder: %s must be a whole number from 1 to %d, found %s", name, MOST_SIDE,
+      tostring(value))
+  end
+  return value
+end
+
+-- What tells one state of a folder from another, without reading its files.
+local function state_of(path)
+  local lines = {}
+  for k, name in ipairs(files.below(path)) do
+    local at = lfs.attributes(path .. "/" .. name)
+    lines[k] = at and ("%s %d %d"):format(name, at.size, at.modification) or name
+  end
+  return table.concat(lines, "\n")
+end
+
+--- A data set of images.
+-- @tparam string path a folder
+-- @tparam table options { size = side of the squares, in pixels; crop = side of the central square
+--   that is taken of each image (default: the shorter side); title = how tables name the data }
+-- @treturn table a data set, see flowmap.data.packed
+local function image_folder(path, options)
+  if type(path) ~= "string" or type(options) ~= "table" then
+    errors.usage "image_folder: expected a folder and a table such as { size = 64 }"
+  end
+  errors.fields("image_folder", options, { "size", "crop", "title" })
+  local size = side("size", options.size)
+  local crop = options.crop and side("crop", options.crop)
+  if crop and crop < size then
+    errors.usage("image_folder: crop is %d, expected at least the size, %d", crop, size)
+  elseif lfs.attributes(path, "mode") ~= "directory" then
+    errors.data("image_folder: there is no folder '%s'", texts.line(path, 200))
+  end
+  local name = path:gsub("/+$", ""):match "[^/]+$" or path
+  local key = fm.sha256(("%d %d\n%s"):format(size, crop or 0, state_of(path)))
+  return images.set { name = "folder-" .. key:sub(1, 16), official = texts.line(name, 60),
+    size = size, folder = path, archives = {}, take = crop and { crop = crop },
+    recognise = function(plan)
+      return options.title or texts.line(name, 60), false, plan.train
+    end }
+end
+
+return image_folder
