@@ -2,7 +2,8 @@
 -- `$$...$$ {#eq:lsd}`; figures and tables, which the weaver names after the render entries that
 -- make them, fig:EXPERIMENT:NAME and tab:EXPERIMENT:NAME; and sections, sec:IDENTIFIER. A
 -- reference, `@eq:lsd`, becomes a link with the number. In the page it carries a preview: the
--- formula, or the caption of the figure or table. A reference to nothing stops pandoc.
+-- formula, or the caption of the figure or table. A reference to nothing stops pandoc. A plain link
+-- to a section of a chapter that is not woven becomes its text.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 local FORMAT = FORMAT -- luacheck: globals FORMAT
@@ -13,6 +14,7 @@ local in_latex = FORMAT:find "latex" ~= nil
 local targets = {} -- id -> { text =, preview = inlines or nil }
 local counts = {}  -- of the chapter, by kind
 local heads = {}   -- number of the section at each level
+local places = {}  -- identifiers of all sections
 
 local function numbered(kind)
   counts[kind] = (counts[kind] or 0) + 1
@@ -32,6 +34,7 @@ local function number(kind, id, preview)
 end
 
 local function header(element)
+  places[element.identifier] = true
   if element.classes:includes "unnumbered" then return end
   local level = element.level
   heads[level] = (heads[level] or 0) + 1
@@ -173,10 +176,16 @@ local function cite(element)
   return out
 end
 
+local function plain_link(element)
+  local place = element.target:match "^#(.+)$"
+  if not place or element.classes:includes "ref" or places[place] then return nil end
+  return pandoc.Span(element.content)
+end
+
 return {
   { Pandoc = function(doc)
     doc.blocks = each(doc.blocks)
     return doc
   end },
-  { Cite = cite },
+  { Cite = cite, Link = plain_link },
 }

@@ -2,6 +2,7 @@
 -- manifests, the glossary of ARCHITECTURE.md and the citation of CITATION.cff.
 
 local t = require "harness"
+local chapters = require "flowmap.experiment.chapters"
 local checklist = require "flowmap.report.checklist"
 local contexts = require "flowmap.report.context"
 local document = require "flowmap.report.document"
@@ -101,7 +102,7 @@ end)
 
 t.test("the citation has all fields of CITATION.cff", function()
   local text, cff = document.citation(), files.read(sandbox.here .. "/CITATION.cff")
-  has(text, "version   = {" .. cff:match "\nversion: ([^\n]+)")
+  has(text, "note      = {Version " .. cff:match "\nversion: ([^\n]+)")
   has(text, "Boffi, Nicholas M. and Albergo, Michael S. and Vanden-Eijnden, Eric")
   has(text, "year      = {2025}")
   lacks(text, "nil")
@@ -111,6 +112,21 @@ t.test("a chapter without runs is named, and one with runs is a link to its head
   local see = inserts.known.see
   t.eq(see(context "long", "checkerboard"), "[The checkerboard](#the-checkerboard)")
   t.eq(see(context "long", "devices"), "*A batch on several devices* (not part of this set)")
+end)
+
+t.test("every link between chapters leads to a section of the book", function()
+  local text, places, count = {}, {}, 0
+  for i, path in ipairs(chapters.book().chapters) do
+    text[i] = files.read(path):gsub("\n%-%- ", "\n")
+    for heading in ("\n" .. text[i]):gmatch "\n%-?%-? ?#+ ([^\n]+)" do
+      places[inserts.identifier(heading:gsub(" {.unnumbered}$", ""))] = true
+    end
+  end
+  for place in table.concat(text, "\n"):gmatch "%]%(#([^)]+)%)" do
+    t.eq(places[place], true, place)
+    count = count + 1
+  end
+  t.eq(count > 5, true)
 end)
 
 t.done()

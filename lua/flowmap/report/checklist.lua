@@ -212,7 +212,7 @@ end
 local function questions(context)
   local t = { title = "Reproducibility checklist. Numbers, names and hashes are those of the runs "
     .. "of this page.", heads = { "", "question", "answer" }, columns = {}, rows = {}, notes = {},
-    format = "%s" }
+    widths = { 5, 14, 22 }, format = "%s" }
   for i, row in ipairs(answers(context)) do t.rows[i] = { heads = row, cells = {} } end
   t.notes[1] = "Answers are filled from manifest.json of every run of the page."
   return placed("questions", t)
@@ -221,7 +221,7 @@ end
 local function runs_table(context)
   local t = { title = "The runs behind this page, by experiment.", heads = { "experiment", "seeds",
     "training samples per run", "revision", "cost" }, columns = { "runs", "diverged" }, rows = {},
-    notes = { "Filled from the manifests." }, format = "%d" }
+    notes = { "Filled from the manifests." }, format = "%d", widths = { 9, 6, 10, 8, 14, 4, 5 } }
   for i, it in ipairs(experiments_of(context)) do
     local cost = is_rehearsal(context) and "not stated" or provenance.cost(it.set)
     local low, high = math.huge, 0

@@ -63,6 +63,7 @@ local function text_of(claim, it, p, count)
   local family = count > 1 and (" after Holm over %d claims"):format(count) or ""
   local facts = ("%sp = %s%s, %d paired seed%s"):format(measured(it), paired.p_text(p), family,
     it.n, it.n == 1 and "" or "s")
+  if it.smallest > ALPHA then facts = facts .. ", too few to show any difference" end
   return ("%s (%s)"):format(verdict.order(claim.below, it.mean, p, ALPHA), facts)
 end
 

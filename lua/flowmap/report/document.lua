@@ -31,8 +31,7 @@ function M.glossary()
   end
   if #lines < 3 then errors.data "ARCHITECTURE.md has no table under the heading 'Glossary'" end
   lines[2] = "|:-----|:---------------|" -- relative widths
-  return ("\n:::::: {#tab:glossary:terms}\n%s\n\n: The words of the code.\n\n::::::\n"):format(
-    table.concat(lines, "\n"))
+  return "\n" .. table.concat(lines, "\n") .. "\n"
 end
 
 -- ------------------------------------------------------------------ citation
@@ -82,11 +81,10 @@ function M.citation()
   url       = {%s}
 }
 
-@software{flowmap,
+@misc{flowmap,
   author    = {{%s}},
   title     = {%s},
-  version   = {%s},
-  license   = {%s}
+  note      = {Version %s, licence %s}
 }
 ```
 ]]):format(of.authors, of.title, of.where, of.year, of.url, suite.authors, suite.title,

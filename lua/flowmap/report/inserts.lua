@@ -56,8 +56,10 @@ end
 
 -- ------------------------------------------------------------------ links to chapters
 
--- The identifier that pandoc gives to a heading.
-local function identifier(heading)
+--- The identifier that pandoc gives to a heading.
+-- @tparam string heading
+-- @treturn string
+function M.identifier(heading)
   local text = heading:lower():gsub("[^%w%s_.-]", ""):gsub("%s+", "-")
   return (text:gsub("^[^%a]+", ""))
 end
@@ -68,7 +70,7 @@ local function see(context, name)
   if not heading then errors.data("%s does not begin with a heading", path) end
   local text = escape.markdown(heading)
   if not attempt.runs(context, name) then return ("*%s* (not part of this set)"):format(text) end
-  return ("[%s](#%s)"):format(text, identifier(heading))
+  return ("[%s](#%s)"):format(text, M.identifier(heading))
 end
 
 -- ------------------------------------------------------------------ all inserts

@@ -2,13 +2,14 @@
 -- that are computed (flowmap.report.verdict), in columns that name their origin. In prose:
 --
 --     {{reproduction conditions cifar10}}    how both were obtained
---     {{reproduction values cifar10}}        every published value, ours, and the verdict
+--     {{reproduction values cifar10}}        every published value, ours, and the verdict; without
+--                                            runs the published values alone, as not attempted
 --     {{reproduction orders cifar10}}        the order of every two methods at every N
 --     {{reproduction settings}}              the profile `paper` against the published settings
 --     {{reproduction stability}}             how many trainings of each method diverged
 --     {{reproduction tally}}                 all verdicts of the report, counted, as a sentence
 --
--- All but the last stand on a line of their own.
+-- All but the last stand on a line of their own. Without runs there are no conditions and orders.
 -- @module flowmap.report.reproduction
 
 local attempt = require "flowmap.report.attempt"
@@ -28,6 +29,7 @@ local verdict = require "flowmap.report.verdict"
 local M = {}
 
 local ALPHA = 0.05
+local FORMATS = { kl = "%.4f", fid = "%.2f" } -- of the paper's tables
 
 -- The paper's experiments that have published values, in the order of the book.
 local EXPERIMENTS = { "checkerboard", "cifar10", "celeba", "afhq" }
@@ -79,11 +81,6 @@ local function lettered(list)
   return letters, order
 end
 
-local function no_runs(it, what)
-  return ("\n*%s: no runs of %s in these results; %s are not attempted in this set.*\n"):format(
-    titled(it), it.name, what)
-end
-
 -- Profile, seeds, samples and share of our runs, for captions.
 local function our_words(it)
   local set = it.set
@@ -93,6 +90,22 @@ local function our_words(it)
     #set:distinct "seed" == 1 and "" or "s", attempt.listed(set, "manifest", "seed"),
     attempt.listed(set, "manifest", "samples_seen"), 100 * seen / it:budget(), it:estimator(),
     it:judged())
+end
+
+-- The published values of an experiment of which there are no runs.
+local function unattempted(it)
+  local t = { heads = { "method" }, columns = {}, rows = {}, format = FORMATS[it.metric],
+    widths = { 6, 12, 12, 12, 12, 12 },
+    notes = { "Published: " .. it.reference.place[it.metric] .. "." },
+    title = ("%s: the published values of %s by number of steps. Not attempted: there are no runs "
+      .. "of this experiment in this set."):format(titled(it), attempt.name_of(it.metric)) }
+  for k, N in ipairs(it:steps()) do t.columns[k] = "published, N = " .. N end
+  for i, method in ipairs(methods_of(it)) do
+    local cells = {}
+    for k, N in ipairs(it:steps()) do cells[k] = it.values[method][N] end
+    t.rows[i] = { heads = { method }, cells = cells, theirs = true }
+  end
+  return t
 end
 
 -- A row of the table of values; without any value of ours, its columns stay empty.
@@ -108,13 +121,14 @@ function M.values(it)
   local list = judged_values(it)
   local letters, order = lettered(list)
   local best = it:has_best()
-  local ours = it.set and attempt.name_of(it.ours)
+  local ours = attempt.name_of(it.ours)
   local t = { heads = { "method", "N", "verdict" }, rows = {}, notes = {},
-    columns = { "published " .. attempt.name_of(it.metric), ours and "ours, " .. ours or "ours" },
-    format = it.metric == "kl" and "%.4f" or "%.2f",
+    widths = { 8, 4, 16, 14, 16, 16 },
+    columns = { "published " .. attempt.name_of(it.metric), "ours, " .. ours },
+    format = FORMATS[it.metric],
     title = ("%s: every published value of %s (from %s), ours, and the verdict; smaller is better. "
       .. "%s"):format(titled(it), attempt.name_of(it.metric), it.reference.place[it.metric],
-      it.set and our_words(it) .. "." or "There are no runs of ours in this set.") }
+      our_words(it) .. ".") }
   if best then t.columns[2], t.columns[3] = t.columns[2] .. ", last", t.columns[2] .. ", best" end
   for i, value in ipairs(list) do t.rows[i] = value_row(value, best, letters) end
   for i, why in ipairs(order) do t.notes[i] = ("(%s) %s."):format(letters[why], why) end
@@ -183,6 +197,7 @@ end
 function M.orders(it)
   local list, columns = pairs_of(it), {}
   local t = { heads = { "first, second" }, columns = columns, rows = {}, notes = {}, format = "%s",
+    widths = { 10, 14, 14, 14, 14, 14 },
     title = ("%s: the order of every two methods. The sign is the paper's (< means that the first "
       .. "has the smaller %s), the word our runs' verdict on it by %s; where it is not shown, "
       .. "whether our means have the same order or the other. %s."):format(titled(it),
@@ -216,6 +231,7 @@ local function changed_settings(it)
   for _, key in ipairs(tree.keys(it.reference.settings)) do
     local published_text = text_of(it.reference.settings[key])
     local own = attempt.listed(it.set, "config", key)
+    if key == "dataset_size" and own == "0" then own = "0 (samples are always new)" end
     if own ~= published_text and key ~= "eta" then
       theirs[#theirs + 1] = ("%s %s"):format(key, published_text)
       ours[#ours + 1] = ("%s %s"):format(key, own)
@@ -258,7 +274,7 @@ function M.conditions(it)
     { "seeds", "not stated", attempt.listed(set, "manifest", "seed") },
     { "settings that differ", theirs, ours },
   }
-  local t = { heads = { "", "published", "ours" }, columns = {}, rows = {},
+  local t = { heads = { "", "published", "ours" }, columns = {}, rows = {}, widths = { 4, 7, 7 },
     notes = measured.provenance(set), format = "%s",
     title = ("%s: how the published values and ours were obtained."):format(titled(it)) }
   for i, row in ipairs(rows) do t.rows[i] = { heads = row, cells = {} } end
@@ -289,7 +305,7 @@ end
 local function settings_table()
   local t = { heads = { "experiment", "different" }, columns = { "equal" }, rows = {},
     notes = { "From paper/published.lua and the profiles of the experiments." }, format = "%d",
-    title = "The published settings and those of the profile `paper`: how many are equal, and "
+    title = "The published settings and those of the profile paper: how many are equal, and "
       .. "which are not. This table reads settings alone, no runs." }
   for i, name in ipairs(EXPERIMENTS) do
     local equal, different = against_profile(name, published.read()[name].reference)
@@ -332,17 +348,13 @@ end
 
 -- ------------------------------------------------------------------ all verdicts
 
--- "38 are not comparable and 27 not attempted"
+-- "38 not comparable, 27 not attempted"
 local function count(words, order)
   local parts = {}
   for _, word in ipairs(order) do
-    if words[word] then
-      local verb = #parts == 0 and (words[word] == 1 and "is " or "are ") or ""
-      parts[#parts + 1] = ("%d %s%s"):format(words[word], verb, word)
-    end
+    if words[word] then parts[#parts + 1] = ("%d %s"):format(words[word], word) end
   end
-  local last = table.remove(parts)
-  return #parts == 0 and last or table.concat(parts, ", ") .. " and " .. last
+  return table.concat(parts, ", ")
 end
 
 local function tally(context)
@@ -359,15 +371,13 @@ local function tally(context)
       end
     end
   end
-  return ("of %d published values %s; of the %d orders of two methods that follow from them %s")
+  return ("%d published values (%s) and the %d orders of two methods that follow from them (%s)")
     :format(all, count(values, verdict.on_values), pairs_count, count(orders, verdict.on_claims))
 end
 
 local function placed(what, name, t)
   return ("\n:::::: {#tab:reproduction:%s-%s}\n%s\n::::::\n"):format(what, name, tables.markdown(t))
 end
-
-local NEEDS_RUNS = { conditions = "the conditions of a comparison", orders = "orders of methods" }
 
 --- The text of {{reproduction ...}}.
 -- @tparam Context context see flowmap.report.context
@@ -385,8 +395,8 @@ function M.text(context, words)
       words)
   end
   local it = attempt.of(context, name)
-  if not it.set and NEEDS_RUNS[what] then return no_runs(it, NEEDS_RUNS[what]) end
-  return placed(what, name, known[what](it))
+  if it.set then return placed(what, name, known[what](it)) end
+  return what == "values" and placed(what, name, unattempted(it)) or ""
 end
 
 return M

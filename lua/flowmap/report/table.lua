@@ -6,6 +6,7 @@
 --       format = "%.4f",                      -- of every value
 --       rows = { { heads = { "LSD", "ours" }, cells = { summary, summary } },
 --                { heads = { "LSD", "published" }, cells = { 0.0864, 0.0765 }, theirs = true } },
+--       widths = { 2, 1, 1 },                 -- optional: relative, where a line exceeds the page
 --       notes = { "profile laptop; seeds 1, 2; ..." } }   -- provenance, printed below
 --
 -- A cell is a stats.summary (mean and 95 % interval), another mean with the ends of its interval
@@ -372,7 +373,10 @@ local markdown_style = { escape = escape.markdown, plus_minus = "\u{a0}±\u{a0}"
 -- @treturn string
 function M.markdown(t)
   local rules, notes = {}, {}
-  for i = 1, #t.heads + #t.columns do rules[i] = i <= #t.heads and ":--" or "--:" end
+  for i = 1, #t.heads + #t.columns do
+    local dashes = ("-"):rep(t.widths and t.widths[i] or 2)
+    rules[i] = i <= #t.heads and ":" .. dashes or dashes .. ":"
+  end
   local lines = { "| " .. table.concat(head_texts(t, escape.markdown), " | ") .. " |",
     "|" .. table.concat(rules, "|") .. "|" }
   for _, row in ipairs(text_rows(t, markdown_style)) do
