@@ -2,6 +2,7 @@
 -- manifests, the glossary of ARCHITECTURE.md and the citation of CITATION.cff.
 
 local t = require "harness"
+local caption = require "flowmap.report.caption"
 local chapters = require "flowmap.experiment.chapters"
 local checklist = require "flowmap.report.checklist"
 local contexts = require "flowmap.report.context"
@@ -85,6 +86,25 @@ t.test("results are dated by their manifests; a rehearsal states neither date no
   local text = checklist.text(context "smoke", "") .. checklist.text(context "smoke", "runs")
   lacks(text, "minutes")
   lacks(text, "MiB")
+end)
+
+-- A set of runs with the given seeds and numbers of samples, of which the last diverged.
+local function set_of(seeds, seen)
+  local runs = {}
+  for i, seed in ipairs(seeds) do
+    local fields = { seed = seed, profile = "long", samples_seen = seen[i],
+      rows = { { N = 1, samples = 1000 } } }
+    runs[i] = { field = function(_, _, path) return fields[path] end }
+  end
+  return { runs = runs, diverged = { table.remove(runs) } }
+end
+
+t.test("captions state profile, seeds, samples and trainings that diverged", function()
+  t.eq(caption.words(set_of({ 11, 12, 13, 14 }, { 5000, 5000, 5000 })), "Profile long; seeds 11 "
+    .. "to 14; 5,000 training samples; 1,000 samples judged; 1 of 4 trainings diverged.")
+  t.eq(caption.words(set_of({ 1, 3, 4 }, { 10, 2000 })), "Profile long; seeds 1, 3, 4; 10 to 2,000 "
+    .. "training samples; 1,000 samples judged; 1 of 3 trainings diverged.")
+  t.eq(caption.words(set_of({ 7 }, {})), "Profile long; seed 7; 1 of 1 trainings diverged.")
 end)
 
 t.test("the glossary is that of ARCHITECTURE.md, word for word", function()

@@ -176,6 +176,19 @@ local function entry_of(exp, set, name, sort)
   end
 end
 
+--- The runs behind a figure or table.
+-- @tparam Context context see flowmap.report.context
+-- @tparam string experiment its name
+-- @tparam string name of the render entry
+-- @tparam string sort "table" or "figure"
+-- @treturn ?Set nil: it shows no results, or no experiment of the suite or of the page has it
+function M.runs(context, experiment, name, sort)
+  local exp = context:experiment_of(experiment)
+  local all = exp and context:set(experiment)
+  local entry = exp and entry_of(exp, all, name, sort)
+  return entry and runs_of(exp, entry, all)
+end
+
 --- The origin of a figure or table as a block of Markdown, of class "origin".
 -- @tparam Context context see flowmap.report.context
 -- @tparam string experiment its name

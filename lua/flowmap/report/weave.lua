@@ -43,6 +43,7 @@
 -- @module flowmap.report.weave
 
 local attempt = require "flowmap.report.attempt"
+local captions = require "flowmap.report.caption"
 local claims = require "flowmap.report.claims"
 local comparison = require "flowmap.report.comparison"
 local contexts = require "flowmap.report.context"
@@ -170,7 +171,8 @@ function M.inline(context, inside)
   if field == "table" then
     local own, table_name = owner(context, words)
     local text = results.read_file(context:table(own, table_name))
-    return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n%s"):format(own, table_name, text,
+    return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n%s"):format(own, table_name,
+      captions.table(context, own, table_name, text),
       origin.markdown(context, own, table_name, "table"))
   end
   if field == "methods" then
@@ -221,11 +223,12 @@ local function fill(context, line, place, origins)
     local experiment, rest = owner(context, name)
     return experiment and ("@%s:%s:%s"):format(kind, experiment, rest) or nil
   end)
-  return (line:gsub("%(figure:([^)%s]+)%)", function(name)
+  return (line:gsub("%]%(figure:([^)%s]+)%)", function(name)
     local path = named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0")
     local experiment, figure = owner(context, name)
     origins[#origins + 1] = origin.markdown(context, experiment, figure, "figure")
-    return ("(<%s>){#fig:%s:%s}"):format(path, experiment, figure)
+    return ("%s](<%s>){#fig:%s:%s}"):format(captions.figure(context, experiment, figure), path,
+      experiment, figure)
   end))
 end
 
