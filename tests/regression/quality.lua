@@ -3,15 +3,18 @@
 --
 -- A cell is a method with a number of sampling steps; its value is the logarithm of KL(data ||
 -- model), or of the sliced Wasserstein distance where no exact law is known. A question asks about
--- the mean over the cells of a study, or of one method. Its statistic is the mean over seeds of the
--- paired differences new - stored. In the gate both have the same seeds, so that a change which
--- leaves initial weights and random numbers alone is compared at equal ones. That can only reduce
--- the variance of a difference; the level is computed for independent values, whose difference has
--- twice the variance between the stored seeds. So with a standard deviation s of S stored values
+-- the mean y over the cells of a study, or of one method. New seeds are paired with stored ones: of
+-- n new values y and the S stored ones z, of which the first n are their partners,
 --
---     T = mean(new - stored) sqrt(n / 2) / s
+--     D = mean of y_i - (m + b (z_i - m)),   m = mean of all z,   b = 1/2
 --
--- has at most the law of Student's t with S - 1 degrees of freedom.
+-- estimates the change. A partner's deviation is subtracted by half, the best choice if values of
+-- equal seeds correlate by 1/2; all of it (b = 1) would make the verdict depend on the luck of n
+-- stored seeds. In the gate partners have equal seeds, so initial weights and random numbers are
+-- the same where the change leaves them alone. A correlation only reduces the variance of D; the
+-- level is computed without one, where T = D / (s sqrt(1/n + b^2/n + (1 - b^2)/S)), with the
+-- standard deviation s of the stored values, has the law of Student's t with S - 1 degrees of
+-- freedom.
 --
 -- Looks are taken after 3 and after 6 seeds. Of 1/200, the probability of an alarm of any question
 -- when nothing has become worse, half goes to the studies and half to their methods, in equal
@@ -28,7 +31,7 @@ local sequential = require "flowmap.measure.sequential"
 local sliced = require "flowmap.measure.sliced"
 local stats = require "flowmap.measure.stats"
 
-local M = { ALPHA = 1 / 200, LOOKS = { 3, 6 }, STORED = 24, FIRST = 201, CALM = 0.5 }
+local M = { ALPHA = 1 / 200, LOOKS = { 3, 6 }, STORED = 24, FIRST = 201, CALM = 0.5, SHARE = 0.5 }
 
 local STEPS, POINTS, PARTS = 400, 20000, 10 -- default steps; samples of a cell; parts of a curve
 local BINS, IMAGES = 32, 256
@@ -130,19 +133,27 @@ local function boundaries(alpha, df)
   return bounds, high
 end
 
---- Set the spread of a question, and what can be found of it, from stored runs.
+-- The standard error of D.
+local function standard_error(question, n)
+  local b2 = M.SHARE ^ 2
+  return question.sd * math.sqrt((1 + b2) / n + (1 - b2) / question.count)
+end
+
+--- Set mean and spread of a question, and the loss that can be found, from stored runs.
 -- @tparam table question with bounds and delta
 -- @tparam {table,...} runs
 function M.measure(question, runs)
   local values = {}
   for i, it in ipairs(runs) do values[i] = value_of(question, it) end
-  question.sd = stats.summary(values).sd
-  question.smallest = math.exp(question.delta * question.sd * math.sqrt(2 / M.LOOKS[2])) - 1
+  local s = stats.summary(values)
+  question.mean, question.sd, question.count = s.mean, s.sd, s.n
+  question.smallest = math.exp(question.delta * standard_error(question, M.LOOKS[2])) - 1
 end
 
 --- The questions about all stored studies.
 -- @tparam table bank study -> { methods =, runs = { seed -> method -> what `train` returned } }
--- @treturn {table,...} { study =, name =, methods =, sd = of the stored values, bounds = look -> T,
+-- @treturn {table,...} { study =, name =, methods =, mean =, sd =, count = of the stored values,
+--   bounds = look -> T,
 --   delta = the shift of T that is found with probability 0.9, smallest = that as a relative
 --   increase of the distance }
 function M.questions(bank)
@@ -167,25 +178,27 @@ end
 --- The state of a question after n seeds.
 -- @tparam table question
 -- @tparam {table,...} new what the new seeds gave, method -> run
--- @tparam {table,...} stored likewise, in the same order
--- @treturn table { n =, T =, mean =, half = of the 95 % interval, alarm = boolean }
+-- @tparam {table,...} stored likewise; the first n are their partners
+-- @treturn table { n =, T =, mean = D, half = of its 95 % interval, alarm = boolean }
 function M.look(question, new, stored)
-  local n, sum = #new, 0
+  local n, sum, b, m = #new, 0, M.SHARE, question.mean
   for i, runs in ipairs(new) do
-    sum = sum + value_of(question, runs) - value_of(question, stored[i])
+    sum = sum + value_of(question, runs) - (m + b * (value_of(question, stored[i]) - m))
   end
-  local error_ = question.sd * math.sqrt(2 / n)
-  return { n = n, mean = sum / n, T = sum / n / error_, half = 2 * error_,
-    alarm = sum / n / error_ > question.bounds[n] }
+  local error_ = standard_error(question, n)
+  local T = sum / n / error_
+  return { n = n, mean = sum / n, T = T, half = 2 * error_, alarm = T > question.bounds[n] }
 end
 
 --- Look after 3 seeds and, unless that decides, after 6.
 -- @tparam {table,...} questions of one study
 -- @tparam function new (i) -> method -> run: trains the i-th new seed
 -- @tparam {table,...} stored
+-- @tparam[opt] number calm the study ends early if no T exceeds this; default: CALM
 -- @treturn table question's name -> look
 -- @treturn boolean whether any raises an alarm
-function M.decide(questions, new, stored)
+-- @treturn {table,...} the new runs
+function M.decide(questions, new, stored, calm)
   local runs, looks = {}, {}
   for _, n in ipairs(M.LOOKS) do
     for i = #runs + 1, n do runs[i] = new(i) end
@@ -196,7 +209,7 @@ function M.decide(questions, new, stored)
       alarm, largest = alarm or look.alarm, math.max(largest, look.T)
     end
     if alarm then return looks, true, runs end
-    if largest <= M.CALM then break end
+    if largest <= (calm or M.CALM) then break end
   end
   return looks, false, runs
 end

@@ -117,9 +117,7 @@ function M.run(gate, how)
   local new = { bits = renew_bits(stored, cases), shadow = renew_shadow(stored, cases),
     quality = kept, speed = stored.speed }
   if more.ratios then
-    local times = {}
-    for name, ratios in pairs(more.ratios) do times[name] = speed.middle(ratios) end
-    new.speed[speed.machine()] = times
+    new.speed[speed.machine()] = more.ratios
   end
   store.write(new, line_of(how, cases, results))
   for _, plan in ipairs(plans) do -- an interrupted renewal goes on here

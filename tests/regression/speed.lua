@@ -1,9 +1,10 @@
 --- Time of steps, in units of a calibration kernel that shares nothing with the code under test:
 -- multiply-adds on registers (core/kernels/peak.c). Both run in turns in one process and count the
 -- processor time, so that the clock rate and other programs matter little. A repeat is the ratio of
--- the lower quartiles over ROUNDS turns. The dead zone is 2 %: a regression is a ratio beyond it in
--- at least two of three repeats; where the repeats themselves differ by more, beyond their spread.
--- Stored ratios hold for one model of processor.
+-- the shortest of ROUNDS turns: what disturbs a turn only lengthens it. The dead zone is 2 %: a
+-- regression is a ratio beyond it in at least two of three repeats; where the repeats, now or when
+-- they were stored, differ by more, beyond their spread. Stored ratios hold for one model of
+-- processor.
 -- @module speed
 
 local fm = require "flowmap"
@@ -12,7 +13,7 @@ local probe = require "probe"
 
 local M = { DEAD_ZONE = 0.02, REPEATS = 3 }
 
-local ROUNDS, SLICE = 12, 0.03 -- turns of a repeat; seconds of a turn
+local ROUNDS, SLICE = 24, 0.02 -- turns of a repeat; seconds of a turn
 
 --- The processor and the instructions in use, for which a stored ratio holds.
 -- @treturn string
@@ -29,11 +30,6 @@ function M.machine()
   return ("%s, %s %s"):format(model, info.isa, info.blas)
 end
 
-local function quartile(list)
-  table.sort(list)
-  return list[math.max(1, #list // 4)]
-end
-
 -- Processor seconds of one call, averaged over `count` calls.
 local function seconds(call, count)
   local start = os.clock()
@@ -43,13 +39,13 @@ end
 
 -- One repeat: the time of a call in units of the kernel's.
 local function ratio(call)
-  local kernel, own = {}, {}
+  local kernel, own = math.huge, math.huge
   local count = math.max(1, math.floor(SLICE / math.max(1e-6, seconds(call, 1))))
-  for k = 1, ROUNDS do
-    kernel[k] = seconds(function() core.peak(1) end, 1)
-    own[k] = seconds(call, count)
+  for _ = 1, ROUNDS do
+    kernel = math.min(kernel, seconds(function() core.peak(1) end, 1))
+    own = math.min(own, seconds(call, count))
   end
-  return quartile(own) / quartile(kernel)
+  return own / kernel
 end
 
 -- What is timed: steps of the plane and of images, and sampling.
@@ -61,7 +57,7 @@ local function calls(studies)
       local draw = fm.sampler.generator(job, job.params, 2)
       local name = probe.name(study) .. "/" .. study.timed
       list[#list + 1] = { name = name .. " step", call = function() fm.trainer.step(job) end }
-      list[#list + 1] = { name = name .. " samples", call = function() draw(256, 1) end }
+      list[#list + 1] = { name = name .. " samples", call = function() draw(64, 1) end }
     end
   end
   return list
@@ -88,21 +84,16 @@ local function sorted(list)
   return out
 end
 
---- The middle one of three ratios, which is stored.
+--- Compare three ratios with three stored ones, by the middle ones.
 -- @tparam {number,...} ratios
--- @treturn number
-function M.middle(ratios) return sorted(ratios)[2] end
-
---- Compare three ratios with a stored one.
--- @tparam {number,...} ratios
--- @tparam number stored
+-- @tparam {number,...} stored
 -- @treturn boolean whether it is slower
 -- @treturn string a sentence without a full stop
 function M.compare(ratios, stored)
-  local of = sorted(ratios)
-  local spread = of[#of] / of[1] - 1
+  local of, with = sorted(ratios), sorted(stored)
+  local spread = math.max(of[#of] / of[1], with[#with] / with[1]) - 1
   local limit = math.max(M.DEAD_ZONE, spread)
-  local change = of[2] / stored - 1
+  local change = of[2] / with[2] - 1
   return change > limit, ("%+.1f %% (repeats differ by %.1f %%, limit %.1f %%)"):format(
     100 * change, 100 * spread, 100 * limit)
 end

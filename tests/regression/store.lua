@@ -3,7 +3,7 @@
 --     bits.json     "ISA BLAS" -> case -> "STATE SAMPLES", hashes
 --     shadow.json   case -> loss, norm, samples, bytes
 --     quality.json  study -> methods, runs = list over the stored seeds
---     speed.json    processor -> what is timed -> ratio to the calibration kernel
+--     speed.json    processor -> what is timed -> three ratios to the calibration kernel
 --     reasons.jsonl one line per renewal: date, why, cases, effects on quality
 -- @module store
 
