@@ -26,6 +26,7 @@ return {
     -- what it amounts to
     "paper/reproduction.md",
     "paper/conclusion.md",
+    "paper/equations.md",
     "paper/references.md",
   },
   bibliography = "paper/references.json",

@@ -53,7 +53,7 @@ function M.at(interpolant, t, x0, x1)
     local alpha, beta = interpolant.alpha(time), interpolant.beta(time)
     returned.tensor(alpha, "alpha of the interpolant", column.shape, column.dtype)
     returned.tensor(beta, "beta of the interpolant", column.shape, column.dtype)
-    return alpha * x0 + beta * x1
+    return alpha * x0 + beta * x1 -- [eq:interpolant]
   end
   return fm.jvp(I, column, fm.ones(column.shape, column.dtype))
 end

@@ -29,7 +29,7 @@ end
 
 -- Diagonal rows among `rows` (1e-9: eta times rows may be whole except for rounding).
 local function diagonal_rows(eta, rows, least)
-  return math.max(least or 1, math.floor(eta * rows + 1e-9))
+  return math.max(least or 1, math.floor(eta * rows + 1e-9)) -- [eq:split]
 end
 
 --- The counts of a batch.

@@ -58,12 +58,12 @@ end
 --- X_{s,t}(x) = x + (t - s) v_{s,t}(x)
 function Map:__call(s, t, x)
   s, t = column(s, x), column(t, x)
-  return x + (t - s) * self.v(s, t, x)
+  return x + (t - s) * self.v(s, t, x) -- [eq:map]
 end
 
 --- b_t(x) = v_{t,t}(x), the velocity of the probability flow (tangent condition).
 function Map:b(t, x)
-  return self.v(t, t, x)
+  return self.v(t, t, x) -- [eq:tangent]
 end
 
 --- X_{s,t}(x) and d/dt X_{s,t}(x)

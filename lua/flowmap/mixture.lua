@@ -113,7 +113,7 @@ end
 -- @tparam table interpolant
 -- @tparam number sigma standard deviation of the base
 -- @treturn function b(t, x): t (n, 1) or (1, 1), x (n, d) -> (n, d)
-function M.velocity(law, interpolant, sigma)
+function M.velocity(law, interpolant, sigma) -- [eq:velocity]
   return function(t, x)
     local c, logs, means = M.coefficients(interpolant, t), {}, {}
     for k, w in ipairs(law.weights) do

@@ -118,6 +118,7 @@ function M.lagrangian(a, how)
     errors.usage "the velocity of a sample is known at I_s alone, not at X_{s,t}(I_s)"
   end
   local moved, d_t = X:dt(a.s, a.t, a.x)
+  -- [eq:lagrangian] [eq:lsd]
   return d_t - M.stop_if(a.stop, velocity(a, how.velocity, a.t, moved), "convex")
 end
 
@@ -149,10 +150,10 @@ function M.eulerian(a, how)
   local X = a.map
   if a.stop == "target" then return to_target(a, how, velocity(a, how.velocity, a.s, a.x)) end
   local _, d_s = X:ds(a.s, a.t, a.x)
-  local w = M.stop_if(a.stop, velocity(a, how.velocity, a.s, a.x), "convex")
+  local w = M.stop_if(a.stop, velocity(a, how.velocity, a.s, a.x), "convex") -- [eq:esd-convex]
   local of = stops_all(a.stop) and read_by_target(a) or X
   local _, advection = of:dx(a.s, a.t, a.x, w)
-  return d_s + M.stop_if(a.stop, advection, "full")
+  return d_s + M.stop_if(a.stop, advection, "full") -- [eq:eulerian] [eq:esd]
 end
 
 -- One step of an ODE solver from s to u, as a mean velocity.
@@ -171,6 +172,7 @@ local function by_way(a, how)
   local u = between(a)
   if a.u then g = (t - u) / fm.maximum(t - s, 1e-12) end
   local w = type(g) == "number" and g or column(g, x)
+  -- [eq:semigroup]
   if how.velocity == "self" then return (1 - w) * Y.v(s, u, x) + w * Y.v(u, t, Y(s, u, x)) end
   local first = solved(a, how, u)
   return (1 - w) * first + w * Y.v(u, t, x + column(u - s, x) * first)
@@ -209,7 +211,7 @@ function M.semigroup(a, how)
     local there = x + column(t - s, x) * target
     return Z(t, one, X(s, t, x)) - M.stop_if(a.stop, Z(t, one, there), "convex")
   end
-  local r = X.v(s, t, x) - M.stop_if(a.stop, target, "convex")
+  local r = X.v(s, t, x) - M.stop_if(a.stop, target, "convex") -- [eq:psd]
   return how.form == "map" and column(t - s, x) * r or r
 end
 

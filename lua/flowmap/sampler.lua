@@ -38,7 +38,7 @@ end
 -- @treturn tensor
 function M.steps(X, x, N)
   for i = 0, N - 1 do
-    x = X(times(x, i / N), times(x, (i + 1) / N), x)
+    x = X(times(x, i / N), times(x, (i + 1) / N), x) -- [eq:sampling]
   end
   return x
 end
@@ -46,7 +46,7 @@ end
 -- N equal steps of an ODE solver on dx/dt = v_{t,t}(x).
 local function solver(step)
   return function(X, x, N)
-    local function b(t, y) return X:b(t, y) end
+    local function b(t, y) return X:b(t, y) end -- [eq:flow]
     for i = 0, N - 1 do x = step(b, times(x, i / N), x, 1 / N) end
     return x
   end

@@ -116,7 +116,7 @@ function M.draw(job, shared, b)
   local own = cfg.both_terms and typed(b:uniform({ 2 }, "diagonal times"))
   local drawn, labels = draw_data(job, shared, b)
   local augmented, changes = augment.apply(drawn, b, cfg)
-  local x1, x0 = typed(augmented), cfg.sigma * typed(b:normal(cfg.shape, "base"))
+  local x1, x0 = typed(augmented), cfg.sigma * typed(b:normal(cfg.shape, "base")) -- [eq:base]
   local it = {
     x1 = x1, x0 = coupling.pair(cfg.coupling, x0, x1),
     a = fm.slice(uniform, 2, 1, 1),
@@ -184,7 +184,7 @@ local function term(job, params, loss, it, stop)
   if row then R = residuals.weighted(row.factor, it, R) end
   if not job.net.weight then return R, L end
   local w = job.net.weight(params, it.s, it.t)
-  return fm.exp(-w) * R + w, L
+  return fm.exp(-w) * R + w, L -- [eq:weight]
 end
 
 -- The settings as a law of times sees them: those that a curriculum drives are scalar tensors.

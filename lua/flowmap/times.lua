@@ -13,7 +13,7 @@ local M = {}
 
 --- s and t are the smaller and the larger draw: uniform on the triangle.
 function M.uniform(a, b)
-  return fm.minimum(a, b), fm.maximum(a, b)
+  return fm.minimum(a, b), fm.maximum(a, b) -- [eq:times]
 end
 
 --- Consistency models: every point is mapped to the end of its trajectory.

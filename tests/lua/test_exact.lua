@@ -43,6 +43,7 @@ t.test("draws have the moments and masses that the law states", function()
   end
 end)
 
+-- [eq:velocity]
 t.test("the velocity is E[dI | I] : regression on functions of I leaves nothing", function()
   for _, interpolant in ipairs { linear, trig, own } do
     for _, name in ipairs { "normal2", "modes1", "modes2" } do
@@ -59,6 +60,7 @@ t.test("the velocity is E[dI | I] : regression on functions of I leaves nothing"
   end
 end)
 
+-- [eq:velocity]
 t.test("the velocity solves the continuity equation of the law of I_t, in one dimension", function()
   local law, sigma, h = data.find("modes1").mixture, 0.6, 1e-5
   for _, interpolant in ipairs { linear, trig, own } do

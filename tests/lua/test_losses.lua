@@ -30,7 +30,7 @@ local x = 3 * uniform({ n, 2 }, "x") - 1
 
 local function largest(values) return fm.max_reduce(fm.abs(values)):item() end
 
-t.test("the closed form is a flow map", function()
+t.test("the closed form is a flow map", function() -- [eq:map] [eq:semigroup]
   local u = fm.cast(s * 0.3 + time * 0.7, F64)
   local direct, by_way = gaussian(s, time, x), gaussian(u, time, gaussian(s, u, x))
   t.near(largest(direct - by_way), 0, 1e-12)
@@ -46,6 +46,7 @@ end
 for _, method in ipairs(losses.names()) do
   local loss = losses.find(method)
   for _, stop in ipairs(is_exact(loss.row) and loss.choices or {}) do
+    -- [eq:lagrangian] [eq:eulerian] [eq:semigroup]
     t.test(method .. " " .. stop .. " has residual 0 on it", function()
       local args = { map = gaussian, s = s, t = time, x = x, stop = stop, teacher = gaussian,
         dx = gaussian:b(s, x) }
@@ -142,7 +143,7 @@ t.test("losses sum over dimensions and keep samples apart", function()
   t.eq(losses.norm2(r):flat(), { 5.0, 25.0 })
 end)
 
-t.test("the diagonal velocity is E[dI | I]", function()
+t.test("the diagonal velocity is E[dI | I]", function() -- [eq:tangent]
   -- regression of dI on I over many draws: slope Cov(dI, I) / Var(I) in closed form
   local at = 0.4
   local slope = (c * c * at - a * a * (1 - at)) / ((1 - at) ^ 2 * a * a + at ^ 2 * c * c)
@@ -151,7 +152,7 @@ t.test("the diagonal velocity is E[dI | I]", function()
   t.near(largest(difference), 0, 1e-12)
 end)
 
-t.test("interpolants and their velocities", function()
+t.test("interpolants and their velocities", function() -- [eq:interpolant]
   local x0, x1 = uniform({ n, 2 }, "x0"), uniform({ n, 2 }, "x1")
   local I, dI = fm.interpolants.at(fm.interpolants.linear, time, x0, x1)
   t.near(largest(I - ((1 - time) * x0 + time * x1)), 0, 1e-15)
@@ -213,7 +214,7 @@ for _, method in ipairs { "lsd", "esd", "psd-m" } do
   end)
 end
 
-t.test("lsd convex: the target is a constant", function()
+t.test("lsd convex: the target is a constant", function() -- [eq:lsd]
   local loss = losses.find("lsd").loss
   local X = map_of(weights)
   local target = X:b(time, X(s, time, x))
@@ -225,7 +226,7 @@ t.test("lsd convex: the target is a constant", function()
   t.near(g[2].w:get(3, 4), difference(frozen, 2, 3, 4), 1e-6)
 end)
 
-t.test("esd full and convex: their targets are constants", function()
+t.test("esd full and convex: their targets are constants", function() -- [eq:esd] [eq:esd-convex]
   local loss = losses.find("esd").loss
   local X = map_of(weights)
   local b = X:b(s, x)
@@ -246,7 +247,7 @@ t.test("esd full and convex: their targets are constants", function()
   end
 end)
 
-t.test("psd convex: the bracket is a constant", function()
+t.test("psd convex: the bracket is a constant", function() -- [eq:psd]
   local loss = losses.find("psd-m").loss
   local X, u = map_of(weights), s * 0.5 + time * 0.5
   local bracket = 0.5 * X.v(s, u, x) + 0.5 * X.v(u, time, X(s, u, x))

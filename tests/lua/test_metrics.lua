@@ -88,7 +88,7 @@ t.test("two spirals: masses, support and standard deviation", function()
   fm.law.check(set, "spirals")
 end)
 
-t.test("KL against its definition, computed by hand", function()
+t.test("KL against its definition, computed by hand", function() -- [eq:kl]
   -- p = (1/2, 1/2, 0), counts (3, 0, 1): q = (3.5, 0.5, 1.5) / 5.5
   local expected = 0.5 * math.log(0.5 * 5.5 / 3.5) + 0.5 * math.log(0.5 * 5.5 / 0.5)
   t.near(metrics.kl({ 0.5, 0.5, 0 }, { 3, 0, 1 }), expected, 1e-15)
@@ -118,7 +118,7 @@ t.test("the estimator's floor is about (cells - 1) / (2 n)", function()
   t.near(metrics.kl(metrics.masses(board, 64), count), 4096 / (2 * n), 6e-4)
 end)
 
-t.test("energy distance of shifted points", function()
+t.test("energy distance of shifted points", function() -- [eq:energy]
   local x, y = fm.tensor { { 0, 0 }, { 1, 0 } }, fm.tensor { { 0, 2 }, { 1, 2 } }
   -- E|X-Y| = (2 + 2 + 2 sqrt 5) / 4, E|X-X'| = E|Y-Y'| = 1
   t.near(metrics.energy(x, y), 2 * (4 + 2 * math.sqrt(5)) / 4 - 2, 1e-6)

@@ -68,7 +68,7 @@ t.test("the network is sigma times its last layer", function()
   t.near(v:get(1, 1), 0.5 * (4 * gelu + 1), 1e-12)
 end)
 
-t.test("the diagonal takes round-down(eta B) samples, at least one", function()
+t.test("the diagonal takes round-down(eta B) samples, at least one", function() -- [eq:split]
   t.eq(fm.step.diagonal_count { eta = 0.75, batch = 10 }, 7)
   t.eq(fm.step.diagonal_count { eta = 0, batch = 10 }, 1)
   t.eq(fm.step.diagonal_count { eta = 0, batch = 10, velocity = "self", target = "ema" }, 1)
@@ -133,6 +133,7 @@ t.test("a costlier method is judged at equal times as well", function()
     "relative_cost is 2 and checkpoints is 2")
 end)
 
+-- [eq:diagonal] [eq:weight]
 t.test("a batch: the first rows diagonal, the rest with s <= t; exp(-w) L + w", function()
   local job = fm.job.parts(board, resolve(with { dtype = "float64" }))
   local params = job.net.init(fm.nets.rng(1, "float64"))
@@ -350,7 +351,7 @@ t.test("a drawn data set is gathered by index", function()
   trainer.step(job)
 end)
 
-t.test("every time distribution has 0 <= s <= t <= 1", function()
+t.test("every time distribution has 0 <= s <= t <= 1", function() -- [eq:times]
   local u = fm.uniform({ 4096, 2 }, { seed = 1, stream = "times" })
   local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
   for _, name in ipairs(fm.times.names) do
@@ -430,6 +431,7 @@ for _, name in ipairs { "half_starts", "half_ends" } do
   end)
 end
 
+-- [eq:sampling] [eq:flow]
 t.test("samplers: N steps of an exact map are exact, Heun converges", function()
   -- x0 ~ N(0, 1) to x1 ~ N(0, c^2): X_{s,t}(x) = x sd_t / sd_s
   local c = 0.5

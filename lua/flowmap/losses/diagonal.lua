@@ -8,7 +8,7 @@
 local losses = require "flowmap.losses"
 
 local function diagonal(a)
-  return losses.norm2(a.map:b(a.t, a.x) - a.dx)
+  return losses.norm2(a.map:b(a.t, a.x) - a.dx) -- [eq:diagonal]
 end
 
 return { loss = diagonal, stops = { "default" } }

@@ -98,7 +98,7 @@ end
 -- @tparam {number,...} p exact masses
 -- @tparam {integer,...} count
 -- @treturn number
-function M.kl(p, count)
+function M.kl(p, count) -- [eq:kl]
   local n = 0
   for _, c in ipairs(count) do n = n + c end
   local total, sum = n + #count / 2, 0
@@ -155,7 +155,7 @@ end
 -- @param y samples, (m, d)
 -- @tparam[opt] number within E|Y-Y'|, if known
 -- @treturn number
-function M.energy(x, y, within)
+function M.energy(x, y, within) -- [eq:energy]
   return 2 * M.mean_distance(x, y) - M.mean_distance(x) - (within or M.mean_distance(y))
 end
 

@@ -62,9 +62,16 @@ function M.href(folder, path)
   return encoded(table.move(to, k + 1, #to, #up + 1, up))
 end
 
-local function link(context, text, path)
+--- A link from the page to a file.
+-- @tparam Context context
+-- @tparam string text
+-- @tparam string path
+-- @treturn string Markdown
+function M.link(context, text, path)
   return ("[%s](<%s>)"):format(escape.markdown(text), M.href(context.output, path))
 end
+
+local link = M.link
 
 local function code(text)
   local longest = 0

@@ -28,6 +28,7 @@
 --     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
 --     {{methods}}                  the table of methods and their sources (on a line of its own)
+--     {{equations}}                the index of equations, code and tests (on a line of its own)
 --     {{source ...}} {{see ...}} {{reproduction ...}}     see flowmap.report.inserts
 --     {{code fold}}                from here on code is folded; also: show, hide (own line)
 --     ![Caption.](figure:kl)       the rendered figure kl
@@ -49,6 +50,7 @@ local comparison = require "flowmap.report.comparison"
 local contexts = require "flowmap.report.context"
 local contrasts = require "flowmap.report.contrasts"
 local coordinates = require "flowmap.report.coordinates"
+local equations = require "flowmap.report.equations"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -174,6 +176,10 @@ function M.inline(context, inside)
     return ("\n:::::: {#tab:%s:%s}\n%s\n::::::\n%s"):format(own, table_name,
       captions.table(context, own, table_name, text),
       origin.markdown(context, own, table_name, "table"))
+  end
+  if field == "equations" then
+    return ("\n:::::: {#tab:equations:index}\n%s::::::\n"):format(equations.markdown(
+      function(text, path) return origin.link(context, text, path) end))
   end
   if field == "methods" then
     return "\n" .. coordinates.markdown(context.experiment and suite.load(context.path).losses)
