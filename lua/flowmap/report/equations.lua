@@ -116,7 +116,7 @@ function M.markdown(link)
   local lines = { "| | equation | code | test |", "|:----|:--------|:-----|:-----|" }
   for _, it in ipairs(M.list()) do
     lines[#lines + 1] = ("| %s | $%s$ | %s | %s |"):format(it.title,
-      it.tex:gsub("%s+$", ""):gsub("|", "\\vert "), places(code, it.name), places(tests, it.name))
+      it.tex:gsub("|", "\\vert "):gsub("%s+$", ""), places(code, it.name), places(tests, it.name))
   end
   lines[#lines + 1] = "\n: Equations, the lines that compute them, and their tests.\n"
   return table.concat(lines, "\n")

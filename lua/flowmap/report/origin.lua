@@ -210,7 +210,9 @@ function M.markdown(context, experiment, name, sort)
   local set, line = runs_of(exp, entry, all), M.line(results.read_file(exp.path), entry, exp.name)
   local profile = all.runs[1]:field("config", "profile")
   local data = data_of(context, experiment, entry, sort)
-  local parts = { "Command: " .. code(command(exp, profile, all)) }
+  -- The name tells to what it belongs where a figure floats to another page of the PDF.
+  local parts = { ("%s %s"):format(sort:gsub("^%l", string.upper), escape.markdown(name)),
+    "Command: " .. code(command(exp, profile, all)) }
   if data then parts[#parts + 1] = "Data: " .. link(context, data:match "[^/]+$", data) end
   parts[#parts + 1] = ("Script: %s%s"):format(link(context, M.shown(exp.path), exp.path),
     line and (", line %d"):format(line) or "")
