@@ -24,8 +24,7 @@
 #include <stdint.h>
 
 #define FM_VERSION "0.2.0"
-#define FM_MAX_DIMS 6  /* largest tensor rank */
-#define FM_MAX_LANES 4 /* reduction lanes; fixed, so that bits do not depend on the threads */
+#define FM_MAX_DIMS 6 /* largest tensor rank */
 
 /* ------------------------------------------------------------------ context and errors */
 
@@ -292,8 +291,8 @@ char *fm_compile_text(fm_ctx *ctx, int nprogs, fm_prog *const *progs, int passes
 /* ------------------------------------------------------------------ execution */
 
 /*
-** An executable: plans for the micro-batches of one batch, with one arena per worker and
-** FM_MAX_LANES reduction lanes of partial sums (one lane for sums of more than 128 MiB).
+** An executable: plans for the micro-batches of one batch, with one arena per worker; sums over
+** micro-batches are added in a fixed binary tree.
 */
 typedef struct fm_exe fm_exe;
 
@@ -332,7 +331,7 @@ typedef struct fm_stats {
   double flops;                /* per batch; a multiply-add counts as two */
   double moved;                /* bytes that the steps read and write, per batch */
   size_t arena;                /* bytes per worker */
-  size_t lanes;                /* bytes of the partial sums */
+  size_t sums;                 /* bytes of the partial sums */
   size_t once;                 /* bytes of the values that the prologue computes */
   double ms_optimise, ms_plan; /* milliseconds spent preparing */
 } fm_stats;

@@ -339,7 +339,7 @@ static int exe_stats(lua_State *L) {
     const char *name;
     double value;
   } field[] = {{"traced", s.traced},     {"executed", s.executed},       {"flops", s.flops},
-               {"moved", s.moved},       {"arena", (double)s.arena},     {"lanes", (double)s.lanes},
+               {"moved", s.moved},       {"arena", (double)s.arena},     {"sums", (double)s.sums},
                {"once", (double)s.once}, {"ms_optimise", s.ms_optimise}, {"ms_plan", s.ms_plan}};
   lua_newtable(L);
   for (size_t k = 0; k < sizeof field / sizeof *field; k++) {

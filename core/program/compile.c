@@ -165,12 +165,12 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   return FM_OK;
 }
 
-/* Are the sums of a body so large that all micro-batches share one lane? */
-static bool few_lanes(const fm_prog *body, int passes) {
+/* Are the sums of a body so large that two micro-batches share their memory? */
+static bool large_sums(const fm_prog *body, int passes) {
   size_t sums = 0;
   for (int k = 0; k < body->nout; k++)
     if (body->out[k].merge == FM_SUM) sums = fm_plus_bytes(sums, fm_bytes_of(body, body->out[k].v));
-  return sums > LANE_BYTES || (passes & FM_SCARCE);
+  return sums > SUM_BYTES || (passes & FM_SCARCE);
 }
 
 fm_plans *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_options *options) {
@@ -182,7 +182,7 @@ fm_plans *fm_compile(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_op
   plans->ms_optimise = now_ms() - start;
   if (err == FM_OK) err = compile_parts(&c, &plans->pro, true);
   if (err == FM_OK) err = compile_bodies(&c);
-  if (err == FM_OK) plans->ordered = few_lanes(plans->body[0]->p, options->passes);
+  if (err == FM_OK) plans->ordered = large_sums(plans->body[0]->p, options->passes);
   /* The epilogue of an ordered run finds sums where its results go: these are stored last. */
   if (err == FM_OK) err = compile_parts(&c, &plans->epi, !plans->ordered);
   plans->ms_plan = now_ms() - start - plans->ms_optimise;

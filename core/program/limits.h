@@ -39,14 +39,8 @@
 #define MAX_SLOTS 256
 #define MAX_PASS 240
 
-/* Micro-batches that a lane adds up before their sum goes elsewhere. */
-#define FM_GROUP 64
-
-/* Bytes of sums beyond which the micro-batches share one lane. */
-#define LANE_BYTES ((size_t)128 << 20)
-
-/* Values of all sums that one task of the lanes' addition takes. */
-#define LANE_CHUNK 65536
+/* Bytes of sums beyond which two micro-batches share their memory. */
+#define SUM_BYTES ((size_t)128 << 20)
 
 /* A sample's number has 40 bits in the counter of its random numbers. */
 #define MOST_SAMPLES ((int64_t)1 << 40)

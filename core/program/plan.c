@@ -51,7 +51,7 @@ static void find_locations(fm_layout *l) {
     bool added = p->out[k].merge == FM_SUM && p->node[v].op->accumulates && l->uses[v] == 1;
     bool placed = l->plan->in_place && l->plan->loc[v].where == AT_ARENA && !fm_is_view(p, v) &&
                   l->parent[v] == FM_NONE;
-    if (added || placed) l->plan->loc[v] = (fm_loc){AT_LANE, k, 0};
+    if (added || placed) l->plan->loc[v] = (fm_loc){AT_OUT, k, 0};
   }
 }
 

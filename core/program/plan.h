@@ -8,7 +8,7 @@
 #include "limits.h"
 
 /* Where a value lives. */
-typedef enum fm_where { AT_NOWHERE, AT_ARENA, AT_INPUT, AT_CONST, AT_LANE } fm_where;
+typedef enum fm_where { AT_NOWHERE, AT_ARENA, AT_INPUT, AT_CONST, AT_OUT } fm_where;
 
 typedef struct fm_loc {
   fm_where where;

@@ -45,6 +45,7 @@ static fm_err make_tables(fm_exe *e, const fm_micro_batches *micro) {
   e->nmicro = micro->nmicro;
   e->which = fm_take(&e->pool, e->nmicro, int);
   e->row0 = fm_take(&e->pool, e->nmicro + 1, int64_t);
+  e->done = fm_take(&e->pool, e->nmicro, bool);
   e->value = fm_take(&e->pool, plans->nvalue, void *);
   for (int k = 0; k < plans->nvalue && !e->pool.failed; k++)
     e->value[k] = fm_take_bytes(&e->pool, fm_sig_bytes(&plans->value[k]));
@@ -64,9 +65,11 @@ fm_exe *fm_exe_of(fm_plans *plans, const fm_micro_batches *micro) {
     return NULL;
   }
   *e = (fm_exe){.ctx = ctx, .plans = plans, .pool = {.ctx = ctx}, .workers = {.ctx = ctx}};
+  pthread_mutex_init(&e->lock, NULL);
+  pthread_cond_init(&e->added, NULL);
   fm_err err = check_samples(ctx, micro);
   if (err == FM_OK) err = make_tables(e, micro);
-  if (err == FM_OK) err = fm_lanes_make(e);
+  if (err == FM_OK) err = fm_sums_make(e);
   if (err == FM_OK) return e;
   fm_exe_free(e);
   return NULL;
@@ -83,5 +86,7 @@ void fm_exe_free(fm_exe *e) {
   fm_pool_free(&e->workers);
   fm_pool_free(&e->pool);
   fm_plans_free(e->plans);
+  pthread_cond_destroy(&e->added);
+  pthread_mutex_destroy(&e->lock);
   fm_free(e->ctx, e, sizeof *e);
 }

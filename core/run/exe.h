@@ -1,46 +1,63 @@
-/* exe.h - the inside of an executable: made by exe.c and lanes.c, run by run.c. */
+/* exe.h - the inside of an executable: made by exe.c and sums.c, run by run.c. */
 #ifndef FM_EXE_H
 #define FM_EXE_H
 
+#include <pthread.h>
+
 #include "../program/plans.h"
 #include "step.h"
+
+typedef struct fm_block { /* of the tree of a sum: see sums.c */
+  int level, at;
+  int added;  /* micro-batches, of a leaf */
+  bool whole; /* all leaves are in it; else it is being written */
+  void *data;
+} fm_block;
 
 typedef struct fm_result { /* an output of a body */
   fm_dtype dtype;
   int64_t count; /* values, if micro-batches add to it; 0: their rows are stacked */
   size_t bytes;  /* of those */
   int out;       /* the job's output that it is, or -1: a sum for the epilogue */
-  int borrowed;  /* the job's output that serves as its last lane, or -1 */
-  int turn;      /* of an ordered run: the micro-batch that adds next */
+  int borrowed;  /* the job's output that serves as memory of a block, or -1 */
+  void *root;    /* where the sum ends up: block 0 of every level */
+  int nown, nspare, nblock;
+  void **own, **spare; /* memory of blocks: of the executable's own; free at present */
+  fm_block *block;     /* in memory at present */
 } fm_result;
 
 struct fm_exe {
   fm_ctx *ctx;
-  fm_pool pool; /* of tables, values and sums */
+  fm_pool pool; /* of tables and values */
   fm_plans *plans;
-  int nmicro, nlane, nworker;
+  int nmicro, nworker;
+  int leaf, nleaf;   /* micro-batches in a leaf of a sum's tree; leaves */
   int *which;        /* body of each micro-batch */
   int64_t *row0;     /* its first sample; one entry more */
+  bool *done;        /* per micro-batch, while they run */
   void **value;      /* of the prologue */
   fm_result *result; /* plans->nresult of them */
   fm_pool workers;
-  char **memory;  /* per worker, nworker of them; for one phase after the other */
-  void **lane;    /* nlane x nresult partial sums; NULL: see fm_lane_of */
-  double **group; /* the same: sums of groups of micro-batches; NULL: there are few */
+  char **memory; /* per worker, nworker of them; for one phase after the other */
+  pthread_mutex_t lock;
+  pthread_cond_t added; /* the first micro-batch of a leaf */
 };
 
-/* ------------------------------------------------------------------ lanes.c */
+/* ------------------------------------------------------------------ sums.c */
 
-fm_err fm_lanes_make(fm_exe *e);
-size_t fm_lanes_bytes(const fm_exe *e);
-/* Where the partial sum of output k of a body in a lane is. */
-void *fm_lane_of(const fm_exe *e, const fm_job *job, int lane, int k);
-/* Does the micro-batch open a group, so that its sums overwrite what is in its lane? */
-bool fm_lanes_first(const fm_exe *e, int micro);
-/* After the micro-batch, whose sums are in its lane: sum[k] per output of a body. */
-void fm_lanes_group(const fm_exe *e, int lane, int micro, void *const *sum);
-/* After the last micro-batch: lane 0 gets the sums over all lanes. */
-void fm_lanes_add(const fm_exe *e, const fm_job *job);
+fm_err fm_sums_make(fm_exe *e);
+/* May a worker begin this micro-batch, if all before `oldest` have ended? */
+bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers);
+/* Memory of the sums for so many workers: its bytes; from a pool, whose `failed` tells. */
+size_t fm_sums_bytes(const fm_exe *e, int workers);
+void fm_sums_take(fm_exe *e, fm_pool *pool, int workers);
+/* Before the first micro-batch. */
+void fm_sums_begin(fm_exe *e, const fm_job *job);
+/* Where a micro-batch is to write output k of a body, or to add it, unless it is the `first` of its
+** leaf; waits for that one. */
+void *fm_sums_open(fm_exe *e, int k, int micro, bool *first);
+/* When it has: adds blocks that are complete. After all micro-batches the sum is at the root. */
+void fm_sums_close(fm_exe *e, int k, int micro);
 
 /* ------------------------------------------------------------------ run.c */
 

@@ -26,7 +26,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
     }
   if (plans->part_size > s.arena) s.arena = plans->part_size;
   for (int k = 0; k < plans->nvalue; k++) s.once += fm_sig_bytes(&plans->value[k]);
-  s.lanes = fm_lanes_bytes(e);
+  s.sums = fm_sums_bytes(e, fm_threads(e->ctx) < e->nmicro ? fm_threads(e->ctx) : e->nmicro);
   s.ms_optimise = plans->ms_optimise, s.ms_plan = plans->ms_plan;
   return s;
 }
@@ -56,7 +56,7 @@ static void step_name(const fm_plan *plan, const fm_step *s, char text[NAME]) {
   static const char *const kind[] = {"", "", "copy", "accumulate", "store"};
   if (s->kind == STEP_OP) {
     snprintf(text, NAME, "%s%s", plan->p->node[s->v].op->name,
-             plan->loc[s->v].where == AT_LANE && !plan->in_place ? " +=" : "");
+             plan->loc[s->v].where == AT_OUT && !plan->in_place ? " +=" : "");
   } else if (s->kind == STEP_FUSED) {
     const fm_fused *f = &plan->fused[s->index];
     int n = snprintf(text, NAME, "%d+%d: ", f->nmicro, f->nreduce);

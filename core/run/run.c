@@ -1,10 +1,9 @@
 /*
-** run.c - replay: the batch is split into fixed micro-batches; any free worker takes the next one
-** of the lane (lanes.c) that is furthest behind. An ordered run has one lane, and micro-batch k
-** adds to a sum when k - 1 has. So results depend on the split, never on the number of threads or
-** their speed.
+** run.c - replay: the batch is split into fixed micro-batches; any free worker takes the next one.
+** Their sums are added in a fixed tree (sums.c), so results depend on the split, never on the
+** number of threads or their speed.
 */
-#include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 #include "../blas.h"
@@ -50,13 +49,12 @@ typedef struct race { /* what the workers of one run share */
   fm_exe *e;
   const fm_job *job;
   pthread_mutex_t lock;
-  pthread_cond_t freed;   /* a lane may be taken again, or a sum be added to */
-  int next[FM_MAX_LANES]; /* next micro-batch or part of each lane */
-  bool busy[FM_MAX_LANES];
+  pthread_cond_t ended;  /* a micro-batch */
   double *ms;            /* see fm_exe_do */
   const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
-  int njob, nlane;       /* of those, which lanes take in turn */
-  bool alone;            /* a lane does one at a time */
+  int workers, njob;     /* njob: of parts or micro-batches */
+  int next, oldest;      /* the next one; the first of those that have not ended */
+  bool *done;            /* per micro-batch */
 } race;
 
 static size_t row_bytes(const fm_tensor *t) {
@@ -69,37 +67,23 @@ static double cpu_ms(void) { /* of this thread */
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static void run_steps(const fm_plan *plan, const fm_frame *f, double *ms) {
-  for (int k = 0; k < plan->nstep; k++) {
-    double start = ms ? cpu_ms() : 0;
-    fm_step_run(&plan->step[k], f);
-    if (ms) ms[plan->first + k] += cpu_ms() - start;
-  }
-}
-
-/* The sum that a step of a body adds to, or -1. */
+/* The sum over micro-batches that a step of a body computes, or -1. */
 static int sum_of(const fm_plan *plan, const fm_step *s) {
   if (s->kind == STEP_SUM) return s->index;
   const fm_loc *loc = &plan->loc[s->v];
-  return s->kind == STEP_OP && loc->where == AT_LANE ? loc->index : -1;
+  return s->kind == STEP_OP && loc->where == AT_OUT ? loc->index : -1;
 }
 
-/* The steps of a micro-batch in an ordered run. */
-static void run_in_turn(race *r, int micro, const fm_plan *plan, const fm_frame *f) {
+/* micro: the micro-batch; -1: a part of the prologue or epilogue. */
+static void run_steps(race *r, int micro, fm_frame *f) {
+  const fm_plan *plan = f->plan;
   for (int k = 0; k < plan->nstep; k++) {
-    int sum = sum_of(plan, &plan->step[k]);
-    int *turn = sum >= 0 ? &r->e->result[sum].turn : NULL;
-    if (turn) {
-      pthread_mutex_lock(&r->lock);
-      while (*turn != micro) pthread_cond_wait(&r->freed, &r->lock);
-      pthread_mutex_unlock(&r->lock);
-    }
+    double start = r->ms ? cpu_ms() : 0;
+    int sum = micro >= 0 ? sum_of(plan, &plan->step[k]) : -1;
+    if (sum >= 0) f->out[sum] = fm_sums_open(r->e, sum, micro, &f->first);
     fm_step_run(&plan->step[k], f);
-    if (turn == NULL) continue;
-    pthread_mutex_lock(&r->lock);
-    ++*turn;
-    pthread_cond_broadcast(&r->freed);
-    pthread_mutex_unlock(&r->lock);
+    if (sum >= 0) fm_sums_close(r->e, sum, micro);
+    if (r->ms) r->ms[plan->first + k] += cpu_ms() - start;
   }
 }
 
@@ -110,11 +94,11 @@ static fm_frame frame(const race *r, const fm_plan *plan, char *memory) {
                     .arena = memory,
                     .blocks = memory + plan->arena,
                     .in = in,
-                    .lane = in + plan->p->nin,
+                    .out = in + plan->p->nin,
                     .rng = {.seed = r->job->seed, .step = r->job->step}};
 }
 
-static void run_micro(race *r, int lane, int micro, char *memory) {
+static void run_micro(race *r, int micro, char *memory) {
   const fm_exe *e = r->e;
   const fm_plans *plans = e->plans;
   const fm_plan *plan = plans->body[e->which[micro]];
@@ -126,17 +110,12 @@ static void run_micro(race *r, int lane, int micro, char *memory) {
   }
   for (int k = 0; k < plans->nvalue; k++) f.in[plans->nin + k] = e->value[k];
   for (int k = 0; k < plans->nresult; k++) {
-    bool added = plan->p->out[k].merge == FM_SUM;
-    const fm_tensor *t = added ? NULL : r->job->out[e->result[k].out];
-    f.lane[k] = added ? fm_lane_of(e, r->job, lane, k) : (char *)t->data + first * row_bytes(t);
+    if (plan->p->out[k].merge == FM_SUM) continue; /* see run_steps */
+    const fm_tensor *t = r->job->out[e->result[k].out];
+    f.out[k] = (char *)t->data + first * row_bytes(t);
   }
-  f.first = fm_lanes_first(e, micro);
   f.row0 = e->row0[micro];
-  if (plans->ordered && r->ms == NULL)
-    run_in_turn(r, micro, plan, &f);
-  else
-    run_steps(plan, &f, r->ms);
-  fm_lanes_group(e, lane, micro, f.lane);
+  run_steps(r, micro, &f);
 }
 
 /* Part k of the prologue: shared inputs -> values; of the epilogue: shared inputs, values, sums ->
@@ -152,58 +131,43 @@ static void run_part(race *r, int k, char *memory) {
   for (int i = 0; i < plans->nin; i++) f.in[n++] = r->job->in[i]->data;
   for (int i = 0; epilogue && i < plans->nvalue; i++) f.in[n++] = e->value[i];
   for (int i = 0; epilogue && i < plans->nresult; i++)
-    if (e->result[i].out < 0) f.in[n++] = fm_lane_of(e, r->job, 0, i);
+    if (e->result[i].out < 0) f.in[n++] = e->result[i].root;
   for (int i = 0; i < plan->p->nout; i++)
-    f.lane[i] = epilogue ? r->job->out[plans->epilogue_out[output[i]]]->data : e->value[output[i]];
-  run_steps(plan, &f, r->ms);
+    f.out[i] = epilogue ? r->job->out[plans->epilogue_out[output[i]]]->data : e->value[output[i]];
+  run_steps(r, -1, &f);
 }
 
-/* The free lane that is furthest behind; -1: none now; *left: work remains. */
-static int pick_lane(race *r, bool *left) {
-  int best = -1;
-  *left = false;
-  for (int k = 0; k < r->nlane; k++) {
-    if (r->next[k] >= r->njob) continue;
-    *left = true;
-    if (!r->busy[k] && (best < 0 || r->next[k] < r->next[best])) best = k;
-  }
-  return best;
+/* The next part or micro-batch, once it may begin; -1: none is left. */
+static int take_next(race *r) {
+  while (r->parts == NULL && r->next < r->njob &&
+         !fm_sums_may_begin(r->e, r->next, r->oldest, r->workers))
+    pthread_cond_wait(&r->ended, &r->lock);
+  return r->next < r->njob ? r->next++ : -1;
+}
+
+static void end_micro(race *r, int micro) {
+  r->done[micro] = true;
+  while (r->oldest < r->njob && r->done[r->oldest]) r->oldest++;
+  pthread_cond_broadcast(&r->ended);
 }
 
 static void work(void *arg, int worker) {
   race *r = arg;
-  bool left;
   pthread_mutex_lock(&r->lock);
-  for (;;) {
-    int lane = pick_lane(r, &left);
-    if (!left) break;
-    if (lane < 0) {
-      pthread_cond_wait(&r->freed, &r->lock);
-      continue;
-    }
-    int k = r->next[lane];
-    r->next[lane] += r->nlane;
-    r->busy[lane] = r->alone;
+  for (int k; (k = take_next(r)) >= 0;) {
     pthread_mutex_unlock(&r->lock);
     if (r->parts)
       run_part(r, k, r->e->memory[worker]);
     else
-      run_micro(r, lane, k, r->e->memory[worker]);
+      run_micro(r, k, r->e->memory[worker]);
     pthread_mutex_lock(&r->lock);
-    r->busy[lane] = false;
-    pthread_cond_broadcast(&r->freed);
+    if (r->parts == NULL) end_micro(r, k);
   }
   pthread_mutex_unlock(&r->lock);
 }
 
-/* Most workers that run micro-batches. */
-static int runners(const fm_exe *e) {
-  int most = e->nmicro < FM_MAX_LANES ? e->nmicro : FM_MAX_LANES;
-  return e->plans->ordered ? most : e->nlane;
-}
-
-/* Memory for each worker; the number of threads may have changed since the last run. Workers beyond
-** those of micro-batches help in prologue and epilogue only. */
+/* Memory for each worker and of the sums; the number of threads may have changed since the last
+** run. Workers beyond those of micro-batches help in prologue and epilogue only. */
 static fm_err make_memory(fm_exe *e, int n) {
   const fm_plans *plans = e->plans;
   if (e->nworker == n) return FM_OK;
@@ -211,9 +175,10 @@ static fm_err make_memory(fm_exe *e, int n) {
   e->nworker = 0;
   e->memory = fm_take(&e->workers, n, char *);
   for (int k = 0; k < n && !e->workers.failed; k++) {
-    bool body = k < runners(e) && plans->body_size > plans->part_size;
+    bool body = k < e->nmicro && plans->body_size > plans->part_size;
     e->memory[k] = fm_take_bytes(&e->workers, body ? plans->body_size : plans->part_size);
   }
+  fm_sums_take(e, &e->workers, n < e->nmicro ? n : e->nmicro);
   if (e->workers.failed) {
     fm_pool_free(&e->workers);
     return FM_ENOMEM;
@@ -222,38 +187,37 @@ static fm_err make_memory(fm_exe *e, int n) {
   return FM_OK;
 }
 
-static void run_parts(race *r, const fm_parts *parts, int workers) {
-  r->parts = parts, r->njob = parts->n;
-  r->nlane = 1, r->next[0] = 0, r->alone = false;
-  fm_parallel(r->e->ctx, workers, work, r);
+static void run_all(race *r, const fm_parts *parts, int jobs, int workers) {
+  r->parts = parts, r->njob = jobs;
+  r->next = r->oldest = 0;
+  r->workers = workers < jobs ? workers : jobs;
+  fm_parallel(r->e->ctx, r->workers, work, r);
 }
 
-static void run_micros(race *r, int workers) {
-  r->parts = NULL, r->njob = r->e->nmicro;
-  r->nlane = r->e->nlane, r->alone = !r->e->plans->ordered;
-  for (int k = 0; k < r->nlane; k++) r->next[k] = k;
-  fm_parallel(r->e->ctx, workers, work, r);
+/* The most workers that have something to do. */
+static int most_workers(const fm_exe *e) {
+  int most = e->nmicro;
+  if (e->plans->pro.n > most) most = e->plans->pro.n;
+  if (e->plans->epi.n > most) most = e->plans->epi.n;
+  return most;
 }
 
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
   const fm_plans *plans = e->plans;
   fm_err err = check_job(e, job);
-  int most = runners(e);
-  if (plans->pro.n > most) most = plans->pro.n;
-  if (plans->epi.n > most) most = plans->epi.n;
-  if (workers > most) workers = most;
+  if (workers > most_workers(e)) workers = most_workers(e);
   if (err == FM_OK) err = make_memory(e, workers);
   if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
-  race r = {.e = e, .job = job, .ms = ms};
+  race r = {.e = e, .job = job, .ms = ms, .done = e->done};
+  memset(e->done, 0, (size_t)e->nmicro * sizeof *e->done);
   pthread_mutex_init(&r.lock, NULL);
-  pthread_cond_init(&r.freed, NULL);
-  for (int k = 0; k < plans->nresult; k++) e->result[k].turn = 0;
-  run_parts(&r, &plans->pro, workers);
-  run_micros(&r, workers < runners(e) ? workers : runners(e));
-  fm_lanes_add(e, job);
-  run_parts(&r, &plans->epi, workers);
-  pthread_cond_destroy(&r.freed);
+  pthread_cond_init(&r.ended, NULL);
+  fm_sums_begin(e, job);
+  run_all(&r, &plans->pro, plans->pro.n, workers);
+  run_all(&r, NULL, e->nmicro, workers);
+  run_all(&r, &plans->epi, plans->epi.n, workers);
+  pthread_cond_destroy(&r.ended);
   pthread_mutex_destroy(&r.lock);
   return fm_maps_check(e->ctx); /* images may have been lost on the way */
 }

@@ -22,19 +22,18 @@ static void run_op(const fm_frame *f, fm_val v) {
                .rng = f->rng,
                .row0 = f->row0,
                .bf16 = f->plan->bf16,
-               .accumulate = f->plan->loc[v].where == AT_LANE && !f->plan->in_place && !f->first};
+               .accumulate = f->plan->loc[v].where == AT_OUT && !f->plan->in_place && !f->first};
   fm_kernel_of(n->op, n->sig.dtype)->exec(&e);
 }
 
 static void run_sum(const fm_frame *f, const fm_step *s) {
   const fm_sig *sig = &f->plan->p->node[s->v].sig;
-  void *lane = f->lane[s->index];
+  void *sum = f->out[s->index];
   const void *x = fm_address(f, s->v);
   if (f->first)
-    memcpy(lane, x, fm_sig_bytes(sig));
+    memcpy(sum, x, fm_sig_bytes(sig));
   else
-    fm_kernel_of(&fm_op_add, sig->dtype)
-        ->map(fm_shape_count(&sig->shape), lane, lane, x, NULL, NULL);
+    fm_kernel_of(&fm_op_add, sig->dtype)->map(fm_shape_count(&sig->shape), sum, sum, x, NULL, NULL);
 }
 
 void fm_step_run(const fm_step *s, const fm_frame *f) {
@@ -48,7 +47,7 @@ void fm_step_run(const fm_step *s, const fm_frame *f) {
     break;
   case STEP_SUM: run_sum(f, s); break;
   case STEP_STACK:
-    memcpy(f->lane[s->index], fm_address(f, s->v), fm_sig_bytes(&p->node[s->v].sig));
+    memcpy(f->out[s->index], fm_address(f, s->v), fm_sig_bytes(&p->node[s->v].sig));
     break;
   }
 }

@@ -9,9 +9,9 @@
 typedef struct fm_frame {
   const fm_plan *plan;
   char *arena, *blocks;
-  void **in;   /* per input: its first byte for this micro-batch */
-  void **lane; /* per output: the partial sum */
-  bool first;  /* the lane's first micro-batch: = instead of += */
+  void **in;  /* per input: its first byte for this micro-batch */
+  void **out; /* per output: where it goes */
+  bool first; /* the first micro-batch that goes there: = instead of += */
   fm_rng rng;
   int64_t row0;
 } fm_frame;
@@ -23,7 +23,7 @@ static inline void *fm_address(const fm_frame *f, fm_val v) {
   case AT_ARENA: base = f->arena; break;
   case AT_INPUT: base = f->in[l->index]; break;
   case AT_CONST: base = f->plan->p->constant[l->index]->data; break;
-  case AT_LANE: base = f->lane[l->index]; break;
+  case AT_OUT: base = f->out[l->index]; break;
   case AT_NOWHERE: break;
   }
   return base ? base + l->offset : NULL;

@@ -239,7 +239,7 @@ function Program:explain(job)
   return self:prepared(job.batch).exe:explain(self:inputs(job), job.seed or 0, job.step or 0)
 end
 
---- Counts for a batch: traced, executed (steps), flops, moved (bytes), arena and lanes (bytes), ...
+--- Counts for a batch: traced, executed (steps), flops, moved (bytes), arena and sums (bytes), ...
 function Program:stats(batch)
   local stats = self:prepared(batch).exe:stats()
   stats.micro = self.compiled[batch].micro

@@ -183,7 +183,7 @@ static void test_threads(void **state) {
   (void)state;
   fm_tensor *in[NIN], *first[NOUT], *out[NOUT];
   make_inputs(in);
-  for (int run = 1; run <= 12; run++) { /* in lanes; the even ones in order */
+  for (int run = 1; run <= 12; run++) { /* the even ones in pairs */
     int micros = (run - 1) / 2 * 2 + 1;
     fm_exe *e = cut_into(micros, FM_PASS_ALL | (run % 2 ? 0 : FM_SCARCE), true);
     run_exe(e, in, first);
@@ -314,8 +314,8 @@ static void test_epilogue(void **state) {
       assert_within(fabs(fm_tensor_get(out[0], i) - want), 1e-13, "hoisted product", round);
       assert_within(fabs(fm_tensor_get(out[1], i) - 5 * sin(w)), 1e-13, "shared sum", round);
     }
-    /* The sums are 2 values per further lane when they are all that is added, else 6; sin w: 6. */
-    assert_int_equal(fm_exe_stats(e).lanes, on && round < 2 ? (4 * 2 + 3 * 6) * 8 : 3 * 12 * 8);
+    /* Beside the outputs: blocks of 2 values where those are all that is added, else 6; sin w: 6. */
+    assert_int_equal(fm_exe_stats(e).sums, on && round < 2 ? (5 * 2 + 4 * 6) * 8 : 4 * 12 * 8);
     assert_true((fm_exe_stats(e).once > 0) == on);
     fm_exe_free(e);
     for (int k = 0; k < 2; k++) fm_prog_free(p[k]);

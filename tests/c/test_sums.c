@@ -107,6 +107,75 @@ static void test_empty(void **state) {
   check_shape((fm_shape){3, {4, 0, 3}});
 }
 
+/* ------------------------------------------------------------------ sums over micro-batches */
+
+enum { WIDE = 7, MICRO = 5, MOST = 41 };
+
+/* Two sums over the rows of a micro-batch: one that a product computes in place, which can add to
+** it, and one of a fused pass; and one without values. */
+static fm_prog *two_sums(void) {
+  fm_prog *p = fm_prog_new(ctx);
+  fm_val x = fm_input(p, FM_ROWS, &(fm_sig){FM_F32, {2, {MICRO, WIDE}}});
+  fm_output(p, fm_matmul(p, fm_e1(p, &fm_op_sin, x), x, true, false), FM_SUM);
+  fm_output(p, fm_sum_to(p, fm_e1(p, &fm_op_sin, x), &(fm_shape){2, {1, WIDE}}), FM_SUM);
+  fm_output(p, fm_sum_to(p, fm_slice(p, x, 1, 0, 0), &(fm_shape){2, {1, 0}}), FM_SUM);
+  return p;
+}
+
+/* Micro-batches from .. to - 1 of x. */
+static void run_part(fm_tensor *x, int from, int to, int passes, fm_tensor *out[3]) {
+  int which[MOST] = {0};
+  int64_t row0[MOST + 1];
+  for (int k = 0; k <= to - from; k++) row0[k] = k * MICRO;
+  fm_prog *p = two_sums();
+  fm_exe *e = fm_exe_new(ctx, 1, &p, &(fm_micro_batches){to - from, which, row0}, passes);
+  fm_tensor part = *x, *in = &part;
+  part.shape.d[0] = (to - from) * MICRO;
+  part.bytes = (size_t)(to - from) * MICRO * WIDE * sizeof(float);
+  part.data = (float *)x->data + from * MICRO * WIDE;
+  make_outputs(e, out);
+  assert_int_equal(fm_exe_run(e, &(fm_job){.in = &in, .out = out}), FM_OK);
+  fm_exe_free(e);
+  fm_prog_free(p);
+}
+
+/* The same by the definition: the sum of `size` micro-batches from `from` on, of n, is that of the
+** lower half of a power of two plus that of the rest; a leaf is run alone. */
+static void add_up(fm_tensor *x, int from, int size, int n, int passes, fm_tensor *out[3]) {
+  fm_tensor *high[3];
+  int leaf = passes & FM_SCARCE ? 2 : 1, half = size / 2;
+  if (size == leaf) {
+    run_part(x, from, from + size < n ? from + size : n, passes, out);
+    return;
+  }
+  add_up(x, from, half, n, passes, out);
+  if (from + half >= n) return;
+  add_up(x, from + half, half, n, passes, high);
+  for (int k = 0; k < 2; k++)
+    for (int64_t i = 0; i < fm_shape_count(&out[k]->shape); i++)
+      ((float *)out[k]->data)[i] += ((float *)high[k]->data)[i];
+  drop_all(3, high);
+}
+
+static void test_tree(void **state) {
+  (void)state;
+  fm_tensor *x = random_tensor(FM_F32, &(fm_shape){2, {MOST * MICRO, WIDE}}, -1, 1, 3);
+  for (int n = 1; n <= MOST; n++)
+    for (int scarce = 0; scarce < 2; scarce++) {
+      int passes = FM_PASS_ALL | (scarce ? FM_SCARCE : 0);
+      fm_tensor *want[3], *out[3];
+      add_up(x, 0, 64, n, passes, want);
+      for (int threads = 1; threads <= 5; threads += 2) {
+        assert_int_equal(fm_set_threads(ctx, threads), FM_OK);
+        run_part(x, 0, n, passes, out);
+        for (int k = 0; k < 2; k++) assert_memory_equal(out[k]->data, want[k]->data, out[k]->bytes);
+        drop_all(3, out);
+      }
+      drop_all(3, want);
+    }
+  fm_tensor_drop(x);
+}
+
 /* ------------------------------------------------------------------ sums inside operations */
 
 enum { MANY = 1 << 18 };
@@ -229,7 +298,8 @@ static void test_micro_batches(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_long), TEST(test_axes), TEST(test_empty),
-                                     TEST(test_operations), TEST(test_micro_batches)};
+  const struct CMUnitTest tests[] = {TEST(test_long),          TEST(test_axes),
+                                     TEST(test_empty),         TEST(test_operations),
+                                     TEST(test_micro_batches), TEST(test_tree)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
