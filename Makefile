@@ -101,6 +101,17 @@ $(MODULE): $(BINDING_OBJECTS) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) -shared -Wl,-Bsymbolic $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
+# The connection to MPI, for mpirun and srun: one for each MPI whose mpicc is there.
+MPICC = $(or $(wildcard /usr/bin/mpicc.openmpi /usr/bin/mpicc.mpich),mpicc)
+.PHONY: mpi
+mpi: all ## build the connection to MPI, for runs by mpirun or srun
+	$Qmkdir -p $B/mpi
+	$Qprintf '#include <mpi.h>\n#ifdef OPEN_MPI\nopenmpi\n#else\nmpich\n#endif\n' > $B/mpi/which.c
+	$Qfor cc in $(MPICC); do \
+	  name=$$($$cc -E -P $B/mpi/which.c | tail -n 1) && \
+	  $$cc -std=c11 -O2 -Wall -Wextra -fPIC -shared -fvisibility=hidden core/mpi/shim.c \
+	    -o $B/mpi/$$name.so && echo "built $B/mpi/$$name.so" || exit; done
+
 $(LIBRARY): $(LIBRARY_OBJECTS) $B/objects.list
 	$(call say,AR)
 	$Qrm -f $@ && $(AR) rcs $@ $(LIBRARY_OBJECTS)

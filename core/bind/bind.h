@@ -119,6 +119,7 @@ void bind_open_linalg(lua_State *L);
 void bind_open_process(lua_State *L);
 void bind_open_lock(lua_State *L);
 void bind_open_files(lua_State *L);
+void bind_open_ranks(lua_State *L);
 void bind_open_arity(lua_State *L); /* last: it guards the functions of the other parts */
 
 #endif

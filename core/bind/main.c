@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../ranks.h"
 #include "host.h"
 
 int luaopen_flowmap_core(lua_State *L);
@@ -169,6 +170,32 @@ static int stack_fits(void) {
   return 0;
 }
 
+/* What a rank other than the first prints as errors is kept: all ranks fail alike, and the first one
+** says why. If this one failed alone, it is printed. */
+static int errors_to = -1;
+static FILE *kept;
+
+static void print_kept(void) {
+  char line[1024];
+  if (kept == NULL) return;
+  fflush(stderr);
+  rewind(kept);
+  while (fgets(line, sizeof line, kept)) dprintf(errors_to, "rank %d: %s", fm_rank() + 1, line);
+}
+
+/* Whether this process may go on: alone, or together with the other ranks of a launcher. */
+static int join_ranks(const char *root) {
+  char folder[PATH_MAX + 96];
+  snprintf(folder, sizeof folder, "%s/build/mpi", root);
+  const char *problem = fm_ranks_open(folder);
+  if (problem) fprintf(stderr, "flowmap: %s\n", problem);
+  if (problem || fm_rank() == 0) return problem == NULL;
+  kept = tmpfile();
+  errors_to = dup(STDERR_FILENO);
+  return kept && errors_to >= 0 && dup2(fileno(kept), STDERR_FILENO) >= 0 &&
+         freopen("/dev/null", "w", stdout) != NULL;
+}
+
 int main(int argc, char **argv) {
   static launch run;
   hold_streams();
@@ -177,7 +204,8 @@ int main(int argc, char **argv) {
   run.argc = argc;
   run.argv = argv;
   const int ready = stack_fits() && find_root(run.root, sizeof run.root);
-  const int status = ready ? run_protected(&run) : 2;
+  const int status = ready && join_ranks(run.root) ? run_protected(&run) : 2;
+  fm_ranks_close(status, print_kept);
   fm_host_exit();
   return status;
 }

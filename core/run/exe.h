@@ -20,7 +20,7 @@ typedef struct fm_result { /* an output of a body */
   size_t bytes;  /* of those */
   int out;       /* the job's output that it is, or -1: a sum for the epilogue */
   int borrowed;  /* the job's output that serves as memory of a block, or -1 */
-  void *root;    /* where the sum ends up: block 0 of every level */
+  void *root;    /* where the sum ends up: the memory of the first block */
   int nown, nspare, nblock;
   void **own, **spare; /* memory of blocks: of the executable's own; free at present */
   fm_block *block;     /* in memory at present */
@@ -32,6 +32,7 @@ struct fm_exe {
   fm_plans *plans;
   int nmicro, nworker;
   int leaf, nleaf;   /* micro-batches in a leaf of a sum's tree; leaves */
+  int from, to;      /* leaves that this rank runs: see share.c */
   int *which;        /* body of each micro-batch */
   int64_t *row0;     /* its first sample; one entry more */
   bool *done;        /* per micro-batch, while they run */
@@ -58,6 +59,15 @@ void fm_sums_begin(fm_exe *e, const fm_job *job);
 void *fm_sums_open(fm_exe *e, int k, int micro, bool *first);
 /* When it has: adds blocks that are complete. After all micro-batches the sum is at the root. */
 void fm_sums_close(fm_exe *e, int k, int micro);
+/* The memory of a block that is complete. */
+void *fm_sums_block(const fm_result *r, int level, int at);
+
+/* ------------------------------------------------------------------ share.c */
+
+/* The leaves that a rank runs: from .. to - 1. */
+void fm_share_range(const fm_exe *e, int rank, int *from, int *to);
+/* After this rank's micro-batches: the sums, and the rows of all outputs, over all ranks. */
+fm_err fm_share(fm_exe *e, const fm_job *job);
 
 /* ------------------------------------------------------------------ run.c */
 

@@ -1,7 +1,7 @@
 /*
 ** run.c - replay: the batch is split into fixed micro-batches; any free worker takes the next one.
 ** Their sums are added in a fixed tree (sums.c), so results depend on the split, never on the
-** number of threads or their speed.
+** number of threads or their speed, or on the ranks that share them (share.c).
 */
 #include <string.h>
 #include <time.h>
@@ -52,7 +52,7 @@ typedef struct race { /* what the workers of one run share */
   pthread_cond_t ended;  /* a micro-batch */
   double *ms;            /* see fm_exe_do */
   const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
-  int workers, njob;     /* njob: of parts or micro-batches */
+  int workers, njob;     /* njob: the end of parts or micro-batches */
   int next, oldest;      /* the next one; the first of those that have not ended */
   bool *done;            /* per micro-batch */
 } race;
@@ -187,11 +187,17 @@ static fm_err make_memory(fm_exe *e, int n) {
   return FM_OK;
 }
 
-static void run_all(race *r, const fm_parts *parts, int jobs, int workers) {
-  r->parts = parts, r->njob = jobs;
-  r->next = r->oldest = 0;
-  r->workers = workers < jobs ? workers : jobs;
+static void run_all(race *r, const fm_parts *parts, int from, int to, int workers) {
+  r->parts = parts, r->njob = to;
+  r->next = r->oldest = from;
+  r->workers = workers < to - from ? workers : to - from;
   fm_parallel(r->e->ctx, r->workers, work, r);
+}
+
+static void run_micros(race *r, int workers) {
+  const fm_exe *e = r->e;
+  int to = e->to * e->leaf < e->nmicro ? e->to * e->leaf : e->nmicro;
+  run_all(r, NULL, e->from * e->leaf, to, workers);
 }
 
 /* The most workers that have something to do. */
@@ -214,12 +220,13 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.ended, NULL);
   fm_sums_begin(e, job);
-  run_all(&r, &plans->pro, plans->pro.n, workers);
-  run_all(&r, NULL, e->nmicro, workers);
-  run_all(&r, &plans->epi, plans->epi.n, workers);
+  run_all(&r, &plans->pro, 0, plans->pro.n, workers);
+  run_micros(&r, workers);
+  err = fm_share(e, job);
+  if (err == FM_OK) run_all(&r, &plans->epi, 0, plans->epi.n, workers);
   pthread_cond_destroy(&r.ended);
   pthread_mutex_destroy(&r.lock);
-  return fm_maps_check(e->ctx); /* images may have been lost on the way */
+  return err == FM_OK ? fm_maps_check(e->ctx) : err; /* images may have been lost on the way */
 }
 
 fm_err fm_exe_run(fm_exe *e, const fm_job *job) {

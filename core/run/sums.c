@@ -6,6 +6,7 @@
 ** logarithm of their number, and any run of leaves can be summed elsewhere. A block is added to its
 ** neighbour as soon as both exist, output by output; few are in memory at a time.
 */
+#include "../ranks.h"
 #include "exe.h"
 
 static fm_result result_of(const fm_exe *e, int k) {
@@ -68,6 +69,7 @@ fm_err fm_sums_make(fm_exe *e) {
   e->result = fm_take(&e->pool, e->plans->nresult, fm_result);
   if (e->pool.failed) return FM_ENOMEM;
   for (int k = 0; k < e->plans->nresult; k++) e->result[k] = result_of(e, k);
+  fm_share_range(e, fm_rank(), &e->from, &e->to);
   borrow_outputs(e);
   return FM_OK;
 }
@@ -79,15 +81,16 @@ bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers) {
   return micro / e->leaf < oldest / e->leaf + window(workers);
 }
 
-/* The most blocks of a sum at a time: below the oldest unfinished leaf one per level, from it on
-** one per leaf of the window. */
+/* The most blocks of a sum at a time: below the oldest unfinished leaf one per level, or two where
+** a rank's leaves begin at any leaf; from it on one per leaf of the window. */
 static int most_blocks(const fm_exe *e, int workers) {
-  int levels = 0;
-  while (1 << levels < e->nleaf && levels < 30) levels++;
-  return levels + window(workers) < e->nleaf ? levels + window(workers) : e->nleaf;
+  int levels = 0, leaves = e->to - e->from;
+  while (1 << levels < leaves && levels < 30) levels++;
+  int most = (e->from > 0 ? 2 : 1) * levels + window(workers);
+  return most < leaves ? most : leaves;
 }
 
-/* The job's output in which block 0 ends, the sum itself, or -1: it has memory of its own. */
+/* The job's output in which the first block ends, at last the sum itself, or -1: it has memory of its own. */
 static int root_out(const fm_exe *e, const fm_result *r) {
   return r->out >= 0 ? r->out : e->plans->ordered ? r->borrowed : -1;
 }
@@ -157,12 +160,16 @@ void *fm_sums_open(fm_exe *e, int k, int micro, bool *first) {
   pthread_mutex_lock(&e->lock);
   if (turn == 0)
     r->block[r->nblock++] =
-        (fm_block){.at = leaf, .data = leaf == 0 ? r->root : r->spare[--r->nspare]};
+        (fm_block){.at = leaf, .data = leaf == e->from ? r->root : r->spare[--r->nspare]};
   while (turn > 0 && ((i = find(r, 0, leaf)) < 0 || r->block[i].added < turn))
     pthread_cond_wait(&e->added, &e->lock);
   void *data = r->block[find(r, 0, leaf)].data;
   pthread_mutex_unlock(&e->lock);
   return data;
+}
+
+void *fm_sums_block(const fm_result *r, int level, int at) {
+  return r->block[find(r, level, at)].data;
 }
 
 /* Add the block to its neighbour, the sum to its neighbour, and so on, as far as those exist. The

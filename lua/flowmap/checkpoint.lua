@@ -12,6 +12,7 @@ local jobs = require "flowmap.job"
 local json = require "flowmap.base.json"
 local nets = require "flowmap.nets"
 local pin = require "flowmap.runs.pin"
+local ranks = require "flowmap.base.ranks"
 local schema = require "flowmap.runs.schema"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
@@ -45,13 +46,14 @@ end
 
 local NO_LINES = fm.sha256 ""
 
---- Write a checkpoint; the one before it is kept as PATH.prev.
+--- Write a checkpoint; the one before it is kept as PATH.prev. Of several ranks only the first does.
 -- @tparam string path
 -- @tparam table job see flowmap.job: params, opt, cfg, experiment
 -- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),
 --   metrics = the checksum of its lines so far (none: of no lines), chain = of chain.jsonl }
 -- @tparam[opt=true] boolean keep the one before
 function M.save(path, job, state, keep)
+  if not ranks.first then return end
   local tensors = {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, job.params)
   for name, tensor in pairs(job.opt:state()) do tensors[name] = tensor end
@@ -61,12 +63,14 @@ function M.save(path, job, state, keep)
   fm.save_safetensors(path, tensors, meta, keep)
 end
 
---- Write only weights: a checkpoint that can be sampled from but not continued.
+--- Write only weights: a checkpoint that can be sampled from but not continued. Of several ranks
+-- only the first does.
 -- @tparam string path
 -- @tparam table job see flowmap.job
 -- @tparam table params the weights, or an average of them
 -- @tparam integer step
 function M.save_weights(path, job, params, step)
+  if not ranks.first then return end
   local tensors, cfg = {}, {}
   tree.each(function(tensor, name) tensors["params." .. name] = tensor end, params)
   for key, value in pairs(job.cfg) do cfg[key] = value end
@@ -292,6 +296,15 @@ function M.tree(saved, group, like)
     check_tensor(saved.path, group .. "." .. name, found, expected)
     return found
   end, like)
+end
+
+--- The weights of a file that `save_weights` of this run wrote; all ranks get those of the first.
+-- @tparam string path
+-- @tparam table like parameters of the same names and shapes
+-- @treturn table
+function M.kept_weights(path, like)
+  return ranks.copy_values(ranks.first and M.tree(M.load(path), "params", like)
+    or tree.map(fm.copy, like))
 end
 
 --- Restore the optimiser state of a checkpoint.

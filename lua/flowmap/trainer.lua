@@ -13,6 +13,7 @@ local gradients = require "flowmap.gradients"
 local jobs = require "flowmap.job"
 local journal = require "flowmap.runs.journal"
 local nets = require "flowmap.nets"
+local ranks = require "flowmap.base.ranks"
 local schedule = require "flowmap.schedule"
 local step_program = require "flowmap.step"
 local tree = require "flowmap.tree"
@@ -295,11 +296,12 @@ function M.train(job, dir, how)
     if keep[job.done] then
       checkpoint.save_weights(keep[job.done], job, jobs.evaluated(job), job.done)
     end
-    local stop = fm.interrupted()
+    local stop = ranks.any(fm.interrupted())
     if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then
       save(job, path, logs)
       saved_at = fm.clock()
     end
+    if stop then ranks.any(false) end -- the first has saved
     if stop and job.done < cfg.steps then
       errors.raise("interrupted", "interrupted after step %d of %d; saved to %s, and --resume "
         .. "continues", job.done, cfg.steps, path)

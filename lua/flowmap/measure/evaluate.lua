@@ -7,6 +7,7 @@ local Progress = require "flowmap.base.progress"
 local checkpoint = require "flowmap.checkpoint"
 local errors = require "flowmap.base.errors"
 local jobs = require "flowmap.job"
+local ranks = require "flowmap.base.ranks"
 local record = require "flowmap.runs.record"
 local sampler = require "flowmap.sampler"
 local trainer = require "flowmap.trainer"
@@ -42,7 +43,7 @@ end
 local function judge_module(set) return require("flowmap.measure.judges." .. M.judge(set)) end
 
 local function stop_if_interrupted()
-  if fm.interrupted() then
+  if ranks.any(fm.interrupted()) then
     errors.raise("interrupted", "interrupted during the evaluation; --resume repeats it")
   end
 end
@@ -190,7 +191,7 @@ function M.run(job, dir)
   local earlier = {}
   local kept = jobs.kept_weights(cfg, dir)
   for k, step in ipairs(tree.keys(kept)) do
-    local weights = checkpoint.tree(checkpoint.load(kept[step]), "params", params)
+    local weights = checkpoint.kept_weights(kept[step], params)
     earlier[k] = { step = step, rows = rows_of(job, weights, judge, measures, bar) }
   end
   local result = judge:summary()

@@ -11,6 +11,7 @@ local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local jobs = require "flowmap.job"
+local ranks = require "flowmap.base.ranks"
 local record = require "flowmap.runs.record"
 local rehearse = require "flowmap.runs.rehearse"
 local revision = require "flowmap.runs.revision"
@@ -18,6 +19,10 @@ local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
 local M = {}
+
+-- What a run continues from.
+local CONTINUED = { "config.json", "inputs.json", "checkpoint.safetensors", "metrics.jsonl",
+  "history.jsonl", "chain.jsonl" }
 
 -- Tell the user, unless `reproduce` started this process and reports its progress itself.
 local function say(...)
@@ -244,7 +249,7 @@ function M.run(experiment, cfg, dir, how)
   how = how or {}
   how.stages = how.stages or {}
   dir = folder.name(dir)
-  local is_run = folder.is_run(dir)
+  local is_run = ranks.from_first(function() return folder.is_run(dir) end)
   if how.resume and not is_run and #how.stages == 0 then
     errors.usage("there is no run at %s that could be resumed", dir)
   end
@@ -253,26 +258,53 @@ function M.run(experiment, cfg, dir, how)
   M.make(experiment, cfg, dir, how)
 end
 
+-- What to do about a run, and its folder, taken; the first rank decides.
+local function begin(dir, inputs, how)
+  local held
+  local action, why = ranks.from_first(function()
+    held = folder.take(dir)
+    local action, why = decide(dir, inputs, how)
+    check_resume(dir, action, why, how)
+    return action, why
+  end)
+  return held, action, why
+end
+
+-- Ranks beside the first keep their records in a private folder, which is removed at the end. There
+-- they get what a run continues from.
+local function own_folder(dir, action)
+  if ranks.first then
+    if action == "resume" then ranks.copy_files(dir, dir, CONTINUED) end
+    return dir
+  end
+  local own, removed = fm.private_folder()
+  local held = folder.make(own)
+  if action == "resume" then ranks.copy_files(dir, own, CONTINUED) end
+  return own, held, removed
+end
+
 --- As `run`, where the stages have been made.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir
 -- @tparam table how as for `run`; stage = whether this run is a stage of another
 function M.make(experiment, cfg, dir, how)
-  local held <close> = folder.take(dir)
   local inputs = cache.inputs(experiment, cfg)
-  local action, why = decide(dir, inputs, how)
-  check_resume(dir, action, why, how)
+  local held <close>, action, why = begin(dir, inputs, how)
   local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
   say("%s %s: %s", dir, words[action], why)
   if action == "diverged" then
     errors.numeric("%s", why)
   elseif action == "reuse" then
-    report(record.need(dir, "eval"), dir)
+    if ranks.first then report(record.need(dir, "eval"), dir) end
   else
     local was = not how.force and held and record.read(dir, "inputs")
-    report(execute(experiment, cfg, { dir = dir, inputs = inputs, held = held, stages = how.stages,
-      resume = action == "resume", same = was and #cache.changes(was, inputs) == 0 }), dir)
+    local own, its, removed = own_folder(dir, action)
+    local _ <close> = removed
+    local taken <close> = its or held -- luacheck: ignore
+    report(execute(experiment, cfg, { dir = own, inputs = inputs, held = taken,
+      stages = how.stages, resume = action == "resume",
+      same = was and #cache.changes(was, inputs) == 0 }), dir)
   end
 end
 

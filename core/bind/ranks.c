@@ -1,0 +1,44 @@
+/* ranks.c - ranks in Lua: their number, agreement, copies of what the first one has. */
+#include <string.h>
+
+#include "bind.h"
+#include "../ranks.h"
+
+static int ranks(lua_State *L) { /* ranks() -> this one, from 1, and how many there are */
+  lua_pushinteger(L, fm_rank() + 1);
+  lua_pushinteger(L, fm_nranks());
+  return 2;
+}
+
+static int ranks_most(lua_State *L) { /* ranks_most(integer) -> the largest of all ranks */
+  int64_t x = bind_integer(L, 1, INT64_MIN, INT64_MAX);
+  if (fm_ranks_most(bind_ctx(L), &x) != FM_OK) bind_raise(L);
+  lua_pushinteger(L, x);
+  return 1;
+}
+
+/* ranks_copy(string) -> that of the first rank; ranks_copy(tensor): its values become those of the
+** first rank. */
+static int ranks_copy(lua_State *L) {
+  fm_ctx *ctx = bind_ctx(L);
+  if (lua_type(L, 1) != LUA_TSTRING) {
+    fm_tensor *t = bind_writable(L, 1);
+    if (fm_ranks_copy(ctx, t->data, t->bytes) != FM_OK) bind_raise(L);
+    return 0;
+  }
+  size_t n;
+  const char *text = bind_text(L, 1, &n);
+  int64_t length = (int64_t)n;
+  if (fm_ranks_copy(ctx, &length, sizeof length) != FM_OK) bind_raise(L);
+  char *copy = lua_newuserdatauv(L, (size_t)length + 1, 0);
+  if (fm_rank() == 0) memcpy(copy, text, n);
+  if (length > 0 && fm_ranks_copy(ctx, copy, (size_t)length) != FM_OK) bind_raise(L);
+  lua_pushlstring(L, copy, (size_t)length);
+  return 1;
+}
+
+void bind_open_ranks(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"ranks", ranks}, {"ranks_most", ranks_most}, {"ranks_copy", ranks_copy}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,37 @@
+/*
+** ranks.h - processes that run the same program together, started by mpirun or srun. Each of them
+** executes the same calls in the same order; runs of programs are shared (core/run/share.c), all
+** else is repeated. Without a launcher there is one rank, and none of these functions does
+** anything. One thread at a time may call them.
+*/
+#ifndef FM_RANKS_H
+#define FM_RANKS_H
+
+#include "fm.h"
+
+int fm_rank(void);   /* from 0 */
+int fm_nranks(void); /* 1: alone */
+
+/*
+** Join the other ranks if a launcher started this process; `folder` holds the shims (core/mpi).
+** NULL, or a sentence that says why not.
+*/
+const char *fm_ranks_open(const char *folder);
+
+/* Messages to and from another rank, in order; the memory stays untouched until fm_ranks_wait. */
+fm_err fm_ranks_send(fm_ctx *ctx, const void *data, size_t bytes, int to);
+fm_err fm_ranks_receive(fm_ctx *ctx, void *data, size_t bytes, int from);
+fm_err fm_ranks_wait(fm_ctx *ctx); /* until all messages of this rank have arrived */
+
+/* All ranks: *x becomes the largest of their values. */
+fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x);
+/* All ranks: the bytes become those of rank 0. */
+fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes);
+
+/*
+** Before the process exits. Ranks that all arrive here within a few seconds end in peace; if some
+** do not, because this one failed alone, it calls `alone` and ends them all with its status.
+*/
+void fm_ranks_close(int status, void (*alone)(void));
+
+#endif
