@@ -168,7 +168,8 @@ check: ## run all tests, after installing missing packages
 	@.ci/deps.sh
 	@$(MAKE) run-tests
 
-run-tests: all $(C_TESTS) $(C_BENCHES)
+# With an MPI installed, ranks are tested too.
+run-tests: all $(if $(wildcard /usr/bin/mpicc*),mpi) $(C_TESTS) $(C_BENCHES)
 	@$(LUA_ENV) tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck' $(LUA_TESTS:%='lua5.4 %')
 
 # The tests of the names in T: tests/c/test_NAME.c, tests/lua/test_NAME.lua, or both.

@@ -46,7 +46,8 @@ end
 
 local NO_LINES = fm.sha256 ""
 
---- Write a checkpoint; the one before it is kept as PATH.prev. Of several ranks only the first does.
+--- Write a checkpoint; the one before it is kept as PATH.prev. Of several ranks only the first
+-- does.
 -- @tparam string path
 -- @tparam table job see flowmap.job: params, opt, cfg, experiment
 -- @tparam table state { step =, sums = since the last line of metrics.jsonl (none: zeros),

@@ -1,0 +1,133 @@
+-- Ranks of mpirun make a run together: the bits of one process, whatever their number and whenever
+-- it changes; they stop together, and none is left behind when one fails. FLOWMAP_RANKS=long tries
+-- more numbers of ranks, and images.
+
+local t = require "harness"
+local files = require "flowmap.base.files"
+local sandbox = require "sandbox"
+
+local LONG = os.getenv "FLOWMAP_RANKS" == "long"
+
+-- The launchers whose MPI is installed and connected: how to start n ranks.
+local function launchers()
+  local list = {}
+  for name, options in pairs { openmpi = "--allow-run-as-root --oversubscribe", mpich = "" } do
+    if files.exists(sandbox.build .. "/mpi/" .. name .. ".so") and sandbox.has("mpirun." .. name) then
+      list[#list + 1] = { name = name, start = ("mpirun.%s %s -n"):format(name, options) }
+    end
+  end
+  table.sort(list, function(a, b) return a.name > b.name end)
+  return list
+end
+
+local found = launchers()
+if #found == 0 then
+  t.skip("ranks", "no MPI is connected: install openmpi-bin and libopenmpi-dev, then make mpi")
+  t.done()
+end
+
+for _, name in ipairs { "experiments", "paper" } do sandbox.link(name) end
+
+-- 14 micro-batches: no power of two, and not the same number for each rank.
+local POINTS = "run experiments/checkerboard.lua --profile smoke --method %s --set batch=448 "
+  .. "--set micro=32 --set steps=%d --set eval_samples=2000 --set save_every=1 "
+local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set batch=24 "
+  .. "--set micro=4 --set steps=%d --set eval_samples=64 "
+
+-- mpirun leaves its own files in TMPDIR, whose name must be short.
+local function ranks(launcher, n, arguments, environment)
+  return sandbox.run(("%s %d %s --threads 1 %s"):format(launcher.start, n,
+    files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (environment or ""))
+end
+
+-- What depends only on the run's inputs.
+local function bits(dir)
+  return (sandbox.read(dir .. "/chain.jsonl") or "no chain")
+    .. (sandbox.read(dir .. "/metrics.jsonl") or "") .. (sandbox.read(dir .. "/eval.json") or "")
+end
+
+local function check_bits(template, method, steps, name, numbers)
+  local arguments = template:format(method, steps)
+  local code, text = sandbox.flowmap(arguments .. "--out alone-" .. name)
+  t.eq(code, 0, text)
+  for _, launcher in ipairs(found) do
+    for _, n in ipairs(numbers) do
+      local dir = ("%s-%s-%d"):format(name, launcher.name, n)
+      code, text = ranks(launcher, n, arguments .. "--out " .. dir)
+      t.eq(code, 0, text)
+      t.eq(bits(dir) == bits("alone-" .. name), true, dir .. " has other bits than one process")
+      local _, listed = sandbox.run("ls -d " .. dir .. "*")
+      t.eq(listed, dir .. "\n", "folders of the run")
+    end
+  end
+end
+
+t.test("the bits of one process, for any number of ranks", function()
+  check_bits(POINTS, "lsd", LONG and 100 or 20, "points", LONG and { 2, 3, 4, 7 } or { 2, 3 })
+  if LONG then
+    for _, method in ipairs { "esd", "psd-m" } do
+      check_bits(POINTS, method, 20, method, { 2, 7 })
+    end
+    check_bits(IMAGES, "lsd", 10, "images", { 2, 3, 4, 7 })
+  end
+end)
+
+-- Start n ranks, and call a shell command when the run has saved after a step.
+local function disturbed(launcher, n, arguments, dir, command)
+  return sandbox.run(([[%s %d %s --threads 1 %s --out %s & job=$!
+    k=0; until test -e %s/checkpoint.safetensors || test $k -gt 999; do sleep 0.02; k=$((k+1)); done
+    %s; start=$(date +%%s); wait $job; code=$?; echo "after $(($(date +%%s) - start)) s"; exit $code]])
+    :format(launcher.start, n, files.quote(sandbox.program), arguments, dir, dir, command),
+    "TMPDIR=/tmp")
+end
+
+-- The pattern of the ranks of a run, which matches neither the launcher nor a shell.
+local function processes(dir) return ("-f '^[^ ]*flowmap --threads 1 run.*--out %s'"):format(dir) end
+
+t.test("a signal stops all ranks within a step; any number of ranks continues", function()
+  local launcher, arguments = found[1], POINTS:format("lsd", 800)
+  t.eq(sandbox.flowmap(arguments .. "--out whole"), 0)
+  local code, text = disturbed(launcher, 3, arguments, "parts", "pkill -TERM -o "
+    .. processes "parts")
+  t.eq(code, 75, text)
+  t.eq(text:find("interrupted after step", 1, true) ~= nil, true, text)
+  t.eq(select(2, text:gsub("interrupted after step", "")), 1, "told once: " .. text)
+  code, text = ranks(launcher, 2, arguments .. "--out parts --resume")
+  t.eq(code, 0, text)
+  t.eq(bits "parts" == bits "whole", true, "other bits after the interruption")
+end)
+
+t.test("a rank that is killed ends the run, which continues from what is saved", function()
+  local launcher, arguments = found[1], POINTS:format("lsd", 800)
+  local code, text = disturbed(launcher, 3, arguments, "killed", "pkill -KILL -n "
+    .. processes "killed")
+  t.eq(code ~= 0 and code ~= 75, true, text)
+  t.eq(tonumber(text:match "after (%d+) s") <= 10, true, text)
+  t.eq(sandbox.run("pgrep " .. processes "killed"), 1, "processes are left")
+  code, text = sandbox.flowmap(arguments .. "--out killed --resume")
+  t.eq(code, 0, text)
+  t.eq(bits "killed" == bits "whole", true, "other bits after the kill")
+end)
+
+t.test("what all ranks find wrong is told once, with its exit code", function()
+  local code, text = ranks(found[1], 2, POINTS:format("lsd", 5) .. "--set nonsense=1 --out wrong")
+  t.eq(code, 2, text)
+  t.eq(select(2, text:gsub("unknown setting", "")), 1, text)
+  code, text = ranks(found[1], 2, POINTS:format("lsd", 200) .. "--set clip=0 --set lr=900 --out far")
+  t.eq(code, 4, text)
+  t.eq(select(2, text:gsub("is not finite in", "")), 1, text)
+  t.eq(sandbox.exists "far/diverged.json", true, text)
+end)
+
+t.test("other commands, and a program that is not connected to MPI, say so", function()
+  local code, text = ranks(found[1], 2, "reproduce experiments/checkerboard.lua --profile smoke")
+  t.eq(code, 2, text)
+  t.eq(text:find("flowmap reproduce is one process, found 2 ranks", 1, true) ~= nil, true, text)
+  sandbox.run(("mkdir bare && cp %s bare/flowmap && ln -s %s/lua bare/lua"):format(
+    files.quote(sandbox.program), files.quote(sandbox.here)))
+  code, text = sandbox.run(found[1].start .. " 2 ./bare/flowmap info", "TMPDIR=/tmp")
+  t.eq(code, 2, text)
+  t.eq(text:find("expected one program of 2 processes; make mpi builds", 1, true) ~= nil, true, text)
+end)
+
+t.done()
