@@ -12,7 +12,8 @@ local LONG = os.getenv "FLOWMAP_RANKS" == "long"
 local function launchers()
   local list = {}
   for name, options in pairs { openmpi = "--allow-run-as-root --oversubscribe", mpich = "" } do
-    if files.exists(sandbox.build .. "/mpi/" .. name .. ".so") and sandbox.has("mpirun." .. name) then
+    local connected = files.exists(("%s/mpi/%s.so"):format(sandbox.build, name))
+    if connected and sandbox.has("mpirun." .. name) then
       list[#list + 1] = { name = name, start = ("mpirun.%s %s -n"):format(name, options) }
     end
   end
@@ -74,15 +75,18 @@ end)
 
 -- Start n ranks, and call a shell command when the run has saved after a step.
 local function disturbed(launcher, n, arguments, dir, command)
-  return sandbox.run(([[%s %d %s --threads 1 %s --out %s & job=$!
-    k=0; until test -e %s/checkpoint.safetensors || test $k -gt 999; do sleep 0.02; k=$((k+1)); done
-    %s; start=$(date +%%s); wait $job; code=$?; echo "after $(($(date +%%s) - start)) s"; exit $code]])
+  return sandbox.run(([[%s %d %s --threads 1 %s --out %s & job=$!; k=0
+    until test -e %s/checkpoint.safetensors || test $k -gt 999; do sleep 0.02; k=$((k + 1)); done
+    %s; start=$(date +%%s); wait $job; code=$?
+    echo "after $(($(date +%%s) - start)) s"; exit $code]])
     :format(launcher.start, n, files.quote(sandbox.program), arguments, dir, dir, command),
     "TMPDIR=/tmp")
 end
 
 -- The pattern of the ranks of a run, which matches neither the launcher nor a shell.
-local function processes(dir) return ("-f '^[^ ]*flowmap --threads 1 run.*--out %s'"):format(dir) end
+local function processes(dir)
+  return ("-f '^[^ ]*flowmap --threads 1 run.*--out %s'"):format(dir)
+end
 
 t.test("a signal stops all ranks within a step; any number of ranks continues", function()
   local launcher, arguments = found[1], POINTS:format("lsd", 800)
@@ -113,7 +117,8 @@ t.test("what all ranks find wrong is told once, with its exit code", function()
   local code, text = ranks(found[1], 2, POINTS:format("lsd", 5) .. "--set nonsense=1 --out wrong")
   t.eq(code, 2, text)
   t.eq(select(2, text:gsub("unknown setting", "")), 1, text)
-  code, text = ranks(found[1], 2, POINTS:format("lsd", 200) .. "--set clip=0 --set lr=900 --out far")
+  local far = POINTS:format("lsd", 200) .. "--set clip=0 --set lr=900 --out far"
+  code, text = ranks(found[1], 2, far)
   t.eq(code, 4, text)
   t.eq(select(2, text:gsub("is not finite in", "")), 1, text)
   t.eq(sandbox.exists "far/diverged.json", true, text)
@@ -127,7 +132,8 @@ t.test("other commands, and a program that is not connected to MPI, say so", fun
     files.quote(sandbox.program), files.quote(sandbox.here)))
   code, text = sandbox.run(found[1].start .. " 2 ./bare/flowmap info", "TMPDIR=/tmp")
   t.eq(code, 2, text)
-  t.eq(text:find("expected one program of 2 processes; make mpi builds", 1, true) ~= nil, true, text)
+  local said = text:find("expected one program of 2 processes; make mpi builds", 1, true)
+  t.eq(said ~= nil, true, text)
 end)
 
 t.done()
