@@ -32,7 +32,7 @@ struct fm_exe {
   fm_plans *plans;
   int nmicro, nworker;
   int leaf, nleaf;   /* micro-batches in a leaf of a sum's tree; leaves */
-  int from, to;      /* leaves that this rank runs: see share.c */
+  int from, to;      /* leaves that this rank runs: see fm_sums_range */
   int *which;        /* body of each micro-batch */
   int64_t *row0;     /* its first sample; one entry more */
   bool *done;        /* per micro-batch, while they run */
@@ -47,6 +47,8 @@ struct fm_exe {
 /* ------------------------------------------------------------------ sums.c */
 
 fm_err fm_sums_make(fm_exe *e);
+/* The leaves that a rank runs: from .. to - 1. */
+void fm_sums_range(const fm_exe *e, int rank, int *from, int *to);
 /* May a worker begin this micro-batch, if all before `oldest` have ended? */
 bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers);
 /* Memory of the sums for so many workers: its bytes; from a pool, whose `failed` tells. */
@@ -64,8 +66,6 @@ void *fm_sums_block(const fm_result *r, int level, int at);
 
 /* ------------------------------------------------------------------ share.c */
 
-/* The leaves that a rank runs: from .. to - 1. */
-void fm_share_range(const fm_exe *e, int rank, int *from, int *to);
 /* After this rank's micro-batches: the sums, and the rows of all outputs, over all ranks. */
 fm_err fm_share(fm_exe *e, const fm_job *job);
 

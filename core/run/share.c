@@ -10,14 +10,6 @@
 
 #define PIECE ((int64_t)1 << 21) /* values that are exchanged at a time */
 
-void fm_share_range(const fm_exe *e, int rank, int *from, int *to) {
-  int n = fm_nranks();
-  *from = 0, *to = e->nleaf;
-  if (e->nleaf == 1 || n == 1) return;
-  *from = (int)((int64_t)rank * e->nleaf / n);
-  *to = (int)((int64_t)(rank + 1) * e->nleaf / n);
-}
-
 /* ------------------------------------------------------------------ blocks of all ranks */
 
 typedef struct span { /* a block that a rank has: see sums.c */
@@ -51,7 +43,7 @@ static void list_all(share *s) {
   s->nspan = 0;
   for (int r = 0; r < fm_nranks(); r++) {
     int from, to;
-    fm_share_range(s->e, r, &from, &to);
+    fm_sums_range(s->e, r, &from, &to);
     list_blocks(s, r, from, to);
   }
 }
@@ -194,7 +186,7 @@ static char *rows_of(const fm_exe *e, const fm_tensor *t, int rank, size_t *byte
   int from, to;
   int64_t all = e->row0[e->nmicro] - e->row0[0];
   size_t row = all > 0 ? t->bytes / (size_t)all : 0;
-  fm_share_range(e, rank, &from, &to);
+  fm_sums_range(e, rank, &from, &to);
   int first = from * e->leaf, last = to * e->leaf < e->nmicro ? to * e->leaf : e->nmicro;
   *bytes = (size_t)(e->row0[last] - e->row0[first]) * row;
   return (char *)t->data + (size_t)(e->row0[first] - e->row0[0]) * row;

@@ -62,6 +62,14 @@ static void borrow_outputs(fm_exe *e) {
   }
 }
 
+void fm_sums_range(const fm_exe *e, int rank, int *from, int *to) {
+  int n = fm_nranks();
+  *from = 0, *to = e->nleaf;
+  if (e->nleaf == 1 || n == 1) return;
+  *from = (int)((int64_t)rank * e->nleaf / n);
+  *to = (int)((int64_t)(rank + 1) * e->nleaf / n);
+}
+
 fm_err fm_sums_make(fm_exe *e) {
   int size = e->plans->ordered ? 2 : 1;
   e->leaf = size;
@@ -69,7 +77,7 @@ fm_err fm_sums_make(fm_exe *e) {
   e->result = fm_take(&e->pool, e->plans->nresult, fm_result);
   if (e->pool.failed) return FM_ENOMEM;
   for (int k = 0; k < e->plans->nresult; k++) e->result[k] = result_of(e, k);
-  fm_share_range(e, fm_rank(), &e->from, &e->to);
+  fm_sums_range(e, fm_rank(), &e->from, &e->to);
   borrow_outputs(e);
   return FM_OK;
 }
