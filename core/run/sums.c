@@ -1,6 +1,6 @@
 /*
-** sums.c - sums over micro-batches, in a binary tree: block `at` of level l is the sum of the leaves
-** at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is a micro-batch; of an
+** sums.c - sums over micro-batches, in a binary tree: block `at` of level l is the sum of the
+** leaves at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is a micro-batch; of an
 ** ordered run, which is there to save memory, two of them, the second of which adds to the memory
 ** of the first. So the bits of a sum depend on the micro-batches alone, its error grows with the
 ** logarithm of their number, and any run of leaves can be summed elsewhere. A block is added to its
@@ -98,7 +98,8 @@ static int most_blocks(const fm_exe *e, int workers) {
   return most < leaves ? most : leaves;
 }
 
-/* The job's output in which the first block ends, at last the sum itself, or -1: it has memory of its own. */
+/* The job's output in which the first block, at last the sum itself, ends; -1: it has memory of its
+** own. */
 static int root_out(const fm_exe *e, const fm_result *r) {
   return r->out >= 0 ? r->out : e->plans->ordered ? r->borrowed : -1;
 }

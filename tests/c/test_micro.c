@@ -314,7 +314,7 @@ static void test_epilogue(void **state) {
       assert_within(fabs(fm_tensor_get(out[0], i) - want), 1e-13, "hoisted product", round);
       assert_within(fabs(fm_tensor_get(out[1], i) - 5 * sin(w)), 1e-13, "shared sum", round);
     }
-    /* Beside the outputs: blocks of 2 values where those are all that is added, else 6; sin w: 6. */
+    /* Beside the outputs: blocks of 2 values if those are all that is added, else 6; sin w: 6. */
     assert_int_equal(fm_exe_stats(e).sums, on && round < 2 ? (5 * 2 + 4 * 6) * 8 : 4 * 12 * 8);
     assert_true((fm_exe_stats(e).once > 0) == on);
     fm_exe_free(e);
