@@ -170,8 +170,8 @@ static int stack_fits(void) {
   return 0;
 }
 
-/* What a rank other than the first prints as errors is kept: all ranks fail alike, and the first one
-** says why. If this one failed alone, it is printed. */
+/* What a rank other than the first prints as errors is kept: all ranks fail alike, and the first
+** one says why. If this one failed alone, it is printed. */
 static int errors_to = -1;
 static FILE *kept;
 

@@ -1,7 +1,7 @@
 /*
 ** share.c - a run shared by ranks: each runs a range of the leaves and has the blocks of the sums'
-** trees that lie in it. In pieces, every rank adds up a part of each piece, in tree order, and sends
-** it to all: the traffic of a recursive halving where ranks and leaves are powers of two.
+** trees that lie in it. In pieces, every rank adds up a part of each piece, in tree order, and
+** sends it to all: the traffic of a recursive halving where ranks and leaves are powers of two.
 */
 #include <string.h>
 

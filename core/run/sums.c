@@ -1,10 +1,10 @@
 /*
 ** sums.c - sums over micro-batches, in a binary tree: block `at` of level l is the sum of the
-** leaves at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is a micro-batch; of an
-** ordered run, which is there to save memory, two of them, the second of which adds to the memory
-** of the first. So the bits of a sum depend on the micro-batches alone, its error grows with the
-** logarithm of their number, and any run of leaves can be summed elsewhere. A block is added to its
-** neighbour as soon as both exist, output by output; few are in memory at a time.
+** leaves at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is a micro-batch; of
+** an ordered run, which is there to save memory, two of them, the second of which adds to the
+** memory of the first. So the bits of a sum depend on the micro-batches alone, its error grows with
+** the logarithm of their number, and any run of leaves can be summed elsewhere. A block is added to
+** its neighbour as soon as both exist, output by output; few are in memory at a time.
 */
 #include "../ranks.h"
 #include "exe.h"

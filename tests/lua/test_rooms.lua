@@ -231,7 +231,7 @@ for _, file in ipairs(files.below "core") do
   end
 end
 
-t.test("includes of core point down, without a circle; only bind knows lua.h, only mpi mpi.h", function()
+t.test("includes of core point down, without a circle; lua.h is for bind, mpi.h for mpi", function()
   for path, list in pairs(includes) do
     for _, other in ipairs(list) do
       t.eq(includes[other] ~= nil, true, path .. " includes " .. other)
