@@ -205,10 +205,14 @@ run-asan: $(PROGRAM) $(C_TESTS)
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
-lint: lint-sizes lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths
+lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths, typed numbers
 
 lint-sizes:
 	@.ci/sizes.sh $(C_SOURCES) $(shell find lua experiments tests -name '*.lua')
+.PHONY: lint-prose
+lint-prose: ## measured numbers that are typed in chapters, README.md and RESULTS.md
+	@$(call have,lua5.4) LUA_PATH='lua/?.lua;;' lua5.4 .ci/prose.lua experiments/*.lua paper/*.md \
+	  README.md RESULTS.md
 lint-format:
 	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
 lint-tidy:
@@ -247,6 +251,10 @@ reproduce: ## train, tabulate and draw; PROFILE=laptop SEEDS=4,5 J=jobs
 
 paper: all ## weave page and PDF (paper/build); RESULTS=paper/results/long: from published sets
 	./$(PROGRAM) paper --pdf $(if $(RESULTS),--results "$(RESULTS)",--profile $(PROFILE))
+
+.PHONY: readme
+readme: all ## weave README.md and RESULTS.md from the committed results
+	./$(PROGRAM) lua paper/readme.lua
 
 # PROFILE has a default for `reproduce`; here only one that was given counts.
 GIVEN = $(filter command,$(firstword $(origin PROFILE)))

@@ -18,7 +18,7 @@ local afhq = {
 -- ## Profiles
 --
 -- The profiles are those of CelebA-64, except that the reference's batch is 256. With twice the
--- steps it sees the same 204.8 million images.
+-- steps it sees the same {{published.reference.samples %,d}} images.
 
 afhq.profiles = images.with(experiment.load("experiments/celeba.lua").profiles, {
   paper = { batch = 256, steps = 800000 },

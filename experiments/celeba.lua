@@ -17,11 +17,11 @@ local celeba = {
 
 -- ## Profiles
 --
--- `paper` has 124.3 million parameters, sees 204.8 million images and computes wide matrix products
--- in bfloat16; its $3 \times 3$ convolutions stay in float32, for which there is Winograd's
--- algorithm. `laptop` trains at $32 \times 32$ (`resolution`), with the small network and the
--- many large steps of [CIFAR-10](#cifar-10), on about half as many images. `long` trains at
--- $64 \times 64$.
+-- `paper` has {{published.reference.params %,d}} parameters, sees
+-- {{published.reference.samples %,d}} images and computes wide matrix products in bfloat16; its
+-- $3 \times 3$ convolutions stay in float32, for which there is Winograd's algorithm. `laptop`
+-- trains at $32 \times 32$ (`resolution`), with the small network and the many large steps of
+-- [CIFAR-10](#cifar-10), on about half as many images. `long` trains at $64 \times 64$.
 
 celeba.profiles = {
   smoke = {

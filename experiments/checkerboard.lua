@@ -89,14 +89,14 @@ checkerboard.settings = {
 
 -- ## Profiles
 --
--- `paper` is the reference configuration: $2.5 \cdot 10^{10}$ samples, which take weeks on a
--- laptop's processor. `laptop` and `long` keep the objectives and reduce the budget. Their network
--- is deeper and narrower, eight layers of width 128, at a ninth of the reference's cost per
--- sample; batches are small and freshly drawn, the times are standardised to mean 0 and variance
--- 1, and the learning rate falls linearly to zero. These choices come from short runs of seed 1
--- (`paper/exploration.csv`), none of which is reported here: the seeds of the tables start at 11.
--- All methods of a seed share their initial weights and their random numbers, so their differences
--- are paired.
+-- `paper` is the reference configuration: {{published.reference.samples %,d}} samples, which take
+-- weeks on a laptop's processor. `laptop` and `long` keep the objectives and reduce the budget.
+-- Their network is deeper and narrower, eight layers of width 128, at a ninth of the reference's
+-- cost per sample; batches are small and freshly drawn, the times are standardised to mean 0 and
+-- variance 1, and the learning rate falls linearly to zero. These choices come from short runs of
+-- seed 1 (`paper/exploration.csv`), none of which is reported here: the seeds of the tables start
+-- at 11. All methods of a seed share their initial weights and their random numbers, so their
+-- differences are paired.
 
 checkerboard.profiles = {
   smoke = {

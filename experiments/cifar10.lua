@@ -26,9 +26,11 @@ local cifar10 = {
 
 -- ## Profiles
 --
--- `paper` is the reference configuration: 54.7 million parameters and 204.8 million images. The
--- published LSD row came from a run with diagonal fraction 0.9, the PSD rows from runs with 0.75;
--- here all methods have 0.75, because a comparison of methods should not be one of fractions.
+-- `paper` is the reference configuration: {{published.reference.params %,d}} parameters and
+-- {{published.reference.samples %,d}} images. The published LSD row came from a run with diagonal
+-- fraction {{published.reference.eta.LSD}}, the PSD rows from runs with
+-- {{published.reference.eta.PSD-M}}; here all methods have {{config.LSD.eta}}, because a comparison
+-- of methods should not be one of fractions.
 --
 -- The other profiles can afford a thousandth of those images and spend them on many large updates:
 -- small batches, a high learning rate, and a $\beta_2$ of 0.99, which shortens RAdam's warm-up.

@@ -1,7 +1,7 @@
 -- # A classifier for features
 --
 -- The distance between sampled and real images is measured in the features of a network. The usual
--- network, Inception-v3, is a file of 90 MB that may not be distributed with a program. The suite
+-- network, Inception-v3, is a large file that may not be distributed with a program. The suite
 -- therefore trains a small network of its own, on CIFAR-10 and with its own core. Distances in its
 -- features are called FD-cnn. They rank models as expected, but they are not FID, and no published
 -- number is comparable with them.
@@ -22,13 +22,13 @@ local classifier = {
 
 -- ## The network
 --
--- The network has six convolutions and 418,634 parameters, because the file has to stay below 2 MiB
+-- The network has six convolutions and few channels, because the file has to stay small
 -- (`flowmap.measure.features.cnn`). It has no batch norm, which would make an image's features
 -- depend on the batches of the training and add statistics that have to be frozen. Instead, the
 -- channels of every pixel are divided by their root mean square. The first convolution halves the
 -- resolution, which costs little accuracy at this size and saves two thirds of the time. The
--- features are the means of the 128 channels before the last layer: few enough for the covariance
--- of a few thousand samples to have full rank, which 2048 features would not allow.
+-- features are the means of the channels before the last layer: few enough for the covariance of a
+-- few thousand samples to have full rank, which the features of Inception-v3 would not allow.
 
 classifier.nets = {
   cnn = function() return { init = require("flowmap.measure.features.cnn").init } end,

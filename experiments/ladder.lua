@@ -17,10 +17,10 @@ local ladder = { name = "ladder", title = "The ladder on CIFAR-10" }
 --    of the network share their masks, as student and teacher do in consistency training
 --    [@song2023]: the loss is a property of one map.
 -- 2. **Flip**: half of the images are mirrored, so the law that is learned is the symmetrised one.
--- 3. **EDM** augmentation in place of plain mirroring [@karras2022]: with probability 0.12 each,
---    images are turned upside down, scaled, rotated, stretched and shifted. The network is told
---    how, and samples are drawn with the labels of an untouched image. Images are interpolated
---    linearly here, without the published filter against aliasing.
+-- 3. **EDM** augmentation in place of plain mirroring [@karras2022]: with probability
+--    {{config.3-EDM.augment_p}} each, images are turned upside down, scaled, rotated, stretched and
+--    shifted. The network is told how, and samples are drawn with the labels of an untouched image.
+--    Images are interpolated linearly here, without the published filter against aliasing.
 -- 4. **p-Weight**: a sample of the off-diagonal term has the weight $(L + c^2)^{-p}$ with
 --    $p = 0.75$ and $c^2 = 10^{-3}$, as in MeanFlow on CIFAR-10 [@geng2025], which gives it to the
 --    diagonal as well; that cannot be copied, see below.
@@ -80,7 +80,7 @@ ladder.losses = {
 -- affordable; its learning rate is that of CIFAR-10's `long` profile. Trial runs had seed 101,
 -- which is not reported. The first average has about the length, relative to the training, of the
 -- paper's. `laptop` sees so few images, with one seed, that it only shows that the ladder runs.
--- `long` sees 96,000 images with two seeds, which share initial weights and random numbers between
+-- `long` sees more images, with two seeds, which share initial weights and random numbers between
 -- rungs: an ingredient draws from streams of its own.
 
 ladder.settings = { data = "cifar10", attention = {}, num_blocks = 1, schedule = "constant" }

@@ -109,11 +109,11 @@ methods.methods = fm.losses.names(methods.losses)
 --
 -- The data are the mixture in the plane of [the exact map](#the-exact-map), whose flow map is
 -- known. Network, optimiser, learning rate, batch and number of steps are the same for all rows and
--- were chosen at seed 101, which is not reported; everything else is the row's. Where the
--- table has no $\eta$ it is 0.75. A teacher is a run of flow matching (`fm`; for PFMM one of FMM)
--- with as many steps as its student, trained first by the same command; progressive distillation
--- takes the student of $2N$ steps as the teacher of that of $N$. Six seeds, as in `long`, are the
--- fewest with which the sign-flip test of a single question can reach $p = 0.05$.
+-- were chosen at seed 101, which is not reported; everything else is the row's. Where the table has
+-- no $\eta$, it is the default, $\eta = 3/4$. A teacher is a run of flow matching (`fm`; for PFMM
+-- one of FMM) with as many steps as its student, trained first by the same command; progressive
+-- distillation takes the student of $2N$ steps as the teacher of that of $N$. Six seeds, as in
+-- `long`, are the fewest with which the sign-flip test of a single question can reach $p = 0.05$.
 
 methods.settings = {
   data = "modes2", width = 64, depth = 4, time_input = "standard",

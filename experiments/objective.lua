@@ -77,8 +77,8 @@ objective.settings = {
 -- The budget is smaller than that of the checkerboard chapter, and the network has half its depth:
 -- 32 runs per seed leave no other choice. The number of seeds follows from the test. Eleven effects
 -- are estimated per method; with $n$ seeds the smallest sign-flip p is $2^{1-n}$, and after Holm
--- over the eleven it is below 0.05 from nine seeds on. `laptop` has one, which shows no more than
--- the size of the effects.
+-- over the eleven it is below the level 0.05 from nine seeds on. `laptop` has one, which shows no
+-- more than the size of the effects.
 
 local SCALES = { ["lsd"] = { c = 0.1 }, ["esd-convex"] = { c = 0.1 }, ["psd-m"] = { c = 0.03 },
   ["psd-u"] = { c = 0.03 } }
@@ -216,10 +216,9 @@ objective.render = {
 --   large weight under the square diverged for LSD, because the target of self-distillation moves
 --   with the network.
 -- - The largest gain came from $\varphi$ together with a larger weight, which were changed together
---   only. For LSD, with its times, they lowered the KL at $N = 1$ from 0.075 (250,000 steps) to
---   0.044 (350,000 steps). In networks of LSD and PSD-M trained with the square, one sample in a
---   hundred contributed 0.4 to 0.6 of the mean square. A convex $\varphi$ helped ESD as well, but
---   less.
+--   only. For LSD, with its times, they lowered the KL at $N = 1$, in a longer run. In networks of
+--   LSD and PSD-M trained with the square, one sample in a hundred contributed about half of the
+--   mean square. A convex $\varphi$ helped ESD as well, but less.
 -- - Under $\varphi$, doubling the weights of 20 and 40 raised the KL at many steps for every method
 --   tried except PSD-U; a quarter of it raised LSD's at few. The residuals of PSD are smaller,
 --   hence its smaller $c$ and larger weight.
@@ -233,7 +232,7 @@ objective.render = {
 --   learning rate.
 -- - Fourier features of $x$, an input scaled by three, a further time input $\log(1.02 - t)$ and,
 --   for PSD-M and ESD, twice the learning rate were not better.
--- - In a run of PSD-M with 24,000 steps, nine tenths of the KL at $N = 1$ and all of it at $N = 16$
+-- - In a short run of PSD-M, nine tenths of the KL at $N = 1$ and all of it at $N = 16$
 --   came from the outermost cells of the squares, 1/32 wide, in which the model put half to two
 --   thirds of the mass that belongs there.
 

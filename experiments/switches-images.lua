@@ -37,10 +37,10 @@ for which = 0, #FACTORS + 1 do switches.grid[which + 1] = point(which) end
 -- ## The trainings
 --
 -- Network, optimiser and learned weight $w(s,t)$ are those of [CIFAR-10](#cifar-10) with fewer
--- channels. The scale $c$ of the weight $(|r|^2 + c^2)^{-p}$ is 0.1 for each of the 3,072 values:
--- $0.1 \sqrt{3072} = 5.5$. Nothing was tuned. When a training explodes depends on rounding: one run
--- is one run, and two seeds cannot show a difference at level 0.05. The tables describe what
--- happened.
+-- channels. The scale $c$ of the weight $(|r|^2 + c^2)^{-p}$ grows with the number of values,
+-- $c = \sqrt{32 \times 32 \times 3}\,/\,10 \approx 5.5$. Nothing was tuned. When a training
+-- explodes depends on rounding: one run is one run, and two seeds cannot show a difference at level
+-- 0.05. The tables describe what happened.
 
 switches.profiles = {
   smoke = {

@@ -27,9 +27,10 @@
 --
 -- A constant weight does neither. It scales the gradient, to which RAdam is insensitive after its
 -- first steps, except through the bound of 1 on the gradient's norm. Without a weight, $L$ sums
--- over 3,072 values and the bound is exceeded throughout; with one, only at the start. A third kind
--- of run, with $w = 6$ constant (about the logarithm of the diagonal's residual), tells the two
--- effects of the weight from that of the bound. It is the suite's network with another weight:
+-- over $32 \times 32 \times 3$ values and the bound is exceeded throughout; with one, only at the
+-- start. A third kind of run, with $w = 6$ constant (about the logarithm of the diagonal's
+-- residual), tells the two effects of the weight from that of the bound. It is the suite's network
+-- with another weight:
 
 local fm = require "flowmap"
 local images = require "flowmap.experiment.image_template"

@@ -5,12 +5,14 @@
 -- NET: small (2,150,486 parameters, batch 32; the default) or paper (CIFAR-10's net of the paper,
 -- 54,673,314 parameters, batch 4). METHOD: lsd, psd-m, diagonal, sample (64 images in one step); by
 -- default all. FLOWMAP_PEERS names the Pythons to ask, see support/peers.lua; FLOWMAP_MICRO sets
--- the images of a micro-batch, FLOWMAP_ROUNDS how often each is timed.
+-- the images of a micro-batch, FLOWMAP_ROUNDS how often each is timed. FLOWMAP_CSV names a file for
+-- the table that RESULTS.md shows (paper/results/bench/unet.csv).
 -- @script unet
 
 package.path = (arg[0]:match "^(.*/)" or "./") .. "support/?.lua;" .. package.path
 
 local fm = require "flowmap"
+local core = require "flowmap.core"
 local experiment = require "flowmap.experiment"
 local measure = require "measure"
 local peers = require "peers"
@@ -20,11 +22,14 @@ local trainer = require "flowmap.trainer"
 local say = measure.say
 local ROUNDS = tonumber(os.getenv "FLOWMAP_ROUNDS") or 3
 local NETS = {
-  small = { batch = 32, micro = 8, set = { model_channels = 32, num_blocks = 2 } },
-  paper = { batch = 4, micro = 1, set = { model_channels = 128, num_blocks = 4 } },
+  small = { parameters = "2150486", batch = 32, micro = 8,
+    set = { model_channels = 32, num_blocks = 2 } },
+  paper = { parameters = "54673314", batch = 4, micro = 1,
+    set = { model_channels = 128, num_blocks = 4 } },
 }
 local METHODS = { "lsd", "psd-m", "diagonal", "sample" }
 local SAMPLES = 64
+local csv = { "net,parameters,batch,task,ours,theirs,ratio,memory" }
 
 -- Images of noise: their values do not matter to the clock.
 local noise = { shape = { 32, 32, 3 }, sd = 0.5 }
@@ -91,6 +96,19 @@ local function contenders(peer, net, method, images)
   return list
 end
 
+-- A line of the table of FLOWMAP_CSV: ours, the fastest of the others, and the ratios.
+local function csv_line(net, method, images, times, mib, others)
+  local us, best, least = times:rates(images).best, nil, nil
+  for _, it in ipairs(others) do
+    best = math.max(best or 0, it.times:rates(images).best)
+    least = math.min(least or it.mib, it.mib)
+  end
+  local it = NETS[net]
+  return ("%s,%s,%d,%s,%.4g,%s,%s,%s"):format(net, it.parameters, it.batch, method, us,
+    best and ("%.4g"):format(best) or "", best and ("%.2g"):format(us / best) or "",
+    least and method ~= "sample" and ("%.2f"):format(mib / least) or "")
+end
+
 -- Rounds of ours and every variant of every peer that runs.
 local function compare(net, method)
   local step, images = ours(net, method)
@@ -116,7 +134,9 @@ local function compare(net, method)
     "ours / theirs")
   say("%-28s %18s %10s %10s %22s", "", "best   median", "per image", "MiB",
     "best median   cpu")
-  row("flowmap", images, times, memory(net, method))
+  local mib = memory(net, method)
+  row("flowmap", images, times, mib)
+  csv[#csv + 1] = csv_line(net, method, images, times, mib, others)
   for _, it in ipairs(others) do row(it.name, images, it.times, it.mib, times) end
 end
 
@@ -141,4 +161,10 @@ say("flowmap %s, %s, %d threads; PyTorch with OMP_WAIT_POLICY=PASSIVE, images ch
   info.version, info.isa, info.threads)
 for _, net in ipairs(#nets > 0 and nets or { "small" }) do
   for _, method in ipairs(#methods > 0 and methods or METHODS) do compare(net, method) end
+end
+local path = os.getenv "FLOWMAP_CSV"
+if path then
+  core.write_file(path, ("# Images per second, ours and the fastest of the others in the same run; "
+    .. "memory: our peak over the least of theirs. flowmap %s, %s, %d threads, float32.\n"):format(
+    info.version, info.isa, info.threads) .. table.concat(csv, "\n") .. "\n")
 end

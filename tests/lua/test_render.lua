@@ -395,6 +395,11 @@ t.test("numbers in prose come from results", function()
   t.eq(woven "-- {{grid/kl.PSD-M.N4 eta=0.75 stop=none %.4f}} {{config.LSD.batch}}",
     "0.1050 64\n\n")
   t.eq(woven "-- {{checkerboard/published.kl.LSD.N1 %.4f}}", "0.0864\n\n")
+  t.eq(woven("-- {{cifar10/published.reference.params %,d}} "
+    .. "{{cifar10/published.reference.eta.LSD}} {{cifar10/published.reference.eta.PSD-M}} "
+    .. "{{cifar10/published.reference.samples %,d}} "
+    .. "{{cifar10/published.reference.settings.batch}}"), "54,673,314 0.9 0.75 204,800,000 512\n\n")
+  t.raises(function() woven "-- {{cifar10/published.reference.none}}" end, "no published value")
 end)
 
 t.test("a missing number names file, line and field", function()

@@ -23,8 +23,10 @@
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
 --                                  "not shown (...)", see flowmap.report.claims
 --     {{claim? NAME: ...}}         the same, or "not attempted (...)" where there are no such runs
---     {{config.LSD.batch}} {{manifest.LSD.samples_seen}}     a field that all seeds share
+--     {{config.LSD.batch}} {{manifest.LSD.samples_seen %,d}} a field that all seeds share
 --     {{published.kl.LSD.N1 %.4f}} the paper's number, from paper/published.lua
+--     {{published.reference.settings.batch %,d}}    a setting of the paper; also reference.params,
+--                                  reference.eta.LSD, reference.samples
 --     {{provenance}}               the provenance of this chapter's numbers
 --     {{table kl}}                 the rendered table kl.md (on a line of its own)
 --     {{methods}}                  the table of methods and their sources (on a line of its own)
@@ -80,12 +82,26 @@ local function owner(context, name)
   return experiment or context.experiment, rest or name
 end
 
+-- {{published.reference.params}}, {{published.reference.settings.batch}}, a method's diagonal
+-- fraction, {{published.reference.eta.LSD}}, all samples of a training,
+-- {{published.reference.samples}}.
+local function reference_value(experiment, path)
+  local it = (published.read()[experiment] or {}).reference
+  local value, method = it, path:match "^eta%.(.+)$"
+  for key in path:gmatch "[^.]+" do value = type(value) == "table" and value[key] or nil end
+  if it and method then value = it.eta[method] or it.settings.eta end
+  if it and path == "samples" then value = it.settings.batch * it.settings.steps end
+  return value
+end
+
 local function published_value(experiment, name)
+  local reference = name:match "^published%.reference%.(.+)$"
   local metric, method, N = name:match("^published%.([%w_]+)%.([%w-]+)%.N(%d+)$")
   local value = published.read()[experiment]
   for _, key in ipairs { metric or false, method or false, math.tointeger(tonumber(N)) or false } do
     value = type(value) == "table" and value[key] or nil
   end
+  if reference then value = reference_value(experiment, reference) end
   if type(value) ~= "number" then
     errors.data("there is no published value '%s' for %s in paper/published.lua", name,
       tostring(experiment))
@@ -100,7 +116,7 @@ local function options_of(words)
     local key, value = word:match("^([%w_]+)=(.+)$")
     if key then where[key] = value
     elseif word == "pm" then pm = true
-    elseif word:find("^%%[%d.]*[aefgdsEG]$") then format = word
+    elseif word:find("^%%[%d.]*[aefgdsEG]$") or word == "%,d" then format = word
     else errors.data("'%s' is not a setting (key=value), 'pm' or a format such as %%.3f", word)
     end
   end
@@ -109,11 +125,18 @@ end
 
 local function format_value(value, format)
   if not format then format = type(value) == "number" and "%.4g" or "%s" end
+  if format == "%,d" and tonumber(value) then return results.grouped(value // 1 | 0) end
   if format:find("d$") then value = math.tointeger(value) or value end
   local ok, text = pcall(string.format, format, value)
   if not ok then errors.data("the value %s does not fit the format %s", tostring(value), format) end
   return type(value) == "string" and escape.markdown(text) or text
 end
+
+--- A number in prose.
+-- @tparam number value
+-- @tparam ?string format such as "%.3f"; "%,d" groups the digits of a whole number
+-- @treturn string
+M.number = format_value
 
 -- The two results that a comparison names, and the words behind them; nil if it does not.
 local function two_results(words)
