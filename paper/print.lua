@@ -1,5 +1,6 @@
--- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; provenance and
--- origins are set small, and an origin names the folder of its runs alone.
+-- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; graphs of what a
+-- chapter is made from are left out, since a table says the same; provenance and origins are set
+-- small, and an origin names the folder of its runs alone.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 
@@ -20,6 +21,7 @@ end
 local function span(element) return element.classes:includes "each" and {} or nil end
 
 local function image(element)
+  if element.classes:includes "graph" then return {} end
   element.src = element.src:gsub("%.svg$", ".png")
   return element
 end

@@ -75,6 +75,9 @@ function M.watch(args) use("app.live.watch").run(args) end
 --- Show runs as a page.
 function M.serve(args) use("app.live.serve").run(args) end
 
+--- Show what the chapters are made from.
+function M.graph(args) use("app.show_graph").run(args) end
+
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 

@@ -383,7 +383,7 @@ local function render(say, list, args)
     end
   end
   if #args.experiments > 0 then return end
-  say("  %s", weave.book(chapters.book(), { profile = args.profile }))
+  say("  %s", weave.book(chapters.book(), { profile = args.profile, made = true }))
 end
 
 local CODES = { [errors.status.usage] = "usage", [errors.status.data] = "data" }

@@ -19,13 +19,13 @@ Context.__index = Context
 -- @tparam ?string experiment the chapter's own
 -- @tparam table how {profile=, results= (folder, default "results"), published= (a folder of
 --   published sets, in place of both), output= (the page's folder, default "paper/build"), sets=
---   (those that other chapters have opened, by name)}
+--   (those that other chapters have opened, by name), made= (true: all runs are up to date)}
 -- @tparam string path of the chapter
 -- @treturn Context { experiment =, path = }
 function M.new(experiment, how, path)
   return setmetatable({ experiment = experiment, path = path, sets = how.sets or {}, effects = {},
     loaded = {}, output = how.output or "paper/build", base = how.results or "results",
-    profile = how.profile, published = how.published }, Context)
+    profile = how.profile, published = how.published, made = how.made }, Context)
 end
 
 -- The folder of an experiment's results, in one of its parts.

@@ -6,6 +6,7 @@
 --     {{glossary}} {{citation}}           see flowmap.report.document
 --     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
 --     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
+--     {{graph}}                           see flowmap.report.graph
 --     {{see devices}}                     inline: a link to another chapter; its title alone where
 --                                         that chapter is not woven, for want of results
 -- @module flowmap.report.inserts
@@ -16,6 +17,8 @@ local document = require "flowmap.report.document"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
+local graph = require "flowmap.report.graph"
+local lineage = require "flowmap.report.lineage"
 local results = require "flowmap.report.results"
 
 local M = {}
@@ -73,10 +76,35 @@ local function see(context, name)
   return ("[%s](#%s)"):format(text, M.identifier(heading))
 end
 
+-- ------------------------------------------------------------------ the graph
+
+-- A table of all chapters and, on the page, one picture per chapter.
+local function graph_of(context)
+  local list, left = lineage.chapters { profile = context.profile, results = context.base,
+    published = context.published, output = context.output, sets = context.sets,
+    made = context.made }
+  local out = { "", "| " .. table.concat(graph.heads, " | ") .. " |", "|:--|:--|:--|:--|" }
+  for _, row in ipairs(graph.rows(list)) do
+    for k, text in ipairs(row) do row[k] = escape.markdown(text) end
+    out[#out + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  if #left > 0 then
+    out[#out + 1] = "\nWithout results: " .. escape.markdown(table.concat(left, ", ")) .. "."
+  end
+  for _, chapter in ipairs(list) do
+    local path = ("%s/graph-%s.svg"):format(context.output, escape.filename(chapter.name))
+    results.write_file(path, graph.svg { chapter })
+    out[#out + 1] = ("\n![What the chapter '%s' is made from.](<%s>){.graph}"):format(
+      escape.markdown(chapter.title), path)
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
 -- ------------------------------------------------------------------ all inserts
 
 --- The inserts by name: function(context, words) -> Markdown.
 M.known = {
+  graph = graph_of,
   source = source,
   see = see,
   reproduction = require("flowmap.report.reproduction").text,

@@ -131,6 +131,13 @@ local function runs_of(exp, entry, set)
   return render.selected(entry, set)
 end
 
+--- The runs behind an entry; nil if it shows no results.
+-- @tparam table exp an experiment
+-- @tparam table entry of its render list
+-- @tparam Set set all its runs
+-- @treturn ?Set
+M.runs_of = runs_of
+
 local function all_runs(set)
   local list = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
   table.sort(list, function(a, b) return a.dir < b.dir end)
