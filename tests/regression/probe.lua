@@ -128,7 +128,7 @@ function M.case(study, method)
   out.samples = squares
   out.bits = ("%s %s"):format(state:sub(1, 16), drawn:sub(1, 16))
   local stats = job.program:stats(job.cfg.batch)
-  out.bytes = stats.arena + stats.lanes
+  out.bytes = stats.arena + stats.sums
   return out
 end
 
