@@ -86,7 +86,8 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
   lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify stage install \
-  installcheck uninstall clean help FORCE
+  installcheck uninstall \
+  install-rock dist clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -290,6 +291,29 @@ installcheck: ## try the installed program in an empty folder: info, a smoke run
 
 uninstall: ## remove what was installed, and nothing else
 	.ci/installed.sh uninstall "$(TO)"
+
+# For LuaRocks, which fills in PREFIX, LUADIR, LIBDIR and BINDIR. The program finds its files in the
+# rock's own folder; the modules of a stock Lua find it by the file root.txt.
+SUITE = $(PREFIX)/suite
+install-rock: stage
+	@mkdir -p "$(SUITE)" "$(LUADIR)" "$(LIBDIR)/flowmap" "$(BINDIR)"
+	cp -R $(STAGE)/bin $(STAGE)/share "$(SUITE)/"
+	cp -R lua/flowmap "$(LUADIR)/"
+	echo "$(SUITE)/share/flowmap" >"$(LUADIR)/flowmap/base/root.txt"
+	cp $(MODULE) "$(LIBDIR)/flowmap/"
+	printf '#!/bin/sh\nexec "%s/bin/flowmap" "$$@"\n' "$(SUITE)" >"$(BINDIR)/flowmap"
+	chmod +x "$(BINDIR)/flowmap"
+
+# The same commit gives the same bytes: times are the commit's, the order is git's.
+VERSION = $(shell sed -n 's/^.define FM_VERSION "\(.*\)"/\1/p' core/fm.h)
+DIST = flowmap-$(VERSION)
+dist: ## build/flowmap-VERSION.tar.gz of the committed sources, with the same bytes everywhere
+	@git ls-files --error-unmatch core/fm.h >/dev/null 2>&1 || { \
+	  echo "flowmap: dist: this is not a git working copy; an archive is made from one" >&2; exit 2; }
+	@git diff --quiet HEAD || echo "flowmap: dist: uncommitted changes are left out" >&2
+	@mkdir -p $B
+	git -c tar.umask=0022 archive --prefix=$(DIST)/ HEAD | gzip -9n >$B/$(DIST).tar.gz
+	@cd $B && sha256sum $(DIST).tar.gz
 
 clean: ## remove all build products; results are kept
 	rm -rf $B paper/build $(PROGRAM)

@@ -64,7 +64,9 @@ function M.installed(path)
   local here = package.searchpath("flowmap.base.files", package.path)
   local root = here:match "^(.*)/lua/flowmap/base/[^/]*$"
   local share = here:match "^(.*)/lua/[%d.]+/flowmap/base/[^/]*$" -- modules of a stock Lua
-  return (root or share and share .. "/flowmap" or ".") .. "/" .. path
+  local rock = share and M.read(here:gsub("[^/]*$", "root.txt")) -- a rock names its folder
+  return (root or rock and rock:match "[^\n]+" or share and share .. "/flowmap" or ".") .. "/"
+    .. path
 end
 
 --- Names of the Lua modules in the folder of a module, without `init`, sorted.
