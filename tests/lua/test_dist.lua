@@ -37,15 +37,16 @@ end)
 
 t.test("what the rockspec installs works in a stock Lua and as a program", function()
   local rock, tree = sandbox.path "a rock", sandbox.path "tree"
-  local code, out = sh(("make -C %s -o all install-rock PROGRAM=%s B=%s PREFIX=%s LUADIR=%s/lua "
+  local lua = tree .. "/share/lua/5.4"
+  local code, out = sh(("make -C %s -o all install-rock PROGRAM=%s B=%s PREFIX=%s LUADIR=%s "
     .. "LIBDIR=%s/lib BINDIR=%s/bin"):format(here, q(sandbox.program), q(sandbox.build), q(rock),
-    tree, tree, tree))
+    lua, tree, tree))
   t.eq(code, 0, out)
   sandbox.mkdir "empty"
-  local try = ("cd empty && env -i HOME=/ PATH=/usr/bin:/bin LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;'"
-    .. " LUA_CPATH='%s/lib/?.so;;' "):format(tree, tree, tree)
+  local try = ("cd empty && env -i HOME=/ PATH=/usr/bin:/bin LUA_PATH='%s/?.lua;%s/?/init.lua;;' "
+    .. "LUA_CPATH='%s/lib/?.so;;' "):format(lua, lua, tree)
   code, out = sh(try .. [[lua5.4 -e 'local fm = require "flowmap"
-    print(fm.info().version, fm.published.read().source ~= nil, require("flowmap.losses").names()[1])']])
+    print(fm.info().version, fm.published.read().source ~= nil, fm.losses.names()[1])']])
   t.eq(code, 0, out)
   t.eq(out:match "^(%S+)\ttrue\t", version, out)
   code, out = sh(("%s %s/bin/flowmap params experiments/checkerboard.lua"):format(try, tree))
