@@ -87,6 +87,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
   lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify stage install \
   installcheck uninstall \
+  doc \
   install-rock dist clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -280,6 +281,17 @@ stage: all
 	@$(RUN) manual >$(SHARE)/man/man1/flowmap.1
 	@$(RUN) completion bash >$(SHARE)/bash-completion/completions/flowmap
 	@$(RUN) completion zsh >$(SHARE)/zsh/site-functions/_flowmap
+
+# LDoc is needed for this alone: it is not among the packages of .ci/packages.txt.
+doc: all ## the reference of all functions, by LDoc (build/reference)
+	@command -v ldoc >/dev/null || { echo "flowmap: make doc needs LDoc:" \
+	  "apt-get install lua-ldoc" >&2; exit 2; }
+	@rm -rf $B/reference $B/reference-source && mkdir -p $B
+	@$(RUN) lua paper/reference/stubs.lua $B/reference-source
+	@ldoc -q -c paper/reference/config.ld -l paper/reference -s paper/reference \
+	  -d $B/reference $B/reference-source >$B/ldoc.log 2>&1 || { cat $B/ldoc.log; exit 1; }
+	@grep -v '^reading configuration' $B/ldoc.log || :
+	@echo "written: $B/reference/index.html"
 
 # Always quoted: DESTDIR and PREFIX may contain spaces.
 TO = $(DESTDIR)$(PREFIX)

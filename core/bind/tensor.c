@@ -334,8 +334,9 @@ static int tensor_finite(lua_State *L) { /* true, or false and a 1-based flat in
   int64_t where = 0;
   bool ok = fm_tensor_finite(bind_tensor(L, 1), &where);
   lua_pushboolean(L, ok);
+  if (ok) return 1;
   lua_pushinteger(L, where + 1);
-  return ok ? 1 : 2;
+  return 2;
 }
 
 static int tensor_bytes(lua_State *L) { /* the raw little-endian values, for hashes and equality */

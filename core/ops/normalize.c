@@ -234,7 +234,7 @@ static void vjp_normalize_dd(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 #define S FM_SHAPE2(3, 7)
 
 const fm_op fm_op_normalize = {.name = "normalize", .doc = "Rows of the last axis divided by eps "
-  "plus their root mean square; eps is 1e-4 if not given.", .args = "t|n",
+  "plus their root mean square; eps is 1e-4 if not given or 0.", .args = "t|n",
   .attrs = {[FM_F] = "eps"}, .nin = 1, .cost = 4, .infer = infer_normalize, .jvp = jvp_normalize,
   .vjp = vjp_normalize,
   .samples = {{1, {S}, {{0}, {0}}, -2, 2}, {1, {FM_SHAPE2(19, 5)}, {{0}, {0.5, 0}}, -2, 2}}};

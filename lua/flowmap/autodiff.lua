@@ -147,6 +147,9 @@ local function traced(body)
   return table.unpack(results, 1, results.n)
 end
 
+--- Check that a value can be called as a function of tensors.
+-- @tparam string who start of the error sentence
+-- @param f
 local function callable(who, f)
   if type(f) == "function" or type(f) == "table" and getmetatable(f) then return end
   errors.usage("%s: argument 1 is a %s, expected a function of tensors", who, type(f))

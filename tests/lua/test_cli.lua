@@ -265,7 +265,8 @@ t.test("fm.help describes operations and suggests similar names for unknown ones
       t.eq(("\n" .. fm.help()):find("\n" .. op.name .. "(", 1, true) ~= nil, true, op.name)
     end
   end
-  t.eq(fm.help "item", "item(tensor)  The value of a tensor that has only one.")
+  t.eq(fm.help "item", "item(tensor)  The value of a tensor that has only one.\n"
+    .. "  fm.item(fm.tensor(3)) --> 3")
   t.eq(fm.help("mean"):find "flowmap/tensor.lua, line %d+" ~= nil, true, fm.help "mean")
   t.raises(function() fm.help "slise" end, "did you mean slice")
   t.raises(function() fm.conv2d() end, "fm.conv2d: no such function or module; did you mean conv")

@@ -2,46 +2,12 @@
 -- @module flowmap.app.described
 
 local core = require "flowmap.core"
+local core_functions = require "flowmap.app.core_functions"
 local counted = require "flowmap.base.counted"
+local examples = require "flowmap.app.examples"
 local source = require "flowmap.runs.source"
 
 local M = {}
-
---- The functions of the core for users that are not operations: their arguments, and a sentence.
--- All others that are not described in a Lua file serve the library itself.
-M.CORE = {
-  arange = { "(n [, dtype])", "The numbers 0 to n - 1." },
-  bytes = { "(tensor)", "The values as a string of little-endian bytes." },
-  copy_from = { "(tensor, other)", "Overwrite the values of a tensor by those of another." },
-  eigh = { "(a)", "Eigenvalues of a symmetric matrix, ascending, and its eigenvectors as rows." },
-  finite = { "(tensor)", "Whether all values are finite; if not, also the index of the first that "
-    .. "is not, counted from 1." },
-  flat = { "(tensor)", "The values as a list." },
-  from_bytes = { "(text, shape)", "The bytes of a string as a uint8 tensor." },
-  full = { "(shape, number [, dtype])", "A tensor of equal values." },
-  get = { "(tensor, i, ...)", "The value at an index, from 1 in each axis." },
-  gradcheck = { "([name])", "Check the derivatives of one operation, or of all." },
-  info = { "()", "Version, instruction set, BLAS kernel and threads." },
-  is_tensor = { "(value)", "Whether a value is a tensor." },
-  item = { "(tensor)", "The value of a tensor that has only one." },
-  load_image = { "(path)", "A PNG or JPEG file as a uint8 tensor (H, W, 3)." },
-  load_npy = { "(path)", "The tensor in a .npy file. One of the shape (n, d) is a data set, "
-    .. "see points." },
-  load_safetensors = { "(path)", "The tensors of a file by name, and its metadata." },
-  neg = { "(tensor)", "The values with the opposite sign." },
-  normal = { "(shape, {seed=, stream=, step=, row0=, dtype=})", "Standard normal numbers." },
-  ops = { "()", "The table of operations." },
-  save_npy = { "(path, tensor)", "Write a .npy file." },
-  save_png = { "(path, tensor)", "Write an image (H, W, 3): uint8, or float in [-1, 1]." },
-  save_safetensors = { "(path, tensors [, metadata, keep])", "Write tensors by name." },
-  set_threads = { "(n)", "Use this number of threads." },
-  sort = { "(tensor)", "Every row in ascending order." },
-  tensor = { "(numbers [, dtype])", "A tensor of a number or of nested lists of numbers." },
-  tostring = { "(tensor)", "Format, shape and first values as text." },
-  totable = { "(tensor)", "The values as nested lists." },
-  uniform = { "(shape, {seed=, stream=, step=, row0=, dtype=})", "Uniform numbers in [0, 1)." },
-  view = { "(tensor, first, n)", "Some entries of the first axis, sharing their memory." },
-}
 
 --- The function whose source describes another, which may guard or record it.
 -- @tparam function f
@@ -50,7 +16,10 @@ function M.original(f) return counted.original[f] or source.original[f] or f end
 
 -- ------------------------------------------------------------------ comments
 
-local function lines_of(path)
+--- The lines of a file; none if it cannot be read.
+-- @tparam string path
+-- @treturn {string,...}
+function M.lines(path)
   local lines, file = {}, io.open(path)
   if not file then return lines end
   for line in file:lines() do lines[#lines + 1] = line end
@@ -64,11 +33,13 @@ local function comment_above(lines, at)
   local last = at - 1
   while lines[last] and lines[last]:find "^[%w].*=" do last = last - 1 end
   local first = last
-  while lines[first] and lines[first]:find "^%-%-" and not lines[first]:find "^%-%-%-" do
+  while lines[first] and lines[first]:find "^ *%-%-" and not lines[first]:find "^ *%-%-%-" do
     first = first - 1
   end
-  if not (lines[first] and lines[first]:find "^%-%-%-") then return {} end
-  return table.move(lines, first, last, 1, {})
+  if not (lines[first] and lines[first]:find "^ *%-%-%-") then return {} end
+  local comment = {}
+  for k = first, last do comment[#comment + 1] = lines[k]:match "%-%-.*$" end
+  return comment
 end
 
 -- The first sentence of a comment.
@@ -110,11 +81,52 @@ end
 
 -- ------------------------------------------------------------------ descriptions
 
-local function names_of(f)
+--- The names of a function's arguments.
+-- @tparam function f
+-- @treturn string "a, b, ..."
+function M.arguments(f)
   local names, u = {}, debug.getinfo(f, "u")
   for k = 1, u.nparams do names[k] = debug.getlocal(f, k) end
   if u.isvararg then names[#names + 1] = "..." end
   return table.concat(names, ", ")
+end
+
+-- The comment above `M.NAME = ...`, for a function that another function made.
+local function comment_of_name(lines, name)
+  for k, line in ipairs(lines) do
+    local left = line:match "^(M%..-)%f[=]="
+    if left and (left .. ","):find("M." .. name .. "%s*,") then return comment_above(lines, k) end
+  end
+  return {}
+end
+
+--- The comment that documents a function.
+-- @tparam function f
+-- @tparam[opt] string name its name in the module
+-- @treturn {string,...} its lines; none if there is no comment, or for a function of C
+-- @treturn table what debug.getinfo tells about the place
+function M.comment(f, name)
+  local at = debug.getinfo(M.original(f), "S")
+  if at.what == "C" then return {}, at end
+  local lines = M.lines(at.source:sub(2))
+  local comment = comment_above(lines, at.linedefined)
+  if #comment == 0 and name then comment = comment_of_name(lines, name) end
+  return comment, at
+end
+
+-- The lines of the example of a function in `fm`, if there is one.
+local function example(name, f)
+  local text = core[name] == f and examples.text[name]
+  return text and "\n  " .. text:gsub("\n", "\n  ") or ""
+end
+
+--- Describe an operation or another function of the core.
+-- @tparam string name
+-- @tparam string arguments in parentheses
+-- @tparam string meaning
+-- @treturn string with an example
+function M.of_core(name, arguments, meaning)
+  return ("%s%s  %s%s"):format(name, arguments, meaning, example(name, core[name]))
 end
 
 --- Describe a function of the library: its arguments, the first sentence about it, its parameters.
@@ -122,16 +134,14 @@ end
 -- @tparam function f
 -- @treturn ?string nil for one without a description
 function M.of_function(name, f)
-  local it = M.CORE[name]
-  if it and rawequal(core[name], f) then return ("%s%s  %s"):format(name, it[1], it[2]) end
-  f = M.original(f)
-  local at = debug.getinfo(f, "S")
-  if at.what == "C" then return nil end
-  local comment = comment_above(lines_of(at.source:sub(2)), at.linedefined)
+  local it = core_functions.public[name]
+  if it and rawequal(core[name], f) then return M.of_core(name, it[1], it[2]) end
+  local comment, at = M.comment(f, name:match "[^.]+$")
   if #comment == 0 then return nil end
-  local head = ("%s(%s)  %s"):format(name, names_of(f), sentence(comment))
+  local head = ("%s(%s)  %s"):format(name, M.arguments(M.original(f)), sentence(comment))
   local place = ("  See %s, line %d."):format(at.short_src, at.linedefined)
-  return table.concat({ head, table.unpack(parameters(comment)) }, "\n") .. "\n" .. place
+  return table.concat({ head, table.unpack(parameters(comment)) }, "\n") .. example(name, f)
+    .. "\n" .. place
 end
 
 --- Describe a module.
@@ -140,7 +150,7 @@ end
 -- @treturn string
 function M.of_module(name, path)
   local comment = {}
-  for _, line in ipairs(lines_of(path)) do
+  for _, line in ipairs(M.lines(path)) do
     if not line:find "^%-%-" then break end
     comment[#comment + 1] = line
   end

@@ -4,44 +4,17 @@
 -- @module flowmap.app.help
 
 local core = require "flowmap.core"
+local core_functions = require "flowmap.app.core_functions"
 local described = require "flowmap.app.described"
 local errors = require "flowmap.base.errors"
 local modules = require "flowmap.base.modules"
+local operations = require "flowmap.app.operations"
 
-local WORDS = { t = "tensor", T = "{tensor, ...}", s = "{size, ...}", p = "{axis, ...}",
-  d = "dtype" }
+local callable = operations.callable
 
--- From "tt|b" to "(tensor, tensor [, ta])"; numbers, integers and booleans have the names of the
--- attributes that they fill.
-local function arguments(op)
-  local letters, ni, nn, words = op.args, 0, 0, {}
-  local optional = letters:find("|", 1, true)
-  for letter in letters:gmatch "%a" do
-    local word = WORDS[letter]
-    if letter == "n" then
-      nn = nn + 1
-      word = op.numbers[nn]
-    elseif not word then
-      ni = ni + 1
-      word = op.integers[ni]
-    end
-    words[#words + 1] = assert(word, letter)
-  end
-  if not optional then return "(" .. table.concat(words, ", ") .. ")" end
-  local needed = optional - 1
-  return ("(%s [, %s])"):format(table.concat(words, ", ", 1, needed),
-    table.concat(words, ", ", needed + 1))
+local function line(op)
+  return ("%s%s  %s"):format(op.name, operations.arguments(op), op.doc)
 end
-
-local function callable()
-  local list = {}
-  for _, op in ipairs(core.ops()) do
-    if core[op.name] and op.args ~= "" then list[#list + 1] = op end
-  end
-  return list
-end
-
-local function line(op) return ("%s%s  %s"):format(op.name, arguments(op), op.doc) end
 
 --- All names in `fm`, without the modules of this folder.
 -- @treturn {string,...} sorted
@@ -75,7 +48,10 @@ end
 local function other(name)
   local value = core[name]
   if value then
+    local inside = core_functions.internal[name]
     return type(value) == "function" and described.of_function(name, value)
+      or inside and ("%s%s  %s Internal, for the modules in lua/flowmap/."):format(name, inside[1],
+        inside[2])
       or name .. ": internal, for the modules in lua/flowmap/"
   end
   local module, path = modules.find(name)
@@ -116,7 +92,7 @@ local function describe(asked)
     end
   end
   for _, op in ipairs(callable()) do
-    if op.name == name then return line(op) end
+    if op.name == name then return described.of_core(name, operations.arguments(op), op.doc) end
   end
   return other(name)
     or errors.usage("help: no operation, function or module '%s' found%s", name,

@@ -97,9 +97,15 @@ function M.pcall(f, ...) return xpcall(f, M.note, ...) end
 -- @treturn ?string
 function M.traceback(err) return rawequal(seen, err) and trace or nil end
 
-for _, code in ipairs { "check", "usage", "data", "numeric" } do
-  M[code] = function(...) M.raise(code, ...) end
+local function raiser(code)
+  return function(...) M.raise(code, ...) end
 end
+
+--- Raise an error of this code, as `raise` does: `errors.usage("step %d found", n)`.
+-- @tparam string format the sentence, a format of string.format
+-- @param ... arguments of the format
+M.check, M.usage, M.data, M.numeric = raiser "check", raiser "usage", raiser "data",
+  raiser "numeric"
 
 --- Edit distance of two short strings; swapping two adjacent characters counts as one edit.
 -- @tparam string a

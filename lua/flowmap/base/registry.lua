@@ -101,6 +101,9 @@ end
 
 -- ------------------------------------------------------------------ an experiment's own parts
 
+--- Check the options of an experiment's own part: settings with their defaults.
+-- @tparam table options
+-- @tparam string where start of the error sentence
 local function check_options(options, where)
   if type(options) ~= "table" then
     errors.usage("%s: options must be a table of settings with their defaults, found a %s", where,

@@ -66,7 +66,7 @@ function Status.fit(texts, width)
   return (Status.cut(texts[#texts], width))
 end
 
--- Write and flush. The first failure is kept: its message in `broken`, its number in `errno`.
+--- Write and flush. The first failure is kept: its message in `broken`, its number in `errno`.
 function Status:write(...)
   local ok, message, errno = self.file:write(...)
   if ok then ok, message, errno = self.file:flush() end

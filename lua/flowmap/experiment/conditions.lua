@@ -27,6 +27,9 @@ function M.words(condition) return words_of[condition] end
 -- Networks of the suite that read a setting.
 local described = {} -- networks whose settings are all in the list below
 
+--- The condition that a run has this network of the suite.
+-- @tparam string name
+-- @treturn function a condition
 function M.of_net(name)
   described[name] = true
   return stated(function(c)
@@ -39,28 +42,33 @@ function M.of_net(name)
   end, "net is %s, or a net of the experiment's own reads it", name)
 end
 
+--- Whether the data are images.
 function M.of_images(c)
   return c.set().shape ~= nil, "the data are points, not images"
 end
 
+--- Whether samples are judged on a grid: points of the plane, or of a line with known masses.
 function M.of_grid(c)
   local set = c.set()
   return not set.shape and (set.dim == 2 or set.dim == 1 and set.mass ~= nil),
     "the data are not judged on a grid"
 end
 
+--- Whether the masses of the data's cells are known.
 function M.of_masses(c)
   local ok, why = M.of_grid(c)
   if not ok then return ok, why end
   return c.set().mass ~= nil, "the masses of the data's cells are not known"
 end
 
+--- Whether some samples of a batch are off-diagonal.
 function M.off_diagonal(c)
   local cfg = c.cfg
   return cfg.both_terms or math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
     ("eta is %s: all samples of a batch are diagonal"):format(ranges.number_text(cfg.eta))
 end
 
+--- Whether the method has a teacher.
 function M.of_teacher(c)
   local ok, why = M.off_diagonal(c)
   if not ok then return ok, why end
@@ -68,7 +76,7 @@ function M.of_teacher(c)
   return c.loss.teacher, ("the method %s has no teacher"):format(c.loss.name)
 end
 
--- Coordinates of methods that are given as data.
+--- Whether the method is given as coordinates: it is given as data.
 function M.of_row(c)
   local ok, why = M.off_diagonal(c)
   if not ok then return ok, why end
@@ -76,13 +84,17 @@ function M.of_row(c)
   return c.loss.row ~= nil, ("the method %s is not given as coordinates"):format(c.loss.name)
 end
 
+--- Whether the target is a moving average of the weights.
 function M.of_average(c)
   return c.cfg.target == "ema", ("target is %s, not ema"):format(c.cfg.target)
 end
 
+--- Whether the norm of the error is bounded, p > 0.
 function M.bounded(c) return c.cfg.p > 0, "p is 0" end
 
--- Settings of some laws of times.
+--- The condition that a run uses one of these laws of times.
+-- @tparam table names name -> true
+-- @treturn function a condition
 function M.of_law(names)
   return stated(function(c)
     if c.own.times then return nil end
@@ -90,12 +102,16 @@ function M.of_law(names)
   end, "times is %s, or a law of the experiment's own reads it", ranges.either(tree.keys(names)))
 end
 
+--- Whether a law of times in use has means and deviations.
 function M.of_moments(c)
   if c.cfg.times_diagonal == "logit_normal" then return true end
   return M.of_law(times.with_moments)(c)
 end
 
--- Of the same, a setting that a curriculum replaces.
+--- As `of_law`, for a setting that a curriculum may replace.
+-- @tparam string key the setting
+-- @tparam table names name -> true
+-- @treturn function a condition
 function M.of_constant(key, names)
   local read = M.of_law(names)
   return stated(function(c)
@@ -104,7 +120,7 @@ function M.of_constant(key, names)
   end, "%s; not if a curriculum drives it", words_of[read])
 end
 
--- The factor of the derivative in an Eulerian target.
+--- Whether the derivative in an Eulerian target has a factor.
 function M.of_tangent(c)
   local ok, why = M.of_row(c)
   if not ok then return ok, why end
@@ -112,7 +128,8 @@ function M.of_tangent(c)
     "only the Eulerian residual reads it, and only with stop = target"
 end
 
--- A curriculum needs a method or a law of times that takes what it drives.
+--- Whether anything reads what the curriculum changes: it needs a method or a law of
+-- times that takes it.
 function M.of_driven(c)
   local drives = curriculum.drives(c.cfg)
   if drives == "levels" then return M.of_law(times.with_levels)(c) end
@@ -122,6 +139,7 @@ function M.of_driven(c)
   return not drives or c.loss.row.family == "semigroup", "only the semigroup residual reads g"
 end
 
+--- Whether the method compares groups of samples.
 function M.of_groups(c)
   local ok, why = M.of_row(c)
   if not ok then return ok, why end
@@ -129,44 +147,53 @@ function M.of_groups(c)
     c.loss.name)
 end
 
+--- Whether the method trains more than the diagonal.
 function M.not_diagonal(c)
   return not (c.loss.row and c.loss.row.family == "diagonal"),
     ("the method %s trains the diagonal alone"):format(c.loss.name)
 end
 
+--- Whether a batch is split into diagonal and off-diagonal samples.
 function M.of_split(c)
   local ok, why = M.not_diagonal(c)
   if not ok then return ok, why end
   return not c.cfg.both_terms, "both_terms is true: every sample enters both terms"
 end
 
+--- Whether a curriculum changes a value during the training.
 function M.of_curriculum(c)
   return c.cfg.curriculum ~= "none", "there is no curriculum"
 end
 
--- Whether the teacher of a student is itself a student, of twice as many steps.
+--- Whether the teacher of a student is itself a student, of twice as many steps.
 function M.of_halves(c)
   if c.cfg.times ~= "steps" then return false, "the law of times is not steps" end
   return c.loss.row ~= nil and c.loss.row.halves == true,
     ("the method %s does not halve its steps"):format(c.loss.name)
 end
 
+--- Whether the sampler chooses its steps, dopri5.
 function M.adaptive(c) return c.cfg.sampler == "dopri5", "the sampler is not dopri5" end
 
+--- Whether the run has a teacher.
 function M.with_teacher(c) return c.cfg.teacher ~= "", "there is no teacher" end
 
+--- Whether there is dropout in the off-diagonal term.
 function M.with_dropout(c)
   local ok, why = M.off_diagonal(c)
   if not ok then return ok, why end
   return c.cfg.dropout > 0, "dropout is 0"
 end
 
+--- Whether images are augmented as in EDM.
 function M.of_edm(c)
   return c.cfg.augment == "edm", ("augment is %s"):format(c.cfg.augment)
 end
 
+--- Whether the run is conditional on classes.
 function M.with_classes(c) return c.cfg.classes > 0, "classes is 0: there are no labels" end
 
+--- Whether the optimiser is AdamW.
 function M.of_adamw(c)
   return c.cfg.optimiser == "adamw", ("the optimiser is %s"):format(c.cfg.optimiser)
 end
@@ -174,6 +201,7 @@ end
 --- The schedules that read `decay_start`, in words.
 M.STARTING = ranges.either(tree.keys(schedule.with_start))
 
+--- Whether the schedule has a first step of decay.
 function M.with_start(c)
   local name = schedule.name(c.cfg.schedule)
   return schedule.with_start[name] == true,

@@ -203,6 +203,9 @@ local function weight(p, s, t)
   return fm.reshape(nn.mp_conv(code, p.weight), { s.shape[1] })
 end
 
+--- The network of a run.
+-- @tparam table cfg the settings
+-- @treturn table its functions: see flowmap.nets
 return function(cfg)
   check(cfg)
   local it = plan(cfg)

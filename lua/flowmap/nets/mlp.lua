@@ -33,6 +33,9 @@ local function dense(layer, h)
   return fm.matmul(h, layer.w) + layer.b
 end
 
+--- The network of a run.
+-- @tparam table cfg the settings
+-- @treturn table its functions: see flowmap.nets
 return function(cfg)
   local net = {}
 

@@ -117,6 +117,9 @@ local function value_row(value, best, letters)
   return { heads = { value.method, tostring(value.N), word }, cells = cells }
 end
 
+--- A table of every published value beside ours, with its verdict.
+-- @tparam table it
+-- @treturn table
 function M.values(it)
   local list = judged_values(it)
   local letters, order = lettered(list)
@@ -194,6 +197,9 @@ local function smallest_p_note(it, count)
     paired.p_text(math.min(1, count * paired.smallest_p(n))))
 end
 
+--- A table of the order of every two methods, in the paper and in our runs.
+-- @tparam table it
+-- @treturn table
 function M.orders(it)
   local list, columns = pairs_of(it), {}
   local t = { heads = { "first, second" }, columns = columns, rows = {}, notes = {}, format = "%s",
@@ -250,6 +256,9 @@ end
 
 local RULES = { best = "the best of the saved ones, for each N separately", last = "the last" }
 
+--- A table of the conditions of the paper and of our runs.
+-- @tparam table it
+-- @treturn table
 function M.conditions(it)
   local set, of, metric = it.set, it.reference, it.metric
   local seen = set:first():field("manifest", "samples_seen")
