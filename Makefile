@@ -85,10 +85,8 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 # ---------------------------------------------------------------------- build
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
-  lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify stage install \
-  installcheck uninstall \
-  doc \
-  install-rock dist clean help FORCE
+  lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify doc stage \
+  install installcheck uninstall install-rock dist clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -284,8 +282,8 @@ stage: all
 
 # LDoc is needed for this alone: it is not among the packages of .ci/packages.txt.
 doc: all ## the reference of all functions, by LDoc (build/reference)
-	@command -v ldoc >/dev/null || { echo "flowmap: make doc needs LDoc:" \
-	  "apt-get install lua-ldoc" >&2; exit 2; }
+	@command -v ldoc >/dev/null || { \
+	  echo "flowmap: doc: it needs LDoc (Debian: lua-ldoc)" >&2; exit 2; }
 	@rm -rf $B/reference $B/reference-source && mkdir -p $B
 	@$(RUN) lua paper/reference/stubs.lua $B/reference-source
 	@ldoc -q -c paper/reference/config.ld -l paper/reference -s paper/reference \

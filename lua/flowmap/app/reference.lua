@@ -97,32 +97,34 @@ local function core_item(name, arguments, text, section)
     comment = { "--- " .. text }, example = examples.text[name] }
 end
 
--- The functions of `fm` itself: operations, the core's others, and those of Lua among them.
+-- A function of `fm` that is written in Lua.
+local function lua_item(name, section)
+  local comment, at = described.comment(core[name])
+  local arguments = described.arguments(described.original(core[name]))
+  return { name = name, arguments = arguments, comment = comment, example = examples.text[name],
+    call = ("fm.%s(%s)"):format(name, arguments), section = section,
+    place = at.what ~= "C" and place_of(at.source, at.linedefined) or nil }
+end
+
+-- The functions of `fm` itself: the operations, then other functions of Lua, then those of C.
 local function add_fm(module)
-  local seen = {}
-  local function add(item)
-    seen[item.name] = true
-    module.items[#module.items + 1] = item
-  end
+  local items, seen = module.items, {}
+  local function add(item) items[#items + 1], seen[item.name] = item, true end
   for _, op in ipairs(operations.callable()) do
-    if debug.getinfo(core[op.name], "S").what == "C" then
-      add(core_item(op.name, operations.arguments(op), op.doc, "Operations"))
+    local of_c = debug.getinfo(core[op.name], "S").what == "C"
+    add(of_c and core_item(op.name, operations.arguments(op), op.doc, "Operations")
+      or lua_item(op.name, "Operations"))
+  end
+  for _, name in ipairs(tree.keys(core)) do
+    local known = core_functions.public[name] or core_functions.internal[name]
+    if not seen[name] and not known and type(core[name]) == "function" then
+      add(lua_item(name, "Sums, derivatives, programs"))
     end
   end
   for _, part in ipairs { { "public", "Tensors, files, system" }, { "internal", "Internal" } } do
     for _, name in ipairs(tree.keys(core_functions[part[1]])) do
       local it = core_functions[part[1]][name]
       if type(core[name]) == "function" then add(core_item(name, it[1], it[2], part[2])) end
-    end
-  end
-  for _, name in ipairs(tree.keys(core)) do
-    local f = core[name]
-    if not seen[name] and type(f) == "function" then
-      local comment, at = described.comment(f)
-      local arguments = described.arguments(described.original(f))
-      add { name = name, arguments = arguments, comment = comment, example = examples.text[name],
-        call = ("fm.%s(%s)"):format(name, arguments), section = "Functions in Lua",
-        place = at.what ~= "C" and place_of(at.source, at.linedefined) or nil }
     end
   end
 end

@@ -214,7 +214,7 @@ end
 --- Start to listen.
 -- @tparam table uv
 -- @tparam integer port 0: any that is free
--- @tparam function answer of a path: content type and body, or nil if there is no such page
+-- @tparam function answer_of path -> content type and body, or nil if there is no such page
 -- @treturn Server to be closed; its field `port`
 function M.listen(uv, port, answer_of)
   local self = setmetatable({ uv = uv, answer = answer_of, queue = {}, clients = {}, count = 0,
