@@ -1,5 +1,5 @@
--- The workflow of the hosted continuous integration: it is valid YAML, runs only what exists, has no
--- list of packages of its own, and asks for no permission that it does not use.
+-- The workflow of the hosted continuous integration: it is valid YAML, runs only what exists, has
+-- no list of packages of its own, and asks for no permission that it does not use.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
