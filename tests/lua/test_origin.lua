@@ -2,6 +2,7 @@
 
 local t = require "harness"
 local chapters = require "flowmap.experiment.chapters"
+local contexts = require "flowmap.report.context"
 local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local made_run = require "made_run"
@@ -47,6 +48,23 @@ local function run(name, seed, times)
     metrics = { { step = 1, samples = 64, loss = 1 } }, rows = { { N = 1, kl = 1 } },
     manifest = times })
 end
+
+t.test("a figure whose runs all diverged has an origin, too; one of no runs says so", function()
+  local source = 'return { name = "lost", profiles = { smoke = {} }, render = {\n'
+    .. '  { kind = "compare", name = "kl", metric = "kl", title = "KL" },\n'
+    .. '  { kind = "triangle", name = "times" },\n} }\n'
+  sandbox.write("lost.lua", source)
+  made_run.diverged(root .. "/results/lost/smoke/esd-seed1", { step = 2,
+    config = { method = "esd", seed = 1, experiment = "lost", steps = 9 },
+    metrics = { { step = 1, samples = 64, loss = 1 } } })
+  local context = contexts.new("lost", { profile = "smoke", results = root .. "/results" },
+    root .. "/lost.lua")
+  local text = origin.markdown(context, "lost", "kl", "table")
+  t.eq(text:find("^\n::: origin\nTable kl%. Command: `./flowmap reproduce [^`]*lost.lua "
+    .. "%-%-profile smoke %-%-seeds 1`%. Script: .*, line 2%. Runs: %[1 run%]") ~= nil, true, text)
+  text = origin.markdown(context, "lost", "times", "figure")
+  t.eq(text:find "line 3%. Runs: none, it shows no results%.\n:::\n$" ~= nil, true, text)
+end)
 
 t.test("the cost is processor time, or time by the clock where a run did not record it", function()
   run("a", 1, { wall_s = 1000, cpu_s = 1800 })

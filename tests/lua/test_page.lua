@@ -49,6 +49,10 @@ and more, $\dot x$.
 <script>alert(1)</script>
 ```
 
+::: origin
+Made by hand [each]{.each}.
+:::
+
 ::: {.provenance onclick="alert(1)"}
 A note, [span]{.a onclick="alert(1)" style="x"}, `code`{onclick="alert(1)"}.
 :::
@@ -70,6 +74,8 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is e
   t.eq(count(html, '<div class="table">%s*<table'), 1)
   t.eq(html:find('<div class="caption">%s*<?p?>?A caption%.') ~= nil, true)
   t.eq(html:find "<details class=\"code\">%s*<summary>Code, 3 lines</summary>" ~= nil, true)
+  local origin = html:match '<details class="origin">%s*<summary>[^<]+</summary>(.-)</details>'
+  t.eq(origin:find '<div class="origin">%s*<p>Made by hand <span class="each">each' ~= nil, true)
   local css = files.read(files.installed "paper/style.css")
   t.eq(css:match "math[^{};]*{[^}]*overflow", nil, "a formula itself has no scrollbar")
   t.eq(css:match "%.formula {[^}]*overflow%-y: hidden" ~= nil, true)

@@ -175,7 +175,7 @@ function M.values(set)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local SIGNED = { svg = "<!-- %s -->\n", csv = "# %s\n" } -- a table's CSV is signed by its notes
+local SIGNED = { svg = "<!-- %s -->\n", figure = "# %s\n" } -- tables are signed by their notes
 
 -- Move the tables and pictures of a render entry into the set, signed; omit scripts and data files.
 local function collect(made, target, set, listed)

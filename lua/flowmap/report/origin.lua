@@ -215,7 +215,7 @@ function M.markdown(context, experiment, name, sort)
   local entry = exp and entry_of(exp, all, name, sort)
   if not entry then return "" end
   local set, line = runs_of(exp, entry, all), M.line(results.read_file(exp.path), entry, exp.name)
-  local profile = all.runs[1]:field("config", "profile")
+  local profile = (all.runs[1] or all.diverged[1]):field("config", "profile")
   local data = data_of(context, experiment, entry, sort)
   -- The name tells to what it belongs where a figure floats to another page of the PDF.
   local parts = { ("%s %s"):format(sort:gsub("^%l", string.upper), escape.markdown(name)),
