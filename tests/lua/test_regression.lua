@@ -91,6 +91,8 @@ t.test("equal bits, rounding, another course, a new case", function()
   t.eq(text, "other bits; the loss of step 2 differs by 2.0e-04")
   t.eq(verdict({ norm = { 0.5, 0.2499 } }, "c b", SHADOW), "changed")
   t.eq(verdict({ norm = { 0.5, 0.2499 } }, "c b", SHADOW, 1e-2), "rounding")
+  _, text = verdict({ loss = { 1, 3 }, norm = { 0.6, 0.25 } }, "c b", SHADOW)
+  t.eq(text, "other bits; the gradient norm of step 1 differs by 2.0e-01")
   t.eq(verdict({ samples = { 1, 1.1 } }, "c b", SHADOW), "changed")
   t.eq(verdict({ loss = { 1, 0 / 0 } }, "c b", SHADOW), "changed")
   t.eq(verdict({ loss = { 1 } }, "c b", SHADOW), "changed")
@@ -164,11 +166,12 @@ end)
 t.test("slower are two of three repeats, by more than 2 % and more than they differ", function()
   local one = { 1, 1, 1.001 }
   t.eq(speed.compare({ 1.03, 1.031, 1.0 }, one), false) -- they differ by 3.1 %
+  t.eq(type(speed.is_busy()), "boolean")
   t.eq(speed.compare({ 1.03, 1.031, 1.035 }, one), true)
   t.eq(speed.compare({ 1.019, 1.0195, 1.02 }, one), false)
   t.eq(speed.compare({ 1.6, 1.5, 1.2 }, one), true)
   t.eq(speed.compare({ 0.9, 1.0, 1.3 }, one), false)
-  t.eq(speed.compare({ 1.03, 1.031, 1.035 }, { 1, 0.95, 1.01 }), false) -- stored on a busy machine
+  t.eq(speed.compare({ 1.03, 1.031, 1.035 }, { 1, 0.95, 1.01 }), false) -- when stored, by 6 %
 end)
 
 -- ------------------------------------------------------------------ reports
@@ -241,6 +244,15 @@ t.test("an experiment joins by one line; a change fails until there is a reason 
   t.eq(out:find "samples: mine/lsd: distance by 4 steps: [%d.]+ at the end" ~= nil, true, out)
   t.eq(sandbox.read "build/regress/results.tap":find "not ok 1 %- shadow: mine/lsd" ~= nil, true)
   t.eq(sandbox.read "build/regress/junit.xml":find "<failure message=" ~= nil, true)
+  code, out = run_gate "--accept-changed"
+  t.eq(code, 0, out)
+end)
+
+t.test("a loss of quality fails, whatever is accepted", function()
+  sandbox.write("mine.lua", (sandbox.read "mine.lua":gsub("width = 8", "sigma = 4, width = 8")))
+  local code, out = run_gate "--accept-changed"
+  t.eq(code, 1, out)
+  t.eq(out:find "FAIL quality: mine: the distance to the data changed by %+" ~= nil, true, out)
 end)
 
 t.done()

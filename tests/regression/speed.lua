@@ -2,13 +2,14 @@
 -- multiply-adds on registers (core/kernels/peak.c). Both run in turns in one process and count the
 -- processor time, so that the clock rate and other programs matter little. A repeat is the ratio of
 -- the shortest of ROUNDS turns: what disturbs a turn only lengthens it. The dead zone is 2 %: a
--- regression is a ratio beyond it in at least two of three repeats; where the repeats, now or when
--- they were stored, differ by more, beyond their spread. Stored ratios hold for one model of
--- processor.
+-- regression is a ratio beyond it in at least two of three repeats. Where the repeats, now or when
+-- they were stored, differ by more, the limit is the sum of both spreads; and where more programs
+-- run than there are processors, nothing is judged. Stored ratios hold for one model of processor.
 -- @module speed
 
 local fm = require "flowmap"
 local core = require "flowmap.core"
+local files = require "flowmap.base.files"
 local probe = require "probe"
 
 local M = { DEAD_ZONE = 0.02, REPEATS = 3 }
@@ -84,18 +85,32 @@ local function sorted(list)
   return out
 end
 
+--- Whether more programs run than there are processors.
+-- @treturn boolean false also where that is not known
+-- @treturn string a sentence without a full stop
+function M.is_busy()
+  local load = tonumber((files.read "/proc/loadavg" or ""):match "^%S+")
+  local processors = 0
+  for _ in ("\n" .. (files.read "/proc/cpuinfo" or "")):gmatch "\nprocessor%s" do
+    processors = processors + 1
+  end
+  return load ~= nil and processors > 0 and load > processors + 0.5,
+    ("the machine is busy: load %s on %d processors"):format(load, processors)
+end
+
 --- Compare three ratios with three stored ones, by the middle ones.
 -- @tparam {number,...} ratios
 -- @tparam {number,...} stored
 -- @treturn boolean whether it is slower
 -- @treturn string a sentence without a full stop
+-- @treturn number the relative change
 function M.compare(ratios, stored)
   local of, with = sorted(ratios), sorted(stored)
-  local spread = math.max(of[#of] / of[1], with[#with] / with[1]) - 1
+  local spread = of[#of] / of[1] + with[#with] / with[1] - 2
   local limit = math.max(M.DEAD_ZONE, spread)
   local change = of[2] / with[2] - 1
   return change > limit, ("%+.1f %% (repeats differ by %.1f %%, limit %.1f %%)"):format(
-    100 * change, 100 * spread, 100 * limit)
+    100 * change, 100 * spread, 100 * limit), change
 end
 
 return M

@@ -22,19 +22,22 @@ local function relative(a, b)
   return math.abs(a - b) / math.max(math.abs(b), 1e-30)
 end
 
--- The first value beyond the tolerance, in the order of the steps: its name and relative deviation;
--- without one nil and the largest deviation.
+-- The first value beyond the tolerance, in the order of the steps, samples last: its name and
+-- relative deviation; without one nil and the largest deviation.
 local function first_beyond(found, stored, tolerance)
-  local largest = 0
+  local largest, first = 0, nil
   for _, quantity in ipairs(QUANTITIES) do
     local key, words = quantity[1], quantity[2]
     for k, value in ipairs(stored[key]) do
       local off = relative(found[key][k] or math.huge, value)
-      if off > tolerance then return words:format(k), off end
+      local step = key == "samples" and math.huge or k
+      if off > tolerance and (not first or step < first.step) then
+        first = { step = step, words = words:format(k), off = off }
+      end
       largest = math.max(largest, off)
     end
   end
-  return nil, largest
+  return first and first.words, first and first.off or largest
 end
 
 --- Compare a case with the baseline.

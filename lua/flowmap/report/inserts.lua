@@ -3,6 +3,7 @@
 --
 --     {{reproduction values cifar10}}     see flowmap.report.reproduction
 --     {{checklist}} {{checklist runs}} {{dates}}     see flowmap.report.checklist
+--     {{gate}}                            see flowmap.report.gate
 --     {{glossary}} {{citation}}           see flowmap.report.document
 --     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
 --     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
@@ -112,6 +113,7 @@ M.known = {
   dates = checklist.dates,
   glossary = document.glossary,
   citation = document.citation,
+  gate = require("flowmap.report.gate").text,
 }
 
 return M

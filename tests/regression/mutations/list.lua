@@ -42,8 +42,8 @@ return {
   { "memory: values live to the end", "core/program/arena.c", "l->end[o] = step;",
     "l->end[o] = 1 << 20;", PLANE },
   { "speed: a useless loop in each step", "lua/flowmap/trainer.lua",
-    "  renew(job)\n  job.done", "  for k = 1, 1000 do math.sin(k) end\n  renew(job)\n  job.done",
-    "--native --judge plane" },
+    "  renew(job)\n  job.done", "  for k = 1, 10000 do math.sin(k) end\n  renew(job)\n  job.done",
+    "--native --busy --judge plane" },
   { "no fault: a product rounded before its sum", "core/kernels/optim.c",
     "*m = vfma(k->b1, *m, k->c1 * g);", "*m = k->b1 * *m + k->c1 * g;", PLANE },
 }

@@ -84,8 +84,10 @@ local function caught(failed)
   return #words > 0 and table.concat(words, " and ") or "nothing: rounding passes"
 end
 
--- The step at which a failed case first differs.
-local function step_of(it) return tonumber(it.text:match "of step (%d+)") or math.huge end
+-- Failed cases are ordered by the step at which they first differ; failed times by their change.
+local function step_of(it)
+  return tonumber(it.text:match "of step (%d+)") or it.change and 1e9 - it.change or math.huge
+end
 
 -- A row of the table from the gate's results.
 local function row_of(fault, results)
