@@ -220,7 +220,10 @@ function M.markdown(context, experiment, name, sort)
   -- The name tells to what it belongs where a figure floats to another page of the PDF.
   local parts = { ("%s %s"):format(sort:gsub("^%l", string.upper), escape.markdown(name)),
     "Command: " .. code(command(exp, profile, all)) }
-  if data then parts[#parts + 1] = "Data: " .. link(context, data:match "[^/]+$", data) end
+  if data or set and sort == "figure" then -- of images there is no CSV
+    parts[#parts + 1] = "Data: " .. (data and link(context, data:match "[^/]+$", data)
+      or "the samples in the folders of the runs")
+  end
   parts[#parts + 1] = ("Script: %s%s"):format(link(context, M.shown(exp.path), exp.path),
     line and (", line %d"):format(line) or "")
   parts[#parts + 1] = "Runs: " .. (set and run_text(context, set) or "none, it shows no results")
