@@ -165,8 +165,8 @@ end
 -- woven here.
 --
 -- *Three of the four switches do.* On the mixture in two dimensions, where ESD exploded in most
--- seeds, none exploded with `stop = target`, with `velocity = sample` or with `p = 1` alone. Each of
--- the three lowers the map error and the tail of the gradient's norm, which is shown; fewer
+-- seeds, none exploded with `stop = target`, with `velocity = sample` or with `p = 1` alone. Each
+-- of the three lowers the map error and the tail of the gradient's norm, which is shown; fewer
 -- explosions, a count of zero or one per seed, are not shown after the correction for five
 -- questions. In sixteen dimensions and on the checkerboard ESD exploded in too few seeds for any
 -- difference in explosions; what the switches do to the gradient's tail has the same direction.
@@ -182,8 +182,8 @@ end
 -- RAdam act on another gradient.
 --
 -- *The best map is that of `stop = target` alone.* On the mixture in two dimensions its error is
--- {{map_error.ESD.N1 data=modes2 stop=target velocity=self p=0 target=current %.2g}} of the variance
--- of the data; that of ESD is
+-- {{map_error.ESD.N1 data=modes2 stop=target velocity=self p=0 target=current %.2g}} of the
+-- variance of the data; that of ESD is
 -- {{map_error.ESD.N1 data=modes2 stop=full velocity=self p=0 target=current %.2g}}, with `p = 1`
 -- alone {{map_error.ESD.N1 data=modes2 stop=full velocity=self p=1 target=current %.2g}}, and with
 -- MeanFlow's three switches
