@@ -12,8 +12,9 @@ local metrics = require "flowmap.measure.metrics"
 local M = {}
 
 -- Samples on which is measured first; then on four times as many, until that takes as many seconds
--- of processors as LONG says. Some metrics look at a part of the samples, however many there are.
-local FEW, LONG = { points = 1024, images = 32 }, 0.3
+-- of processors as LONG says. Some metrics look at a part of the samples, however many there are:
+-- if all samples would take FAR times longer, more are tried unless that takes longer than LONGEST.
+local FEW, LONG, FAR, LONGEST = { points = 1024, images = 32 }, 0.3, 20, 6
 
 -- The judge of points compares equally many pairs of points for all numbers of samples up to this.
 local SAME_PAIRS = 65536
@@ -31,6 +32,16 @@ local function total(costs)
   return sum
 end
 
+-- The costs of `all` samples from those of `few` and `more`.
+local function extended(small, large, few, more, all)
+  local costs = {}
+  for k, seconds in ipairs(large) do
+    local each = few and math.max(0, seconds - small[k]) / (more - few) or seconds / more
+    costs[k] = seconds + each * (all - more)
+  end
+  return costs
+end
+
 -- The costs of all samples. measure(count) returns a list of costs, which grow linearly from some
 -- number on; it is called with growing numbers up to `most`.
 local function of_all(job, measure, most)
@@ -38,15 +49,16 @@ local function of_all(job, measure, most)
   local more, few = math.min(FEW[evaluate.judge(job.set)], all), nil
   local large, small = measure(more), nil
   most = math.min(most or all, all)
-  while more < most and (not few or total(large) < LONG) do
+  local costs = extended(small, large, few, more, all)
+  local function unsure()
+    local now = total(large)
+    return now < LONG or now < LONGEST and (not few or total(costs) > FAR * now)
+  end
+  while more < most and unsure() do
     few, small = more, large
     more = math.min(4 * more, most)
     large = measure(more)
-  end
-  local costs = {}
-  for k, seconds in ipairs(large) do
-    local each = few and math.max(0, seconds - small[k]) / (more - few) or seconds / more
-    costs[k] = seconds + each * (all - more)
+    costs = extended(small, large, few, more, all)
   end
   return costs
 end
@@ -94,14 +106,18 @@ end
 
 --- Measure the experiment's own metrics.
 -- @tparam table job see flowmap.job
+-- @treturn number seconds once per run: what they prepare when they are first called
 -- @treturn number seconds for each N
 function M.metrics(job)
   local own = measures.new(job)
-  if #own == 0 then return 0 end
-  return of_all(job, function(count)
+  if #own == 0 then return 0, 0 end
+  local costs = of_all(job, function(count)
     local x = fm.cast(own.context.data(count), "float32")
-    return { (timed(own.add, own, {}, x, job.cfg.nfe[1], job.params)) }
-  end)[1]
+    local first = timed(own.add, own, {}, x, job.cfg.nfe[1], job.params)
+    local again = timed(own.add, own, {}, x, job.cfg.nfe[1], job.params)
+    return { math.max(0, first - again), again }
+  end)
+  return costs[1], costs[2]
 end
 
 return M

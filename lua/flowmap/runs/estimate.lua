@@ -83,7 +83,8 @@ end
 -- Add what judge and metrics take.
 local function add_judge(pace, job)
   local once, rows = cost.judge(job)
-  rows.serial = rows.serial + cost.metrics(job)
+  local first, again = cost.metrics(job)
+  once.serial, rows.serial = once.serial + first, rows.serial + again
   for name, it in pairs { judge = once, rows = rows } do
     pace[name .. "_cpu_s"] = it.serial + it.shared
     pace[name .. "_s"] = it.serial + it.shared / fm.info().threads
@@ -100,6 +101,7 @@ end
 --   the judge once, rows_s, rows_cpu_s = of judge and metrics for each N; steps = that were timed,
 --   threads = }
 function M.measure(experiment, cfg, stages)
+  require("flowmap.runs.cache").inputs(experiment, cfg) -- as a run does
   local small = {}
   for key, value in pairs(cfg) do small[key] = value end
   small.batch = math.min(cfg.batch, 2048)
