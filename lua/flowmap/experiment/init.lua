@@ -51,6 +51,7 @@ local losses = require "flowmap.losses"
 local meaning = require "flowmap.runs.meaning"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
+local place = require "flowmap.experiment.place"
 local published = require "flowmap.methods"
 local regular = require "flowmap.base.regular"
 local curriculum = require "flowmap.curriculum"
@@ -95,6 +96,21 @@ local function name_data(it)
   if type(it.settings) == "table" and it.settings.data == nil then it.settings.data = name end
 end
 
+-- Variables that other versions of Lua have, which a file may look for.
+local ELSEWHERE = { unpack = true, loadstring = true, setfenv = true, getfenv = true, bit32 = true,
+  jit = true }
+
+-- The global variables of an experiment. A misspelt variable would be nil, and `lr = leraning_rate`
+-- no setting at all.
+local VARIABLES = setmetatable({}, { __newindex = _G, __index = function(_, name)
+  local value = _G[name]
+  if value == nil and not ELSEWHERE[name] then
+    errors.usage("there is no variable '%s'%s; _G.%s may be nil", tostring(name),
+      errors.near(tostring(name), tree.keys(_G)):match "^; did you mean.*" or "", tostring(name))
+  end
+  return value
+end })
+
 --- Load an experiment.
 -- @tparam string path a Lua file
 -- @treturn table the experiment, with `path` added
@@ -106,9 +122,12 @@ function M.load(path)
       .. "`flowmap lua %s`)", path, path)
   end
   math.randomseed(0) -- Lua seeds it differently in each process, but the file must mean the same
+  debug.setupvalue(chunk, 1, VARIABLES)
   local it = chunk()
-  name_data(it)
-  outline.check(it, path)
+  place.within(path, nil, function()
+    name_data(it)
+    outline.check(it, path)
+  end)
   it.methods = it.methods or { "lsd" }
   it.path = path
   return it
@@ -279,14 +298,8 @@ local function note_robust(cfg)
     settings.text(cfg.p), settings.text(cfg.c)))
 end
 
---- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
--- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
--- @tparam table it an experiment
--- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
---   folder of the runs that are made first; nil: the experiment's }
--- @treturn table the settings, with experiment, profile, method and seed
--- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages
-function M.staged(it, want)
+-- See M.staged.
+local function staged(it, want)
   local profile = want.profile or "laptop"
   if not want.profile and not it.profiles[profile] then
     errors.usage("%s has no profile 'laptop', which is taken where --profile names none; it has: "
@@ -303,6 +316,17 @@ function M.staged(it, want)
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)
+end
+
+--- All settings of one run: defaults, the experiment's, its profile's, the method's, the grid's
+-- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
+-- @tparam table it an experiment
+-- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
+--   folder of the runs that are made first; nil: the experiment's }
+-- @treturn table the settings, with experiment, profile, method and seed
+-- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages
+function M.staged(it, want)
+  return place.within(it.path, { except = want.set }, staged, it, want)
 end
 
 --- The settings of one run alone, see `staged`.

@@ -55,13 +55,16 @@ end
 --- The tokens of a Lua source.
 -- @tparam string text
 -- @treturn {string,...}
+-- @treturn {integer,...} where each begins
 function M.tokens(text)
-  local tokens, at = {}, 1
+  local tokens, places, at = {}, {}, 1
   if text:sub(1, 1) == "#" then at = text:find "\n" or #text + 1 end -- as Lua reads a script
   while at <= #text do
-    tokens[#tokens + 1], at = piece(text, at)
+    local token, next_at = piece(text, at)
+    if token then tokens[#tokens + 1], places[#places + 1] = token, at end
+    at = next_at
   end
-  return tokens
+  return tokens, places
 end
 
 local function hash(tokens)

@@ -11,6 +11,7 @@ local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local jobs = require "flowmap.job"
+local place = require "flowmap.experiment.place"
 local ranks = require "flowmap.base.ranks"
 local record = require "flowmap.runs.record"
 local rehearse = require "flowmap.runs.rehearse"
@@ -147,9 +148,13 @@ local function execute(experiment, cfg, it)
   note_precision(cfg)
   local how = { about = { revision = revision.now(), fingerprint = it.inputs.fingerprint },
     on_start = note_changes }
-  local job = trainer.new(experiment, cfg, it.resume and load_saved(dir) or nil)
-  job.students = students_of(cfg, it.stages)
-  rehearse.check(job, cfg)
+  local saved = it.resume and load_saved(dir) or nil
+  local job = place.within(experiment.path, { quoted = true }, function()
+    local made = trainer.new(experiment, cfg, saved)
+    made.students = students_of(cfg, it.stages)
+    rehearse.check(made, cfg)
+    return made
+  end)
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
   local result
