@@ -23,8 +23,9 @@ local M = {}
 -- @tparam table cfg settings eta, velocity, target
 -- @treturn integer
 function M.least(cfg)
+  if cfg.eta ~= 0 then return 1 end -- nothing else is read, and counts as a setting in use
   local elsewhere = cfg.velocity == "sample" or cfg.velocity == "teacher" or cfg.target == "frozen"
-  return cfg.eta == 0 and elsewhere and 0 or 1
+  return elsewhere and 0 or 1
 end
 
 -- Diagonal rows among `rows` (1e-9: eta times rows may be whole except for rounding).
