@@ -114,7 +114,8 @@ function M.measure(experiment, cfg, stages)
   add_judge(pace, job)
   local sample = job.cfg.dim * 4
   pace.params, pace.threads = tree.count(job.params), fm.info().threads
-  pace.memory = resident() + cfg.eval_samples * sample
+  -- All samples are held in pieces and, at the end, whole; true points are held beside them.
+  pace.memory = resident() + cfg.eval_samples * sample * (job.set.shape and 2 or 3)
   pace.disk = disk(job.cfg, bytes_of(job.params, cfg.dtype), sample)
   return pace
 end
