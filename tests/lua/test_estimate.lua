@@ -39,7 +39,8 @@ for k, arguments in ipairs {
       found[attempt] = ratio(arguments, 10 * k + attempt)
       if math.abs(math.log(found[attempt])) < math.log(1.4) then return end
     end
-    error(("the estimate is %.2f, %.2f and %.2f times what the run takes"):format(table.unpack(found)))
+    error(("the estimate is %.2f, %.2f and %.2f times what the run takes"):format(
+      table.unpack(found)))
   end)
 end
 
