@@ -12,5 +12,6 @@ return {
   compare = "groups", kernel = "laplace", particles = 4, weight = "elbo_slope",
   times = "noise_ratio", levels = 32768, eta = 0.0,
   title = "Inductive moment matching (IMM)", cite = "Zhou, Ermon, Song 2025, arXiv 2503.07565",
-  differs = "a smaller group where 4 does not divide a micro-batch; no least gap between s and u",
+  differs = "a smaller group where 4 does not divide a micro-batch; no least gap between s and u; "
+    .. "constants as in others' transcriptions for CIFAR-10",
 }
