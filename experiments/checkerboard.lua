@@ -18,6 +18,12 @@
 -- $$X_{s,t}(x) = x + (t-s)\,v_{s,t}(x),$$
 -- so that it is the identity at $s = t$ and $v_{t,t} = b_t$ (the tangent condition).
 --
+-- ![The triangle of time pairs. Left: a batch is split into a diagonal part, which learns the
+-- velocity, and an off-diagonal part, which learns the map. Middle: what each objective compares at
+-- $(s, t)$. LSD compares the derivative in $t$ with the velocity at $(t, t)$, ESD that in $s$ with
+-- the velocity at $(s, s)$, and PSD the jump with two shorter ones. Right: the pairs used by
+-- sampling with $N$ equal steps.](figure:triangle)
+--
 -- ## The objectives
 --
 -- Every method trains the diagonal by flow matching,

@@ -27,6 +27,7 @@ return {
     "paper/reproduction.md",
     "paper/conclusion.md",
     "paper/equations.md",
+    "paper/citing.md",
     "paper/references.md",
   },
   bibliography = "paper/references.json",

@@ -65,7 +65,8 @@ made("long", { seed = 2, finished = "2026-01-04T00:00:00Z", isa = "scalar" })
 made("smoke", { seed = 1, finished = "2026-01-02T00:00:00Z", isa = "avx2" })
 
 local function context(profile)
-  return contexts.new(nil, { profile = profile, results = root .. "/results" }, "a.md")
+  return contexts.new(nil, { profile = profile, results = root .. "/results",
+    output = root .. "/build" }, "a.md")
 end
 
 t.test("the checklist is filled from manifests", function()

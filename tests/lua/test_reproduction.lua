@@ -3,6 +3,7 @@
 
 local t = require "harness"
 local contexts = require "flowmap.report.context"
+local files = require "flowmap.base.files"
 local made_run = require "made_run"
 local reproduction = require "flowmap.report.reproduction"
 local sandbox = require "sandbox"
@@ -31,8 +32,8 @@ for method, kl in pairs(RATE) do
 end
 
 local function text(words)
-  return reproduction.text(contexts.new(nil, { profile = "smoke", results = root .. "/results" },
-    "a.md"), words)
+  return reproduction.text(contexts.new(nil, { profile = "smoke", results = root .. "/results",
+    output = root .. "/build" }, "a.md"), words)
 end
 
 local function row(words, start)
@@ -49,6 +50,10 @@ t.test("values: published and ours in columns of their own, verdicts with reason
   t.eq(row("values checkerboard", "| ESD |"), "| ESD | 1 | not attempted (c) | 0.0983 | – |")
   has(values, "\\(c\\) no runs of ESD in this set.")
   has(values, "\\(b\\) this number of steps was not evaluated.")
+  has(values, "](<reproduction-values-checkerboard.csv>)")
+  local csv = files.read(root .. "/build/reproduction-values-checkerboard.csv")
+  has(csv, "\nLSD,1,not comparable (a),0.0864,,0.101,0.00")
+  has(csv, "\nESD,1,not attempted (c),0.0983,,,\n")
 end)
 
 t.test("orders: shown, and not attempted where a method has no runs", function()

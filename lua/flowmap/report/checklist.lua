@@ -12,8 +12,8 @@ local attempt = require "flowmap.report.attempt"
 local chapters = require "flowmap.experiment.chapters"
 local document = require "flowmap.report.document"
 local errors = require "flowmap.base.errors"
+local inserted = require "flowmap.report.insert_table"
 local provenance = require "flowmap.report.provenance"
-local tables = require "flowmap.report.table"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -205,22 +205,23 @@ local function answers(context)
   }
 end
 
-local function placed(name, t)
-  return ("\n:::::: {#tab:checklist:%s}\n%s\n::::::\n"):format(name, tables.markdown(t))
+local function placed(context, name, t)
+  return inserted.block(context, "checklist", name, t, "lua/flowmap/report/checklist.lua")
 end
 
 local function questions(context)
   local t = { title = "Reproducibility checklist. Numbers, names and hashes are those of the runs "
-    .. "of this page.", heads = { "", "question", "answer" }, columns = {}, rows = {}, notes = {},
-    widths = { 5, 14, 22 }, format = "%s" }
+    .. "of this page.", heads = { "topic", "question", "answer" }, columns = {}, rows = {},
+    notes = {}, widths = { 5, 14, 22 }, format = "%s" }
   for i, row in ipairs(answers(context)) do t.rows[i] = { heads = row, cells = {} } end
   t.notes[1] = "Answers are filled from manifest.json of every run of the page."
-  return placed("questions", t)
+  return placed(context, "questions", t)
 end
 
 local function runs_table(context)
-  local t = { title = "The runs behind this page, by experiment.", heads = { "experiment", "seeds",
-    "training samples per run", "revision", "cost" }, columns = { "runs", "diverged" }, rows = {},
+  local t = { title = "The runs behind this page, by experiment.",
+    heads = { "experiment", "seeds", "training samples per run", "revision", "cost" },
+    columns = { "runs", "diverged" }, rows = {},
     notes = { "Filled from the manifests." }, format = "%d", widths = { 9, 6, 10, 8, 14, 4, 5 } }
   for i, it in ipairs(experiments_of(context)) do
     local cost = is_rehearsal(context) and "not stated" or provenance.cost(it.set)
@@ -234,7 +235,7 @@ local function runs_table(context)
       provenance.grouped(high)), distinct(it.set, "revision", short), cost },
       cells = { #it.set.runs, #it.set.diverged } }
   end
-  return placed("runs", t)
+  return placed(context, "runs", t)
 end
 
 --- The text of {{checklist ...}}.

@@ -16,13 +16,13 @@ local attempt = require "flowmap.report.attempt"
 local axes = require "flowmap.report.axis"
 local errors = require "flowmap.base.errors"
 local experiments = require "flowmap.experiment"
+local inserted = require "flowmap.report.insert_table"
 local measured = require "flowmap.report.measured"
 local paired = require "flowmap.measure.paired"
 local provenance = require "flowmap.report.provenance"
 local published = require "flowmap.experiment.published"
 local results = require "flowmap.report.results"
 local settings = require "flowmap.experiment.settings"
-local tables = require "flowmap.report.table"
 local tree = require "flowmap.tree"
 local verdict = require "flowmap.report.verdict"
 
@@ -283,8 +283,8 @@ function M.conditions(it)
     { "seeds", "not stated", attempt.listed(set, "manifest", "seed") },
     { "settings that differ", theirs, ours },
   }
-  local t = { heads = { "", "published", "ours" }, columns = {}, rows = {}, widths = { 4, 7, 7 },
-    notes = measured.provenance(set), format = "%s",
+  local t = { heads = { "condition", "published", "ours" }, columns = {}, rows = {},
+    widths = { 4, 7, 7 }, notes = measured.provenance(set), format = "%s",
     title = ("%s: how the published values and ours were obtained."):format(titled(it)) }
   for i, row in ipairs(rows) do t.rows[i] = { heads = row, cells = {} } end
   return t
@@ -384,8 +384,9 @@ local function tally(context)
     :format(all, count(values, verdict.on_values), pairs_count, count(orders, verdict.on_claims))
 end
 
-local function placed(what, name, t)
-  return ("\n:::::: {#tab:reproduction:%s-%s}\n%s\n::::::\n"):format(what, name, tables.markdown(t))
+local function placed(context, what, name, t)
+  return inserted.block(context, "reproduction", what .. "-" .. name, t,
+    "lua/flowmap/report/reproduction.lua")
 end
 
 --- The text of {{reproduction ...}}.
@@ -395,8 +396,8 @@ end
 function M.text(context, words)
   local what, name = words:match "^(%a+)%s*(%S*)$"
   if what == "tally" then return tally(context) end
-  if what == "stability" then return placed(what, "runs", stability_table(context)) end
-  if what == "settings" then return placed(what, "paper", settings_table()) end
+  if what == "stability" then return placed(context, what, "runs", stability_table(context)) end
+  if what == "settings" then return placed(context, what, "paper", settings_table()) end
   local known = { conditions = M.conditions, values = M.values, orders = M.orders }
   if not known[what] then
     errors.data("reproduction: expected conditions, values, orders, settings, "
@@ -404,8 +405,8 @@ function M.text(context, words)
       words)
   end
   local it = attempt.of(context, name)
-  if it.set then return placed(what, name, known[what](it)) end
-  return what == "values" and placed(what, name, unattempted(it)) or ""
+  if it.set then return placed(context, what, name, known[what](it)) end
+  return what == "values" and placed(context, what, name, unattempted(it)) or ""
 end
 
 return M
