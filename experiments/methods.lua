@@ -479,9 +479,10 @@ methods.render = {
 --
 -- The data are one law in the plane, the network is small, and all rows make equally many updates.
 -- Whether $p$, a law of times or a longer average helps on images is another question, see
--- [the ladder](#the-ladder). A row with a teacher had the teacher's training as well: at equal
--- numbers of updates it has cost about twice as much. The changes were found at seeds 101 and 102,
--- which are not reported, by trying a few; others may do as well, and where two are made, their
--- order is arbitrary. Constants that could not be verified are named by `./flowmap methods NAME`.
+-- [the ladder](#the-ladder-on-cifar-10). A row with a teacher had the teacher's training as well:
+-- at equal numbers of updates it has cost about twice as much. The changes were found at seeds 101
+-- and 102, which are not reported, by trying a few; others may do as well, and where two are made,
+-- their order is arbitrary. Constants that could not be verified are named by
+-- `./flowmap methods NAME`.
 
 return methods
