@@ -85,6 +85,7 @@ local RULES = {
   { "^%./flowmap reproduce experiments/template", function(command)
     return command .. " --dry-run"
   end },
+  { "^mpirun %-n %d+ (%./flowmap .*)$", function(_, command) parsed(command) end },
   { "^%./flowmap data list", function(command) return command end },
   -- These take too long or are tested elsewhere; only their parsing is checked.
   { "^%./flowmap %a+", parsed },
