@@ -8,6 +8,7 @@ local curves = require "flowmap.app.live.curve"
 local files = require "flowmap.base.files"
 local follow = require "flowmap.app.live.follow"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local made_run = require "made_run"
 local sandbox = require "sandbox"
 local view = require "flowmap.app.live.view"
@@ -144,6 +145,23 @@ t.test("a continued run counts its pace from the continuation on", function()
     .. '{"step": 1e300, "wall_s": 3}\n{"step": 70, "wall_s": "x"}\n')
   t.near(board_of(dir).pace, 1, 1e-9)
   lock:release()
+end)
+
+t.test("a folder that may not be read, or vanishes meanwhile, hides no other run", function()
+  local dir, lock = running "closed/a"
+  local list = lfs.dir
+  lfs.dir = function(path) -- luacheck: ignore
+    if path:find "closed$" then error("cannot open " .. path .. ": Permission denied") end
+    return list(path)
+  end
+  local ok, entries = pcall(function()
+    return boards.new { root = root .. "/results" }:refresh()
+  end)
+  lfs.dir = list -- luacheck: ignore
+  t.eq(ok, true, entries)
+  t.eq(#entries > 2, true)
+  lock:release()
+  files.remove_tree(dir)
 end)
 
 -- ------------------------------------------------------------------ frames

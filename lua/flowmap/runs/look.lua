@@ -37,8 +37,15 @@ local function holds_files(dir)
   return false
 end
 
+-- What f finds in a folder; nothing in one that may not be read, or that is renamed meanwhile.
+local function try(f, dir)
+  local ok, found = pcall(f, dir)
+  if not ok and errors.of_memory(tostring(found)) then error(found, 0) end
+  return ok and found or nil
+end
+
 local function walk(dir, depth, found, others)
-  local names = files.folders(dir)
+  local names = try(files.folders, dir) or {}
   if holds(dir, "set.json") then names = holds(dir, "runs") and { "runs" } or {} end
   local inner = 0
   for _, name in ipairs(names) do
@@ -52,7 +59,7 @@ local function walk(dir, depth, found, others)
       walk(path, depth + 1, found, others)
     end
   end
-  if inner == 0 and depth > 0 and holds_files(dir) then others[#others + 1] = dir end
+  if inner == 0 and depth > 0 and try(holds_files, dir) then others[#others + 1] = dir end
 end
 
 --- All runs below a folder: `results`, or one of published sets. Runs put aside are left out.

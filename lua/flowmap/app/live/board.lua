@@ -16,7 +16,7 @@ local M = {}
 local LONGEST = 160   -- characters of a name, a reason
 local WINDOW = 100    -- lines over which the pace is measured
 local SILENT = 60     -- seconds without a line, and
-local SCAN = 3        -- seconds between searches for new runs
+local SCAN = 5        -- seconds between searches for new runs
 local PATIENCE = 10   -- times the usual interval, after which a running run is called silent
 
 local Entry = {}
