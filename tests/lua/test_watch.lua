@@ -81,6 +81,8 @@ t.test("a curve keeps its shape in a bounded number of points", function()
   for step = 1, 100000 do it:add(step, 1 + step / 100000) end
   t.eq(#it.points <= 512 and #it.points > 200, true, #it.points)
   t.near(it.points[#it.points // 2][2], 1.5, 0.02)
+  local all = it:all()
+  t.eq(all[#all][1], 100000, "the last line counts at once")
   local low, high = it:range()
   t.near(low, 1, 0.01)
   t.near(high, 2, 0.01)

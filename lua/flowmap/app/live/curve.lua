@@ -29,11 +29,20 @@ end
 -- @tparam number loss finite
 function Curve:add(step, loss)
   self.count, self.sum = self.count + 1, self.sum + loss
-  self.version = self.version + 1
+  self.version, self.last = self.version + 1, step
   if self.count < self.each then return end
   self.points[#self.points + 1] = { step, self.sum / self.count }
   self.count, self.sum = 0, 0
   if #self.points > MOST then halve(self) end
+end
+
+--- The points with that of the lines since the last one.
+-- @treturn {table,...}
+function Curve:all()
+  if self.count == 0 then return self.points end
+  local list = table.move(self.points, 1, #self.points, 1, {})
+  list[#list + 1] = { self.last, self.sum / self.count }
+  return list
 end
 
 --- Least and greatest loss of the points; nothing if there are none.

@@ -75,7 +75,7 @@ local function curve_of(it)
   local chunks = 0
   while it:read() and chunks < LONGEST do chunks = chunks + 1 end
   local steps = it.steps or it.step or 0
-  return json.encode { points = it.curve.points, steps = steps, version = it.curve.version }
+  return json.encode { points = it.curve:all(), steps = steps, version = it.curve.version }
 end
 
 -- ------------------------------------------------------------------ pages
