@@ -85,8 +85,12 @@ end
 function Browser:wait(expression)
   local pause = "new Promise((done) => setTimeout(done, 100))"
   local from = uv.hrtime()
-  while not self:value(expression) do
-    self:value(pause)
+  local function holds()
+    local ok, value = pcall(self.value, self, expression) -- a page that is left has no values
+    return ok and value
+  end
+  while not holds() do
+    pcall(self.value, self, pause)
     if uv.hrtime() - from > PATIENCE * 1e9 then error("it stays false: " .. expression, 0) end
   end
 end
@@ -98,8 +102,10 @@ end
 function Browser:open(url, width, height)
   self:call("Emulation.setDeviceMetricsOverride", { width = width, height = height,
     deviceScaleFactor = 1, mobile = width < 600 })
+  self:value "window.left = true"
   self:call("Page.navigate", { url = url })
-  self:wait(("location.href === %q && document.readyState === 'complete'"):format(url))
+  self:wait(("!window.left && location.href === %q && document.readyState === 'complete'")
+    :format(url))
 end
 
 --- A picture of the page as PNG, in base 64.

@@ -205,11 +205,32 @@ t.test("requests that are too long, too slow, or never made do not hold it up", 
   for _, it in ipairs { slow, silent, deaf } do it.tcp:close() end
 end)
 
-t.test("more connections than it takes: further ones are closed, then it serves again", function()
-  local other, at = start("lua " .. sandbox.write("few.lua", [[
+-- A server that takes so many connections, and waits so many milliseconds for a request.
+local function start_with(connections, request)
+  return start("lua " .. sandbox.write("limits.lua", ([[
     local limits = require("flowmap.app.live.http").limits
-    limits.connections, limits.request = 3, 600000
-    require("flowmap.app.live.serve").run { results = "results", port = 0 }]]))
+    limits.connections, limits.request = %d, %d
+    require("flowmap.app.live.serve").run { results = "results", port = 0 }]]):format(connections,
+    request)))
+end
+
+t.test("what arrived while the server had to wait is not late", function()
+  local other, at = start_with(9, 2000)
+  local it = connect(at)
+  uv.sleep(300) -- it is accepted
+  uv.kill(other, "sigstop")
+  it.tcp:write(("GET /page.css HTTP/1.1\r\nHost: localhost:%d\r\n\r\n"):format(at))
+  await(0.1, function() return false end)
+  uv.sleep(2500)
+  uv.kill(other, "sigcont")
+  t.eq(await(60, function() return it.over end), true)
+  t.eq(status(it.text), 200, it.text)
+  it.tcp:close()
+  uv.kill(other, "sigterm")
+end)
+
+t.test("more connections than it takes: further ones are closed, then it serves again", function()
+  local other, at = start_with(3, 600000)
   local many = {}
   for k = 1, 5 do many[k] = connect(at) end
   t.eq(await(60, function() return many[4].over and many[5].over end), true)

@@ -167,7 +167,8 @@ function events.connected(self, tcp)
   end)
 end
 
-function events.tick(self)
+-- Close what is overdue.
+local function sweep(self)
   local now = self.uv.now()
   for client in pairs(self.clients) do
     if now > client.deadline then
@@ -233,7 +234,8 @@ function Server:run()
   signals.watch(uv, self.handles, function() push(self, "stop") end)
   local timer = uv.new_timer()
   self.handles[#self.handles + 1] = timer
-  timer:start(SWEEP, SWEEP, function() push(self, "tick") end)
+  local due = false
+  timer:start(SWEEP, SWEEP, function() due = true end)
   while not self.stopped do
     uv.run "once"
     local queue = self.queue
@@ -241,6 +243,8 @@ function Server:run()
     for _, event in ipairs(queue) do
       events[event[1]](self, table.unpack(event, 2, event.n))
     end
+    if due then sweep(self) end -- after what has arrived while this process had to wait
+    due = false
   end
 end
 

@@ -26,6 +26,18 @@ async function ask(path) {
   return answer.json();
 }
 
+// The same, again if there is no answer: a status is one.
+async function askAgain(path) {
+  for (let left = 3; ; left--) {
+    try {
+      return await ask(path);
+    } catch (fault) {
+      if (left === 0 || fault.message.includes("status")) throw fault;
+      await new Promise((done) => setTimeout(done, EVERY));
+    }
+  }
+}
+
 // ------------------------------------------------------------------ curves
 
 class Curve {
@@ -41,8 +53,13 @@ class Curve {
     if (this.data && this.data.points.length && this.node.clientWidth) drawCurve(this.picture, this.data);
   }
   async load(version) {
-    if (this.version === version && this.data) return;
-    this.data = await ask(`/curve/${this.id}.json`);
+    if (this.version === version && this.data || this.busy) return;
+    this.busy = true;
+    try {
+      this.data = await askAgain(`/curve/${this.id}.json`);
+    } finally {
+      this.busy = false;
+    }
     this.version = version;
     const points = this.data.points;
     if (!points.length) return;
@@ -92,7 +109,7 @@ class Ended {
     this.curve.load(0).catch(() => {});
     for (const N of this.run.N.slice(0, MOST_PICTURES)) {
       try {
-        pictures.append(samplesFigure(await ask(`/samples/${this.run.id}-${N}.json`), N));
+        pictures.append(samplesFigure(await askAgain(`/samples/${this.run.id}-${N}.json`), N));
       } catch { /* this run keeps no samples that can be shown */ }
     }
   }
