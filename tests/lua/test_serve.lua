@@ -46,6 +46,8 @@ sandbox.write("results/made/secret.txt", "secret")
 
 -- ------------------------------------------------------------------ the server, and clients of it
 
+local started = {} -- process ids: none is left behind, whichever test fails
+
 -- Start a server in the sandbox; returns its process id and its port.
 local function start(arguments)
   sandbox.write("served", "")
@@ -53,7 +55,8 @@ local function start(arguments)
     .. "echo $! >pid; k=0; until grep -qs 127.0.0.1 served || test $k -gt 999; do sleep 0.05; "
     .. "k=$((k + 1)); done"):format(files.quote(sandbox.program), arguments))
   t.eq(code, 0, text)
-  return tonumber(sandbox.read "pid"), tonumber(sandbox.read("served"):match "127.0.0.1:(%d+)/")
+  started[#started + 1] = tonumber(sandbox.read "pid")
+  return started[#started], tonumber(sandbox.read("served"):match "127.0.0.1:(%d+)/")
 end
 
 local pid, port = start "serve --port 0"
@@ -324,5 +327,5 @@ t.test("Ctrl-C and SIGTERM end it with exit code 0", function()
   end
 end)
 
-uv.kill(pid, "sigterm")
+for _, it in ipairs(started) do uv.kill(it, "sigkill") end
 t.done()
