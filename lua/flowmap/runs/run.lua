@@ -266,13 +266,15 @@ end
 -- What to do about a run, and its folder, taken; the first rank decides.
 local function begin(dir, inputs, how)
   local held
-  local action, why = ranks.from_first(function()
+  local ok, action, why = errors.pcall(ranks.from_first, function()
     held = folder.take(dir)
     local action, why = decide(dir, inputs, how)
     check_resume(dir, action, why, how)
     return action, why
   end)
-  return held, action, why
+  if ok then return held, action, why end
+  if held then held:release() end -- a refused run leaves its folder to others of this process
+  error(action, 0)
 end
 
 -- Ranks beside the first keep their records in a private folder, which is removed at the end. There
