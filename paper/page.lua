@@ -19,8 +19,9 @@ local function origin(div)
     pandoc.Div(div.content, pandoc.Attr("", { "origin" })), pandoc.RawBlock("html", "</details>") }
 end
 
+-- The focus lets keys scroll a box that is too narrow for its contents.
 local function boxed(class, block)
-  return pandoc.Div({ block }, pandoc.Attr("", { class }))
+  return pandoc.Div({ block }, pandoc.Attr("", { class }, { tabindex = "0" }))
 end
 
 local function scheme(target)

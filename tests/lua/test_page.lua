@@ -69,9 +69,9 @@ local x = 1
 t.test("formulas and tables scroll in their own boxes; the font of formulas is embedded", function()
   if not has "pandoc" then return print "pandoc is not installed: not tested" end
   local html = write(source)
-  t.eq(count(html, '<div class="formula">%s*<math display="block"'), 2)
+  t.eq(count(html, '<div class="formula" tabindex="0">%s*<math display="block"'), 2)
   t.eq(count(html, 'display="block"'), 2)
-  t.eq(count(html, '<div class="table">%s*<table'), 1)
+  t.eq(count(html, '<div class="table" tabindex="0">%s*<table'), 1)
   t.eq(html:find('<div class="caption">%s*<?p?>?A caption%.') ~= nil, true)
   t.eq(html:find "<details class=\"code\">%s*<summary>Code, 3 lines</summary>" ~= nil, true)
   local origin = html:match '<details class="origin">%s*<summary>[^<]+</summary>(.-)</details>'

@@ -61,6 +61,30 @@ t.test("--dry-run lists each run, its reason and the estimate, and writes nothin
   t.eq(#files.folders(work), before)
 end)
 
+t.test("what is up to date is neither trained nor drawn again", function()
+  experiment("same", 10)
+  local command = reproduce "same.lua --profile smoke --seeds 1"
+  local figure = work .. "/results/same/smoke/figures/kl.svg"
+  local function drawn()
+    local code, out = sh(command)
+    t.eq(code, 0, out)
+    return out:find "to look at, unchanged:" == nil, out
+  end
+  t.eq(drawn(), true)
+  t.eq(drawn(), false)
+  files.remove_tree(work .. "/results/same/smoke/figures")
+  t.eq(drawn(), true)
+  t.eq(files.exists(figure), true)
+  t.eq(drawn(), false)
+  local run = work .. "/results/same/smoke/lsd-seed1/"
+  local whole = files.read(run .. "metrics.jsonl")
+  sandbox.write(run .. "metrics.jsonl", (whole:gsub("%d", "7", 1)))
+  local code, out = sh(command)
+  t.eq({ code, out:find "metrics.jsonl is damaged or was changed" ~= nil }, { 3, true }, out)
+  sandbox.write(run .. "metrics.jsonl", whole)
+  t.eq(drawn(), false)
+end)
+
 t.test("--methods chooses methods; a wrong name is answered with similar ones", function()
   experiment("chosen", 100)
   local code, out = sh(reproduce "chosen.lua --profile smoke --seeds 1 --dry-run "

@@ -15,7 +15,9 @@ local folder = require "flowmap.runs.folder"
 local grid = require "flowmap.experiment.grid"
 local outlook = require "flowmap.app.outlook"
 local record = require "flowmap.runs.record"
+local rendered = require "flowmap.app.rendered"
 local settings = require "flowmap.experiment.settings"
+local sums = require "flowmap.runs.sums"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -41,19 +43,20 @@ local function has_images(exp, cfg)
 end
 
 -- The action for a run, and the reason.
-local function decide(exp, run, args)
+local function decide(exp, run, args, known)
   if args.dry_run and not has_images(exp, run.cfg) then
     return "run", "its images do not exist yet and are made first"
   end
   if args.force then return "run", "--force" end -- without reading the folder, which may be damaged
-  return cache.decide(run.dir, cache.inputs(exp, run.cfg))
+  return cache.decide(run.dir, cache.inputs(exp, run.cfg, known), known)
 end
 
 local function is_due(run) return run.action == "run" or run.action == "resume" end
 
 -- Decide about a run. One whose teacher is yet to be made is decided about again when it starts.
-local function settle(run, args)
-  run.action, run.why = decide(run.experiment, run, args)
+-- `known` is what decisions about other runs found out about files.
+local function settle(run, args, known)
+  run.action, run.why = decide(run.experiment, run, args, known)
   for _, stage in ipairs(run.after) do
     if stage.action == "diverged" then
       run.action, run.why = "diverged", stage.name .. ", its teacher, did"
@@ -66,7 +69,7 @@ local function settle(run, args)
 end
 
 -- Add a run behind its stages, which it may share with other runs.
-local function add(runs, taken, run, args)
+local function add(runs, taken, run, args, known)
   if taken[run.dir] then return taken[run.dir] end
   taken[run.dir] = run
   run.name = ("%s/%s"):format(run.experiment.name, run.dir:match "([^/]+)$")
@@ -74,16 +77,16 @@ local function add(runs, taken, run, args)
   for i, stage in ipairs(run.stages) do
     run.after[i] = add(runs, taken, taken[stage.dir] or { experiment = run.experiment,
       cfg = stage.cfg, set = stage.set, dir = stage.dir,
-      stages = table.move(run.stages, 1, i - 1, 1, {}) }, args)
+      stages = table.move(run.stages, 1, i - 1, 1, {}) }, args, known)
   end
-  settle(run, args)
+  settle(run, args, known)
   runs[#runs + 1] = run
   return run
 end
 
 -- Every run with its action and the reason.
 local function plan(list, args)
-  local runs, taken, planned = {}, {}, {}
+  local runs, taken, planned, known = {}, {}, {}, {}
   for _, exp in ipairs(list) do
     local seeds = experiment.seeds(exp, args.profile, args.seeds)
     for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
@@ -93,7 +96,7 @@ local function plan(list, args)
           other.path, exp.path, run.dir)
       end
       planned[run.dir] = exp
-      if not args.wanted or args.wanted(run) then add(runs, taken, run, args) end
+      if not args.wanted or args.wanted(run) then add(runs, taken, run, args, known) end
     end
   end
   return runs
@@ -374,16 +377,30 @@ end
 -- ------------------------------------------------------------------ the command
 
 -- Render tables and figures from the files of the runs; with all experiments, weave the page too.
+-- Where nothing has changed since, what is there is only named.
 local function render(say, list, args)
-  local weave = require "flowmap.report.weave"
-  say "to look at:"
+  local shown = { png = true, md = true, html = true }
+  local function tell(path)
+    if shown[path:match "%.(%w+)$"] then say("  %s", path) end
+  end
+  local key = rendered.key(list, args.profile)
+  local current = not args.force and rendered.current(list, args.profile, key)
+  say(current and "to look at, unchanged:" or "to look at:")
+  for _, path in ipairs(current or {}) do tell(path) end
+  if current then return end
+  local weave, made = require "flowmap.report.weave", {}
   for _, exp in ipairs(list) do
     for _, path in ipairs(weave.render(exp, args.profile)) do
-      if path:find "%.png$" or path:find "%.md$" then say("  %s", path) end
+      made[#made + 1] = path
+      tell(path)
     end
   end
-  if #args.experiments > 0 then return end
-  say("  %s", weave.book(chapters.book(), { profile = args.profile, made = true }))
+  if #args.experiments == 0 then
+    made[#made + 1] = weave.book(chapters.book(), { profile = args.profile,
+      made = true })
+    tell(made[#made])
+  end
+  rendered.keep(list, args.profile, key, made)
 end
 
 local CODES = { [errors.status.usage] = "usage", [errors.status.data] = "data" }
@@ -453,9 +470,11 @@ function M.run(args)
     require("flowmap.data.packed").imagine()
     require("flowmap.runs.numerics").keep = false
   end
+  sums.load()
   local list = (args["until"] and make_until or M.make)(status, say, args)
   if args.dry_run then return 0 end
   render(say, list, args)
+  sums.save()
   say("done in %s", duration(fm.clock() - start))
   return 0
 end

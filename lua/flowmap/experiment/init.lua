@@ -308,7 +308,8 @@ local function staged(it, want)
   errors.choice("profile", profile, tree.keys(it.profiles))
   local cfg, loss = layered(it, profile, want.method or it.methods[1], want)
   if not it.run then
-    check_layers(it, profile, loss.name)
+    if not (want.checked and want.checked[loss.name]) then check_layers(it, profile, loss.name) end
+    if want.checked then want.checked[loss.name] = true end
     effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg, loss)
@@ -322,7 +323,8 @@ end
 -- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
 -- @tparam table it an experiment
 -- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
---   folder of the runs that are made first; nil: the experiment's }
+--   folder of the runs that are made first; nil: the experiment's, checked = methods whose settings
+--   in the experiment were checked before, kept up to date }
 -- @treturn table the settings, with experiment, profile, method and seed
 -- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages
 function M.staged(it, want)
@@ -428,12 +430,13 @@ end
 -- @tparam[opt] {string,...} methods in place of the experiment's
 -- @treturn {table,...} runs { experiment =, cfg =, set =, dir =, stages = made first }
 function M.runs(it, profile, seeds, methods)
-  local out = {}
+  local out, checked = {}, {}
   methods = methods or methods_of(it, profile)
   for _, seed in ipairs(seeds) do
     for _, method in ipairs(methods) do
       for _, point in ipairs(grids.points(it, profile, losses.find(method, it.losses), seed)) do
-        local want = { profile = profile, method = method, seed = seed, point = point }
+        local want = { profile = profile, method = method, seed = seed, point = point,
+          checked = checked }
         local cfg, before = M.staged(it, want)
         out[#out + 1] = { experiment = it, cfg = cfg, set = point, stages = before,
           dir = M.root(it.name, profile) .. "/" .. M.run_name(cfg, point) }

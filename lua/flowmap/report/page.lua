@@ -61,6 +61,11 @@ local function spacing_accents(html)
   end))
 end
 
+-- Figures scroll on a phone; the focus lets keys do it. pandoc gives them no attributes.
+local function focusable_figures(html)
+  return (html:gsub("<figure>", '<figure tabindex="0">'))
+end
+
 -- Run pandoc; what it complains of is an error.
 local function pandoc(words, markdown)
   for i, word in ipairs(words) do words[i] = files.quote(word) end
@@ -100,7 +105,7 @@ function M.write(markdown, html, book)
   add(words, { "--to=html5", embed_option(), "--mathml", "--columns=400", "--wrap=none",
     "--template=" .. files.installed "paper/page.html", "--css=" .. book.style })
   pandoc(words, markdown)
-  results.write_file(html, spacing_accents(results.read_file(temporary)))
+  results.write_file(html, focusable_figures(spacing_accents(results.read_file(temporary))))
   os.remove(temporary)
 end
 

@@ -259,8 +259,11 @@ end
 --- Differences between the inputs of a recorded run and the inputs as they are now.
 -- @tparam table was what it recorded
 -- @tparam table inputs see `inputs`
+-- @tparam[opt] table known see `today`
 -- @treturn {string,...} parts of a sentence
-function M.changes(was, inputs) return M.differences(was, M.today(was, inputs)) end
+function M.changes(was, inputs, known)
+  return M.differences(was, M.today(was, inputs, known))
+end
 
 --- The inputs that a run without a result counts as made from so far: its own, or what was accepted
 -- in their place.
@@ -309,9 +312,10 @@ end
 --- Decide what to do with a run.
 -- @tparam string dir its folder
 -- @tparam table inputs see `inputs`
+-- @tparam[opt] table known see `today`
 -- @treturn string "reuse", "resume", "run", or "diverged": it would end the same way again
 -- @treturn string why, for people
-function M.decide(dir, inputs)
+function M.decide(dir, inputs, known)
   local was = folder.is_run(dir) and record.read(dir, "inputs")
   if not was then
     if record.read(dir, "manifest") then errors.data("%s has lost its inputs.json", dir) end
@@ -322,7 +326,7 @@ function M.decide(dir, inputs)
   local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
   if not (manifest or diverged) then return interrupted(dir, was, inputs) end
   local counts, accepted = M.recorded(dir, manifest or diverged)
-  local changes = M.changes(counts, inputs)
+  local changes = M.changes(counts, inputs, known)
   if #changes > 0 then return "run", sentence(changes) end
   if diverged and not manifest then return "diverged", diverged.message end
   return "reuse", "nothing changed since " .. manifest.finished

@@ -127,18 +127,24 @@ function M.checksums(dir, wanted)
 end
 
 local SETTLED = 3 -- seconds after which a change of a file shows in its times
-local seen = {}   -- path -> what it looked like when its checksum was made, and that checksum
+
+--- Path -> { look = what the file looked like when its checksum was made, sum = that checksum,
+-- used = whether this process asked for it }; flowmap.runs.sums keeps them between processes.
+M.known = {}
 
 -- The checksum of a file. A file unchanged since this process read it is not read again: weaving a
 -- page reads a thousand files three times.
 local function checksum(path)
   local it = lfs.attributes(path) or {}
   local look = ("%s %s %s %s"):format(it.ino, it.size, it.modification, it.change)
-  local known = seen[path]
-  if known and known.look == look then return known.sum end
+  local known = M.known[path]
+  if known and known.look == look then
+    known.used = true
+    return known.sum
+  end
   local sum = core.sha256_file(path)
   local settled = it.change and os.time() - math.max(it.change, it.modification) > SETTLED
-  seen[path] = settled and { look = look, sum = sum } or nil
+  M.known[path] = settled and { look = look, sum = sum, used = true } or nil
   return sum
 end
 
