@@ -330,6 +330,7 @@ end
 -- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
 function M.dry_run(experiment, cfg, dir, stages, as_json)
   folder.is_run(folder.name(dir)) -- refuses a folder that is not ours
+  require("flowmap.runs.numerics").keep = false -- nothing is written, not even a cache
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
