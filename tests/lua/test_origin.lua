@@ -66,6 +66,13 @@ t.test("a figure whose runs all diverged has an origin, too; one of no runs says
   t.eq(text:find "line 3%. Runs: none, it shows no results%.\n:::\n$" ~= nil, true, text)
 end)
 
+t.test("a table that the weaver makes itself has an origin, too", function()
+  sandbox.write("index.md", "# Index\n\n{{equations}}\n")
+  local page = weave.chapter(root .. "/index.md", { profile = "smoke" })
+  t.eq(page:match "::: origin\n(.-)\n:::", ("Command: `./flowmap paper %s/index.md --profile "
+    .. "smoke`. Script: [%s/index\\.md](<%s/index.md>), line 3."):format(root, root, root))
+end)
+
 t.test("the cost is processor time, or time by the clock where a run did not record it", function()
   run("a", 1, { wall_s = 1000, cpu_s = 1800 })
   t.eq(provenance.cost(results.open(root .. "/r")), "30 minutes of processor time")

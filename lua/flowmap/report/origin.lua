@@ -3,6 +3,7 @@
 -- folder of the page, so they work where the page was woven.
 -- @module flowmap.report.origin
 
+local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local lfs = require "lfs"
@@ -228,6 +229,31 @@ function M.markdown(context, experiment, name, sort)
     line and (", line %d"):format(line) or "")
   parts[#parts + 1] = "Runs: " .. (set and run_text(context, set) or "none, it shows no results")
   if set then parts[#parts + 1] = "Cost: " .. provenance.cost(set) end
+  return ("\n::: origin\n%s.\n:::\n"):format(table.concat(parts, ". "))
+end
+
+--- The origin of a table that the weaver itself makes from a line of a chapter.
+-- @tparam Context context
+-- @tparam string place of the line, FILE:LINE
+-- @tparam string words of the lookup, such as "reproduction values checkerboard"; where the last
+--   one is an experiment with results, these are its runs
+-- @treturn string
+function M.woven(context, place, words)
+  local path, line = place:match "^(.*):(%d+)$"
+  local from = context.published and "--results " .. M.shown(context.published)
+    or "--profile " .. tostring(context.profile)
+  local parts = { "Command: " .. code(("./flowmap paper %s %s"):format(M.shown(path), from)) }
+  local ok, set = errors.pcall(context.set, context, words:match "[%w_-]+%s*$")
+  if words:find "^reproduction" then
+    local published = "paper/published.lua"
+    parts[2] = ("Data: %s%s"):format(link(context, published, files.installed(published)),
+      ok and " and the results of the runs" or "")
+  end
+  parts[#parts + 1] = ("Script: %s, line %s"):format(link(context, M.shown(path), path), line)
+  if ok then
+    parts[#parts + 1] = "Runs: " .. run_text(context, set)
+    parts[#parts + 1] = "Cost: " .. provenance.cost(set)
+  end
   return ("\n::: origin\n%s.\n:::\n"):format(table.concat(parts, ". "))
 end
 

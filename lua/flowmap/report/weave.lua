@@ -246,7 +246,9 @@ local function fill(context, line, place, origins)
     errors.data("%s: %s: %s", place, what, tostring(value))
   end
   line = line:gsub("{{(.-)}}", function(inside)
-    return named("{{" .. inside .. "}}", M.inline, inside)
+    local text = named("{{" .. inside .. "}}", M.inline, inside)
+    local is_bare = text:find("{#tab:", 1, true) and not text:find("::: origin", 1, true)
+    return is_bare and text .. origin.woven(context, place, inside) or text
   end)
   line = line:gsub("@([ft][ia][gb]):([%w_/-]+)", function(kind, name)
     local experiment, rest = owner(context, name)
