@@ -87,14 +87,15 @@ t.test("the cost is processor time, or time by the clock where a run did not rec
 end)
 
 t.test("a chapter of published results: every link of every origin leads to a file", function()
-  local path, count = files.installed "experiments/checkerboard.lua", 0
+  local path, count, without, runs = files.installed "experiments/checkerboard.lua", 0, 0, -2
+  for _ in lfs.dir(files.installed "paper/results/long/checkerboard/runs") do runs = runs + 1 end
   local page = weave.chapter(path, { profile = "long", published = files.installed
     "paper/results/long", output = files.installed "paper/build" })
   local shown = select(2, page:gsub("{#fig:", "")) + select(2, page:gsub("{#tab:", ""))
   for text in page:gmatch "::: origin\n(.-)\n:::" do
     count = count + 1
-    t.eq(text:find("`./flowmap reproduce experiments/checkerboard.lua --profile long --seeds "
-      .. "11,12,13`", 1, true) ~= nil, true, text)
+    t.eq(text:find("`./flowmap reproduce experiments/checkerboard.lua --profile long", 1, true)
+      ~= nil, true, text)
     local links = 0
     for target in text:gmatch "%]%(<(.-)>%)" do
       links = links + 1
@@ -102,10 +103,12 @@ t.test("a chapter of published results: every link of every origin leads to a fi
       target = target:gsub("^%.%./", files.installed "paper/")
       t.eq(files.exists(target), true, target)
     end
-    t.eq(links, 3 + 15, text)
-    t.eq(text:find "Cost: 224 minutes of running time" ~= nil, true, text)
+    local plain = text:find "Runs: none, it shows no results" ~= nil -- the triangle of times
+    without = without + (plain and 1 or 0)
+    t.eq(links, plain and 2 or 3 + runs, text)
+    t.eq(text:find "Cost: %d+ minutes of running time" ~= nil, not plain, text)
   end
-  t.eq({ count, shown }, { 8, 8 })
+  t.eq({ count, without }, { shown, 1 })
 end)
 
 t.done()
