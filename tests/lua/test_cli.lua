@@ -257,8 +257,8 @@ end)
 t.test("fm.help describes operations and suggests similar names for unknown ones", function()
   local fm = require "flowmap"
   t.eq(fm.help "slice", "slice(tensor, axis, start, length)  `length` entries of an axis from "
-    .. "`start` on.")
-  t.eq(fm.help "clip", "clip(tensor, lo, hi)  x limited to [lo, hi].")
+    .. "`start` on.\n  fm.slice(fm.arange(5), 1, 2, 3) --> { 1, 2, 3 }")
+  t.eq(fm.help("clip"):find("clip(tensor, lo, hi)  x limited to [lo, hi].", 1, true), 1)
   t.eq(fm.help("matmul"):sub(1, 32), "matmul(tensor, tensor [, ta, tb]")
   for _, op in ipairs(fm.ops()) do
     if rawget(require "flowmap.core", op.name) and op.args ~= "" then
