@@ -116,7 +116,7 @@ t.test("an experiment's own network: named by the user, with the pinned code",
     fm.checkpoint.save(work .. "/own.safetensors", it, { step = 0 })
     local code, text = sample "own"
     t.eq(code, 2, text)
-    t.eq(text:find(work .. "/own.lua", 1, true) ~= nil, true, text)
+    t.eq(text:find("of the experiment own.lua", 1, true) ~= nil, true, text)
     t.eq(sample("own", "--experiment own.lua"), 0)
     write("own.lua", "-- a comment\n" .. OWN) -- its meaning is the same
     t.eq(sample("own", "--experiment own.lua"), 0)
@@ -144,7 +144,7 @@ t.test("helpers of an own network are also pinned, wherever the program is start
     local line = ("sample ../helped/%s.safetensors --count 8 --out x.npy "):format(name)
     code, out = flowmap(line, "elsewhere")
     t.eq(code, 2, out)
-    t.eq(out:find(work .. "/helped.lua", 1, true) ~= nil, true, out)
+    t.eq(out:find("of the experiment helped.lua", 1, true) ~= nil, true, out)
     line = line .. "--experiment ../helped.lua"
     code, out = flowmap(line, "elsewhere")
     t.eq(code, 0, out)

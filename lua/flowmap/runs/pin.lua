@@ -13,18 +13,28 @@ local source = require "flowmap.runs.source"
 
 local M = {}
 
--- Files from outside the suite that an experiment has loaded so far: { name =, hash =, path = }.
--- Names are escaped for messages and comparison, since a path need not be UTF-8.
-local function loaded_by(path)
+-- A path for messages: below the current folder, or only the file's name. A checkpoint must not
+-- depend on the folder in which it was made, nor tell whose it was. Names are escaped, since a path
+-- need not be UTF-8.
+local function named(path)
+  local here = lfs.currentdir() .. "/"
+  return escape.line(path:sub(1, #here) == here and path:sub(#here + 1) or path:match "[^/]*$")
+end
+
+-- Files from outside the suite that an experiment has loaded so far: { name =, hash =, path = as
+-- the function `show` has it }.
+local function loaded_by(path, show)
   local list = {}
   local closure = source.closure({ path }, source.is_suite)
   for at, found in pairs(closure) do
     if at ~= path and (found.kind == "code" or found.kind == "data") then
       list[#list + 1] = { name = escape.line(at:match "[^/]*$"), hash = found.hash,
-        path = escape.line(at) }
+        path = show(at) }
     end
   end
-  table.sort(list, function(a, b) return a.path < b.path end)
+  table.sort(list, function(a, b)
+    return a.name .. " " .. a.hash < b.name .. " " .. b.hash
+  end)
   return list
 end
 
@@ -36,8 +46,8 @@ function M.text(job)
   local pinned = { own_net = it.nets ~= nil and it.nets[cfg.net] ~= nil }
   if it.path and lfs.attributes(it.path, "mode") == "file" then
     local path = source.absolute(it.path)
-    pinned.experiment = { path = escape.line(path), hash = source.today(path, "experiment"),
-      loads = loaded_by(path) }
+    pinned.experiment = { path = named(path), hash = source.today(path, "experiment"),
+      loads = loaded_by(path, named) }
   end
   return json.encode(pinned)
 end
@@ -107,7 +117,7 @@ function M.verify(saved, experiment)
   for _, file in pairs(saved.pinned.experiment.loads) do
     pinned[file.name .. " " .. file.hash], pinned[file.name] = true, file
   end
-  for _, file in ipairs(loaded_by(source.absolute(experiment.path))) do
+  for _, file in ipairs(loaded_by(source.absolute(experiment.path), escape.line)) do
     local was = pinned[file.name]
     if not pinned[file.name .. " " .. file.hash] then
       errors.data("%s: %s, which %s loads, has the hash %s; pinned is %s", saved.path, file.path,
