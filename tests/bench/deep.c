@@ -161,7 +161,7 @@ int main(int argc, char **argv) {
   if (e == NULL) return 1;
   fm_stats s = fm_exe_stats(e);
   printf("%d blocks: %d nodes, %d steps; trace and derive %.1f ms, optimise %.1f ms, plan %.1f ms\n"
-         "arena %.1f MiB a worker, lanes %.1f MiB, %.2f GFLOP\n",
+         "arena %.1f MiB a worker, sums %.1f MiB, %.2f GFLOP\n",
          blocks, s.traced, s.executed, traced, s.ms_optimise, s.ms_plan, (double)s.arena / 1048576,
          (double)s.sums / 1048576, s.flops * 1e-9);
   run(e, p, micros, argument(argc, argv, 6, 0) != 0);
