@@ -99,7 +99,7 @@ local function quarter(g)
   return { family = "semigroup", stops = { "convex" }, args = { g = g }, eta = 0.25 }
 end
 
-methods.losses = {
+local varied = {
   ["meanflow-p-off"] = changed("meanflow", { p_diagonal = false }),
   ["meanflow-square"] = changed("meanflow", square),
   ["meanflow-uniform"] = changed("meanflow", square, uniform),
@@ -133,7 +133,8 @@ methods.losses = {
   ["cd-average"] = changed("cd", {}),
 }
 
-methods.methods = fm.losses.names(methods.losses)
+methods.losses = varied
+methods.methods = fm.losses.names(varied)
 
 -- ## Training
 --
@@ -164,39 +165,36 @@ local omitted = { ["meanflow-longer"] = true, ["imf-square"] = true, ["imf-unifo
   ["sct-square"] = true, ["ict-average"] = true, ["ect-narrow"] = true, ["ct-average"] = true,
   ["esd-convex-quarter"] = true, ["shortcut-quarter"] = true, ["pfmm-longer"] = true,
   ["lmd-longer"] = true, ["emd-longer"] = true, ["esd-longer"] = true, ["cd-average"] = true }
-for _, name in ipairs(fm.tree.keys(methods.losses)) do
+for _, name in ipairs(fm.tree.keys(varied)) do
   if not omitted[name] then quick[#quick + 1] = name end
 end
 
-local function by_method(steps, average)
-  local weighted = { off_weight = 100 }
-  local all = { fm = { nfe = { 1, 4, 64 } }, ["ctm-weighted"] = weighted,
-    ["ctm-short"] = weighted }
-  for name in pairs(methods.losses) do
-    if name:find "%-longer$" then all[name] = { steps = 2 * steps } end
-    if name:find "%-average$" then all[name] = { ema = { average } } end
+-- Settings by method of each profile, of whose steps and averages these are multiples.
+local by_smoke, by_laptop, by_long = {}, {}, {}
+local multiples = { [by_smoke] = { 20, 0.99 }, [by_laptop] = { 6000, 0.999 },
+  [by_long] = { 20000, 0.9999 } }
+for by, it in pairs(multiples) do
+  by.fm, by["ctm-short"] = { nfe = { 1, 4, 64 } }, { off_weight = 100 }
+  by["ctm-weighted"] = { off_weight = 100 }
+  for name in pairs(varied) do
+    if name:find "%-longer$" then by[name] = { steps = 2 * it[1] } end
+    if name:find "%-average$" then by[name] = { ema = { it[2] } } end
   end
-  return all
 end
-
-local function smoke_by_method()
-  local all = by_method(20, 0.99)
-  all.pd = { teacher_steps = 4 }
-  return all
-end
+by_smoke.pd = { teacher_steps = 4 }
 
 methods.profiles = {
   smoke = {
-    methods = quick, by_method = smoke_by_method(),
+    methods = quick, by_method = by_smoke,
     width = 32, depth = 2, batch = 64, micro = 64, steps = 20, lr = 2e-3, log_every = 10,
     ema = { 0.9 }, eval_samples = 512, seeds = 1,
   },
   laptop = {
-    by_method = by_method(6000, 0.999),
+    by_method = by_laptop,
     batch = 256, micro = 256, steps = 6000, lr = 2e-3, ema = { 0.99 }, eval_samples = 50000,
   },
   long = {
-    by_method = by_method(20000, 0.9999),
+    by_method = by_long,
     batch = 256, micro = 256, steps = 20000, lr = 2e-3, ema = { 0.999 }, eval_samples = 50000,
     seeds = 6,
   },
@@ -341,7 +339,7 @@ methods.figures.inside = { writes = "table", draw = function(set, spec)
   t.notes = { "LSD diverged: there is nothing to compare with." }
   if not lsd then return t end
   for _, changes in ipairs(CHANGES) do known[changes[1]:upper()] = changes end
-  for name in pairs(methods.losses) do own[name:upper()] = true end
+  for name in pairs(varied) do own[name:upper()] = true end
   for _, method in ipairs(set:traced_methods()) do present[method:upper()] = true end
   for _, method in ipairs(set:traced_methods()) do
     local changes = known[method:upper()] or { method }

@@ -101,11 +101,11 @@ end
 --   the judge once, rows_s, rows_cpu_s = of judge and metrics for each N; steps = that were timed,
 --   threads = }
 function M.measure(experiment, cfg, stages)
+  require("flowmap.data.packed").imagine()
   require("flowmap.runs.cache").inputs(experiment, cfg) -- as a run does
   local small = {}
   for key, value in pairs(cfg) do small[key] = value end
   small.batch = math.min(cfg.batch, 2048)
-  require("flowmap.data.packed").imagine()
   local job = trainer.new(experiment, small, nil, stages and stages[#stages])
   rehearse.check(job, small) -- as a run does, with the same errors and time
   local pace = { start_s = os.clock() }
