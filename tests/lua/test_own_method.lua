@@ -8,7 +8,7 @@ local files = require "flowmap.base.files"
 local sandbox = require "sandbox"
 
 local OWN = [[
-methods.losses = {
+local varied = {
   mine = { family = "lagrangian", stops = { "none" }, eta = 0.5 },
   own = function(a)
     local X, u = a.map, 0.5 * (a.s + a.t)
@@ -17,7 +17,7 @@ methods.losses = {
 ]]
 
 local text = files.read "experiments/methods.lua"
-local start = "methods.losses = {\n"
+local start = "local varied = {\n"
 local first, last = text:find(start, 1, true)
 sandbox.write("methods.lua", text:sub(1, first - 1) .. OWN .. text:sub(last + 1))
 
