@@ -87,6 +87,8 @@ local RULES = {
   end },
   { "^mpirun %-n %d+ (%./flowmap .*)$", function(_, command) parsed(command) end },
   { "^%./flowmap data list", function(command) return command end },
+  { "^%./flowmap new ", function(command) return command end },
+  { "^%./flowmap settings", function(command) return command end },
   -- These take too long or are tested elsewhere; only their parsing is checked.
   { "^%./flowmap %a+", parsed },
   { "^LUA_PATH=", function(command) return command .. " -e 'print(flowmap)'" end },
