@@ -5,20 +5,16 @@
 local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
-local cache = require "flowmap.runs.cache"
 local chapters = require "flowmap.experiment.chapters"
 local children = require "flowmap.app.children"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
-local files = require "flowmap.base.files"
-local folder = require "flowmap.runs.folder"
-local grid = require "flowmap.experiment.grid"
+local forecast = require "flowmap.app.forecast"
 local outlook = require "flowmap.app.outlook"
+local plan = require "flowmap.app.due"
 local record = require "flowmap.runs.record"
 local rendered = require "flowmap.app.rendered"
-local settings = require "flowmap.experiment.settings"
 local sums = require "flowmap.runs.sums"
-local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -28,196 +24,12 @@ local PLAIN = 30 -- seconds between progress lines when standard output is not a
 
 local duration = Progress.duration
 
--- ------------------------------------------------------------------ the plan
-
--- Steps that an interrupted run has made according to its metrics; used only for the estimate.
-local function steps_made(dir)
-  local last = (files.read(dir .. "/metrics.jsonl") or ""):match '.*"step": (%d+)'
-  return tonumber(last) or 0
-end
-
--- Whether a run's images exist; a dry run does not make them.
-local function has_images(exp, cfg)
-  local set = fm.data.find(cfg.data, exp.data)
-  return not set.shape or set.count and rawget(set, "path") ~= nil
-end
-
--- The action for a run, and the reason.
-local function decide(exp, run, args, known)
-  if args.dry_run and not has_images(exp, run.cfg) then
-    return "run", "its images do not exist yet and are made first"
-  end
-  if args.force then return "run", "--force" end -- without reading the folder, which may be damaged
-  return cache.decide(run.dir, cache.inputs(exp, run.cfg, known), known)
-end
-
-local function is_due(run) return run.action == "run" or run.action == "resume" end
-
--- Decide about a run. One whose teacher is yet to be made is decided about again when it starts.
--- `known` is what decisions about other runs found out about files.
-local function settle(run, args, known)
-  run.action, run.why = decide(run.experiment, run, args, known)
-  for _, stage in ipairs(run.after) do
-    if stage.action == "diverged" then
-      run.action, run.why = "diverged", stage.name .. ", its teacher, did"
-      break
-    elseif is_due(stage) and not stage.code then
-      run.action, run.why, run.again = "run", stage.name .. " runs first", true
-    end
-  end
-  run.done = run.action == "resume" and steps_made(run.dir) or 0
-end
-
--- Add a run behind its stages, which it may share with other runs.
-local function add(runs, taken, run, args, known)
-  if taken[run.dir] then return taken[run.dir] end
-  taken[run.dir] = run
-  run.name = ("%s/%s"):format(run.experiment.name, run.dir:match "([^/]+)$")
-  run.after = {}
-  for i, stage in ipairs(run.stages) do
-    run.after[i] = add(runs, taken, taken[stage.dir] or { experiment = run.experiment,
-      cfg = stage.cfg, set = stage.set, dir = stage.dir,
-      stages = table.move(run.stages, 1, i - 1, 1, {}) }, args, known)
-  end
-  settle(run, args, known)
-  runs[#runs + 1] = run
-  return run
-end
-
--- Every run with its action and the reason.
-local function plan(list, args)
-  local runs, taken, planned, known = {}, {}, {}, {}
-  for _, exp in ipairs(list) do
-    local seeds = experiment.seeds(exp, args.profile, args.seeds)
-    for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
-      local other = planned[run.dir]
-      if other then
-        errors.usage("%s and %s both have a run in %s; give the experiments different names",
-          other.path, exp.path, run.dir)
-      end
-      planned[run.dir] = exp
-      if not args.wanted or args.wanted(run) then add(runs, taken, run, args, known) end
-    end
-  end
-  return runs
-end
-
--- ------------------------------------------------------------------ results put aside
-
--- Why the run in a folder does not belong to the experiment as it is now; false if it does.
-local function outdated(exp, dir)
-  local config = record.read(dir, "config")
-  local point = grid.point_of(exp, config)
-  if not point then return "the experiment has no such run now" end
-  local ok, cfg = pcall(experiment.resolve, exp, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point })
-  if not ok then return tostring(cfg) end
-  local action, why = cache.decide(dir, cache.inputs(exp, cfg))
-  return action == "run" and why
-end
-
--- Put aside results that a table must not mix with the planned ones: runs of other seeds or
--- methods, made with other settings. A run that starts from step 0 clears its own folder.
-local function put_aside(say, exp, runs, args)
-  local root, planned = experiment.root(exp.name, args.profile), {}
-  for _, run in ipairs(runs) do planned[run.dir] = true end
-  for _, name in ipairs(files.folders(root)) do
-    local dir = root .. "/" .. name
-    if not planned[dir] and files.exists(dir .. "/config.json") and folder.is_run(dir) then
-      local held <close> = not args.dry_run and folder.take(dir) -- luacheck: ignore
-      local why = outdated(exp, dir)
-      local to = why and (args.dry_run and dir .. "-outdated" or folder.put_aside(dir))
-      if why then
-        say("%s/%s %s in %s: %s", exp.name, name, args.dry_run and "would be put aside"
-          or "put aside", to, why)
-      end
-    end
-  end
-end
-
--- ------------------------------------------------------------------ the estimate
-
-local function program() return assert(require("luv").exepath()) end
-
--- The command that makes a run: program, { argument, ... }.
-local function command(run, more, threads)
-  local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
-    run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
-    tostring(threads), "--parent", tostring(fm.pid()), "--base", experiment.base }
-  for _, key in ipairs(tree.keys(run.set)) do
-    words[#words + 1] = "--set"
-    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
-  end
-  return program(), table.move(more, 1, #more, #words + 1, words)
-end
-
-local function interrupted(what)
-  errors.raise("interrupted", "interrupted; %s", what)
-end
-
 local EPIPE = 32
 
 -- Raise an error if the output cannot be written: its reader is gone, or the disk is full.
 local function check_output(status)
-  if status.errno == EPIPE then interrupted "the reader of its output is gone" end
+  if status.errno == EPIPE then forecast.interrupted "the reader of its output is gone" end
   if status.broken then errors.data("standard output cannot be written: %s", status.broken) end
-end
-
--- Measure the pace of each kind of run; returns the kinds.
-local function measure(due, jobs)
-  local kinds = outlook.kinds(due)
-  if #kinds == 0 then return kinds end
-  local status <close> = Status.new()
-  local threads = math.max(1, fm.info().threads // jobs)
-  local stopped = outlook.measure(kinds, function(run, more) return command(run, more, threads) end,
-    threads, jobs, function(done)
-      status:show(Status.fit({ ("measuring the pace of %d kinds of runs: %d done"):format(#kinds,
-        done), ("measuring %d/%d"):format(done, #kinds) }, status:width()))
-    end)
-  status:clear()
-  if stopped then interrupted "nothing had begun" end
-  return kinds
-end
-
--- The remaining seconds of a run according to its kind, corrected, and those of its evaluation;
--- nil if unknown.
-local function expected(run, kinds)
-  local all, evaluation = outlook.seconds(run)
-  if not all then return nil end
-  local left = all - (all - evaluation) * math.min(1, run.done / run.cfg.steps)
-  return left * outlook.correction(kinds, run.kind), evaluation
-end
-
-local WORDS = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
-
-local function size(bytes)
-  return bytes < 2 ^ 30 and ("%.0f MiB"):format(math.ceil(bytes / 2 ^ 20))
-    or ("%.1f GiB"):format(bytes / 2 ^ 30)
-end
-
--- Print the actions and reasons of all runs and the estimate of time, memory and disk space.
-local function announce(say, runs, due, jobs, kinds)
-  for _, run in ipairs(runs) do
-    local seconds = run.kind and expected(run, kinds)
-    say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
-      seconds and (" (about %s)"):format(duration(seconds + 0.5)) or "")
-  end
-  say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
-  if #due == 0 then return end
-  local waiting, unknown = {}, 0
-  for _, run in ipairs(due) do
-    local seconds = expected(run, kinds)
-    if seconds then waiting[#waiting + 1] = seconds else unknown = unknown + 1 end
-  end
-  local uv = require "luv"
-  local memory, disk = outlook.space(due, jobs)
-  local disks = uv.fs_statfs "."
-  say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
-    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
-    size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
-    unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
-  say("(measured within a day on a few steps of each of %d kinds of runs, for a machine that does "
-    .. "nothing else; excludes tables and figures)", #kinds)
 end
 
 -- ------------------------------------------------------------------ making the runs
@@ -227,13 +39,13 @@ local function remaining(state, run)
   local report, evaluation = run.report, select(2, outlook.seconds(run)) or 0
   if report and report.label == "training" then return report.left + evaluation end
   if report then return report.left end
-  return math.max(0, (expected(run, state.kinds) or 0) - (fm.clock() - run.started))
+  return math.max(0, (forecast.expected(run, state.kinds) or 0) - (fm.clock() - run.started))
 end
 
 local function left(state)
   local busy, waiting = {}, {}
   for run in pairs(state.running) do busy[#busy + 1] = remaining(state, run) end
-  for k, run in ipairs(state.waiting) do waiting[k] = expected(run, state.kinds) or 0 end
+  for k, run in ipairs(state.waiting) do waiting[k] = forecast.expected(run, state.kinds) or 0 end
   return outlook.makespan(busy, waiting, state.jobs)
 end
 
@@ -326,7 +138,7 @@ local HOW = { resume = "--resume", ["--force"] = "--force" }
 -- Whether the stages of a run have ended, and one of them that failed.
 local function is_ready(run)
   for _, stage in ipairs(run.after) do
-    if is_due(stage) and not stage.code then return false end
+    if plan.is_due(stage) and not stage.code then return false end
     if stage.code and stage.code ~= 0 then return true, stage end
   end
   return true
@@ -349,9 +161,10 @@ local function start_more(state)
     local run = take_ready(state)
     if not run then break end
     local share = math.min(state.jobs, #state.due - state.count)
-    if run.again then settle(run, state.args) end
+    if run.again then plan.settle(run, state.args) end
     run.started, state.running[run] = fm.clock(), true
-    state.pool:start(run, command(run, { HOW[run.action == "resume" and "resume" or run.why] },
+    state.pool:start(run, forecast.command(run,
+      { HOW[run.action == "resume" and "resume" or run.why] },
       math.max(1, fm.info().threads // share)))
   end
 end
@@ -365,7 +178,7 @@ local function execute(status, say, due, jobs, kinds, args)
   local stopped = state.pool:run(function() start_more(state) end, status.live and 200 or 500)
   status:clear()
   check_output(status)
-  if stopped then interrupted "the same command continues where the runs stopped" end
+  if stopped then forecast.interrupted "the same command continues where the runs stopped" end
   local failed, first = 0, nil
   for _, run in ipairs(due) do
     -- A divergence is a result: its place in the tables stays empty.
@@ -412,30 +225,16 @@ local function check_failures(failed, count, first)
     .. "tries them again", failed, count, first.name)
 end
 
--- Load the experiments, plan the runs and put aside outdated results; returns experiments and runs.
-local function prepare(say, args)
-  local list = {}
-  local paths = #args.experiments > 0 and args.experiments or chapters.experiments()
-  for i, path in ipairs(paths) do list[i] = experiment.load(path) end
-  local runs = plan(list, args)
-  for _, exp in ipairs(list) do put_aside(say, exp, runs, args) end
-  return list, runs
-end
-
 --- Plan and make the runs, or list them.
 -- @tparam Status status
 -- @tparam function say prints a line
 -- @tparam table args as of `run`; wanted = an optional function of a run: whether it is planned
 -- @treturn {table,...} the experiments
 function M.make(status, say, args)
-  local list, runs = prepare(say, args)
-  local due = {}
-  for _, run in ipairs(runs) do
-    if is_due(run) then due[#due + 1] = run end
-  end
+  local list, runs, due = plan.prepare(say, args)
   local jobs = math.max(1, math.min(args.jobs or fm.info().threads, #due))
-  local kinds = measure(due, jobs)
-  announce(say, runs, due, jobs, kinds)
+  local kinds = forecast.measure(due, jobs, math.max(1, fm.info().threads // jobs))
+  forecast.announce(say, runs, due, jobs, kinds)
   check_output(status)
   if args.dry_run or #due == 0 then return list end
   local failed, first = execute(status, say, due, jobs, kinds, args)

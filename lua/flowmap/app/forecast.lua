@@ -1,0 +1,110 @@
+--- What the due runs of a plan will take, measured and told; the command that makes a run.
+-- @module flowmap.app.forecast
+
+local fm = require "flowmap"
+local Progress = require "flowmap.base.progress"
+local Status = require "flowmap.base.status"
+local errors = require "flowmap.base.errors"
+local experiment = require "flowmap.experiment"
+local outlook = require "flowmap.app.outlook"
+local settings = require "flowmap.experiment.settings"
+local tree = require "flowmap.tree"
+
+local M = {}
+
+local duration = Progress.duration
+
+local function program() return assert(require("luv").exepath()) end
+
+--- The command that makes a run as a child of this process.
+-- @tparam table run
+-- @tparam {string,...} more further arguments
+-- @tparam integer threads
+-- @treturn string program
+-- @treturn {string,...} arguments
+function M.command(run, more, threads)
+  local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
+    run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
+    tostring(threads), "--parent", tostring(fm.pid()), "--base", experiment.base }
+  for _, key in ipairs(tree.keys(run.set)) do
+    words[#words + 1] = "--set"
+    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
+  end
+  return program(), table.move(more, 1, #more, #words + 1, words)
+end
+
+--- Raise the error of an interruption.
+-- @tparam string what becomes of the runs
+function M.interrupted(what)
+  errors.raise("interrupted", "interrupted; %s", what)
+end
+
+--- Measure the pace of each kind of run.
+-- @tparam {table,...} due
+-- @tparam integer jobs number of concurrent measurements
+-- @tparam integer threads of each run
+-- @treturn {table,...} kinds, see flowmap.app.outlook
+function M.measure(due, jobs, threads)
+  local kinds = outlook.kinds(due)
+  if #kinds == 0 then return kinds end
+  local status <close> = Status.new()
+  local function child(run, more) return M.command(run, more, threads) end
+  local stopped = outlook.measure(kinds, child, threads, jobs, function(done)
+    status:show(Status.fit({ ("measuring the pace of %d kinds of runs: %d done"):format(#kinds,
+      done), ("measuring %d/%d"):format(done, #kinds) }, status:width()))
+  end)
+  status:clear()
+  if stopped then M.interrupted "nothing had begun" end
+  return kinds
+end
+
+--- The remaining seconds of a run according to its kind, corrected.
+-- @tparam table run
+-- @tparam {table,...} kinds
+-- @treturn ?number nil if unknown
+-- @treturn ?number those of its evaluation
+function M.expected(run, kinds)
+  local all, evaluation = outlook.seconds(run)
+  if not all then return nil end
+  local left = all - (all - evaluation) * math.min(1, run.done / run.cfg.steps)
+  return left * outlook.correction(kinds, run.kind), evaluation
+end
+
+local WORDS = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
+
+local function size(bytes)
+  return bytes < 2 ^ 30 and ("%.0f MiB"):format(math.ceil(bytes / 2 ^ 20))
+    or ("%.1f GiB"):format(bytes / 2 ^ 30)
+end
+
+--- Print the actions and reasons of all runs and the estimate of time, memory and disk space.
+-- @tparam function say prints a line
+-- @tparam {table,...} runs
+-- @tparam {table,...} due those of them that are to be made
+-- @tparam integer jobs at a time
+-- @tparam {table,...} kinds
+function M.announce(say, runs, due, jobs, kinds)
+  for _, run in ipairs(runs) do
+    local seconds = run.kind and M.expected(run, kinds)
+    say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
+      seconds and (" (about %s)"):format(duration(seconds + 0.5)) or "")
+  end
+  say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
+  if #due == 0 then return end
+  local waiting, unknown = {}, 0
+  for _, run in ipairs(due) do
+    local seconds = M.expected(run, kinds)
+    if seconds then waiting[#waiting + 1] = seconds else unknown = unknown + 1 end
+  end
+  local uv = require "luv"
+  local memory, disk = outlook.space(due, jobs)
+  local disks = uv.fs_statfs "."
+  say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
+    duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
+    size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
+    unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
+  say("(measured within a day on a few steps of each of %d kinds of runs, for a machine that does "
+    .. "nothing else; excludes tables and figures)", #kinds)
+end
+
+return M
