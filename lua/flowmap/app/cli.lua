@@ -67,6 +67,22 @@ local function assignment(value)
   return nil, "key=value"
 end
 
+local function one_of(...)
+  local names = { ... }
+  return function(value)
+    for _, name in ipairs(names) do
+      if value == name then return value end
+    end
+    return nil, table.concat(names, " or ")
+  end
+end
+
+local function sbatch_option(value)
+  local option = require("flowmap.app.slurm.array").option(value)
+  if option then return option end
+  return nil, "NAME or NAME=VALUE, an option of sbatch that flowmap does not set itself"
+end
+
 local SEEDS = "how many (3 means 1, 2, 3), or a list without repetition such as 4,5"
 local MANY_SEEDS = 10000
 
@@ -122,6 +138,19 @@ M.information = {
   { "--version", "Show the version and exit.", flag = true },
 }
 
+-- How Slurm makes runs: the last options of `reproduce` and `slurm`. Defaults:
+-- flowmap.app.slurm.array.
+local CLUSTER = {
+  { "--hours", "With Slurm: the longest time of a job; a longer run continues in further jobs "
+    .. "(default: 24).", kind = whole(1, 10000) },
+  { "--ranks", "With Slurm: processes that share a run, started by srun (default: 1).",
+    kind = whole(1, 100000) },
+  { "--nodes", "With Slurm: nodes of a run (default: 1).", kind = whole(1, 100000) },
+  { "--mpi", "With --ranks: what srun --mpi is given (default: pmix)." },
+  { "--option", "With Slurm: a further option of sbatch such as partition=long; may be repeated.",
+    kind = sbatch_option, count = "*", value = "NAME=VALUE" },
+}
+
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
 -- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =, hidden =,
 -- target = its field, otherwise = its value if it is given without one }. A name with a leading
@@ -137,6 +166,10 @@ M.commands = {
     -- Set by `reproduce` and `verify`: their process id, and the folder of the stages' results.
     { "--parent", "", kind = whole(1), hidden = true },
     { "--base", "", kind = folder, hidden = true },
+    -- Set in job arrays: continue what was interrupted, the stages are other elements; and the
+    -- seconds between two reports for `reproduce`.
+    { "--element", "", flag = true, hidden = true },
+    { "--reports", "", kind = whole(1), hidden = true },
   },
   { "reproduce", "Run all experiments and render tables, figures and the paper.",
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
@@ -153,6 +186,20 @@ M.commands = {
     { "--dry-run", "List the runs, why each runs or is reused, and the time, memory and disk space "
       .. "they need, without making them.", flag = true },
     { "--force", "Repeat runs whose results are up to date.", flag = true },
+    { "--render", "Make no run: name those that are missing, and render the experiments that have "
+      .. "all of theirs.", flag = true },
+    { "--executor", "Where the runs are made: local, in child processes (default), or slurm, in "
+      .. "jobs of a cluster.", kind = one_of("local", "slurm") },
+    table.unpack(CLUSTER),
+  },
+  { "slurm", "Print a script that submits all runs as job arrays of Slurm, or submit it.",
+    { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
+    { "--profile", "smoke, laptop, long or paper", default = "laptop" },
+    { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
+      kind = seeds },
+    { "--methods", "Methods such as lsd,psd-m (default: the experiment's).", kind = methods },
+    { "--submit", "Submit the jobs instead of printing the script.", flag = true },
+    table.unpack(CLUSTER),
   },
   { "runs", "List runs: settings that differ, a result, processor time, state.",
     { "experiments", "Names of experiments, or files of your own (default: all).", args = "*" },

@@ -19,8 +19,9 @@ local function resolve(args)
   local experiment, set = use "experiment", {}
   for _, assignment in ipairs(args.set) do set[assignment.key] = assignment.value end
   local exp = experiment.load(args.experiment)
-  -- The stages of a run in a folder of its own lie beside it, unless `reproduce` started it.
-  local stages = args.out and not args.parent and args.out:gsub("(.)/+$", "%1") .. "-stages"
+  -- The stages of a run in a folder of its own lie beside it, unless it is one of many.
+  local started = args.parent or args.element
+  local stages = args.out and not started and args.out:gsub("(.)/+$", "%1") .. "-stages"
   local cfg, before = experiment.staged(exp, { profile = args.profile, method = args.method,
     seed = args.seed, set = set, stages = stages or nil })
   return exp, cfg, set, before
@@ -41,18 +42,22 @@ function M.run(args)
   if args.base then use("experiment").base = args.base end
   if args.parent then
     fm.follow_parent(args.parent)
-    use("base.progress").reports = true
+    use("base.progress").reports = 0.25
   end
+  if args.reports then use("base.progress").reports = args.reports end
   if args.json and not args.dry_run then use("base.errors").usage "--json requires --dry-run" end
   local exp, cfg, set, stages = resolve(args)
   local dir = args.out or use("experiment").run_dir(cfg, set)
   if args.dry_run then return use("runs.run").dry_run(exp, cfg, dir, stages, args.json) end
   use("runs.run").run(exp, cfg, dir, { resume = args.resume, force = args.force,
-    stages = stages, made = args.parent ~= nil })
+    stages = stages, made = args.parent ~= nil, element = args.element })
 end
 
 --- Run all experiments and render their results.
 function M.reproduce(args) return use("app.reproduce").run(args) end
+
+--- Print or submit job arrays of Slurm.
+function M.slurm(args) return use("app.slurm.command").run(args) end
 
 --- List runs.
 function M.runs(args) use("app.listing").run(args) end

@@ -14,7 +14,22 @@ local M = {}
 
 local duration = Progress.duration
 
-local function program() return assert(require("luv").exepath()) end
+--- The path of this program.
+-- @treturn string
+function M.program() return assert(require("luv").exepath()) end
+
+--- What names a run to the command `run`, whoever starts it.
+-- @tparam table run
+-- @treturn {string,...} arguments
+function M.words(run)
+  local words = { run.experiment.path, "--profile", run.cfg.profile, "--method", run.cfg.method,
+    "--seed", tostring(run.cfg.seed), "--out", run.dir }
+  for _, key in ipairs(tree.keys(run.set)) do
+    words[#words + 1] = "--set"
+    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
+  end
+  return words
+end
 
 --- The command that makes a run as a child of this process.
 -- @tparam table run
@@ -23,14 +38,13 @@ local function program() return assert(require("luv").exepath()) end
 -- @treturn string program
 -- @treturn {string,...} arguments
 function M.command(run, more, threads)
-  local words = { "run", run.experiment.path, "--profile", run.cfg.profile, "--method",
-    run.cfg.method, "--seed", tostring(run.cfg.seed), "--out", run.dir, "--threads",
-    tostring(threads), "--parent", tostring(fm.pid()), "--base", experiment.base }
-  for _, key in ipairs(tree.keys(run.set)) do
-    words[#words + 1] = "--set"
-    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
+  local words = M.words(run)
+  table.insert(words, 1, "run")
+  for _, word in ipairs { "--threads", tostring(threads), "--parent", tostring(fm.pid()),
+    "--base", experiment.base } do
+    words[#words + 1] = word
   end
-  return program(), table.move(more, 1, #more, #words + 1, words)
+  return M.program(), table.move(more, 1, #more, #words + 1, words)
 end
 
 --- Raise the error of an interruption.
@@ -83,7 +97,8 @@ end
 -- @tparam {table,...} due those of them that are to be made
 -- @tparam integer jobs at a time
 -- @tparam {table,...} kinds
-function M.announce(say, runs, due, jobs, kinds)
+-- @tparam boolean elsewhere whether the runs take the memory of other machines
+function M.announce(say, runs, due, jobs, kinds, elsewhere)
   for _, run in ipairs(runs) do
     local seconds = run.kind and M.expected(run, kinds)
     say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
@@ -97,11 +112,12 @@ function M.announce(say, runs, due, jobs, kinds)
     if seconds then waiting[#waiting + 1] = seconds else unknown = unknown + 1 end
   end
   local uv = require "luv"
-  local memory, disk = outlook.space(due, jobs)
+  local memory, disk = outlook.space(due, elsewhere and 1 or jobs)
   local disks = uv.fs_statfs "."
-  say("estimate: %s, memory %s of %s free, disk %s of %s free%s",
+  say("estimate: %s, memory %s %s, disk %s of %s free%s",
     duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
-    size(uv.get_free_memory()), size(disk), disks and size(disks.bavail * disks.bsize) or "?",
+    elsewhere and "for the largest run" or ("of %s free"):format(size(uv.get_free_memory())),
+    size(disk), disks and size(disks.bavail * disks.bsize) or "?",
     unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
   say("(measured within a day on a few steps of each of %d kinds of runs, for a machine that does "
     .. "nothing else; excludes tables and figures)", #kinds)

@@ -6,10 +6,10 @@ local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
 local chapters = require "flowmap.experiment.chapters"
-local children = require "flowmap.app.children"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
 local forecast = require "flowmap.app.forecast"
+local here = require "flowmap.app.here"
 local outlook = require "flowmap.app.outlook"
 local plan = require "flowmap.app.due"
 local record = require "flowmap.runs.record"
@@ -23,6 +23,13 @@ local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM before the run has installed 
 local PLAIN = 30 -- seconds between progress lines when standard output is not a terminal
 
 local duration = Progress.duration
+
+-- What makes the runs, see flowmap.app.here.
+local function executor_of(args)
+  if args.executor ~= "slurm" then return here end
+  local elsewhere = require "flowmap.app.slurm.executor"
+  return elsewhere
+end
 
 local EPIPE = 32
 
@@ -163,9 +170,7 @@ local function start_more(state)
     local share = math.min(state.jobs, #state.due - state.count)
     if run.again then plan.settle(run, state.args) end
     run.started, state.running[run] = fm.clock(), true
-    state.pool:start(run, forecast.command(run,
-      { HOW[run.action == "resume" and "resume" or run.why] },
-      math.max(1, fm.info().threads // share)))
+    state.pool:start(run, HOW[run.action == "resume" and "resume" or run.why], share)
   end
 end
 
@@ -174,7 +179,7 @@ local function execute(status, say, due, jobs, kinds, args)
   local state = { status = status, say = say, due = due, jobs = jobs, kinds = kinds, args = args,
     waiting = table.move(due, 1, #due, 1, {}), count = 0, running = {}, start = fm.clock(),
     told = fm.clock() }
-  state.pool = children.pool(handlers(state))
+  state.pool = executor_of(args).pool(handlers(state), state)
   local stopped = state.pool:run(function() start_more(state) end, status.live and 200 or 500)
   status:clear()
   check_output(status)
@@ -189,9 +194,9 @@ end
 
 -- ------------------------------------------------------------------ the command
 
--- Render tables and figures from the files of the runs; with all experiments, weave the page too.
+-- Render tables and figures from the files of the runs; with the whole `book`, weave the page too.
 -- Where nothing has changed since, what is there is only named.
-local function render(say, list, args)
+local function render(say, list, args, book)
   local shown = { png = true, md = true, html = true }
   local function tell(path)
     if shown[path:match "%.(%w+)$"] then say("  %s", path) end
@@ -208,7 +213,7 @@ local function render(say, list, args)
       tell(path)
     end
   end
-  if #args.experiments == 0 then
+  if book then
     made[#made + 1] = weave.book(chapters.book(), { profile = args.profile,
       made = true })
     tell(made[#made])
@@ -232,9 +237,11 @@ end
 -- @treturn {table,...} the experiments
 function M.make(status, say, args)
   local list, runs, due = plan.prepare(say, args)
-  local jobs = math.max(1, math.min(args.jobs or fm.info().threads, #due))
-  local kinds = forecast.measure(due, jobs, math.max(1, fm.info().threads // jobs))
-  forecast.announce(say, runs, due, jobs, kinds)
+  local executor = executor_of(args)
+  local jobs = executor.jobs(args, due)
+  local kinds = forecast.measure(due, executor.measured_at_once(jobs, args),
+    executor.threads(args, jobs))
+  forecast.announce(say, runs, due, jobs, kinds, executor ~= here)
   check_output(status)
   if args.dry_run or #due == 0 then return list end
   local failed, first = execute(status, say, due, jobs, kinds, args)
@@ -254,12 +261,50 @@ local function make_until(status, say, args)
   return list
 end
 
+-- Make no run: the experiments all of whose runs have ended, and the other runs.
+local function find_whole(say, args)
+  local list, runs, due = plan.prepare(say, args)
+  local lacks, whole = {}, {}
+  for _, run in ipairs(due) do
+    say("%s is missing: %s", run.name, run.why)
+    lacks[run.experiment] = true
+  end
+  for _, exp in ipairs(list) do
+    if not lacks[exp] then whole[#whole + 1] = exp end
+  end
+  return whole, due, #runs
+end
+
+-- Refuse options that would have no effect, and give those of jobs their defaults.
+local function check_options(args)
+  if args.cap and not args["until"] then errors.usage "--cap has no effect without --until" end
+  for _, name in ipairs { "until", "jobs", "dry_run", "executor" } do
+    if args.render and args[name] then
+      errors.usage("--render makes no run: --%s has no effect", (name:gsub("_", "-")))
+    end
+  end
+  local array = require "flowmap.app.slurm.array"
+  if args.executor == "slurm" then array.complete(args) else array.refuse(args) end
+  if not args.dry_run then executor_of(args).check() end
+end
+
+-- Render the experiments whose runs have all ended.
+local function render_whole(say, args)
+  local list, due, count = find_whole(say, args)
+  if #list > 0 then render(say, list, args, #args.experiments == 0 and #due == 0) end
+  if #due > 0 then
+    errors.raise("check", "%d of %d runs are missing, first %s; only experiments that have all of "
+      .. "theirs were rendered", #due, count, due[1].name)
+  end
+end
+
 --- The command `reproduce`.
--- @tparam table args profile, seeds, methods, until, cap, jobs, force, dry_run, experiments
+-- @tparam table args profile, seeds, methods, until, cap, jobs, force, dry_run, render, executor,
+--   hours, ranks, nodes, mpi, option, experiments
 -- @treturn integer exit code
 function M.run(args)
   local start = fm.clock()
-  if args.cap and not args["until"] then errors.usage "--cap has no effect without --until" end
+  check_options(args)
   fm.ignore_broken_pipes() -- when the reader of the output goes, the runs are asked to save
   local status <close> = Status.new()
   local function say(...)
@@ -270,9 +315,13 @@ function M.run(args)
     require("flowmap.runs.numerics").keep = false
   end
   sums.load()
-  local list = (args["until"] and make_until or M.make)(status, say, args)
-  if args.dry_run then return 0 end
-  render(say, list, args)
+  if args.render then
+    render_whole(say, args)
+  else
+    local list = (args["until"] and make_until or M.make)(status, say, args)
+    if args.dry_run then return 0 end
+    render(say, list, args, #args.experiments == 0)
+  end
   sums.save()
   say("done in %s", duration(fm.clock() - start))
   return 0

@@ -8,14 +8,14 @@ local Status = require "flowmap.base.status"
 local Progress = {}
 Progress.__index = Progress
 
---- Whether progress is reported to the parent process.
+--- Seconds between two reports to the process that waits for this one; false: there is none.
 Progress.reports = false
 
 -- First character of a line that is a report to the parent rather than text.
 local MARK = "\30"
 
--- Seconds between two lines: updated in place, to the parent, as plain text.
-local IN_PLACE, REPORT, PLAIN = 0.1, 0.25, 15
+-- Seconds between two lines: updated in place, as plain text.
+local IN_PLACE, PLAIN = 0.1, 15
 
 --- A duration as text: "3:05", "1:02:03", "59 days".
 -- @tparam number seconds
@@ -38,7 +38,7 @@ function Progress.new(label, total, done)
   local status = Status.new()
   return setmetatable({
     label = label, total = total, first = done or 0, start = core.clock(), status = status,
-    pause = Progress.reports and REPORT or status.live and IN_PLACE or PLAIN, last = nil,
+    pause = Progress.reports or status.live and IN_PLACE or PLAIN, last = nil,
   }, Progress)
 end
 

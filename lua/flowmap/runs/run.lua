@@ -195,8 +195,9 @@ local function decide(dir, inputs, how)
 end
 
 -- Check that --resume is given where a run resumes, and only there. To the stages of a run it only
--- applies where they were interrupted.
+-- applies where they were interrupted; an element of a job array always continues.
 local function check_resume(dir, action, why, how)
+  if how.element then return end
   local work = files.exists(dir .. "/checkpoint.safetensors")
   if how.resume and not how.force and action == "run" and work and not how.stage then
     errors.usage("cannot resume %s: %s; run it without --resume to start over, or declare by "
@@ -211,6 +212,7 @@ end
 -- current.
 local function run_own(experiment, cfg, dir, how)
   local held = folder.take(dir)
+  if held and folder.has_work(dir) and how.element then how.resume = true end
   if held and folder.has_work(dir) and not (how.resume or how.force) then
     held:release()
     errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts over",
@@ -244,12 +246,25 @@ local function make_stages(experiment, how)
   end
 end
 
+-- Check that the stages of a run, which other jobs make, have results.
+local function check_stages(experiment, how)
+  for _, stage in ipairs(how.stages) do
+    local action, why = decide(stage.dir, cache.inputs(experiment, stage.cfg), how)
+    if action == "diverged" then
+      errors.numeric("it does not run: %s, its teacher, diverged", stage.dir)
+    elseif action ~= "reuse" then
+      errors.data("it does not run: %s, its teacher, has no result: %s", stage.dir, why)
+    end
+  end
+end
+
 --- Run, unless there is a current result; first its stages, if it has some.
 -- @tparam table experiment
 -- @tparam table cfg resolved settings
 -- @tparam string dir
 -- @tparam[opt] table how { resume = boolean, force = boolean, stages = see experiment.staged,
---   made = whether `reproduce` has made the stages }
+--   made = whether `reproduce` has made the stages, element = whether it is one of a job array,
+--   whose stages are others }
 function M.run(experiment, cfg, dir, how)
   how = how or {}
   how.stages = how.stages or {}
@@ -259,7 +274,9 @@ function M.run(experiment, cfg, dir, how)
     errors.usage("there is no run at %s that could be resumed", dir)
   end
   if experiment.run then return run_own(experiment, cfg, dir, how) end
-  if not how.made then make_stages(experiment, how) end
+  if how.element then check_stages(experiment, how) elseif not how.made then
+    make_stages(experiment, how)
+  end
   M.make(experiment, cfg, dir, how)
 end
 

@@ -1,0 +1,120 @@
+--- Slurm's programs: submit a job, ask for the queue, cancel.
+-- @module flowmap.app.slurm.queue
+
+local array = require "flowmap.app.slurm.array"
+local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
+
+local M = {}
+
+local SECONDS = 60          -- after which a program that does not answer is given up
+local DEFAULT_LARGEST = 1001 -- Slurm's own default of MaxArraySize
+
+-- ------------------------------------------------------------------ calls
+
+local function installed(name)
+  for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
+    if files.exists(folder .. "/" .. name) then return true end
+  end
+  return false
+end
+
+--- Whether this machine can submit jobs.
+-- @treturn boolean
+function M.here() return installed "sbatch" end
+
+--- Raise an error where jobs cannot be submitted.
+-- @tparam string otherwise what can be done without, to end the sentence
+function M.need(otherwise)
+  if not M.here() then
+    errors.usage("sbatch of Slurm is not installed here (no such program in PATH); %s", otherwise)
+  end
+end
+
+-- Run a program of Slurm; returns whether it succeeded, and its output without the last line end.
+local function call(words, input)
+  local command = ("timeout %d %s 2>&1 <%s"):format(SECONDS, array.quoted(words),
+    array.quoted { input or "/dev/null" })
+  local pipe = files.pipe(words[1], command)
+  local text = pipe:read "a" or ""
+  return pipe:close() == true, (text:gsub("%s+$", ""))
+end
+
+-- The last line of what a program said, where it names its error.
+local function last_line(text) return text:match "[^\n]*$" end
+
+--- The largest array that this cluster takes; without a cluster, Slurm's default.
+-- @treturn integer 0 if it takes none
+function M.largest()
+  local ok, text = false, ""
+  if installed "scontrol" then ok, text = call { "scontrol", "show", "config" } end
+  return ok and tonumber(text:match "MaxArraySize%s*=%s*(%d+)") or DEFAULT_LARGEST
+end
+
+--- Submit a script.
+-- @tparam {string,...} options of sbatch, with --parsable
+-- @tparam string path of the script
+-- @treturn string the job's number
+function M.submit(options, path)
+  local ok, text = call(table.move(options, 1, #options, 2, { "sbatch" }), path)
+  local number = ok and ("\n" .. text):match "\n(%d+);?[^\n]*$"
+  if not number then
+    errors.usage("sbatch refused the jobs: %s", text ~= "" and last_line(text) or "it said nothing")
+  end
+  return number
+end
+
+--- The jobs of this user that wait or run: elements by "JOB_INDEX", others by "JOB_0".
+-- @treturn ?table set of names with their states; nil if Slurm does not answer
+-- @treturn ?string why it does not
+function M.queued()
+  local ok, text = call { "squeue", "--me", "--noheader", "--array", "--format=%F_%K %T" }
+  if not ok then return nil, last_line(text) end
+  local names = {}
+  for job, index, state in text:gmatch "(%d+)_(%S+) (%S+)" do
+    names[job .. "_" .. (tonumber(index) and index or "0")] = state
+  end
+  return names
+end
+
+--- What Slurm still knows about an element that has ended.
+-- @tparam string name JOB_INDEX
+-- @treturn string its state, such as OUT_OF_MEMORY
+function M.state(name)
+  local ok, text = call { "scontrol", "--oneliner", "show", "job", name }
+  return ok and text:match "JobState=(%S+)" or "unknown"
+end
+
+--- Cancel jobs. Their runs are asked to save, unless they are to end at once.
+-- @tparam {string,...} jobs
+-- @tparam[opt] boolean at_once
+function M.cancel(jobs, at_once)
+  if #jobs == 0 then return end
+  local words = at_once and { "scancel", "--signal=KILL", "--full" } or { "scancel" }
+  call(table.move(jobs, 1, #jobs, #words + 1, words))
+end
+
+-- ------------------------------------------------------------------ what was submitted before
+
+--- Raise an error if one of these runs is in the queue already, by the scripts that were kept.
+-- @tparam {table,...} runs
+function M.check_free(runs)
+  local queued = files.exists(array.folder()) and M.queued()
+  if not queued or not next(queued) then return end
+  local by_dir = {}
+  for name in pairs(queued) do
+    local job, index = name:match "^(%d+)_(%d+)$"
+    local script = files.read(("%s/%s.sh"):format(array.folder(), job)) or ""
+    local dir = script:match(("\n%%(%s%%) dir='([^\n]-)'; set "):format(index))
+    if dir then by_dir[dir] = name end
+  end
+  for _, run in ipairs(runs) do
+    local name = by_dir[run.dir]
+    if name then
+      errors.usage("%s is in Slurm's queue already, as job %s: wait until it ends, or scancel %s",
+        run.name, name, name:match "%d+")
+    end
+  end
+end
+
+return M
