@@ -3,6 +3,7 @@
 -- (flowmap.base.escape); this filter is the second line of defence.
 
 local pandoc = pandoc -- luacheck: globals pandoc
+local FORMAT = FORMAT -- luacheck: globals FORMAT
 
 -- Folded code: a div of class "fold", written by flowmap.report.weave.
 local function fold(div)
@@ -37,12 +38,31 @@ local function link(element)
   return nil
 end
 
--- Only local SVG and PNG images are embedded in the page; any other is replaced by its caption.
+-- The size of a figure that gnuplot drew as PNG, with two pixels for each of the page.
+local function size_of(path)
+  local file = io.open(path, "rb")
+  local head = file and file:read(24)
+  if file then file:close() end
+  if not head or #head < 24 then return nil end
+  local width, height = string.unpack(">I4I4", head, 17)
+  return tostring(width // 2), tostring(height // 2)
+end
+
+-- Only local SVG and PNG images are embedded in the page; any other is replaced by its caption. PNG
+-- files are left to pandoc; flowmap.report.page embeds the SVG files that are named here.
 local function image(element)
   local src = element.src
-  local picture = src:lower():find "%.svg$" or src:lower():find "%.png$"
-  if scheme(src) or src:find "^//" or not picture then return pandoc.Span(element.caption) end
-  return nil
+  local ending = src:lower():match "%.svg$" or src:lower():match "%.png$"
+  if scheme(src) or src:find "^//" or not ending then return pandoc.Span(element.caption) end
+  element.attributes.loading = "lazy" -- browsers load all images before they print
+  if ending == ".svg" and FORMAT:find "html" then
+    element.src = "data:,svg:" .. src:gsub("[^%w%%._~/+-]", function(c)
+      return ("%%%02X"):format(c:byte())
+    end)
+  elseif FORMAT:find "html" then
+    element.attributes.width, element.attributes.height = size_of(src)
+  end
+  return element
 end
 
 local function is_space(inline) return inline.t == "Space" or inline.t == "SoftBreak" end

@@ -86,6 +86,10 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is e
   t.eq(data ~= nil, font, "the font")
   t.eq(html:find 'src="http' or html:find 'url%(%p?http' or html:find '<link', nil, "fetched")
   t.eq(#html < 1200000, true, "size " .. #html)
+  t.eq(count(html, "<section[^>]*>"), 2, "each is laid out when it comes near")
+  t.eq(css:find "\nsection { content%-visibility: auto;" ~= nil, true)
+  t.eq({ count(html, "<nav"), count(html, '<details class="contents">') }, { 2, 1 })
+  t.eq(html:find '<a href="#cb' or html:find 'class="op"', nil, "links of lines of code")
 end)
 
 t.test("the page runs nothing, loads nothing, and declares both to the browser", function()
@@ -147,6 +151,8 @@ t.test("equations, figures and tables are numbered by chapter; references lead t
   results.write_file(root .. "/b.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" '
     .. 'height="9"><path d="M0 0h9"/></svg>')
   local html = write(numbered:format(root .. "/b.svg"))
+  t.eq(count(html, '<img src="data:image/svg%+xml;charset=utf%-8,<svg[^"]*<path[^"]*" '
+    .. 'width="9" height="9"[^<>]*loading="lazy"'), 1)
   local function reference(place, text)
     local link = ('href="#%s"%%s+class="ref">%s'):format(place, text)
     t.eq(count(html, link) > 0, true, place .. " " .. text)

@@ -4,6 +4,7 @@
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
+local picture = require "flowmap.report.picture"
 local results = require "flowmap.report.results"
 
 local M = {}
@@ -66,6 +67,22 @@ local function focusable_figures(html)
   return (html:gsub("<figure>", '<figure tabindex="0">'))
 end
 
+-- The filter names each SVG file, percent-encoded, where its picture belongs.
+local function embedded_pictures(html)
+  return (html:gsub('src="data:,svg:([^"]*)"', function(path)
+    path = path:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
+    return picture.attributes(path)
+  end))
+end
+
+-- Code without the element and the link that pandoc makes of each line and the element of each
+-- operator: a third of all elements of the book, which no reader would miss.
+local function plain_code(html)
+  html = html:gsub('<span class="op">([^<]*)</span>', "%1")
+  return (html:gsub('<span id="cb%d+%-%d+"><a href="#cb%d+%-%d+" aria%-hidden="true" '
+    .. 'tabindex="%-1"></a>([^\n]*)</span>', "%1"))
+end
+
 -- Run pandoc; what it complains of is an error.
 local function pandoc(words, markdown)
   for i, word in ipairs(words) do words[i] = files.quote(word) end
@@ -92,8 +109,9 @@ end
 local function add(words, more) table.move(more, 1, #more, #words + 1, words) end
 
 --- Convert Markdown to one HTML file that needs no network: mathematics becomes MathML; images,
--- style and the font of formulas are embedded. A pandoc warning (a formula or citation that it
--- cannot resolve) is an error.
+-- style and the font of formulas are embedded. Browsers lay out a section and decode its images
+-- when it is near the window, so that a book of hundreds of pages opens at once. A pandoc warning
+-- (a formula or citation that it cannot resolve) is an error.
 -- @tparam string markdown path of the source
 -- @tparam string html path of the page
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
@@ -103,9 +121,11 @@ function M.write(markdown, html, book)
   local font = math_style(html:gsub("%.html$", ""))
   if font then table.insert(words, 2, "--css=" .. font) end
   add(words, { "--to=html5", embed_option(), "--mathml", "--columns=400", "--wrap=none",
-    "--template=" .. files.installed "paper/page.html", "--css=" .. book.style })
+    "--template=" .. files.installed "paper/page.html", "--css=" .. book.style,
+    "--section-divs" })
   pandoc(words, markdown)
-  results.write_file(html, focusable_figures(spacing_accents(results.read_file(temporary))))
+  local text = plain_code(results.read_file(temporary))
+  results.write_file(html, embedded_pictures(focusable_figures(spacing_accents(text))))
   os.remove(temporary)
 end
 

@@ -226,13 +226,11 @@ function M.inline(context, inside)
   return format_value(value, format) .. " ± " .. format_value(summary.half, format)
 end
 
--- The file of a figure: SVG, except for heat maps, which viewers would smooth.
+-- The file of a figure: SVG, or PNG where the SVG file was too large to be published.
 local function figure_path(context, name)
   local experiment, figure = owner(context, name)
   local stem = context:figure(experiment, figure)
-  local path = stem .. ".png"
-  local svg = files.read_if_there(stem .. ".svg") -- a large one is not published
-  if svg and not svg:find("<image", 1, true) then path = stem .. ".svg" end
+  local path = stem .. (files.exists(stem .. ".svg") and ".svg" or ".png")
   if not files.exists(path) then errors.data("there is no figure %s", path) end
   return path
 end
