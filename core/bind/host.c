@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bind.h"
+
 /* ------------------------------------------------------------------ text, never bytecode */
 
 /*
@@ -161,6 +163,33 @@ static int search_absent(lua_State *L) {
   return 0;
 }
 
+/*
+** A searcher of modules that distinguishes a file that cannot be read, which is an error about data,
+** from one with a mistake in it. Upvalues: Lua's own searcher; whether it loads C libraries.
+*/
+static int search_told(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK) return lua_gettop(L);
+  const char *text = lua_tostring(L, -1), *why = text ? strstr(text, "\n\t") : NULL;
+  const bool unread = why && (lua_toboolean(L, lua_upvalueindex(2)) || strstr(why, "\tcannot "));
+  if (!unread || strstr(why, "memory")) return lua_error(L);
+  bind_fail(L, FM_EDATA, "%s", why + 2);
+}
+
+static void check_reading(lua_State *L) {
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_getfield(L, -1, "searchers");
+  for (int k = 2; k <= 3; k++) { /* of Lua files, of C libraries */
+    lua_geti(L, -1, k);
+    lua_pushboolean(L, k == 3);
+    lua_pushcclosure(L, search_told, 2);
+    lua_seti(L, -2, k);
+  }
+  lua_pop(L, 2);
+}
+
 static void check_absence(lua_State *L) {
   lua_getglobal(L, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "searchpath");
@@ -212,6 +241,7 @@ void fm_host_open(lua_State *L, const char *root) {
   set_path(L, "cpath", "", "LUA_CPATH");
   lua_pop(L, 1);
   check_absence(L);
+  check_reading(L);
   restrict_debug(L);
   restrict_os(L);
 }

@@ -90,7 +90,8 @@ static int start(lua_State *L) {
 static int keep_sentence(lua_State *L) {
   launch *run = lua_touserdata(L, lua_upvalueindex(1));
   if (lua_istable(L, 1)) {
-    run->status = 2; /* until the command line is read, the core can only lack memory */
+    lua_getfield(L, 1, "code"); /* memory, or a file of the suite that cannot be read */
+    run->status = lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "data") == 0 ? 3 : 2;
     lua_getfield(L, 1, "message");
   } else {
     run->status = 1;

@@ -164,6 +164,13 @@ t.test("an inaccessible path is not taken for absent", function()
   t.eq(t.raises(function() files.exists(work .. "/loop") end, "loop").code, "data")
 end)
 
+t.test("in a folder that was removed, one sentence", function()
+  local code, out = sandbox.run(("mkdir gone && cd gone && rmdir ../gone && '%s' runs"):format(
+    sandbox.program))
+  t.eq({ code, out:match "^flowmap: the current folder cannot be determined" ~= nil }, { 3, true },
+    out)
+end)
+
 t.test("a repeated command never deletes an interrupted run", function()
   local dir = interrupted "repeated"
   local before = contents(dir)

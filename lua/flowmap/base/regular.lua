@@ -1,5 +1,6 @@
---- Checks that a path names a regular file. Opening a pipe blocks until another process writes to
--- it, and a device such as /dev/zero has no end; naming one of these is an error.
+--- Paths: the current folder, and whether a path names a regular file. Opening a pipe blocks until
+-- another process writes to it, and a device such as /dev/zero has no end; naming one of these is
+-- an error.
 -- @module flowmap.base.regular
 
 local lfs = require "lfs"
@@ -16,6 +17,14 @@ function M.fault(path)
   local mode = lfs.attributes(path, "mode")
   if not mode or mode == "file" then return nil end
   return ("%s: it is %s, expected a file"):format(path, WORDS[mode] or "a " .. mode)
+end
+
+--- The current folder; an error if it cannot be found out, for instance because it was removed.
+-- @treturn string
+function M.here()
+  local here, why = lfs.currentdir()
+  return here or require("flowmap.base.errors").data("the current folder cannot be determined: %s",
+    tostring(why))
 end
 
 return M

@@ -6,7 +6,7 @@
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
-local lfs = require "lfs"
+local regular = require "flowmap.base.regular"
 local provenance = require "flowmap.report.provenance"
 local render = require "flowmap.report.render"
 local render_list = require "flowmap.experiment.render_list"
@@ -21,7 +21,7 @@ local MOST_RUNS = 24 -- more are not listed one by one
 -- ------------------------------------------------------------------ paths and links
 
 local function parts_of(path)
-  if path:sub(1, 1) ~= "/" then path = lfs.currentdir() .. "/" .. path end
+  if path:sub(1, 1) ~= "/" then path = regular.here() .. "/" .. path end
   local parts = {}
   for part in path:gmatch "[^/]+" do
     if part == ".." then

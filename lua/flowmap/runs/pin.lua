@@ -9,6 +9,7 @@ local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
 local lfs = require "lfs"
+local regular = require "flowmap.base.regular"
 local source = require "flowmap.runs.source"
 
 local M = {}
@@ -17,7 +18,7 @@ local M = {}
 -- depend on the folder in which it was made, nor tell whose it was. Names are escaped, since a path
 -- need not be UTF-8.
 local function named(path)
-  local here = lfs.currentdir() .. "/"
+  local here = regular.here() .. "/"
   return escape.line(path:sub(1, #here) == here and path:sub(#here + 1) or path:match "[^/]*$")
 end
 

@@ -35,7 +35,7 @@ local epoch = 0     -- grows when an experiment is loaded (again)
 -- @tparam string path
 -- @treturn string
 function M.absolute(path)
-  if path:sub(1, 1) ~= "/" then path = lfs.currentdir() .. "/" .. path end
+  if path:sub(1, 1) ~= "/" then path = regular.here() .. "/" .. path end
   local before
   repeat
     before, path = path, path:gsub("/%.?/", "/")
@@ -148,6 +148,7 @@ local function search(name)
   if not path then return message end
   local chunk, wrong = compile(path, "code")
   if not chunk then
+    if wrong:find "^cannot open " then require("flowmap.base.errors").data("%s", wrong) end
     error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, wrong), 0)
   end
   modules[name] = M.absolute(path)

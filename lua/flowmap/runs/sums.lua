@@ -6,7 +6,7 @@
 
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
-local lfs = require "lfs"
+local regular = require "flowmap.base.regular"
 local places = require "flowmap.data.packed.places"
 local record = require "flowmap.runs.record"
 
@@ -18,7 +18,7 @@ local HEAD = "flowmap checksums 1\n"
 local function path()
   local ok, folder = pcall(places.cache)
   if not ok or not files.exists(folder) then return nil end
-  return ("%s/checksums-%s"):format(folder, fm.sha256(lfs.currentdir()):sub(1, 32))
+  return ("%s/checksums-%s"):format(folder, fm.sha256(regular.here()):sub(1, 32))
 end
 
 --- Read what was kept. Lines that are no checksums are left out.

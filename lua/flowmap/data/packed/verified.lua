@@ -3,15 +3,15 @@
 -- changes.
 -- @module flowmap.data.packed.verified
 
-local lfs = require "lfs"
 local fm = require "flowmap"
 local files = require "flowmap.base.files"
+local regular = require "flowmap.base.regular"
 local places = require "flowmap.data.packed.places"
 
 local M = {}
 
 local function absolute(path)
-  return path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
+  return path:sub(1, 1) == "/" and path or regular.here() .. "/" .. path
 end
 
 local function record_of(path)
