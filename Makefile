@@ -201,6 +201,11 @@ run-asan: $(PROGRAM) $(C_TESTS)
 	for e in checkerboard cifar10; do \
 	  ./$(PROGRAM) run experiments/$$e.lua --profile smoke --out $B/smoke/$$e || exit; done
 
+.PHONY: soak
+soak: all ## fail memory, calls, files, processes: MINUTES=60 PARTS="alloc calls" SEED=1 POINT=...
+	@MINUTES='$(MINUTES)' PARTS='$(PARTS)' SEED='$(SEED)' POINT='$(POINT)' CC='$(CC)' \
+	  FLOWMAP='$(CURDIR)/$(PROGRAM)' nice -n 19 ./$(PROGRAM) lua tests/soak/soak.lua
+
 # Linters that are not installed are skipped.
 C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };

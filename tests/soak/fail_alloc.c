@@ -1,13 +1,15 @@
 /*
-** fail_alloc.c - a library for tests/fuzz/alloc.sh that, preloaded, makes allocations fail.
+** fail_alloc.c - a library that, preloaded, makes allocations of a program fail.
 **
 **   FAIL_AT=k        the k-th allocation fails (0 or unset: none)
 **   FAIL_ALL=1       so do all that follow
 **   FAIL_COUNT=FILE  at exit, write the number of allocations to this file
+**   KILL_AFTER=NAME  kill the process as soon as a file NAME has got its name by rename(2)
 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -59,6 +61,15 @@ int posix_memalign(void **p, size_t align, size_t n) {
   void *q = fails() ? NULL : __libc_memalign(align, n);
   if (q) *p = q;
   return q ? 0 : ENOMEM;
+}
+
+int rename(const char *from, const char *to) {
+  int (*next)(const char *, const char *) = NULL;
+  *(void **)&next = dlsym(RTLD_NEXT, "rename");
+  const int err = next(from, to);
+  const char *name = getenv("KILL_AFTER"), *slash = strrchr(to, '/');
+  if (name && err == 0 && strcmp(slash ? slash + 1 : to, name) == 0) raise(SIGKILL);
+  return err;
 }
 
 static __attribute__((destructor)) void report(void) {
