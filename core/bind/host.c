@@ -164,8 +164,8 @@ static int search_absent(lua_State *L) {
 }
 
 /*
-** A searcher of modules that distinguishes a file that cannot be read, which is an error about data,
-** from one with a mistake in it. Upvalues: Lua's own searcher; whether it loads C libraries.
+** A searcher of modules that distinguishes a file that cannot be read, an error about data, from
+** one with a mistake in it. Upvalues: Lua's own searcher; whether it loads C libraries.
 */
 static int search_told(lua_State *L) {
   lua_settop(L, 1);
