@@ -12,9 +12,8 @@ record=share/flowmap/installed.txt
 
 # Removes the files of the list $1 that are not in the list $2.
 remove_files() {
-  LC_ALL=C comm -23 "$1" "$2" | while IFS= read -r name; do
-    case /$name in */../* | */) ;; *) rm -f "$to/$name" ;; esac
-  done
+  LC_ALL=C comm -23 "$1" "$2" | grep -v -e '/$' -e '^\(.*/\)\{0,1\}\.\./' | sed 's,^,./,' |
+    tr '\n' '\0' | (cd "$to" && xargs -0 rm -f)
 }
 
 # Removes the folders of the list $1 that are empty, the innermost first.
@@ -28,6 +27,15 @@ remove_folders() {
   done
 }
 
+# Copies the files and links of the list $1, with modes 644 and 755 and the time of now. An archive,
+# since tar replaces a program that is running, which cp does not, and takes one process for all.
+copy_files() {
+  chmod -R u=rwX,go=rX "$stage"
+  sed 's,^,./,' "$1" >"$list.names"
+  tar -C "$stage" -cf "$list.tar" -T "$list.names"
+  tar -C "$to" -xpomf "$list.tar"
+}
+
 install_tree() {
   (cd "$stage" && find . -type d ! -name . | sed 's,^\./,,') | LC_ALL=C sort >"$list.folders"
   (cd "$stage" && find . ! -type d | sed 's,^\./,,') | LC_ALL=C sort >"$list.files"
@@ -36,15 +44,7 @@ install_tree() {
   while IFS= read -r name; do
     [ -d "$to/$name" ] || { mkdir "$to/$name"; echo "$name/" >>"$list.new"; }
   done <"$list.folders"
-  while IFS= read -r name; do
-    if [ -L "$stage/$name" ]; then
-      ln -sfn "$(readlink "$stage/$name")" "$to/$name"
-    else
-      mode=644
-      [ ! -x "$stage/$name" ] || mode=755
-      install -m "$mode" "$stage/$name" "$to/$name"
-    fi
-  done <"$list.files"
+  copy_files "$list.files"
   { cat "$list.files" "$list.new"; echo "$record"; } | LC_ALL=C sort -u >"$list.all"
   remove_files "$list.old" "$list.all"
   install -m 644 "$list.all" "$to/$record"
