@@ -163,7 +163,7 @@ t.test("SIGINT saves and gives exit code 75; --resume ends as if nothing had hap
   sandbox.write("interrupted/history.jsonl", (history:gsub('("version": *)"[^"]*"', '%1"0.0.1"')))
   local size = #sandbox.read "interrupted/metrics.jsonl"
   code, out = sandbox.interrupt(long .. " --resume >resumed", "TERM", "resumed",
-    "resuming after step")
+    "^training ")
   t.eq(code, 75, out)
   out = sandbox.read "resumed"
   t.eq(out:find "resumes: it was interrupted" ~= nil, true, out)
