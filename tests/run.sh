@@ -1,5 +1,6 @@
 #!/bin/bash
-# Run test programs, FM_TEST_JOBS at a time (default: one per processor), and add up their results.
+# Run test programs, FM_TEST_JOBS at a time (default: one more than processors, since some tests
+# only wait), and add up their results.
 #
 #   tests/run.sh COMMAND...      each argument is one command line, for instance 'lua5.4 a.lua'
 #
@@ -11,7 +12,7 @@
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
 limit=${FM_TEST_TIMEOUT:-300}
-jobs=${FM_TEST_JOBS:-$(nproc)}
+jobs=${FM_TEST_JOBS:-$(($(nproc) + 1))}
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM HUP
