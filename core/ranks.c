@@ -1,8 +1,10 @@
 /* ranks.c - joins the ranks of a launcher by a shim for its MPI; messages, agreement, the end. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,14 +13,14 @@
 #include "symbol.h"
 
 #define PATIENCE 5.0 /* seconds that a rank waits at its end for the others */
-#define TAG 7
 
 static const fm_mpi *mpi; /* NULL: alone */
 static int rank, nranks = 1;
-static int *open_requests, nopen, most_open;
+static int *machine; /* of each rank, the first rank on it */
 
 int fm_rank(void) { return rank; }
 int fm_nranks(void) { return nranks; }
+int fm_ranks_machine(int r) { return machine ? machine[r] : r; }
 
 /* ------------------------------------------------------------------ joining */
 
@@ -53,6 +55,17 @@ static const char *complain(const launcher *by, const char *what, const char *re
   return sentence;
 }
 
+/* Which ranks have the same machine; none do if that is not known. */
+static void find_machines(void) {
+  const char *apart = getenv("FLOWMAP_RANKS_APART");
+  machine = calloc((size_t)nranks, sizeof *machine);
+  if (machine == NULL || mpi->machines(machine) == 0) {
+    if (apart == NULL || strcmp(apart, "1") != 0) return;
+  }
+  free(machine);
+  machine = NULL;
+}
+
 const char *fm_ranks_open(const char *folder) {
   const launcher *by = launched_by();
   char path[PATH_MAX + 64], what[PATH_MAX + 128];
@@ -77,6 +90,7 @@ const char *fm_ranks_open(const char *folder) {
                     "is this the mpirun of the MPI that make mpi used?");
   }
   mpi = found;
+  find_machines();
   return NULL;
 }
 
@@ -88,10 +102,12 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Waits longer and longer, up to a fifth of a millisecond: others need the processor. */
-static void pause_before(int turn) {
-  long us = turn < 20 ? 0 : turn < 200 ? 20 : 200;
-  nanosleep(&(struct timespec){0, us * 1000}, NULL);
+void fm_ranks_pause(int turn) {
+  if (turn < 20) {
+    sched_yield();
+    return;
+  }
+  nanosleep(&(struct timespec){0, turn < 200 ? 20000 : 200000}, NULL);
 }
 
 static fm_err lost(fm_ctx *ctx, const char *what, int other) {
@@ -99,52 +115,70 @@ static fm_err lost(fm_ctx *ctx, const char *what, int other) {
                  other + 1);
 }
 
-static fm_err keep(fm_ctx *ctx, int request, const char *what, int other) {
+static fm_err keep(fm_ctx *ctx, fm_mail *m, int request, const char *what, int other) {
   if (request < 0) return lost(ctx, what, other);
-  if (nopen == most_open) {
-    int n = most_open ? 2 * most_open : 64;
-    int *more = realloc(open_requests, (size_t)n * sizeof *more);
-    if (more == NULL) return fm_fail(ctx, FM_ENOMEM, "memory: no room for another message");
-    open_requests = more, most_open = n;
-  }
-  open_requests[nopen++] = request;
+  m->request[m->n++] = request;
   return FM_OK;
 }
 
-fm_err fm_ranks_send(fm_ctx *ctx, const void *data, size_t bytes, int to) {
+/* Space for another request, before it begins. */
+static fm_err reserve(fm_ctx *ctx, fm_mail *m) {
+  if (m->n < m->most) return FM_OK;
+  int n = m->most ? 2 * m->most : 16;
+  int *more = realloc(m->request, (size_t)n * sizeof *more);
+  if (more == NULL) return fm_fail(ctx, FM_ENOMEM, "memory: no space for another message");
+  m->request = more, m->most = n;
+  return FM_OK;
+}
+
+void fm_mail_free(fm_mail *m) {
+  free(m->request);
+  *m = (fm_mail){0};
+}
+
+fm_err fm_ranks_send(fm_ctx *ctx, fm_mail *m, const void *data, size_t bytes, int to, int tag) {
   fm_err err = FM_OK;
   for (size_t at = 0; at < bytes && err == FM_OK; at += FM_MPI_MOST) {
     size_t part = bytes - at < FM_MPI_MOST ? bytes - at : FM_MPI_MOST;
-    err = keep(ctx, mpi->send((const char *)data + at, part, to, TAG), "a message to", to);
+    if ((err = reserve(ctx, m)) != FM_OK) break;
+    err = keep(ctx, m, mpi->send((const char *)data + at, part, to, tag), "a message to", to);
   }
   return err;
 }
 
-fm_err fm_ranks_receive(fm_ctx *ctx, void *data, size_t bytes, int from) {
+fm_err fm_ranks_receive(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int from, int tag) {
   fm_err err = FM_OK;
   for (size_t at = 0; at < bytes && err == FM_OK; at += FM_MPI_MOST) {
     size_t part = bytes - at < FM_MPI_MOST ? bytes - at : FM_MPI_MOST;
-    err = keep(ctx, mpi->receive((char *)data + at, part, from, TAG), "a message from", from);
+    if ((err = reserve(ctx, m)) != FM_OK) break;
+    err = keep(ctx, m, mpi->receive((char *)data + at, part, from, tag), "a message from", from);
   }
   return err;
 }
 
-fm_err fm_ranks_wait(fm_ctx *ctx) {
-  for (int turn = 0; nopen > 0; turn++) {
-    int left = 0, before = nopen;
-    for (int k = 0; k < nopen; k++) {
-      int state = mpi->done(open_requests[k]);
-      if (state < 0) {
-        nopen = 0;
-        return fm_fail(ctx, FM_EDATA, "ranks: a message failed: the connection is lost");
-      }
-      if (state == 0) open_requests[left++] = open_requests[k];
+fm_err fm_ranks_look(fm_ctx *ctx, fm_mail *m) {
+  int left = 0;
+  for (int k = 0; k < m->n; k++) {
+    int state = mpi->done(m->request[k]);
+    if (state < 0) {
+      m->n = 0;
+      return fm_fail(ctx, FM_EDATA, "ranks: a message failed: the connection is lost");
     }
-    nopen = left;
-    if (nopen < before) turn = 0;
-    if (nopen > 0) pause_before(turn);
+    if (state == 0) m->request[left++] = m->request[k];
   }
+  m->n = left;
   return FM_OK;
+}
+
+fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m) {
+  fm_err err = FM_OK;
+  for (int turn = 0, before = 0; m->n > 0 && err == FM_OK; turn++) {
+    if (before != m->n) turn = 0;
+    before = m->n;
+    err = fm_ranks_look(ctx, m);
+    if (err == FM_OK && m->n > 0) fm_ranks_pause(turn);
+  }
+  return err;
 }
 
 /* ------------------------------------------------------------------ agreement */
@@ -153,32 +187,46 @@ fm_err fm_ranks_wait(fm_ctx *ctx) {
 ** the lowest set bit of r. */
 static int span(int r) { return r ? r & -r : INT_MAX / 2; }
 
-fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes) {
+static fm_err pass_on(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes) {
   fm_err err = FM_OK;
   int top = 1;
-  if (nranks > 1 && rank > 0) {
-    err = fm_ranks_receive(ctx, data, bytes, rank - span(rank));
-    if (err == FM_OK) err = fm_ranks_wait(ctx);
+  if (rank > 0) {
+    err = fm_ranks_receive(ctx, m, data, bytes, rank - span(rank), 0);
+    if (err == FM_OK) err = fm_ranks_wait(ctx, m);
   }
   while (top < nranks) top *= 2;
   for (int k = top; k >= 1 && err == FM_OK; k /= 2)
-    if (k < span(rank) && rank + k < nranks) err = fm_ranks_send(ctx, data, bytes, rank + k);
-  return err == FM_OK && nranks > 1 ? fm_ranks_wait(ctx) : err;
+    if (k < span(rank) && rank + k < nranks) err = fm_ranks_send(ctx, m, data, bytes, rank + k, 0);
+  return err == FM_OK ? fm_ranks_wait(ctx, m) : err;
 }
 
-fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
+fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes) {
+  fm_mail m = {0};
+  fm_err err = nranks > 1 ? pass_on(ctx, &m, data, bytes) : FM_OK;
+  fm_mail_free(&m);
+  return err;
+}
+
+/* *x becomes, at rank 0, the largest of all. */
+static fm_err most_of_all(fm_ctx *ctx, fm_mail *m, int64_t *x) {
   fm_err err = FM_OK;
   for (int k = 1; k < span(rank) && rank + k < nranks && err == FM_OK; k *= 2) {
     int64_t other = *x;
-    err = fm_ranks_receive(ctx, &other, sizeof other, rank + k);
-    if (err == FM_OK) err = fm_ranks_wait(ctx);
+    err = fm_ranks_receive(ctx, m, &other, sizeof other, rank + k, 0);
+    if (err == FM_OK) err = fm_ranks_wait(ctx, m);
     if (other > *x) *x = other;
   }
-  if (err == FM_OK && rank > 0) {
-    err = fm_ranks_send(ctx, x, sizeof *x, rank - span(rank));
-    if (err == FM_OK) err = fm_ranks_wait(ctx);
-  }
-  return err == FM_OK ? fm_ranks_copy(ctx, x, sizeof *x) : err;
+  if (err != FM_OK || rank == 0) return err;
+  err = fm_ranks_send(ctx, m, x, sizeof *x, rank - span(rank), 0);
+  return err == FM_OK ? fm_ranks_wait(ctx, m) : err;
+}
+
+fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
+  fm_mail m = {0};
+  fm_err err = most_of_all(ctx, &m, x);
+  if (err == FM_OK && nranks > 1) err = pass_on(ctx, &m, x, sizeof *x);
+  fm_mail_free(&m);
+  return err;
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -186,7 +234,7 @@ fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
 void fm_ranks_close(int status, void (*alone)(void)) {
   if (mpi == NULL) return;
   int request = mpi->meet(), state = request < 0 ? -1 : 0;
-  for (double start = now(); state == 0 && now() - start < PATIENCE; pause_before(200))
+  for (double start = now(); state == 0 && now() - start < PATIENCE; fm_ranks_pause(200))
     state = mpi->done(request);
   if (state != 1) {
     alone();

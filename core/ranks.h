@@ -18,10 +18,25 @@ int fm_nranks(void); /* 1: alone */
 */
 const char *fm_ranks_open(const char *folder);
 
-/* Messages to and from another rank, in order; the memory stays untouched until fm_ranks_wait. */
-fm_err fm_ranks_send(fm_ctx *ctx, const void *data, size_t bytes, int to);
-fm_err fm_ranks_receive(fm_ctx *ctx, void *data, size_t bytes, int from);
-fm_err fm_ranks_wait(fm_ctx *ctx); /* until all messages of this rank have arrived */
+/* The first rank on the machine of rank r. */
+int fm_ranks_machine(int r);
+
+typedef struct fm_mail { /* messages that are under way; {0}: none */
+  int *request;
+  int n, most;
+} fm_mail;
+
+enum { FM_TAGS = 32000 }; /* a message is received by one with the same tag, 0 .. FM_TAGS - 1 */
+
+/* Messages to and from another rank, in order for each tag; the memory stays untouched until all of
+** the mail has arrived. */
+fm_err fm_ranks_send(fm_ctx *ctx, fm_mail *m, const void *data, size_t bytes, int to, int tag);
+fm_err fm_ranks_receive(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int from, int tag);
+fm_err fm_ranks_look(fm_ctx *ctx, fm_mail *m); /* m->n is 0 when all of it has arrived */
+fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m);
+void fm_mail_free(fm_mail *m);
+/* Between two looks; longer and longer, up to a fifth of a millisecond: others need the processor. */
+void fm_ranks_pause(int turn);
 
 /* All ranks: *x becomes the largest of their values. */
 fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x);

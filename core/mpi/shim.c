@@ -38,6 +38,20 @@ static int begin(int *rank, int *size) {
   return MPI_Comm_size(MPI_COMM_WORLD, size) == MPI_SUCCESS ? 0 : -1;
 }
 
+static int machines(int *first) {
+  MPI_Comm machine;
+  int rank, lowest;
+  if (MPI_Comm_rank(MPI_COMM_WORLD, &rank) != MPI_SUCCESS) return -1;
+  if (MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &machine) !=
+      MPI_SUCCESS)
+    return -1;
+  int error = MPI_Allreduce(&rank, &lowest, 1, MPI_INT, MPI_MIN, machine);
+  if (error == MPI_SUCCESS)
+    error = MPI_Allgather(&lowest, 1, MPI_INT, first, 1, MPI_INT, MPI_COMM_WORLD);
+  MPI_Comm_free(&machine);
+  return error == MPI_SUCCESS ? 0 : -1;
+}
+
 static int send(const void *data, size_t bytes, int to, int tag) {
   int k = bytes <= FM_MPI_MOST ? take() : -1;
   if (k < 0) return -1;
@@ -70,6 +84,7 @@ static void abandon(int status) {
 }
 
 __attribute__((visibility("default"))) const fm_mpi *fm_mpi_functions(void) {
-  static const fm_mpi functions = {FM_MPI_VERSION, begin, send, receive, meet, done, end, abandon};
+  static const fm_mpi functions = {FM_MPI_VERSION, begin, machines, send,   receive,
+                                   meet,           done,  end,      abandon};
   return &functions;
 }

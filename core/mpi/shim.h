@@ -7,12 +7,14 @@
 
 #include <stddef.h>
 
-#define FM_MPI_VERSION 1
+#define FM_MPI_VERSION 2
 #define FM_MPI_MOST ((size_t)1 << 30) /* bytes of one message */
 
 typedef struct fm_mpi {
   int version;
   int (*begin)(int *rank, int *size); /* 0: done */
+  /* Of each rank, the first rank on its machine. 0: done */
+  int (*machines)(int *first);
   /* Begin a message: its request, or -1. The memory stays untouched until it is done. */
   int (*send)(const void *data, size_t bytes, int to, int tag);
   int (*receive)(void *data, size_t bytes, int from, int tag);

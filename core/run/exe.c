@@ -83,6 +83,7 @@ fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micr
 
 void fm_exe_free(fm_exe *e) {
   if (e == NULL) return;
+  fm_share_close(e);
   fm_pool_free(&e->workers);
   fm_pool_free(&e->pool);
   fm_plans_free(e->plans);

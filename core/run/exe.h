@@ -20,10 +20,13 @@ typedef struct fm_result { /* an output of a body */
   size_t bytes;  /* of those */
   int out;       /* the job's output that it is, or -1: a sum for the epilogue */
   int borrowed;  /* the job's output that serves as memory of a block, or -1 */
-  void *root;    /* where the sum ends up: the memory of the first block */
+  void *root;    /* where the sum ends up */
+  void *lowest;  /* memory of this rank's first block; the root unless that is another rank's */
+  bool fixed;    /* both are in memory that ranks of a machine share: see share.c */
   int nown, nspare, nblock;
   void **own, **spare; /* memory of blocks: of the executable's own; free at present */
   fm_block *block;     /* in memory at present */
+  int closed, rising;  /* leaves that have ended; blocks that are being added to others */
 } fm_result;
 
 struct fm_exe {
@@ -41,7 +44,8 @@ struct fm_exe {
   fm_pool workers;
   char **memory; /* per worker, nworker of them; for one phase after the other */
   pthread_mutex_t lock;
-  pthread_cond_t added; /* the first micro-batch of a leaf */
+  pthread_cond_t added;   /* the first micro-batch of a leaf */
+  struct fm_share *share; /* with other ranks; NULL: this one runs all leaves, or none yet */
 };
 
 /* ------------------------------------------------------------------ sums.c */
@@ -53,7 +57,7 @@ void fm_sums_range(const fm_exe *e, int rank, int *from, int *to);
 bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers);
 /* Memory of the sums for so many workers: its bytes; from a pool, whose `failed` tells. */
 size_t fm_sums_bytes(const fm_exe *e, int workers);
-void fm_sums_take(fm_exe *e, fm_pool *pool, int workers);
+void fm_sums_take(fm_exe *e, fm_pool *pool, int workers, char *memory); /* NULL: the pool's */
 /* Before the first micro-batch. */
 void fm_sums_begin(fm_exe *e, const fm_job *job);
 /* Where a micro-batch is to write output k of a body, or to add it, unless it is the `first` of its
@@ -66,12 +70,30 @@ void *fm_sums_block(const fm_result *r, int level, int at);
 
 /* ------------------------------------------------------------------ share.c */
 
+/* Before the first run by so many workers, on all ranks: takes the memory of the sums. Nothing is
+** shared if there is one rank or one leaf. */
+fm_err fm_share_open(fm_exe *e, int workers);
+void fm_share_close(fm_exe *e);
+/* A run begins: waits until the ranks of this machine have ended the last one. */
+void fm_share_begin(fm_exe *e);
+/* The parts of the prologue that this rank runs: the first one, and the distance to the next. */
+int fm_share_parts(const fm_exe *e, int *stride);
+/* It has run them; waits for the others that share values with it. */
+void fm_share_values(fm_exe *e);
+/* The sum of output k over this rank's leaves is complete; the caller holds the executable's lock. */
+void fm_share_ready(fm_exe *e, int k);
+/* Exchange what is ready, unless another worker does; called between the steps of micro-batches. */
+void fm_share_look(fm_exe *e);
 /* After this rank's micro-batches: the sums, and the rows of all outputs, over all ranks. */
-fm_err fm_share(fm_exe *e, const fm_job *job);
+fm_err fm_share_finish(fm_exe *e, const fm_job *job);
+/* After the epilogue: shared memory is not read any more. */
+void fm_share_end(fm_exe *e);
 
 /* ------------------------------------------------------------------ run.c */
 
 /* ms: adds to the processor time of every step of all plans, on one thread; or NULL. */
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms);
+/* The sum over micro-batches that a step of a body computes, or -1. */
+int fm_exe_sum_of(const fm_plan *plan, const fm_step *s);
 
 #endif

@@ -52,6 +52,7 @@ typedef struct race { /* what the workers of one run share */
   pthread_cond_t ended;  /* a micro-batch */
   double *ms;            /* see fm_exe_do */
   const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
+  int first, stride;     /* parts are first, first + stride, ... */
   int workers, njob;     /* njob: the end of parts or micro-batches */
   int next, oldest;      /* the next one; the first of those that have not ended */
   bool *done;            /* per micro-batch */
@@ -67,8 +68,7 @@ static double cpu_ms(void) { /* of this thread */
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* The sum over micro-batches that a step of a body computes, or -1. */
-static int sum_of(const fm_plan *plan, const fm_step *s) {
+int fm_exe_sum_of(const fm_plan *plan, const fm_step *s) {
   if (s->kind == STEP_SUM) return s->index;
   const fm_loc *loc = &plan->loc[s->v];
   return s->kind == STEP_OP && loc->where == AT_OUT ? loc->index : -1;
@@ -79,10 +79,11 @@ static void run_steps(race *r, int micro, fm_frame *f) {
   const fm_plan *plan = f->plan;
   for (int k = 0; k < plan->nstep; k++) {
     double start = r->ms ? cpu_ms() : 0;
-    int sum = micro >= 0 ? sum_of(plan, &plan->step[k]) : -1;
+    int sum = micro >= 0 ? fm_exe_sum_of(plan, &plan->step[k]) : -1;
     if (sum >= 0) f->out[sum] = fm_sums_open(r->e, sum, micro, &f->first);
     fm_step_run(&plan->step[k], f);
     if (sum >= 0) fm_sums_close(r->e, sum, micro);
+    if (micro >= 0 && r->e->share) fm_share_look(r->e);
     if (r->ms) r->ms[plan->first + k] += cpu_ms() - start;
   }
 }
@@ -157,7 +158,7 @@ static void work(void *arg, int worker) {
   for (int k; (k = take_next(r)) >= 0;) {
     pthread_mutex_unlock(&r->lock);
     if (r->parts)
-      run_part(r, k, r->e->memory[worker]);
+      run_part(r, r->first + k * r->stride, r->e->memory[worker]);
     else
       run_micro(r, k, r->e->memory[worker]);
     pthread_mutex_lock(&r->lock);
@@ -171,6 +172,7 @@ static void work(void *arg, int worker) {
 static fm_err make_memory(fm_exe *e, int n) {
   const fm_plans *plans = e->plans;
   if (e->nworker == n) return FM_OK;
+  fm_share_close(e);
   fm_pool_free(&e->workers);
   e->nworker = 0;
   e->memory = fm_take(&e->workers, n, char *);
@@ -178,13 +180,13 @@ static fm_err make_memory(fm_exe *e, int n) {
     bool body = k < e->nmicro && plans->body_size > plans->part_size;
     e->memory[k] = fm_take_bytes(&e->workers, body ? plans->body_size : plans->part_size);
   }
-  fm_sums_take(e, &e->workers, n < e->nmicro ? n : e->nmicro);
-  if (e->workers.failed) {
+  fm_err err = fm_share_open(e, n < e->nmicro ? n : e->nmicro);
+  if (err == FM_OK && e->workers.failed) err = FM_ENOMEM;
+  if (err == FM_OK)
+    e->nworker = n;
+  else
     fm_pool_free(&e->workers);
-    return FM_ENOMEM;
-  }
-  e->nworker = n;
-  return FM_OK;
+  return err;
 }
 
 static void run_all(race *r, const fm_parts *parts, int from, int to, int workers) {
@@ -198,6 +200,15 @@ static void run_micros(race *r, int workers) {
   const fm_exe *e = r->e;
   int to = e->to * e->leaf < e->nmicro ? e->to * e->leaf : e->nmicro;
   run_all(r, NULL, e->from * e->leaf, to, workers);
+}
+
+/* Those of the prologue that are this rank's, and its values of all ranks. */
+static void run_prologue(race *r, int workers) {
+  int n = r->e->plans->pro.n;
+  r->first = fm_share_parts(r->e, &r->stride);
+  run_all(r, &r->e->plans->pro, 0, n > r->first ? (n - r->first - 1) / r->stride + 1 : 0, workers);
+  r->first = 0, r->stride = 1;
+  fm_share_values(r->e);
 }
 
 /* The most workers that have something to do. */
@@ -220,10 +231,12 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.ended, NULL);
   fm_sums_begin(e, job);
-  run_all(&r, &plans->pro, 0, plans->pro.n, workers);
+  fm_share_begin(e);
+  run_prologue(&r, workers);
   run_micros(&r, workers);
-  err = fm_share(e, job);
+  err = fm_share_finish(e, job);
   if (err == FM_OK) run_all(&r, &plans->epi, 0, plans->epi.n, workers);
+  fm_share_end(e);
   pthread_cond_destroy(&r.ended);
   pthread_mutex_destroy(&r.lock);
   return err == FM_OK ? fm_maps_check(e->ctx) : err; /* images may have been lost on the way */

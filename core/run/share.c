@@ -1,182 +1,242 @@
 /*
 ** share.c - a run shared by ranks: each runs a range of the leaves and has the blocks of the sums'
-** trees that lie in it. In pieces, every rank adds up a part of each piece, in tree order, and
-** sends it to all: the traffic of a recursive halving where ranks and leaves are powers of two.
+** trees that lie in it. In pieces, every rank adds up a part of each piece, in tree order, and all
+** get it: the traffic of a recursive halving where ranks and leaves are powers of two. A piece is
+** exchanged as soon as its sums are computed, while the backward pass goes on. Ranks of a machine
+** do not send: they read each other's blocks and leave the sum in memory that all of them read.
 */
+#include "share.h"
+
 #include <string.h>
-
-#include "../ranks.h"
-#include "exe.h"
-
-#define PIECE ((int64_t)1 << 21) /* values that are exchanged at a time */
-
-/* ------------------------------------------------------------------ blocks of all ranks */
-
-typedef struct span { /* a block that a rank has: see sums.c */
-  int rank, level, at;
-  char *part; /* of the present piece, the part that this rank adds up */
-} span;
-
-typedef struct share {
-  fm_exe *e;
-  fm_pool pool; /* of one piece */
-  int nspan;
-  span *span;
-  int64_t lo, hi; /* values of the piece, among all sums */
-} share;
-
-/* The largest blocks in [from, to): aligned, and the last may reach beyond the leaves. */
-static void list_blocks(share *s, int rank, int from, int to) {
-  int n = s->e->nleaf;
-  while (from < to) {
-    int level = 0;
-    while (level < 30 && 1 << level < n && from % (2 << level) == 0 &&
-           (from + (2 << level) <= to || to == n))
-      level++;
-    if (s->span) s->span[s->nspan] = (span){.rank = rank, .level = level, .at = from >> level};
-    s->nspan++;
-    from += 1 << level;
-  }
-}
-
-static void list_all(share *s) {
-  s->nspan = 0;
-  for (int r = 0; r < fm_nranks(); r++) {
-    int from, to;
-    fm_sums_range(s->e, r, &from, &to);
-    list_blocks(s, r, from, to);
-  }
-}
 
 /* ------------------------------------------------------------------ ranges of values */
 
-/* The first value that rank r adds up. */
-static int64_t part_of(const share *s, int r) { return s->lo + (s->hi - s->lo) * r / fm_nranks(); }
+typedef struct range { /* values of one sum among those from .. to - 1 of a piece */
+  int64_t at, to;
+  int i;               /* place of the sum in the order */
+  int k;               /* its number */
+  int64_t lo, n;       /* its values lo .. lo + n - 1 */
+  size_t bytes;        /* of the ranges before this one */
+  size_t size, length; /* bytes of a value, of all */
+} range;
 
-/* Copy values from .. to - 1 of all sums between the blocks (level, at), or the roots if level < 0,
-** and a buffer; returns their bytes. */
-static size_t copy_values(const share *s, int level, int at, int64_t from, int64_t to, char *buffer,
-                          bool out) {
-  int64_t base = 0;
-  size_t bytes = 0;
-  for (int k = 0; k < s->e->plans->nresult; k++) {
-    const fm_result *r = &s->e->result[k];
-    int64_t lo = from > base ? from - base : 0, hi = to - base < r->count ? to - base : r->count;
-    base += r->count;
-    if (lo >= hi) continue;
-    size_t size = fm_dtype_size(r->dtype), n = (size_t)(hi - lo) * size;
-    if (buffer) {
-      char *data = (char *)(level < 0 ? r->root : fm_sums_block(r, level, at)) + (size_t)lo * size;
-      if (out)
-        memcpy(buffer + bytes, data, n);
-      else
-        memcpy(data, buffer + bytes, n);
-    }
-    bytes += n;
-  }
-  return bytes;
+/* Rank r's part of a piece. */
+static range part_of(const fm_piece *p, int r) {
+  int64_t n = p->hi - p->lo;
+  return (range){
+      .at = p->lo + n * r / fm_nranks(), .to = p->lo + n * (r + 1) / fm_nranks(), .i = p->first};
 }
 
-/* a += b, both values part_of(me) .. part_of(me + 1) of the sums. */
-static void add_parts(const share *s, char *a, const char *b) {
-  int64_t from = part_of(s, fm_rank()), to = part_of(s, fm_rank() + 1), base = 0;
-  for (int k = 0; k < s->e->plans->nresult; k++) {
-    const fm_result *r = &s->e->result[k];
-    int64_t lo = from > base ? from - base : 0, hi = to - base < r->count ? to - base : r->count;
-    base += r->count;
-    if (lo >= hi) continue;
-    fm_kernel_of(&fm_op_add, r->dtype)->map(hi - lo, a, a, b, NULL, NULL);
-    a += (size_t)(hi - lo) * fm_dtype_size(r->dtype);
-    b += (size_t)(hi - lo) * fm_dtype_size(r->dtype);
+static bool next(const fm_share *s, range *c) {
+  if (c->at >= c->to) return false;
+  while (s->start[c->i + 1] <= c->at) c->i++;
+  int64_t end = s->start[c->i + 1] < c->to ? s->start[c->i + 1] : c->to;
+  c->k = s->order[c->i];
+  c->lo = c->at - s->start[c->i], c->n = end - c->at;
+  c->bytes += c->length;
+  c->size = fm_dtype_size(s->e->result[c->k].dtype);
+  c->length = (size_t)c->n * c->size;
+  c->at = end;
+  return true;
+}
+
+static size_t bytes_of(const fm_share *s, const fm_piece *p, int r) {
+  range c = part_of(p, r);
+  while (next(s, &c)) continue;
+  return c.bytes + c.length;
+}
+
+/* ------------------------------------------------------------------ memory */
+
+static fm_transfer *slot_of(fm_share *s, const fm_piece *p) {
+  return &s->slot[(p - s->piece) % FM_WINDOW];
+}
+
+static char *address(fm_share *s, const fm_piece *p, const fm_span *b, const range *c) {
+  if (b->local >= 0) return b->data[c->k] + (size_t)c->lo * c->size;
+  return slot_of(s, p)->memory + (size_t)b->place * s->part + c->bytes;
+}
+
+static char *root(const fm_share *s, const range *c) {
+  return (char *)s->e->result[c->k].root + (size_t)c->lo * c->size;
+}
+
+static bool mine(const fm_share *s, const fm_span *b) { return b->local == s->machine.me; }
+
+/* The blocks of this rank are complete: remember where they are, and tell the machine. */
+static void publish(fm_share *s, fm_piece *p) {
+  int n = s->e->plans->nresult;
+  for (int j = 0; j < s->nspan; j++) {
+    fm_span *b = &s->span[j];
+    for (int i = p->first; i < p->first + p->sums && mine(s, b); i++) {
+      int k = s->order[i];
+      b->data[k] = fm_sums_block(&s->e->result[k], b->level, b->at);
+      if (s->machine.shared)
+        fm_share_table(s, s->machine.me)[b->index * n + k] =
+            b->data[k] - s->machine.base[s->machine.me];
+    }
+  }
+  atomic_store_explicit(&s->ready[p - s->piece], s->run, memory_order_release);
+}
+
+/* Have all ranks of this machine said so? Then their blocks are found. */
+static bool find_blocks(fm_share *s, fm_piece *p) {
+  int n = s->e->plans->nresult;
+  for (int l = 0; l < s->machine.n; l++)
+    if (atomic_load_explicit(&s->all_ready[l][p - s->piece], memory_order_acquire) != s->run)
+      return false;
+  for (int j = 0; j < s->nspan; j++) {
+    fm_span *b = &s->span[j];
+    if (b->local < 0 || mine(s, b)) continue;
+    for (int i = p->first; i < p->first + p->sums; i++) {
+      int k = s->order[i];
+      b->data[k] = s->machine.base[b->local] + fm_share_table(s, b->local)[b->index * n + k];
+    }
+  }
+  return true;
+}
+
+/* ------------------------------------------------------------------ messages */
+
+/* Messages of blocks and of sums have tags of their own, for each of the pieces on their way. */
+static int tag_of(const fm_share *s, const fm_piece *p, bool sum) {
+  return 1 + (int)((p - s->piece) % (FM_TAGS / 4)) * 2 + sum;
+}
+
+/* To each rank of another machine its part of this rank's blocks; this one's part of theirs. */
+static fm_err exchange(fm_share *s, fm_piece *p) {
+  fm_transfer *slot = slot_of(s, p);
+  fm_ctx *ctx = s->e->ctx;
+  fm_err err = FM_OK;
+  int theirs = 0, me = fm_rank();
+  for (int j = 0; j < s->nspan && err == FM_OK; j++) {
+    const fm_span *b = &s->span[j];
+    if (b->local >= 0) continue;
+    theirs++;
+    err = fm_ranks_receive(ctx, &slot->mail, slot->memory + (size_t)b->place * s->part,
+                           bytes_of(s, p, me), b->rank, tag_of(s, p, false));
+  }
+  char *out = slot->memory ? slot->memory + (size_t)theirs * s->part : NULL;
+  for (int r = 0; r < fm_nranks() && out && err == FM_OK; r++) {
+    if (s->elsewhere[r] == false) continue;
+    for (int j = 0; j < s->nspan && err == FM_OK; j++) {
+      if (!mine(s, &s->span[j])) continue;
+      range c = part_of(p, r);
+      while (next(s, &c)) memcpy(out + c.bytes, address(s, p, &s->span[j], &c), c.length);
+      err = fm_ranks_send(ctx, &slot->mail, out, c.bytes + c.length, r, tag_of(s, p, false));
+      out += s->part;
+    }
+  }
+  slot->rest = out;
+  return err;
+}
+
+/* What this rank has added up to a rank of each other machine; what theirs have to this one. */
+static fm_err collect(fm_share *s, fm_piece *p) {
+  fm_transfer *slot = slot_of(s, p);
+  fm_ctx *ctx = s->e->ctx;
+  fm_err err = FM_OK;
+  char *in = slot->rest;
+  for (int k = 0; k < s->nfrom && err == FM_OK; k++, in += s->part)
+    err = fm_ranks_receive(ctx, &slot->mail, in, bytes_of(s, p, s->from[k]), s->from[k],
+                           tag_of(s, p, true));
+  if (s->nto == 0) return err;
+  range c = part_of(p, fm_rank());
+  while (next(s, &c)) memcpy(in + c.bytes, root(s, &c), c.length);
+  for (int k = 0; k < s->nto && err == FM_OK; k++)
+    err = fm_ranks_send(ctx, &slot->mail, in, c.bytes + c.length, s->to[k], tag_of(s, p, true));
+  return err;
+}
+
+/* The collected parts are put where this machine's ranks read the sums. */
+static void put(fm_share *s, fm_piece *p) {
+  const char *in = slot_of(s, p)->rest;
+  for (int k = 0; k < s->nfrom; k++, in += s->part) {
+    range c = part_of(p, s->from[k]);
+    while (next(s, &c)) memcpy(root(s, &c), in + c.bytes, c.length);
+  }
+}
+
+/* ------------------------------------------------------------------ adding */
+
+/* This rank's part of a piece: a += b. */
+static void add(fm_share *s, fm_piece *p, const fm_span *a, const fm_span *b) {
+  range c = part_of(p, fm_rank());
+  while (next(s, &c)) {
+    char *sum = address(s, p, a, &c);
+    fm_kernel_of(&fm_op_add, s->e->result[c.k].dtype)
+        ->map(c.n, sum, sum, address(s, p, b, &c), NULL, NULL);
   }
 }
 
 /* The part of the sum of block (level, at), in the memory of its first span; NULL: no leaves. */
-static char *add_tree(const share *s, int level, int at) {
+static const fm_span *add_tree(fm_share *s, fm_piece *p, int level, int at) {
   if ((int64_t)at << level >= s->e->nleaf) return NULL;
   for (int k = 0; k < s->nspan; k++)
-    if (s->span[k].level == level && s->span[k].at == at) return s->span[k].part;
-  char *low = add_tree(s, level - 1, 2 * at), *high = add_tree(s, level - 1, 2 * at + 1);
-  if (high) add_parts(s, low, high);
+    if (s->span[k].level == level && s->span[k].at == at) return &s->span[k];
+  const fm_span *low = add_tree(s, p, level - 1, 2 * at);
+  const fm_span *high = add_tree(s, p, level - 1, 2 * at + 1);
+  if (high) add(s, p, low, high);
   return low;
 }
 
-/* ------------------------------------------------------------------ one piece */
-
-/* To every rank its part of this rank's blocks; from every rank this one's part of its blocks. */
-static fm_err exchange(share *s) {
-  fm_ctx *ctx = s->e->ctx;
-  int me = fm_rank();
-  fm_err err = FM_OK;
-  for (int k = 0; k < s->nspan && err == FM_OK; k++) {
-    span *b = &s->span[k];
-    size_t bytes = copy_values(s, -1, 0, part_of(s, me), part_of(s, me + 1), NULL, true);
-    if ((b->part = fm_take_bytes(&s->pool, bytes)) == NULL) return FM_ENOMEM;
-    if (b->rank == me)
-      copy_values(s, b->level, b->at, part_of(s, me), part_of(s, me + 1), b->part, true);
-    else
-      err = fm_ranks_receive(ctx, b->part, bytes, b->rank);
-    for (int r = 0; r < fm_nranks() && b->rank == me && err == FM_OK; r++) {
-      if (r == me) continue;
-      bytes = copy_values(s, -1, 0, part_of(s, r), part_of(s, r + 1), NULL, true);
-      char *sent = fm_take_bytes(&s->pool, bytes);
-      if (sent == NULL) return FM_ENOMEM;
-      copy_values(s, b->level, b->at, part_of(s, r), part_of(s, r + 1), sent, true);
-      err = fm_ranks_send(ctx, sent, bytes, r);
-    }
-  }
-  return err == FM_OK ? fm_ranks_wait(ctx) : err;
-}
-
-/* The part that this rank has added up to all; theirs to the roots. */
-static fm_err collect(share *s, const char *mine) {
-  fm_ctx *ctx = s->e->ctx;
-  fm_err err = FM_OK;
-  char **from = fm_take(&s->pool, fm_nranks(), char *);
-  for (int r = 0; r < fm_nranks() && from && err == FM_OK; r++) {
-    size_t bytes = copy_values(s, -1, 0, part_of(s, r), part_of(s, r + 1), NULL, true);
-    if (r == fm_rank()) {
-      from[r] = (char *)mine;
-      for (int to = 0; to < fm_nranks() && err == FM_OK; to++)
-        if (to != r) err = fm_ranks_send(ctx, mine, bytes, to);
-    } else if ((from[r] = fm_take_bytes(&s->pool, bytes)) == NULL) {
-      return FM_ENOMEM;
-    } else {
-      err = fm_ranks_receive(ctx, from[r], bytes, r);
-    }
-  }
-  if (err == FM_OK) err = from ? fm_ranks_wait(ctx) : FM_ENOMEM;
-  for (int r = 0; r < fm_nranks() && err == FM_OK; r++)
-    copy_values(s, -1, 0, part_of(s, r), part_of(s, r + 1), from[r], false);
-  return err;
-}
-
-static fm_err share_piece(share *s) {
+static void add_up(fm_share *s, fm_piece *p) {
   int level = 0;
-  s->pool = (fm_pool){.ctx = s->e->ctx};
   while (1 << level < s->e->nleaf) level++;
-  fm_err err = exchange(s);
-  if (err == FM_OK) err = collect(s, add_tree(s, level, 0));
-  fm_pool_free(&s->pool);
+  const fm_span *whole = add_tree(s, p, level, 0);
+  range c = part_of(p, fm_rank());
+  while (next(s, &c)) {
+    char *from = address(s, p, whole, &c), *to = root(s, &c);
+    if (from != to) memcpy(to, from, c.length);
+  }
+}
+
+/* ------------------------------------------------------------------ a piece after the other */
+
+/* Bring a piece further, if what it waits for is there; the caller holds the lock. */
+static fm_err advance(fm_share *s, fm_piece *p) {
+  fm_transfer *slot = slot_of(s, p);
+  fm_err err = FM_OK;
+  if (p->stage == FM_COMPUTED) {
+    if (atomic_load_explicit(&p->pending, memory_order_acquire) > 0) return FM_OK;
+    publish(s, p);
+    p->stage = FM_EXCHANGED;
+    err = exchange(s, p);
+  }
+  if (slot->mail.n > 0 && err == FM_OK) err = fm_ranks_look(s->e->ctx, &slot->mail);
+  if (p->stage == FM_EXCHANGED && slot->mail.n == 0 && err == FM_OK && find_blocks(s, p)) {
+    add_up(s, p);
+    p->stage = FM_COLLECTED;
+    err = collect(s, p);
+    if (err == FM_OK) err = fm_ranks_look(s->e->ctx, &slot->mail);
+  }
+  if (p->stage == FM_COLLECTED && slot->mail.n == 0 && err == FM_OK) {
+    put(s, p);
+    p->stage = FM_COMPLETE;
+    atomic_store_explicit(&s->done[p - s->piece], s->run, memory_order_release);
+  }
   return err;
 }
 
-static fm_err share_sums(fm_exe *e) {
-  share s = {.e = e};
-  fm_pool pool = {.ctx = e->ctx};
-  int64_t total = 0;
-  fm_err err = FM_OK;
-  list_all(&s); /* counts them */
-  s.span = fm_take(&pool, s.nspan, span);
-  if (s.span == NULL) return FM_ENOMEM;
-  list_all(&s);
-  for (int k = 0; k < e->plans->nresult; k++) total += e->result[k].count;
-  for (int64_t at = 0; at < total && err == FM_OK; at += PIECE) {
-    s.lo = at, s.hi = at + PIECE < total ? at + PIECE : total;
-    err = share_piece(&s);
-  }
-  fm_pool_free(&pool);
-  return err;
+static void advance_all(fm_share *s) {
+  for (int k = s->oldest; k < s->npiece && k < s->oldest + FM_WINDOW && s->err == FM_OK; k++)
+    s->err = advance(s, &s->piece[k]);
+  while (s->oldest < s->npiece && s->piece[s->oldest].stage == FM_COMPLETE) s->oldest++;
+}
+
+void fm_share_look(fm_exe *e) {
+  fm_share *s = e->share;
+  if (pthread_mutex_trylock(&s->lock) != 0) return;
+  advance_all(s);
+  pthread_mutex_unlock(&s->lock);
+}
+
+void fm_share_ready(fm_exe *e, int k) {
+  fm_share *s = e->share;
+  int i = s->place[k];
+  int64_t last = (s->start[i + 1] - 1) / FM_PIECE;
+  for (int64_t p = s->start[i] / FM_PIECE; p <= last; p++)
+    atomic_fetch_sub_explicit(&s->piece[p].pending, 1, memory_order_acq_rel);
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -193,23 +253,83 @@ static char *rows_of(const fm_exe *e, const fm_tensor *t, int rank, size_t *byte
 }
 
 static fm_err share_rows(fm_exe *e, const fm_job *job) {
+  fm_mail *mail = &e->share->slot[0].mail;
   fm_err err = FM_OK;
   for (int k = 0; k < e->plans->nout; k++) {
     if (!e->plans->out[k].split) continue;
-    size_t mine, theirs;
-    const char *sent = rows_of(e, job->out[k], fm_rank(), &mine);
+    size_t own, theirs;
+    const char *sent = rows_of(e, job->out[k], fm_rank(), &own);
     for (int r = 0; r < fm_nranks() && err == FM_OK; r++) {
       if (r == fm_rank()) continue;
       char *data = rows_of(e, job->out[k], r, &theirs);
-      err = fm_ranks_receive(e->ctx, data, theirs, r);
-      if (err == FM_OK) err = fm_ranks_send(e->ctx, sent, mine, r);
+      err = fm_ranks_receive(e->ctx, mail, data, theirs, r, 0);
+      if (err == FM_OK) err = fm_ranks_send(e->ctx, mail, sent, own, r, 0);
     }
   }
-  return err == FM_OK ? fm_ranks_wait(e->ctx) : err;
+  return err == FM_OK ? fm_ranks_wait(e->ctx, mail) : err;
 }
 
-fm_err fm_share(fm_exe *e, const fm_job *job) {
-  if (e->nleaf == 1 || fm_nranks() == 1) return FM_OK;
-  fm_err err = share_sums(e);
-  return err == FM_OK ? share_rows(e, job) : err;
+/* ------------------------------------------------------------------ a run */
+
+/* Until a rank of this machine has written the number of this run. */
+static void await(const atomic_uint *flag, unsigned run) {
+  for (int turn = 0; atomic_load_explicit(flag, memory_order_acquire) != run; turn++)
+    fm_ranks_pause(turn);
+}
+
+void fm_share_begin(fm_exe *e) {
+  fm_share *s = e->share;
+  if (s == NULL) return;
+  for (int l = 0; s->machine.shared && l < s->machine.n; l++)
+    await(&fm_share_head(s, l)->ended, s->run);
+  s->run++;
+  s->oldest = 0;
+  s->err = FM_OK;
+  for (int k = 0; k < s->npiece; k++) {
+    s->piece[k].stage = FM_COMPUTED;
+    atomic_store(&s->piece[k].pending, e->to > e->from ? s->piece[k].sums : 0);
+  }
+}
+
+int fm_share_parts(const fm_exe *e, int *stride) {
+  const fm_share *s = e->share;
+  *stride = s && s->values ? s->machine.n : 1;
+  return s && s->values ? s->machine.me : 0;
+}
+
+void fm_share_values(fm_exe *e) {
+  fm_share *s = e->share;
+  if (s == NULL || !s->values) return;
+  atomic_store_explicit(&fm_share_head(s, s->machine.me)->values, s->run, memory_order_release);
+  for (int l = 0; l < s->machine.n; l++) await(&fm_share_head(s, l)->values, s->run);
+}
+
+/* Sums that are outputs of the job lie in shared memory. */
+static void copy_outputs(const fm_share *s, const fm_job *job) {
+  for (int i = 0; i < s->nsum; i++) {
+    const fm_result *r = &s->e->result[s->order[i]];
+    if (r->out >= 0 && r->fixed) memcpy(job->out[r->out]->data, r->root, r->bytes);
+  }
+}
+
+fm_err fm_share_finish(fm_exe *e, const fm_job *job) {
+  fm_share *s = e->share;
+  if (s == NULL) return FM_OK;
+  for (int turn = 0; s->oldest < s->npiece && s->err == FM_OK; turn++) {
+    int before = s->oldest;
+    advance_all(s);
+    if (s->oldest > before) turn = 0;
+    if (s->oldest < s->npiece) fm_ranks_pause(turn);
+  }
+  if (s->err != FM_OK) return s->err;
+  for (int l = 0; l < s->machine.n; l++)
+    for (int k = 0; k < s->npiece; k++) await(&s->all_done[l][k], s->run);
+  copy_outputs(s, job);
+  return share_rows(e, job);
+}
+
+void fm_share_end(fm_exe *e) {
+  fm_share *s = e->share;
+  if (s && s->machine.shared)
+    atomic_store_explicit(&fm_share_head(s, s->machine.me)->ended, s->run, memory_order_release);
 }

@@ -78,7 +78,7 @@ fm_err fm_sums_make(fm_exe *e) {
   if (e->pool.failed) return FM_ENOMEM;
   for (int k = 0; k < e->plans->nresult; k++) e->result[k] = result_of(e, k);
   fm_sums_range(e, fm_rank(), &e->from, &e->to);
-  borrow_outputs(e);
+  if (fm_nranks() == 1 || e->nleaf == 1) borrow_outputs(e);
   return FM_OK;
 }
 
@@ -101,7 +101,7 @@ static int most_blocks(const fm_exe *e, int workers) {
 /* The job's output in which the first block, at last the sum itself, ends; -1: it has memory of its
 ** own. */
 static int root_out(const fm_exe *e, const fm_result *r) {
-  return r->out >= 0 ? r->out : e->plans->ordered ? r->borrowed : -1;
+  return r->fixed ? -1 : r->out >= 0 ? r->out : e->plans->ordered ? r->borrowed : -1;
 }
 
 /* Blocks that need memory of their own, beside the root. */
@@ -110,17 +110,27 @@ static int own_blocks(const fm_exe *e, const fm_result *r, int workers) {
   return r->count > 0 && n > 0 ? n : 0;
 }
 
+static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 size_t fm_sums_bytes(const fm_exe *e, int workers) {
   size_t total = 0;
   for (int k = 0; k < e->plans->nresult; k++) {
     const fm_result *r = &e->result[k];
     int n = own_blocks(e, r, workers) + (root_out(e, r) < 0);
-    total += (size_t)n * r->bytes;
+    total += (size_t)n * rounded(r->bytes);
   }
   return total;
 }
 
-void fm_sums_take(fm_exe *e, fm_pool *pool, int workers) {
+/* From `memory`, or from the pool if that is NULL. */
+static void *take_block(fm_pool *pool, char **memory, size_t bytes) {
+  if (*memory == NULL) return fm_take_bytes(pool, bytes);
+  void *block = *memory;
+  *memory += rounded(bytes);
+  return block;
+}
+
+void fm_sums_take(fm_exe *e, fm_pool *pool, int workers, char *memory) {
   int most = most_blocks(e, workers);
   for (int k = 0; k < e->plans->nresult; k++) {
     fm_result *r = &e->result[k];
@@ -129,8 +139,9 @@ void fm_sums_take(fm_exe *e, fm_pool *pool, int workers) {
     r->own = fm_take(pool, r->nown, void *);
     r->spare = fm_take(pool, most, void *);
     r->block = fm_take(pool, most, fm_block);
-    for (int i = 0; i < r->nown && !pool->failed; i++) r->own[i] = fm_take_bytes(pool, r->bytes);
-    r->root = root_out(e, r) < 0 ? fm_take_bytes(pool, r->bytes) : NULL;
+    for (int i = 0; i < r->nown && !pool->failed; i++)
+      r->own[i] = take_block(pool, &memory, r->bytes);
+    if (root_out(e, r) < 0 && !r->fixed) r->root = r->lowest = take_block(pool, &memory, r->bytes);
   }
 }
 
@@ -141,8 +152,8 @@ void fm_sums_begin(fm_exe *e, const fm_job *job) {
     fm_result *r = &e->result[k];
     int root = root_out(e, r);
     if (r->count == 0) continue;
-    r->nblock = r->nspare = 0;
-    if (root >= 0) r->root = job->out[root]->data;
+    r->nblock = r->nspare = r->closed = r->rising = 0;
+    if (root >= 0) r->root = r->lowest = job->out[root]->data;
     if (r->borrowed >= 0 && r->borrowed != root && e->nleaf > 1)
       r->spare[r->nspare++] = job->out[r->borrowed]->data;
     for (int i = 0; i < r->nown; i++) r->spare[r->nspare++] = r->own[i];
@@ -169,7 +180,7 @@ void *fm_sums_open(fm_exe *e, int k, int micro, bool *first) {
   pthread_mutex_lock(&e->lock);
   if (turn == 0)
     r->block[r->nblock++] =
-        (fm_block){.at = leaf, .data = leaf == e->from ? r->root : r->spare[--r->nspare]};
+        (fm_block){.at = leaf, .data = leaf == e->from ? r->lowest : r->spare[--r->nspare]};
   while (turn > 0 && ((i = find(r, 0, leaf)) < 0 || r->block[i].added < turn))
     pthread_cond_wait(&e->added, &e->lock);
   void *data = r->block[find(r, 0, leaf)].data;
@@ -179,6 +190,12 @@ void *fm_sums_open(fm_exe *e, int k, int micro, bool *first) {
 
 void *fm_sums_block(const fm_result *r, int level, int at) {
   return r->block[find(r, level, at)].data;
+}
+
+/* After a block has risen: share the sum once no leaf of this rank is missing. */
+static void tell_share(fm_exe *e, int k) {
+  const fm_result *r = &e->result[k];
+  if (e->share && r->rising == 0 && r->closed == e->to - e->from) fm_share_ready(e, k);
 }
 
 /* Add the block to its neighbour, the sum to its neighbour, and so on, as far as those exist. The
@@ -209,9 +226,13 @@ void fm_sums_close(fm_exe *e, int k, int micro) {
   pthread_mutex_lock(&e->lock);
   int i = find(r, 0, leaf);
   r->block[i].added++;
-  if (last)
+  if (last) {
+    r->closed++, r->rising++;
     rise(e, r, take_out(r, i));
-  else
+    r->rising--;
+    tell_share(e, k);
+  } else {
     pthread_cond_broadcast(&e->added);
+  }
   pthread_mutex_unlock(&e->lock);
 }

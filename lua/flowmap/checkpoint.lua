@@ -305,7 +305,7 @@ end
 -- @treturn table
 function M.kept_weights(path, like)
   return ranks.copy_values(ranks.first and M.tree(M.load(path), "params", like)
-    or tree.map(fm.copy, like))
+    or tree.map(function(tensor) return fm.copy(tensor) end, like))
 end
 
 --- Restore the optimiser state of a checkpoint.

@@ -68,7 +68,9 @@ end
 
 -- The short form tries 3 ranks by one MPI and 2 by the other; runs below are continued on others.
 t.test("the bits of one process, for any number of ranks", function()
-  if not LONG then return check_bits(POINTS, "lsd", 20, "points", { { 3 }, { 2 } }) end
+  if not LONG then
+    return check_bits(POINTS .. "--set checkpoints=2 ", "lsd", 20, "points", { { 3 }, { 2 } })
+  end
   local all = { 1, 2, 3, 4, 7 }
   check_bits(POINTS, "lsd", 100, "points", all)
   check_bits(IMAGES, "lsd", 100, "images", all)
