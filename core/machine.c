@@ -1,4 +1,5 @@
-/* machine.c - shared memory: made by each rank, opened by those of its machine, then without a name. */
+/* machine.c - shared memory: each rank makes its own, the others of its machine open it, and its
+** name is removed. */
 #define _POSIX_C_SOURCE 200809L
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
-** machine.h - memory that the ranks of one machine share (POSIX shared memory). Which ranks those are
-** is MPI's to say; FLOWMAP_RANKS_APART=1 makes each of them a machine of its own, so that messages
-** can be tested on one.
+** machine.h - memory that the ranks of one machine share (POSIX shared memory). Which ranks those
+** are is MPI's to say; FLOWMAP_RANKS_APART=1 makes each of them a machine of its own, so that
+** messages can be tested on one.
 */
 #ifndef FM_MACHINE_H
 #define FM_MACHINE_H

@@ -35,7 +35,8 @@ fm_err fm_ranks_receive(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int f
 fm_err fm_ranks_look(fm_ctx *ctx, fm_mail *m); /* m->n is 0 when all of it has arrived */
 fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m);
 void fm_mail_free(fm_mail *m);
-/* Between two looks; longer and longer, up to a fifth of a millisecond: others need the processor. */
+/* Between two looks: longer and longer, up to a fifth of a millisecond since others need the
+** processor. */
 void fm_ranks_pause(int turn);
 
 /* All ranks: *x becomes the largest of their values. */

@@ -48,6 +48,8 @@ struct fm_exe {
   struct fm_share *share; /* with other ranks; NULL: this one runs all leaves, or none yet */
 };
 
+enum { FM_APART = 64 }; /* bytes that blocks in shared memory are aligned to */
+
 /* ------------------------------------------------------------------ sums.c */
 
 fm_err fm_sums_make(fm_exe *e);
@@ -55,16 +57,19 @@ fm_err fm_sums_make(fm_exe *e);
 void fm_sums_range(const fm_exe *e, int rank, int *from, int *to);
 /* May a worker begin this micro-batch, if all before `oldest` have ended? */
 bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers);
-/* Memory of the sums for so many workers: its bytes; from a pool, whose `failed` tells. */
-size_t fm_sums_bytes(const fm_exe *e, int workers);
-void fm_sums_take(fm_exe *e, fm_pool *pool, int workers, char *memory); /* NULL: the pool's */
+/* Bytes of the sums for so many workers, each block rounded up to a multiple of `unit`. */
+size_t fm_sums_bytes(const fm_exe *e, int workers, size_t unit);
+/* Their memory: `memory`, of that size for FM_APART, or the pool's if NULL; tables are the pool's.
+** The pool's `failed` tells. */
+void fm_sums_take(fm_exe *e, fm_pool *pool, int workers, char *memory);
 /* Before the first micro-batch. */
 void fm_sums_begin(fm_exe *e, const fm_job *job);
 /* Where a micro-batch is to write output k of a body, or to add it, unless it is the `first` of its
 ** leaf; waits for that one. */
 void *fm_sums_open(fm_exe *e, int k, int micro, bool *first);
-/* When it has: adds blocks that are complete. After all micro-batches the sum is at the root. */
-void fm_sums_close(fm_exe *e, int k, int micro);
+/* When it has: adds blocks that are complete. After all micro-batches the sum is at the root.
+** Returns whether this was the last one that the sum needs from this rank. */
+bool fm_sums_close(fm_exe *e, int k, int micro);
 /* The memory of a block that is complete. */
 void *fm_sums_block(const fm_result *r, int level, int at);
 
@@ -80,7 +85,7 @@ void fm_share_begin(fm_exe *e);
 int fm_share_parts(const fm_exe *e, int *stride);
 /* It has run them; waits for the others that share values with it. */
 void fm_share_values(fm_exe *e);
-/* The sum of output k over this rank's leaves is complete; the caller holds the executable's lock. */
+/* The sum of output k over this rank's leaves is complete. */
 void fm_share_ready(fm_exe *e, int k);
 /* Exchange what is ready, unless another worker does; called between the steps of micro-batches. */
 void fm_share_look(fm_exe *e);
@@ -93,7 +98,5 @@ void fm_share_end(fm_exe *e);
 
 /* ms: adds to the processor time of every step of all plans, on one thread; or NULL. */
 fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms);
-/* The sum over micro-batches that a step of a body computes, or -1. */
-int fm_exe_sum_of(const fm_plan *plan, const fm_step *s);
 
 #endif

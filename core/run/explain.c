@@ -26,7 +26,7 @@ fm_stats fm_exe_stats(const fm_exe *e) {
     }
   if (plans->part_size > s.arena) s.arena = plans->part_size;
   for (int k = 0; k < plans->nvalue; k++) s.once += fm_sig_bytes(&plans->value[k]);
-  s.sums = fm_sums_bytes(e, fm_threads(e->ctx) < e->nmicro ? fm_threads(e->ctx) : e->nmicro);
+  s.sums = fm_sums_bytes(e, fm_threads(e->ctx) < e->nmicro ? fm_threads(e->ctx) : e->nmicro, 1);
   s.ms_optimise = plans->ms_optimise, s.ms_plan = plans->ms_plan;
   return s;
 }

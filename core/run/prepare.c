@@ -9,9 +9,7 @@
 
 #include "share.h"
 
-static size_t rounded(size_t bytes) {
-  return (bytes + FM_NEXT_TO_EVERY - 1) / FM_NEXT_TO_EVERY * FM_NEXT_TO_EVERY;
-}
+static size_t rounded(size_t bytes) { return (bytes + FM_APART - 1) / FM_APART * FM_APART; }
 
 /* ------------------------------------------------------------------ the order of sums */
 
@@ -30,7 +28,7 @@ static void list_sums(fm_share *s, fm_pool *pool) {
   s->start = fm_take(pool, plans->nresult + 1, int64_t);
   s->place = fm_take_none(pool, plans->nresult);
   if (pool->failed) return;
-  for (int i = 0; i < body->nstep; i++) append(s, fm_exe_sum_of(body, &body->step[i]));
+  for (int i = 0; i < body->nstep; i++) append(s, fm_step_sum(body, &body->step[i]));
   for (int k = 0; k < plans->nresult; k++) append(s, k);
 }
 
@@ -164,10 +162,11 @@ static fm_err open_memory(fm_share *s, fm_pool *pool, int workers) {
   size_t table = (size_t)blocks_of(s, fm_rank(), NULL) * (size_t)e->plans->nresult;
   for (int k = 0; k < s->nsum; k++) e->result[s->order[k]].fixed = true;
   s->values = e->plans->pro.n > 1;
-  fm_err err = fm_machine_open(pool,
-                               flags_bytes(s) + lowest_bytes(s) + values_bytes(s) +
-                                   rounded(table * sizeof(int64_t)) + fm_sums_bytes(e, workers),
-                               &s->machine);
+  fm_err err =
+      fm_machine_open(pool,
+                      flags_bytes(s) + lowest_bytes(s) + values_bytes(s) +
+                          rounded(table * sizeof(int64_t)) + fm_sums_bytes(e, workers, FM_APART),
+                      &s->machine);
   if (s->machine.shared) return err;
   for (int k = 0; k < s->nsum; k++) e->result[s->order[k]].fixed = false;
   s->values = false;

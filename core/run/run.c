@@ -68,22 +68,16 @@ static double cpu_ms(void) { /* of this thread */
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-int fm_exe_sum_of(const fm_plan *plan, const fm_step *s) {
-  if (s->kind == STEP_SUM) return s->index;
-  const fm_loc *loc = &plan->loc[s->v];
-  return s->kind == STEP_OP && loc->where == AT_OUT ? loc->index : -1;
-}
-
 /* micro: the micro-batch; -1: a part of the prologue or epilogue. */
 static void run_steps(race *r, int micro, fm_frame *f) {
   const fm_plan *plan = f->plan;
   for (int k = 0; k < plan->nstep; k++) {
     double start = r->ms ? cpu_ms() : 0;
-    int sum = micro >= 0 ? fm_exe_sum_of(plan, &plan->step[k]) : -1;
+    int sum = micro >= 0 ? fm_step_sum(plan, &plan->step[k]) : -1;
     if (sum >= 0) f->out[sum] = fm_sums_open(r->e, sum, micro, &f->first);
     fm_step_run(&plan->step[k], f);
-    if (sum >= 0) fm_sums_close(r->e, sum, micro);
-    if (micro >= 0 && r->e->share) fm_share_look(r->e);
+    if (sum >= 0 && fm_sums_close(r->e, sum, micro)) fm_share_ready(r->e, sum);
+    if (micro >= 0) fm_share_look(r->e);
     if (r->ms) r->ms[plan->first + k] += cpu_ms() - start;
   }
 }

@@ -226,13 +226,14 @@ static void advance_all(fm_share *s) {
 
 void fm_share_look(fm_exe *e) {
   fm_share *s = e->share;
-  if (pthread_mutex_trylock(&s->lock) != 0) return;
+  if (s == NULL || pthread_mutex_trylock(&s->lock) != 0) return;
   advance_all(s);
   pthread_mutex_unlock(&s->lock);
 }
 
 void fm_share_ready(fm_exe *e, int k) {
   fm_share *s = e->share;
+  if (s == NULL) return;
   int i = s->place[k];
   int64_t last = (s->start[i + 1] - 1) / FM_PIECE;
   for (int64_t p = s->start[i] / FM_PIECE; p <= last; p++)

@@ -9,9 +9,8 @@
 #include "exe.h"
 
 enum {
-  FM_WINDOW = 4,         /* pieces that are exchanged at a time */
-  FM_PIECE = 1 << 18,    /* values of a piece */
-  FM_NEXT_TO_EVERY = 64, /* bytes that parts of shared memory are aligned to */
+  FM_WINDOW = 4,      /* pieces that are exchanged at a time */
+  FM_PIECE = 1 << 18, /* values of a piece */
 };
 
 typedef struct fm_span { /* a block that a rank has: see sums.c */

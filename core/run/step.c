@@ -85,3 +85,9 @@ double fm_step_bytes(const fm_plan *plan, const fm_step *s) {
   for (int k = 0; k < f->nreduce; k++) total += (double)fm_sig_bytes(&p->node[f->reduce[k].v].sig);
   return total;
 }
+
+int fm_step_sum(const fm_plan *plan, const fm_step *s) {
+  if (s->kind == STEP_SUM) return s->index;
+  const fm_loc *loc = &plan->loc[s->v];
+  return s->kind == STEP_OP && loc->where == AT_OUT ? loc->index : -1;
+}

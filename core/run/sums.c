@@ -110,14 +110,14 @@ static int own_blocks(const fm_exe *e, const fm_result *r, int workers) {
   return r->count > 0 && n > 0 ? n : 0;
 }
 
-static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-size_t fm_sums_bytes(const fm_exe *e, int workers) {
+size_t fm_sums_bytes(const fm_exe *e, int workers, size_t unit) {
   size_t total = 0;
   for (int k = 0; k < e->plans->nresult; k++) {
     const fm_result *r = &e->result[k];
     int n = own_blocks(e, r, workers) + (root_out(e, r) < 0);
-    total += (size_t)n * rounded(r->bytes);
+    total += (size_t)n * rounded(r->bytes, unit);
   }
   return total;
 }
@@ -126,7 +126,7 @@ size_t fm_sums_bytes(const fm_exe *e, int workers) {
 static void *take_block(fm_pool *pool, char **memory, size_t bytes) {
   if (*memory == NULL) return fm_take_bytes(pool, bytes);
   void *block = *memory;
-  *memory += rounded(bytes);
+  *memory += rounded(bytes, FM_APART);
   return block;
 }
 
@@ -192,12 +192,6 @@ void *fm_sums_block(const fm_result *r, int level, int at) {
   return r->block[find(r, level, at)].data;
 }
 
-/* After a block has risen: share the sum once no leaf of this rank is missing. */
-static void tell_share(fm_exe *e, int k) {
-  const fm_result *r = &e->result[k];
-  if (e->share && r->rising == 0 && r->closed == e->to - e->from) fm_share_ready(e, k);
-}
-
 /* Add the block to its neighbour, the sum to its neighbour, and so on, as far as those exist. The
 ** lock is held, but not while numbers are added. */
 static void rise(fm_exe *e, fm_result *r, fm_block b) {
@@ -218,11 +212,11 @@ static void rise(fm_exe *e, fm_result *r, fm_block b) {
   r->block[r->nblock++] = b;
 }
 
-void fm_sums_close(fm_exe *e, int k, int micro) {
+bool fm_sums_close(fm_exe *e, int k, int micro) {
   fm_result *r = &e->result[k];
   int leaf = micro / e->leaf;
   bool last = micro % e->leaf == e->leaf - 1 || micro == e->nmicro - 1;
-  if (e->nmicro == 1 || r->count == 0) return;
+  if (e->nmicro == 1 || r->count == 0) return false;
   pthread_mutex_lock(&e->lock);
   int i = find(r, 0, leaf);
   r->block[i].added++;
@@ -230,9 +224,10 @@ void fm_sums_close(fm_exe *e, int k, int micro) {
     r->closed++, r->rising++;
     rise(e, r, take_out(r, i));
     r->rising--;
-    tell_share(e, k);
   } else {
     pthread_cond_broadcast(&e->added);
   }
+  bool complete = last && r->rising == 0 && r->closed == e->to - e->from;
   pthread_mutex_unlock(&e->lock);
+  return complete;
 }
