@@ -132,7 +132,9 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
 /* ------------------------------------------------------------------ archives */
 
 static fm_err no_memory(fm_source *s) {
-  return fm_fail(s->ctx, FM_ENOMEM, "no memory to read '%.400s'", s->path);
+  return fm_fail(s->ctx, FM_ENOMEM,
+                 "no memory to read '%.400s': the archive is damaged, or needs more than there is",
+                 s->path);
 }
 
 /* Whether libarchive failed for lack of memory, which its error number does not always say. */
@@ -231,6 +233,7 @@ static fm_err count_bytes(fm_source *s, struct archive_entry *e) {
 
 /* The name in UTF-8, independent of the user's locale. */
 static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name) {
+  errno = 0; /* as in next_entry */
   const char *raw = archive_entry_pathname(e);
   if (raw == NULL) raw = archive_entry_pathname_utf8(e);
   if (raw == NULL) return unfit(s, "?", "has an unreadable name");
@@ -246,6 +249,8 @@ static fm_err next_entry(fm_source *s, const char **name) {
   struct archive_entry *e = s->entry;
   *name = NULL;
   for (;;) {
+    errno =
+        0; /* libarchive ends the process if ENOMEM is left from before and a name is malformed */
     const int code = archive_read_next_header2(s->archive, e);
     if (code == ARCHIVE_EOF) return FM_OK;
     if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return broken(s);
