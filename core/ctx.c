@@ -9,6 +9,7 @@
 #include "blas.h"
 #include "flush.h"
 #include "fm.h"
+#include "utf8.h"
 #include "kernels/isa.h"
 #include "processors.h"
 
@@ -45,6 +46,7 @@ fm_err fm_fail(fm_ctx *ctx, fm_err err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(ctx->sentence, sizeof ctx->sentence, format, args);
     va_end(args);
+    fm_make_printable(ctx->sentence); /* it may quote a file, or be cut within a character */
     ctx->code = err;
   }
   pthread_mutex_unlock(&ctx->lock);

@@ -118,8 +118,9 @@ static void check_absent(lua_State *L, const char *file) {
     close(fd);
     luaL_error(L, "not enough memory to open %s", file);
   }
-  if (errno == ENOMEM || errno == EMFILE || errno == ENFILE)
-    luaL_error(L, "%s: %s", file, strerror(errno));
+  if (errno == ENOMEM) luaL_error(L, "%s: %s", file, strerror(errno));
+  if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+    bind_fail(L, FM_EDATA, "cannot open %s: %s", file, strerror(errno));
 }
 
 /* Check the files that a path of templates names, in order, up to the file `found` (or all). */

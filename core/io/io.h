@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "../fm.h"
+#include "../utf8.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are written as they are in memory, but the file formats are little-endian"
@@ -98,7 +99,6 @@ bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close); /* "2, 3" up
 char *fm_scan_string(fm_scan *s); /* a JSON string, decoded in place: valid UTF-8 without NUL */
 bool fm_scan_end(fm_scan *s);     /* only blanks are left */
 
-bool fm_utf8_ok(const char *text); /* whether all of it is valid UTF-8 */
 /*
 ** Convert the name of a file in an archive to UTF-8: unchanged if it is UTF-8 already, otherwise
 ** from code page 437. False if the result is longer than `size` - 1 bytes.

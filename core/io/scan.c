@@ -85,34 +85,11 @@ int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most) {
 
 /* ------------------------------------------------------------------ strings */
 
-/* The length of the UTF-8 sequence at p, 0 if malformed (overlong, surrogate, above U+10FFFF). */
-static int utf8_length(const unsigned char *p) {
-  static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-  int n = *p < 0x80 ? 1 : *p < 0xC0 ? 0 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : *p < 0xF8 ? 4 : 0;
-  if (n < 2) return n;
-  uint32_t code = *p & (0x7Fu >> n);
-  for (int i = 1; i < n; i++) {
-    if ((p[i] & 0xC0) != 0x80) return 0; /* also at a NUL */
-    code = code << 6 | (p[i] & 0x3Fu);
-  }
-  if (code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return 0;
-  return n;
-}
-
-bool fm_utf8_ok(const char *text) {
-  for (const unsigned char *p = (const unsigned char *)text; *p;) {
-    int n = utf8_length(p);
-    if (n == 0) return false;
-    p += n;
-  }
-  return true;
-}
-
 const char *fm_shown(const char *text, char buf[64]) {
   size_t n = 0;
   const unsigned char *p = (const unsigned char *)text;
   while (*p) {
-    int length = utf8_length(p);
+    int length = fm_utf8_length(p);
     if (n + 4 > 59) { /* leaves space for "..." */
       memcpy(buf + n, "...", 3);
       n += 3;

@@ -3,6 +3,7 @@
 -- @module flowmap.base.errors
 
 local core = require "flowmap.core"
+local texts = require "flowmap.base.text"
 
 local M = {}
 
@@ -24,13 +25,24 @@ local function bounded(sentence)
   return head .. " ... " .. sentence:sub(-400):gsub("^[\x80-\xBF]+", "")
 end
 
+-- A message may quote a file or an argument: what could steer a terminal is replaced.
+local function printable(message)
+  if not message:find "[\0-\8\11-\31\127-\255]" then return message end
+  local lines = {}
+  for line in (message .. "\n"):gmatch "([^\n]*)\n" do
+    lines[#lines + 1] = texts.line(line, #line)
+  end
+  return table.concat(lines, "\n")
+end
+
 --- Create an error value. It prints as its sentence, preceded by the line of the user's code that
 -- led to it.
 -- @tparam string code one of the keys of `status`
 -- @tparam string message a sentence
 -- @treturn table
 function M.new(code, message)
-  return setmetatable({ code = code, message = bounded(message), where = core.user_place() }, mt)
+  return setmetatable({ code = code, message = printable(bounded(message)),
+    where = core.user_place() }, mt)
 end
 
 --- Raise an error.

@@ -270,7 +270,7 @@ local function found_text(value)
   if type(value) == "function" then return "a function" end
   if type(value) == "table" and not is_list(value) then return "a table with named fields" end
   local text = M.text(value)
-  return text == "" and "nothing" or text
+  return text == "" and "nothing" or texts.line(text, 200)
 end
 
 --- Check one setting.
@@ -284,7 +284,7 @@ function M.check(key, value, where, own)
   local default = it and it.default
   if not it then default = own and own[key] end
   if default == nil then
-    errors.usage("%s: unknown setting '%s'%s", where, tostring(key),
+    errors.usage("%s: unknown setting '%s'%s", where, texts.line(tostring(key), 100),
       errors.near(tostring(key), M.keys(own)))
   end
   local fitted = fit(value, default)

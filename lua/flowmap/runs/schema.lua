@@ -3,6 +3,7 @@
 -- @module flowmap.runs.schema
 
 local errors = require "flowmap.base.errors"
+local texts = require "flowmap.base.text"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -202,7 +203,7 @@ function M.check(kind, value, where)
     errors.data("%s: expected %s, found %s", where, expected, shown(value))
   end
   local found = follow(value, path)
-  errors.data("%s: the field %s is %s, expected %s", where, path,
+  errors.data("%s: the field %s is %s, expected %s", where, texts.line(path, 100),
     found == nil and "missing" or shown(found), expected)
 end
 
