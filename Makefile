@@ -17,6 +17,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || echo 1)
 endif
 
+comma = ,
 B = build
 PROGRAM = flowmap
 MODULE = $B/flowmap/core.so
@@ -73,6 +74,8 @@ HOST_OBJECTS = $(HOST:%.c=$B/%.o)
 
 C_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/c/test_*.c))
 C_TESTS_SHARED = $(patsubst %.c,$B/%.o,$(filter-out tests/c/test_%.c,$(wildcard tests/c/*.c)))
+FUZZ_SOURCES = $(wildcard tests/fuzz/*.c)
+FUZZER = $B/fuzz/fuzz
 C_BENCHES = $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
 LUA_TESTS = $(wildcard tests/lua/test_*.lua)
 LUA_BENCHES = $(wildcard tests/bench/*.lua)
@@ -169,7 +172,7 @@ check: ## run all tests, after installing missing packages
 	@$(MAKE) run-tests
 
 # With an MPI installed, ranks are tested too.
-run-tests: all $(if $(wildcard /usr/bin/mpicc*),mpi) $(C_TESTS) $(C_BENCHES)
+run-tests: all $(FUZZER) $(if $(wildcard /usr/bin/mpicc*),mpi) $(C_TESTS) $(C_BENCHES)
 	@$(LUA_ENV) tests/run.sh $(C_TESTS) './$(PROGRAM) gradcheck' $(LUA_TESTS:%='lua5.4 %')
 
 # The tests of the names in T: tests/c/test_NAME.c, tests/lua/test_NAME.lua, or both.
@@ -201,13 +204,31 @@ run-asan: $(PROGRAM) $(C_TESTS)
 	for e in checkerboard cifar10; do \
 	  ./$(PROGRAM) run experiments/$$e.lua --profile smoke --out $B/smoke/$$e || exit; done
 
+# Readers of files from elsewhere for a fuzzer: libFuzzer with sanitizers where there is a clang that
+# has it, else a driver that damages files at random.
+CLANG = $(firstword $(foreach c,clang clang-19 clang-16 clang-14,$(shell command -v $c 2>/dev/null)))
+.PHONY: fuzz run-fuzz
+fuzz: ## build the fuzz targets (tests/fuzz): libFuzzer and sanitizers if there is clang
+	@if [ -n "$(CLANG)" ]; then $(MAKE) run-fuzz B=$B/libfuzzer CC='$(CLANG)' CFLAGS='-O1 -g' \
+	    SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	    -fno-omit-frame-pointer -DLIBFUZZER' ENGINE=-fsanitize=fuzzer; \
+	  else $(MAKE) run-fuzz; fi
+
+run-fuzz: $(FUZZER)
+$B/tests/fuzz/lua.o: EXTRA = $(LUA_CFLAGS)
+$(FUZZER): $(patsubst %.c,$B/%.o,$(filter-out $(if $(ENGINE),%/driver.c),$(FUZZ_SOURCES))) \
+  $(filter-out $B/core/bind/main.o $B/core/bind/host.o,$(BINDING_OBJECTS)) $(LIBRARY)
+	$(call say,LINK)
+	$Q$(CC) $(FLAGS) $(ENGINE) $(LDFLAGS) $^ $(filter-out -Wl$(comma)--wrap=lua_load,$(PROGRAM_LIBS)) -o $@
+
 .PHONY: soak
-soak: all ## fail memory, calls, files, processes: MINUTES=60 PARTS="alloc calls" SEED=1 POINT=...
+soak: all $(if $(PARTS),$(filter fuzz,$(PARTS)),fuzz) ## fail memory, calls, files, processes: MINUTES=60 PARTS="alloc calls" SEED=1 POINT=...
 	@MINUTES='$(MINUTES)' PARTS='$(PARTS)' SEED='$(SEED)' POINT='$(POINT)' CC='$(CC)' \
 	  FLOWMAP='$(CURDIR)/$(PROGRAM)' nice -n 19 ./$(PROGRAM) lua tests/soak/soak.lua
 
 # Linters that are not installed are skipped.
-C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c)
+C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c \
+  tests/fuzz/*.[ch] tests/soak/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
 lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths, typed numbers

@@ -16,7 +16,15 @@ local seconds = tonumber(os.getenv "SECONDS" or 5)
 local rounds = tonumber(os.getenv "ROUNDS") -- instead of SECONDS: the same calls on any machine
 local tracing = os.getenv "TRACE"
 math.randomseed(seed, 0)
-local random = math.random
+
+-- Of the fuzzer (readers.lua): a function that returns the next number from its bytes, 0 .. 2^32-1;
+-- this file then returns a function that makes one round of calls.
+local draw = ...
+local random = draw and function(a, b)
+  if not a then return draw() / (1 << 32) end
+  if not b then a, b = 1, a end
+  return a + draw() % (b - a + 1)
+end or math.random
 
 local function pick(list) return list[random(#list)] end
 local function chance(p) return random() < p end
@@ -265,14 +273,25 @@ end
 
 -- ------------------------------------------------------------------ running
 
+local function one_round()
+  local kind = random(10)
+  if kind <= 6 then one_call() elseif kind <= 9 then one_trace() else one_nested() end
+end
+
+if draw then
+  return function()
+    one_round()
+    if failures > 0 then error("an error of a C function is no sentence", 0) end
+  end
+end
+
 local home, folder = lfs.currentdir(), fm.private_folder()
 lfs.chdir(folder)
 
 local stop, round = fm.clock() + seconds, 0
 while rounds and round < rounds or not rounds and fm.clock() < stop do
   round = round + 1
-  local kind = random(10)
-  if kind <= 6 then one_call() elseif kind <= 9 then one_trace() else one_nested() end
+  one_round()
 end
 
 collectgarbage()

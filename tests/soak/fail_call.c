@@ -42,7 +42,16 @@ int main(void) {
 
 /* ------------------------------------------------------------------ which calls, which troubles */
 
-enum trouble { FULL = 1, IO = 2, INTR = 4, FILES = 8, PARTS = 16, CHANGES = 32, TASKS = 64, MAPS = 128 };
+enum trouble {
+  FULL = 1,
+  IO = 2,
+  INTR = 4,
+  FILES = 8,
+  PARTS = 16,
+  CHANGES = 32,
+  TASKS = 64,
+  MAPS = 128
+};
 
 typedef struct call {
   long number;
@@ -115,10 +124,10 @@ typedef struct kind {
   int trouble, error; /* error 0: the call is made, or the process killed */
 } kind;
 
-static const kind kinds[] = {{"ENOSPC", FULL, ENOSPC}, {"EIO", IO, EIO},
-                             {"EINTR", INTR, EINTR},   {"EMFILE", FILES, EMFILE},
-                             {"EAGAIN", TASKS, EAGAIN}, {"ENOMEM", MAPS, ENOMEM},
-                             {"SHORT", PARTS, 0},      {"KILL", CHANGES, 0},     {"DIED", CHANGES, 0}};
+static const kind kinds[] = {
+    {"ENOSPC", FULL, ENOSPC},  {"EIO", IO, EIO},          {"EINTR", INTR, EINTR},
+    {"EMFILE", FILES, EMFILE}, {"EAGAIN", TASKS, EAGAIN}, {"ENOMEM", MAPS, ENOMEM},
+    {"SHORT", PARTS, 0},       {"KILL", CHANGES, 0},      {"DIED", CHANGES, 0}};
 
 /* ------------------------------------------------------------------ state */
 
@@ -126,7 +135,7 @@ enum { TASKS_MOST = 4096 };
 static const kind *wanted;
 static long at, count;
 static bool counting;
-static pid_t first;           /* the program; its threads count, its children do not */
+static pid_t first;             /* the program; its threads count, its children do not */
 static pid_t child[TASKS_MOST]; /* tasks of other processes */
 static int children;
 static pid_t dying; /* the task that is killed when its call has been made */
@@ -143,13 +152,13 @@ static bool foreign(pid_t task) {
 static void filter_calls(void) {
   struct sock_filter code[2 * CALLS + 2];
   int n = 0;
-  code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                           offsetof(struct seccomp_data, nr));
+  code[n++] =
+      (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (int k = 0; k < CALLS; k++) {
     const bool start = calls[k].number == SYS_readlink || calls[k].number == SYS_readlinkat;
     if (!start && !(calls[k].meets & wanted->trouble)) continue;
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[k].number,
-                                             0, 1);
+    code[n++] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[k].number, 0, 1);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
   }
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
