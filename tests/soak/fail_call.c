@@ -3,9 +3,9 @@
 **
 **   fail_call KIND K REPORT COMMAND...
 **
-** KIND: ENOSPC, EIO, EINTR, EMFILE, EAGAIN, ENOMEM (the call is not made and returns this error), SHORT (it
-** reads or writes a part of what was asked for), KILL and DIED (the process is killed before or
-** after the call). Only calls that can meet the kind's trouble are counted, from the moment the
+** KIND: ENOSPC, EIO, EINTR, EMFILE, EAGAIN, ENOMEM (the call is not made and returns this error),
+** SHORT (a part of what was asked for is read or written), KILL and DIED (the process is killed
+** before or after the call). Only calls that can meet the trouble are counted, from the moment the
 ** program has looked for its own files; what the dynamic linker does before is not the program's.
 ** K = 0 lets all succeed. The file REPORT receives their number, and the call that failed.
 ** The exit code is the command's (128 + signal), or 125 with a sentence if tracing is not allowed.
