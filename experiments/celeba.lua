@@ -70,6 +70,8 @@ celeba.profiles = {
 --
 -- {{table metrics-N4}}
 --
--- ![Training traces.](figure:traces)
+-- ![Training traces: loss, off-diagonal term and gradient norm before clipping against the samples
+-- seen, one line per method and seed. A cross marks where the values of a run ceased to be
+-- finite.](figure:traces)
 
 return images.experiment(celeba)

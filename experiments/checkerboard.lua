@@ -162,7 +162,7 @@ checkerboard.render = {
     title = "KL(data || model) on the checkerboard against the number of steps N." },
   { kind = "compare", name = "outside", metric = "outside",
     title = "Mass outside the eight squares." },
-  { kind = "compare", name = "energy", metric = "energy", floor = "energy_floor", format = "%.5f",
+  { kind = "compare", name = "energy", metric = "energy", floor = "energy_floor", format = "%.1e",
     title = "Energy distance to true samples (unbiased, so it may be negative near 0)." },
   sensitivity(1), sensitivity(16),
   { kind = "density", name = "density", range = { -1.2, 1.2 }, bins = 96, metric = "kl",
@@ -179,7 +179,7 @@ checkerboard.render = {
 -- {{table kl}}
 --
 -- ![Density of the samples: one row per method, one column per number of steps, the data at the
--- left; one seed, one colour scale. The number below each panel is its KL.](figure:density)
+-- left, on one colour scale. The number below each panel is its KL.](figure:density)
 --
 -- ![KL against the number of steps: mean over seeds with its 95 % interval, and the single
 -- seeds.](figure:kl)

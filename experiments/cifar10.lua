@@ -97,7 +97,8 @@ cifar10.profiles = {
 -- ![Samples: one row per number of steps, the same eight base samples in every row; images of the
 -- data set at the left.](figure:samples)
 --
--- ![FD-cnn against the number of steps.](figure:fd_cnn)
+-- ![FD-cnn against the number of steps: mean over seeds with its 95 % interval, and the single
+-- seeds.](figure:fd_cnn)
 --
 -- {{table kid_cnn}}
 --

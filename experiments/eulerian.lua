@@ -329,6 +329,7 @@ eulerian.render = {
 -- ![The residual after the intervention, one line per seed. A line ends where values ceased to be
 -- finite.](figure:continued)
 --
--- ![The training with `full` before the intervention.](figure:traces)
+-- ![The training with the stop-gradient `full`, before the intervention: loss, off-diagonal term
+-- and gradient norm before clipping.](figure:traces)
 
 return eulerian

@@ -231,7 +231,8 @@ exact.render = {
 -- ![The error of the map at each pair of times, on the mixture in the plane; errors above 1, the
 -- error of a constant, have the colour of 1.](figure:error-modes2)
 --
--- ![The same on the mixture in 16 dimensions.](figure:error-modes16)
+-- ![The error of the map at each pair of times, on the mixture in 16 dimensions; colours as for the
+-- mixture in the plane.](figure:error-modes16)
 --
 -- The map error on the mixtures, PSD-M against LSD:
 --

@@ -149,7 +149,8 @@ end
 --
 -- {{table explosive-modes16}}
 --
--- ![The same in sixteen dimensions.](figure:explosions-modes16)
+-- ![The off-diagonal loss in training on the mixture in sixteen dimensions, lowest seed: one panel
+-- per `stop` and `velocity`, one line per `p` and `target`.](figure:explosions-modes16)
 --
 -- ## The checkerboard
 --
@@ -157,7 +158,8 @@ end
 --
 -- {{table explosive-checkerboard}}
 --
--- ![The same on the checkerboard.](figure:explosions-checkerboard)
+-- ![The off-diagonal loss in training on the checkerboard, lowest seed: one panel per `stop` and
+-- `velocity`, one line per `p` and `target`.](figure:explosions-checkerboard)
 --
 -- ## Which switch cures it
 --

@@ -147,9 +147,11 @@ weight.render = {
 -- ![The scale $e^{w(s,t)}$ that the network learned, an estimate of the mean residual at each pair
 -- of times.](figure:scale)
 --
--- ![Training traces with the learned weight; terms are logged without it.](figure:traces-learned)
+-- ![Training traces with the learned weight: loss, off-diagonal term and gradient norm before
+-- clipping; terms are logged without the weight.](figure:traces-learned)
 --
--- ![Training traces without it.](figure:traces-none)
+-- ![Training traces without the learned weight: loss, off-diagonal term and gradient norm before
+-- clipping.](figure:traces-none)
 --
 -- With the learned weight against without, FD-cnn:
 --

@@ -14,6 +14,7 @@ local function small(div)
 end
 
 local function div(element)
+  if element.classes:includes "graphs" then return {} end
   local is_small = element.classes:includes "provenance" or element.classes:includes "origin"
   return is_small and small(element) or nil
 end
@@ -21,7 +22,6 @@ end
 local function span(element) return element.classes:includes "each" and {} or nil end
 
 local function image(element)
-  if element.classes:includes "graph" then return {} end
   element.src = element.src:gsub("%.svg$", ".png")
   return element
 end

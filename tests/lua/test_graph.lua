@@ -88,6 +88,26 @@ t.test("a change shows in the runs that it concerns, and in what shows them", fu
   has(svg, "lr changed from 0.01 to 0.02</title>")
 end)
 
+t.test("the page shows table and picture, each with its values and how it was made", function()
+  if not sandbox.has "pandoc" then return end
+  sandbox.write("page.md", "# Page\n\n{{graph}}\n\nSee @fig:graph:tiny, @tab:graph:chapters.\n")
+  local lister = "package.loaded['flowmap.experiment.chapters'].experiments = function() return { '"
+    .. path .. "' } end "
+  local code, text = sandbox.lua("require 'flowmap.experiment.chapters' " .. lister
+    .. "require('flowmap.report.weave').run { chapters = { 'page.md' }, profile = 'smoke' }")
+  t.eq(code, 0, text)
+  local markdown = sandbox.read "paper/build/page.md"
+  for _, line in ipairs { "Table chapters. Command: `./flowmap graph --profile smoke`. "
+    .. "Data: [graph\\.csv](<graph.csv>)", "Figure graph-tiny. Command: `./flowmap graph "
+    .. path .. " --profile smoke`. Data: [graph-tiny\\.csv](<graph-tiny.csv>)" } do
+    has(markdown, line)
+  end
+  local csv = sandbox.read "paper/build/graph-tiny.csv"
+  t.eq(csv, sandbox.read "paper/build/graph.csv")
+  has(csv, '\ntiny,data,gaussians,current,\n')
+  has(csv, '\ntiny,table,one,unknown,LSD\n')
+end)
+
 -- Whether every "<" begins or ends one of the picture's elements, and these are nested.
 local function check_nesting(svg)
   local open = {}

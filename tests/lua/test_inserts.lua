@@ -105,6 +105,10 @@ t.test("captions state profile, seeds, samples and trainings that diverged", fun
     .. "to 14; 5,000 training samples; 1,000 samples judged; 1 of 4 trainings diverged.")
   t.eq(caption.words(set_of({ 1, 3, 4 }, { 10, 2000 })), "Profile long; seeds 1, 3, 4; 10 to 2,000 "
     .. "training samples; 1,000 samples judged; 1 of 3 trainings diverged.")
+  for entry, words in pairs { [{ kind = "density" }] = "seeds 1 to 3, of which the lowest is shown",
+    [{ kind = "density", seed = 2 }] = "seed 2", [{ kind = "traces" }] = "seeds 1 to 3" } do
+    has(caption.words(set_of({ 1, 2, 3 }, { 10, 10 }), entry), ("; %s; 10 training"):format(words))
+  end
   t.eq(caption.words(set_of({ 7 }, {})), "Profile long; seed 7; 1 of 1 trainings diverged.")
 end)
 

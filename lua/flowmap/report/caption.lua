@@ -25,10 +25,22 @@ local function range_text(numbers)
   return low == high and low or ("%s to %s"):format(low, high)
 end
 
+-- The kinds of figures that show one run of each method.
+local LOWEST = { density = true, grids = true, heat = true }
+
+-- The seeds of a figure. Where it shows one run of each method: the seed that its entry names, or
+-- the lowest.
+local function shown_seeds(seeds, entry)
+  local one = entry and LOWEST[entry.kind]
+  if one and entry.seed then return seeds_text { entry.seed } end
+  return seeds_text(seeds) .. (one and #seeds > 1 and ", of which the lowest is shown" or "")
+end
+
 --- The runs behind a table or figure in one sentence.
 -- @tparam Set set
+-- @tparam ?table entry of the render list
 -- @treturn string "Profile long; seeds 11 to 20; 20,480,000 training samples; ..."
-function M.words(set)
+function M.words(set, entry)
   local seeds, seen, judged, profiles = {}, {}, {}, {}
   for _, runs in ipairs { set.runs, set.diverged } do
     for _, run in ipairs(runs) do
@@ -43,7 +55,7 @@ function M.words(set)
     end
   end
   local parts = { "Profile " .. table.concat(tree.keys(profiles), ", "),
-    seeds_text(tree.keys(seeds)) }
+    shown_seeds(tree.keys(seeds), entry) }
   for _, it in ipairs { { seen, " training samples" }, { judged, " samples judged" } } do
     if next(it[1]) then parts[#parts + 1] = range_text(tree.keys(it[1])) .. it[2] end
   end
@@ -55,8 +67,8 @@ function M.words(set)
 end
 
 local function added(context, experiment, name, sort)
-  local set = origin.runs(context, experiment, name, sort)
-  return set and escape.markdown(M.words(set))
+  local set, entry = origin.runs(context, experiment, name, sort)
+  return set and escape.markdown(M.words(set, entry))
 end
 
 --- A table with the completed caption.

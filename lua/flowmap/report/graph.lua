@@ -170,6 +170,34 @@ function M.rows(list)
   return rows
 end
 
+local function line(...)
+  local cells = { ... }
+  for k, cell in ipairs(cells) do cells[k] = escape.csv(cell) end
+  return table.concat(cells, ",")
+end
+
+--- What `svg` shows, one line per box, as CSV.
+-- @tparam {table,...} list
+-- @treturn string
+function M.csv(list)
+  local lines = { "chapter,kind,name,state,details" }
+  for _, chapter in ipairs(list) do
+    local function add(...) lines[#lines + 1] = line(chapter.name, ...) end
+    add("source", chapter.path, "current", plural(chapter.modules, "module") .. " of the suite")
+    for _, name in ipairs(chapter.data) do add("data", name, "current", "") end
+    for _, change in ipairs(chapter.changes) do add("change", change, "stale", "") end
+    for _, group in ipairs(chapter.groups) do
+      add("runs", group.method, lineage.worst { group }, lineage.words(group) .. reasons(group))
+    end
+    for _, entry in ipairs(chapter.entries) do
+      local methods = {}
+      for k, group in ipairs(entry.groups) do methods[k] = group.method end
+      add(entry.sort, entry.name, lineage.worst(entry.groups), table.concat(methods, " "))
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- The heads of `rows`.
 M.heads = { "chapter", "runs by method", "tables and figures", "state" }
 

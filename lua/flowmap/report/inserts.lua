@@ -20,6 +20,7 @@ local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local graph = require "flowmap.report.graph"
 local lineage = require "flowmap.report.lineage"
+local origin = require "flowmap.report.origin"
 local results = require "flowmap.report.results"
 
 local M = {}
@@ -79,25 +80,51 @@ end
 
 -- ------------------------------------------------------------------ the graph
 
+-- Where the graph or its table comes from.
+local function graph_origin(context, what, chapter, data)
+  local from = context.published and "--results " .. origin.shown(context.published)
+    or "--profile " .. tostring(context.profile)
+  return ("\n::: origin\n%s. Command: `./flowmap graph %s%s`. Data: [%s](<%s>). Script: "
+    .. "lua/flowmap/report/graph.lua. Runs: their manifests alone are read. Cost: none.\n:::\n")
+    :format(escape.markdown(what), chapter and chapter.path .. " " or "", from,
+    escape.markdown(data), data)
+end
+
+local function graph_table(context, list)
+  local out = { "\n:::::: {#tab:graph:chapters}\n",
+    "| " .. table.concat(graph.heads, " | ") .. " |", "|:---|:-----|:----|:----|" }
+  for _, row in ipairs(graph.rows(list)) do
+    for k, text in ipairs(row) do row[k] = escape.markdown(text) end
+    out[#out + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  out[#out + 1] = "\n: Chapters with results: their runs, what shows them, and whether they are up"
+    .. " to date.\n::::::"
+  return ("%s\n%s"):format(table.concat(out, "\n"), graph_origin(context, "Table chapters", nil,
+    "graph.csv"))
+end
+
 -- A table of all chapters and, on the page, one picture per chapter.
 local function graph_of(context)
   local list, left = lineage.chapters { profile = context.profile, results = context.base,
     published = context.published, output = context.output, sets = context.sets,
     made = context.made }
-  local out = { "", "| " .. table.concat(graph.heads, " | ") .. " |", "|:--|:--|:--|:--|" }
-  for _, row in ipairs(graph.rows(list)) do
-    for k, text in ipairs(row) do row[k] = escape.markdown(text) end
-    out[#out + 1] = "| " .. table.concat(row, " | ") .. " |"
-  end
+  local out = { graph_table(context, list) }
+  results.write_file(context.output .. "/graph.csv", graph.csv(list))
   if #left > 0 then
-    out[#out + 1] = "\nWithout results: " .. escape.markdown(table.concat(left, ", ")) .. "."
+    out[2] = "\nWithout results: " .. escape.markdown(table.concat(left, ", ")) .. "."
   end
+  out[#out + 1] = "\n:::::::: graphs"
   for _, chapter in ipairs(list) do
-    local path = ("%s/graph-%s.svg"):format(context.output, escape.filename(chapter.name))
+    local name = escape.filename(chapter.name)
+    local path = ("%s/graph-%s.svg"):format(context.output, name)
     results.write_file(path, graph.svg { chapter })
-    out[#out + 1] = ("\n![What the chapter '%s' is made from.](<%s>){.graph}"):format(
-      escape.markdown(chapter.title), path)
+    results.write_file(path:gsub("svg$", "csv"), graph.csv { chapter })
+    out[#out + 1] = ("\n![What the chapter '%s' is made from. A broken border marks what is out of "
+      .. "date or cannot be compared.](<%s>){#fig:graph:%s}\n%s"):format(
+      escape.markdown(chapter.title), path, name, graph_origin(context, "Figure graph-" .. name,
+      chapter, ("graph-%s.csv"):format(name)))
   end
+  out[#out + 1] = "::::::::"
   return table.concat(out, "\n") .. "\n"
 end
 

@@ -197,11 +197,12 @@ end
 -- @tparam string name of the render entry
 -- @tparam string sort "table" or "figure"
 -- @treturn ?Set nil: it shows no results, or no experiment of the suite or of the page has it
+-- @treturn ?table the render entry
 function M.runs(context, experiment, name, sort)
   local exp = context:experiment_of(experiment)
   local all = exp and context:set(experiment)
   local entry = exp and entry_of(exp, all, name, sort)
-  return entry and runs_of(exp, entry, all)
+  if entry then return runs_of(exp, entry, all), entry end
 end
 
 --- The origin of a figure or table as a block of Markdown, of class "origin".

@@ -83,11 +83,15 @@ local function plain_code(html)
     .. 'tabindex="%-1"></a>([^\n]*)</span>', "%1"))
 end
 
+local function command_of(words)
+  local quoted = {}
+  for i, word in ipairs(words) do quoted[i] = files.quote(word) end
+  return "LC_ALL=C.UTF-8 " .. table.concat(quoted, " ")
+end
+
 -- Run pandoc; what it complains of is an error.
 local function pandoc(words, markdown)
-  for i, word in ipairs(words) do words[i] = files.quote(word) end
-  local pipe <close> = files.pipe("pandoc",
-    "LC_ALL=C.UTF-8 " .. table.concat(words, " ") .. " 2>&1")
+  local pipe <close> = files.pipe("pandoc", command_of(words) .. " 2>&1")
   local output = pipe:read("a")
   if not pipe:close() then
     os.remove(words.output)
@@ -129,22 +133,50 @@ function M.write(markdown, html, book)
   os.remove(temporary)
 end
 
---- Convert Markdown to a PDF by LuaLaTeX, if it is installed. TeX runs no other program.
+-- LuaLaTeX runs twice, first without images and output, for the contents. Their pages have numbers
+-- of their own (paper/print.tex), so no number changes after that; should one, it runs once more. A
+-- letter that the fonts lack is an error, like the warnings of pandoc. The first word of the script
+-- is the folder of its files.
+local typeset = [[
+run() {
+  LC_ALL=C.UTF-8 lualatex -no-shell-escape -interaction=nonstopmode -halt-on-error \
+    -output-directory="$0" "$@" "$0/book.tex" > "$0/output" 2>&1 && return
+  echo "lualatex failed:"
+  grep -A 6 '^!' "$0/output" || tail -n 20 "$0/output"
+  exit 1
+}
+run -draftmode
+cp "$0/book.aux" "$0/book.first"
+run
+cmp -s "$0/book.aux" "$0/book.first" || run
+! grep '^Missing character' "$0/book.log"
+]]
+
+--- Convert Markdown to a PDF by LuaLaTeX, if it is installed. TeX runs no other program. The work
+-- goes on while the caller makes the page.
 -- @tparam string markdown path of the source
 -- @tparam string pdf path
 -- @tparam table book {title=, subtitle=, bibliography=}
--- @treturn boolean false: LuaLaTeX is not installed
-function M.print(markdown, pdf, book)
-  if not os.execute "command -v lualatex > /dev/null 2>&1" then return false end
-  local temporary = pdf:gsub("%.pdf$", ".tmp.pdf")
-  local words = arguments(markdown, temporary, book)
+-- @treturn ?function waits for the end; nil: LuaLaTeX is not installed
+function M.printing(markdown, pdf, book)
+  if not os.execute "command -v lualatex > /dev/null 2>&1" then return nil end
+  local folder = pdf:gsub("%.pdf$", ".latex")
+  if files.exists(folder) then files.remove_tree(folder) end -- of a run that was interrupted
+  files.mkdir(folder)
+  local words = arguments(markdown, folder .. "/book.tex", book)
   add(words, { "--to=latex", "--lua-filter=" .. files.installed "paper/print.lua",
-    "--include-in-header=" .. files.installed "paper/print.tex", "--pdf-engine=lualatex",
-    "--pdf-engine-opt=-no-shell-escape", "--variable=geometry:margin=2.2cm",
-    "--variable=fontsize:10pt", "--variable=colorlinks" })
-  pandoc(words, markdown)
-  assert(os.rename(temporary, pdf))
-  return true
+    "--include-in-header=" .. files.installed "paper/print.tex",
+    "--variable=geometry:margin=2.2cm", "--variable=fontsize:10pt", "--variable=colorlinks" })
+  local pipe = files.pipe("pandoc", ("{ %s && sh -c %s %s; } 2>&1"):format(command_of(words),
+    files.quote(typeset), files.quote(folder)))
+  return function()
+    local output = pipe:read("a")
+    if not pipe:close() then
+      errors.data("the PDF of %s failed: %s", markdown, escape.short(output, 2000))
+    end
+    assert(os.rename(folder .. "/book.pdf", pdf))
+    files.remove_tree(folder)
+  end
 end
 
 return M

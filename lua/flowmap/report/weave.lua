@@ -327,9 +327,10 @@ function M.book(book, how)
   results.write_file(stem .. ".md", table.concat(texts, "\n"))
   local about = { title = book.title, style = book.style,
     subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography }
+  local finish = how.pdf and page.printing(stem .. ".md", stem .. ".pdf", about)
   page.write(stem .. ".md", stem .. ".html", about)
-  local printed = how.pdf and page.print(stem .. ".md", stem .. ".pdf", about)
-  return stem .. ".html", printed and stem .. ".pdf" or nil
+  if finish then finish() end
+  return stem .. ".html", finish and stem .. ".pdf" or nil
 end
 
 -- The whole book, or only the given chapters under the name of the first; and their experiments.
