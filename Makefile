@@ -87,7 +87,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 # ---------------------------------------------------------------------- build
 
-.PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
+.PHONY: all tools accessibility check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
   lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify doc stage \
   install installcheck uninstall install-rock dist clean help FORCE
 .DELETE_ON_ERROR:
@@ -266,6 +266,9 @@ regress-mutations: all ## plant faults in a copy and see which tier catches them
 
 regress-clean: all ## judge 40 trainings of unchanged code, which must raise no alarm
 	@$(REGRESS)/clean.lua
+
+accessibility: ## judge the woven page by axe-core in headless Chromium; PAGE=file AXE=axe.min.js
+	@$(LUA_ENV) lua5.4 tests/page/accessibility.lua $(PAGE)
 
 # ---------------------------------------------------------------------- use
 

@@ -26,4 +26,47 @@ local function image(element)
   return element
 end
 
-return { { Div = div, Span = span, Image = image } }
+-- ------------------------------------------------------------------ widths of columns
+
+local LINE = 112  -- letters of a table that is as wide as the text
+local GAP = 2     -- between columns
+local SHORT = 18  -- letters of a cell that is not broken: a value with its interval
+
+-- The longest line and the longest word of a cell, in letters; those of code are wide.
+local function extent(blocks)
+  local text = pandoc.utils.stringify(blocks)
+  local wide, longest = 1, 0
+  pandoc.walk_block(pandoc.Div(blocks), { Code = function() wide = 1.2 end })
+  for word in text:gmatch "[^%s/]+" do longest = math.max(longest, utf8.len(word) or #word) end
+  local length = utf8.len(text) or #text
+  return wide * length, wide * (length <= SHORT and length or longest)
+end
+
+-- Give the columns of a wide table the widths that their contents need, so that no word is broken;
+-- pandoc makes them equal. A table that fits into the line as it is has no widths.
+local function fit(element)
+  local simple = pandoc.utils.to_simple_table(element)
+  local rows = { simple.headers, table.unpack(simple.rows) }
+  local full, least, sum, needed = {}, {}, 0, 0
+  for k = 1, #element.colspecs do
+    full[k], least[k] = 1, 1
+    for _, row in ipairs(rows) do
+      local line, word = extent(row[k] or {})
+      full[k], least[k] = math.max(full[k], line), math.max(least[k], word)
+    end
+    sum, needed = sum + full[k] + GAP, needed + least[k] + GAP
+  end
+  local specs = element.colspecs
+  -- What is left beside the longest words goes to columns in proportion to the root of their text.
+  local weight = 0
+  for k = 1, #specs do weight = weight + math.sqrt(full[k] - least[k]) end
+  for k, spec in ipairs(specs) do
+    local share = weight > 0 and math.sqrt(full[k] - least[k]) / weight or 0
+    local width = least[k] + GAP + math.max(0, LINE - needed) * share
+    specs[k] = { spec[1], sum > LINE and width / math.max(LINE, needed) or nil }
+  end
+  element.colspecs = specs
+  return element
+end
+
+return { { Table = fit, Div = div, Span = span, Image = image } }

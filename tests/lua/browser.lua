@@ -7,7 +7,8 @@ local uv = require "luv"
 
 local M = {}
 
-local PATIENCE = 120 -- seconds for an answer; a busy machine takes long to start it
+--- Seconds for an answer; a busy machine takes long to start it.
+M.patience = 120
 
 local Browser = {}
 Browser.__index = Browser
@@ -43,7 +44,7 @@ end
 -- Run the loop until a condition holds.
 local function await(self, what, condition)
   local timer, late = uv.new_timer(), false
-  timer:start(1000 * PATIENCE, 0, function() late = true end)
+  timer:start(1000 * M.patience, 0, function() late = true end)
   local found = condition()
   while not found and not late and not self.over do
     uv.run "once"
@@ -91,7 +92,7 @@ function Browser:wait(expression)
   end
   while not holds() do
     pcall(self.value, self, pause)
-    if uv.hrtime() - from > PATIENCE * 1e9 then error("it stays false: " .. expression, 0) end
+    if uv.hrtime() - from > M.patience * 1e9 then error("it stays false: " .. expression, 0) end
   end
 end
 

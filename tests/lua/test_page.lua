@@ -89,6 +89,7 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is e
   t.eq(count(html, "<section[^>]*>"), 2, "each is laid out when it comes near")
   t.eq(css:find "\nsection { content%-visibility: auto;" ~= nil, true)
   t.eq({ count(html, "<nav"), count(html, '<details class="contents">') }, { 2, 1 })
+  t.eq(count(html, '<div class="sourceCode" tabindex="0"'), 1)
   t.eq(html:find '<a href="#cb' or html:find 'class="op"', nil, "links of lines of code")
 end)
 

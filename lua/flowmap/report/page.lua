@@ -62,8 +62,9 @@ local function spacing_accents(html)
   end))
 end
 
--- Figures scroll on a phone; the focus lets keys do it. pandoc gives them no attributes.
-local function focusable_figures(html)
+-- Figures and code scroll on a phone; the focus lets keys do it. pandoc gives them no attributes.
+local function focusable(html)
+  html = html:gsub('<div class="sourceCode"', '%0 tabindex="0"')
   return (html:gsub("<figure>", '<figure tabindex="0">'))
 end
 
@@ -129,7 +130,7 @@ function M.write(markdown, html, book)
     "--section-divs" })
   pandoc(words, markdown)
   local text = plain_code(results.read_file(temporary))
-  results.write_file(html, embedded_pictures(focusable_figures(spacing_accents(text))))
+  results.write_file(html, embedded_pictures(focusable(spacing_accents(text))))
   os.remove(temporary)
 end
 
