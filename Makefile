@@ -87,8 +87,8 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 # ---------------------------------------------------------------------- build
 
-.PHONY: all tools accessibility check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format lint-tidy \
-  lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify doc stage \
+.PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format \
+  lint-tidy accessibility identity lint-lua regress regress-update regress-mutations regress-clean reproduce paper verify doc stage \
   install installcheck uninstall install-rock dist clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -269,6 +269,9 @@ regress-clean: all ## judge 40 trainings of unchanged code, which must raise no 
 
 accessibility: ## judge the woven page by axe-core in headless Chromium; PAGE=file AXE=axe.min.js
 	@$(LUA_ENV) lua5.4 tests/page/accessibility.lua $(PAGE)
+
+identity: all ## the smoke profile twice, by another user in other places: the same bytes?
+	@$(LUA_ENV) tests/page/identity.sh '$(CURDIR)/$(PROGRAM)' $(FOLDERS)
 
 # ---------------------------------------------------------------------- use
 
