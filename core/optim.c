@@ -11,30 +11,16 @@
 
 /* ------------------------------------------------------------------ kernels */
 
-#define DECLARE(isa, t)                                                                            \
+#define DECLARE_ONE(isa, t)                                                                        \
   double fm_optim_square_##t##_##isa(int64_t n, const void *g);                                    \
   void fm_optim_update_##t##_##isa(const fm_optim_step *s, const fm_optim_part *p);
-#define SQUARE(isa)                                                                                \
-  { fm_optim_square_f32_##isa, fm_optim_square_f64_##isa }
-#define UPDATE(isa)                                                                                \
-  { fm_optim_update_f32_##isa, fm_optim_update_f64_##isa }
+#define DECLARE(isa) DECLARE_ONE(isa, f32) DECLARE_ONE(isa, f64)
+#define SQUARE(isa) {fm_optim_square_f32_##isa, fm_optim_square_f64_##isa},
+#define UPDATE(isa) {fm_optim_update_f32_##isa, fm_optim_update_f64_##isa},
 
-DECLARE(scalar, f32)
-DECLARE(scalar, f64)
-#if defined(__x86_64__)
-DECLARE(avx2, f32)
-DECLARE(avx2, f64)
-DECLARE(avx512, f32)
-DECLARE(avx512, f64)
-#define ALL(entry)                                                                                 \
-  { entry(scalar), entry(avx2), entry(avx512) }
-#else
-#define ALL(entry)                                                                                 \
-  { entry(scalar) }
-#endif
-
-static const fm_optim_square_fn square[FM_NISA][2] = ALL(SQUARE);
-static const fm_optim_update_fn update[FM_NISA][2] = ALL(UPDATE);
+FM_EACH_ISA(DECLARE)
+static const fm_optim_square_fn square[FM_NISA][2] = {FM_EACH_ISA(SQUARE)};
+static const fm_optim_update_fn update[FM_NISA][2] = {FM_EACH_ISA(UPDATE)};
 
 /* ------------------------------------------------------------------ creation, destruction */
 

@@ -171,7 +171,7 @@ static int info(lua_State *L) {
   lua_setfield(L, -2, "version");
   lua_pushstring(L, fm_isa_name(fm_isa()));
   lua_setfield(L, -2, "isa");
-  lua_pushstring(L, fm_bf16_native() ? "avx512_bf16" : "emulated");
+  lua_pushstring(L, fm_bf16_name());
   lua_setfield(L, -2, "bfloat16");
   lua_pushstring(L, fm_blas_name());
   lua_setfield(L, -2, "blas");

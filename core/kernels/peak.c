@@ -5,7 +5,12 @@
 
 #include "simd.h"
 
-#define CHAINS 10 /* enough independent chains to hide the latency, few enough for the registers */
+/* Enough independent chains to hide the latency, few enough for the registers. */
+#if FM_WIDTH == 128
+#define CHAINS 24 /* 32 registers; up to four multiply-adds a cycle */
+#else
+#define CHAINS 10
+#endif
 
 double FM_FN(peak)(int64_t rounds);
 double FM_FN(peak)(int64_t rounds) {
@@ -22,18 +27,12 @@ double FM_FN(peak)(int64_t rounds) {
 
 #include "isa.h"
 
-double fm_peak_f32_scalar(int64_t rounds);
-#if defined(__x86_64__)
-double fm_peak_f32_avx2(int64_t rounds);
-double fm_peak_f32_avx512(int64_t rounds);
-#endif
+#define DECLARE(isa) double fm_peak_f32_##isa(int64_t rounds);
+#define ENTRY(isa) fm_peak_f32_##isa,
 
-double fm_peak_flops(int64_t rounds) {
-#if defined(__x86_64__)
-  if (fm_isa() == FM_AVX512) return fm_peak_f32_avx512(rounds);
-  if (fm_isa() == FM_AVX2) return fm_peak_f32_avx2(rounds);
-#endif
-  return fm_peak_f32_scalar(rounds);
-}
+FM_EACH_ISA(DECLARE)
+static double (*const peak[FM_NISA])(int64_t) = {FM_EACH_ISA(ENTRY)};
+
+double fm_peak_flops(int64_t rounds) { return peak[fm_isa()](rounds); }
 
 #endif

@@ -49,15 +49,10 @@ static const fm_op *const table[COUNT] = {
 #include "../ops.def"
 };
 
-extern const fm_kernel fm_kernels_f32_scalar[], fm_kernels_f64_scalar[];
-#if defined(__x86_64__)
-extern const fm_kernel fm_kernels_f32_avx2[], fm_kernels_f64_avx2[];
-extern const fm_kernel fm_kernels_f32_avx512[], fm_kernels_f64_avx512[];
-#define ROW(isa) {fm_kernels_f32_##isa, fm_kernels_f64_##isa}
-static const fm_kernel *const kernels[FM_NISA][2] = {ROW(scalar), ROW(avx2), ROW(avx512)};
-#else
-static const fm_kernel *const kernels[1][2] = {{fm_kernels_f32_scalar, fm_kernels_f64_scalar}};
-#endif
+#define DECLARE(isa) extern const fm_kernel fm_kernels_f32_##isa[], fm_kernels_f64_##isa[];
+#define ROW(isa) {fm_kernels_f32_##isa, fm_kernels_f64_##isa},
+FM_EACH_ISA(DECLARE)
+static const fm_kernel *const kernels[FM_NISA][2] = {FM_EACH_ISA(ROW)};
 
 int fm_op_count(void) { return COUNT; }
 

@@ -5,16 +5,9 @@
 #include "step.h"
 
 #define DECLARE(isa) extern const fm_rows fm_rows_f32_##isa, fm_rows_f64_##isa;
-#define ROWS(isa)                                                                                  \
-  { &fm_rows_f32_##isa, &fm_rows_f64_##isa }
-DECLARE(scalar)
-#if defined(__x86_64__)
-DECLARE(avx2)
-DECLARE(avx512)
-static const fm_rows *const row_kernels[FM_NISA][2] = {ROWS(scalar), ROWS(avx2), ROWS(avx512)};
-#else
-static const fm_rows *const row_kernels[1][2] = {ROWS(scalar)};
-#endif
+#define ROWS(isa) {&fm_rows_f32_##isa, &fm_rows_f64_##isa},
+FM_EACH_ISA(DECLARE)
+static const fm_rows *const row_kernels[FM_NISA][2] = {FM_EACH_ISA(ROWS)};
 
 const fm_rows *fm_rows_of(fm_dtype dtype) { return row_kernels[fm_isa()][dtype]; }
 

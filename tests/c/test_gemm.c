@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "kernels/isa.h"
+#include "sparse.h"
 
 #define MOST 600
 #define GAP 3 /* values between the rows, which must survive */
@@ -29,16 +30,11 @@ typedef void (*gemm_f64)(bool, bool, int64_t, int64_t, int64_t, const double *, 
   void fm_gemm_##t##_##isa(bool, bool, int64_t, int64_t, int64_t, const type *, int64_t,           \
                            const type *, int64_t, bool, type *, int64_t);
 #define DECLARE_BOTH(isa) DECLARE(f32, float, isa) DECLARE(f64, double, isa)
-DECLARE_BOTH(scalar)
-#if defined(__x86_64__)
-DECLARE_BOTH(avx2)
-DECLARE_BOTH(avx512)
-static const gemm_f32 in_f32[] = {fm_gemm_f32_scalar, fm_gemm_f32_avx2, fm_gemm_f32_avx512};
-static const gemm_f64 in_f64[] = {fm_gemm_f64_scalar, fm_gemm_f64_avx2, fm_gemm_f64_avx512};
-#else
-static const gemm_f32 in_f32[] = {fm_gemm_f32_scalar};
-static const gemm_f64 in_f64[] = {fm_gemm_f64_scalar};
-#endif
+FM_EACH_ISA(DECLARE_BOTH)
+#define F32(isa) fm_gemm_f32_##isa,
+#define F64(isa) fm_gemm_f64_##isa,
+static const gemm_f32 in_f32[] = {FM_EACH_ISA(F32)};
+static const gemm_f64 in_f64[] = {FM_EACH_ISA(F64)};
 
 /* (m, n, k): edges of tiles (4, 6, 14 rows; 2, 8, 16, 32 columns) and of blocks (224, 256, 512). */
 static const int64_t shapes[][3] = {
@@ -95,7 +91,7 @@ static void test_products(void **state) {
   for (int isa = 0; isa < FM_NISA && fm_set_isa(isa) == isa; isa++)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
       for (int bits = 0; bits < 16; bits++)
-        check_product(isa, bits & 1, bits & 2, bits & 4, bits & 8, shapes[s]);
+        if (!left_out()) check_product(isa, bits & 1, bits & 2, bits & 4, bits & 8, shapes[s]);
 }
 
 /* Rows 100..139 alone are, bit for bit, those rows of the whole product. */
