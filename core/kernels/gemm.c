@@ -12,10 +12,13 @@ typedef int fm_no_rules; /* no rules here; C requires a declaration in every fil
 
 typedef T P;
 #define STEP 1
+#define PV VN
+#define MR FM_TILE_ROWS
+#define DEEP 256
 #define PACKS (ta && n > N_BLOCK / 2)
 #include "gemm_blocks.h"
 
-static inline V multiply_add(const P *a, V b, V sum) { return vfma(vset(*a), b, sum); }
+static inline V multiply_add(const P *a, V b, V sum) { return vfma1(*a, b, sum); }
 
 static inline V load_along(const T *x, int64_t k) { return load_some(x, k); }
 
@@ -23,6 +26,8 @@ static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k) {
   (void)ldx, (void)k;
   return load_some(x, n);
 }
+
+static inline void turn(V x[VN]) { vtranspose(x); }
 
 void FM_FN(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
                  const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {

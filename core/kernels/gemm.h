@@ -24,7 +24,7 @@ void FM_FN(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, 
 ** lda] (`across`) or a[i lda + p].
 */
 #define FM_TILE_COLUMNS (2 * VN)
-#if FM_WIDTH == 512
+#if FM_WIDTH == 512 || FM_WIDTH == 128
 #define FM_TILE_ROWS 14 /* with two sums each, two vectors of b, one of a: 31 of 32 registers */
 #elif FM_WIDTH == 256
 #define FM_TILE_ROWS 6 /* 15 of 16 */

@@ -3,15 +3,20 @@
 ** and b are packed: b into slivers of NR columns, each of which stays in the L1 cache, a into
 ** slivers of MR rows, which stream past it from the L2 cache. A tile of MR x NR sums stays in
 ** registers. The including file states what is packed and how it is multiplied:
-**   P      a packed value, as large as a T: STEP neighbours along the inner dimension k
+**   P      a packed value: STEP neighbours along the inner dimension k, PV of them in a vector
 **   PACKS  an expression in ta and n: is a packed? If not, it is read in place, and P is T
+**   MR     rows of a tile
+**   DEEP   packed values along k in a block, if a is packed
 ** and defines (absent values are 0)
 **   V multiply_add(const P *a, V b, V sum)
-**                     sum + *a times each of the VN packed values b
+**                     sum + *a times each of the VN packed values b; not needed if the file defines
+**                     its own tile() and OWN_TILE
 **   V load_along(const T *x, int64_t k)
-**                     VN packed values of a row of x that has k T left
+**                     PV packed values of a row of x that has k T left
 **   V load_across(const T *x, int64_t ldx, int64_t n, int64_t k)
-**                     the first STEP rows of x: (k, n), one packed value for each of VN columns
+**                     the first STEP rows of x: (k, n), one packed value for each of PV columns
+**   void turn(V x[PV])
+**                     transposes PV vectors of PV packed values
 ** It gets products().
 */
 #ifndef FM_GEMM_BLOCKS_H
@@ -19,13 +24,11 @@
 
 /* Sizes of the blocks of a (packed) and b, which fit the L2 cache together. If a is not packed, the
    blocks of b are twice as deep and half as wide, so that sums are stored less often. */
-#define K_BLOCK 256
 #define M_BLOCK (16 * MR)
 #define N_BLOCK (2048 / (int64_t)sizeof(T))
 #define NV (NR / VN) /* vectors across a tile */
-#define MR FM_TILE_ROWS
 #define NR FM_TILE_COLUMNS
-#define SLIVER ((MR + VN - 1) / VN * VN) /* rows of a tile, in whole vectors */
+#define SLIVER ((MR + PV - 1) / PV * PV) /* rows of a tile, in whole vectors */
 
 static inline V packed_load(const P *p) { return vload((const T *)(const void *)p); }
 static inline void packed_store(P *p, V v) { vstore((T *)(void *)p, v); }
@@ -35,9 +38,32 @@ static inline V load_some(const T *p, int64_t n) {
   return n >= VN ? vload(p) : n > 0 ? vloadn(p, n) : vset(0);
 }
 
-static inline V multiply_add(const P *a, V b, V sum);
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
+static inline void turn(V x[PV]);
+
+/* y = sum or, with `add`, y += sum, of a row of n values, NR at most. */
+static inline __attribute__((always_inline)) void give_row(const V sum[NV], int64_t n, bool add,
+                                                           T *y) {
+  for (int j = 0; j < NV; j++) {
+    int64_t left = n - j * VN;
+    T *to = y + j * VN;
+    V before = !add || left <= 0 ? vset(0) : left >= VN ? vload(to) : vloadn(to, left);
+    if (left >= VN)
+      vstore(to, before + sum[j]);
+    else if (left > 0)
+      vstoren(to, before + sum[j], left);
+  }
+}
+
+#ifdef OWN_TILE
+static inline __attribute__((always_inline)) void tile(const int rows, const bool across, int64_t n,
+                                                       int64_t depth, const P *a, int64_t lda,
+                                                       const P *b, int64_t ldb, bool add, T *y,
+                                                       int64_t ldy);
+#else
+
+static inline V multiply_add(const P *a, V b, V sum);
 
 /* fm_gemm_tile (gemm.h) on packed values. `rows` and `across` are constants wherever this is
    inlined, so that loops over rows unroll and sums stay in registers. */
@@ -58,17 +84,10 @@ static inline __attribute__((always_inline)) void tile(const int rows, const boo
       for (int j = 0; j < NV; j++)
         sum[i][j] = multiply_add(a + (across ? i : i * lda), bv[j], sum[i][j]);
   }
-  for (int i = 0; i < rows; i++, y += ldy)
-    for (int j = 0; j < NV; j++) {
-      int64_t left = n - j * VN;
-      T *to = y + j * VN;
-      V before = !add || left <= 0 ? vset(0) : left >= VN ? vload(to) : vloadn(to, left);
-      if (left >= VN)
-        vstore(to, before + sum[i][j]);
-      else if (left > 0)
-        vstoren(to, before + sum[i][j], left);
-    }
+  for (int i = 0; i < rows; i++, y += ldy) give_row(sum[i], n, add, y);
 }
+
+#endif
 
 /* The switch turns the number of rows into a constant. */
 static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a, int64_t lda,
@@ -96,6 +115,8 @@ static void tile_of(int rows, bool across, int64_t n, int64_t depth, const P *a,
     CASE(10)
     CASE(11)
     CASE(12)
+#endif
+#if MR > 12
     CASE(13)
     CASE(14)
 #endif
@@ -109,7 +130,7 @@ static inline int64_t sliver_step(int64_t stride, int64_t depth) { return stride
 
 /* Slivers of `unit` columns of x, one after the other, each as rows of `stride` packed values,
    whole vectors, of which the first `unit` count. x: (k, n), or its transpose (n, k), which is
-   turned over in squares of VN x VN. */
+   turned over in squares of PV x PV. */
 static inline __attribute__((always_inline)) void pack(bool transposed, int64_t n,
                                                        const int64_t unit, const int64_t stride,
                                                        int64_t k, const T *x, int64_t ldx, P *out) {
@@ -118,20 +139,20 @@ static inline __attribute__((always_inline)) void pack(bool transposed, int64_t 
     for (int64_t p = 0; p < k; p += STEP, x += STEP * ldx, out += stride) {
       P *to = out;
       for (int64_t j = 0; j < n; j += unit, to += step)
-        for (int64_t v = 0; v < stride; v += VN)
+        for (int64_t v = 0; v < stride; v += PV)
           packed_store(to + v, load_across(x + j + v, ldx, n - j - v, k - p));
     }
     return;
   }
   for (int64_t j = 0; j < n; j += unit, out += step)
-    for (int64_t v = 0; v < stride; v += VN)
-      for (int64_t p = 0; p < depth; p += VN) {
-        V square[VN];
-        for (int64_t i = 0; i < VN; i++)
+    for (int64_t v = 0; v < stride; v += PV)
+      for (int64_t p = 0; p < depth; p += PV) {
+        V square[PV];
+        for (int64_t i = 0; i < PV; i++)
           square[i] =
               j + v + i < n ? load_along(x + (j + v + i) * ldx + p * STEP, k - p * STEP) : vset(0);
-        vtranspose(square);
-        for (int64_t i = 0; i < VN && i < depth - p; i++)
+        turn(square);
+        for (int64_t i = 0; i < PV && i < depth - p; i++)
           packed_store(out + (p + i) * stride + v, square[i]);
       }
 }
@@ -157,14 +178,13 @@ static void block(bool packed, bool ta, int64_t m, int64_t n, int64_t depth, con
 
 static void products(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T *a, int64_t lda,
                      const T *b, int64_t ldb, bool accumulate, T *y, int64_t ldy) {
-  enum { A_BLOCK = M_BLOCK / MR * (SLIVER * K_BLOCK + 64) };
-  enum { B_BLOCK = N_BLOCK / NR * (NR * K_BLOCK + 64) };
+  enum { A_BLOCK = M_BLOCK / MR * (SLIVER * DEEP + 64) };
+  enum { B_BLOCK = N_BLOCK / NR * (NR * DEEP + 64) };
   _Static_assert((A_BLOCK + B_BLOCK) * sizeof(P) <= FM_GEMM_WORKSPACE,
                  "packed blocks of a product");
   P *const a_block = (P *)(void *)fm_gemm_workspace, *const b_block = a_block + A_BLOCK;
   const bool packs = PACKS;
-  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2,
-                most = STEP * (packs ? K_BLOCK : 2 * K_BLOCK);
+  const int64_t columns = packs ? N_BLOCK : N_BLOCK / 2, most = STEP * (packs ? DEEP : 2 * DEEP);
   if (k == 0 && !accumulate)
     for (int64_t i = 0; i < m; i++) memset(y + i * ldy, 0, (size_t)n * sizeof(T));
   for (int64_t j = 0; j < n; j += columns) {

@@ -1,7 +1,8 @@
 /*
 ** simd.h - one vector type for every instruction set.
 **
-** A kernel source is compiled once per pair (-DFM_ISA=scalar|avx2|avx512, -DFM_T=f32|f64) and sees:
+** A kernel source is compiled once per pair (-DFM_ISA=scalar|avx2|avx512|neon, -DFM_T=f32|f64) and
+** sees:
 **   T, V, M, U   a value, a vector of VN values, a mask of VN lanes, the bits of a V
 **   FM_FN(name)  fm_name_f32_avx2 and so on: the name of this compilation's function
 **   + - * /      on V directly (on `scalar` V is T, so the same text is plain C)
@@ -24,6 +25,7 @@
 
 /* The tokens as numbers, for #if. */
 #define FM_WIDTH_scalar 0
+#define FM_WIDTH_neon 128
 #define FM_WIDTH_avx2 256
 #define FM_WIDTH_avx512 512
 #define FM_WIDTH FM_GLUE(FM_WIDTH_, FM_ISA)
@@ -81,6 +83,9 @@ static inline V vfrom(U u) {
   memcpy(&a, &u, sizeof a);
   return a;
 }
+
+#elif FM_WIDTH == 128
+#include "simd_neon.h"
 
 /* ------------------------------------------------------------------ AVX2 + FMA, AVX-512 */
 #else
@@ -157,6 +162,10 @@ static inline V vsel(M m, V a, V b) { return FM_MM(mask_blend)(m, b, a); }
 
 /* ------------------------------------------------------------------ every set */
 
+#if FM_WIDTH != 128
+/* sum + x b for a single x. */
+static inline V vfma1(T x, V b, V sum) { return vfma(vset(x), b, sum); }
+#endif
 static inline V vneg(V a) { return -a; }
 static inline V vabs(V a) { return vfrom(vbits(a) & (FM_SIGN - 1)); }
 static inline V vcopysign(V a, V b) {
@@ -184,7 +193,9 @@ static inline T vmaxall(V v) {
 
 /* Transpose VN vectors of VN values in place, in log2 VN rounds that zip the first half with the
    second. */
-#if VN == 4
+#if VN == 2
+#define FM_ZIP(a, b, h) __builtin_shufflevector(a, b, h, 2 + h)
+#elif VN == 4
 #define FM_ZIP(a, b, h) __builtin_shufflevector(a, b, 2 * h, 4 + 2 * h, 2 * h + 1, 5 + 2 * h)
 #elif VN == 8
 #define FM_ZIP(a, b, h)                                                                            \
@@ -218,7 +229,7 @@ typedef double VD;
 static inline VD vdset(double x) { return x; }
 static inline void vwiden(V v, VD w[VDS]) { w[0] = (double)v; }
 static inline V vnarrow(const VD w[VDS]) { return (V)w[0]; }
-#else
+#elif FM_WIDTH > 128 /* simd_neon.h has its own */
 typedef double VD __attribute__((vector_size(FM_WIDTH / 8), may_alias));
 #if FM_WIDTH == 256
 static inline VD vdset(double x) { return _mm256_set1_pd(x); }

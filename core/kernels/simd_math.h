@@ -97,6 +97,8 @@ static inline V vreduce(V x, U *q) {
   for (int k = 0; k < VDS; k++) r[k] = vreduce_half(r[k], &n[k]);
 #if FM_WIDTH == 0
   *q = (U)n[0];
+#elif FM_WIDTH == 128
+  *q = vwhole(n);
 #elif FM_WIDTH == 256
   *q = (U)_mm256_set_m128i(_mm256_cvtpd_epi32(n[1]), _mm256_cvtpd_epi32(n[0]));
 #else

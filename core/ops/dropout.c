@@ -31,6 +31,8 @@ typedef uint64_t W __attribute__((vector_size(FM_WIDTH / 8), may_alias));
 static inline W product(W a, uint64_t b) {
 #if FM_WIDTH == 512
   return (W)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)b));
+#elif FM_WIDTH == 128
+  return vmull_u32(vmovn_u64(a), vdup_n_u32((uint32_t)b));
 #elif FM_WIDTH == 256
   return (W)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)b));
 #else

@@ -14,6 +14,7 @@
 
 #include "kernels/isa.h"
 #include "op.h"
+#include "sparse.h"
 
 #define ULP_BOUND 1.6
 #define STRIDE 509 /* every 509th float32, so every exponent many times */
@@ -24,6 +25,8 @@
                                const double *f);
 #if defined(__x86_64__)
 #define EACH_ISA(entry, name, t) entry(name, t, scalar) entry(name, t, avx2) entry(name, t, avx512)
+#elif defined(__aarch64__)
+#define EACH_ISA(entry, name, t) entry(name, t, scalar) entry(name, t, neon)
 #else
 #define EACH_ISA(entry, name, t) entry(name, t, scalar)
 #endif
@@ -68,12 +71,13 @@ static double ulps(float y, double r) {
 
 static void sweep(const char *name, const fm_map *map, libm_fn libm) {
   double worst[FM_NISA] = {0};
+  const uint64_t step = (uint64_t)(STRIDE * sparse());
   uint64_t bits = 0;
   while (bits <= UINT32_MAX) {
     float x[BLOCK], y[BLOCK];
     double r[BLOCK];
     int n = 0;
-    for (; n < BLOCK && bits <= UINT32_MAX; n++, bits += STRIDE) {
+    for (; n < BLOCK && bits <= UINT32_MAX; n++, bits += step) {
       x[n] = from_bits((uint32_t)bits);
       r[n] = libm((double)x[n]);
     }

@@ -43,8 +43,9 @@ end
 -- @treturn {string,...}
 function M.isas()
   local list, now = {}, core.info().isa
-  for _, name in ipairs { "scalar", "avx2", "avx512" } do
-    if core.set_isa(name) == name then list[#list + 1] = name end
+  for _, name in ipairs { "scalar", "avx2", "avx512", "neon" } do
+    local known, used = pcall(core.set_isa, name) -- those of other architectures are unknown
+    if known and used == name then list[#list + 1] = name end
   end
   core.set_isa(now)
   return list

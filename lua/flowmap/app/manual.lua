@@ -126,7 +126,7 @@ local ENVIRONMENT = {
   { "FLOWMAP_INCEPTION", "File of Inception weights. Results on images then include the Frechet "
     .. "distance of its features." },
   { "FM_THREADS", "Number of worker threads. The option --threads overrides it." },
-  { "FM_ISA", "Instruction set: scalar, avx2 or avx512. The default is the best of the machine." },
+  { "FM_ISA", "Instruction set: scalar, avx2, avx512 or neon. The default is the machine's best." },
   { "LUA_PATH", "Further places of Lua modules, as for lua." },
   { "LUA_CPATH", "The same for modules in C." },
   { "TMPDIR", "Folder for temporary files." },

@@ -67,8 +67,8 @@ end
 -- Emulated bfloat16 products give the same numbers at another speed.
 local function note_precision(cfg)
   if cfg.precision == "bfloat16" and fm.info().bfloat16 == "emulated" then
-    say("note: bfloat16 products without AVX512_BF16 are made of float32 ones and slower than "
-      .. "those; precision = float32 is faster here")
+    say("note: bfloat16 products are emulated here, without instructions for them (AVX512_BF16, "
+      .. "FEAT_BF16 of Arm), and slower than those of float32; precision = float32 is faster here")
   end
 end
 
