@@ -14,7 +14,7 @@ PROFILE = laptop
 
 # One job per processor. A -j on the command line overrides this, and so does a calling make.
 ifeq ($(MAKELEVEL),0)
-MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || echo 1)
+MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 endif
 
 comma = ,
@@ -33,13 +33,19 @@ WARNINGS = -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wshadow -Wc
 # instruction set give the same bits. The module needs position-independent code, which hidden
 # symbols make free of cost.
 FLAGS = -std=c11 -D_XOPEN_SOURCE=700 -Icore -MMD -MP -fPIC -fvisibility=hidden \
-  -ffp-contract=off -pthread $(WARNINGS) $(CFLAGS) $(SANITIZE)
+  -ffp-contract=off -pthread$(if $(DARWIN), -D_DARWIN_C_SOURCE) $(WARNINGS) $(CFLAGS) $(SANITIZE)
+
+# The machine that is compiled for, as the compiler names it.
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+DARWIN = $(findstring darwin,$(MACHINE))
 
 # pkg-config is called on first use and its answer kept; `make help` does not need it.
 LIBRARIES = openblas nettle zlib libarchive libjpeg libpng
 LUA_CFLAGS = $(eval LUA_CFLAGS := $$(shell pkg-config --cflags lua5.4))$(LUA_CFLAGS)
 LUA_STATIC = $(eval LUA_STATIC := \
   $$(shell pkg-config --variable=libdir lua5.4)/liblua5.4.a)$(LUA_STATIC)
+# Homebrew has no static library of Lua.
+LUA_DYNAMIC = $(eval LUA_DYNAMIC := $$(shell pkg-config --libs lua5.4))$(LUA_DYNAMIC)
 LIB_CFLAGS = $(eval LIB_CFLAGS := $$(shell pkg-config --cflags $$(LIBRARIES)))$(LIB_CFLAGS)
 # Not linked but loaded at run time: see core/blas.c and core/io/libarchive.h.
 LOADED = openblas libarchive
@@ -49,22 +55,33 @@ LIBS = $(eval LIBS := \
 CURL_CFLAGS = $(eval CURL_CFLAGS := $$(shell pkg-config --cflags libcurl))$(CURL_CFLAGS)
 # The program contains all of Lua and exports it to the C modules that it loads (lua-cjson, ...);
 # lua_load is wrapped by core/bind/host.c, which refuses bytecode.
-PROGRAM_LIBS = -Wl,-E -Wl,--wrap=lua_load -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
+# The linker of macOS has no --wrap: core/bind/text.c then refuses bytecode as far as it can.
+# WRAP= builds like that elsewhere.
+ifeq ($(DARWIN),)
+WRAP = -Wl,--wrap=lua_load
+PROGRAM_LIBS = $(WRAP) -Wl,-E -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS) -ldl
+MODULE_FLAGS = -shared -Wl,-Bsymbolic
+else
+PROGRAM_LIBS = -Wl,-export_dynamic $(LUA_DYNAMIC) $(LIBS)
+MODULE_FLAGS = -bundle -undefined dynamic_lookup
+endif
 
 # ---------------------------------------------------------------------- objects
 
 # Kernels are compiled per instruction set and element type (see core/kernels/simd.h), and once more
 # with FM_RULES for the parts that depend on neither: shape and differentiation rules, tables.
-ISAS = scalar $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),avx2 avx512)
+ISAS = scalar $(if $(filter x86_64-%,$(MACHINE)),avx2 avx512) \
+  $(if $(filter aarch64-% arm64-%,$(MACHINE)),neon)
 DTYPES = f32 f64
 FLAGS_scalar =
 FLAGS_avx2 = -mavx2 -mfma
+FLAGS_neon = # part of AArch64
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
 VARIANTS = $(foreach isa,$(ISAS),$(addprefix $(isa).,$(DTYPES)))
 
 KERNELS = $(wildcard core/ops/*.c core/kernels/*.c)
 BINDING = $(filter-out $(HOST),$(wildcard core/bind/*.c))
-HOST = core/bind/main.c core/bind/host.c
+HOST = core/bind/main.c core/bind/host.c core/bind/text.c
 CORE = $(wildcard core/*.c core/io/*.c core/standin/*.c core/program/*.c core/run/*.c)
 
 LIBRARY_OBJECTS = $(CORE:%.c=$B/%.o) \
@@ -102,7 +119,7 @@ $(PROGRAM): $(HOST_OBJECTS) $(BINDING_OBJECTS) $(LIBRARY)
 # The module does not contain Lua: its functions come from the program that loads the module.
 $(MODULE): $(BINDING_OBJECTS) $(LIBRARY)
 	$(call say,LINK)
-	$Q$(CC) -shared -Wl,-Bsymbolic $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$Q$(CC) $(MODULE_FLAGS) $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 # The connection to MPI, for mpirun and srun: one for each MPI whose mpicc is there.
 MPICC = $(or $(wildcard /usr/bin/mpicc.openmpi /usr/bin/mpicc.mpich),mpicc)
@@ -120,7 +137,7 @@ $(LIBRARY): $(LIBRARY_OBJECTS) $B/objects.list
 	$Qrm -f $@ && $(AR) rcs $@ $(LIBRARY_OBJECTS)
 
 $(BINDING_OBJECTS): EXTRA = $(LUA_CFLAGS) -fvisibility=default
-$(HOST_OBJECTS): EXTRA = $(LUA_CFLAGS)
+$(HOST_OBJECTS): EXTRA = $(LUA_CFLAGS) $(if $(WRAP),,-DFM_NO_WRAP)
 $(CORE:%.c=$B/%.o): EXTRA = $(LIB_CFLAGS) $(CURL_CFLAGS)
 
 $B/%.o: %.c $B/flags.list
@@ -139,6 +156,7 @@ endef
 $(foreach isa,$(ISAS),$(foreach t,$(DTYPES),$(eval $(call variant,$(isa),$t))))
 # This kernel has an extra code path for processors with bfloat16 products, chosen at run time.
 $B/core/kernels/gemm_bf16.avx512.f32.o: private FLAGS_avx512 += -mavx512bf16
+$B/core/kernels/gemm_bf16.neon.f32.o: private FLAGS_neon += -march=armv8.2-a+bf16
 
 $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)
@@ -187,6 +205,10 @@ known-tests: export NO_TEST = $(strip $(UNKNOWN))
 known-tests:
 	@$(if $(strip $T),,echo 'flowmap: test: T names no test: make test T="losses ops"' >&2; exit 2)
 	@[ -z "$$NO_TEST" ] || { echo "flowmap: test: no test has the name $$NO_TEST" >&2; exit 2; }
+
+.PHONY: check-arm
+check-arm: ## build for Arm by a cross compiler and run tests of the kernels under qemu
+	@.ci/arm.sh
 
 bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)
 	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \
@@ -251,7 +273,7 @@ lint-lua:
 
 # Bits depend on the BLAS kernels; all x86-64 processors have these. The reason is passed by the
 # environment, because the shell would read quotes in it as its own.
-REGRESS = $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),OPENBLAS_CORETYPE=Prescott) \
+REGRESS = $(if $(filter x86_64-%,$(MACHINE)),OPENBLAS_CORETYPE=Prescott) \
   ./$(PROGRAM) lua tests/regression
 
 regress: all ## notice regressions of bits, traces, quality, speed, memory (CHANGED=accept)
@@ -303,8 +325,9 @@ stage: all
 	@rm -rf $(STAGE)
 	@mkdir -p $(SHARE)/flowmap $(SHARE)/lua/5.4 $(SHARE)/doc/flowmap $(SHARE)/man/man1 \
 	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
-	@install -D $(PROGRAM) $(STAGE)/bin/flowmap
-	@install -D $(MODULE) $(STAGE)/lib/lua/5.4/flowmap/core.so
+	@mkdir -p $(STAGE)/bin $(STAGE)/lib/lua/5.4/flowmap
+	@install $(PROGRAM) $(STAGE)/bin/flowmap
+	@install $(MODULE) $(STAGE)/lib/lua/5.4/flowmap/core.so
 	@cp -R lua experiments paper $(SHARE)/flowmap/ && rm -rf $(SHARE)/flowmap/paper/build
 	@ln -s ../../flowmap/lua/flowmap $(SHARE)/lua/5.4/flowmap
 	@cp $(wildcard *.md) LICENSE CITATION.cff $(SHARE)/doc/flowmap/
@@ -355,7 +378,7 @@ dist: ## build/flowmap-VERSION.tar.gz of the committed sources, with the same by
 	@git diff --quiet HEAD || echo "flowmap: dist: uncommitted changes are left out" >&2
 	@mkdir -p $B
 	git -c tar.umask=0022 archive --prefix=$(DIST)/ HEAD | gzip -9n >$B/$(DIST).tar.gz
-	@cd $B && sha256sum $(DIST).tar.gz
+	@cd $B && { sha256sum $(DIST).tar.gz 2>/dev/null || shasum -a 256 $(DIST).tar.gz; }
 
 clean: ## remove all build products; results are kept
 	rm -rf $B paper/build $(PROGRAM)

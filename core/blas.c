@@ -17,7 +17,18 @@
 
 #include "symbol.h"
 
-#define LIBRARY "libopenblas.so.0"
+/* The names of the library, until NULL: Debian's, Alpine's; where Homebrew keeps it. */
+static const char *const libraries[] = {
+#if defined(__APPLE__)
+    FM_SHARED("openblas", "0"),
+    "/opt/homebrew/opt/openblas/lib/" FM_SHARED("openblas", "0"),
+    "/usr/local/opt/openblas/lib/" FM_SHARED("openblas", "0"),
+#else
+    FM_SHARED("openblas", "0"),
+    FM_SHARED("openblas", "3"),
+#endif
+    NULL,
+};
 #define THREADS "OPENBLAS_NUM_THREADS"
 
 /* The Fortran interface: every argument by address, then the lengths of the two strings. The
@@ -44,16 +55,32 @@ static char problem[256];
 
 /* ------------------------------------------------------------------ loading */
 
+static void complain(const char *why) {
+  snprintf(problem, sizeof problem, "OpenBLAS could not be loaded: %.200s",
+           why ? why : "there is not enough memory");
+}
+
+/* The first name says best why there is no library. */
+static void *open_any(int mode) {
+  void *library = NULL;
+  for (int k = 0; libraries[k] && library == NULL; k++) {
+    library = dlopen(libraries[k], RTLD_LAZY | RTLD_LOCAL | mode);
+    if (library == NULL && k == 0) complain(dlerror());
+  }
+  return library;
+}
+
 /* dlopen with the variable set, and restored afterwards: child processes do not inherit it. */
 static void *open_library(void) {
   void *trial = malloc(1 << 20); /* libgfortran, a dependency, aborts if memory is short */
   free(trial);
+  complain(NULL);
   if (trial == NULL) return NULL;
   const char *set = getenv(THREADS);
   char *was = set ? strdup(set) : NULL;
   if (set && was == NULL) return NULL;
   setenv(THREADS, "1", 1);
-  void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
+  void *library = open_any(0);
   if (was)
     setenv(THREADS, was, 1);
   else
@@ -63,7 +90,7 @@ static void *open_library(void) {
 }
 
 static void load(void) {
-  void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_NOLOAD); /* a host may have it already */
+  void *library = open_any(RTLD_NOLOAD); /* a host may have it already */
   if (library == NULL) library = open_library();
   if (library && fm_symbol(library, "cblas_sgemm", &api.sgemm) &&
       fm_symbol(library, "cblas_dgemm", &api.dgemm) && fm_symbol(library, "dsyevd_", &api.dsyevd) &&
@@ -73,11 +100,9 @@ static void load(void) {
         !fm_symbol(library, "blas_memory_free", &api.memory_free))
       api.memory_alloc = NULL;
     api.set_num_threads(1);
-    return;
-  }
-  const char *why = dlerror();
-  snprintf(problem, sizeof problem, "OpenBLAS could not be loaded: %.200s",
-           why ? why : "there is not enough memory");
+    problem[0] = '\0';
+  } else if (library)
+    complain(dlerror());
 }
 
 const char *fm_blas_init(void) {

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "times.h"
+
 typedef struct mapping { /* the handler reads base and bytes: base is set last and cleared first */
   atomic_uintptr_t base;
   size_t bytes;
@@ -88,7 +90,7 @@ static void *fill(fm_ctx *ctx, mapping *m, const char *path, int fd, size_t byte
     free(m->path);
     return NULL;
   }
-  m->changed = st.st_mtim;
+  m->changed = FM_MTIME(st);
   m->bytes = bytes;
   atomic_store(&m->lost, false);
   atomic_store(&m->base, (uintptr_t)map);
@@ -142,10 +144,10 @@ static fm_err check(fm_ctx *ctx, mapping *m) {
   if (fstat(m->fd, &st) != 0) return changed(ctx, m, "became unreadable");
   /* Truncation within the last page raises no signal. */
   if ((uint64_t)st.st_size < m->bytes) return changed(ctx, m, "became shorter");
-  if (st.st_mtim.tv_sec == m->changed.tv_sec && st.st_mtim.tv_nsec == m->changed.tv_nsec)
-    return FM_OK;
+  const struct timespec now = FM_MTIME(st);
+  if (now.tv_sec == m->changed.tv_sec && now.tv_nsec == m->changed.tv_nsec) return FM_OK;
   fm_err err = m->compare(ctx, m->path, m->fd, m->hash);
-  if (!err) m->changed = st.st_mtim; /* touched, but with the same contents */
+  if (!err) m->changed = now; /* touched, but with the same contents */
   return err;
 }
 

@@ -1,12 +1,16 @@
 /* processors.c - the number of processors available: affinity mask and control-group quota. */
 #define _GNU_SOURCE /* sched_getaffinity */
+#if defined(__linux__)
 #include <sched.h>
+#endif
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "processors.h"
+
+#if defined(__linux__)
 
 /*
 ** The quota in a file cpu.max, in processors, rounded up; 0: none. The file says "200000 100000"
@@ -46,10 +50,21 @@ static int quota(void) {
   return top > 0 && (least == 0 || top < least) ? top : least;
 }
 
-int fm_processors(void) {
+/* The processors of our affinity mask; 0: unknown. */
+static int mask(void) {
   cpu_set_t set;
-  const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
-  const long n = known ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
-  const int most = quota();
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+}
+
+#else /* neither masks nor groups */
+
+static int quota(void) { return 0; }
+static int mask(void) { return 0; }
+
+#endif
+
+int fm_processors(void) {
+  const int masked = mask(), most = quota();
+  const long n = masked > 0 ? masked : sysconf(_SC_NPROCESSORS_ONLN);
   return n < 1 ? 1 : most > 0 && most < n ? most : (int)n;
 }

@@ -6,6 +6,13 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* The file name of version `major` of lib`name`, for dlopen. */
+#if defined(__APPLE__)
+#define FM_SHARED(name, major) "lib" name "." major ".dylib"
+#else
+#define FM_SHARED(name, major) "lib" name ".so." major
+#endif
+
 /*
 ** Set the function pointer at `to` to a function of `library`, or NULL; whether it was found. POSIX
 ** guarantees that a function pointer can be converted to and from void *.

@@ -19,8 +19,10 @@
 /*
 ** Lua does not verify bytecode: a corrupted chunk makes the interpreter read and write anywhere.
 ** All ways to load a chunk (load, loadfile, dofile, require, luaL_load* in a C module) call
-** lua_load, which the linker (--wrap=lua_load) replaces by the function below.
+** lua_load, which the linker (--wrap=lua_load) replaces by the function below. The linker of macOS
+** has no such option: text.c does there what it can.
 */
+#ifndef FM_NO_WRAP
 int __real_lua_load(lua_State *L, lua_Reader reader, void *data, const char *name,
                     const char *mode);
 int __wrap_lua_load(lua_State *L, lua_Reader reader, void *data, const char *name,
@@ -31,6 +33,7 @@ int __wrap_lua_load(lua_State *L, lua_Reader reader, void *data, const char *nam
   const char *text = mode == NULL || strchr(mode, 't') ? "t" : ""; /* "": neither kind */
   return __real_lua_load(L, reader, data, name, text);
 }
+#endif
 
 /* ------------------------------------------------------------------ locale */
 
@@ -206,17 +209,26 @@ static void check_absence(lua_State *L) {
 /* ------------------------------------------------------------------ exit */
 
 static bool exiting;
+static int exit_status;
 
-bool fm_host_exits(void) { return exiting; }
+bool fm_host_exits(int *status) {
+  *status = exit_status;
+  return exiting;
+}
 
-void fm_host_exit(void) { exiting = true; }
+void fm_host_exit(int status) {
+  exiting = true;
+  exit_status = status;
+}
 
 /* os.exit, which here announces the exit first. Upvalue: Lua's own. */
 static int os_exit(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
-  if (!lua_isnoneornil(L, 2) && !lua_isboolean(L, 2)) luaL_checkinteger(L, 2);
-  fm_host_exit();
+  if (lua_isboolean(L, 2))
+    fm_host_exit(lua_toboolean(L, 2) ? EXIT_SUCCESS : EXIT_FAILURE);
+  else
+    fm_host_exit((int)luaL_optinteger(L, 2, EXIT_SUCCESS));
   lua_call(L, lua_gettop(L) - 1, 0);
   return 0;
 }
@@ -242,6 +254,7 @@ void fm_host_open(lua_State *L, const char *root) {
   set_path(L, "cpath", "", "LUA_CPATH");
   lua_pop(L, 1);
   check_absence(L);
+  fm_host_text(L);
   check_reading(L);
   restrict_debug(L);
   restrict_os(L);

@@ -16,10 +16,13 @@
 */
 void fm_host_open(lua_State *L, const char *root);
 
-/* Announce that the program is about to exit; os.exit does so by itself. */
-void fm_host_exit(void);
+/* Its part that refuses bytecode where the linker cannot (text.c). */
+void fm_host_text(lua_State *L);
 
-/* Whether the exit was announced. One that was not is a library's. */
-bool fm_host_exits(void);
+/* Announce that the program is about to exit with a status; os.exit does so by itself. */
+void fm_host_exit(int status);
+
+/* Whether the exit was announced, and with which status. One that was not is a library's. */
+bool fm_host_exits(int *status);
 
 #endif

@@ -2,8 +2,7 @@
 ** main.c - the program `flowmap`: an embedded Lua 5.4 that runs lua/flowmap/app/cli.lua. The Lua
 ** files are found beside the executable (a build tree) or in ../share/flowmap (an installation).
 */
-#define _DEFAULT_SOURCE /* on_exit */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 /* realpath */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -15,26 +14,41 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#if defined(__APPLE__)
+#include <mach-o/dyld.h> /* _NSGetExecutablePath */
+#endif
 
 #include "../ranks.h"
 #include "host.h"
 
 int luaopen_flowmap_core(lua_State *L);
 
-/* The folder of the executable, "" if unknown. */
-static void program_folder(char *path, size_t size) {
-  ssize_t n = readlink("/proc/self/exe", path, size - 1);
-  if (n < 0) n = 0;
-  path[n] = '\0';
+/* The path of the executable without symbolic links; whether it is known. */
+static int program_path(const char *name, char path[PATH_MAX]) {
+#if defined(__APPLE__)
+  char raw[PATH_MAX];
+  uint32_t size = sizeof raw;
+  if (_NSGetExecutablePath(raw, &size) == 0 && realpath(raw, path)) return 1;
+#else
+  const ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+  if (n > 0) path[n] = '\0';
+  if (n > 0) return 1;
+#endif
+  return strchr(name, '/') && realpath(name, path); /* as it was called; not found by PATH */
+}
+
+/* The folder of the executable, "" if unknown. `name`: argv[0]. */
+static void program_folder(const char *name, char path[PATH_MAX]) {
+  if (!program_path(name, path)) path[0] = '\0';
   char *slash = strrchr(path, '/');
   if (slash) *slash = '\0';
 }
 
 /* Sets `root` to the folder that holds lua/flowmap; false if there is none. */
-static int find_root(char *root, size_t size) {
+static int find_root(const char *name, char *root, size_t size) {
   static const char *const where[] = {"", "/../share/flowmap"};
   char folder[PATH_MAX], probe[PATH_MAX + 64];
-  program_folder(folder, sizeof folder);
+  program_folder(name, folder);
   for (size_t k = 0; k < sizeof where / sizeof *where; k++) {
     snprintf(probe, sizeof probe, "%s%s/lua/flowmap/app/cli.lua", folder, where[k]);
     if (access(probe, R_OK) != 0) continue;
@@ -121,9 +135,9 @@ static int guarded(lua_State *L) {
 ** However the program exits, it must not report success if its output could not be written.
 ** Libraries that call exit themselves (lua-cjson, OpenBLAS, libgfortran) do so for lack of memory.
 */
-static void check_exit(int status, void *unused) {
-  (void)unused;
-  if (!fm_host_exits()) {
+static void check_exit(void) {
+  int status;
+  if (!fm_host_exits(&status)) {
     fputs("flowmap: memory: a library ran out of it and ended the program\n", stderr);
     fflush(stdout);
     _exit(2);
@@ -201,12 +215,12 @@ int main(int argc, char **argv) {
   static launch run;
   hold_streams();
   signal(SIGXFSZ, SIG_IGN); /* a write beyond `ulimit -f` then fails, with a sentence */
-  on_exit(check_exit, NULL);
+  atexit(check_exit);
   run.argc = argc;
   run.argv = argv;
-  const int ready = stack_fits() && find_root(run.root, sizeof run.root);
+  const int ready = stack_fits() && find_root(argc > 0 ? argv[0] : "", run.root, sizeof run.root);
   const int status = ready && join_ranks(run.root) ? run_protected(&run) : 2;
   fm_ranks_close(status, print_kept);
-  fm_host_exit();
+  fm_host_exit(status);
   return status;
 }

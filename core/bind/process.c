@@ -1,12 +1,19 @@
 /* process.c - the terminal, the user and the parent of this process, in Lua. */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#else
+#include <pthread.h>
+#endif
 
 #include "bind.h"
 
@@ -26,16 +33,41 @@ static int ignore_broken_pipes(lua_State *L) { /* a write to one fails instead o
   return 0;
 }
 
+/* SIGTERM when the parent ends: 0, or an error number. */
+#if defined(__linux__)
+static int follow(pid_t pid) {
+  (void)pid;
+  return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 ? 0 : errno;
+}
+#else
+static pid_t parent;
+
+static void *watch_parent(void *unused) {
+  while (getppid() == parent) nanosleep(&(struct timespec){0, 200000000}, NULL);
+  kill(getpid(), SIGTERM);
+  return unused;
+}
+
+static int follow(pid_t pid) {
+  pthread_t thread;
+  parent = pid;
+  const int failed = pthread_create(&thread, NULL, watch_parent, NULL);
+  return failed ? failed : pthread_detach(thread);
+}
+#endif
+
 /*
-** follow_parent(pid): when the parent process `pid` ends, in any way, the kernel sends SIGTERM to
-** this one; if it has ended already, SIGTERM arrives at once. Broken pipes are ignored as well: a
-** write to a pipe whose parent is gone must not kill the process before SIGTERM lets it save.
+** follow_parent(pid): when the parent process `pid` ends, in any way, SIGTERM is sent to this one,
+** by the kernel on Linux; if it has ended already, SIGTERM arrives at once. Broken pipes are ignored
+** as well: a write to a pipe whose parent is gone must not kill the process before SIGTERM lets it
+** save.
 */
 static int follow_parent(lua_State *L) {
   const int64_t pid = bind_integer(L, 1, 1, INT_MAX);
   ignore_broken_pipes(L);
-  if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
-    bind_fail(L, FM_EUSAGE, "follow_parent: this kernel has no PR_SET_PDEATHSIG");
+  const int failed = follow((pid_t)pid);
+  if (failed)
+    bind_fail(L, FM_EUSAGE, "follow_parent: the parent cannot be watched: %s", strerror(failed));
   if (getppid() != pid) raise(SIGTERM);
   return 0;
 }

@@ -40,7 +40,7 @@ typedef struct transfer {
 } transfer;
 
 static fm_err load(fm_ctx *ctx, api *a) {
-  a->library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+  a->library = dlopen(FM_SHARED("curl", "4"), RTLD_NOW | RTLD_LOCAL);
   if (a->library && fm_symbol(a->library, "curl_easy_init", &a->init) &&
       fm_symbol(a->library, "curl_easy_setopt", &a->setopt) &&
       fm_symbol(a->library, "curl_easy_perform", &a->perform) &&
@@ -49,7 +49,8 @@ static fm_err load(fm_ctx *ctx, api *a) {
       fm_symbol(a->library, "curl_easy_strerror", &a->text))
     return FM_OK;
   if (a->library) dlclose(a->library);
-  fm_fail(ctx, FM_EDATA, "downloads need libcurl (libcurl.so.4), which is not installed");
+  fm_fail(ctx, FM_EDATA,
+          "downloads need libcurl (" FM_SHARED("curl", "4") "), which is not installed");
   return FM_EDATA;
 }
 

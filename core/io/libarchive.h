@@ -51,7 +51,7 @@ static fm_err load_libarchive(fm_ctx *ctx) {
   static void *library;
   bool all = true;
   if (library) return FM_OK;
-  library = dlopen("libarchive.so.13", RTLD_LAZY | RTLD_LOCAL);
+  library = dlopen(FM_SHARED("archive", "13"), RTLD_LAZY | RTLD_LOCAL);
   if (library == NULL)
     return fm_fail(ctx, FM_EDATA, "archives need libarchive, which could not be loaded: %.300s",
                    dlerror());

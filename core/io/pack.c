@@ -4,11 +4,11 @@
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <zlib.h>
 
 #include "../map.h"
+#include "../times.h"
 
 static const char magic[8] = "flowmap\n";
 
@@ -194,9 +194,9 @@ static void stamp_of(const fm_in *in, fm_stamp *stamp) {
   clock_gettime(CLOCK_REALTIME, &now);
   snprintf(stamp->text, sizeof stamp->text, "%llx %llx %lld %lld.%09ld %lld.%09ld",
            (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
-           (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec,
-           st.st_ctim.tv_nsec);
-  stamp->fresh = now.tv_sec - st.st_ctim.tv_sec < 2; /* the clock of files may be coarse */
+           (long long)FM_MTIME(st).tv_sec, FM_MTIME(st).tv_nsec, (long long)FM_CTIME(st).tv_sec,
+           FM_CTIME(st).tv_nsec);
+  stamp->fresh = now.tv_sec - FM_CTIME(st).tv_sec < 2; /* the clock of files may be coarse */
 }
 
 /* Labels are few, so they are read, checked, and returned as numbers for the operation gather. */
