@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install the missing Debian packages of .ci/packages.txt with apt if permitted (as root, or by sudo
-# without a password); otherwise print the command that does and exit with code 2. Returns at once
-# if no package is missing.
+# Install the missing Debian packages of .ci/packages.txt, or of the list $1, with apt if permitted
+# (as root, or by sudo without a password); otherwise print the command that does and exit with code
+# 2. Returns at once if no package is missing.
 set -eu
-list=$(dirname "$0")/packages.txt
+list=${1:-$(dirname "$0")/packages.txt}
 packages=$(sed 's/#.*//' "$list" | xargs)
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
