@@ -19,7 +19,8 @@ train() {
       --out "$folder/$name-$threads" >"$folder/$name-$threads.log" 2>&1 </dev/null ||
       cat "$folder/$name-$threads.log"
   done
-  bits=$($command lua .ci/weights.lua -- "$folder/$name"-[124]/checkpoint.safetensors)
+  bits=$($command lua .ci/weights.lua -- "$folder/$name"-[124]/checkpoint.safetensors) ||
+    bits=none
   if [ "$(echo "$bits" | wc -l)" = 3 ] && [ "$(echo "$bits" | sort -u | wc -l)" = 1 ]; then
     passed=$((passed + 1))
   else
@@ -33,7 +34,7 @@ few="--set nfe=1 --set eval_samples=200"
 # shellcheck disable=SC2086 # lists of words
 {
   train plane checkerboard --method lsd --set steps=4 --set batch=64 --set micro=16 $few
-  train images cifar10 --method lsd --set steps=1 --set batch=4 --set micro=1 $few
+  train images cifar10 --method lsd --set steps=2 --set batch=4 --set micro=1 $few
   train bfloat16 checkerboard --method psd-m --set steps=2 --set batch=64 --set micro=16 $few \
     --set precision=bfloat16
 }

@@ -58,9 +58,9 @@ static int follow(pid_t pid) {
 
 /*
 ** follow_parent(pid): when the parent process `pid` ends, in any way, SIGTERM is sent to this one,
-** by the kernel on Linux; if it has ended already, SIGTERM arrives at once. Broken pipes are ignored
-** as well: a write to a pipe whose parent is gone must not kill the process before SIGTERM lets it
-** save.
+** by the kernel on Linux; if it has ended already, SIGTERM arrives at once. Broken pipes are
+** ignored as well: a write to a pipe whose parent is gone must not kill the process before SIGTERM
+** lets it save.
 */
 static int follow_parent(lua_State *L) {
   const int64_t pid = bind_integer(L, 1, 1, INT_MAX);

@@ -6,9 +6,9 @@
 ** (documented by Intel for AVX512_BF16; measured on Zen 4). Products of two bfloat16 numbers are
 ** exact in float32, so that all instruction sets give the same bits, except below 2^-126, where
 ** vdpbf16ps flushes sums to 0, and except for the instruction bfmmla of Arm (FEAT_BF16): the sum of
-** two neighbouring products is added to the chain, and both additions round to odd (Arm Architecture
-** Reference Manual, BFMMLA; FPCR.EBF = 0, its value unless a program changes it). All processors
-** with that instruction give the same bits.
+** two neighbouring products is added to the chain, and both additions round to odd (Arm
+** Architecture Reference Manual, BFMMLA; FPCR.EBF = 0, its value unless a program changes it). All
+** processors with that instruction give the same bits.
 */
 #ifndef FM_GEMM_BF16_H
 #define FM_GEMM_BF16_H
