@@ -122,16 +122,20 @@ end
 -- A job is a file $FAKE/NAME with its state, named JOB or JOB_INDEX.
 local FAKE = { sbatch = [[
 #!/bin/sh
-array= out=/dev/null after=
+array= out=/dev/null after= refuse=
 for word; do
   case $word in
   (--array=*) array=${word#--array=0-} ;;
   (--output=*) out=${word#--output=} ;;
   (--dependency=afterany:*) after=${word#--dependency=afterany:} ;;
-  (--refuse) echo 'sbatch: error: invalid option' >&2; exit 1 ;;
+  (--refuse) refuse=1 ;;
   esac
 done
 printf '%s\n' "$*" >>"$FAKE/calls"
+if [ "$refuse" ] && [ "$after" ]; then
+  echo 'sbatch: error: Batch job submission failed: not today' >&2
+  exit 1
+fi
 job=$(($(cat "$FAKE/last" 2>/dev/null || echo 0) + 1))
 echo $job >"$FAKE/last"
 cat >"$FAKE/$job.script"
@@ -191,6 +195,7 @@ esac
 ]], scancel = [[
 #!/bin/sh
 cd "$FAKE"
+echo "$*" >>cancelled
 for job; do
   for name in $(cat $job.jobs 2>/dev/null); do
     kill -TERM $(cat $name.pid)

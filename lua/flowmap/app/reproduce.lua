@@ -69,7 +69,9 @@ local function texts(state)
     end
   end
   local word = state.stopping and "saving" or duration(wait) .. " left"
-  local count = ("%d/%d runs  %s"):format(state.count, #state.due, word)
+  local queued = state.pool.waiting or 0 -- in a cluster's queue
+  local count = ("%d/%d runs  %s%s"):format(state.count, #state.due, word,
+    queued > 0 and (", %d in the queue"):format(queued) or "")
   local list = { ("%s  %s"):format(count, table.concat(parts, ", ")), count, word }
   for k = #parts - 1, 1, -1 do
     local some = table.concat(parts, ", ", 1, k) .. ", ..."
@@ -194,6 +196,22 @@ end
 
 -- ------------------------------------------------------------------ the command
 
+-- Render each experiment; one that cannot be rendered keeps no other from it. Returns the first
+-- error.
+local function render_each(list, args, say, tell)
+  local weave, first = require "flowmap.report.weave", nil
+  for _, exp in ipairs(list) do
+    local ok, paths = errors.pcall(weave.render, exp, args.profile)
+    if not ok and type(paths) == "table" and paths.code == "interrupted" then error(paths, 0) end
+    if not ok then
+      say("%s is not rendered: %s", exp.name, (select(2, errors.explain(paths))))
+      first = first or paths
+    end
+    for _, path in ipairs(ok and paths or {}) do tell(path) end
+  end
+  return first
+end
+
 -- Render tables and figures from the files of the runs; with the whole `book`, weave the page too.
 -- Where nothing has changed since, what is there is only named.
 local function render(say, list, args, book)
@@ -207,12 +225,11 @@ local function render(say, list, args, book)
   for _, path in ipairs(current or {}) do tell(path) end
   if current then return end
   local weave, made = require "flowmap.report.weave", {}
-  for _, exp in ipairs(list) do
-    for _, path in ipairs(weave.render(exp, args.profile)) do
-      made[#made + 1] = path
-      tell(path)
-    end
-  end
+  local first = render_each(list, args, say, function(path)
+    made[#made + 1] = path
+    tell(path)
+  end)
+  if first then error(first, 0) end
   if book then
     made[#made + 1] = weave.book(chapters.book(), { profile = args.profile,
       made = true })
@@ -291,7 +308,11 @@ end
 -- Render the experiments whose runs have all ended.
 local function render_whole(say, args)
   local list, due, count = find_whole(say, args)
-  if #list > 0 then render(say, list, args, #args.experiments == 0 and #due == 0) end
+  local ok, err = true, nil
+  if #list > 0 then
+    ok, err = errors.pcall(render, say, list, args, #args.experiments == 0 and #due == 0)
+  end
+  if not ok and (#due == 0 or err.code == "interrupted") then error(err, 0) end
   if #due > 0 then
     errors.raise("check", "%d of %d runs are missing, first %s; only experiments that have all of "
       .. "theirs were rendered", #due, count, due[1].name)

@@ -1,10 +1,10 @@
---- Job arrays of Slurm: which runs share one, what it requests, and its script.
+--- Job arrays of Slurm: which runs share one, their requests and their scripts.
 --
--- An element makes one run. Slurm asks it to save before its time is up or when it must give way;
--- the run then ends with code 75 and the element requeues itself, so that a run may take longer
--- than any one job. A divergence is a result, not a failure of the job. What an element leaves
--- besides the run's folder lies in one folder, by the number of its job and its index: the log
--- (JOB_INDEX.log), the exit code of the run (.end), and the time at which it last began (.began).
+-- An element makes one run. Slurm asks it to save before its time is up or when the job is
+-- preempted; the run then ends with code 75 and the element requeues itself, so that a run may take
+-- longer than any job. A divergence is a result, not a failure of the job. An element writes three
+-- files to `folder()`, named after its job and index: the log (JOB_INDEX.log), the exit code of the
+-- run (.end), and an empty file that has the time of its last start (.began).
 -- @module flowmap.app.slurm.array
 
 local errors = require "flowmap.base.errors"
@@ -43,7 +43,11 @@ end
 --- Give the options of jobs their defaults, and `cpus`: the threads of each process.
 -- @tparam table args changed in place
 function M.complete(args)
-  if args.mpi and (args.ranks or 1) == 1 then errors.usage "--mpi has no effect without --ranks" end
+  for _, name in ipairs { "mpi", "nodes" } do
+    if args[name] and (args.ranks or 1) == 1 then
+      errors.usage("--%s has no effect without --ranks", name)
+    end
+  end
   args.hours, args.ranks, args.mpi = args.hours or 24, args.ranks or 1, args.mpi or "pmix"
   args.cpus = args.workers or fm.info().threads
 end
@@ -65,41 +69,33 @@ end
 local function request(run, kinds, args)
   local seconds, pace = forecast.expected(run, kinds), run.kind.pace
   local most = args.hours * 60
-  local minutes = seconds and rounded(LONGER * seconds / args.ranks / 60 + MINUTES, LEAST_TIME)
-  return math.min(minutes or most, most),
+  local minutes = seconds and math.min(most, LONGER * seconds / args.ranks / 60 + MINUTES)
+  return math.min(most, rounded(minutes or most, LEAST_TIME)),
     pace and rounded(LARGER * pace.memory / 2 ^ 20 + MIB, LEAST_MEMORY)
-end
-
--- How many runs of the plan come before this one, one after the other.
-local function level_of(run, due)
-  local level = 0
-  for _, stage in ipairs(run.after) do
-    if due[stage] then level = math.max(level, 1 + level_of(stage, due)) end
-  end
-  return level
 end
 
 --- The arrays that make some runs, in an order in which each run comes after its teachers. The
 -- request of an array is that of its largest run. Runs that teach others share no array with runs
 -- that do not, for which nobody should wait.
--- @tparam {table,...} runs with `kind` and, in `after`, their teachers
+-- @tparam {table,...} runs with `kind` and, in `after`, their teachers, which stand before them
 -- @tparam {table,...} kinds see flowmap.app.outlook
 -- @tparam table args hours, ranks, see flowmap.app.cli
 -- @tparam integer most elements of an array
 -- @treturn {table,...} arrays { runs = , minutes = , mib = or nil, level = }
 function M.of(runs, kinds, args, most)
-  local due, teaches, by_key, list = {}, {}, {}, {}
-  for _, run in ipairs(runs) do due[run] = true end
+  local level, teaches, by_key, list = {}, {}, {}, {}
   for _, run in ipairs(runs) do
-    for _, stage in ipairs(run.after) do teaches[stage] = true end
+    level[run] = 0
+    for _, stage in ipairs(run.after) do
+      teaches[stage], level[run] = true, math.max(level[run], 1 + (level[stage] or -1))
+    end
   end
   for _, run in ipairs(runs) do
     local minutes, mib = request(run, kinds, args)
-    local level = level_of(run, due)
-    local key = ("%d %s %d %s"):format(level, teaches[run], minutes, mib)
+    local key = ("%d %s %d %s"):format(level[run], teaches[run], minutes, mib)
     local array = by_key[key]
     if not array or #array.runs == most then
-      array = { runs = {}, minutes = minutes, mib = mib, level = level, order = #list }
+      array = { runs = {}, minutes = minutes, mib = mib, level = level[run], order = #list }
       by_key[key], list[#list + 1] = array, array
     end
     array.runs[#array.runs + 1] = run

@@ -19,10 +19,10 @@ local M = {}
 
 local LOOK, ASK = 1, 5     -- seconds between looks at files and between questions to Slurm
 local REPORT = 5           -- seconds between two reports of a run
-local LATE = 10            -- seconds for which a network file system may hide an exit code
+local LATE, HIDDEN = 10, 60 -- seconds for which other machines may not see an exit code, records
 local SILENT = 30 * 60     -- seconds without an answer of Slurm after which the study is given up
 local APART = 300          -- milliseconds; signals closer together are one request
-local INTERRUPTED = errors.status.interrupted
+local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
 
 local Pool = {}
 Pool.__index = Pool
@@ -46,7 +46,7 @@ function M.pool(handlers, it)
   queue.check_free(it.due)
   files.mkdir(array.folder())
   return setmetatable({ uv = signals.uv(), handlers = handlers, args = it.args, kinds = it.kinds,
-    due = #it.due, largest = queue.largest(), started = {}, elements = {}, count = 0, requests = 0,
+    largest = queue.largest(), started = {}, elements = {}, count = 0, waiting = 0, requests = 0,
     looked = 0, asked = 0, heard_of = fm.clock() }, Pool)
 end
 
@@ -109,6 +109,16 @@ end
 -- The exit code that an element has left; nil if there is none.
 local function code_of(element) return tonumber((files.read(element.path .. ".end"))) end
 
+-- Whether the records of a run that has ended are here: a network file system may show them later
+-- than the exit code.
+local function visible(element, code, now)
+  local record = not element.run.experiment.run
+    and (code == 0 and "manifest" or code == DIVERGED and "diverged")
+  element.ended = element.ended or now
+  return not record or now - element.ended > HIDDEN
+    or files.exists(("%s/%s.json"):format(element.run.dir, record))
+end
+
 -- An element that Slurm no longer has and that left no exit code.
 local function lost(pool, name)
   local element = pool.elements[name]
@@ -137,18 +147,27 @@ local function ask(pool, now)
     local code = left and code_of(element)
     if code then
       finish(pool, name, code)
-    elseif left and (now - left > LATE or not files.exists(element.path .. ".began")) then
+    elseif left and (now - left > LATE or not element.began) then
       lost(pool, name)
     end
   end
 end
 
--- Look at the files of all elements.
-local function look(pool)
+-- Look at the files of all elements. The time of a run counts from where it begins.
+local function look(pool, now)
+  pool.waiting = 0
   for name, element in pairs(pool.elements) do
+    if not element.began and files.exists(element.path .. ".began") then
+      element.began, element.run.started = true, now
+    end
+    if not element.began then
+      pool.waiting, element.run.started = pool.waiting + 1, now
+    end
     read_log(pool, element)
     local code = code_of(element)
-    if code and code ~= INTERRUPTED then finish(pool, name, code) end
+    if code and code ~= INTERRUPTED and visible(element, code, now) then
+      finish(pool, name, code)
+    end
   end
 end
 
@@ -172,7 +191,7 @@ local function turn(pool)
     if at - (pool.stopped or -APART) >= APART then pool:stop() end
     pool.signal, pool.stopped = false, at
   end
-  if now - pool.looked >= LOOK then pool.looked = now; look(pool) end
+  if now - pool.looked >= LOOK then pool.looked = now; look(pool, now) end
   if now - pool.asked >= ASK then pool.asked = now; ask(pool, now) end
   pool.handlers.tick()
 end
