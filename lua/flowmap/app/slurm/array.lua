@@ -23,7 +23,7 @@ local TRIES = 3                -- restarts without a new checkpoint after which 
 
 --- The folder of the jobs' logs.
 -- @treturn string relative to the current folder
-function M.folder() return experiment.base .. "/slurm-jobs" end
+function M.folder() return experiment.base .. "/.slurm" end
 
 -- ------------------------------------------------------------------ options of the command line
 
