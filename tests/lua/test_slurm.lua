@@ -112,12 +112,15 @@ t.test("an array's request holds each of its runs; teachers come first", functio
         t.eq(it.minutes >= math.min(180, 1.5 * pace.start_s / 60), true, run.name)
         t.eq(it.mib >= 1.25 * pace.memory / 2 ^ 20, true, run.name)
       else
-        t.eq({ it.minutes, it.mib }, { 180 })
+        t.eq({ it.minutes, it.mib }, { 180, 3072 }) -- as the largest of the others
       end
       for _, stage in ipairs(run.after) do t.eq(place[stage] < k, true, run.name) end
     end
   end
   t.eq(count, #runs)
+  local without = table.concat(array.options({ runs = { first }, minutes = 10 },
+    { option = {}, ranks = 1, cpus = 1 }, true), " ")
+  t.eq({ without:find "%-%-array", without:find "%-%-mem" }, {}, "a cluster without arrays")
   t.eq(#array.of({ teacher, first, runs[6] }, {}, args, 7), 3, "teachers alone are waited for")
 end)
 
@@ -158,11 +161,11 @@ t.test("an element ends as its run does, or is requeued to continue", function()
   check({ 3, "3\n" }, "3", "RUNNING")
   check({ 0, "4\n" }, "4", "RUNNING") -- a divergence is a result
   check({ 137, "137\n" }, "137", "RUNNING")
-  check({ 75, nil, "requeue 9\n" }, "75", "RUNNING")
+  check({ 75, nil, "requeue 8_0\n" }, "75", "RUNNING") -- and no other element
   check({ 75, "75\n" }, "75", "COMPLETING") -- cancelled, or requeued by Slurm itself
-  check({ 75, nil, "requeue 9\n" }, "save", "RUNNING", 50)
+  check({ 75, nil, "requeue 8_0\n" }, "save", "RUNNING", 50)
   check({ 75, "75\n" }, "75", "RUNNING", 3)
-  check({ 75, nil, "requeue 9\n" }, "wait", "RUNNING", 0, "(sleep 0.2; kill -TERM $$) &")
+  check({ 75, nil, "requeue 8_0\n" }, "wait", "RUNNING", 0, "(sleep 0.2; kill -TERM $$) &")
   t.eq(sandbox.read "element/asked", "asked\n")
 end)
 
@@ -264,7 +267,8 @@ local function test_hard_life()
   await("step", "slow/smoke/psd-m-seed1/metrics.jsonl")
   local script = select(2, sandbox.run "cd */results/.slurm && grep -l lsd-seed1 *.sh")
   local job = script:match "%d+"
-  cluster:run(("scancel --batch --signal=TERM %s_0 && scontrol requeue %s_1"):format(job, job))
+  -- The last element has the number of the array.
+  cluster:run(("scancel --batch --signal=TERM %s_1 && scontrol requeue %s_0"):format(job, job))
   await("resuming", ".slurm/" .. job .. "_0.log")
   await("resuming", ".slurm/" .. job .. "_1.log")
   preempt()

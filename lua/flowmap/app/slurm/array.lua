@@ -65,13 +65,17 @@ local function rounded(x, first)
   return size
 end
 
--- The request of a run: minutes and, if it is known, MiB of each process.
-local function request(run, kinds, args)
-  local seconds, pace = forecast.expected(run, kinds), run.kind.pace
+-- The memory that a run is expected to take, in bytes; nil if unknown.
+local function memory_of(run) return run.kind.pace and run.kind.pace.memory end
+
+-- The request of a run: minutes and MiB of each process. A run of unknown needs may take the most
+-- time and what the largest of the others takes, if that is known.
+local function request(run, kinds, args, largest)
+  local seconds, memory = forecast.expected(run, kinds), memory_of(run) or largest
   local most = args.hours * 60
   local minutes = seconds and math.min(most, LONGER * seconds / args.ranks / 60 + MINUTES)
   return math.min(most, rounded(minutes or most, LEAST_TIME)),
-    pace and rounded(LARGER * pace.memory / 2 ^ 20 + MIB, LEAST_MEMORY)
+    memory and rounded(LARGER * memory / 2 ^ 20 + MIB, LEAST_MEMORY)
 end
 
 --- The arrays that make some runs, in an order in which each run comes after its teachers. The
@@ -84,14 +88,16 @@ end
 -- @treturn {table,...} arrays { runs = , minutes = , mib = or nil, level = }
 function M.of(runs, kinds, args, most)
   local level, teaches, by_key, list = {}, {}, {}, {}
+  local largest = 0
   for _, run in ipairs(runs) do
+    largest = math.max(largest, memory_of(run) or 0)
     level[run] = 0
     for _, stage in ipairs(run.after) do
       teaches[stage], level[run] = true, math.max(level[run], 1 + (level[stage] or -1))
     end
   end
   for _, run in ipairs(runs) do
-    local minutes, mib = request(run, kinds, args)
+    local minutes, mib = request(run, kinds, args, largest > 0 and largest)
     local key = ("%d %s %d %s"):format(level[run], teaches[run], minutes, mib)
     local array = by_key[key]
     if not array or #array.runs == most then
@@ -184,6 +190,9 @@ local TAIL = [[
 (*) echo 'flowmap: this array has no such element' >&2; exit 2 ;;
 esac
 mark=@folder@/${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}_${SLURM_ARRAY_TASK_ID:-0}
+# SLURM_JOB_ID of one of the elements is the number of the whole array.
+self=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+self=${self:-$SLURM_JOB_ID}
 rm -f "$mark.end"
 : >"$mark.began"
 
@@ -210,10 +219,10 @@ case $code in
 (130 | 143) code=75 ;; # the signal came before the run could handle it
 esac
 
-if [ "$code" = 75 ] && [ "$(squeue -h -j "$SLURM_JOB_ID" -o %T)" = RUNNING ]; then # not cancelled
+if [ "$code" = 75 ] && [ "$(squeue -h -j "$self" -o %T)" = RUNNING ]; then # not cancelled
   if [ "$dir/checkpoint.safetensors" -nt "$mark.began" ] ||
     [ "${SLURM_RESTART_COUNT:-0}" -lt @tries@ ]; then
-    scontrol requeue "$SLURM_JOB_ID" && exit 75
+    scontrol requeue "$self" && exit 75
   else
     echo 'flowmap: stopped @tries@ times without a new checkpoint: the time of its job is too short'
   fi
@@ -237,7 +246,7 @@ local function start(program, args)
   if args.ranks == 1 then return { program, "run" }, 'kill -INT "$pid"' end
   return { "srun", "--mpi=" .. args.mpi, "--ntasks=" .. args.ranks,
     "--cpus-per-task=" .. args.cpus, "--kill-on-bad-exit=1", program, "run" },
-    'scancel --signal=TERM "$SLURM_JOB_ID"' -- reaches the steps; srun itself would kill them
+    'scancel --signal=TERM "$self"' -- reaches the steps; srun itself would kill them
 end
 
 --- The first part of an array's script: the run of each element.

@@ -175,7 +175,11 @@ function M.run(args)
   local largest = queue.largest()
   local arrays = array.of(due, kinds, args, math.max(1, largest))
   local text = M.text(notes, arrays, args, largest == 0)
-  if args.submit then return submit(text) end
+  if args.submit then
+    for _, line in ipairs(notes) do print(escape.line(line)) end
+    io.stdout:flush()
+    return submit(text)
+  end
   if not io.stdout:write(text) then errors.data "standard output cannot be written" end
 end
 
