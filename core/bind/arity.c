@@ -76,14 +76,15 @@ static const struct {
 static const struct {
   const char *type, *name;
   int most;
-} methods[] = {{"trace", "close", 0},  {"trace", "input", 3},   {"trace", "const", 1},
-               {"trace", "full", 3},   {"trace", "dropout", 4}, {"trace", "output", 2},
-               {"trace", "count", 0},  {"exe", "run", 4},       {"exe", "explain", 4},
-               {"exe", "stats", 0},    {"exe", "close", 0},     {"optim", "update", 3},
-               {"optim", "state", 1},  {"optim", "steps", 1},   {"pack", "put", 3},
-               {"pack", "take", 3},    {"pack", "draw", 4},     {"pack", "finish", 0},
-               {"pack", "close", 0},   {"source", "names", 0},  {"source", "assign", 2},
-               {"source", "close", 0}, {"folder", "close", 0},  {"lock", "release", 0}};
+} methods[] = {{"trace", "close", 0},   {"trace", "input", 3},   {"trace", "const", 1},
+               {"trace", "full", 3},    {"trace", "dropout", 4}, {"trace", "output", 2},
+               {"trace", "count", 0},   {"exe", "run", 4},       {"exe", "explain", 4},
+               {"exe", "stats", 0},     {"exe", "costs", 3},     {"exe", "close", 0},
+               {"optim", "update", 3},  {"optim", "state", 1},   {"optim", "steps", 1},
+               {"pack", "put", 3},      {"pack", "take", 3},     {"pack", "draw", 4},
+               {"pack", "finish", 0},   {"pack", "close", 0},    {"source", "names", 0},
+               {"source", "assign", 2}, {"source", "close", 0},  {"folder", "close", 0},
+               {"lock", "release", 0}};
 
 /* Upvalues: the function, which has none of its own, the number of its arguments, and whether it is
 ** a method. */

@@ -4,6 +4,7 @@
 */
 #include <stdlib.h>
 
+#include "../run/costs.h"
 #include "bind.h"
 
 /*
@@ -349,6 +350,50 @@ static int exe_stats(lua_State *L) {
   return 1;
 }
 
+/* Push the costs of steps, each { phase =, part =, kind =, ... } of fm_cost. */
+static void push_costs(lua_State *L, const fm_cost *list, int n) {
+  static const char *const phases[] = {"prologue", "body", "epilogue"};
+  lua_createtable(L, n, 0);
+  for (int k = 0; k < n; k++) {
+    const fm_cost *c = &list[k];
+    lua_createtable(L, 0, 9);
+    lua_pushstring(L, phases[c->phase]), lua_setfield(L, -2, "phase");
+    lua_pushinteger(L, c->part + 1), lua_setfield(L, -2, "part");
+    lua_pushstring(L, c->kind), lua_setfield(L, -2, "kind");
+    lua_pushboolean(L, c->bf16), lua_setfield(L, -2, "bf16");
+    lua_pushnumber(L, c->flops), lua_setfield(L, -2, "flops");
+    lua_pushnumber(L, c->bytes), lua_setfield(L, -2, "bytes");
+    lua_pushnumber(L, c->ms), lua_setfield(L, -2, "ms");
+    lua_pushinteger(L, c->sum + 1), lua_setfield(L, -2, "sum");
+    lua_pushinteger(L, c->values), lua_setfield(L, -2, "values");
+    lua_rawseti(L, -2, k + 1);
+  }
+}
+
+/* exe:costs([{inputs}, seed, step]) -> { steps =, which = body of each micro-batch, leaf = }; with
+** inputs the steps are run and timed */
+static int exe_costs(lua_State *L) {
+  fm_job job;
+  fm_exe *e = check_exe(L);
+  const bool timed = !lua_isnoneornil(L, 2);
+  if (timed) e = read_job(L, &job);
+  fm_cost *list = lua_newuserdatauv(L, ((size_t)fm_exe_steps(e) + 1) * sizeof *list, 0);
+  if (fm_exe_costs(e, timed ? &job : NULL, list) != FM_OK) bind_raise(L);
+  const int *which;
+  int leaf, n = fm_exe_micros(e, &which, &leaf);
+  lua_createtable(L, 0, 3);
+  push_costs(L, list, fm_exe_steps(e));
+  lua_setfield(L, -2, "steps");
+  lua_createtable(L, n, 0);
+  for (int k = 0; k < n; k++) {
+    lua_pushinteger(L, which[k] + 1);
+    lua_rawseti(L, -2, k + 1);
+  }
+  lua_setfield(L, -2, "which");
+  lua_pushinteger(L, leaf), lua_setfield(L, -2, "leaf");
+  return 1;
+}
+
 /* ------------------------------------------------------------------ opening */
 
 /* Add a function to the table on top under two names, with the upvalue false and true. */
@@ -365,11 +410,9 @@ void bind_open_prog(lua_State *L) {
                                    {"const", trace_const},     {"full", trace_full},
                                    {"dropout", trace_dropout}, {"output", trace_output},
                                    {"count", trace_count},     {NULL, NULL}};
-  static const luaL_Reg exe[] = {{"run", exe_run},
-                                 {"explain", exe_explain},
-                                 {"stats", exe_stats},
-                                 {"close", exe_close},
-                                 {NULL, NULL}};
+  static const luaL_Reg exe[] = {{"run", exe_run},     {"explain", exe_explain},
+                                 {"stats", exe_stats}, {"costs", exe_costs},
+                                 {"close", exe_close}, {NULL, NULL}};
   bind_new_type(L, bind_trace_type, trace, trace_close);
   variants(L, trace_random, "uniform", "normal");
   variants(L, trace_derive, "jvp", "vjp");

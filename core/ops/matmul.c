@@ -2,7 +2,14 @@
 ** equal. A product runs on one thread: the workers run side by side. */
 #include <string.h>
 
+#include "matmul.h"
 #include "ops.h"
+
+/* OpenBLAS multiplies where y has fewer columns than this, since a tile of our kernel would be
+   mostly empty. A product in bfloat16 needs rows at least this long in a, b and y: inputs and
+   outputs of a few coordinates keep their accuracy at next to no cost. The number of rows never
+   matters. */
+#define NARROW 8
 
 #ifndef FM_RULES
 
@@ -10,12 +17,6 @@
 #include "../kernels/gemm.h"
 #include "../kernels/gemm_bf16.h"
 #include "../kernels/isa.h"
-
-/* OpenBLAS multiplies where y has fewer columns than this, since a tile of our kernel would be
-   mostly empty. A product in bfloat16 needs rows at least this long in a, b and y: inputs and
-   outputs of a few coordinates keep their accuracy at next to no cost. The number of rows never
-   matters. */
-#define NARROW 8
 
 /* The largest inner dimension that is left to the kernels, which move their sums between registers
    and y every few hundred terms. Longer products are sums of such products, in double. */
@@ -79,7 +80,7 @@ FM_EXEC(matmul) {
   p.lda = a->d[nd - 1], p.ldb = b->d[nd - 1], p.ldy = p.n;
   p.k = a->d[p.ta ? nd - 2 : nd - 1];
   p.narrow = p.n < NARROW;
-  p.bf16 = e->bf16 && p.n >= NARROW && p.lda >= NARROW && p.ldb >= NARROW;
+  p.bf16 = e->bf16 && fm_matmul_rounds(e->in, e->out);
   if (p.m == 0 || p.n == 0) return;
   for (int64_t i = 0; i < count; i++)
     (p.k > DEEPEST ? multiply_deep : multiply)(&p, (const T *)e->x[0] + i * p.m * p.k,
@@ -90,6 +91,12 @@ FM_EXEC(matmul) {
 #endif
 
 #ifdef FM_RULES
+
+bool fm_matmul_rounds(const fm_sig *in, const fm_sig *out) {
+  const int last = out->shape.nd - 1;
+  return out->shape.d[last] >= NARROW && in[0].shape.d[last] >= NARROW &&
+         in[1].shape.d[last] >= NARROW;
+}
 
 static fm_err infer_matmul(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                            const fm_attr *attr, fm_sig *out) {

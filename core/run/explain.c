@@ -66,13 +66,6 @@ static void step_name(const fm_plan *plan, const fm_step *s, char text[NAME]) {
   }
 }
 
-/* The kind of work that a step is, for the totals. */
-static const char *kind_of(const fm_plan *plan, const fm_step *s) {
-  if (s->kind == STEP_FUSED) return plan->fused[s->index].nreduce ? "fused, with sums" : "fused";
-  if (s->kind == STEP_OP) return plan->p->node[s->v].op->name;
-  return s->kind == STEP_SUM ? "accumulate" : "copy";
-}
-
 /* ------------------------------------------------------------------ tables */
 
 #define MOST_KINDS 96
@@ -112,7 +105,7 @@ static void list_steps(FILE *out, tally *t, const fm_plan *plan, int times) {
     double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s);
     double ms = t->step_ms[plan->first + k], us = ms / times * 1e3;
     step_name(plan, s, name);
-    count(t, kind_of(plan, s), ms, times * flops, times * bytes);
+    count(t, fm_step_kind_name(plan, s), ms, times * flops, times * bytes);
     fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
             fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us,
             us > 0 ? flops / us * 1e-3 : 0, us > 0 ? bytes / us * 1e-3 : 0);

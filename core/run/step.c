@@ -52,6 +52,12 @@ void fm_step_run(const fm_step *s, const fm_frame *f) {
   }
 }
 
+const char *fm_step_kind_name(const fm_plan *plan, const fm_step *s) {
+  if (s->kind == STEP_FUSED) return plan->fused[s->index].nreduce ? "fused, with sums" : "fused";
+  if (s->kind == STEP_OP) return plan->p->node[s->v].op->name;
+  return s->kind == STEP_SUM ? "accumulate" : "copy";
+}
+
 double fm_step_flops(const fm_plan *plan, const fm_step *s) {
   double total = 0;
   if (s->kind == STEP_OP) return fm_node_flops(plan->p, s->v);

@@ -32,6 +32,8 @@ static inline void *fm_address(const fm_frame *f, fm_val v) {
 void fm_step_run(const fm_step *s, const fm_frame *f);
 /* The sum over micro-batches that a step of a body computes, or -1. */
 int fm_step_sum(const fm_plan *plan, const fm_step *s);
+/* The kind of work that a step is: an operation, "fused", "fused, with sums", ... */
+const char *fm_step_kind_name(const fm_plan *plan, const fm_step *s);
 double fm_step_flops(const fm_plan *plan, const fm_step *s);
 double fm_step_bytes(const fm_plan *plan, const fm_step *s); /* read and written */
 
