@@ -101,6 +101,17 @@ local function seeds(value)
   return list
 end
 
+-- "3,48" -> 3, 48
+local function counts(value)
+  local list, one = {}, whole(1, 65536)
+  for part in (value .. ","):gmatch "([^,]*)," do
+    local number = one(part)
+    if not number then return nil, "whole numbers from 1 to 65536, such as 3,48" end
+    list[#list + 1] = number
+  end
+  return list
+end
+
 local function methods(names)
   local list, seen = {}, {}
   for name in names:gmatch "[^,%s]+" do
@@ -287,6 +298,17 @@ M.commands = {
     { "--method", "With --experiment: the method (default: its first)." },
   },
   { "params", "Print the number of parameters of an experiment's network.", choice = true },
+  { "plan", "Simulate a training step on 1 to 1,024 ranks of a machine: time, efficiency, price.",
+    choice = true,
+    { "--machine", "File that describes the machine, e.g. paper/scaling/nodes-100g.json.",
+      kind = file, count = 1 },
+    { "--ranks", "Further numbers of ranks, e.g. 3,48.", kind = counts },
+    { "--json", "Print one line of JSON.", flag = true },
+    { "--csv", "Print CSV.", flag = true },
+  },
+  { "calibrate", "Measure this machine for `plan`, in less than a minute.",
+    { "--out", "Output (default: standard output).", kind = file },
+  },
   { "gradcheck", "Check the derivatives of every operation.",
     { "op", "One operation (default: all).", args = "?" },
   },

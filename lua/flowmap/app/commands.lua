@@ -164,6 +164,15 @@ function M.explain(args)
     "\n")
 end
 
+--- Simulate a training step on many ranks.
+function M.plan(args)
+  local exp, cfg, stages = resolve_step(args, "plan")
+  use("app.plan.command").run(args, exp, cfg, stages)
+end
+
+--- Write a machine file for this machine.
+function M.calibrate(args) use("app.plan.calibrate").run(args) end
+
 --- Publish runs in paper/results.
 function M.publish(args) use("app.publish").run(args) end
 
