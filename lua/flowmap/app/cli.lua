@@ -5,6 +5,7 @@
 -- @module flowmap.app.cli
 
 local errors = require "flowmap.base.errors"
+local kinds = require "flowmap.app.kinds"
 require "flowmap.base.blame" -- loaded now: the error may be that no further file can be opened
 
 local M = {}
@@ -22,105 +23,11 @@ M.released = "2026-11-30"
 --- What the program is for.
 M.purpose = "Flow maps by self-distillation: train, sample, compare."
 
--- ------------------------------------------------------------------ kinds of values
-
--- A kind converts an argument's text to its value; on failure it returns nil and the expectation.
-
-local MANY = 0x7fffffff      -- the upper limit of every number except seeds
-local MAX_THREADS = 256      -- as in core/ctx.c
-
--- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are rejected, since the recorded number
--- would differ from the typed text.
-local function whole(low, high)
-  high = high or MANY
-  return function(text)
-    local value = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
-    if value and value >= low and value <= high then return value end
-    return nil, ("a whole number from %d to %d"):format(low, high)
-  end
-end
-
-local seed = whole(0, 1 << 53) -- the integers that JSON holds exactly
-
--- A number as `--set` reads it; its range is that of the setting.
-local function real(value)
-  local x = tonumber(value)
-  if x then return x end
-  return nil, "a number"
-end
-
-local function text(what)
-  return function(value)
-    if value ~= "" then return value end
-    return nil, what
-  end
-end
-
-local folder, file = text "a folder", text "a file"
-
 --- The kinds whose values are names of files or folders.
-M.kinds = { folder = folder, file = file }
+M.kinds = { folder = kinds.folder, file = kinds.file }
 
-local function assignment(value)
-  local key, right = value:match "^([%w_.]+)=(.+)$"
-  if key then return { key = key, value = require("flowmap.experiment.settings").parse(right) } end
-  return nil, "key=value"
-end
-
-local function one_of(...)
-  local names = { ... }
-  return function(value)
-    for _, name in ipairs(names) do
-      if value == name then return value end
-    end
-    return nil, table.concat(names, " or ")
-  end
-end
-
-local function sbatch_option(value)
-  local option = require("flowmap.app.slurm.array").option(value)
-  if option then return option end
-  return nil, "NAME or NAME=VALUE, an option of sbatch that flowmap does not set itself"
-end
-
-local SEEDS = "how many (3 means 1, 2, 3), or a list without repetition such as 4,5"
-local MANY_SEEDS = 10000
-
--- "3" -> 1, 2, 3; "4,5" -> 4, 5
-local function seeds(value)
-  local list, seen = {}, {}
-  for part in (value .. ","):gmatch "([^,]*)," do
-    local number = seed(part)
-    if not number or seen[number] then return nil, SEEDS end
-    list[#list + 1], seen[number] = number, true
-  end
-  if #list > 1 then return list end
-  local count = list[1]
-  if count < 1 or count > MANY_SEEDS then return nil, SEEDS end
-  for k = 1, count do list[k] = k end
-  return list
-end
-
--- "3,48" -> 3, 48
-local function counts(value)
-  local list, one = {}, whole(1, 65536)
-  for part in (value .. ","):gmatch "([^,]*)," do
-    local number = one(part)
-    if not number then return nil, "whole numbers from 1 to 65536, such as 3,48" end
-    list[#list + 1] = number
-  end
-  return list
-end
-
-local function methods(names)
-  local list, seen = {}, {}
-  for name in names:gmatch "[^,%s]+" do
-    if not seen[name:lower()] then list[#list + 1] = name end
-    seen[name:lower()] = true
-  end
-  if #list == 0 then return nil, "names of methods such as lsd,psd-m" end
-  return list
-end
+local file, folder, whole, one_of = kinds.file, kinds.folder, kinds.whole, kinds.one_of
+local MAX_THREADS, seed, seeds, methods = kinds.MAX_THREADS, kinds.seed, kinds.seeds, kinds.methods
 
 -- ------------------------------------------------------------------ commands
 
@@ -130,7 +37,7 @@ M.choice = {
   { "--profile", "smoke, laptop (default), long or paper." },
   { "--method", "Method, e.g. lsd, esd, psd-u, psd-m." },
   { "--seed", "Seed (default: 1).", kind = seed },
-  { "--set", "Change a setting; may be repeated.", kind = assignment, count = "*",
+  { "--set", "Change a setting; may be repeated.", kind = kinds.assignment, count = "*",
     value = "KEY=VALUE" },
 }
 
@@ -159,7 +66,7 @@ local CLUSTER = {
   { "--nodes", "With --ranks: nodes of a run (default: as Slurm chooses).", kind = whole(1, MANY) },
   { "--mpi", "With --ranks: what srun --mpi is given (default: pmix)." },
   { "--option", "With Slurm: a further option of sbatch such as partition=long; may be repeated.",
-    kind = sbatch_option, count = "*", value = "NAME=VALUE" },
+    kind = kinds.sbatch_option, count = "*", value = "NAME=VALUE" },
 }
 
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
@@ -272,11 +179,11 @@ M.commands = {
     { "--steps", "Number of steps N", kind = whole(1, 1000000), default = "1" },
     { "--sampler --method", "map, consistency, or a solver of the probability flow: euler, heun or "
       .. "dopri5 (default: as evaluated)." },
-    { "--rtol", "dopri5: relative tolerance (default: as evaluated).", kind = real },
-    { "--atol", "dopri5: absolute tolerance (default: as evaluated).", kind = real },
+    { "--rtol", "dopri5: relative tolerance (default: as evaluated).", kind = kinds.real },
+    { "--atol", "dopri5: absolute tolerance (default: as evaluated).", kind = kinds.real },
     { "--class", "Class of all samples, from 0 (default: each class in turn).", kind = whole(0) },
     { "--guidance", "v_null + guidance (v_class - v_null) in place of the velocity of the class "
-      .. "(default: as evaluated).", kind = real },
+      .. "(default: as evaluated).", kind = kinds.real },
     { "--count", "Number of samples", kind = whole(1), default = "10000" },
     { "--seed", "Seed of the base noise", kind = seed, default = "0" },
     { "--ema", "Number of the weight average; 0 selects the weights (default: as evaluated).",
@@ -302,7 +209,7 @@ M.commands = {
     choice = true,
     { "--machine", "File that describes the machine, e.g. paper/scaling/nodes-100g.json.",
       kind = file, count = 1 },
-    { "--ranks", "Further numbers of ranks, e.g. 3,48.", kind = counts },
+    { "--ranks", "Further numbers of ranks, e.g. 3,48.", kind = kinds.counts },
     { "--json", "Print one line of JSON.", flag = true },
     { "--csv", "Print CSV.", flag = true },
   },

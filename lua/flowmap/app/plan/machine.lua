@@ -8,8 +8,8 @@ local text = require "flowmap.base.text"
 
 local M = {}
 
---- The keys: { name, what is expected, default; nil: the key is required }. `least` is the smallest
--- number, exclusive if `above`.
+--- The keys: { name, what it is, default; nil: the key is required, false: it may be absent },
+-- `whole`: a whole number, `zero`: it may be 0.
 M.keys = {
   { "name", "a line of text" },
   { "cores", "cores of a node", whole = true },
@@ -73,7 +73,7 @@ function M.checked(it, path)
     local name, default = spec[1], spec[3]
     if it[name] == nil then
       if default == nil then errors.data("%s: the key '%s' is missing: %s", path, name, spec[2]) end
-      it[name] = default
+      it[name] = default or nil
     elseif name == "name" then
       local fault = text.fault(it.name, 80)
       if fault then errors.data("%s: name %s", path, fault) end

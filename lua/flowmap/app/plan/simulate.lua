@@ -2,9 +2,9 @@
 -- to workers, core/run/share.c exchanges the sums piece by piece while the last micro-batches run.
 --
 -- Simulated is the rank that computes longest; all its messages wait for the slowest rank that has
--- to send them. A node's link sends one message after the other, at its bandwidth, and each arrives
--- a latency later. A rank looks after its messages when one of its workers has ended a step, and
--- continuously once it has no micro-batch left. Adding and copying occupies the worker that does it.
+-- to send them. A node's link sends one message after the other, at its bandwidth; each arrives a
+-- latency later. A rank looks after its messages when one of its workers has ended a step, and all
+-- the time once it has no micro-batch left. Adding and copying occupies the worker that does it.
 -- Not simulated: other traffic, delays by the operating system, ranks that differ in speed.
 -- @module flowmap.app.plan.simulate
 
@@ -175,11 +175,11 @@ end
 
 -- Looks during the last micro-batches, then until all pieces are complete; returns that time.
 local function exchange(self, slowest, workers)
-  local delay, now = 0, 0
+  local delay = 0
   for _, at in ipairs(slowest.looks) do
     if at < slowest.ends then delay = delay + self:look(at + delay) / workers end
   end
-  now = slowest.ends + delay
+  local now = slowest.ends + delay
   while self.oldest <= #self.pieces do
     local at = self:next(now)
     now = at + self:look(at)

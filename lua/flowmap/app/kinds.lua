@@ -1,0 +1,103 @@
+--- Kinds of values of the command line. A kind converts an argument's text to its value; on failure
+-- it returns nil and the expectation.
+-- @module flowmap.app.kinds
+
+local M = {}
+
+local MANY = 0x7fffffff -- the upper limit of every number except seeds
+
+--- The most threads, as in core/ctx.c.
+M.MAX_THREADS = 256
+
+-- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are rejected, since the recorded number
+-- would differ from the typed text.
+function M.whole(low, high)
+  high = high or MANY
+  return function(text)
+    local value = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
+    if value and value >= low and value <= high then return value end
+    return nil, ("a whole number from %d to %d"):format(low, high)
+  end
+end
+
+M.seed = M.whole(0, 1 << 53) -- the integers that JSON holds exactly
+
+-- A number as `--set` reads it; its range is that of the setting.
+function M.real(value)
+  local x = tonumber(value)
+  if x then return x end
+  return nil, "a number"
+end
+
+local function text(what)
+  return function(value)
+    if value ~= "" then return value end
+    return nil, what
+  end
+end
+
+--- Names of files or folders.
+M.folder, M.file = text "a folder", text "a file"
+
+function M.assignment(value)
+  local key, right = value:match "^([%w_.]+)=(.+)$"
+  if key then return { key = key, value = require("flowmap.experiment.settings").parse(right) } end
+  return nil, "key=value"
+end
+
+function M.one_of(...)
+  local names = { ... }
+  return function(value)
+    for _, name in ipairs(names) do
+      if value == name then return value end
+    end
+    return nil, table.concat(names, " or ")
+  end
+end
+
+function M.sbatch_option(value)
+  local option = require("flowmap.app.slurm.array").option(value)
+  if option then return option end
+  return nil, "NAME or NAME=VALUE, an option of sbatch that flowmap does not set itself"
+end
+
+local SEEDS = "how many (3 means 1, 2, 3), or a list without repetition such as 4,5"
+local MANY_SEEDS = 10000
+
+-- "3" -> 1, 2, 3; "4,5" -> 4, 5
+function M.seeds(value)
+  local list, seen = {}, {}
+  for part in (value .. ","):gmatch "([^,]*)," do
+    local number = M.seed(part)
+    if not number or seen[number] then return nil, SEEDS end
+    list[#list + 1], seen[number] = number, true
+  end
+  if #list > 1 then return list end
+  local count = list[1]
+  if count < 1 or count > MANY_SEEDS then return nil, SEEDS end
+  for k = 1, count do list[k] = k end
+  return list
+end
+
+-- "3,48" -> 3, 48
+function M.counts(value)
+  local list, one = {}, M.whole(1, 65536)
+  for part in (value .. ","):gmatch "([^,]*)," do
+    local number = one(part)
+    if not number then return nil, "whole numbers from 1 to 65536, such as 3,48" end
+    list[#list + 1] = number
+  end
+  return list
+end
+
+function M.methods(names)
+  local list, seen = {}, {}
+  for name in names:gmatch "[^,%s]+" do
+    if not seen[name:lower()] then list[#list + 1] = name end
+    seen[name:lower()] = true
+  end
+  if #list == 0 then return nil, "names of methods such as lsd,psd-m" end
+  return list
+end
+
+return M
