@@ -61,6 +61,7 @@ static const struct {
              {"sort", 1},
              {"source", 1},
              {"standin", 1},
+             {"folder_names", 1},
              {"sweep", 1},
              {"sync_file", 1},
              {"tensor", 2},

@@ -1,4 +1,10 @@
-/* files.c - folders in Lua: private folders, write permission, leftovers of killed writers. */
+/*
+** files.c - folders in Lua: private folders, names in a folder, write permission, leftovers of
+** killed writers.
+*/
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bind.h"
@@ -42,6 +48,44 @@ static int private_folder(lua_State *L) {
   return 2;
 }
 
+/* ------------------------------------------------------------------ listing */
+
+static const char listing_type[] = "flowmap.listing";
+
+typedef struct listing {
+  const char *type;
+  DIR *dir; /* NULL once closed */
+} listing;
+
+static int listing_close(lua_State *L) {
+  DIR *dir = bind_take(L, listing_type);
+  if (dir) closedir(dir);
+  return 0;
+}
+
+/*
+** core.folder_names(path): the names in a folder, in no order. Unlike lfs.dir, which takes an error
+** of the device for the end of the folder, it raises one.
+*/
+static int folder_names(lua_State *L) {
+  const char *path = bind_path(L, 1);
+  listing *b = bind_new_box(L, listing_type, sizeof *b);
+  if ((b->dir = opendir(path)) == NULL)
+    bind_fail(L, errno == ENOMEM ? FM_ENOMEM : FM_EDATA, "cannot list the folder %s: %s", path,
+              strerror(errno));
+  lua_newtable(L);
+  const struct dirent *e;
+  for (lua_Integer n = 0; errno = 0, (e = readdir(b->dir)) != NULL;) {
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    lua_pushstring(L, e->d_name);
+    lua_seti(L, -2, ++n);
+  }
+  if (errno != 0) bind_fail(L, FM_EDATA, "cannot list the folder %s: %s", path, strerror(errno));
+  closedir(b->dir);
+  b->dir = NULL;
+  return 1;
+}
+
 static int folder_writable(lua_State *L) { /* whether files can be created in a folder */
   lua_pushboolean(L, access(bind_path(L, 1), W_OK | X_OK) == 0);
   return 1;
@@ -56,10 +100,14 @@ static int sweep(lua_State *L) {
 void bind_open_files(lua_State *L) {
   static const luaL_Reg functions[] = {{"private_folder", private_folder},
                                        {"folder_writable", folder_writable},
+                                       {"folder_names", folder_names},
                                        {"sweep", sweep},
                                        {NULL, NULL}};
   static const luaL_Reg methods[] = {{"close", folder_close}, {NULL, NULL}};
+  static const luaL_Reg none[] = {{NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
+  bind_new_type(L, listing_type, none, listing_close);
+  lua_pop(L, 1);
   bind_new_type(L, folder_type, methods, folder_keep);
   lua_pop(L, 1);
   luaL_getmetatable(L, folder_type);

@@ -118,6 +118,8 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
     snprintf(path, sizeof path, "%.1500s/%.2300s", s->path, name);
     /* Links to files are followed; links to folders are not, because they may form a cycle. */
     const bool there = !err && lstat(path, &st) == 0, link = there && S_ISLNK(st.st_mode);
+    if (!err && !there)
+      err = fm_fail(s->ctx, FM_EDATA, "cannot look at '%.400s': %s", path, strerror(errno));
     if (there && S_ISDIR(st.st_mode))
       err = depth == FM_SOURCE_DEPTH ? unfit(s, name, "is nested too deeply")
                                      : list_folder(s, name, depth + 1);

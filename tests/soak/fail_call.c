@@ -7,6 +7,7 @@
 ** SHORT (a part of what was asked for is read or written), KILL and DIED (the process is killed
 ** before or after the call). Only calls that can meet the trouble are counted, from the moment the
 ** program has looked for its own files; what the dynamic linker does before is not the program's.
+** With FAIL_ONLY=WORDS, only calls count whose description in REPORT holds these words.
 ** K = 0 lets all succeed. The file REPORT receives their number, and the call that failed.
 ** The exit code is the command's (128 + signal), or 125 with a sentence if tracing is not allowed.
 **
@@ -211,6 +212,16 @@ static void describe(pid_t task, const call *c, const struct user_regs_struct *r
     snprintf(failed, sizeof failed, "%s of descriptor %d", c->name, (int)r->rdi);
 }
 
+/* Whether the call is one of those asked for. */
+static bool chosen(pid_t task, const call *c, const struct user_regs_struct *r) {
+  const char *only = getenv("FAIL_ONLY");
+  if (only == NULL) return true;
+  describe(task, c, r);
+  const bool found = strstr(failed, only) != NULL;
+  strcpy(failed, "none");
+  return found;
+}
+
 static void inject(pid_t task, const call *c, struct user_regs_struct *r) {
   describe(task, c, r);
   if (wanted->error) {
@@ -235,6 +246,7 @@ static void consider(pid_t task) {
   for (int k = 0; counting && k < CALLS; k++) {
     const call *c = &calls[k];
     if ((long)r.orig_rax != c->number || !(c->meets & wanted->trouble) || !applies(c, &r)) continue;
+    if (!chosen(task, c, &r)) continue;
     if (++count == at) inject(task, c, &r);
   }
 }

@@ -1,6 +1,7 @@
 --- Functions on files and folders that Lua's standard library lacks.
 -- @module flowmap.base.files
 
+local core = require "flowmap.core"
 local lfs = require "lfs"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
@@ -75,7 +76,7 @@ end
 function M.modules(module)
   local folder = package.searchpath(module .. ".init", package.path):match "^(.*)/"
   local names = {}
-  for entry in lfs.dir(folder) do
+  for _, entry in ipairs(core.folder_names(folder)) do
     local name = entry:match "^([%w_-]+)%.lua$"
     if name and name ~= "init" then names[#names + 1] = name end
   end
@@ -89,7 +90,7 @@ end
 function M.folders(path)
   local names = {}
   if lfs.attributes(path, "mode") ~= "directory" then return names end
-  for name in lfs.dir(path) do
+  for _, name in ipairs(core.folder_names(path)) do
     if not name:find "^%." and lfs.attributes(path .. "/" .. name, "mode") == "directory" then
       names[#names + 1] = name
     end
@@ -104,11 +105,11 @@ end
 function M.below(path)
   local names = {}
   local function walk(inside)
-    for name in lfs.dir(path .. "/" .. inside) do
+    for _, name in ipairs(core.folder_names(path .. "/" .. inside)) do
       local mode = lfs.symlinkattributes(path .. "/" .. inside .. name, "mode")
       if mode ~= "directory" then
         names[#names + 1] = inside .. name
-      elseif name ~= "." and name ~= ".." then
+      else
         walk(inside .. name .. "/")
       end
     end
@@ -121,11 +122,11 @@ end
 --- Remove a folder that the caller has made, with its contents.
 -- @tparam string path
 function M.remove_tree(path)
-  for name in lfs.dir(path) do
+  for _, name in ipairs(core.folder_names(path)) do
     local inner = path .. "/" .. name
     if lfs.symlinkattributes(inner, "mode") ~= "directory" then
       os.remove(inner)
-    elseif name ~= "." and name ~= ".." then
+    else
       M.remove_tree(inner)
     end
   end

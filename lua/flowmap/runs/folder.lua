@@ -38,19 +38,6 @@ end
 
 local function is_temporary(name) return name:find "%.tmp%.%d+%.%d+" ~= nil end
 
-local function contents(dir)
-  local names = {}
-  local ok, why = pcall(function()
-    for name in lfs.dir(dir) do
-      if name ~= "." and name ~= ".." then names[#names + 1] = name end
-    end
-  end)
-  if not ok then
-    errors.data("cannot list the folder %s: %s", dir, tostring(why):match "[^: ][^:]*$")
-  end
-  return names
-end
-
 --- Classify a folder.
 -- @tparam string dir
 -- @treturn string "absent", "empty", "ours", or "foreign": it holds files and no mark of ours
@@ -64,7 +51,7 @@ function M.state(dir)
   end
   local mark = files.read_if_there(dir .. "/" .. MARK)
   if mark == MAGIC then return "ours" end
-  local names = contents(dir)
+  local names = core.folder_names(dir)
   if mark and mark ~= "" then return "foreign" end
   -- An empty mark: a process was killed between making the file and writing it.
   return #names == (mark and 1 or 0) and "empty" or "foreign"
@@ -124,7 +111,7 @@ local function sweep(dir)
   if not files.exists(path) and files.exists(path .. ".prev") then
     os.rename(path .. ".prev", path)
   end
-  for _, name in ipairs(contents(dir)) do
+  for _, name in ipairs(core.folder_names(dir)) do
     if is_temporary(name) then os.remove(dir .. "/" .. name) end
   end
 end
@@ -166,7 +153,7 @@ local RECORDS = { [MARK] = true, ["config.json"] = true, ["inputs.json"] = true 
 -- @tparam string dir
 -- @treturn boolean
 function M.has_work(dir)
-  for _, name in ipairs(contents(dir)) do
+  for _, name in ipairs(core.folder_names(dir)) do
     if not RECORDS[name] and not is_temporary(name) then return true end
   end
   return false

@@ -31,7 +31,7 @@ local function is_run(dir)
 end
 
 local function holds_files(dir)
-  for name in lfs.dir(dir) do
+  for _, name in ipairs(core.folder_names(dir)) do
     if lfs.attributes(dir .. "/" .. name, "mode") ~= "directory" then return true end
   end
   return false

@@ -117,7 +117,7 @@ end
 -- @treturn table name -> SHA-256
 function M.checksums(dir, wanted)
   local out = {}
-  for name in lfs.dir(dir) do
+  for _, name in ipairs(core.folder_names(dir)) do
     if not passing(name) and lfs.attributes(dir .. "/" .. name, "mode") == "file"
       and (not wanted or wanted(name)) then
       out[name] = core.sha256_file(dir .. "/" .. name)

@@ -14,7 +14,7 @@ local regular = require "flowmap.base.regular"
 local M = {}
 
 local getinfo, open, lines, getenv = debug.getinfo, io.open, io.lines, os.getenv
-local list, attributes = lfs.dir, lfs.attributes
+local list_names, attributes = core.folder_names, lfs.attributes
 local base_require, base_loadfile, searchpath = require, loadfile, package.searchpath
 
 -- ------------------------------------------------------------------ files and edges
@@ -223,11 +223,15 @@ local function recording_dofile(path)
   return chunk()
 end
 
+local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+
+local function unread(why) require("flowmap.base.errors").data("cannot read %s", why) end
+
 local function hash_of(path)
-  if attributes(path, "mode") ~= "file" then
-    return attributes(path, "mode") == nil and "absent" or nil
-  end
-  return core.sha256_file(path)
+  local mode, why, errno = attributes(path, "mode")
+  if mode == "file" then return core.sha256_file(path) end
+  if not mode and not ABSENT[errno] then unread(why) end
+  return not mode and "absent" or nil
 end
 
 --- Record that a file is read as data; an absent file is recorded as well.
@@ -286,9 +290,8 @@ function FACTS.variable(name)
 end
 
 function FACTS.listing(path)
-  local names = {}
   if attributes(path, "mode") ~= "directory" then return nil end
-  for name in list(path) do names[#names + 1] = name end
+  local names = list_names(path)
   table.sort(names)
   return core.sha256(table.concat(names, "\n"))
 end
@@ -325,8 +328,9 @@ local function install()
   replace(io, { open = recording_open, lines = recorded(lines, note_outside),
     input = recorded(io.input, note_outside) })
   replace(os, { getenv = recorded(getenv, note_fact "variable") })
-  replace(lfs, { dir = recorded(list, note_fact "listing"),
+  replace(lfs, { dir = recorded(lfs.dir, note_fact "listing"),
     attributes = recorded(attributes, note_fact "exists") })
+  core.folder_names = recorded(list_names, note_fact "listing")
   for _, name in ipairs { "load_npy", "load_safetensors" } do
     core[name] = recorded(core[name], note_any)
   end
@@ -356,8 +360,13 @@ end
 -- @treturn string SHA-256 in hex, or "absent"
 function M.today(path, kind)
   if kind == "fact" then return fact(path) end
-  local text = (kind == "code" or kind == "experiment") and read(path)
-  return text and meaning(text, kind) or hash_of(path) or "absent"
+  local is_code = kind == "code" or kind == "experiment"
+  local text, why = nil, nil
+  if is_code then text, why = read(path) end
+  if text then return meaning(text, kind) end
+  local hash = hash_of(path) or "absent"
+  if is_code and hash ~= "absent" then unread(why) end -- another hash would say that it changed
+  return hash
 end
 
 -- The hash of a file as it was loaded.
