@@ -25,9 +25,9 @@ local function failing(kind, words, command)
   local codes, k = {}, 0
   repeat
     k = k + 1
-    local code, text = sandbox.run(("cd soak/place && FAIL_ONLY='%s' ./fail_call %s %d report %s %s "
-      .. "&& exit 0; code=$?; cat report; exit $code"):format(words, kind, k, sandbox.program,
-      command), "FM_THREADS=1")
+    local line = "cd soak/place && FAIL_ONLY='%s' ./fail_call %s %d report '%s' %s"
+    local code, text = sandbox.run(line:format(words, kind, k, sandbox.program, command),
+      "FM_THREADS=1")
     if code == 125 then return { 125 } end -- no tracing here
     if code ~= 0 then codes[#codes + 1] = code end
     if code ~= 0 then t.eq(text:match "flowmap: [^\n]+" ~= nil, true, text) end
