@@ -226,6 +226,13 @@ run-asan: $(PROGRAM) $(C_TESTS)
 	for e in checkerboard cifar10; do \
 	  ./$(PROGRAM) run experiments/$$e.lua --profile smoke --out $B/smoke/$$e || exit; done
 
+.PHONY: tsan run-tsan
+tsan: ## C tests and the program for the part `threads` of make soak, under ThreadSanitizer
+	@$(MAKE) run-tsan B=$B/tsan PROGRAM=$B/tsan/flowmap CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+
+run-tsan: $(PROGRAM) $(patsubst %,$B/tests/c/test_%,micro program memory images intake short sums)
+	@ln -sfn ../../lua ../../paper $B/
+
 # Readers of files from elsewhere for a fuzzer: libFuzzer with sanitizers where there is a clang that
 # has it, else a driver that damages files at random.
 CLANG = $(firstword $(foreach c,clang clang-19 clang-16 clang-14,$(shell command -v $c 2>/dev/null)))

@@ -49,7 +49,7 @@ function M.marked(dir) return lfs.attributes(dir .. "/.flowmap", "size") == MARK
 -- @tparam string command
 -- @treturn integer its exit code
 function M.shell(command)
-  local _, how, code = os.execute(command)
+  local _, how, code = os.execute(ENVIRONMENT .. "\n" .. command)
   return how == "signal" and 128 + code or code
 end
 
@@ -60,8 +60,8 @@ end
 -- @tparam[opt] integer limit seconds after which it is killed
 -- @treturn integer its exit code, 128 + signal
 function M.flowmap(arguments, before, first, limit)
-  local line = "%s\n%s\nexec timeout -s KILL %d env FM_THREADS=2 %s %s %s >out 2>err </dev/null"
-  return M.shell(line:format(ENVIRONMENT, first or "", limit or LIMIT, before or "",
+  local line = "%s\nexec timeout -s KILL %d env FM_THREADS=2 %s %s %s >out 2>err </dev/null"
+  return M.shell(line:format(first or "", limit or LIMIT, before or "",
     files.quote(M.program), arguments))
 end
 

@@ -16,7 +16,8 @@ local fm = require "flowmap"
 local ledger = require "ledger"
 local lfs = require "lfs"
 
-local PARTS = { "alloc", "calls", "kills", "flips", "fuzz", "steps" }
+local PARTS = { "alloc", "calls", "kills", "flips", "fuzz", "threads", "pairs",
+  "places", "steps" }
 local AGAIN = 4 -- every so manieth point, the disturbed command is repeated undisturbed
 
 io.stdout:setvbuf "line"

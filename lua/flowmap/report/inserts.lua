@@ -4,6 +4,7 @@
 --     {{reproduction values cifar10}}     see flowmap.report.reproduction
 --     {{checklist}} {{checklist runs}} {{dates}}     see flowmap.report.checklist
 --     {{gate}}                            see flowmap.report.gate
+--     {{endurance}}                       see flowmap.report.endurance
 --     {{glossary}} {{citation}}           see flowmap.report.document
 --     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
 --     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
@@ -141,6 +142,7 @@ M.known = {
   glossary = document.glossary,
   citation = document.citation,
   gate = require("flowmap.report.gate").text,
+  endurance = require("flowmap.report.endurance").text,
 }
 
 return M

@@ -42,7 +42,8 @@ local function run(name, seed)
 end
 
 function M.cases()
-  files.mkdir(place.build)
+  files.mkdir(place.build .. "/tmp")
+  assert(lfs.chdir(place.build)) -- where the environment of commands lies
   local list = {}
   for _, name in ipairs(files.folders(place.here .. "/tests/fuzz/corpus")) do
     list[#list + 1] = { name = name, count = function() return SEEDS end,
