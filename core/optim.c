@@ -1,10 +1,15 @@
 /* optim.c - RAdam and AdamW, with gradient clipping and averages of the weights. */
+#define _GNU_SOURCE /* madvise */
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "fm.h"
 #include "kernels/isa.h"
 #include "kernels/optim.h"
+#include "ranks.h"
 
 #define CHUNK 16384 /* values per task; fixed, so that bits do not depend on the threads */
 #define RECTIFY 5.0 /* RAdam: the rho (algorithm 2) from which steps are adaptive */
@@ -13,14 +18,17 @@
 
 #define DECLARE_ONE(isa, t)                                                                        \
   double fm_optim_square_##t##_##isa(int64_t n, const void *g);                                    \
-  void fm_optim_update_##t##_##isa(const fm_optim_step *s, const fm_optim_part *p);
+  void fm_optim_update_##t##_##isa(const fm_optim_step *s, const fm_optim_part *p);                \
+  void fm_optim_average_##t##_##isa(const fm_optim_step *s, const fm_optim_part *p);
 #define DECLARE(isa) DECLARE_ONE(isa, f32) DECLARE_ONE(isa, f64)
 #define SQUARE(isa) {fm_optim_square_f32_##isa, fm_optim_square_f64_##isa},
 #define UPDATE(isa) {fm_optim_update_f32_##isa, fm_optim_update_f64_##isa},
+#define AVERAGE(isa) {fm_optim_average_f32_##isa, fm_optim_average_f64_##isa},
 
 FM_EACH_ISA(DECLARE)
 static const fm_optim_square_fn square[FM_NISA][2] = {FM_EACH_ISA(SQUARE)};
 static const fm_optim_update_fn update[FM_NISA][2] = {FM_EACH_ISA(UPDATE)};
+static const fm_optim_average_fn average[FM_NISA][2] = {FM_EACH_ISA(AVERAGE)};
 
 /* ------------------------------------------------------------------ creation, destruction */
 
@@ -33,6 +41,7 @@ struct fm_optim {
   fm_ctx *ctx;
   fm_optim_conf conf;
   int n, nchunks;
+  bool sharded;
   int64_t steps;
   fm_tensor **tensors; /* n parameters, n first and n second moments, nema times n averages */
   chunk *chunks;
@@ -209,19 +218,108 @@ static fm_err measure(fm_optim *o, double scale, double *norm) {
   return isfinite(*norm) ? FM_OK : name_culprit(o, *norm);
 }
 
+/* ------------------------------------------------------------------ shards */
+
+/* The first chunk that rank r updates; r may be the number of ranks. */
+static int own_from(const fm_optim *o, int r) {
+  if (!o->sharded) return r > fm_rank() ? o->nchunks : 0;
+  return (int)((int64_t)o->nchunks * r / fm_nranks());
+}
+
+/* The values of a group in chunk *k and those behind it, up to `end`, of the same tensor; *k moves
+** behind them. */
+static char *stretch(const fm_optim *o, int which, int *k, int end, size_t *bytes) {
+  const chunk *c = &o->chunks[*k];
+  const fm_tensor *t = group(o, which)[c->param];
+  const size_t size = fm_dtype_size(t->dtype);
+  *bytes = 0;
+  for (; *k < end && o->chunks[*k].param == c->param; ++*k)
+    *bytes += (size_t)o->chunks[*k].n * size;
+  return (char *)t->data + (size_t)c->start * size;
+}
+
+/* To rank `target`, or to all if it is -1, the chunks of the others. */
+static fm_err gather(fm_optim *o, int which, int target) {
+  const int me = fm_rank();
+  fm_mail mail = {0};
+  fm_err err = FM_OK;
+  for (int r = 0; r < fm_nranks(); r++)
+    for (int k = own_from(o, r); k < own_from(o, r + 1) && err == FM_OK;) {
+      size_t bytes;
+      char *data = stretch(o, which, &k, own_from(o, r + 1), &bytes);
+      if (r != me && (target < 0 || target == me))
+        err = fm_ranks_receive(o->ctx, &mail, data, bytes, r, 0);
+      for (int to = 0; to < fm_nranks() && r == me && err == FM_OK; to++)
+        if (to != me && (target < 0 || target == to))
+          err = fm_ranks_send(o->ctx, &mail, data, bytes, to, 0);
+    }
+  if (err == FM_OK) err = fm_ranks_wait(o->ctx, &mail);
+  fm_mail_free(&mail);
+  return err;
+}
+
+/* Give the whole pages of a stretch back to the system; they are zeros when they are read again. */
+static void release(char *data, size_t bytes) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t from = ((uintptr_t)data + page - 1) / page * page;
+  const uintptr_t to = ((uintptr_t)data + bytes) / page * page;
+  if (to > from) madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+void fm_optim_shard(fm_optim *o) {
+  if (fm_nranks() == 1) return;
+  o->sharded = true;
+  for (int r = 0; r < fm_nranks(); r++)
+    for (int which = 1; which <= 2 && r != fm_rank(); which++)
+      for (int k = own_from(o, r); k < own_from(o, r + 1);) {
+        size_t bytes;
+        char *data = stretch(o, which, &k, own_from(o, r + 1), &bytes);
+        release(data, bytes);
+      }
+}
+
+fm_err fm_optim_gather(fm_optim *o) {
+  fm_err err = FM_OK;
+  for (int which = 1; which <= 2 && o->sharded && err == FM_OK; which++) err = gather(o, which, 0);
+  return err;
+}
+
 /* ------------------------------------------------------------------ update */
 
-static void update_task(void *arg, int task) {
-  fm_optim *o = arg;
-  const chunk *c = &o->chunks[task];
-  const fm_dtype t = o->grads[c->param]->dtype;
-  const size_t at = (size_t)c->start * fm_dtype_size(t);
+static fm_optim_part part_of(const fm_optim *o, const chunk *c) {
+  const size_t at = (size_t)c->start * fm_dtype_size(o->grads[c->param]->dtype);
   char *data[3 + FM_MAX_EMA] = {0};
   for (int k = 0; k < 3 + o->conf.nema; k++) data[k] = (char *)group(o, k)[c->param]->data + at;
   fm_optim_part p = {c->n,    data[0], data[1],
                      data[2], {0},     (const char *)o->grads[c->param]->data + at};
   for (int k = 0; k < o->conf.nema; k++) p.e[k] = data[3 + k];
-  update[fm_isa()][t](&o->step, &p);
+  return p;
+}
+
+static void update_task(void *arg, int task) {
+  fm_optim *o = arg;
+  const chunk *c = &o->chunks[own_from(o, fm_rank()) + task];
+  fm_optim_part p = part_of(o, c);
+  update[fm_isa()][o->grads[c->param]->dtype](&o->step, &p);
+}
+
+/* Chunks that another rank has updated: only their averages are left to do. */
+static void average_task(void *arg, int task) {
+  fm_optim *o = arg;
+  const chunk *c = &o->chunks[task];
+  if (task >= own_from(o, fm_rank()) && task < own_from(o, fm_rank() + 1)) return;
+  fm_optim_part p = part_of(o, c);
+  average[fm_isa()][o->grads[c->param]->dtype](&o->step, &p);
+}
+
+/* All chunks, or this rank's and then, from the others, the rest. */
+static fm_err update_all(fm_optim *o) {
+  const int me = fm_rank();
+  fm_parallel(o->ctx, own_from(o, me + 1) - own_from(o, me), update_task, o);
+  if (!o->sharded) return FM_OK;
+  const fm_err err = gather(o, 0, -1);
+  if (err == FM_OK && o->conf.nema > 0) fm_parallel(o->ctx, o->nchunks, average_task, o);
+  return err;
 }
 
 /*
@@ -281,7 +379,7 @@ fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double s
   if (err == FM_OK) {
     if (o->conf.clip > 0 && length > o->conf.clip) scale *= o->conf.clip / length;
     o->step = plan_step(&o->conf, (double)++o->steps, lr, scale);
-    fm_parallel(o->ctx, o->nchunks, update_task, o);
+    err = update_all(o);
   }
   o->grads = NULL;
   return err;

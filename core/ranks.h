@@ -45,6 +45,14 @@ fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x);
 fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes);
 
 /*
+** An optimiser: from now on each rank keeps the moments of its part of the parameters only, updates
+** that part and sends it to the others; no bit changes. fm_optim_gather, which all ranks call: the
+** first one has all moments, until fm_optim_shard frees those of the others again.
+*/
+void fm_optim_shard(fm_optim *o);
+fm_err fm_optim_gather(fm_optim *o);
+
+/*
 ** Before the process exits. Ranks that all arrive here within a few seconds end in peace; if some
 ** do not, because this one failed alone, it calls `alone` and ends them all with its status.
 */

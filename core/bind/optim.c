@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "../ranks.h"
 
 static const char optim_type[] = "flowmap.optim";
 
@@ -133,11 +134,24 @@ static int optim_decay(lua_State *L) { /* o:decay(k, value): of average k, from 
   return 0;
 }
 
+/* o:shard(): each rank keeps the moments of its part; o:gather(): the first one gets all of them */
+static int optim_shard(lua_State *L) {
+  fm_optim_shard(check_optim(L)->o);
+  return 0;
+}
+
+static int optim_gather(lua_State *L) {
+  if (fm_optim_gather(check_optim(L)->o) != FM_OK) bind_raise(L);
+  return 0;
+}
+
 void bind_open_optim(lua_State *L) {
   static const luaL_Reg methods[] = {{"update", optim_update},
                                      {"state", optim_state},
                                      {"steps", optim_steps},
                                      {"decay", optim_decay},
+                                     {"shard", optim_shard},
+                                     {"gather", optim_gather},
                                      {NULL, NULL}};
   bind_new_type(L, optim_type, methods, optim_close);
   lua_pop(L, 1);

@@ -67,4 +67,22 @@ void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p) {
   }
 }
 
+void FM_FN(optim_average)(const fm_optim_step *s, const fm_optim_part *p);
+void FM_FN(optim_average)(const fm_optim_step *s, const fm_optim_part *p) {
+  const T *w = p->w;
+  for (int j = 0; j < s->nema; j++) {
+    const V c = vset((T)(1 - s->ema[j]));
+    T *e = p->e[j];
+    int64_t i = 0;
+    for (; i + VN <= p->n; i += VN) {
+      const V ei = vload(e + i);
+      vstore(e + i, vfma(c, vload(w + i) - ei, ei));
+    }
+    const int64_t r = p->n - i;
+    if (r == 0) continue;
+    const V ei = vloadn(e + i, r);
+    vstoren(e + i, vfma(c, vloadn(w + i, r) - ei, ei), r);
+  }
+}
+
 #endif

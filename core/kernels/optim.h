@@ -24,6 +24,8 @@ typedef struct fm_optim_part {
 } fm_optim_part;
 
 typedef void (*fm_optim_update_fn)(const fm_optim_step *s, const fm_optim_part *p);
+/* Only the averages, of weights that are updated already; the same bits. */
+typedef void (*fm_optim_average_fn)(const fm_optim_step *s, const fm_optim_part *p);
 typedef double (*fm_optim_square_fn)(int64_t n, const void *g); /* sum of squares, in double */
 
 #endif

@@ -200,6 +200,16 @@ local function place(job, saved)
   job.metrics_hash, job.chain_hash = saved.metrics, saved.chain
 end
 
+--- While what it returns is open, the first rank has all moments of a sharded optimiser; all ranks
+-- call it.
+-- @tparam table job
+-- @treturn table to be closed
+function M.whole(job)
+  local sharded = job.cfg.shard == 1
+  if sharded then job.opt:gather() end
+  return setmetatable({}, { __close = function() if sharded then job.opt:shard() end end })
+end
+
 --- The decays of all averages of the weights: those of the setting `ema` and, behind them, that of
 -- the target, which a curriculum may change.
 -- @tparam table cfg settings

@@ -46,6 +46,13 @@ function Optimiser:state()
   return state
 end
 
+--- Divide the moments among the ranks, see flowmap.base.ranks: each keeps those of its part of the
+-- parameters, which it updates for all. No bit changes.
+function Optimiser:shard() self.core:shard() end
+
+--- Give the first rank all moments, until `shard` is called again; all ranks call it.
+function Optimiser:gather() self.core:gather() end
+
 --- The number of steps taken; settable, for resumption.
 function Optimiser:steps(n) return self.core:steps(n) end
 

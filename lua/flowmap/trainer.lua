@@ -110,6 +110,7 @@ function M.new(experiment, cfg, saved, before)
     or first_weights(job, weights)
   jobs.begin(job, params, { data = job.data, labels = job.labels, teacher = weights }, saved)
   if saved then checkpoint.restore(saved, job.opt) end
+  if cfg.shard == 1 then job.opt:shard() end
   job.program = step_program.program(job, job.shared)
   if cfg.gradients_every > 0 then job.gradients = gradients.program(job, job.shared) end
   return job
@@ -261,6 +262,7 @@ end
 
 -- Everything that a checkpoint refers to reaches the disk before the checkpoint.
 local function save(job, path, logs)
+  local _ <close> = jobs.whole(job)
   logs.metrics:sync()
   logs.chain:sync()
   mark(job, logs)
@@ -296,8 +298,10 @@ function M.train(job, dir, how)
     if keep[job.done] then
       checkpoint.save_weights(keep[job.done], job, jobs.evaluated(job), job.done)
     end
-    local stop = ranks.any(fm.interrupted())
-    if stop or job.done == cfg.steps or now - saved_at >= cfg.save_every then
+    local due = ranks.first and now - saved_at >= cfg.save_every
+    local most = ranks.most(fm.interrupted() and 2 or due and 1 or 0) -- of all ranks' wishes
+    local stop = most == 2
+    if most > 0 or job.done == cfg.steps then
       save(job, path, logs)
       saved_at = fm.clock()
     end

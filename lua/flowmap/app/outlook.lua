@@ -21,7 +21,7 @@ local M = {}
 local SAME_PACE = {}
 for key in ([[seed stop eta interpolant times times_mean times_sd devices learned_weight off_weight
   robust p c p_diagonal lr schedule decay_start warmup b1 b2 eps weight_decay clip steps checkpoints
-  nfe bins label_dropout guidance log_every gradients_every start save_every audit_bytes
+  nfe bins label_dropout guidance log_every gradients_every start save_every audit_bytes shard
   relative_cost student_steps teacher_steps]]):gmatch "%S+" do
   SAME_PACE[key] = true
 end

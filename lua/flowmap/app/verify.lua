@@ -85,7 +85,7 @@ end
 -- ------------------------------------------------------------------ what can be made again
 
 -- Settings that name a file or say what is kept; they cannot change a result by themselves.
-local APART = { teacher = true, audit_bytes = true, save_every = true }
+local APART = { teacher = true, audit_bytes = true, save_every = true, shard = true }
 
 -- How the settings of a run differ from the published ones; nil if they do not.
 local function other_settings(was, now)

@@ -29,6 +29,11 @@ function M.any(condition)
   return core.ranks_most(condition and 1 or 0) == 1
 end
 
+--- The largest of the whole numbers of all ranks.
+-- @tparam integer n this one's
+-- @treturn integer
+function M.most(n) return M.count == 1 and n or core.ranks_most(n) end
+
 --- What a function returns on the first rank, where alone it is called. Its error, too, is raised
 -- on all ranks.
 -- @tparam function f returns values that JSON can hold

@@ -169,6 +169,8 @@ M.list = {
   { "audit_bytes", 8388608, within(0, 1 << 40),
     "disk space for states from which parts of a run can be audited; 0: none" },
   { "save_every", 60.0, within(0, 1e9), "seconds between checkpoints; 0: every step" },
+  { "shard", 0, within(0, 1),
+    "1: ranks of mpirun divide the optimiser's moments among them; no bit changes" },
 }
 
 M.by_key = {}

@@ -25,7 +25,7 @@ local tree = require "flowmap.tree"
 local M = {}
 
 -- Settings that cannot change a result: when to save, and how much.
-local IGNORED = { save_every = true, audit_bytes = true }
+local IGNORED = { save_every = true, audit_bytes = true, shard = true }
 
 --- Rooms whose modules make no numbers: they find and keep files, check and resolve settings (which
 -- are compared themselves), report errors and progress. Their sources are not inputs of a run.

@@ -14,7 +14,9 @@
 
 local checkpoint = require "flowmap.checkpoint"
 local core = require "flowmap.core"
+local jobs = require "flowmap.job"
 local journal = require "flowmap.runs.journal"
+local ranks = require "flowmap.base.ranks"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -94,7 +96,8 @@ end
 function Chain:step(job, metrics)
   local done, steps = job.done, job.cfg.steps
   if done % self.every ~= 0 and done ~= steps then return end
-  local state, text = M.state(M.tensors(job)), metrics:hash()
+  local _ <close> = jobs.whole(job)
+  local state, text = ranks.first and M.state(M.tensors(job)) or FIRST, metrics:hash()
   self.last = M.link(self.last, done, state, text)
   self.lines:add { step = done, state = state, link = self.last }
   local at = done // self.every
