@@ -1,6 +1,6 @@
 -- Ranks of mpirun make a run together: the bits of one process, whatever their number and whenever
 -- it changes; they stop together, and none is left behind when one fails. FLOWMAP_RANKS=long tries
--- more numbers of ranks, and images.
+-- more numbers of ranks, images, and a bad link.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -35,7 +35,7 @@ local POINTS = "run experiments/checkerboard.lua --profile smoke --method %s --s
   .. "--set micro=8 --set width=16 --set depth=2 --set steps=%d --set eval_samples=500 "
   .. "--set nfe=1 --set save_every=0.1 "
 local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set batch=24 "
-  .. "--set micro=4 --set steps=%d --set eval_samples=64 "
+  .. "--set micro=4 --set steps=%d --set eval_samples=256 "
 
 -- mpirun leaves its own files in TMPDIR, whose name must be short.
 local function ranks(launcher, n, arguments, environment)
@@ -80,6 +80,34 @@ t.test("the bits of one process, for any number of ranks", function()
     check_bits(POINTS, method, 20, method, { some, some })
   end
 end)
+
+-- Network namespaces need root, ip and devices for tunnels.
+local function has_namespaces()
+  return found[1].name == "openmpi" and sandbox.has "ip" and sandbox.has "cc"
+    and sandbox.run "test $(id -u) = 0 && test -w /dev/net/tun" == 0
+end
+
+-- Two ranks that share no memory, whose packets arrive late or, in part, not at all.
+local function check_bad_link(template, steps, name)
+  local arguments = template:format("lsd", steps)
+  t.eq(sandbox.flowmap(arguments .. "--out alone-bad-" .. name), 0)
+  local code, text = sandbox.run(("%s/tests/ranks/apart.sh ./link %s --threads 1 %s --out bad-%s")
+    :format(files.quote(sandbox.here), files.quote(sandbox.program), arguments, name),
+    "TMPDIR=/tmp")
+  t.eq(code, 0, text)
+  t.eq(bits("bad-" .. name) == bits("alone-bad-" .. name), true, "other bits on a bad link")
+  t.eq(tonumber(text:match "bytes over the link: (%d+)") > 1e6, true, text)
+end
+
+if LONG and has_namespaces() then
+  t.test("two network namespaces, 2 ms of delay and 1 % of loss", function()
+    t.eq(sandbox.run(("cc -O2 -o link %s/tests/ranks/link.c"):format(files.quote(sandbox.here))), 0)
+    check_bad_link(POINTS, 100, "points")
+    check_bad_link(IMAGES, 20, "images")
+  end)
+elseif LONG then
+  t.skip("a bad link", "root, ip, cc and /dev/net/tun are needed for network namespaces")
+end
 
 -- Start n ranks in a new folder, and call a shell command when the run has saved after a step; once
 -- more if it ended before, which happens where the shell waits for a processor.
