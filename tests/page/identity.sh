@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the smoke profile of the whole book twice, the second time as another user (if root runs this),
+# Make the smoke profile of the whole book twice, the second time as another user (if root runs it),
 # on another day (if libfaketime is installed), in another language, time zone, home and folder; then
 # compare every page, table, figure and their data byte by byte. It takes about ten minutes.
 #

@@ -110,11 +110,15 @@ local function plain(v, null)
   return v
 end
 
+--- A decoder for many texts, as long as the locale stays the same.
+M.decoder = strict
+
 --- Decode JSON text; null becomes nil.
 -- @tparam string text
+-- @param[opt] cjson what `decoder` returned
 -- @return the value, or nil and a message
-function M.decode(text)
-  local cjson = strict() -- a new decoder each time: it keeps the locale in which it was created
+function M.decode(text, cjson)
+  cjson = cjson or strict() -- it keeps the locale in which it was created
   local ok, value = pcall(cjson.decode, text)
   if ok then ok, value = pcall(plain, value, cjson.null) end
   if ok then return value end

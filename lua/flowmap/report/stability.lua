@@ -96,13 +96,24 @@ local function matches(run, point)
   return true
 end
 
+-- Several tables and figures are about the same trainings, and traces are long to read.
+local known = setmetatable({}, { __mode = "k" }) -- run -> what M.of returns
+
+-- A copy of what M.of returns.
+local function law_of(run)
+  known[run] = known[run] or M.of(run)
+  local copy = {}
+  for key, value in pairs(known[run]) do copy[key] = value end
+  return copy
+end
+
 -- The runs at a point by seed: seed -> what M.of returns, with the result where there is one.
 local function cell_of(set, point, spec)
   local seeds, count = {}, 0
   for _, runs in ipairs { set.runs, set.diverged } do
     for _, run in ipairs(runs) do
       if matches(run, point) then
-        local it = M.of(run)
+        local it = law_of(run)
         it.result = not run.diverged and run:value(spec.metric, spec.N) or nil
         seeds[run:field("config", "seed")], count = it, count + 1
       end

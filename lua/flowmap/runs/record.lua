@@ -87,9 +87,9 @@ end
 -- @treturn {table,...} values
 -- @treturn {string,...} their texts, with newlines
 function M.lines(kind, contents, path)
-  local values, texts = {}, {}
+  local values, texts, decoder = {}, {}, json.decoder()
   for line in contents:gmatch "([^\n]*)\n" do
-    local value, why = json.decode(line)
+    local value, why = json.decode(line, decoder)
     local where = ("%s, line %d"):format(path, #values + 1)
     if type(value) ~= "table" then
       errors.data("%s is not a JSON object: %s", where, why or line)
