@@ -106,7 +106,8 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format \
   lint-tidy accessibility identity lint-lua regress regress-update regress-mutations \
-  regress-clean reproduce paper verify doc stage install installcheck uninstall install-rock dist clean help FORCE
+  regress-clean reproduce paper verify doc stage install installcheck uninstall install-rock dist \
+  clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
