@@ -38,7 +38,9 @@ end
 
 -- ------------------------------------------------------------------ the script
 
-experiment("chain", '"lmd"', { steps = LONG and 4000 or 60 })
+experiment("chain", '"lmd"', { steps = LONG and 4000 or 60,
+  more = [[render = { { kind = "compare", name = "kl", metric = "kl", format = "%.3f",
+    title = "KL" } }]] })
 
 t.test("the script is one that a shell reads, and names every run, its request and its teacher",
   function()
@@ -87,7 +89,7 @@ local forecast = require "flowmap.app.forecast"
 -- A run that is not made: seconds and MiB that it would take, and its teachers.
 local function run_of(name, seconds, mib, ...)
   return { name = name, dir = "results/x/smoke/" .. name, after = { ... }, done = 0,
-    experiment = { name = "x", path = "x.lua" }, set = {},
+    experiment = { name = "x", path = "x'; $(touch pwned) #.lua" }, set = {},
     cfg = { profile = "smoke", method = "lsd", seed = 1, steps = 1, batch = 1, nfe = { 1 },
       ema = {}, checkpoints = 0, eval_samples = 1 },
     kind = seconds and { planned = 0, pace = { memory = mib * 2 ^ 20, start_s = seconds,
@@ -137,7 +139,7 @@ set -- %s
 n=$(wc -l <words)
 shift $((n - 1))
 [ "$1" != save ] || { touch results/x/smoke/one/checkpoint.safetensors; exit 75; }
-[ "$1" != wait ] || { trap 'echo asked >>asked; exit 75' INT; sleep 9 & wait; }
+[ "$1" != wait ] || { trap 'echo asked >>asked; exit 75' INT; >ready; sleep 9 & wait; }
 exit $1
 ]]):format(codes))
   sandbox.write("element/squeue", "echo " .. state)
@@ -156,8 +158,8 @@ end
 t.test("an element ends as its run does, or is requeued to continue", function()
   local function check(expected, ...) t.eq({ element(...) }, expected, (...)) end
   check({ 0, "0\n" }, "0", "RUNNING")
-  t.eq(sandbox.read "element/words", "run x.lua --profile smoke --method lsd --seed 1 --out "
-    .. "results/x/smoke/one --threads 3 --base results --element\n")
+  t.eq(sandbox.read "element/words", "run x'; $(touch pwned) #.lua --profile smoke "
+    .. "--method lsd --seed 1 --out results/x/smoke/one --threads 3 --base results --element\n")
   check({ 3, "3\n" }, "3", "RUNNING")
   check({ 0, "4\n" }, "4", "RUNNING") -- a divergence is a result
   check({ 137, "137\n" }, "137", "RUNNING")
@@ -165,7 +167,8 @@ t.test("an element ends as its run does, or is requeued to continue", function()
   check({ 75, "75\n" }, "75", "COMPLETING") -- cancelled, or requeued by Slurm itself
   check({ 75, nil, "requeue 8_0\n" }, "save", "RUNNING", 50)
   check({ 75, "75\n" }, "75", "RUNNING", 3)
-  check({ 75, nil, "requeue 8_0\n" }, "wait", "RUNNING", 0, "(sleep 0.2; kill -TERM $$) &")
+  check({ 75, nil, "requeue 8_0\n" }, "wait", "RUNNING", 0,
+    "(until test -e ready; do sleep 0.02; done; kill -TERM $$) &")
   t.eq(sandbox.read "element/asked", "asked\n")
 end)
 
@@ -217,12 +220,10 @@ local function test_refusals()
   cluster:wait(60)
   sandbox.run "rm -rf */results/chain/smoke"
   sandbox.write(cluster.at .. "/" .. first .. "_0.state", "PENDING")
-  for _, arguments in ipairs { "slurm --submit ", "reproduce --executor slurm " } do
-    code, out = flowmap(arguments .. ARGUMENTS)
-    t.eq(code, 2, out)
-    t.eq(out:find("chain/lmd-seed1 is in Slurm's queue already, as job " .. first, 1, true) ~= nil,
-      true, out)
-  end
+  code, out = flowmap("slurm --submit " .. ARGUMENTS)
+  t.eq(code, 2, out)
+  t.eq(out:find("chain/lmd-seed1 is in Slurm's queue already, as job " .. first, 1, true) ~= nil,
+    true, out)
   os.remove(cluster.at .. "/" .. first .. "_0.state")
 end
 

@@ -1,17 +1,10 @@
 --- The executor of `reproduce` that makes runs as child processes of this one.
 --
--- An executor is a module with
---
---     check(args)                 raises an error if it cannot work here
---     jobs(args, due)             how many runs it makes at a time
---     threads(args, share)        of each run where so many share the machine
---     measured_at_once(jobs, args)     how many measurements of paces run at a time
---     pool(handlers, it)          it = { args =, due =, kinds = }
---
--- and a pool with `start(run, how, share)`, `run(more, interval)`, `stop()`, `count` and
--- `requests`, which are those of flowmap.app.children, as are the handlers. `how` is the option of
--- the run's command, `--resume` or `--force`, or nil. All else, the plan, the records and the page,
--- is the same for all executors; flowmap.app.slurm.executor is the other one.
+-- An executor is a module with the functions below and a pool with `start(run, how, share)`,
+-- `run(more, interval)`, `stop()`, `count` and `requests`, which are those of flowmap.app.children,
+-- as are its handlers. `how` is the option of the run's command, `--resume` or `--force`, or nil;
+-- `share`, how many runs share the machine. All else, the plan, the records and the page, is the
+-- same for all executors; flowmap.app.slurm.executor is the other one.
 -- @module flowmap.app.here
 
 local children = require "flowmap.app.children"
@@ -20,16 +13,34 @@ local forecast = require "flowmap.app.forecast"
 
 local M = {}
 
+--- Raise an error if runs cannot be made in this way here.
+-- @tparam table args of `reproduce`
 function M.check() end
 
+--- How many runs are made at a time.
+-- @tparam table args
+-- @tparam {table,...} due
+-- @treturn integer
 function M.jobs(args, due)
   return math.max(1, math.min(args.jobs or fm.info().threads, #due))
 end
 
+--- The threads of each run.
+-- @tparam table args
+-- @tparam integer share how many runs share the machine
+-- @treturn integer
 function M.threads(_, share) return math.max(1, fm.info().threads // share) end
 
+--- How many paces are measured at a time.
+-- @tparam integer jobs
+-- @tparam table args
+-- @treturn integer
 function M.measured_at_once(jobs) return jobs end
 
+--- Create a pool.
+-- @tparam table handlers
+-- @tparam table it { args =, due =, kinds = }
+-- @treturn table
 function M.pool(handlers)
   local pool = children.pool(handlers)
   local start = pool.start

@@ -40,7 +40,8 @@ function M.refuse(args)
   end
 end
 
---- Give the options of jobs their defaults, and `cpus`: the threads of each process.
+--- Give the options of jobs their defaults; `cpus` are the threads of each process, `at_once` is
+-- how many paces are measured here at a time.
 -- @tparam table args changed in place
 function M.complete(args)
   for _, name in ipairs { "mpi", "nodes" } do
@@ -50,6 +51,7 @@ function M.complete(args)
   end
   args.hours, args.ranks, args.mpi = args.hours or 24, args.ranks or 1, args.mpi or "pmix"
   args.cpus = args.workers or fm.info().threads
+  args.at_once = math.max(1, #(require("luv").cpu_info() or {}) // args.cpus)
 end
 
 -- ------------------------------------------------------------------ requests

@@ -170,7 +170,7 @@ function M.run(args)
   local function note(...) notes[#notes + 1] = string.format(...) end
   local _, runs, due = due_runs.prepare(note, args)
   if args.submit then queue.check_free(due) end
-  local kinds = forecast.measure(due, math.max(1, fm.info().threads // args.cpus), args.cpus)
+  local kinds = forecast.measure(due, args.at_once, args.cpus)
   forecast.announce(note, runs, due, math.max(1, #due), kinds, true)
   local largest = queue.largest()
   local arrays = array.of(due, kinds, args, math.max(1, largest))

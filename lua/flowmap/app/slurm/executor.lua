@@ -39,7 +39,7 @@ function M.jobs(args, due) return args.jobs or math.max(1, #due) end
 function M.threads(args) return args.cpus end
 
 --- See flowmap.app.here.
-function M.measured_at_once(_, args) return math.max(1, fm.info().threads // args.cpus) end
+function M.measured_at_once(_, args) return args.at_once end
 
 --- See flowmap.app.here.
 function M.pool(handlers, it)
