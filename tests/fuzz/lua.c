@@ -15,17 +15,16 @@ int luaopen_flowmap_core(lua_State *L);
 
 static lua_State *L;
 
-enum { COUNTERS = 1 << 15 };
 #ifdef LIBFUZZER
-__attribute__((section("__libfuzzer_extra_counters")))
-#endif
-static uint8_t counter[COUNTERS];
+enum { COUNTERS = 1 << 15 };
+__attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counter[COUNTERS];
 
 static void count_line(lua_State *l, lua_Debug *at) {
   lua_getinfo(l, "Sl", at);
   const uint32_t file = (uint32_t)strlen(at->source) * 2654435761u;
   counter[(file + (uint32_t)at->currentline * 40503u) % COUNTERS]++;
 }
+#endif
 
 void lua_start(void) {
   const char *root = getenv("FUZZ_ROOT");
@@ -49,7 +48,9 @@ void lua_start(void) {
   }
   lua_setglobal(L, "one_input");
   lua_settop(L, 0);
+#ifdef LIBFUZZER
   if (strcmp(target_name, "calls") != 0) lua_sethook(L, count_line, LUA_MASKLINE, 0);
+#endif
 }
 
 /* one_input(bytes, path of a file with them) raises an error if the reader is wrong. */

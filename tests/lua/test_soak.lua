@@ -43,7 +43,9 @@ t.test("what cannot be looked at or listed is not taken for absent", function()
     for _, code in ipairs(codes) do t.eq(code, 3) end
   end
   sandbox.write("soak/place/list.lua", "require('flowmap.base.files').folders 'images/train'")
+  sandbox.write("soak/place/sums.lua", "require('flowmap.runs.record').checksums 'kept'")
   all(failing("EIO", "getdents", "lua list.lua"), 1)
+  all(failing("EIO", "kept/data.npy", "lua sums.lua"), 3)
   all(failing("EIO", "images/train/wild", "data import afhq images"), 2)
 end)
 

@@ -140,7 +140,7 @@ static pid_t first;             /* the program; its threads count, its children 
 static pid_t child[TASKS_MOST]; /* tasks of other processes */
 static int children;
 static pid_t dying; /* the task that is killed when its call has been made */
-static char failed[4400] = "none";
+static char described[4400], failed[4400] = "none";
 
 static bool foreign(pid_t task) {
   for (int k = 0; k < children; k++)
@@ -207,9 +207,9 @@ static void describe(pid_t task, const call *c, const struct user_regs_struct *r
                         strcmp(c->name, "fstat") != 0 && strcmp(c->name, "lstat") != 0;
   const uint64_t path = relative ? r->rsi : r->rdi;
   if (path > 65536)
-    snprintf(failed, sizeof failed, "%s %s", c->name, text_at(task, path));
+    snprintf(described, sizeof described, "%s %s", c->name, text_at(task, path));
   else
-    snprintf(failed, sizeof failed, "%s of descriptor %d", c->name, (int)r->rdi);
+    snprintf(described, sizeof described, "%s of descriptor %d", c->name, (int)r->rdi);
 }
 
 /* Whether the call is one of those asked for. */
@@ -217,13 +217,12 @@ static bool chosen(pid_t task, const call *c, const struct user_regs_struct *r) 
   const char *only = getenv("FAIL_ONLY");
   if (only == NULL) return true;
   describe(task, c, r);
-  const bool found = strstr(failed, only) != NULL;
-  strcpy(failed, "none");
-  return found;
+  return strstr(described, only) != NULL;
 }
 
 static void inject(pid_t task, const call *c, struct user_regs_struct *r) {
   describe(task, c, r);
+  strcpy(failed, described);
   if (wanted->error) {
     r->orig_rax = (unsigned long long)-1;
     r->rax = (unsigned long long)-wanted->error;

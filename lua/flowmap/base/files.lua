@@ -10,6 +10,7 @@ local regular = require "flowmap.base.regular"
 local M = {}
 
 local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+local LOOP = 40 -- ELOOP: a link that leads nowhere, too
 
 --- Read a whole file.
 -- @tparam string path
@@ -42,6 +43,16 @@ function M.exists(path)
   local mode, message, errno = lfs.attributes(path, "mode")
   if not mode and not ABSENT[errno] then errors.data("%s", message) end
   return mode ~= nil
+end
+
+--- What a path is; links are followed. If this cannot be determined, an error is raised, as by
+-- `exists`.
+-- @tparam string path
+-- @treturn ?string "file", "directory", ...; nil if there is nothing
+function M.mode(path)
+  local mode, message, errno = lfs.attributes(path, "mode")
+  if not mode and not ABSENT[errno] and errno ~= LOOP then errors.data("%s", message) end
+  return mode
 end
 
 --- Make a folder and its missing parents.
@@ -89,9 +100,9 @@ end
 -- @treturn {string,...}
 function M.folders(path)
   local names = {}
-  if lfs.attributes(path, "mode") ~= "directory" then return names end
+  if M.mode(path) ~= "directory" then return names end
   for _, name in ipairs(core.folder_names(path)) do
-    if not name:find "^%." and lfs.attributes(path .. "/" .. name, "mode") == "directory" then
+    if not name:find "^%." and M.mode(path .. "/" .. name) == "directory" then
       names[#names + 1] = name
     end
   end

@@ -21,7 +21,7 @@ local RECORDS = { ".flowmap", "config.json", "inputs.json", "manifest.json", "di
 local RENDERED = { tables = true, figures = true, drafts = true }
 local DEEPEST = 4 -- paper/results/PROFILE/EXPERIMENT/runs/RUN
 
-local function holds(dir, name) return lfs.attributes(dir .. "/" .. name, "mode") ~= nil end
+local function holds(dir, name) return files.mode(dir .. "/" .. name) ~= nil end
 
 local function is_run(dir)
   for _, name in ipairs(RECORDS) do

@@ -118,7 +118,7 @@ end
 function M.checksums(dir, wanted)
   local out = {}
   for _, name in ipairs(core.folder_names(dir)) do
-    if not passing(name) and lfs.attributes(dir .. "/" .. name, "mode") == "file"
+    if not passing(name) and files.mode(dir .. "/" .. name) == "file"
       and (not wanted or wanted(name)) then
       out[name] = core.sha256_file(dir .. "/" .. name)
     end

@@ -223,14 +223,21 @@ local function recording_dofile(path)
   return chunk()
 end
 
-local ABSENT = { [2] = true, [20] = true } -- ENOENT, ENOTDIR
+-- EINTR, EIO, ENOMEM, ENFILE, EMFILE: they tell nothing about whether a file is there. Others, such
+-- as a folder that may not be entered, do: to this user the file is absent.
+local PASSING = { [4] = true, [5] = true, [12] = true, [23] = true, [24] = true }
 
 local function unread(why) require("flowmap.base.errors").data("cannot read %s", why) end
 
-local function hash_of(path)
+local function mode_of(path)
   local mode, why, errno = attributes(path, "mode")
+  if PASSING[errno] then require("flowmap.base.errors").data("%s", why) end
+  return mode
+end
+
+local function hash_of(path)
+  local mode = mode_of(path)
   if mode == "file" then return core.sha256_file(path) end
-  if not mode and not ABSENT[errno] then unread(why) end
   return not mode and "absent" or nil
 end
 
@@ -296,7 +303,7 @@ function FACTS.listing(path)
   return core.sha256(table.concat(names, "\n"))
 end
 
-function FACTS.exists(path) return attributes(path, "mode") end
+FACTS.exists = mode_of
 
 local function fact(id)
   local word, about = id:match "^(%w+) (.*)$"
