@@ -54,10 +54,10 @@ end
 -- The audit of a run: number of faults, and what was printed.
 local function audited(dir, how, today)
   local lines = {}
-  local faults = audit.audit(dir, { segments = how or 100, today = today,
+  local faults, conclusion = audit.audit(dir, { segments = how or 100, today = today,
     experiment = sandbox.here .. "/experiments/checkerboard.lua",
     write = function(text) lines[#lines + 1] = text end })
-  return faults, table.concat(lines)
+  return faults, table.concat(lines), conclusion
 end
 
 t.test("an honest run passes, whole or in parts", function()
@@ -175,10 +175,12 @@ t.test("sources that have changed since: the parts are repeated on demand", func
     inputs["module flowmap.step"] = inputs["module flowmap.step"]:gsub("%x$", "x")
   end)
   seal(dir)
-  local faults, words = audited(dir)
-  t.eq({ faults, words:find "the same bits" }, { 1 }, words)
-  faults, words = audited(dir, 3, true)
-  t.eq(faults, 1, words) -- the changed source itself
+  local found = "1 of the checks found a difference: inputs"
+  local faults, words, conclusion = audited(dir)
+  t.eq({ faults, conclusion, words:find "the same bits" }, { 1, found }, words)
+  faults, words, conclusion = audited(dir, 3, true)
+  t.eq({ faults, conclusion }, { 1, found
+    .. "; it changes nothing in the steps that were repeated" }, words) -- the changed source itself
   t.eq(select(2, words:gsub("the same bits", "")), 3, words)
 end)
 
@@ -231,7 +233,7 @@ t.test("the command says what it checked, and its exit code is that of a failed 
   touch(dir .. "/checkpoint.safetensors")
   status, out = flowmap("audit --segments 1 " .. dir)
   t.eq(status, 1, out)
-  t.eq(out:find "2 of the checks found a difference\n$" ~= nil, true, out)
+  t.eq(out:find "2 of the checks found a difference: files, result\n$" ~= nil, true, out)
 end)
 
 t.done()

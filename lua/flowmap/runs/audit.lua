@@ -38,7 +38,10 @@ end
 
 -- Tell what a check found: nothing wrong, or a fault.
 function Audit:found(about, ok, ...)
-  if not ok then self.faults = self.faults + 1 end
+  if not ok then
+    self.faults = self.faults + 1
+    self.at_fault[about] = true
+  end
   self:say(about, "%s%s", ok and "" or "WRONG: ", string.format(...))
 end
 
@@ -60,7 +63,8 @@ function Audit:check_files()
       wrong[#wrong + 1] = name
     end
   end
-  local gone = #absent > 0 and (", %d of its files are not here"):format(#absent) or ""
+  local gone = #absent > 0 and (", %d of its files are not here (a published set keeps records "
+    .. "without weights and samples)"):format(#absent) or ""
   self:found("files", #wrong == 0, #wrong == 0 and "%d have the checksums of the record%s"
     or "%s: not what was recorded when the run ended%s", #wrong == 0 and #names - #absent
     or table.concat(wrong, ", "), gone)
@@ -266,7 +270,9 @@ end
 function Audit:check_result()
   local path = self.dir .. "/checkpoint.safetensors"
   if self.ended.step then return self:say("result", "the run diverged: there is none") end
-  if not files.exists(path) then return self:say("result", "its weights are not here") end
+  if not files.exists(path) then
+    return self:say("result", "not judged again: its weights are not here")
+  end
   local saved, fault = load(path)
   if fault then return self:found("result", false, "%s", fault) end
   if chain.state(saved.tensors) ~= self.links[#self.links].state then
@@ -293,6 +299,16 @@ function Audit:check_result()
     or table.concat(wrong, "; "), N)
 end
 
+-- What the checks amount to; `same`: the inputs are those of the run.
+function Audit:conclusion(same)
+  if self.faults == 0 then return "nothing was found that differs from the record" end
+  local names = tree.keys(self.at_fault)
+  local text = ("%d of the checks found a difference: %s"):format(self.faults,
+    table.concat(names, ", "))
+  if same or #names > 1 or not self.repeated then return text end
+  return text .. "; it changes nothing in the steps that were repeated"
+end
+
 -- ------------------------------------------------------------------ the command
 
 --- Audit a run.
@@ -301,9 +317,11 @@ end
 --   all = repeat the whole training instead, today = also if inputs have changed,
 --   write = function(text), default: to standard output
 -- @treturn integer number of faults; they are printed
+-- @treturn string what they amount to, in a sentence
 function M.audit(dir, how)
   local config = settings.complete(record.need(dir, "config"))
-  local self = setmetatable({ dir = dir, cfg = config, faults = 0, ended = ended(dir),
+  local self = setmetatable({ dir = dir, cfg = config, faults = 0, at_fault = {},
+    ended = ended(dir),
     write = how.write or to_stdout,
     experiment = accept.experiment_of(config, how.experiment, "audit") }, Audit)
   if not self.ended then errors.usage("audit: the run at %s has not ended", dir) end
@@ -314,14 +332,16 @@ function M.audit(dir, how)
   if sound and not same and how.today then
     self:say("steps", "repeated with today's sources all the same")
   elseif not (same and sound) then
-    self:say("steps", "not repeated, for the reason above")
-    return self.faults
+    self:say("steps", "not repeated, for the reason above%s", sound and not same
+      and "; --today repeats them with what there is today" or "")
+    return self.faults, self:conclusion(same)
   end
   local parts = how.all and { { from = 0, to = self.links[#self.links].step } }
     or chosen(self:parts(), how.segments)
   for _, part in ipairs(parts) do self:check_part(part) end
+  self.repeated = #parts > 0
   self:check_result()
-  return self.faults
+  return self.faults, self:conclusion(same)
 end
 
 --- The command.
@@ -332,9 +352,8 @@ function M.run(args)
   if not files.exists(dir .. "/config.json") then
     errors.usage("audit: there is no run at %s", dir)
   end
-  local faults = M.audit(dir, args)
-  io.stdout:write(faults == 0 and "nothing was found that differs from the record\n"
-    or ("%d of the checks found a difference\n"):format(faults))
+  local faults, conclusion = M.audit(dir, args)
+  io.stdout:write(conclusion, "\n")
   return faults == 0 and 0 or errors.status.check
 end
 
