@@ -26,6 +26,7 @@ return {
     -- what it amounts to
     "paper/reproduction.md",
     "paper/conclusion.md",
+    "paper/scaling.md",
     "paper/equations.md",
     "paper/citing.md",
     "paper/references.md",

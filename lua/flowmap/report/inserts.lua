@@ -8,6 +8,7 @@
 --     {{glossary}} {{citation}}           see flowmap.report.document
 --     {{source lua/flowmap/residuals.lua M.lagrangian}}   the source text of one function
 --     {{source lua/flowmap/methods/lsd.lua return}}       the table that a file returns
+--     {{scaling}}                         see flowmap.report.scaling
 --     {{graph}}                           see flowmap.report.graph
 --     {{see devices}}                     inline: a link to another chapter; its title alone where
 --                                         that chapter is not woven, for want of results
@@ -134,6 +135,7 @@ end
 --- The inserts by name: function(context, words) -> Markdown.
 M.known = {
   graph = graph_of,
+  scaling = require("flowmap.report.scaling").text,
   source = source,
   see = see,
   reproduction = require("flowmap.report.reproduction").text,

@@ -1,7 +1,7 @@
 --- The command `calibrate`: measures this machine for `plan`. Rates of kinds of steps come from the
--- processor time of each step of two training steps, the reference's network on the plane and a
--- small U-Net. The link is that between processes of this machine: its bandwidth is that of a copy
--- in memory, its latency half a round trip of one byte through pipes.
+-- processor time of each step of three training steps, of the reference's network on the plane and
+-- of two U-Nets. The link is that between processes of this machine: its bandwidth is that of a
+-- copy in memory, its latency half a round trip of one byte through pipes.
 -- @module flowmap.app.plan.calibrate
 
 local errors = require "flowmap.base.errors"
@@ -16,9 +16,11 @@ local M = {}
 
 local TIMES = 5 -- the fastest of so many measurements counts: other processes only slow them down
 
+-- Narrow and wide networks: rates depend on the numbers of channels.
 local PROGRAMS = {
   { "experiments/checkerboard.lua", "paper", { dataset_size = 1024, batch = 512 } },
   { "experiments/cifar10.lua", "laptop", { batch = 16 } },
+  { "experiments/cifar10.lua", "laptop", { model_channels = 64, batch = 4, micro = 4 } },
 }
 
 -- ------------------------------------------------------------------ kinds of steps

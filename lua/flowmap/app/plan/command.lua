@@ -3,6 +3,7 @@
 -- @module flowmap.app.plan.command
 
 local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
 local json = require "flowmap.base.json"
 local machines = require "flowmap.app.plan.machine"
 local simulate = require "flowmap.app.plan.simulate"
@@ -27,8 +28,8 @@ end
 -- The work with as many busy cores as a number of ranks has, planned once for each.
 local function timer(costs, machine)
   local known = {}
-  return function(ranks, weak)
-    local active = simulate.active(machine, #costs.which * (weak and ranks or 1), ranks)
+  return function(ranks, each)
+    local active = simulate.active(machine, each and each * ranks or #costs.which, ranks)
     known[active] = known[active] or works.timed(costs, machine, active)
     return known[active]
   end
@@ -42,16 +43,17 @@ end
 --   = efficiencies, hours = of the whole profile, price = of that, sent_mb = of a rank in a step }
 function M.rows(costs, machine, counts)
   local timed, rows = timer(costs, machine), {}
-  local one = simulate.step(timed(1), machine, 1).seconds
+  local one, each = simulate.step(timed(1), machine, 1).seconds, simulate.full(machine, costs.leaf)
+  local full = simulate.step(timed(1, each), machine, 1, each).seconds
   for _, ranks in ipairs(counts) do
     local it = simulate.step(timed(ranks), machine, ranks)
-    local weak = simulate.step(timed(ranks, true), machine, ranks, true)
+    local weak = simulate.step(timed(ranks, each), machine, ranks, each)
     local nodes = -(-ranks // machine.ranks)
     local hours = it.seconds * costs.steps_of_profile / 3600
     rows[#rows + 1] = {
       ranks = ranks, nodes = nodes, micros = it.micros, compute_s = it.compute,
       exposed_s = it.exposed, update_s = it.update, step_s = it.seconds,
-      strong = one / (ranks * it.seconds), weak = one / weak.seconds, hours = hours,
+      strong = one / (ranks * it.seconds), weak = full / weak.seconds, hours = hours,
       price = machine.price and machine.price * nodes * hours or nil, sent_mb = it.sent / 1e6,
     }
   end
@@ -89,19 +91,25 @@ local function print_table(say, rows)
   end
 end
 
-local function print_csv(say, about, rows)
+--- The rows as lines of CSV.
+-- @tparam string experiment
+-- @tparam string machine
+-- @tparam {table,...} rows see `rows`
+-- @treturn {string,...} the first one has the names of the columns
+function M.csv(experiment, machine, rows)
   local heads = { "experiment", "machine" }
   for _, column in ipairs(COLUMNS) do heads[#heads + 1] = column[1] end
-  say(table.concat(heads, ","))
+  local lines = { table.concat(heads, ",") }
   for _, row in ipairs(rows) do
-    local cells = { about.experiment, '"' .. about.machine:gsub('"', '""') .. '"' }
+    local cells = { escape.csv(experiment), escape.csv(machine) }
     for _, column in ipairs(COLUMNS) do
       local value = row[column[1]]
       cells[#cells + 1] = value and number(math.type(value) == "integer" and "%d" or "%.6g", value)
         or ""
     end
-    say(table.concat(cells, ","))
+    lines[#lines + 1] = table.concat(cells, ",")
   end
+  return lines
 end
 
 -- What limits the number of ranks, in sentences.
@@ -110,8 +118,8 @@ local function remarks(say, costs, machine)
   say("a batch of %d samples is %d micro-batches, in leaves of %d: more than %d ranks of %d cores "
     .. "leave cores idle", costs.batch, #costs.which, costs.leaf,
     math.max(1, #costs.which // math.max(cores, costs.leaf)), cores)
-  say("strong: all ranks share the batch; weak: each rank has a whole batch of its own; exchange: "
-    .. "what the backward pass does not hide")
+  say("strong: all ranks share the batch; weak: each rank has %d micro-batches; exchange: what the "
+    .. "backward pass does not hide", simulate.full(machine, costs.leaf))
 end
 
 --- The command.
@@ -130,7 +138,9 @@ function M.run(args, experiment, cfg, stages)
     io.stdout:write(select("#", ...) > 0 and format:format(...) or format, "\n")
   end
   if args.json then return say(json.encode(about)) end
-  if args.csv then return print_csv(say, about, rows) end
+  if args.csv then
+    return say("%s", table.concat(M.csv(about.experiment, about.machine, rows), "\n"))
+  end
   say("%s, profile %s, %s on %s: %d steps", about.experiment, about.profile, about.method,
     machine.name, about.steps)
   print_table(say, rows)

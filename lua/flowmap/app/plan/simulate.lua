@@ -192,6 +192,12 @@ end
 -- The cores of a rank, and those of a node that are busy in the step's parts.
 local function workers_of(machine) return math.max(1, machine.cores // machine.ranks) end
 
+--- Micro-batches that give each core of a rank one, in whole leaves.
+-- @tparam table machine
+-- @tparam integer leaf micro-batches in a leaf
+-- @treturn integer
+function M.full(machine, leaf) return -(-workers_of(machine) // leaf) * leaf end
+
 --- The cores of a node that micro-batches keep busy.
 -- @tparam table machine
 -- @tparam integer micros micro-batches of all ranks
@@ -218,12 +224,12 @@ end
 -- @tparam table work see flowmap.app.plan.work.timed
 -- @tparam table machine see flowmap.app.plan.machine
 -- @tparam integer ranks
--- @tparam ?boolean weak every rank has the micro-batches of the work; otherwise they share them
+-- @tparam ?integer each micro-batches of every rank; default: the ranks share those of the work
 -- @treturn table { compute, exposed, update, seconds = the sum of these; overlapped = seconds of
 --   the link while the rank computed; micros = of the rank that has most; sent = bytes of a rank }
-function M.step(work, machine, ranks, weak)
-  local micros = #work.which * (weak and ranks or 1)
-  local leaves = { micros = micros, count = -(-micros // work.leaf), equal = weak }
+function M.step(work, machine, ranks, each)
+  local micros = each and each * ranks or #work.which
+  local leaves = { micros = micros, count = -(-micros // work.leaf), equal = each ~= nil }
   local workers, here = workers_of(machine), math.min(machine.ranks, ranks)
   local byte = M.active(machine, micros, ranks) / (machine.memory_gbs * 1e9)
   local slowest = compute_all(work, leaves, ranks, workers, 3 * work.value * byte)

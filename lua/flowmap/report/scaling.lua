@@ -1,0 +1,147 @@
+--- The figure and the table of paper/scaling.md: the simulated training of the paper's four profiles
+-- on machines of many nodes. Both are drawn from paper/scaling/scaling.csv, which
+-- paper/scaling/plan.lua writes; nothing is measured or simulated while the page is woven.
+-- @module flowmap.report.scaling
+
+local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
+local files = require "flowmap.base.files"
+local gnuplot = require "flowmap.report.gnuplot"
+local origin = require "flowmap.report.origin"
+local results = require "flowmap.report.results"
+
+local M = {}
+
+local DATA, MAKER = "paper/scaling/scaling.csv", "paper/scaling/plan.lua"
+
+-- The cells of a line of CSV.
+local function cells_of(line)
+  local cells, at = {}, 1
+  while at <= #line + 1 do
+    local quoted, after = line:match('^"([^"]*)"()', at)
+    local plain, next_at = line:match("^([^,]*)()", after or at)
+    cells[#cells + 1] = quoted or plain
+    at = next_at + 1
+  end
+  return cells
+end
+
+--- The rows of a file that paper/scaling/plan.lua wrote.
+-- @tparam string text
+-- @treturn {table,...} by the names of the columns; numbers, except experiment and machine
+function M.rows(text)
+  local heads, rows = nil, {}
+  for line in text:gmatch "[^\n]+" do
+    local cells = cells_of(line)
+    if not heads then
+      heads = cells
+    else
+      local row = {}
+      for k, name in ipairs(heads) do row[name] = tonumber(cells[k]) or cells[k] end
+      if type(row.ranks) ~= "number" then errors.data("%s: a line without ranks", DATA) end
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+-- Distinct values of a column, in order.
+local function distinct(rows, name)
+  local list, seen = {}, {}
+  for _, row in ipairs(rows) do
+    if not seen[row[name]] then
+      list[#list + 1], seen[row[name]] = row[name], true
+    end
+  end
+  return list
+end
+
+local function series(rows, machine, experiments, value)
+  local list = {}
+  for k, name in ipairs(experiments) do
+    local points = {}
+    for _, row in ipairs(rows) do
+      if row.machine == machine and row.experiment == name then
+        points[#points + 1] = { row.nodes, value(row) }
+      end
+    end
+    list[k] = { kind = "linespoints", label = name, rows = points, colour = k, point = k, key = name }
+  end
+  return list
+end
+
+local NODES = { 1, 4, 16, 64, 256, 1024 }
+
+local function panels(rows)
+  local list, experiments = {}, distinct(rows, "experiment")
+  for _, machine in ipairs(distinct(rows, "machine")) do
+    list[#list + 1] = { title = machine, xlabel = "nodes", ylabel = "days of training", xlog = true,
+      ylog = true, xtics = NODES, series = series(rows, machine, experiments,
+        function(row) return row.hours / 24 end) }
+  end
+  for _, machine in ipairs(distinct(rows, "machine")) do
+    list[#list + 1] = { title = machine, xlabel = "nodes", ylabel = "weak efficiency, %",
+      xlog = true, xtics = NODES, yrange = { 60, 100 }, series = series(rows, machine, experiments,
+        function(row) return 100 * row.weak end) }
+  end
+  return list
+end
+
+-- The last row whose step is at least a tenth shorter than that of half the nodes.
+local function useful(rows, machine, experiment)
+  local best
+  for _, row in ipairs(rows) do
+    if row.machine == machine and row.experiment == experiment then
+      if best and row.step_s > 0.9 * best.step_s then return best end
+      best = row
+    end
+  end
+  return best
+end
+
+local function at(rows, machine, experiment, nodes)
+  for _, row in ipairs(rows) do
+    if row.machine == machine and row.experiment == experiment and row.nodes == nodes then
+      return row
+    end
+  end
+  errors.data("%s: no row of %d nodes", DATA, nodes)
+end
+
+local function table_of(rows)
+  local out = { "| nodes | profile | useful nodes | days there | weak 16 | weak 64 |",
+    "|:------|:--------|-----:|-----:|-----:|-----:|" }
+  for _, machine in ipairs(distinct(rows, "machine")) do
+    for _, name in ipairs(distinct(rows, "experiment")) do
+      local best = useful(rows, machine, name)
+      out[#out + 1] = ("| %s | %s | %d | %.3g | %.1f %% | %.1f %% |"):format(
+        escape.markdown(machine), escape.markdown(name), best.nodes, best.hours / 24,
+        100 * at(rows, machine, name, 16).weak, 100 * at(rows, machine, name, 64).weak)
+    end
+  end
+  return table.concat(out, "\n")
+end
+
+local function made(context, what)
+  return ("\n::: origin\n%s. Command: `./flowmap lua %s`. Data: %s. Script: %s. Runs: none. Cost: "
+    .. "none.\n:::\n"):format(what, MAKER, origin.link(context, "scaling.csv",
+    files.installed(DATA)), "lua/flowmap/report/scaling.lua")
+end
+
+--- The insert {{scaling}}: the figure and the table.
+-- @tparam Context context
+-- @treturn string Markdown
+function M.text(context)
+  local rows = M.rows(results.read_file(files.installed(DATA)))
+  gnuplot.panels(context.output, "scaling", { columns = 2, width = 380, height = 250,
+    panels = panels(rows) })
+  return ("\n![Simulated training of the paper's four profiles. Above: days of the whole training if "
+    .. "all nodes share the batch. Below: efficiency if every node has a micro-batch for each of its "
+    .. "cores.](<%s>){#fig:scaling:scaling}\n%s\n:::::: {#tab:scaling:scaling}\n\n%s\n\n: Useful "
+    .. "nodes: twice as many shorten the step by less than a tenth. Weak: efficiency on 16 and 64 "
+    .. "nodes if every node has a micro-batch for each core.\n::::::\n%s"):format(
+    context.output .. "/scaling.svg", made(context, "Figure scaling"), table_of(rows),
+    made(context, "Table scaling"))
+end
+
+return M
