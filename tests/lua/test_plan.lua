@@ -7,6 +7,7 @@ local calibrate = require "flowmap.app.plan.calibrate"
 local json = require "flowmap.base.json"
 local machines = require "flowmap.app.plan.machine"
 local sandbox = require "sandbox"
+local scaling = require "flowmap.report.scaling"
 local simulate = require "flowmap.app.plan.simulate"
 
 local PIECE = simulate.PIECE
@@ -203,6 +204,27 @@ t.test("plan prints a table, JSON or CSV of the ranks", function()
   t.eq({ code, select(2, text:gsub("\n", "\n")) }, { 0, 13 }, text)
   code, text = sandbox.run((plan:gsub("m%.json", "absent.json")))
   t.eq({ code, text }, { 2, "flowmap: there is no machine file absent.json\n" })
+end)
+
+-- ------------------------------------------------------------------ the page
+
+t.test("the page's numbers follow from its machines, on any instruction set", function()
+  local text = require("flowmap.base.files").read "paper/scaling/scaling.csv"
+  for _, name in ipairs { "nodes-10g", "nodes-100g" } do
+    local code, found = sandbox.run(("FM_ISA=scalar %s plan %s/experiments/checkerboard.lua "
+      .. "--profile paper --csv --machine %s/paper/scaling/%s.json"):format(sandbox.program,
+      sandbox.here, sandbox.here, name))
+    t.eq(code, 0, found)
+    t.eq(text:find(found:gsub("^[^\n]*\n", ""), 1, true) ~= nil, true, found)
+  end
+end)
+
+t.test("the page's table names the last number of nodes that shortens the step", function()
+  local rows = scaling.rows('experiment,machine,ranks,nodes,hours,step_s,weak\n'
+    .. 'a,"m, n",1,1,24,8,1\na,"m, n",2,2,12,4,1\na,"m, n",16,16,11.9,3.9,0.95\n'
+    .. 'a,"m, n",64,64,11.8,3.8,0.9\n')
+  t.eq({ #rows, rows[2].machine, rows[2].nodes, rows[4].weak }, { 4, "m, n", 2, 0.9 })
+  t.eq(scaling.table(rows):match "[^\n]*$", "| m, n | a | 2 | 0.5 | 95.0 % | 90.0 % |")
 end)
 
 t.done()

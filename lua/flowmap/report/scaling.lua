@@ -1,5 +1,5 @@
---- The figure and the table of paper/scaling.md: the simulated training of the paper's four profiles
--- on machines of many nodes. Both are drawn from paper/scaling/scaling.csv, which
+--- The figure and the table of paper/scaling.md: the simulated training of the paper's four
+-- profiles on machines of many nodes. Both are drawn from paper/scaling/scaling.csv, which
 -- paper/scaling/plan.lua writes; nothing is measured or simulated while the page is woven.
 -- @module flowmap.report.scaling
 
@@ -65,7 +65,8 @@ local function series(rows, machine, experiments, value)
         points[#points + 1] = { row.nodes, value(row) }
       end
     end
-    list[k] = { kind = "linespoints", label = name, rows = points, colour = k, point = k, key = name }
+    list[k] = { kind = "linespoints", label = name, key = name, rows = points, colour = k,
+      point = k }
   end
   return list
 end
@@ -75,7 +76,7 @@ local NODES = { 1, 4, 16, 64, 256, 1024 }
 local function panels(rows)
   local list, experiments = {}, distinct(rows, "experiment")
   for _, machine in ipairs(distinct(rows, "machine")) do
-    list[#list + 1] = { title = machine, xlabel = "nodes", ylabel = "days of training", xlog = true,
+    list[#list + 1] = { title = machine, xlabel = "nodes", ylabel = "days", xlog = true,
       ylog = true, xtics = NODES, series = series(rows, machine, experiments,
         function(row) return row.hours / 24 end) }
   end
@@ -108,7 +109,10 @@ local function at(rows, machine, experiment, nodes)
   errors.data("%s: no row of %d nodes", DATA, nodes)
 end
 
-local function table_of(rows)
+--- The table, in Markdown.
+-- @tparam {table,...} rows see `rows`
+-- @treturn string
+function M.table(rows)
   local out = { "| nodes | profile | useful nodes | days there | weak 16 | weak 64 |",
     "|:------|:--------|-----:|-----:|-----:|-----:|" }
   for _, machine in ipairs(distinct(rows, "machine")) do
@@ -135,12 +139,12 @@ function M.text(context)
   local rows = M.rows(results.read_file(files.installed(DATA)))
   gnuplot.panels(context.output, "scaling", { columns = 2, width = 380, height = 250,
     panels = panels(rows) })
-  return ("\n![Simulated training of the paper's four profiles. Above: days of the whole training if "
-    .. "all nodes share the batch. Below: efficiency if every node has a micro-batch for each of its "
-    .. "cores.](<%s>){#fig:scaling:scaling}\n%s\n:::::: {#tab:scaling:scaling}\n\n%s\n\n: Useful "
-    .. "nodes: twice as many shorten the step by less than a tenth. Weak: efficiency on 16 and 64 "
-    .. "nodes if every node has a micro-batch for each core.\n::::::\n%s"):format(
-    context.output .. "/scaling.svg", made(context, "Figure scaling"), table_of(rows),
+  return ("\n![Simulated training of the paper's four profiles. Above: days of the whole training "
+    .. "if all nodes share the batch. Below: efficiency if every node has a micro-batch for each "
+    .. "of its cores.](<%s>){#fig:scaling:scaling}\n%s\n:::::: {#tab:scaling:scaling}\n\n%s\n\n"
+    .. ": Useful nodes: twice as many shorten the step by less than a tenth. Weak: efficiency on "
+    .. "16 and 64 nodes if every node has a micro-batch for each core.\n::::::\n%s"):format(
+    context.output .. "/scaling.svg", made(context, "Figure scaling"), M.table(rows),
     made(context, "Table scaling"))
 end
 
