@@ -207,9 +207,12 @@ known-tests:
 	@$(if $(strip $T),,echo 'flowmap: test: T names no test: make test T="losses ops"' >&2; exit 2)
 	@[ -z "$$NO_TEST" ] || { echo "flowmap: test: no test has the name $$NO_TEST" >&2; exit 2; }
 
-.PHONY: check-arm
+.PHONY: check-arm check-musl
 check-arm: ## build for Arm by a cross compiler and run tests of the kernels under qemu
 	@.ci/arm.sh
+
+check-musl: ## build with musl in place of glibc; derivatives and short trainings
+	@.ci/musl.sh
 
 bench: all $(C_BENCHES) ## measure speed and memory (tests/bench)
 	@set -e; for b in $(C_BENCHES) $(LUA_BENCHES:%='lua5.4 %'); do \

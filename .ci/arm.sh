@@ -87,7 +87,7 @@ rm -rf "$arm/smoke"
 "$arm/run" "$arm/flowmap" --threads 2 run experiments/checkerboard.lua --profile smoke --set steps=4 \
   --set nfe=1 --set eval_samples=200 --out "$arm/smoke"
 
-export FM_TEST_SPARSE="${FM_TEST_SPARSE:-13}"
+export FM_TEST_SPARSE="${FM_TEST_SPARSE:-13}" FM_TEST_TIMEOUT="${FM_TEST_TIMEOUT:-1500}"
 set --
 for t in $tests; do set -- "$@" "build/arm/run build/arm/tests/c/test_$t"; done
 tests/run.sh "$@" "build/arm/run build/arm/flowmap gradcheck" \
