@@ -31,7 +31,7 @@ local function parsed()
   return plain { t = "MetaMap", c = json.decode(out).meta }
 end
 
-t.test("the workflow is valid YAML with the jobs arm, check, musl, page, publish and regress", function()
+t.test("the workflow is valid YAML and has its six jobs", function()
   local it, names = parsed(), {}
   for name, job in pairs(it.jobs) do
     names[#names + 1] = name
