@@ -13,7 +13,7 @@ function M.cases()
   place.enter()
   return { { name = "training", count = function() return 1 end,
     try = function()
-      local script = files.quote(place.here .. "/tests/soak/steps.lua")
+      local script = files.quote(place.here .. "/tests/soak/train.lua")
       local args = ("lua %s -- %d"):format(script, STEPS)
       local code = place.flowmap(args, nil, "rm -rf steps", 7200)
       if code ~= 0 then return ("exit code %d: %s"):format(code, place.said()), STEPS end

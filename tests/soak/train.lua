@@ -1,7 +1,7 @@
 -- Trains tests/soak/tiny.lua for many steps and looks at memory a hundred times; exit code 1 and
 -- one line for each kind of memory that has grown. The first tenth is not judged.
 --
---   flowmap lua tests/soak/steps.lua -- STEPS
+--   flowmap lua tests/soak/train.lua -- STEPS
 
 local fm = require "flowmap"
 local experiment = require "flowmap.experiment"
