@@ -38,7 +38,7 @@ end
 
 local exp = experiment.load "tiny.lua"
 local cfg, stages = experiment.staged(exp, { profile = "smoke", seed = 1,
-  set = { steps = steps, log_every = every, save_every = 60, checkpoints = 0 } })
+  set = { steps = steps, log_every = every, save_every = 60, checkpoints = 1 } })
 runs.run(exp, cfg, "steps", { stages = stages })
 
 local first, last, failed = seen[math.max(1, #seen // 10)], seen[#seen], false
