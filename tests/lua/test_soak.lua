@@ -63,6 +63,8 @@ t.test("the page's table adds up sessions, seeds and what is mended", function()
   t.eq({ table.unpack(rows[1].heads, 2) }, { "1,234", "2", "1", "1, 2", "b", "2026-01-02" })
 end)
 
+t.test("steps with flat memory", function() soak("steps", 1, 1, "STEPS=400") end)
+
 t.test("readers are given damaged files", function() soak("fuzz", 1, 4, "FUZZ_RUNS=800") end)
 
 t.done()
