@@ -120,7 +120,7 @@ local function json_text(folder, words)
   local times, format = scaled(rest)
   local low, high = math.huge, -math.huge
   for _, path in ipairs(matching(folder, name)) do
-    local value = json.decode(results.read_file(path), path)
+    local value = json.decode(results.read_file(path))
     for key in field:gmatch "[^.]+" do value = type(value) == "table" and value[key] or nil end
     if type(value) ~= "number" then errors.data("%s has no number '%s'", path, field) end
     low, high = math.min(low, value * times), math.max(high, value * times)
