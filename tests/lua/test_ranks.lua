@@ -1,6 +1,6 @@
 -- Ranks of mpirun make a run together: the bits of one process, whatever their number and whenever
 -- it changes; they stop together, and none is left behind when one fails. FLOWMAP_RANKS=long tries
--- more numbers of ranks, images, and a bad link.
+-- more numbers of ranks, images, a bad link, and srun.
 
 local t = require "harness"
 local files = require "flowmap.base.files"
@@ -38,9 +38,9 @@ local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set ba
   .. "--set micro=4 --set steps=%d --set eval_samples=256 "
 
 -- mpirun leaves its own files in TMPDIR, whose name must be short.
-local function ranks(launcher, n, arguments, environment)
+local function ranks(launcher, n, arguments)
   return sandbox.run(("%s %d %s --threads 1 %s"):format(launcher.start, n,
-    files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (environment or ""))
+    files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (launcher.environment or ""))
 end
 
 -- What depends only on the run's inputs.
@@ -119,7 +119,7 @@ local function disturbed(launcher, n, arguments, dir, command)
       %s; start=$(date +%%s); wait $job; code=$?
       echo "after $(($(date +%%s) - start)) s"; exit $code]])
       :format(dir, launcher.start, n, files.quote(sandbox.program), arguments, dir, dir, command),
-      "TMPDIR=/tmp")
+      "TMPDIR=/tmp " .. (launcher.environment or ""))
     if code ~= 0 then break end
   end
   return code, text
@@ -143,17 +143,38 @@ t.test("a signal stops all ranks within a step; any number of ranks continues", 
   t.eq(bits "parts" == bits "whole", true, "other bits after the interruption")
 end)
 
-t.test("a rank that is killed ends the run, which continues from what is saved", function()
-  local launcher, arguments = found[1], POINTS:format("lsd", 500)
-  local code, text = disturbed(launcher, 2, arguments, "killed", "pkill -KILL -n "
-    .. processes "killed")
+local function check_killed(launcher, dir)
+  local arguments = POINTS:format("lsd", 500)
+  local code, text = disturbed(launcher, 2, arguments, dir, "pkill -KILL -n " .. processes(dir))
   t.eq(code ~= 0 and code ~= 75, true, text)
   t.eq(tonumber(text:match "after (%d+) s") <= 10, true, text)
-  t.eq(sandbox.run("pgrep " .. processes "killed"), 1, "processes are left")
-  code, text = sandbox.flowmap(arguments .. "--out killed --resume")
+  t.eq(sandbox.run("pgrep " .. processes(dir)), 1, "processes are left")
+  code, text = sandbox.flowmap(arguments .. ("--out %s --resume"):format(dir))
   t.eq(code, 0, text)
-  t.eq(bits "killed" == bits "whole", true, "other bits after the kill")
+  t.eq(bits(dir) == bits "whole", true, "other bits after the kill")
+end
+
+t.test("a rank that is killed ends the run, which continues from what is saved", function()
+  check_killed(found[1], "killed")
 end)
+
+local lacking = LONG and require("slurm_cluster").lacks()
+if lacking or LONG and found[1].name ~= "openmpi" then
+  t.skip("srun", "there is no " .. (lacking or "Open MPI") .. " for srun --mpi=pmix")
+elseif LONG then
+  t.test("ranks of srun --mpi=pmix, in a cluster of Slurm on this machine", function()
+    local cluster = require("slurm_cluster").real { cpus = 3, largest = 10 }
+    local ok, problem = pcall(function()
+      local launcher = { start = "srun --mpi=pmix --mem=100 -n", environment = cluster.environment }
+      local code, text = ranks(launcher, 3, POINTS:format("lsd", 500) .. "--out slurm")
+      t.eq(code, 0, text)
+      t.eq(bits "slurm" == bits "whole", true, "other bits by srun")
+      check_killed(launcher, "slurm-killed")
+    end)
+    sandbox.run(cluster.halt, cluster.environment)
+    if not ok then error(problem, 0) end
+  end)
+end
 
 t.test("what all ranks find wrong is told once, with its exit code", function()
   local code, text = ranks(found[1], 2, POINTS:format("lsd", 5) .. "--set nonsense=1 --out wrong")
