@@ -33,7 +33,7 @@ for _, name in ipairs { "experiments", "paper" } do sandbox.link(name) end
 -- what is tested are the ranks.
 local POINTS = "run experiments/checkerboard.lua --profile smoke --method %s --set batch=112 "
   .. "--set micro=8 --set width=16 --set depth=2 --set steps=%d --set eval_samples=500 "
-  .. "--set nfe=1 --set save_every=0.1 "
+  .. "--set nfe=1 --set bins=8 --set save_every=0.1 "
 local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set batch=24 "
   .. "--set micro=4 --set steps=%d --set eval_samples=256 "
 
