@@ -209,6 +209,11 @@ t.test("spread over seeds and seeds for 10 %; processor time", function()
   t.eq(text:find("up to 6 degrees of freedom", 1, true) ~= nil, true, text)
   text = tables.markdown(tables.cost(set, { title = "Cost", rows = { "method", "eta" },
     reference = { method = "LSD" } }))
+  t.eq({ text:find "| ESD | 0\\.5 | – | – |" ~= nil,
+    text:find "Not stated for a rehearsal" ~= nil }, { true, true }, text)
+  for _, run in ipairs(set.runs) do run.config.profile = "laptop" end
+  text = tables.markdown(tables.cost(set, { title = "Cost", rows = { "method", "eta" },
+    reference = { method = "LSD" } }))
   t.eq(text:find("| ESD | 0\\.5 | 30.00 | 1.50 |", 1, true) ~= nil, true, text)
 end)
 
