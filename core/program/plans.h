@@ -39,8 +39,8 @@ struct fm_plans {
   int *result_out;   /* per output of a body: the programs' output that it is, or -1: a sum */
   int *epilogue_out; /* per output of the epilogue: the programs' output that it is */
 
-  bool ordered; /* the sums are large: micro-batches are summed in pairs, in one memory */
-  int traced, nstep;           /* nodes of the first program; steps of all plans */
+  bool ordered;      /* the sums are large: micro-batches are summed in pairs, in one memory */
+  int traced, nstep; /* nodes of the first program; steps of all plans */
   size_t body_size, part_size; /* arena, blocks, pointers to inputs and outputs: the largest */
   double ms_optimise, ms_plan; /* time spent compiling */
 };
