@@ -251,8 +251,8 @@ exact.render = {
 -- - on the Gaussian in 16 dimensions:
 --   {{ratio map_error.ESD-CONVEX.N1 map_error.LSD.N1 data=normal16 %.2g}}.
 --
--- Each p is that of one question. Six seeds cannot show eight differences at once: the smallest p is
--- 1/32, which times eight is above 5 %.
+-- Each p is that of one question. Six seeds cannot show eight differences at once: the smallest p,
+-- 1/32, times eight is above 5 %.
 --
 -- {{table over-laws}}
 --

@@ -43,7 +43,7 @@ t.test("its environment variables are those that the sources read", function()
   for _, name in ipairs { "FLOWMAP_DATA", "FLOWMAP_INCEPTION", "FM_THREADS", "FM_ISA" } do
     has(".It Ev " .. name)
   end
-  local _, found = sandbox.run(("grep -rhoE 'getenv *\\(?\"(FM|FLOWMAP)_[A-Z]+' %s/core %s/lua")
+  local _, found = sandbox.run(("grep -rhoE 'getenv *\\(?\"(FM|FLOWMAP)_[A-Z_]+' %s/core %s/lua")
     :format(files.quote(sandbox.here), files.quote(sandbox.here)))
   for name in found:gmatch '"([A-Z_]+)' do has(".It Ev " .. name) end
 end)

@@ -63,7 +63,7 @@ local CLUSTER = {
     .. "(default: 24).", kind = whole(1, 10000) },
   { "--ranks", "With Slurm: processes that share a run, started by srun (default: 1).",
     kind = whole(1, 100000) },
-  { "--nodes", "With --ranks: nodes of a run (default: as Slurm chooses).", kind = whole(1, MANY) },
+  { "--nodes", "With --ranks: nodes of a run (default: as Slurm chooses).", kind = whole(1) },
   { "--mpi", "With --ranks: what srun --mpi is given (default: pmix)." },
   { "--option", "With Slurm: a further option of sbatch such as partition=long; may be repeated.",
     kind = kinds.sbatch_option, count = "*", value = "NAME=VALUE" },

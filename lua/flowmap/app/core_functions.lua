@@ -48,6 +48,7 @@ M.internal = {
     .. "micro-batch k, whose first row is row0[k]." },
   fetch = { "(url, path [, report])", "Download a file. report(now, total) may stop it by "
     .. "returning false." },
+  folder_names = { "(path)", "The names in a folder, in no order." },
   folder_writable = { "(path)", "Whether files can be made in a folder." },
   follow_parent = { "(pid)", "Receive SIGTERM when the parent process ends." },
   home = { "()", "The user's home folder; nothing if it is unknown." },

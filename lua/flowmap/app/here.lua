@@ -26,20 +26,18 @@ function M.jobs(args, due)
 end
 
 --- The threads of each run.
--- @tparam table args
+-- @param _ of the command, unused here
 -- @tparam integer share how many runs share the machine
 -- @treturn integer
 function M.threads(_, share) return math.max(1, fm.info().threads // share) end
 
 --- How many paces are measured at a time.
 -- @tparam integer jobs
--- @tparam table args
 -- @treturn integer
 function M.measured_at_once(jobs) return jobs end
 
 --- Create a pool.
 -- @tparam table handlers
--- @tparam table it { args =, due =, kinds = }
 -- @treturn table
 function M.pool(handlers)
   local pool = children.pool(handlers)

@@ -9,8 +9,11 @@ local MANY = 0x7fffffff -- the upper limit of every number except seeds
 --- The most threads, as in core/ctx.c.
 M.MAX_THREADS = 256
 
--- Whole numbers in decimal digits: "1e3", "0x10" and "3.0" are rejected, since the recorded number
--- would differ from the typed text.
+--- The kind of whole numbers in decimal digits: "1e3", "0x10" and "3.0" are rejected, since the
+-- recorded number would differ from the typed text.
+-- @tparam integer low the smallest
+-- @tparam ?integer high the largest
+-- @treturn function a kind
 function M.whole(low, high)
   high = high or MANY
   return function(text)
@@ -20,9 +23,15 @@ function M.whole(low, high)
   end
 end
 
+--- A seed.
+-- @function M.seed
+-- @tparam string text
+-- @treturn ?integer
 M.seed = M.whole(0, 1 << 53) -- the integers that JSON holds exactly
 
--- A number as `--set` reads it; its range is that of the setting.
+--- A number as `--set` reads it; its range is that of the setting.
+-- @tparam string value
+-- @treturn ?number
 function M.real(value)
   local x = tonumber(value)
   if x then return x end
@@ -39,12 +48,18 @@ end
 --- Names of files or folders.
 M.folder, M.file = text "a folder", text "a file"
 
+--- A setting, "key=value".
+-- @tparam string value
+-- @treturn ?table { key =, value = }
 function M.assignment(value)
   local key, right = value:match "^([%w_.]+)=(.+)$"
   if key then return { key = key, value = require("flowmap.experiment.settings").parse(right) } end
   return nil, "key=value"
 end
 
+--- The kind of one of some words.
+-- @tparam string ...
+-- @treturn function a kind
 function M.one_of(...)
   local names = { ... }
   return function(value)
@@ -55,6 +70,9 @@ function M.one_of(...)
   end
 end
 
+--- An option of sbatch, "NAME" or "NAME=VALUE".
+-- @tparam string value
+-- @treturn ?table
 function M.sbatch_option(value)
   local option = require("flowmap.app.slurm.array").option(value)
   if option then return option end
@@ -64,7 +82,9 @@ end
 local SEEDS = "how many (3 means 1, 2, 3), or a list without repetition such as 4,5"
 local MANY_SEEDS = 10000
 
--- "3" -> 1, 2, 3; "4,5" -> 4, 5
+--- Seeds: "3" -> 1, 2, 3; "4,5" -> 4, 5.
+-- @tparam string value
+-- @treturn ?{integer,...}
 function M.seeds(value)
   local list, seen = {}, {}
   for part in (value .. ","):gmatch "([^,]*)," do
@@ -79,7 +99,9 @@ function M.seeds(value)
   return list
 end
 
--- "3,48" -> 3, 48
+--- Numbers from 1: "3,48" -> 3, 48.
+-- @tparam string value
+-- @treturn ?{integer,...}
 function M.counts(value)
   local list, one = {}, M.whole(1, 65536)
   for part in (value .. ","):gmatch "([^,]*)," do
@@ -90,6 +112,9 @@ function M.counts(value)
   return list
 end
 
+--- Names of methods, separated by commas, without repetition.
+-- @tparam string names
+-- @treturn ?{string,...}
 function M.methods(names)
   local list, seen = {}, {}
   for name in names:gmatch "[^,%s]+" do

@@ -125,6 +125,8 @@ local ENVIRONMENT = {
     .. "flowmap below XDG_DATA_HOME or ~/.local/share." },
   { "FLOWMAP_INCEPTION", "File of Inception weights. Results on images then include the Frechet "
     .. "distance of its features." },
+  { "FLOWMAP_RANKS_APART", "1: ranks exchange messages even on one machine, as they do between "
+    .. "machines; for tests." },
   { "FM_THREADS", "Number of worker threads. The option --threads overrides it." },
   { "FM_ISA", "Instruction set: scalar, avx2, avx512 or neon. The default is the machine's best." },
   { "LUA_PATH", "Further places of Lua modules, as for lua." },
