@@ -354,7 +354,6 @@ end
 local SHARED = { run = true, info = true }
 
 local function execute(args)
-  io.stdout:setvbuf "line" -- a log or a pipe shows each line when it is printed, as a terminal does
   local count = require("flowmap.base.ranks").count
   if count > 1 and not SHARED[args.command] then
     errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run",

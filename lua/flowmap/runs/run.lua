@@ -61,6 +61,7 @@ local function load_saved(dir)
     error(saved, 0)
   end
   say("resuming after step %d", saved.step)
+  io.stdout:flush() -- a log shows it before the first progress, which may come much later
   return saved
 end
 
