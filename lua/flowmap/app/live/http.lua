@@ -228,6 +228,16 @@ function M.listen(uv, port, answer_of)
   return self
 end
 
+-- Take what has arrived, waiting for it or not ("once", "nowait").
+local function take(self, how)
+  self.uv.run(how)
+  local queue = self.queue
+  self.queue = {}
+  for _, event in ipairs(queue) do
+    events[event[1]](self, table.unpack(event, 2, event.n))
+  end
+end
+
 --- Answer requests until a signal arrives.
 function Server:run()
   local uv = self.uv
@@ -237,13 +247,11 @@ function Server:run()
   local due = false
   timer:start(SWEEP, SWEEP, function() due = true end)
   while not self.stopped do
-    uv.run "once"
-    local queue = self.queue
-    self.queue = {}
-    for _, event in ipairs(queue) do
-      events[event[1]](self, table.unpack(event, 2, event.n))
+    take(self, "once")
+    if due then
+      take(self, "nowait") -- what has arrived while this process had to wait is not late
+      sweep(self)
     end
-    if due then sweep(self) end -- after what has arrived while this process had to wait
     due = false
   end
 end
