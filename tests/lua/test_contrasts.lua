@@ -105,7 +105,7 @@ t.test("a diverged run takes its seed out of its method's effects and of the mea
   local notes = table.concat(tables.effects(set, SPEC).notes, "\n")
   t.eq(notes:find("diverged or is missing: PSD-M: up to 1; all methods: up to 1.", 1, true) ~= nil,
     true, notes)
-  t.eq(notes:find("Diverged: PSD-M, seed 3, at step 7 of 100.", 1, true) ~= nil, true, notes)
+  t.eq(notes:find("Diverged: PSD-M, seed 3, at step 7 of 100;", 1, true) ~= nil, true, notes)
   set = made("nothing", { "lsd", "psd-m" }, 2, factorial, function(config)
     return config.method == "lsd" and halved(config) or nil
   end)

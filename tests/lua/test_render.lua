@@ -104,6 +104,7 @@ t.test("a diverged run contributes to no number, but its trace and step are show
   t.eq(#board:select({ method = "lsd" }).diverged, 0)
   local notes = table.concat(tables.compare(board, { metric = "kl", title = "KL" }).notes, " ")
   t.eq(notes:match "Diverged: [^.]*", "Diverged: ESD, seed 1, at step 51 of 99")
+  t.eq(notes:find("Unfinished", 1, true), nil, notes)
   if not has "gnuplot" then return end
   local paths = figure.traces(root .. "/diverged", "traces", board)
   local data = results.read_file(paths[4])
@@ -197,7 +198,7 @@ t.test("our values and published ones are in different rows, with provenance", f
   t.eq(text:find("| PSD-M | ours |", 1, true) ~= nil, true)
   t.eq(text:find("| true samples | estimator\\'s floor | 0.0020 | 0.0020 |", 1, true) ~= nil, true)
   for _, part in ipairs { "profile smoke", "seeds 1, 2", "1,234,567 samples seen", "rule: last",
-    "EMA 0.999", "board (0123456789ab)", "set scalar", "revision abc", "esd-seed1" } do
+    "EMA 0.999", "board (0123456789ab)", "set scalar", "revision abc", "ESD, seed 1, at step 51 of 99" } do
     t.eq(text:find(part, 1, true) ~= nil, true, part)
   end
 end)

@@ -104,18 +104,31 @@ function M.text(run, metric, N, format)
   return axes.finite(value) and format:format(value) or "diverged"
 end
 
+-- The runs that ended without a result, except those whose end is the result.
+local function interrupted(set)
+  local left, names = {}, {}
+  for _, run in ipairs(set.diverged) do left[run.dir:match "[^/]*$"] = true end
+  for _, name in ipairs(set.unfinished) do
+    if not left[name] then names[#names + 1] = name end
+  end
+  return names
+end
+
 --- The provenance of our rows, as notes below a table; no number is printed without it.
 -- @tparam Set set
 -- @treturn {string,...}
 function M.provenance(set)
   local known = #set.runs > 0 and set:provenance() or "no run has results; " .. set:signature()
-  local notes = { "Ours: " .. known .. "." }
-  if #set.unfinished > 0 then
-    notes[2] = "Unfinished and not included: " .. table.concat(set.unfinished, ", ") .. "."
+  local notes, names, diverged = { "Ours: " .. known .. "." }, interrupted(set), {}
+  if #names > 0 then
+    notes[2] = "Unfinished and not included: " .. table.concat(names, ", ") .. "."
   end
-  for _, run in ipairs(set.diverged) do
-    notes[#notes + 1] = ("Diverged: %s, seed %s, at step %d of %d."):format(run:method(),
+  for k, run in ipairs(set.diverged) do
+    diverged[k] = ("%s, seed %s, at step %d of %d"):format(run:method(),
       run:field("config", "seed"), run.diverged.step, run:field("config", "steps"))
+  end
+  if #diverged > 0 then
+    notes[#notes + 1] = "Diverged: " .. table.concat(diverged, "; ") .. "."
   end
   return notes
 end
