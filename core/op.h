@@ -126,8 +126,9 @@ struct fm_op {
   fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* tangent of y; NULL: zero */
   void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* fills dx[], adds nothing */
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
-  double cost;      /* FLOPs per value where `flops` is NULL */
-  bool accumulates; /* the kernel can add to its result */
+  bool (*rounds)(const fm_sig *in, const fm_sig *out); /* float32 operands to bfloat16, if asked */
+  double cost;                                         /* FLOPs per value where `flops` is NULL */
+  bool accumulates;                                    /* the kernel can add to its result */
   /* Sets of operands (bit k: operand k) in which y is jointly linear while the others are fixed.
      What is linear in sums over the micro-batches is computed once, from the sums [linear]. */
   unsigned linear[2];

@@ -2,7 +2,6 @@
 ** equal. A product runs on one thread: the workers run side by side. */
 #include <string.h>
 
-#include "matmul.h"
 #include "ops.h"
 
 /* OpenBLAS multiplies where y has fewer columns than this, since a tile of our kernel would be
@@ -10,6 +9,8 @@
    outputs of a few coordinates keep their accuracy at next to no cost. The number of rows never
    matters. */
 #define NARROW 8
+
+bool fm_matmul_rounds(const fm_sig *in, const fm_sig *out); /* one of the rules, asked by kernels */
 
 #ifndef FM_RULES
 
@@ -152,6 +153,7 @@ static unsigned stacks_matmul(const fm_sig *in, const fm_attr *attr) {
 const fm_op fm_op_matmul = {.name = "matmul", .doc = "Matrix product of a and b, transposed where "
   "ta and tb are true; leading axes are equal.", .args = "tt|bb", .attrs = {"ta", "tb"}, .nin = 2,
   .infer = infer_matmul, .jvp = jvp_matmul, .vjp = vjp_matmul, .flops = flops_matmul,
+  .rounds = fm_matmul_rounds,
   .accumulates = true, .flags = FM_STACKS_ROWS | FM_STACKS_SUMS | FM_BLAS, .stacks = stacks_matmul,
   .linear = {1, 2},
   .samples = {{2, {FM_SHAPE2(5, 4), FM_SHAPE2(4, 3)}, {{0, 0}, {0}}, -1, 1},

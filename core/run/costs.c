@@ -1,6 +1,5 @@
 /* costs.c - the costs of all steps of a run, one by one. */
 #include "costs.h"
-#include "../ops/matmul.h"
 #include "exe.h"
 
 int fm_exe_steps(const fm_exe *e) { return e->plans->nstep; }
@@ -13,10 +12,10 @@ int fm_exe_micros(const fm_exe *e, const int **which, int *leaf) {
 
 static bool rounds(const fm_plan *plan, const fm_step *s) {
   const fm_prog *p = plan->p;
-  if (!plan->bf16 || s->kind != STEP_OP || p->node[s->v].op != &fm_op_matmul) return false;
+  if (!plan->bf16 || s->kind != STEP_OP || !p->node[s->v].op->rounds) return false;
   const fm_val *x = fm_ins(p, s->v);
   const fm_sig in[2] = {p->node[x[0]].sig, p->node[x[1]].sig};
-  return in[0].dtype == FM_F32 && fm_matmul_rounds(in, &p->node[s->v].sig);
+  return in[0].dtype == FM_F32 && p->node[s->v].op->rounds(in, &p->node[s->v].sig);
 }
 
 /* Bodies alone add to sums over micro-batches; stacked rows are none. */
