@@ -252,7 +252,7 @@ exact.render = {
 --   {{ratio map_error.ESD-CONVEX.N1 map_error.LSD.N1 data=normal16 %.2g}}.
 --
 -- Each p is that of one question. Six seeds cannot show eight differences at once: the smallest p,
--- 1/32, times eight is above 5 %.
+-- 1/32, times eight is a quarter.
 --
 -- {{table over-laws}}
 --

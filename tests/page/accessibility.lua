@@ -44,9 +44,7 @@ local RUN = [[axe.run(document, { resultTypes: ["violations"] }).then((found) =>
   found.violations.map((it) => [it.impact, it.id, it.nodes.length, it.help,
     it.nodes[0].target.join(" ")].join("\t")).join("\n"))]]
 
-local profile = os.tmpname()
-os.remove(profile)
-files.mkdir(profile)
+local profile, _ <close> = require("flowmap.core").private_folder()
 local url = "file://" .. (page:sub(1, 1) == "/" and page or lfs.currentdir() .. "/" .. page)
 browser.patience = 600
 local tab = browser.start(profile)
@@ -70,6 +68,5 @@ for _, scheme in ipairs { "light", "dark" } do
   end
 end
 tab:close()
-files.remove_tree(profile)
 print(("accessibility of %s: %d serious findings"):format(page, serious))
 os.exit(serious == 0 and 0 or 1)
