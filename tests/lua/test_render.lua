@@ -198,7 +198,8 @@ t.test("our values and published ones are in different rows, with provenance", f
   t.eq(text:find("| PSD-M | ours |", 1, true) ~= nil, true)
   t.eq(text:find("| true samples | estimator\\'s floor | 0.0020 | 0.0020 |", 1, true) ~= nil, true)
   for _, part in ipairs { "profile smoke", "seeds 1, 2", "1,234,567 samples seen", "rule: last",
-    "EMA 0.999", "board (0123456789ab)", "set scalar", "revision abc", "ESD, seed 1, at step 51 of 99" } do
+    "EMA 0.999", "board (0123456789ab)", "set scalar", "revision abc",
+    "ESD, seed 1, at step 51 of 99" } do
     t.eq(text:find(part, 1, true) ~= nil, true, part)
   end
 end)
