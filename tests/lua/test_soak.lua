@@ -2,6 +2,7 @@
 -- The seed chooses which; FM_SEED=2 tries others.
 
 local t = require "harness"
+local files = require "flowmap.base.files"
 local sandbox = require "sandbox"
 
 -- Points of each of some cases.
@@ -17,6 +18,23 @@ local function soak(parts, each, some, also)
     t.eq(tried ~= nil and tried > 0 or text:find(part .. ": left out") ~= nil, true, text)
   end
 end
+
+t.test("published results name no folder of the machine", function()
+  local script = sandbox.write("told.lua", ([[
+    package.path = "tests/soak/?.lua;" .. package.path
+    local here, home = require("lfs").currentdir(), os.getenv "HOME"
+    local book = require("ledger").open { results = %q, state = %q, seed = 1 }
+    book:lose("calls", "calls/run/1", ("%%s/a.lua, %%s, %%s/b, %%sx/c, /usr/lib"):format(here, here,
+      home, here))
+    print(book.results.losses[1].what == ("./a.lua, ., ~/b, %%sx/c, /usr/lib"):format(here))
+  ]]):format(sandbox.path "ledger.json", sandbox.path "state/state.json"))
+  local code, text = sandbox.run(("cd '%s' && HOME=/home/somebody '%s' lua '%s'"):format(
+    sandbox.here, sandbox.program, script))
+  t.eq({ code, text }, { 0, "true\n" })
+  local published = files.read(sandbox.here .. "/paper/results/soak.json")
+  t.eq(published:match "[^%w.]/work/%S*" or published:match "[^%w.]/home/%S*"
+    or published:match "[^%w.]/root/%S*" or published:match "[^%w.]/tmp/%S*", nil)
+end)
 
 t.test("allocations fail", function() soak("alloc", 1, 3) end)
 t.test("system calls fail, or the process is killed there", function() soak("calls", 1, 4) end)

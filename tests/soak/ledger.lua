@@ -23,6 +23,17 @@ local function read(path, otherwise)
   return value or errors.data("%s: %s", path, why)
 end
 
+-- What was seen, without the folders of the machine where it was seen: the results are published.
+local function portable(what)
+  local places = { { lfs.currentdir(), "." }, { os.getenv "TMPDIR" or "/tmp", "TMPDIR" },
+    { os.getenv "HOME" or "", "~" } }
+  for _, place in ipairs(places) do
+    local folder = place[1]:gsub("/+$", "")
+    if folder ~= "" then what = what:gsub(folder:gsub("%p", "%%%0") .. "%f[^%w_.%-]", place[2]) end
+  end
+  return what
+end
+
 --- Open the two files.
 -- @tparam table how results, state = paths; seed
 function M.open(how)
@@ -58,6 +69,7 @@ end
 -- @tparam string point
 -- @tparam string what
 function M:lose(part, point, what)
+  what = portable(what)
   for _, it in ipairs(self.results.losses) do
     if it.point == point and not it.mended then
       it.what = what
