@@ -37,9 +37,20 @@ local function extent(blocks)
   local text = pandoc.utils.stringify(blocks)
   local wide, longest = 1, 0
   pandoc.walk_block(pandoc.Div(blocks), { Code = function() wide = 1.2 end })
-  for word in text:gmatch "[^%s/]+" do longest = math.max(longest, utf8.len(word) or #word) end
+  for word in text:gmatch "[^%s/_]+" do longest = math.max(longest, utf8.len(word) or #word) end
   local length = utf8.len(text) or #text
   return wide * length, wide * (length <= SHORT and length or longest)
+end
+
+-- Names in tables may be broken behind an underscore.
+local function name(element)
+  if not element.text:find "_." then return nil end
+  local parts = pandoc.List {}
+  for part in element.text:gmatch "[^_]*_?" do
+    if #parts > 0 and part ~= "" then parts:insert(pandoc.RawInline("latex", "\\allowbreak{}")) end
+    if part ~= "" then parts:insert(pandoc.Str(part)) end
+  end
+  return parts
 end
 
 -- Give the columns of a wide table the widths that their contents need, so that no word is broken;
@@ -66,7 +77,7 @@ local function fit(element)
     specs[k] = { spec[1], sum > LINE and width / math.max(LINE, needed) or nil }
   end
   element.colspecs = specs
-  return element
+  return element:walk { Str = name }
 end
 
 return { { Table = fit, Div = div, Span = span, Image = image } }
