@@ -144,6 +144,20 @@ return { name = "slow", methods = { "lsd" }, profiles = { smoke = { steps = 1, w
   t.eq(tonumber(out:match "evaluations of the map, about ([%d.]+) s") >= 0.3, true, out)
 end)
 
+t.test("the estimate sees that a metric looks at a part of the samples", function()
+  sandbox.write("part.lua", [[
+return { name = "part", methods = { "lsd" }, profiles = { smoke = { steps = 1, width = 4,
+  batch = 8, eval_samples = 60000, nfe = { 1 } } }, metrics = { part = function(x)
+    local start = os.clock()
+    repeat until os.clock() - start > 8e-5 * math.min(x.shape[1], 4096)
+    return 1
+  end } }]])
+  local code, out = flowmap "run part.lua --profile smoke --dry-run --json"
+  t.eq(code, 0, out)
+  local pace = json.decode(out)
+  t.eq(pace.rows_s > 0.3 and pace.rows_s < 1.5, true, out) -- 5 s if all samples counted
+end)
+
 t.test("--dry-run prints memory and time and writes nothing", function()
   local code, out, err = flowmap(SMALL .. "--dry-run --out " .. work .. "/dry")
   t.eq(code, 0, err)

@@ -14,7 +14,7 @@ local M = {}
 -- Samples on which is measured first; then on four times as many, until that takes as many seconds
 -- of processors as LONG says. Some metrics look at a part of the samples, however many there are:
 -- if all samples would take FAR times longer, more are tried unless that takes longer than LONGEST.
-local FEW, LONG, FAR, LONGEST = { points = 1024, images = 32 }, 0.3, 20, 6
+local FEW, LONG, FAR, LONGEST = { points = 1024, images = 32 }, 0.3, 4, 6
 
 -- The judge of points compares equally many pairs of points for all numbers of samples up to this.
 local SAME_PAIRS = 65536
