@@ -15,7 +15,8 @@ local function soak(parts, each, some, also)
   t.eq(code, 0, text:sub(-3000))
   for part in parts:gmatch "%S+" do
     local tried = tonumber(text:match(part .. ": (%d+) [%l ]+, 0 lost"))
-    t.eq(tried ~= nil and tried > 0 or text:find(part .. ": left out") ~= nil, true, text)
+    local why = text:match(part .. ": left out: ([^\n]*)")
+    if why then t.skip(part, why) else t.eq(tried ~= nil and tried > 0, true, text) end
   end
 end
 
