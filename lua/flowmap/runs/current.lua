@@ -20,7 +20,7 @@ Current.__index = Current
 -- @tparam[opt] {string,...} paths of experiments that are not the suite's
 -- @treturn Current
 function M.new(paths)
-  local self = setmetatable({ experiments = {}, found = {}, faults = {} }, Current)
+  local self = setmetatable({ experiments = {}, found = {}, faults = {}, checked = {} }, Current)
   for _, path in ipairs(paths or {}) do
     local it = experiment.load(path)
     self.experiments[it.name] = it
@@ -46,11 +46,12 @@ local function has_data(it, config)
 end
 
 -- The settings that the experiment gives the run of this name now; nil for a run of the user's own.
-local function planned(it, config, name)
+-- `checked` is kept from run to run, see flowmap.experiment.staged.
+local function planned(it, config, name, checked)
   local ok, point = pcall(grid.point_of, it, config)
   if not ok or not point or experiment.run_name(config, point) ~= name then return nil end
   local fine, cfg = pcall(experiment.resolve, it, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point })
+    method = config.method, seed = config.seed, point = point, checked = checked })
   return fine and cfg or nil
 end
 
@@ -76,7 +77,9 @@ function Current:compare(it)
   if known.run then return nil, "the experiment keeps no record of what its runs are made from" end
   if not has_data(known, it.config) then return nil, "its images are not here" end
   local config = settings.complete(it.config)
-  local cfg = planned(known, config, it.dir:match "[^/]+$")
+  local of_profile = known.name .. "/" .. config.profile
+  self.checked[of_profile] = self.checked[of_profile] or {}
+  local cfg = planned(known, config, it.dir:match "[^/]+$", self.checked[of_profile])
   local was = counted(it)
   if was.version then return { "it was recorded by an earlier version" } end
   local now = cache.today(was, cache.inputs(known, cfg or config, self.found), self.found)

@@ -36,10 +36,7 @@ local epoch = 0     -- grows when an experiment is loaded (again)
 -- @treturn string
 function M.absolute(path)
   if path:sub(1, 1) ~= "/" then path = regular.here() .. "/" .. path end
-  local before
-  repeat
-    before, path = path, path:gsub("/%.?/", "/")
-  until path == before
+  while path:find "/%.?/" do path = path:gsub("/%.?/", "/") end
   return path
 end
 
@@ -79,22 +76,30 @@ local CHECKPOINTS = SUITE .. "checkpoint.lua"
 -- @treturn boolean
 function M.is_suite(path) return path:sub(1, #SUITE) == SUITE end
 
+-- The file of a function, false if it is none of Lua; whether the function is a chunk of a file.
+local file_of, is_chunk = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+
+local function look_at(f)
+  local info = getinfo(f, "S")
+  local name = info.source
+  if name:sub(1, 1) == "@" then absolute[name] = absolute[name] or M.absolute(name:sub(2)) end
+  file_of[f], is_chunk[f] = absolute[name] or false, info.what == "main"
+  return file_of[f]
+end
+
 -- The file whose code reads; the calling file outside the suite, if any; and whether a function
--- reads, not a chunk that is being loaded.
+-- reads, not a chunk that is being loaded. Asked at each opened file, for all of a deep stack.
 local function asking(reading)
   if telling then return "" end
-  local nearest, outside, in_function
+  local nearest, in_function
   for level = 3, math.huge do
-    local info = getinfo(level, "S")
-    if not info or outside then return nearest or "", outside, in_function end
-    local name = info.source
-    if name:sub(1, 1) == "@" then
-      absolute[name] = absolute[name] or M.absolute(name:sub(2))
-      local path = absolute[name]
-      if not (reading and READERS[path] or path == here) then
-        if not nearest then nearest, in_function = path, info.what ~= "main" end
-        if not M.is_suite(path) then outside = path end
-      end
+    local info = getinfo(level, "f")
+    if not info then return nearest or "", nil, in_function end
+    local path = file_of[info.func]
+    if path == nil then path = look_at(info.func) end
+    if path and not (reading and READERS[path] or path == here) then
+      if not nearest then nearest, in_function = path, not is_chunk[info.func] end
+      if not M.is_suite(path) then return nearest, path, in_function end
     end
   end
 end
