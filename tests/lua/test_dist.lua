@@ -59,12 +59,25 @@ local function dist(from, to)
   return out:match "\n(%x+)  flowmap" or out
 end
 
+-- A repository of the parts that an archive is about; the whole one takes seconds to compress.
+local function repository()
+  local code, head = sh(([[set -e
+    mkdir -p small/lua
+    cp -R %s/Makefile %s/.gitattributes %s/core small
+    cp -R %s/lua/flowmap small/lua
+    cd small
+    git init -q
+    git add .
+    git -c user.name=test -c user.email=test@example.org commit -qm small
+    git rev-parse HEAD]]):format(here, here, here, here))
+  t.eq(code, 0, head)
+  return sandbox.path "small", head
+end
+
 t.test("an archive has the same bytes in any clone, and knows its revision", function()
-  local code, head = sh(("git -C %s rev-parse HEAD"):format(here))
-  if code ~= 0 then return t.skip("make dist", "this is not a git working copy") end
-  local hash = dist(sandbox.here, "one")
-  local out
-  code, out = sh(("git clone -q --depth 1 file://%s clone && touch clone/core/fm.h"):format(here))
+  local small, head = repository()
+  local hash = dist(small, "one")
+  local code, out = sh "git clone -q --depth 1 file://$PWD/small clone && touch clone/core/fm.h"
   t.eq(code, 0, out)
   t.eq(dist(sandbox.path "clone", "two"), hash)
   local name = "flowmap-" .. version
