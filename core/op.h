@@ -199,16 +199,4 @@ fm_shape fm_shape_of_attr(const fm_attr *a); /* sizes unchecked; rank -1 if out 
    tangents; absent ones become zeros. */
 fm_val fm_jvp_linear(fm_prog *p, fm_val y, const fm_val *dx);
 
-#ifndef FM_ISA /* kernels name no operation, and need not be compiled again for a new one */
-#define X(name) extern const fm_op fm_op_##name;
-#define FM_MAPPED(name) X(name)
-#define FM_FAMILY(name) X(name)
-#define FM_OPERATION(name) X(name)
-#include "ops.def"
-#undef FM_MAPPED
-#undef FM_FAMILY
-#undef FM_OPERATION
-#undef X
-#endif
-
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bind.h"
+#include "../op_names.h"
 
 #define MAX_OPERANDS 64
 

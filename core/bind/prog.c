@@ -6,6 +6,7 @@
 
 #include "../run/costs.h"
 #include "bind.h"
+#include "../op_names.h"
 
 /*
 ** Using a closed trace or program raises a sentence. The handle is read after all other arguments,

@@ -8,6 +8,7 @@
 #include "../op.h"
 
 #ifdef FM_RULES
+#include "../op_names.h"
 fm_val fm_join_pads(fm_prog *p, const fm_val *in); /* fold rule of pad + pad, in shape.c */
 #define FM_MAP1(name, expr)
 #define FM_MAP2(name, expr)

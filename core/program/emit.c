@@ -4,6 +4,7 @@
 */
 #include "../pool.h"
 #include "program.h"
+#include "../op_names.h"
 
 /*
 ** What emission simplifies on the spot: operations that change nothing, operations that move one

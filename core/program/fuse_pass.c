@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "layout.h"
+#include "../op_names.h"
 
 typedef struct builder {
   fm_plan *plan;

@@ -5,6 +5,7 @@
 ** several micro-batch shapes share one prologue and, if they agree on it, one epilogue.
 */
 #include "hoist.h"
+#include "../op_names.h"
 
 /* ------------------------------------------------------------------ what is shared */
 

@@ -1,6 +1,7 @@
 /* hoist_body.c - the part of a program that runs for every micro-batch, and how it and the epilogue
 ** read the values of the prologue. */
 #include "hoist.h"
+#include "../op_names.h"
 
 fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p) {
   fm_prog *q = fm_prog_like(p);

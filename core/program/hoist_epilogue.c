@@ -1,5 +1,6 @@
 /* hoist_epilogue.c - one epilogue for all programs, or none if they disagree on it. */
 #include "hoist.h"
+#include "../op_names.h"
 
 /* Numbers the sums of a program; returns how many there are. */
 static int number_sums(fm_source *s) {

@@ -4,6 +4,7 @@
 */
 #include "analysis.h"
 #include "rewrite.h"
+#include "../op_names.h"
 
 typedef struct facts { /* about the program being rewritten */
   bool *live;

@@ -4,6 +4,7 @@
 */
 #include "hoist.h"
 #include "rewrite.h"
+#include "../op_names.h"
 
 typedef struct split {
   const fm_prog *p;

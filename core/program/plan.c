@@ -4,6 +4,7 @@
 ** range.
 */
 #include "layout.h"
+#include "../op_names.h"
 
 /* Operands of joining nodes are computed in place, unless they have another place already. */
 static void find_parents(fm_layout *l) {

@@ -5,6 +5,7 @@
 
 #include "analysis.h"
 #include "text.h"
+#include "../op_names.h"
 
 #define LINE 80    /* columns: longer lines are continued on the next, */
 #define MARGIN 4   /* indented by these */

@@ -8,6 +8,7 @@
 */
 #include "analysis.h"
 #include "rewrite.h"
+#include "../op_names.h"
 
 /* ------------------------------------------------------------------ minimum cuts of graphs */
 

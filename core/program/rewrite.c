@@ -1,5 +1,6 @@
 /* rewrite.c - copying a program into another, node by node. */
 #include "rewrite.h"
+#include "../op_names.h"
 
 fm_prog *fm_prog_like(const fm_prog *p) {
   fm_prog *q = fm_prog_new(p->ctx);

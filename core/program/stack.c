@@ -6,6 +6,7 @@
 ** operation says by its flags (op.h) whether it can do either.
 */
 #include "stack.h"
+#include "../op_names.h"
 
 static int members(const fm_stacking *t, fm_val first, fm_val *list) {
   int n = 0;

@@ -4,6 +4,7 @@
 */
 #include "limits.h"
 #include "stack.h"
+#include "../op_names.h"
 
 static int uses(const fm_stacking *t, fm_val v) { return t->users.from[v + 1] - t->users.from[v]; }
 

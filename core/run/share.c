@@ -6,6 +6,7 @@
 ** do not send: they read each other's blocks and leave the sum in memory that all of them read.
 */
 #include "share.h"
+#include "../op_names.h"
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "step.h"
+#include "../op_names.h"
 
 static void run_op(const fm_frame *f, fm_val v) {
   const fm_prog *p = f->plan->p;

@@ -8,6 +8,7 @@
 */
 #include "../ranks.h"
 #include "exe.h"
+#include "../op_names.h"
 
 static fm_result result_of(const fm_exe *e, int k) {
   const fm_prog *p = e->plans->body[0]->p;
