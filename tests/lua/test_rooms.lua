@@ -206,6 +206,7 @@ local APART = {
   ["core/apply.c"] = { floor = "ops", why = "computes an operation at once" },
   ["core/check.c"] = { floor = "run", why = "checks each operation's derivatives by programs" },
   ["core/op.h"] = { floor = "ops", why = "what an operation is" },
+  ["core/op_names.h"] = { floor = "ops", why = "which operations there are" },
   ["core/ops.def"] = { floor = "ops", why = "the list of operations" },
 }
 
