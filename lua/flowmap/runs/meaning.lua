@@ -8,17 +8,19 @@ local M = {}
 
 -- ------------------------------------------------------------------ tokens
 
-local LONG = { "%.%.%.", "%.%.", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
+-- Symbols of two characters; the only one of three is "...".
+local PAIRS = { [".."] = true, ["=="] = true, ["~="] = true, ["<="] = true, [">="] = true,
+  ["//"] = true, ["::"] = true, ["<<"] = true, [">>"] = true }
 
--- The end of the quoted string that starts at `at`.
-local function quoted(text, at)
-  local quote, last = text:sub(at, at), at
-  while true do
-    last = text:find("[\\" .. quote .. "]", last + 1)
-    if not last or text:sub(last, last) == quote then return last or #text end
-    last = last + 1 -- what the backslash escapes
-  end
+-- Each function below gets a text and where a piece of it starts, and returns where that ends.
+-- Thousands of lines are read at the start of each run: the first character decides what to try.
+
+local function symbol(text, at)
+  if not PAIRS[text:sub(at, at + 1)] then return at end
+  return text:sub(at, at + 2) == "..." and at + 2 or at + 1
 end
+
+local function word(text, at) return select(2, text:find("^[%w_]+", at)) end
 
 local function number(text, at)
   local hex = text:find("^0[xX]", at)
@@ -29,27 +31,41 @@ local function number(text, at)
   return last
 end
 
--- The token at `at`, nil for a comment or white space, and where the next one starts.
-local function piece(text, at)
-  local _, last = text:find("^%s+", at)
-  if last then return nil, last + 1 end
-  local comment, level, past = text:match("^(%-?%-?)%[(=*)%[()", at)
-  if level and comment ~= "-" then -- a long comment or string
-    _, last = text:find("]" .. level .. "]", past, true)
-    last = last or #text
-    return comment == "" and text:sub(at, last) or nil, last + 1
+local function number_or_dots(text, at)
+  return (text:find("^%d", at + 1) and number or symbol)(text, at)
+end
+
+local function quoted(text, at)
+  local quote, last = text:sub(at, at), at
+  while true do
+    last = text:find("[\\" .. quote .. "]", last + 1)
+    if not last or text:sub(last, last) == quote then return last or #text end
+    last = last + 1 -- what the backslash escapes
   end
-  _, last = text:find("^%-%-[^\n]*", at)
-  if last then return nil, last + 1 end
-  _, last = text:find("^[%a_][%w_]*", at)
-  if text:find("^%.?%d", at) then last = number(text, at) end
-  if text:find("^[\"']", at) then last = quoted(text, at) end
-  for _, pattern in ipairs(LONG) do
-    if last then break end
-    _, last = text:find("^" .. pattern, at)
-  end
-  last = last or at
-  return text:sub(at, last), last + 1
+end
+
+-- The end of what a long bracket at `at` opens; nil if there is none.
+local function bracketed(text, at)
+  local level, past = text:match("^%[(=*)%[()", at)
+  if not level then return nil end
+  local _, last = text:find("]" .. level .. "]", past, true)
+  return last or #text
+end
+
+local function long_string(text, at) return bracketed(text, at) or symbol(text, at) end
+
+-- The second result: whether it is a comment.
+local function comment(text, at)
+  if text:sub(at, at + 1) ~= "--" then return symbol(text, at) end
+  return bracketed(text, at + 2) or select(2, text:find("^[^\n]*", at)), true
+end
+
+local END = { ["-"] = comment, ["["] = long_string, ['"'] = quoted, ["'"] = quoted,
+  ["."] = number_or_dots } -- by the byte
+
+for byte = 0, 255 do
+  local char = string.char(byte)
+  END[byte] = END[char] or char:find "%d" and number or char:find "[%a_]" and word or symbol
 end
 
 --- The tokens of a Lua source.
@@ -57,12 +73,16 @@ end
 -- @treturn {string,...}
 -- @treturn {integer,...} where each begins
 function M.tokens(text)
-  local tokens, places, at = {}, {}, 1
+  local tokens, places, count, at = {}, {}, 0, 1
   if text:sub(1, 1) == "#" then at = text:find "\n" or #text + 1 end -- as Lua reads a script
-  while at <= #text do
-    local token, next_at = piece(text, at)
-    if token then tokens[#tokens + 1], places[#places + 1] = token, at end
-    at = next_at
+  at = text:find("%S", at)
+  while at do
+    local last, is_comment = END[text:byte(at)](text, at)
+    if not is_comment then
+      count = count + 1
+      tokens[count], places[count] = text:sub(at, last), at
+    end
+    at = text:find("%S", last + 1)
   end
   return tokens, places
 end
