@@ -14,6 +14,7 @@
 
 #include "kernels/isa.h"
 #include "kernels/peak.h"
+#include "op_names.h"
 #include "op.h"
 
 #define IMAGES 32 /* in all */

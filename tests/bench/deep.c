@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "op_names.h"
 #include "program/program.h"
 
 enum { MOST = 256 };

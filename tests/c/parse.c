@@ -10,6 +10,7 @@
 
 #include "parse.h"
 
+#include "op_names.h"
 #include "program/text.h"
 
 /* ------------------------------------------------------------------ words */

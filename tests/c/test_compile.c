@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "numeric.h"
+#include "op_names.h"
 #include "program/program.h"
 
 static int find_pass(const char *name) {

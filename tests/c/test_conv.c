@@ -14,6 +14,7 @@
 
 #include "kernels/isa.h"
 #include "sparse.h"
+#include "op_names.h"
 #include "numeric.h"
 
 typedef struct geometry {

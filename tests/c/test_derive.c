@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "op_names.h"
 #include "numeric.h"
 
 typedef fm_val (*function)(fm_prog *p, fm_val x);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "kernels/isa.h"
+#include "op_names.h"
 #include "numeric.h"
 
 /* The mask (rows, n) of a program run in micro-batches of `micro` rows. */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "check.h"
+#include "op_names.h"
 #include "numeric.h"
 
 /* ------------------------------------------------------------------ the table */

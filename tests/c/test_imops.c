@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "kernels/isa.h"
+#include "op_names.h"
 #include "numeric.h"
 
 #define AT(t, i) fm_tensor_get(t, i)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "op_names.h"
 #include "numeric.h"
 
 enum { PARTS = 12, MICROS = 6, ROWS = 4 };

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "op_names.h"
 #include "numeric.h"
 
 enum { D = 2, H = 6, NPARAM = 6, NROWS = 4, NIN = NPARAM + NROWS, BATCH = 23 };

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "numeric.h"
+#include "op_names.h"
 #include "programs.h" /* an eager run of a trace looks at its nodes */
 
 enum { PROGRAMS = 60, INPUTS = 4, STEPS = 40, MOST = 256, LARGEST = 3000 };

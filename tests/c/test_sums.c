@@ -12,6 +12,7 @@
 
 #include "kernels/isa.h"
 #include "numeric.h"
+#include "op_names.h"
 #include "program/program.h"
 
 #define UNIT 0x1p-24 /* of one rounding to float32 */

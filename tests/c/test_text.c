@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "numeric.h"
+#include "op_names.h"
 #include "programs.h"
 
 /* ------------------------------------------------------------------ there and back */
