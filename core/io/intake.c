@@ -82,6 +82,19 @@ static void decode(void *arg, int k) {
   fm_image_free(b->ctx, &m);
 }
 
+/* The error of the first picture in order, whichever failed first: it is decoded again alone, since
+   the sentence kept may be that of another. */
+static fm_err decode_all(batch *b) {
+  fm_parallel(b->ctx, b->n, decode, b);
+  for (int k = 0; k < b->n; k++) {
+    if (b->err[k] == FM_OK) continue;
+    fm_error_clear(b->ctx);
+    decode(b, k);
+    if (b->err[k]) return b->err[k];
+  }
+  return FM_OK;
+}
+
 static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *wanted) {
   fm_err err = FM_OK;
   const size_t size = 3 * (size_t)b->side * (size_t)b->side;
@@ -92,8 +105,7 @@ static fm_err take_pictures(fm_pack *p, fm_source *s, batch *b, const uint8_t *w
     err = read_all(s, one, b->ctx, fm_source_name(s, one->file));
     bytes += one->capacity;
   }
-  if (!err) fm_parallel(b->ctx, b->n, decode, b);
-  for (int k = 0; k < b->n && !err; k++) err = b->err[k];
+  if (!err) err = decode_all(b);
   for (int k = 0; k < b->n && !err; k++) {
     const int64_t file = b->picture[k].file;
     err = fm_pack_put(p, b->plan->place[file], 1, b->pixels + (size_t)k * size,

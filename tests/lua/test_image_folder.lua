@@ -72,6 +72,9 @@ t.test("what cannot be used is named", function()
   refused("fm.image_folder('photos')", "expected a folder and a table")
   refused(use:format("photos", "9"), "image 'cat/1.png': 12 x 8 pixels found, "
     .. "expected at least 9 x 9")
+  picture("wide/a.png", 8, 8000, 1) -- takes longer than the next one, which fails as well
+  picture("wide/b.png", 8, 12, 1)
+  refused(use:format("wide", "9"), "image 'a.png': 8000 x 8 pixels found")
   sandbox.mkdir "empty"
   refused(use:format("empty", "4"), "holds no images")
   picture("bad/a.png", 8, 8, 0)
