@@ -96,19 +96,43 @@ static void restrict_debug(lua_State *L) {
 
 /* ------------------------------------------------------------------ finding modules */
 
-/* package[field] = own folders, Lua's default, the environment's. The environment comes last,
-   because it is often set for another program and, without ";;", would hide what flowmap needs. */
+enum entries { ELSEWHERE = 1, HERE = 2, ALL = ELSEWHERE | HERE };
+
+/* Push the entries of a path, those in the current folder or the others; each ends in ";". */
+static void push_entries(lua_State *L, const char *path, enum entries which) {
+  luaL_Buffer out;
+  luaL_buffinit(L, &out);
+  for (const char *at = path, *end; *at != '\0'; at = *end ? end + 1 : end) {
+    end = strchr(at, ';');
+    if (end == NULL) end = at + strlen(at);
+    if (end == at || !(which & (*at == '.' ? HERE : ELSEWHERE))) continue;
+    luaL_addlstring(&out, at, (size_t)(end - at));
+    luaL_addchar(&out, ';');
+  }
+  luaL_pushresult(&out);
+}
+
+/*
+** package[field] = own folders, Lua's default folders, the environment's. The environment comes
+** after the default, because it is often set for another program and, without ";;", would hide what
+** flowmap needs. The current folder comes last, because anyone may have put a lfs.lua there: it may
+** provide modules, never replace one. Since Lua looks at all of package.path before package.cpath,
+** it is no part of package.path at all; lua/flowmap/runs/source.lua looks there at the end.
+*/
 static void set_path(lua_State *L, const char *field, const char *own, const char *variable) {
   lua_getglobal(L, LUA_LOADLIBNAME);
+  const int package = lua_gettop(L);
   const char *extra = getenv(lua_pushfstring(L, "%s_5_4", variable));
   if (extra == NULL) extra = getenv(variable);
-  lua_getfield(L, -2, field);
-  lua_pushfstring(L, "%s%s;", own, lua_tostring(L, -1));
-  lua_pushstring(L, luaL_gsub(L, extra ? extra : "", ";;", ";"));
-  lua_remove(L, -2);
-  lua_concat(L, 2);
-  lua_setfield(L, -4, field);
-  lua_pop(L, 3);
+  lua_getfield(L, package, field);
+  const char *standard = lua_tostring(L, -1);
+  lua_pushstring(L, own);
+  push_entries(L, standard, ELSEWHERE);
+  push_entries(L, extra ? extra : "", ALL);
+  push_entries(L, strcmp(field, "cpath") == 0 ? standard : "", HERE);
+  lua_concat(L, 4);
+  lua_setfield(L, package, field);
+  lua_settop(L, package - 1);
 }
 
 /*

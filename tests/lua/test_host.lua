@@ -65,6 +65,25 @@ t.test("the environment of another Lua does not hide our modules", function()
   t.eq(text:find "found" ~= nil, true, text)
 end)
 
+t.test("the current folder provides modules, but replaces no library and adds to no part of ours",
+  function()
+    for _, name in ipairs { "lfs", "luv", "cjson", "cjson/safe", "readline", "argparse",
+      "flowmap/nets/planted", "flowmap/app/planted" } do
+      write("planted/" .. name .. ".lua", "io.open('PWNED', 'w'):close() error 'planted'")
+    end
+    write("planted/mine.lua", "return 'a module beside me'")
+    write("planted/parts/init.lua", "return 'a folder beside me'")
+    write("planted/use.lua", "require 'lfs' require 'luv' require 'cjson' require 'argparse'\n"
+      .. "print(require 'mine', require 'parts')\n"
+      .. "print(pcall(require, 'flowmap.nets.planted'), pcall(require, 'flowmap.app.planted'))")
+    local _, text = sandbox.run(("cd planted && P=%s; $P lua use.lua; $P repl;\n"
+      .. "$P watch --once"):format(program))
+    t.eq(text:find "a module beside me\ta folder beside me" ~= nil, true, text)
+    t.eq(text:find "false\tfalse\tmodule 'flowmap.app.planted' not found" ~= nil,
+      true, text)
+    t.eq(sandbox.exists "planted/PWNED", false, text)
+  end)
+
 t.test("output that cannot be written raises an error", function()
   for _, command in ipairs { "info", "--version", "--help", "run --help" } do
     local code, text = run("%s " .. command .. " >/dev/full")

@@ -8,11 +8,9 @@ local M = {}
 -- A function that reads a line, by readline where Debian's lua-readline is installed. Modules in
 -- the current folder are not considered, because anyone may have put them there.
 local function reader()
-  local path, cpath = package.path, package.cpath
-  package.path = (";" .. path):gsub(";%.[^;]*", "")
-  package.cpath = (";" .. cpath):gsub(";%.[^;]*", "")
-  local ok, readline = pcall(require, "readline")
-  package.path, package.cpath = path, cpath
+  local elsewhere = (";" .. package.path .. ";" .. package.cpath):gsub(";%.[^;]*", "")
+  local ok, readline = false, nil
+  if package.searchpath("readline", elsewhere) then ok, readline = pcall(require, "readline") end
   if ok and require("flowmap.core").isatty() then
     return function(prompt)
       local line = readline.readline(prompt)

@@ -148,8 +148,21 @@ local function compile(path, kind, ...)
   return load((text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", "")), name, "t", ...)
 end
 
-local function search(name)
+-- The current folder may provide modules, but neither replace a library of the suite's, which may
+-- be in C, nor add to the suite: it is searched last (core/bind/host.c).
+local HERE = "./?.lua;./?/init.lua"
+
+local function find(name)
   local path, message = searchpath(name, package.path)
+  if path or name:find "^flowmap%f[^%w_]" or searchpath(name, package.cpath) then
+    return path, message
+  end
+  local beside, absent = searchpath(name, HERE)
+  return beside, message .. "\n\t" .. (absent or "")
+end
+
+local function search(name)
+  local path, message = find(name)
   if not path then return message end
   local chunk, wrong = compile(path, "code")
   if not chunk then
@@ -168,7 +181,7 @@ function M.peek(name) return (base_require(name)) end
 
 local function is_nowhere(name)
   return type(name) == "string" and package.loaded[name] == nil and package.preload[name] == nil
-    and not searchpath(name, package.path) and not searchpath(name, package.cpath)
+    and not find(name) and not searchpath(name, package.cpath)
 end
 
 -- The modules of the suite that were called otherwise up to version 0.1.
@@ -421,7 +434,7 @@ function M.path_of(name) return modules[name] or M.found(name) end
 -- @tparam string name
 -- @treturn string absolute path, or nil
 function M.found(name)
-  local path = searchpath(name, package.path)
+  local path = find(name)
   return path and M.absolute(path) or modules[name]
 end
 
