@@ -107,12 +107,12 @@ exact.metrics = fm.map_error.metrics
 -- $$W_2^2 \le E|\hat X_{0,1}(x_0) - x_1|^2 \le 2 \int_0^1 E|q_s|^2 + G_s^2\, E|e_s|^2 \,ds.$$
 --
 -- If both terms of a loss are at most $\varepsilon$, these are $4 e^{1+2\Lambda}\varepsilon$ and
--- $2(1 + G^2)\varepsilon$. A Lipschitz constant of $\hat v$ also bounds $G \le e^{\Lambda}$, but
--- $G$ can be measured directly, which removes the exponential from the second bound and not from
--- the first: the Lagrangian argument follows two trajectories apart, the Eulerian one
--- differentiates the map itself. Below, $L_t$ and $G_s$ are the largest spectral norms of the
--- gradients at sampled points and the integrals are trapezoidal sums over the thirteen times; the
--- bounds are therefore estimates.
+-- $2(1 + G^2)\varepsilon$. Were $\hat X$ the flow map of $\hat v_{t,t}$, $G \le e^{\Lambda}$ would
+-- hold, but $G$ can be measured directly, which removes the exponential from the second bound and
+-- not from the first: the Lagrangian argument follows two trajectories as they separate, the
+-- Eulerian one differentiates the map itself. Below, $L_t$ and $G_s$ are the largest spectral
+-- norms of the gradients at sampled points and the integrals are trapezoidal sums over the
+-- thirteen times; the bounds are therefore estimates.
 
 -- The three panels, whose titles name the vertical axis: each bound against what it bounds, and the
 -- error of the map against that of the law. One point per run; above the line, the bound holds. A
@@ -181,7 +181,8 @@ exact.figures.bias = function()
 end
 
 -- ![The bias $v_{t,t}(x) - b_t(x)$ of flow matching with sample weights
--- $(|r|^2 + c^2)^{-p}$ at its optimum, for the mixture on the line.](figure:bias)
+-- $(|r|^2 + c^2)^{-p}$ at its optimum, for the mixture on the line at three times, by quadrature.
+-- The vertical scales differ.](figure:bias)
 --
 -- Near the boundaries between the modes the bias reaches the size of the standard deviation of the
 -- data, and more, in unit time, and for $p = 1$ it jumps. A method with $p > 0$ on the
@@ -228,11 +229,13 @@ exact.render = {
 --
 -- {{table map}}
 --
--- ![The error of the map at each pair of times, on the mixture in the plane; errors above 1, the
--- error of a constant, have the colour of 1.](figure:error-modes2)
+-- ![The error of the map at each pair of times, relative to the variance of the data, on the
+-- mixture in the plane; below each panel its mean. Errors above 1, the error of a constant, have
+-- the colour of 1.](figure:error-modes2)
 --
--- ![The error of the map at each pair of times, on the mixture in 16 dimensions; colours as for the
--- mixture in the plane.](figure:error-modes16)
+-- ![The error of the map at each pair of times, relative to the variance of the data, on the
+-- mixture in 16 dimensions; below each panel its mean. The scale of colours is its own. A method
+-- whose run diverged has no panel.](figure:error-modes16)
 --
 -- The map error, PSD-M against LSD:
 --
@@ -252,18 +255,22 @@ exact.render = {
 --   {{ratio map_error.ESD-CONVEX.N1 map_error.LSD.N1 data=normal16 %.2g}}.
 --
 -- Each p is that of one question. Six seeds cannot show eight differences at once: the smallest p,
--- 1/32, times eight is a quarter.
+-- 1/32, times eight is a quarter. @tab:over-laws takes all six laws together, with PSD-U, as
+-- intervals of a bootstrap.
 --
 -- {{table over-laws}}
 --
 -- In the long set LSD has the smallest map error on every mixture in each of the six seeds, and on
--- the Gaussian in 16 dimensions ESD `convex` has, also in each. ESD with the paper's
--- stop-gradient learns the maps of the Gaussians about as well as LSD and that of no mixture: in 16
--- dimensions all its runs diverged, on the line and in the plane they ended far from the true map,
--- without an overflow. `convex` trained everywhere, so it is the stop-gradient that fails, not the
--- Eulerian equation. The error is largest near $t = 1$, where the modes separate, whatever $s$
--- is. On the line no method had the right law with a wrong map. In 16 dimensions the lower bound of
--- $W_2$ is far below the error of the map, so the question stays open there.
+-- the Gaussian in 16 dimensions ESD `convex` has, also in each. ESD with the paper's stop-gradient
+-- learns the maps of the Gaussians about as well as LSD and that of no mixture: in 16 dimensions
+-- all its runs diverged, on the line and in the plane they ended far from the true map, without an
+-- overflow. `convex` trained everywhere, so it is the stop-gradient that fails, not the Eulerian
+-- equation. In the plane the error lies near $t = 1$, where the modes separate, at almost every
+-- $s$; in 16 dimensions it lies in the long steps, from an early $s$ to a late $t$
+-- (@fig:error-modes2, @fig:error-modes16). On the line no method had the right law with a wrong
+-- map. In 16 dimensions the lower bound of $W_2$ is far below the root of the error at $(0,1)$, so
+-- the question stays open there.
+--
 -- {{table residuals}}
 --
 -- For LSD on the mixture in the plane the Lagrangian bound is
@@ -271,14 +278,20 @@ exact.render = {
 -- {{map_lipschitz.LSD.N1 data=modes2 %.1f}}, and the Eulerian bound of the same network is
 -- {{map_bound_esd.LSD.N1 data=modes2 %.3g}}, with $G = $
 -- {{map_gradient.LSD.N1 data=modes2 %.1f}}. Samples that all collapse to the mean of the data
--- would have a distance of 1, so a bound above 1 says nothing. In the long set that holds for the
--- Lagrangian bound on every mixture, because of its exponential, and, of the methods that trained,
--- for the Eulerian bound on the mixture in 16 dimensions alone. LSD has the smallest errors on the
--- mixtures and the weaker bounds, so the bounds do not explain the ranking.
+-- would have a distance of 1, so a bound above 1 says nothing. In the long set the Lagrangian bound
+-- exceeds 1 on every mixture, because of its exponential. The Eulerian bound of the methods that
+-- trained is near 1 or above it on the mixture in 16 dimensions alone: there it is
+-- {{map_bound_esd.LSD.N1 data=modes16 %.2f}} for LSD,
+-- {{map_bound_esd.ESD-CONVEX.N1 data=modes16 %.2f}} for ESD `convex`,
+-- {{map_bound_esd.PSD-M.N1 data=modes16 %.2f}} for PSD-M, and a little below 1 for PSD-U. On each
+-- mixture LSD has the smallest map error and, of these four, the largest Eulerian bound, so the
+-- bounds do not explain the ranking.
 --
 -- {{table bounds}}
 --
--- ![The bounds against the root of the error at $(0,1)$, which they bound, and this against
--- the projected distance: one point per run.](figure:bounds)
+-- ![Left and middle: the two bounds of $W_2$ against the root of the error at $(0,1)$, which they
+-- bound. Right: that root against the lower bound of $W_2$ from projections. One point per run;
+-- points above the grey line of equality obey the bound. All are relative to the standard deviation
+-- of the data; runs whose error at $(0,1)$ exceeds its variance are left out.](figure:bounds)
 
 return exact

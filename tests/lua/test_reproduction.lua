@@ -81,12 +81,12 @@ t.test("the profile paper has the published settings, except one diagonal fracti
   has(settings, "| AFHQ-64 | none |")
 end)
 
+local function woven(source)
+  require("flowmap.report.results").write_file(root .. "/a.md", source)
+  return weave.chapter(root .. "/a.md", { profile = "smoke", results = root .. "/results" })
+end
+
 t.test("a claim that may lack its runs says so; one that may not is an error", function()
-  local how = { profile = "smoke", results = root .. "/results" }
-  local function woven(source)
-    require("flowmap.report.results").write_file(root .. "/a.md", source)
-    return weave.chapter(root .. "/a.md", how)
-  end
   has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.PSD-M.N1}}", "supported (difference -0.2")
   has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.ESD.N1}}",
     "not attempted (no runs of ESD in this set)")
@@ -95,6 +95,16 @@ t.test("a claim that may lack its runs says so; one that may not is an error", f
   has(woven "{{claim? a: afhq/kl.LSD.N4 < kl.PSD-M.N4}}", "not attempted (no runs in this set)")
   t.raises(function() woven "{{claim a: checkerboard/kl.LSD.N1 < kl.ESD.N1}}" end,
     "no finished run with method = ESD")
+end)
+
+t.test("a comparison or an effect that may lack its runs says so", function()
+  local absent = "not attempted (no runs in this set)"
+  has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "LSD is below PSD-M: ratio 0.")
+  has(woven "{{difference? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "difference -0.2")
+  has(woven "{{ratio? afhq/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", absent)
+  has(woven "{{difference? afhq/kl.LSD.N1 kl.PSD-M.N1}}", absent)
+  has(woven "{{effect? ablations/effects-N1 | eta | LSD}}", absent)
+  t.raises(function() woven "{{ratio afhq/kl.LSD.N1 kl.PSD-M.N1}}" end, "afhq")
 end)
 
 t.done()

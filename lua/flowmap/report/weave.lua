@@ -20,6 +20,8 @@
 --     {{difference kl.LSD.N1[eta=0.5:0.75] %.3f}}  the same result with two values of a setting
 --     {{effect main-N1 | p alone | LSD %.2f}}      one row and column of the render entry `main-N1`
 --                                  (kinds effects and ratios): the ratio with interval, p and seeds
+--     {{ratio? ...}} {{difference? ...}} {{effect? ...}}  the same, or "not attempted (...)" where
+--                                  the experiment has no runs
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
 --                                  "not shown (...)", see flowmap.report.claims
 --     {{claim? NAME: ...}}         the same, or "not attempted (...)" where there are no such runs
@@ -167,6 +169,22 @@ local function effect_text(context, words)
     format))
 end
 
+-- "not attempted (...)" for an optional lookup, such as {{ratio? A B}}, of an experiment that has
+-- no runs; nil if it has.
+local function unattempted(context, words)
+  if not attempt.runs(context, (owner(context, words:match "^%S*"))) then
+    return ("not attempted (%s)"):format(attempt.NO_RUNS)
+  end
+end
+
+-- The sentence for {{difference ...}}, {{ratio ...}} or {{effect ...}}.
+local function sentence(context, kind, words)
+  if kind == "effect" then return effect_text(context, words) end
+  return comparison_text(context, kind, words)
+end
+
+local SENTENCES = { difference = true, ratio = true, effect = true }
+
 -- The verdict on {{claim NAME: ...}}, one of the claims of the chapter.
 local function claim_text(context, words, optional)
   local claim = claims.parse(words, optional)
@@ -209,10 +227,10 @@ function M.inline(context, inside)
   end
   if inserts.known[name] then return inserts.known[name](context, words) end
   if name == "claim" or name == "claim?" then return claim_text(context, words, name ~= "claim") end
-  if field == "difference" or field == "ratio" then
-    return comparison_text(context, field, words)
+  local kind, optional = field:match "^(%a+)(%??)$"
+  if SENTENCES[kind] then
+    return optional == "?" and unattempted(context, words) or sentence(context, kind, words)
   end
-  if field == "effect" then return effect_text(context, words) end
   local where, format, pm = options_of(words)
   if field:find("^published%.") then
     return format_value(published_value(experiment, field), format)
