@@ -32,10 +32,10 @@ local cifar10 = {
 -- {{published.reference.eta.PSD-M}}; here all methods have {{config.LSD.eta}}, because a comparison
 -- of methods should not be one of fractions.
 --
--- The other profiles can afford a thousandth of those images and spend them on many large updates:
--- small batches, a high learning rate, and a $\beta_2$ of 0.99, which shortens RAdam's warm-up.
--- These choices come from short runs of seed 1 (`paper/exploration-images.csv`), none of which is
--- reported here: the seed of the tables is 11.
+-- The other profiles afford at most two thousandths of those images and spend them on many large
+-- updates: small batches, a high learning rate, and a $\beta_2$ of 0.99, which shortens RAdam's
+-- warm-up. These choices come from short runs of seed 1 (`paper/exploration-images.csv`), none of
+-- which is reported here: the seed of the tables is 11.
 
 cifar10.profiles = {
   smoke = {
@@ -63,7 +63,7 @@ cifar10.profiles = {
 }
 
 -- `long` also trains PSD-U and ESD, the latter with the stop-gradient of the reference, which
--- passes no gradient through $\nabla v_{s,t}\, v_{s,s}$. The paper calls its training on images
+-- passes no gradient through $\nabla X_{s,t}\, v_{s,s}$. The paper calls its training on images
 -- unstable. A run that diverges is reported here like any other; one run does not tell when others
 -- would diverge. The cause is the subject of the chapter on [Eulerian
 -- self-distillation](#why-eulerian-self-distillation-is-unstable-and-what-cures-it).

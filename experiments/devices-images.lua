@@ -1,11 +1,11 @@
 -- # A batch on several devices: images
 --
--- On several devices the official code splits each device's part of a batch again, so that with a
--- diagonal fraction $\eta = 3/4$ on four devices the map is trained on $1/16$ of a batch instead of
--- $1/4$, and the diagonal at later times. The chapter on
--- [the plane](#a-batch-on-several-devices) derives this and measures it on the checkerboard; here
--- the data are CIFAR-10 and the network is a small EDM2 U-Net, whose learned weight $w(s,t)$ also
--- sees the rows with $s = t$. The published image runs are the ones that several devices would have
+-- On several devices the reference implementation splits each device's part of a batch again, so
+-- that with a diagonal fraction $\eta = 3/4$ on four devices the map is trained on $1/16$ of a
+-- batch instead of $1/4$, and the diagonal at later times. The chapter on [the
+-- plane](#a-batch-on-several-devices) derives this and measures it on the checkerboard; here the
+-- data are CIFAR-10 and the network is a small EDM2 U-Net, whose learned weight $w(s,t)$ also sees
+-- the rows with $s = t$. The published image runs are the ones that several devices would have
 -- affected. How many they used is not stated.
 
 local images = require "flowmap.experiment.image_template"
@@ -22,8 +22,8 @@ local devices = {
 -- A run differs from those of [the ladder](#the-ladder-on-cifar-10), whose network and optimiser it
 -- shares, in its objective, which is the paper's, and in its length. Nothing was tuned here. In
 -- `long`, LSD and PSD-M have six paired seeds, the fewest with which one difference can be shown
--- at level 0.05. ESD, with its stop-gradient on the velocity alone, costs half as much again per
--- step and has two seeds, with which none can: its rows describe those runs.
+-- at level 0.05. ESD, with its stop-gradient on the velocity alone, costs about half as much again
+-- per step and has two seeds, with which none can be shown: its rows describe those runs.
 -- A batch of 16 on four devices holds one row that trains the map.
 
 local LAYOUTS = {}

@@ -17,8 +17,10 @@
 -- \text{semigroup} &\quad v_{s,t}(x) - (1-g)\, w_{s,u}(x)
 --   - g\, v_{u,t}\bigl(x + (u-s)\, w_{s,u}(x)\bigr).
 -- \end{aligned}$$
--- All three vanish on the flow map of $w$ [@boffi2024; @boffi2025]. The Eulerian one is also a
--- regression of $v$: with $D_w = \partial_s + w \cdot \nabla$,
+-- In the last, $w_{s,u}$ is the mean velocity from $s$ to $u$: the network's own $v_{s,u}$ or, with
+-- another velocity, that of one step of a solver (for Euler's method $w_s$). On the flow map of $w$
+-- the first two vanish, and the third up to the error of that step [@boffi2024; @boffi2025]. The
+-- Eulerian one is also a regression of $v$: with $D_w = \partial_s + w \cdot \nabla$,
 -- $$\partial_s X_{s,t} + \nabla X_{s,t}\, w
 --   = -\bigl(v_{s,t} - T_w\bigr), \qquad T_w = w_s + (t-s)\, D_w v_{s,t},$$
 -- which is the form in which MeanFlow [@geng2025] and continuous consistency models state it.
@@ -33,7 +35,7 @@
 --
 -- **Velocity** $w$: the network's own, $v_{t,t}$; the sample's, $\dot I_s$; or a teacher's, a
 -- frozen estimate of $b$. The sample's is unbiased, $E[\dot I_s \mid I_s = x] = b_s(x)$. The square
--- of $v - \operatorname{sg}(T_{\dot I})$ therefore has the gradient in expectation of that with
+-- of $v - \operatorname{sg}(T_{\dot I})$ therefore has the same expected gradient as that with
 -- $T_b$, because $T_w$ is affine in $w$, but its value is larger by
 -- $E|(\dot I_s - b_s) + (t-s) \nabla v\, (\dot I_s - b_s)|^2$: its gradient is noisier, and it does
 -- not vanish at the minimum.
@@ -48,15 +50,15 @@
 -- roots attract.
 --
 -- **Exponent** $p$ with scale $c$: a sample with the squared residual $L$ has the weight
--- $\operatorname{sg}(L + c^2)^{-p}$. This is the gradient of the square ($p = 0$), of the
--- pseudo-Huber loss ($p = 1/2$) and of Cauchy's ($p = 1$), up to constants. If $L = 0$ at the
--- minimum, $p$ does not move it. If the residual keeps the noise of $\dot I$ it does: on the
--- diagonal, and off it wherever $w = \dot I$, the weight replaces the mean of the conditional law
--- of $\dot I_s$ by something between its mean and a mode. For a Gaussian they coincide; for a
--- mixture they do not ([the exact map](#the-exact-map) solves for the bias).
+-- $\operatorname{sg}(L + c^2)^{-p}$. The weighted square has the gradient of the square itself
+-- ($p = 0$), of the pseudo-Huber loss ($p = 1/2$) or of Cauchy's ($p = 1$), up to constants. If
+-- $L = 0$ at the minimum, $p$ does not move it. If the residual keeps the noise of $\dot I$ it
+-- does: on the diagonal, and off it wherever $w = \dot I$, the weight replaces the mean of the
+-- conditional law of $\dot I_s$ by something between its mean and a mode. For a Gaussian they
+-- coincide; for a mixture they do not ([the exact map](#the-exact-map) solves for the bias).
 --
--- To these come the diagonal fraction $\eta$, the interpolant, the conditioning of the network and
--- weights of the residual in $s$ and $t$; all are settings.
+-- Further settings are the diagonal fraction $\eta$, the interpolant, the conditioning of the
+-- network, and weights of the residual that depend on $s$ and $t$.
 --
 -- ## The table
 --
@@ -370,7 +372,9 @@ methods.render = {
 
 -- ## Results
 --
--- ![The energy distance of every method on the mixture, one point per run.](figure:rows)
+-- ![The energy distance to the data of every method on the mixture in the plane, one point per run
+-- and number of steps $N$. The vertical lines are the mean of LSD at $N = 4$ and twice that; a
+-- value that is not positive stands at the left edge.](figure:rows)
 --
 -- {{table energy}}
 --
@@ -456,8 +460,8 @@ methods.render = {
 --
 -- **Terms must balance.** CTM adds flow matching on all samples to a residual that vanishes at the
 -- minimum. Near it the gradient is almost all noise of flow matching, in whose size the optimiser's
--- steps are measured. The publication weighs its terms by the norms of their gradients, anew at
--- every step; a constant weight of 100 stands in for that here:
+-- steps are measured. The publication weighs its terms by the norms of their gradients, recomputed
+-- at every step; a constant weight of 100 stands in for that here:
 --
 -- - {{ratio law_energy.CTM-WEIGHTED.N4 law_energy.CTM.N4 %.2g}}.
 --

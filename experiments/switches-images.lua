@@ -1,6 +1,6 @@
 -- # Four switches from ESD to MeanFlow: images
 --
--- On images ESD explodes within a few hundred steps. This chapter repeats
+-- On images ESD has exploded within a few hundred steps. This chapter repeats
 -- [the four switches](#four-switches-from-esd-to-meanflow) on CIFAR-10 with a small network, for a
 -- fraction of the combinations: ESD, ESD with each switch alone, and with all four.
 
@@ -81,11 +81,21 @@ switches.render = {
 
 -- ## Results
 --
+-- FD-cnn at four steps of ESD with one switch alone, against ESD:
+--
+-- - {{ratio fd_cnn.ESD.N4[stop=target:full] velocity=self p=0 target=current %.2f}};
+-- - {{ratio fd_cnn.ESD.N4[velocity=sample:self] stop=full p=0 target=current %.2f}};
+-- - {{ratio fd_cnn.ESD.N4[p=1:0] stop=full velocity=self target=current %.2f}};
+-- - {{ratio fd_cnn.ESD.N4[target=ema:current] stop=full velocity=self p=0 %.2f}}.
+--
+-- The tables say which trainings exploded, and when.
+--
 -- {{table cures}}
 --
 -- {{table explosive}}
 --
--- ![The off-diagonal loss in training, lowest seed: one panel per `stop` and `velocity`, one line
--- per `p` and `target`.](figure:explosions)
+-- ![The off-diagonal loss in training, of the lowest seed alone: one panel per `stop` and
+-- `velocity`, one line per `p` and `target`. Every panel has a vertical scale of its
+-- own.](figure:explosions)
 
 return images.experiment(switches)

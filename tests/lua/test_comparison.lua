@@ -17,7 +17,8 @@ local function made(name, methods, seeds, value)
       if kl then
         made_run.finished(("%s/%s-seed%d"):format(root, method, seed), {
           config = { method = method, seed = seed, eta = 0.75 }, metrics = { { step = 1,
-            samples = 64, off = 1 } }, rows = { { N = 1, kl = kl }, { N = 4, kl = kl / 10 } } })
+            samples = 64, off = 1 } }, rows = { { N = 1, kl = kl, energy = 2 * kl },
+            { N = 4, kl = kl / 10, energy = kl / 5 } } })
       end
     end
   end
@@ -158,6 +159,10 @@ t.test("comparisons in prose", function()
         results = sandbox.root .. "/results" })
     end, why)
   end
+  t.eq(weave_line("{{ratio board/kl.LSD.N1 kl.LSD.N4}}"):match "^[^:]+",
+    "LSD at N = 1 is above LSD at N = 4")
+  t.eq(weave_line("{{ratio board/kl.LSD.N1 energy.LSD.N1}}"):match "^[^:]+",
+    "kl of LSD is below energy of LSD")
   fails("{{difference board/kl.ESD.N1}}", "expected the names of two results")
   fails("{{ratio board/kl.ESD.N1 kl.LSD}}", "'kl.LSD' does not name a result")
   fails("{{ratio board/kl.ESD.N1 kl.LSD.N1 eta=0.5}}", "no finished run with eta = 0.5")

@@ -103,7 +103,7 @@ t.test("a comparison or an effect that may lack its runs says so", function()
   has(woven "{{difference? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "difference -0.2")
   has(woven "{{ratio? afhq/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", absent)
   has(woven "{{difference? afhq/kl.LSD.N1 kl.PSD-M.N1}}", absent)
-  has(woven "{{effect? ablations/effects-N1 | eta | LSD}}", absent)
+  has(woven "{{effect? ablations/effects-N1 | eta | all methods}}", "eta (all methods): " .. absent)
   t.raises(function() woven "{{ratio afhq/kl.LSD.N1 kl.PSD-M.N1}}" end, "afhq")
 end)
 

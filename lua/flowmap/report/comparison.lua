@@ -226,6 +226,14 @@ local function named_values(set, name, where)
   return finite and measured.by_seed(chosen, metric, N) or nil, words
 end
 
+-- Names that tell two results of one method apart: by their steps, or by their metrics.
+local function told_apart(a, b, first, second)
+  if first ~= second then return first, second end
+  local x, y = a:match "%.N(%d+)", b:match "%.N(%d+)"
+  if x ~= y then return ("%s at N = %s"):format(first, x), ("%s at N = %s"):format(second, y) end
+  return a:match "^[%w_]+" .. " of " .. first, b:match "^[%w_]+" .. " of " .. second
+end
+
 --- The comparison of two results as a sentence for prose: "A is below B: difference ..., 95 %
 -- interval ..., p = ..., n paired seeds", or "no difference shown between A and B: ...", also
 -- where runs diverged. p is that of one question.
@@ -252,6 +260,7 @@ end
 function M.named(set, kind, a, b, where)
   local x, first = named_values(set, a, where)
   local y, second = named_values(set, b, where)
+  first, second = told_apart(a, b, first, second)
   if not (x and y) then
     return nil, first, second, ("runs of %s diverged"):format(x and second or y and first or "both")
   end

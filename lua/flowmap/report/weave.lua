@@ -170,11 +170,13 @@ local function effect_text(context, words)
 end
 
 -- "not attempted (...)" for an optional lookup, such as {{ratio? A B}}, of an experiment that has
--- no runs; nil if it has.
-local function unattempted(context, words)
-  if not attempt.runs(context, (owner(context, words:match "^%S*"))) then
-    return ("not attempted (%s)"):format(attempt.NO_RUNS)
-  end
+-- no runs, of an effect with its row and column; nil if it has.
+local function unattempted(context, kind, words)
+  if attempt.runs(context, (owner(context, words:match "^%S*"))) then return nil end
+  local text = ("not attempted (%s)"):format(attempt.NO_RUNS)
+  if kind ~= "effect" then return text end
+  local row, column = words:match "|%s*(.-)%s*|%s*([^%%]-)%s*%%?[%d.]*[efg]?$"
+  return row and escape.markdown(("%s (%s): %s"):format(row, column, text)) or text
 end
 
 -- The sentence for {{difference ...}}, {{ratio ...}} or {{effect ...}}.
@@ -229,7 +231,8 @@ function M.inline(context, inside)
   if name == "claim" or name == "claim?" then return claim_text(context, words, name ~= "claim") end
   local kind, optional = field:match "^(%a+)(%??)$"
   if SENTENCES[kind] then
-    return optional == "?" and unattempted(context, words) or sentence(context, kind, words)
+    return optional == "?" and unattempted(context, kind, words)
+      or sentence(context, kind, words)
   end
   local where, format, pm = options_of(words)
   if field:find("^published%.") then
