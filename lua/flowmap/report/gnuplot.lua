@@ -298,7 +298,7 @@ end
 local function axis_text(p)
   return "set title " .. M.text(p.title or "") .. " offset 0,-0.5\n"
     .. "set xlabel " .. M.text(p.xlabel or "") .. " offset 0,0.3\n"
-    .. "set ylabel " .. M.text(p.ylabel or "") .. " offset 0.8,0\n"
+    .. "set ylabel " .. M.text(p.ylabel or "") .. " offset 0.2,0\n"
     .. tics_text("x", p.x) .. tics_text("y", p.y) .. clipped_text(p)
     .. "set grid ytics lt 1 lw 0.5 lc rgb '#dddddd'\n"
 end
@@ -310,6 +310,15 @@ local function widest(panels)
     for _, tic in ipairs(p.y.tics) do length = math.max(length, tic.length) end
   end
   return 7.4 * length // 1
+end
+
+-- The space in pixels between two panels of a row: for numbers, and for a label if there is one.
+local function space_between(spec, numbers)
+  local label = 0
+  for i, p in ipairs(spec.panels) do
+    if (i - 1) % spec.columns > 0 and (p.ylabel or "") ~= "" then label = 20 end
+  end
+  return math.max(60, numbers + 24) + label
 end
 
 --- Draw panels of curves in a grid, with a common key below.
@@ -328,7 +337,8 @@ function M.panels(dir, name, spec)
   local rows = math.ceil(#spec.panels / spec.columns)
   for _, p in ipairs(spec.panels) do complete_axes(p, spec.width) end
   local numbers = widest(spec.panels)
-  local across, down, left, top = math.max(60, numbers + 24), 92, math.max(74, numbers + 44), 32
+  local across, down = space_between(spec, numbers), 92
+  local left, top = math.max(74, numbers + 54), 32
   local width = left + spec.columns * (spec.width + across) - across + 24
   local key, tall = key_of(spec.panels, width)
   local height = top + rows * (spec.height + down) - down + 52 + tall
