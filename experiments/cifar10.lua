@@ -117,7 +117,8 @@ cifar10.profiles = {
 --
 -- {{table metrics-N4}}
 --
--- ![Training traces: loss, off-diagonal term and gradient norm before clipping. Zeros lie on the
--- lower edge; a cross marks where the values of a run ceased to be finite.](figure:traces)
+-- ![Training traces: loss, off-diagonal term and gradient norm before clipping against the samples
+-- seen, one line per method and seed. Zeros lie on the lower edge; a cross marks where the values
+-- of a run ceased to be finite.](figure:traces)
 
 return images.experiment(cifar10)

@@ -344,6 +344,6 @@ eulerian.render = {
 -- per stop-gradient and seed. A line ends where values ceased to be finite.](figure:continued)
 --
 -- ![The training with the stop-gradient `full`, before the intervention: loss, off-diagonal term
--- and gradient norm before clipping.](figure:traces)
+-- and gradient norm before clipping against the samples seen, one line per seed.](figure:traces)
 
 return eulerian

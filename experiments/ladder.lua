@@ -160,7 +160,8 @@ ladder.render = {
 
 -- ## Results
 --
--- ![FD-cnn of one-step and four-step samples, by rung.](figure:rungs)
+-- ![FD-cnn of one-step and four-step samples by rung, at equal images and at equal processor time:
+-- the mean over seeds. Dots are the single seeds at equal images.](figure:rungs)
 --
 -- FD-cnn of one-step samples against the rung before, at equal images:
 --

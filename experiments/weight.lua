@@ -144,14 +144,15 @@ weight.render = {
 
 -- ## Results
 --
--- ![The scale $e^{w(s,t)}$ that the network learned, an estimate of the mean residual at each pair
--- of times.](figure:scale)
+-- ![The scale $e^{w(s,t)}$ that the network learned, an estimate of the mean square of the residual
+-- at each pair of times, one panel per method.](figure:scale)
 --
 -- ![Training traces with the learned weight: loss, off-diagonal term and gradient norm before
--- clipping; terms are logged without the weight.](figure:traces-learned)
+-- clipping against the samples seen, one line per method and seed; terms are logged without the
+-- weight.](figure:traces-learned)
 --
 -- ![Training traces without the learned weight: loss, off-diagonal term and gradient norm before
--- clipping.](figure:traces-none)
+-- clipping against the samples seen, one line per method and seed.](figure:traces-none)
 --
 -- With the learned weight against without, FD-cnn:
 --

@@ -3,7 +3,8 @@
 -- effects of the switches.
 --
 -- A training explodes at the first line of metrics.jsonl whose mean off-diagonal loss exceeds a
--- hundred times the median of the lines before, or where its values cease to be finite.
+-- hundred times the median of the lines before, of which there must be 20, or where its values
+-- cease to be finite.
 -- @module flowmap.report.stability
 
 local axes = require "flowmap.report.axis"
