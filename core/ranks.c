@@ -187,22 +187,25 @@ fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m) {
 ** the lowest set bit of r. */
 static int span(int r) { return r ? r & -r : INT_MAX / 2; }
 
-static fm_err pass_on(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes) {
+/* Down the tree whose root is rank `from`: place p in it is that of rank (from + p) mod nranks. */
+static fm_err pass_on(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int from) {
   fm_err err = FM_OK;
-  int top = 1;
-  if (rank > 0) {
-    err = fm_ranks_receive(ctx, m, data, bytes, rank - span(rank), 0);
+  int place = (rank - from + nranks) % nranks, top = 1;
+  if (place > 0) {
+    int parent = (from + place - span(place)) % nranks;
+    err = fm_ranks_receive(ctx, m, data, bytes, parent, 0);
     if (err == FM_OK) err = fm_ranks_wait(ctx, m);
   }
   while (top < nranks) top *= 2;
   for (int k = top; k >= 1 && err == FM_OK; k /= 2)
-    if (k < span(rank) && rank + k < nranks) err = fm_ranks_send(ctx, m, data, bytes, rank + k, 0);
+    if (k < span(place) && place + k < nranks)
+      err = fm_ranks_send(ctx, m, data, bytes, (rank + k) % nranks, 0);
   return err == FM_OK ? fm_ranks_wait(ctx, m) : err;
 }
 
-fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes) {
+fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes, int from) {
   fm_mail m = {0};
-  fm_err err = nranks > 1 ? pass_on(ctx, &m, data, bytes) : FM_OK;
+  fm_err err = nranks > 1 ? pass_on(ctx, &m, data, bytes, from) : FM_OK;
   fm_mail_free(&m);
   return err;
 }
@@ -224,7 +227,7 @@ static fm_err most_of_all(fm_ctx *ctx, fm_mail *m, int64_t *x) {
 fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
   fm_mail m = {0};
   fm_err err = most_of_all(ctx, &m, x);
-  if (err == FM_OK && nranks > 1) err = pass_on(ctx, &m, x, sizeof *x);
+  if (err == FM_OK && nranks > 1) err = pass_on(ctx, &m, x, sizeof *x, 0);
   fm_mail_free(&m);
   return err;
 }

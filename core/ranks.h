@@ -41,8 +41,8 @@ void fm_ranks_pause(int turn);
 
 /* All ranks: *x becomes the largest of their values. */
 fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x);
-/* All ranks: the bytes become those of rank 0. */
-fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes);
+/* All ranks: the bytes become those of rank `from`. */
+fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes, int from);
 
 /*
 ** An optimiser: from now on each rank keeps the moments of its part of the parameters only, updates

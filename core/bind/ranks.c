@@ -17,22 +17,23 @@ static int ranks_most(lua_State *L) { /* ranks_most(integer) -> the largest of a
   return 1;
 }
 
-/* ranks_copy(string) -> that of the first rank; ranks_copy(tensor): its values become those of the
-** first rank. */
+/* ranks_copy(string, [rank]) -> that of a rank, by default the first; ranks_copy(tensor, [rank]):
+** its values become those of that rank. */
 static int ranks_copy(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
+  int from = lua_isnoneornil(L, 2) ? 0 : (int)bind_integer(L, 2, 1, fm_nranks()) - 1;
   if (lua_type(L, 1) != LUA_TSTRING) {
     fm_tensor *t = bind_writable(L, 1);
-    if (fm_ranks_copy(ctx, t->data, t->bytes) != FM_OK) bind_raise(L);
+    if (fm_ranks_copy(ctx, t->data, t->bytes, from) != FM_OK) bind_raise(L);
     return 0;
   }
   size_t n;
   const char *text = bind_text(L, 1, &n);
   int64_t length = (int64_t)n;
-  if (fm_ranks_copy(ctx, &length, sizeof length) != FM_OK) bind_raise(L);
+  if (fm_ranks_copy(ctx, &length, sizeof length, from) != FM_OK) bind_raise(L);
   char *copy = lua_newuserdatauv(L, (size_t)length + 1, 0);
-  if (fm_rank() == 0) memcpy(copy, text, n);
-  if (length > 0 && fm_ranks_copy(ctx, copy, (size_t)length) != FM_OK) bind_raise(L);
+  if (fm_rank() == from) memcpy(copy, text, n);
+  if (length > 0 && fm_ranks_copy(ctx, copy, (size_t)length, from) != FM_OK) bind_raise(L);
   lua_pushlstring(L, copy, (size_t)length);
   return 1;
 }

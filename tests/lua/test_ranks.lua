@@ -43,10 +43,14 @@ local function ranks(launcher, n, arguments)
     files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (launcher.environment or ""))
 end
 
--- What depends only on the run's inputs.
+-- What depends only on the run's inputs. Of samples the file of each number of steps.
 local function bits(dir)
-  return (sandbox.read(dir .. "/chain.jsonl") or "no chain")
-    .. (sandbox.read(dir .. "/metrics.jsonl") or "") .. (sandbox.read(dir .. "/eval.json") or "")
+  local parts = {}
+  for _, name in ipairs { "chain.jsonl", "metrics.jsonl", "eval.json", "samples-N1.npy",
+    "samples-N4.npy" } do
+    parts[#parts + 1] = sandbox.read(dir .. "/" .. name) or "no " .. name
+  end
+  return table.concat(parts)
 end
 
 -- Compare runs by each launcher, on the numbers of ranks that are listed for it, with one process.
@@ -80,6 +84,32 @@ t.test("the bits of one process, for any number of ranks", function()
     check_bits(POINTS, method, 20, method, { some, some })
   end
 end)
+
+-- 3,000 points are no whole number of micro-batches, and not the same number for each rank.
+t.test("ranks draw the samples of one process", function()
+  local arguments = "sample %s/checkpoint.safetensors --steps 2 --count 3000 --seed 5 --out "
+  local alone, launcher = arguments:format "alone-points", found[#found]
+  t.eq(sandbox.flowmap(alone .. "alone.npy"), 0)
+  for _, n in ipairs(LONG and { 2, 3, 4, 7 } or { 3 }) do
+    local code, text = ranks(launcher, n, alone .. "shared.npy")
+    t.eq(code, 0, text)
+    t.eq(select(2, text:gsub("3000 samples", "")), 1, "told once: " .. text)
+    t.eq(sandbox.read "shared.npy" == sandbox.read "alone.npy", true, n .. " ranks")
+    os.remove(sandbox.path "shared.npy")
+  end
+end)
+
+if LONG then
+  t.test("ranks whose checkpoints differ draw no samples", function()
+    local code, text = sandbox.run(found[1].start .. [[ 2 sh -c 'dir=points-]] .. found[1].name
+      .. [[-2; test ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 0 || dir=esd-]] .. found[1].name
+      .. [[-2; exec "$0" sample $dir/checkpoint.safetensors --count 10 --out no.npy' ]]
+      .. files.quote(sandbox.program), "TMPDIR=/tmp")
+    t.eq(code, 3, text)
+    t.eq(text:find("is not the same file for all ranks", 1, true) ~= nil, true, text)
+    t.eq(sandbox.exists "no.npy", false, "written")
+  end)
+end
 
 -- Network namespaces need root, ip and devices for tunnels.
 local function has_namespaces()

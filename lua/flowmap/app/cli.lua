@@ -351,13 +351,13 @@ end
 -- ------------------------------------------------------------------ running
 
 -- Commands that several ranks execute together.
-local SHARED = { run = true, info = true }
+local SHARED = { run = true, sample = true, info = true }
 
 local function execute(args)
   local count = require("flowmap.base.ranks").count
   if count > 1 and not SHARED[args.command] then
-    errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run",
-      args.command, count)
+    errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run "
+      .. "and sample", args.command, count)
   end
   if args.workers then require("flowmap.core").set_threads(args.workers) end
   return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args, M) or 0

@@ -77,8 +77,8 @@ M.internal = {
   probe = { "()", "SHA-256 of the results of all operations: a fingerprint of the numerics." },
   program_text = { "(traces, which, row0, passes, bf16, pass)", "What a pass leaves, as text." },
   ranks = { "()", "The number of this rank, counted from 1, and of all ranks of a launcher." },
-  ranks_copy = { "(text)", "The text of the first rank; of a tensor, the values become those of "
-    .. "the first rank." },
+  ranks_copy = { "(text, [rank])", "The text of a rank, by default the first; of a tensor, the "
+    .. "values become those of that rank." },
   ranks_most = { "(n)", "The largest of the whole numbers of all ranks." },
   set_isa = { "(name)", "Use an instruction set, for tests; the name in use." },
   sha256 = { "(text)", "SHA-256 of a string, in hexadecimal." },

@@ -4,6 +4,7 @@
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local ranks = require "flowmap.base.ranks"
 local sampler = require "flowmap.sampler"
 local settings = require "flowmap.experiment.settings"
 local trainer = require "flowmap.trainer"
@@ -88,7 +89,16 @@ local function in_units(x, cfg)
   return x * row(cfg.unit_scale) + row(cfg.unit_centre)
 end
 
---- The command `sample`.
+-- Several ranks read the checkpoint, each from its own machine.
+local function check_same(path)
+  if ranks.count == 1 then return end
+  local hash = fm.sha256_file(path)
+  if ranks.any(hash ~= ranks.from_first(function() return hash end)) then
+    errors.data("%s is not the same file for all ranks", path)
+  end
+end
+
+--- The command `sample`. Several ranks share the drawing, and the first writes.
 -- @tparam table args checkpoint, steps, sampler, rtol, atol, class, guidance, count, seed, ema,
 --   out, experiment
 function M.write(args)
@@ -99,6 +109,7 @@ function M.write(args)
   require("flowmap.runs.folder").check_output(args.out)
   local job, params = trainer.load(args.checkpoint, args.ema, {
     option = "--experiment FILE", path = args.experiment })
+  check_same(args.checkpoint)
   change(job.cfg, args)
   check_classes(job.cfg, args)
   local draw, cost = sampler.generator(job, params, args.steps, nil, args.class)
@@ -109,7 +120,7 @@ function M.write(args)
     errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,
       args.out)
   end
-  writers[kind](args.out, x)
+  ranks.from_first(function() writers[kind](args.out, x) end)
   local how = ("N = %d"):format(args.steps)
   if job.cfg.sampler ~= "map" then
     how = ("%s, %.4g evaluations per sample"):format(job.cfg.sampler, cost.nfe)

@@ -34,25 +34,97 @@ end
 -- @treturn integer
 function M.most(n) return M.count == 1 and n or core.ranks_most(n) end
 
+-- An error as another rank gets it.
+local function told(err)
+  if type(err) ~= "table" then err = { message = tostring(err) } end
+  return { code = err.code or "", message = err.message }
+end
+
+local function raise(it)
+  error(setmetatable({ code = it.code ~= "" and it.code or nil, message = it.message },
+    { __tostring = function(e) return e.message end }), 0)
+end
+
 --- What a function returns on the first rank, where alone it is called. Its error, too, is raised
 -- on all ranks.
 -- @tparam function f returns values that JSON can hold
 -- @return them
 function M.from_first(f)
   if M.count == 1 then return f() end
-  local told = ""
+  local text = ""
   if M.first then
     local values = table.pack(errors.pcall(f))
-    local err = not values[1] and values[2]
-    if err and type(err) ~= "table" then err = { message = tostring(err) } end
-    told = json.encode(err and { code = err.code or "", message = err.message }
+    text = json.encode(not values[1] and told(values[2])
       or { values = { table.unpack(values, 2, values.n) } })
   end
-  local it = json.decode(core.ranks_copy(told))
+  local it = json.decode(core.ranks_copy(text))
   if it.values then return table.unpack(it.values) end
-  error(setmetatable({ code = it.code ~= "" and it.code or nil, message = it.message },
-    { __tostring = function(e) return e.message end }), 0)
+  raise(it)
 end
+
+-- ------------------------------------------------------------------ work that is divided
+
+local AT_ONCE = 128 -- numbers packed at a time
+
+local function packed(list)
+  local text = {}
+  for k = 1, #list, AT_ONCE do
+    local n = math.min(AT_ONCE, #list - k + 1)
+    text[#text + 1] = string.pack(("d"):rep(n), table.unpack(list, k, k + n - 1))
+  end
+  return table.concat(text)
+end
+
+local function unpacked(text)
+  local list, size = {}, string.packsize "d"
+  for at = 1, #text, AT_ONCE * size do
+    local n = math.min(AT_ONCE, (#text - at + 1) // size)
+    table.move({ string.unpack(("d"):rep(n), text, at) }, 1, n, #list + 1, list)
+  end
+  return list
+end
+
+--- Lists of numbers that the ranks compute together: each calls `f` for its part of 1 .. n, and all
+-- get the lists of all. An error of `f` is raised on all ranks. The core's programs are shared
+-- already: `f` runs none, and calls no function of this module.
+-- @tparam integer n
+-- @tparam function f (first, last) -> {number,...}; last is first - 1 where there is no part left
+-- @treturn {table,...} the lists, in the order of the parts
+function M.parts(n, f)
+  if M.count == 1 then return { f(1, n) } end
+  local lists, wrong = {}, nil
+  local ok, own = errors.pcall(f, (M.rank - 1) * n // M.count + 1, M.rank * n // M.count)
+  local failed = M.any(not ok)
+  local text = failed and json.encode(ok and {} or told(own)) or packed(own)
+  for rank = 1, M.count do
+    local it = core.ranks_copy(text, rank)
+    if not failed then
+      lists[rank] = unpacked(it)
+    elseif not wrong and it ~= "{}" then
+      wrong = json.decode(it)
+    end
+  end
+  if wrong then raise(wrong) end
+  return lists
+end
+
+--- As `parts`, for lists of whole numbers of equal length, which are added up.
+-- @tparam integer n
+-- @tparam function f (first, last) -> {integer,...}
+-- @treturn {integer,...} the sums
+function M.total(n, f)
+  local lists = M.parts(n, f)
+  local sums = lists[1]
+  if M.count == 1 then return sums end
+  for k = 1, #sums do
+    local sum = 0
+    for _, list in ipairs(lists) do sum = sum + math.tointeger(list[k]) end
+    sums[k] = sum
+  end
+  return sums
+end
+
+-- ------------------------------------------------------------------ copies
 
 --- Copy files of the first rank's folder to those of the others.
 -- @tparam string from the first rank's folder

@@ -16,6 +16,7 @@ local data = require "flowmap.data"
 local fm = require "flowmap"
 local metrics = require "flowmap.measure.metrics"
 local neighbours = require "flowmap.measure.neighbours"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -45,14 +46,15 @@ function M.knn(x, y, k)
   return d * sum / math.max(1, count) + math.log(m / (n - 1))
 end
 
--- All estimates from samples, by name.
+-- All estimates from samples, by name; in the same order on all ranks, which share each of them.
 local function estimates(x, of)
   local found = {}
-  for name, bins in pairs(GRIDS) do
+  for _, name in ipairs(tree.keys(GRIDS)) do
+    local bins = GRIDS[name]
     found[name] = metrics.kl(of.masses[bins], metrics.histogram(x, bins, of.set))
   end
-  for name, count in pairs(FEW) do
-    local few = metrics.histogram(first_rows(x, count), of.bins, of.set)
+  for _, name in ipairs(tree.keys(FEW)) do
+    local few = metrics.histogram(first_rows(x, FEW[name]), of.bins, of.set)
     found[name] = metrics.kl(of.masses[of.bins], few)
   end
   found.knn = M.knn(of.points, first_rows(x, of.points.shape[1]))

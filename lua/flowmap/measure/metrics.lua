@@ -9,6 +9,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local ranks = require "flowmap.base.ranks"
 local returned = require "flowmap.base.returned"
 
 local M = {}
@@ -59,12 +60,12 @@ function M.masses(set, bins)
   return p, rest
 end
 
--- Call visit(x, ...) with the coordinates of every sample, in pieces, so that Lua holds few numbers
--- at a time.
-local function each_point(x, visit)
-  local n, d, piece = x.shape[1], x.shape[2], 65536
-  for first = 1, n, piece do
-    local values = fm.slice(x, 1, first, math.min(piece, n - first + 1)):flat()
+-- Call visit(x, ...) with the coordinates of samples first .. last, in pieces, so that Lua holds
+-- few numbers at a time.
+local function each_point(x, first, last, visit)
+  local d, piece = x.shape[2], 65536
+  for at = first, last, piece do
+    local values = fm.slice(x, 1, at, math.min(piece, last - at + 1)):flat()
     if d == 2 then
       for k = 1, #values, 2 do visit(values[k], values[k + 1]) end
     else
@@ -81,17 +82,20 @@ end
 function M.histogram(x, bins, set)
   local low, high = range_of(set)
   local plane, width, floor = x.shape[2] == 2, high - low, math.floor
-  local count, outside = {}, (plane and bins * bins or bins) + 1
-  for k = 1, outside do count[k] = 0 end
-  each_point(x, function(a, b)
-    local k = outside
-    b = b or low
-    if a >= low and a < high and b >= low and b < high then
-      k = floor((b - low) / width * bins) * bins + floor((a - low) / width * bins) + 1
-    end
-    count[k] = count[k] + 1
+  local outside = (plane and bins * bins or bins) + 1
+  return ranks.total(x.shape[1], function(first, last)
+    local count = {}
+    for k = 1, outside do count[k] = 0 end
+    each_point(x, first, last, function(a, b)
+      local k = outside
+      b = b or low
+      if a >= low and a < high and b >= low and b < high then
+        k = floor((b - low) / width * bins) * bins + floor((a - low) / width * bins) + 1
+      end
+      count[k] = count[k] + 1
+    end)
+    return count
   end)
-  return count
 end
 
 --- KL(p || q) with q the smoothed frequencies of the counts.
@@ -113,21 +117,25 @@ end
 -- @tparam table set a data set
 -- @treturn number
 function M.outside(x, set)
-  local out, inside = 0, set.inside
-  local function add(answer)
-    if answer == false then
-      out = out + 1
-    elseif answer ~= true then
-      errors.usage("inside of the data set returned %s for a sample, expected true or false",
-        returned.describe(answer))
+  local inside, n = set.inside, x.shape[1]
+  local total = ranks.total(n, function(first, last)
+    local out = 0
+    local function add(answer)
+      if answer == false then
+        out = out + 1
+      elseif answer ~= true then
+        errors.usage("inside of the data set returned %s for a sample, expected true or false",
+          returned.describe(answer))
+      end
     end
-  end
-  if x.shape[2] == 2 then
-    each_point(x, function(a, b) add(inside(a, b)) end)
-  else
-    each_point(x, function(...) add(inside(...)) end)
-  end
-  return out / x.shape[1]
+    if x.shape[2] == 2 then
+      each_point(x, first, last, function(a, b) add(inside(a, b)) end)
+    else
+      each_point(x, first, last, function(...) add(inside(...)) end)
+    end
+    return { out }
+  end)
+  return total[1] / n
 end
 
 --- Mean of |x_i - y_j| over all pairs; without y, over the pairs of different rows of x.

@@ -13,6 +13,7 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local ranks = require "flowmap.base.ranks"
 
 local M = {}
 
@@ -39,11 +40,20 @@ local function mean_gap(x, y, count, f)
       table.concat(x.shape, ", "), table.concat(y.shape, ", "))
   end
   local all, total = fm.cast(directions(count, x.shape[2]), x.dtype), 0
-  for first = 1, count, AT_ONCE do
+  local function gap(k) -- the sum over the k-th directions that are taken at once
+    local first = (k - 1) * AT_ONCE + 1
     local some = fm.slice(all, 1, first, math.min(AT_ONCE, count - first + 1))
     local a = fm.sort(fm.matmul(some, x, false, true))
     local b = fm.sort(fm.matmul(some, y, false, true))
-    total = total + fm.sum(f(a - b)):item()
+    return fm.sum(f(a - b)):item()
+  end
+  local parts = ranks.parts((count + AT_ONCE - 1) // AT_ONCE, function(first, last)
+    local sums = {}
+    for k = first, last do sums[#sums + 1] = gap(k) end
+    return sums
+  end)
+  for _, sums in ipairs(parts) do
+    for _, sum in ipairs(sums) do total = total + sum end
   end
   return total / (count * x.shape[1])
 end
