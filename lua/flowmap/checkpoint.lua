@@ -234,6 +234,10 @@ end
 function M.job(saved, code)
   check_sample(saved)
   check_units(saved)
+  if code.path and not saved.pinned.own_net then
+    errors.usage("%s has no effect: the network of %s, '%s', is one of the suite's", code.option,
+      saved.path, saved.cfg.net)
+  end
   local own = saved.pinned.own_net and pin.experiment(saved, code)
   return jobs.new {
     cfg = saved.cfg, interpolant = interpolant_of(saved.cfg, own),

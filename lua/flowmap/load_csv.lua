@@ -4,9 +4,9 @@
 --     local x = fm.load_csv("points.csv", { columns = { "x", "y" } })
 --
 -- Fields are separated by commas, semicolons, tabs or blanks, whichever the first line has, in that
--- order; they may be quoted. Numbers are decimal, with a point. A first line with a field that is
--- no number holds the names of the columns. Empty lines, and lines that begin with #, are skipped.
--- Errors name file, line and field.
+-- order; they may be quoted. Numbers are decimal, with a point. A first line without any number
+-- holds the names of the columns; of one that might be a damaged point, `header` says what it is.
+-- Empty lines, and lines that begin with #, are skipped. Errors name file, line and field.
 -- @module flowmap.load_csv
 
 local fm = require "flowmap"
@@ -88,11 +88,32 @@ end
 
 -- ------------------------------------------------------------------ columns
 
-local function is_header(fields)
-  for _, field in ipairs(fields) do
-    if not number(field) then return true end
+local NO_NUMBERS = { [""] = true, nan = true, inf = true, na = true, null = true, none = true,
+  infinity = true }
+
+-- Whether a field is no number, but could be a point's: 0x10, 1_000, nan, nothing.
+local function damaged(field)
+  local text = field:lower():gsub("^[+-]", "")
+  return NO_NUMBERS[text] or text:find "^%.?%d" ~= nil
+end
+
+-- Whether a first line holds the names of columns. One that may be a point must not be taken for
+-- names, since the point would be lost without a word.
+local function is_header(fields, where)
+  local numbers, first = 0, nil
+  for k, field in ipairs(fields) do
+    if number(field) then
+      numbers = numbers + 1
+    elseif not first or damaged(field) and not damaged(fields[first]) then
+      first = k
+    end
   end
-  return false
+  if first and (numbers > 0 or damaged(fields[first])) then
+    errors.data("%s:%d: '%s' is not a number%s; header = true says that this line names the "
+      .. "columns, header = false that it is a point", where, first, shown(fields[first]),
+      numbers > 0 and ", but other fields are" or "")
+  end
+  return first ~= nil
 end
 
 -- The numbers of the columns that are taken.
@@ -129,7 +150,7 @@ function Reader:begin(line, at)
     errors.data("%s: %d fields found, expected at most %d", where, #fields, MOST_COLUMNS)
   end
   local named = options.header
-  if named == nil then named = is_header(fields) end
+  if named == nil then named = is_header(fields, where) end
   self.count, self.names, self.first = #fields, named and fields or nil, at
   self.taken = chosen(options.columns, self.names, #fields, where)
   return named
@@ -190,7 +211,7 @@ end
 --- Load a text file of numbers as a tensor (n, d) of float32, which is also a data set.
 -- @tparam string path
 -- @tparam[opt] table options { columns = names or numbers of those to take, header = whether the
---   first line holds names (default: if a field is no number), separator = one character }
+--   first line holds names (default: if no field is a number), separator = one character }
 -- @treturn tensor (n, d)
 local function load_csv(path, options)
   if type(path) ~= "string" then

@@ -18,6 +18,7 @@ local M = {}
 
 local MOST = 1 << 24    -- points: each is chosen by the 24 bits of a uniform number
 local WIDEST = 65536    -- coordinates
+local FINEST = 1e-5    -- scale to mean: float32 then keeps the scale to 1 part in 150
 local WAYS = { "columns", "all", "none" }
 
 local origins = setmetatable({}, { __mode = "k" }) -- tensor -> the file that it was read from
@@ -57,13 +58,19 @@ local function units(x, way, who)
   local total, scale = 0, {}
   for k, value in ipairs(sd) do
     total = total + value ^ 2
-    if way == "columns" and value <= 1e-7 * math.abs(centre[k]) then
+    if way == "columns" and value <= 1e-12 * math.abs(centre[k]) then
       errors.data("%s: column %d is constant (%.6g); leave it out, or use standardise = \"all\"",
         who, k, centre[k])
     end
   end
   if total == 0 then errors.data("%s: all points are equal", who) end
-  for k = 1, #sd do scale[k] = way == "columns" and sd[k] or math.sqrt(total / #sd) end
+  for k = 1, #sd do
+    scale[k] = way == "columns" and sd[k] or math.sqrt(total / #sd)
+    if scale[k] < FINEST * math.abs(centre[k]) then
+      errors.data("%s: column %d has the mean %.6g and the scale %.3g, too fine for single "
+        .. "precision; subtract the mean in the file", who, k, centre[k], scale[k])
+    end
+  end
   return { centre = centre, scale = scale }
 end
 

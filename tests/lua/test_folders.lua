@@ -236,6 +236,11 @@ t.test("samples do not overwrite a run's files", function()
     fails(("sample %s/checkpoint.safetensors --count 10 --out %s/%s"):format(dir, dir, name), 2,
       "is a file of the run")
   end
+  sandbox.run "ln -s sampled/data.npy near.npy; ln -s near.npy far.npy; ln -s sampled alias"
+  for _, name in ipairs { "far.npy", "alias/data.npy", "../work/alias/./metrics.jsonl" } do
+    local path = work .. "/" .. name
+    t.raises(function() folder.check_output(path) end, "is a file of the run in ")
+  end
   t.eq(contents(dir), before)
   for _ = 1, 2 do
     local code, out = flowmap(("sample %s/checkpoint.safetensors --count 10 --out %s/own.npy")
@@ -243,6 +248,19 @@ t.test("samples do not overwrite a run's files", function()
     t.eq(code, 0, out)
   end
   t.eq((flowmap(SMALL .. "--out " .. dir)), 0)
+end)
+
+t.test("an output that cannot be written is refused before the work", function()
+  for name, why in pairs { ["/none/x.json"] = "No such file or directory",
+    ["/finished"] = "it is a folder, expected a file", ["/log/x.json"] = "Not a directory" } do
+    put(work .. "/log", "")
+    local path = work .. name
+    local err = t.raises(function() folder.check_output(path) end, "^cannot write .*" .. why)
+    t.eq(err.code, "data")
+  end
+  folder.check_output "new.npy"
+  local code, out = sandbox.run("timeout 5 " .. sandbox.program .. " calibrate --out none/x.json")
+  t.eq({ code, out }, { 3, "flowmap: cannot write 'none/x.json': No such file or directory\n" })
 end)
 
 t.test("records of two runs in one folder are noticed", function()

@@ -19,6 +19,7 @@ t.test("separators, names, comments, quotes, ends of lines", function()
     holds(text, two)
   end
   holds("1,2\n3,4.5", { { 3, 4.5 } }, { header = true })
+  holds("1,x\n3,4.5", { { 3, 4.5 } }, { header = true })
   holds("1|2\n3|4.5", two, { separator = "|" })
   holds("name,y,x\na,2,1\nb,4.5,3", two, { columns = { "x", "y" } })
   holds("a,2,1\nb,4.5,3", { { 2 }, { 4.5 } }, { header = false, columns = { 2 } })
@@ -47,6 +48,14 @@ local HOSTILE = {
   { "1,2\n" .. ("9"):rep(1 << 21) .. ",1\n", ":2: the line has 2097154 bytes, expected at most" },
   { ("1,"):rep(5000) .. "1\n", ":1: 5001 fields found, expected at most 4096" },
   { "\x93NUMPY\1\0", " holds no points, only names of columns" },
+  -- a first line that is no number throughout, but no names either
+  { "0x10,2\n3,4\n", ":1:1: '0x10' is not a number, but other fields are; header = true says" },
+  { "1,1_000\n3,4\n", ":1:2: '1_000' is not a number, but other fields are" },
+  { "x,2\n3,4\n", ":1:1: 'x' is not a number, but other fields are" },
+  { "nan,NaN\n3,4\n", ":1:1: 'nan' is not a number; header" },
+  { "-inf,x\n3,4\n", ":1:1: '-inf' is not a number; header" },
+  { ",y\n3,4\n", ":1:1: '' is not a number; header" },
+  { "1,2\r3,4\r5,6\r", ":1:2: '2?3' is not a number, but other fields are" },
 }
 
 t.test("errors name file, line and field; hostile files are refused in a sentence", function()
@@ -91,6 +100,8 @@ t.test("units: of columns, of all, none", function()
   local _, none = sd "none"
   t.eq(none[1] > 1000 and none[2] > 2, true)
   t.raises(function() fm.points(csv "1,2\n1,3") end, "column 1 is constant %(1%); leave it out")
+  t.raises(function() fm.points(csv "10000000,2\n10000016,3") end, "p.csv: column 1 has the mean "
+    .. "1e%+07 and the scale 8, too fine for single precision; subtract the mean in the file")
   local same = csv "1,2\n1,2"
   t.raises(function() fm.points(same, { standardise = "all" }) end, "all points are equal")
   t.raises(function() fm.points(csv "1,2") end, "1 points of 2 coordinates found, expected 2 to")

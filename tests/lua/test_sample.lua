@@ -97,4 +97,12 @@ t.test("what has no effect or no meaning is refused", function()
     .. "sampler dopri5 has tolerances, and this one is heun")
 end)
 
+t.test("options without effect are refused", function()
+  refused("classes.safetensors", "--sampler dopri5 --steps 3",
+    "--steps has no effect: the sampler dopri5 chooses its steps by its tolerances")
+  refused("classes.safetensors", "--experiment " .. sandbox.here .. "/experiments/spirals.lua",
+    "--experiment FILE has no effect: the network of classes.safetensors, 'edm2', is one of the "
+      .. "suite's")
+end)
+
 t.done()

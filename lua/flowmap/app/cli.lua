@@ -176,7 +176,7 @@ M.commands = {
   },
   { "sample", "Draw samples from a checkpoint.",
     { "checkpoint", "A checkpoint.safetensors file.", kind = file },
-    { "--steps", "Number of steps N", kind = whole(1, 1000000), default = "1" },
+    { "--steps", "Number of steps N (default: 1).", kind = whole(1, 1000000) },
     { "--sampler --method", "map, consistency, or a solver of the probability flow: euler, heun or "
       .. "dopri5 (default: as evaluated)." },
     { "--rtol", "dopri5: relative tolerance (default: as evaluated).", kind = kinds.real },

@@ -61,6 +61,8 @@ local function change(cfg, args)
   if cfg.sampler ~= "dopri5" and (args.rtol or args.atol) then
     errors.usage("--%s has no effect: only the sampler dopri5 has tolerances, and this one is %s",
       args.rtol and "rtol" or "atol", cfg.sampler)
+  elseif cfg.sampler == "dopri5" and args.steps then
+    errors.usage "--steps has no effect: the sampler dopri5 chooses its steps by its tolerances"
   elseif args.sampler == "map" and cfg.eta == 1 and not cfg.both_terms then
     errors.usage("--sampler: %s was trained on the diagonal alone (eta is 1): it has a velocity, "
       .. "which euler, heun and dopri5 integrate, but no map", args.checkpoint)
@@ -112,16 +114,17 @@ function M.write(args)
   check_same(args.checkpoint)
   change(job.cfg, args)
   check_classes(job.cfg, args)
-  local draw, cost = sampler.generator(job, params, args.steps, nil, args.class)
+  local steps = args.steps or 1
+  local draw, cost = sampler.generator(job, params, steps, nil, args.class)
   local x = draw(args.count, args.seed)
   job.check() -- a network may load further code as it is used
   x = fm.cast(in_units(x, job.cfg), "float32")
   if not x:finite() then
-    errors.numeric("the samples at N = %d are not finite: nothing is written to %s", args.steps,
+    errors.numeric("the samples at N = %d are not finite: nothing is written to %s", steps,
       args.out)
   end
   ranks.from_first(function() writers[kind](args.out, x) end)
-  local how = ("N = %d"):format(args.steps)
+  local how = ("N = %d"):format(steps)
   if job.cfg.sampler ~= "map" then
     how = ("%s, %.4g evaluations per sample"):format(job.cfg.sampler, cost.nfe)
   end

@@ -10,6 +10,7 @@ local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local record = require "flowmap.runs.record"
+local regular = require "flowmap.base.regular"
 
 local M = {}
 
@@ -71,17 +72,42 @@ function M.is_run(dir)
   return state == "ours"
 end
 
---- Refuse an output file that a user names inside a run's folder if the manifest lists that name,
--- or if there is no manifest yet, which would list it.
+-- The folder and the name of a path.
+local function split(path)
+  local dir, name = path:match "^(.*)/([^/]*)$"
+  return dir and (dir == "" and "/" or dir) or ".", name or path
+end
+
+-- The file that a path names in the end: writing to a link writes to its target.
+local function target_of(path)
+  for _ = 1, 40 do -- as the system follows them
+    local to = lfs.symlinkattributes(path, "target")
+    if not to then break end
+    path = to:sub(1, 1) == "/" and to or split(path) .. "/" .. to
+  end
+  return path
+end
+
+--- Refuse an output file that cannot be written, before the work whose result it is to hold. In a
+-- run's folder, a file is refused that the manifest or the suite's records name, and any file if
+-- there is no manifest yet, which would name it.
 -- @tparam string path
 function M.check_output(path)
-  local dir, name = path:match "^(.*)/([^/]*)$"
-  dir, name = dir and (dir == "" and "/" or dir) or ".", name or path
+  local dir, name = split(target_of(path))
+  local there, why = lfs.attributes(dir .. "/.", "mode")
+  local mode = there and files.exists(path) and lfs.attributes(path, "mode")
+  if not there then
+    errors.data("cannot write '%s': %s", path, why:match ": ([^:]*)$" or why)
+  elseif mode and mode ~= "file" then
+    errors.data("cannot write %s", regular.fault(path))
+  elseif not require("luv").fs_access(dir, "W") then
+    errors.data("cannot write '%s': its folder admits no new files", path)
+  end
   if files.read_if_there(dir .. "/" .. MARK) ~= MAGIC then return end
   local manifest = record.read(dir, "manifest")
   if not manifest then
     errors.usage("--out %s: the run in %s is not finished; choose another folder", path, dir)
-  elseif name == MARK or manifest.files[name] or name:find "%.json$" then
+  elseif name == MARK or manifest.files[name] or name:find "%.jsonl?$" then
     errors.usage("--out %s: this is a file of the run in %s; choose another name", path, dir)
   end
 end

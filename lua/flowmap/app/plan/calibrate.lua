@@ -160,6 +160,7 @@ end
 --- The command.
 -- @tparam table args
 function M.run(args)
+  if args.out then require("flowmap.runs.folder").check_output(args.out) end
   local it = M.measure()
   local text = json.encode(it, "") .. "\n"
   if not args.out then
