@@ -101,6 +101,7 @@ t.test("a comparison or an effect that may lack its runs says so", function()
   local absent = "not attempted (no runs in this set)"
   has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "LSD is below PSD-M: ratio 0.")
   has(woven "{{difference? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "difference -0.2")
+  has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.ESD.N1}}", "not attempted (no runs of ESD in")
   has(woven "{{ratio? afhq/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", absent)
   has(woven "{{difference? afhq/kl.LSD.N1 kl.PSD-M.N1}}", absent)
   has(woven "{{effect? ablations/effects-N1 | eta | all methods}}", "eta (all methods): " .. absent)

@@ -53,22 +53,40 @@ function M.evaluated(set, N, metric)
   return true
 end
 
+-- "kl.LSD.N1[eta=0.5]" -> "kl", "LSD", 1
+local function parts_of(name)
+  local metric, method, N = name:match "^([%w_]+)%.([%w-]+)%.N(%d+)"
+  return metric, method, math.tointeger(tonumber(N))
+end
+
+--- Why there are no runs of the methods that some names state; nil if there are.
+-- @tparam Context context
+-- @tparam string experiment
+-- @tparam string ... names such as "kl.LSD.N1"; others name no method
+-- @treturn ?string
+function M.without(context, experiment, ...)
+  local set = M.runs(context, experiment)
+  if not set then return M.NO_RUNS end
+  local known = {}
+  for _, method in ipairs(set:traced_methods()) do known[method] = true end
+  for _, name in ipairs { ... } do
+    local _, method = parts_of(name)
+    if method and not known[method] then return ("no runs of %s in this set"):format(method) end
+  end
+end
+
 --- Why the results that two names state are not there; nil if they are.
 -- @tparam Context context
 -- @tparam string experiment
 -- @tparam string ... names such as "kl.LSD.N1"
 -- @treturn ?string
 function M.absent(context, experiment, ...)
+  local why = M.without(context, experiment, ...)
+  if why then return why end
   local set = M.runs(context, experiment)
-  if not set then return M.NO_RUNS end
   for _, name in ipairs { ... } do
-    local metric, method, N = name:match "^([%w_]+)%.([%w-]+)%.N(%d+)"
-    local part
-    for _, known in ipairs(set:traced_methods()) do
-      if known == method then part = set:select { method = method } end
-    end
-    if not part then return ("no runs of %s in this set"):format(tostring(method)) end
-    if not M.evaluated(part, math.tointeger(tonumber(N)), metric) then
+    local metric, method, N = parts_of(name)
+    if method and not M.evaluated(set:select { method = method }, N, metric) then
       return ("%s of %s at N = %s was not measured"):format(metric, method, N)
     end
   end

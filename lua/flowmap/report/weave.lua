@@ -21,7 +21,7 @@
 --     {{effect main-N1 | p alone | LSD %.2f}}      one row and column of the render entry `main-N1`
 --                                  (kinds effects and ratios): the ratio with interval, p and seeds
 --     {{ratio? ...}} {{difference? ...}} {{effect? ...}}  the same, or "not attempted (...)" where
---                                  the experiment has no runs
+--                                  the experiment or a method has no runs
 --     {{claim lsd-leads: kl.LSD.N1 < kl.PSD-M.N1}}    "supported (...)", "contradicted (...)" or
 --                                  "not shown (...)", see flowmap.report.claims
 --     {{claim? NAME: ...}}         the same, or "not attempted (...)" where there are no such runs
@@ -169,11 +169,13 @@ local function effect_text(context, words)
     format))
 end
 
--- "not attempted (...)" for an optional lookup, such as {{ratio? A B}}, of an experiment that has
--- no runs, of an effect with its row and column; nil if it has.
+-- "not attempted (...)" for an optional lookup, such as {{ratio? A B}}, of an experiment or a
+-- method that has no runs, of an effect with its row and column; nil if there are runs.
 local function unattempted(context, kind, words)
-  if attempt.runs(context, (owner(context, words:match "^%S*"))) then return nil end
-  local text = ("not attempted (%s)"):format(attempt.NO_RUNS)
+  local experiment, first = owner(context, words:match "^%S*")
+  local why = attempt.without(context, experiment, first, words:match "^%S+%s+(%S+)" or first)
+  if not why then return nil end
+  local text = ("not attempted (%s)"):format(why)
   if kind ~= "effect" then return text end
   local row, column = words:match "|%s*(.-)%s*|%s*([^%%]-)%s*%%?[%d.]*[efg]?$"
   return row and escape.markdown(("%s (%s): %s"):format(row, column, text)) or text
