@@ -76,8 +76,9 @@ devices.figures.shares = function()
   } }
 end
 
--- ![The share of a batch that trains the map at $s < t$, and the mean of the diagonal's times, by
--- diagonal fraction and number of devices.](figure:shares)
+-- ![Left: the share of a batch that trains the map at $s < t$. Right: the mean of the diagonal's
+-- times. Both by diagonal fraction and number of devices, counted without any
+-- training.](figure:shares)
 --
 -- A fraction of 0.9, which the published CIFAR-10 run of LSD had, leaves the map a fortieth of the
 -- batch on four devices.
@@ -142,10 +143,11 @@ devices.render = {
 -- {{table kl}}
 --
 -- Both layouts have equally many diagonal rows. A layout with fewer map rows should therefore lose
--- most where a sample depends on the map most, at one step. One device is ahead of four there: for
--- LSD {{claim lsd-1: kl.LSD.N1[devices=1] < kl.LSD.N1[devices=4] eta=0.75}}, for PSD-M
--- {{claim psd-m-1: kl.PSD-M.N1[devices=1] < kl.PSD-M.N1[devices=4] eta=0.75}}, for ESD
--- {{claim esd-1: kl.ESD-CONVEX.N1[devices=1] < kl.ESD-CONVEX.N1[devices=4] eta=0.75}}.
+-- most where a sample depends on the map most, at one step. Is one device ahead of four there?
+--
+-- - LSD: {{claim lsd-1: kl.LSD.N1[devices=1] < kl.LSD.N1[devices=4] eta=0.75}};
+-- - PSD-M: {{claim psd-m-1: kl.PSD-M.N1[devices=1] < kl.PSD-M.N1[devices=4] eta=0.75}};
+-- - ESD: {{claim esd-1: kl.ESD-CONVEX.N1[devices=1] < kl.ESD-CONVEX.N1[devices=4] eta=0.75}}.
 --
 -- At sixteen steps:
 --
