@@ -18,8 +18,11 @@ static const fm_mpi *mpi; /* NULL: alone */
 static int rank, nranks = 1;
 static int *machine; /* of each rank, the first rank on it */
 
-int fm_rank(void) { return rank; }
-int fm_nranks(void) { return nranks; }
+static bool apart; /* see fm_ranks_alone */
+
+int fm_rank(void) { return apart ? 0 : rank; }
+int fm_nranks(void) { return apart ? 1 : nranks; }
+void fm_ranks_alone(bool alone) { apart = alone; }
 int fm_ranks_machine(int r) { return machine ? machine[r] : r; }
 
 /* ------------------------------------------------------------------ joining */
@@ -57,10 +60,10 @@ static const char *complain(const launcher *by, const char *what, const char *re
 
 /* Which ranks have the same machine; none do if that is not known. */
 static void find_machines(void) {
-  const char *apart = getenv("FLOWMAP_RANKS_APART");
+  const char *split = getenv("FLOWMAP_RANKS_APART");
   machine = calloc((size_t)nranks, sizeof *machine);
   if (machine == NULL || mpi->machines(machine) == 0) {
-    if (apart == NULL || strcmp(apart, "1") != 0) return;
+    if (split == NULL || strcmp(split, "1") != 0) return;
   }
   free(machine);
   machine = NULL;

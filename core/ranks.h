@@ -12,6 +12,10 @@
 int fm_rank(void);   /* from 0 */
 int fm_nranks(void); /* 1: alone */
 
+/* From now on, until it is called with false: this rank counts as the only one. What is made
+** meanwhile (executables, optimisers) must not be used afterwards. */
+void fm_ranks_alone(bool alone);
+
 /*
 ** Join the other ranks if a launcher started this process; `folder` holds the shims (core/mpi).
 ** NULL, or a sentence that says why not.

@@ -49,6 +49,7 @@ static const struct {
              {"probe", 0},
              {"program_text", 6},
              {"ranks", 0},
+             {"ranks_alone", 1},
              {"ranks_copy", 2},
              {"ranks_most", 1},
              {"save_npy", 2},

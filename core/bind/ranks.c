@@ -10,6 +10,11 @@ static int ranks(lua_State *L) { /* ranks() -> this one, from 1, and how many th
   return 2;
 }
 
+static int ranks_alone(lua_State *L) { /* ranks_alone(boolean): see ranks.h */
+  fm_ranks_alone(bind_boolean(L, 1, "alone"));
+  return 0;
+}
+
 static int ranks_most(lua_State *L) { /* ranks_most(integer) -> the largest of all ranks */
   int64_t x = bind_integer(L, 1, INT64_MIN, INT64_MAX);
   if (fm_ranks_most(bind_ctx(L), &x) != FM_OK) bind_raise(L);
@@ -39,7 +44,10 @@ static int ranks_copy(lua_State *L) {
 }
 
 void bind_open_ranks(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"ranks", ranks}, {"ranks_most", ranks_most}, {"ranks_copy", ranks_copy}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"ranks", ranks},
+                                       {"ranks_alone", ranks_alone},
+                                       {"ranks_most", ranks_most},
+                                       {"ranks_copy", ranks_copy},
+                                       {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -37,9 +37,16 @@ local POINTS = "run experiments/checkerboard.lua --profile smoke --method %s --s
 local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set batch=24 "
   .. "--set micro=4 --set steps=%d --set eval_samples=256 "
 
+-- Ranks beside the first have a new cache folder each time, as on machines of their own.
+local RANK = "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}"
+sandbox.write("rank.sh", ([[test %s = 0 || export XDG_CACHE_HOME="$PWD/cache-$1"; shift
+  exec "$@"]]):format(RANK))
+local calls = 0
+
 -- mpirun leaves its own files in TMPDIR, whose name must be short.
 local function ranks(launcher, n, arguments)
-  return sandbox.run(("%s %d %s --threads 1 %s"):format(launcher.start, n,
+  calls = calls + 1
+  return sandbox.run(("%s %d sh rank.sh %d %s --threads 1 %s"):format(launcher.start, n, calls,
     files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (launcher.environment or ""))
 end
 
@@ -101,9 +108,9 @@ end)
 
 if LONG then
   t.test("ranks whose checkpoints differ draw no samples", function()
-    local code, text = sandbox.run(found[1].start .. [[ 2 sh -c 'dir=points-]] .. found[1].name
-      .. [[-2; test ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 0 || dir=esd-]] .. found[1].name
-      .. [[-2; exec "$0" sample $dir/checkpoint.safetensors --count 10 --out no.npy' ]]
+    sandbox.write("differ.sh", ([[test %s = 0 && dir=points || dir=esd
+      exec "$@" sample alone-$dir/checkpoint.safetensors --count 10 --out no.npy]]):format(RANK))
+    local code, text = sandbox.run(found[1].start .. " 2 sh differ.sh "
       .. files.quote(sandbox.program), "TMPDIR=/tmp")
     t.eq(code, 3, text)
     t.eq(text:find("is not the same file for all ranks", 1, true) ~= nil, true, text)

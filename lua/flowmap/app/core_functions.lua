@@ -77,6 +77,7 @@ M.internal = {
   probe = { "()", "SHA-256 of the results of all operations: a fingerprint of the numerics." },
   program_text = { "(traces, which, row0, passes, bf16, pass)", "What a pass leaves, as text." },
   ranks = { "()", "The number of this rank, counted from 1, and of all ranks of a launcher." },
+  ranks_alone = { "(alone)", "Whether this rank counts as the only one from now on." },
   ranks_copy = { "(text, [rank])", "The text of a rank, by default the first; of a tensor, the "
     .. "values become those of that rank." },
   ranks_most = { "(n)", "The largest of the whole numbers of all ranks." },

@@ -34,6 +34,24 @@ end
 -- @treturn integer
 function M.most(n) return M.count == 1 and n or core.ranks_most(n) end
 
+--- Call a function as one process would: programs that it makes run on this rank alone, and so
+-- ranks may call it at different times, or only some of them, as the contents of caches decide.
+-- What it makes must not be used afterwards.
+-- @tparam function f
+-- @param ... its arguments
+-- @return its first result
+function M.alone(f, ...)
+  if M.count == 1 then return f(...) end
+  local count = M.count
+  M.count = 1
+  core.ranks_alone(true)
+  local ok, result = errors.pcall(f, ...)
+  core.ranks_alone(false)
+  M.count = count
+  if not ok then error(result, 0) end
+  return result
+end
+
 -- An error as another rank gets it.
 local function told(err)
   if type(err) ~= "table" then err = { message = tostring(err) } end
@@ -53,7 +71,8 @@ function M.from_first(f)
   if M.count == 1 then return f() end
   local text = ""
   if M.first then
-    local values = table.pack(errors.pcall(f))
+    local values
+    M.alone(function() values = table.pack(errors.pcall(f)) end)
     text = json.encode(not values[1] and told(values[2])
       or { values = { table.unpack(values, 2, values.n) } })
   end

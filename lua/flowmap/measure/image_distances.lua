@@ -25,6 +25,7 @@ local feature_metrics = require "flowmap.measure.feature_metrics"
 local features = require "flowmap.measure.features"
 local files = require "flowmap.base.files"
 local numerics = require "flowmap.runs.numerics"
+local ranks = require "flowmap.base.ranks"
 local frechet = require "flowmap.measure.frechet"
 local sliced = require "flowmap.measure.sliced"
 local text = require "flowmap.base.text"
@@ -128,11 +129,12 @@ end
 -- Tensors of a reference, from the cache or made and kept there. `needs` are their names.
 local function cached(kind, reference, folder, what, needs, make)
   local path = folder and cache_path(folder, kind, reference, what)
+  local ok, found = false, nil
   if path and files.exists(path) then
-    local ok, found = pcall(fm.load_safetensors, path)
+    ok, found = pcall(fm.load_safetensors, path)
     for _, name in ipairs(needs) do ok = ok and found[name] ~= nil end
-    if ok then return found end -- a damaged file is replaced
   end
+  if not ranks.any(not ok) then return found end -- a damaged file is replaced
   local made = make()
   if path then
     local kept = {}

@@ -17,6 +17,7 @@ local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local lfs = require "lfs"
 local places = require "flowmap.data.packed.places"
+local ranks = require "flowmap.base.ranks"
 local source = require "flowmap.runs.source"
 local tree = require "flowmap.tree"
 
@@ -146,7 +147,7 @@ function M.probe(name, modules, compute)
   local path = ok and of and ("%s/numerics-%s"):format(folder, key:sub(1, 32))
   local hash = path and kept(path)
   if not hash then
-    hash = core.sha256(source.aside(compute))
+    hash = core.sha256(ranks.alone(source.aside, compute))
     -- A cache: it may be read-only.
     if path and M.keep then pcall(core.write_file, path, hash .. "\n") end
   end
