@@ -64,8 +64,8 @@ cifar10.profiles = {
 
 -- `long` also trains PSD-U and ESD, the latter with the stop-gradient of the reference, which
 -- passes no gradient through $\nabla X_{s,t}\, v_{s,s}$. The paper calls its training on images
--- unstable. A run that diverges is reported here like any other; one run does not tell when others
--- would diverge. The cause is the subject of the chapter on [Eulerian
+-- unstable. A training that explodes or diverges is reported here like any other; one does not
+-- tell when others would. The cause is the subject of the chapter on [Eulerian
 -- self-distillation](#why-eulerian-self-distillation-is-unstable-and-what-cures-it).
 
 -- When trained on classes (`--set classes=10`), the network also takes a label, which is dropped

@@ -192,7 +192,8 @@ local function trace(job, steps)
   return values
 end
 
--- A training has diverged once the residual exceeds ten times $E|\dot I|^2$.
+-- Here a training counts as diverged, finite or not, once the residual exceeds ten times
+-- $E|\dot I|^2$.
 
 local function bound(context) return 20 * context.set.dim * context.set.sd ^ 2 end
 
