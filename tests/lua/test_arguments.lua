@@ -42,6 +42,10 @@ local REFUSED = {
   { SAMPLE, "--count", "0", "a whole number from 1 to 2147483647" },
   { SAMPLE, "--count", "9999999999999999999", "a whole number from 1 to" },
   { SAMPLE, "--ema", "-1", "unknown option '%-1'" },
+  { { "publish" }, "--", "../x", "the name of a profile such as smoke, found '../x'" },
+  { { "graph" }, "--profile", "a/b", "the name of a profile such as smoke, found 'a/b'" },
+  { { "info" }, "--", "\27[31m\7", "too many arguments" },
+  { { "\27]0;title\7" }, "\xff", "", "unknown command '%?%]0;title%?'" },
 }
 
 t.test("a value out of range gives exit code 2 and a sentence with range and value", function()
@@ -52,6 +56,7 @@ t.test("a value out of range gives exit code 2 and a sentence with range and val
     local code, said = flowmap(words)
     t.eq(code, 2, what .. ": " .. said)
     t.eq(said:find(case[4]) ~= nil, true, what .. ": " .. said)
+    t.eq(said:find "[%c\x7f-\xff][^\n]", nil, "nothing steers the terminal: " .. said)
     t.eq(select(2, said:gsub("\n", "")), 1, "one line: " .. said)
   end
 end)

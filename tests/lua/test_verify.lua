@@ -40,6 +40,11 @@ t.test("records alone make no run; a dry run tells the time", function()
   t.eq(out:find "seed1", nil, out)
   t.eq(sandbox.exists "build/verify/mini", false)
   verified(2, "holds no published set of mini.lua, profile long", "--profile long --records")
+  verified(2, "holds no published set of absent\n$", "absent --records")
+  sandbox.run "cp mini.lua renamed.lua" -- a set has the name of the experiment, not of its file
+  t.eq(sandbox.flowmap "verify renamed.lua --records", 0)
+  local _, listed = sandbox.flowmap "runs renamed.lua"
+  t.eq(listed:find "^results/mini/smoke: 3 runs" ~= nil, true, listed)
 end)
 
 t.test("the records of teachers belong to the set", function()

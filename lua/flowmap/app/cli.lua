@@ -34,7 +34,7 @@ local MAX_THREADS, seed, seeds, methods = kinds.MAX_THREADS, kinds.seed, kinds.s
 --- The arguments that select a run, shared by run, params and explain.
 M.choice = {
   { "experiment", "Experiment, e.g. experiments/checkerboard.lua.", kind = file },
-  { "--profile", "smoke, laptop (default), long or paper." },
+  { "--profile", "smoke, laptop (default), long or paper.", kind = kinds.profile },
   { "--method", "Method, e.g. lsd, esd, psd-u, psd-m." },
   { "--seed", "Seed (default: 1).", kind = seed },
   { "--set", "Change a setting; may be repeated.", kind = kinds.assignment, count = "*",
@@ -91,7 +91,7 @@ M.commands = {
   },
   { "reproduce", "Run all experiments and render tables, figures and the paper.",
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
-    { "--profile", "smoke, laptop, long or paper", default = "laptop" },
+    { "--profile", "smoke, laptop, long or paper", kind = kinds.profile, default = "laptop" },
     { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
       kind = seeds },
     { "--methods", "Methods such as lsd,psd-m (default: the experiment's).", kind = methods },
@@ -112,7 +112,7 @@ M.commands = {
   },
   { "slurm", "Print a script that submits all runs as job arrays of Slurm, or submit it.",
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
-    { "--profile", "smoke, laptop, long or paper", default = "laptop" },
+    { "--profile", "smoke, laptop, long or paper", kind = kinds.profile, default = "laptop" },
     { "--seeds", "A count (3 means 1 to 3) or a list such as 4,5 (default: the experiment's).",
       kind = seeds },
     { "--methods", "Methods such as lsd,psd-m (default: the experiment's).", kind = methods },
@@ -121,7 +121,7 @@ M.commands = {
   },
   { "runs", "List runs: settings that differ, a result, processor time, state.",
     { "experiments", "Names of experiments, or files of your own (default: all).", args = "*" },
-    { "--profile", "Only runs of this profile." },
+    { "--profile", "Only runs of this profile.", kind = kinds.profile },
     { "--results", "Folder of runs or of published sets", kind = folder, default = "results" },
     { "--metric", "A column of the results (default: the first)." },
     { "--N", "Number of steps of the sampler (default: the smallest evaluated).",
@@ -154,7 +154,7 @@ M.commands = {
   },
   { "graph", "Show what chapters are made from and what of it is out of date, also as SVG.",
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
-    { "--profile", "smoke, laptop, long or paper", default = "laptop" },
+    { "--profile", "smoke, laptop, long or paper", kind = kinds.profile, default = "laptop" },
     { "--results", "A folder of published sets, e.g. paper/results/long.", kind = folder },
     { "--out", "Output: FILE.svg", kind = file, default = "paper/build/graph.svg" },
   },
@@ -201,7 +201,7 @@ M.commands = {
   { "settings", "List what --set takes: type, range, default, meaning, and when it is read.",
     { "name", "One setting (default: all).", args = "?" },
     { "--experiment", "Experiment whose own settings and values are added.", kind = file },
-    { "--profile", "With --experiment: its profile (default: laptop)." },
+    { "--profile", "With --experiment: its profile (default: laptop).", kind = kinds.profile },
     { "--method", "With --experiment: the method (default: its first)." },
   },
   { "params", "Print the number of parameters of an experiment's network.", choice = true },
@@ -233,20 +233,20 @@ M.commands = {
   { "info", "Print version, instruction set, BLAS kernel and threads." },
   { "paper", "Weave experiments and results into one HTML page.",
     { "chapters", "Chapters (default: all of the paper's).", args = "*", kind = file },
-    { "--profile", "Profile whose results are woven", default = "laptop" },
+    { "--profile", "Profile whose results are woven", kind = kinds.profile, default = "laptop" },
     { "--results", "Weave published sets as they are, e.g. paper/results/long; no run is needed.",
       kind = file },
     { "--pdf", "Write a PDF as well, by LuaLaTeX.", flag = true },
   },
   { "publish", "Copy a profile's runs, tables and figures to paper/results.",
-    { "profile", "smoke, laptop, long or paper." },
+    { "profile", "smoke, laptop, long or paper.", kind = kinds.profile },
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
   },
   { "verify", "Make the runs of published sets again and compare every value. Exit code 1: some "
     .. "differ.",
     { "experiments", "Names of published sets, or files of your own experiments (default: all).",
       args = "*" },
-    { "--profile", "Only sets of this profile." },
+    { "--profile", "Only sets of this profile.", kind = kinds.profile },
     { "--records", "Only check that tables, figures and values follow from the set's own runs.",
       flag = true },
     { "--seed", "Only runs of this seed.", kind = seed },
@@ -350,6 +350,14 @@ end
 
 -- ------------------------------------------------------------------ running
 
+-- Commands that run a user's own program, which may end it. Elsewhere a user's function that ended
+-- it would let a command succeed that did nothing.
+local PROGRAMS = { lua = true, repl = true }
+
+local function refuse_exit()
+  errors.usage "os.exit was called; an experiment returns its table, and an error stops a run"
+end
+
 -- Commands that several ranks execute together.
 local SHARED = { run = true, sample = true, info = true }
 
@@ -360,6 +368,7 @@ local function execute(args)
       .. "and sample", args.command, count)
   end
   if args.workers then require("flowmap.core").set_threads(args.workers) end
+  if not PROGRAMS[args.command] then os.exit = refuse_exit end -- luacheck: ignore 122
   return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args, M) or 0
 end
 
@@ -396,7 +405,7 @@ local function parse(argv)
     return nil, 0
   end
   -- argparse puts "Did you mean" on a line of its own.
-  local sentence = tostring(fine and args or ok):gsub("\n", "; ")
+  local sentence = errors.new("usage", (tostring(fine and args or ok):gsub("\n", "; "))).message
   io.stderr:write("flowmap: ", sentence, "; flowmap --help lists commands and options\n")
   return nil, errors.status.usage
 end

@@ -48,6 +48,14 @@ end
 --- Names of files or folders.
 M.folder, M.file = text "a folder", text "a file"
 
+--- The name of a profile, which names a folder of results: no path leads out of it.
+-- @tparam string name
+-- @treturn ?string
+function M.profile(name)
+  if name:find "^[%w_][%w_.-]*$" then return name end
+  return nil, "the name of a profile such as smoke"
+end
+
 --- A setting, "key=value".
 -- @tparam string value
 -- @treturn ?table { key =, value = }

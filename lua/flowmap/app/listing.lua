@@ -7,6 +7,7 @@ local columns = require "flowmap.app.columns"
 local core = require "flowmap.core"
 local current = require "flowmap.runs.current"
 local errors = require "flowmap.base.errors"
+local experiment = require "flowmap.experiment"
 local escape = require "flowmap.base.escape"
 local json = require "flowmap.base.json"
 local lfs = require "lfs"
@@ -80,7 +81,7 @@ local function names_of(args)
   local wanted, paths = {}, {}
   for _, name in ipairs(args.experiments) do
     if name:find "%.lua$" then paths[#paths + 1] = name end
-    wanted[#wanted + 1] = name:match "([^/]+)%.lua$" or name
+    wanted[#wanted + 1] = experiment.name_of(name)
   end
   return wanted, paths
 end
@@ -287,20 +288,24 @@ local function sections(runs, args)
   return list
 end
 
-local function check_metric(list, args)
-  if not args.metric then return end
-  local known = {}
+-- Check that some run has the result and the N that are asked for.
+local function check_asked(list, args)
+  local known, evaluated = {}, {}
   for _, section in ipairs(list) do
     for _, it in ipairs(section.runs) do
       for _, row in ipairs(it.eval and it.eval.rows or {}) do
+        evaluated[row.N] = true
         for name, value in pairs(row) do
           if type(value) == "number" and name ~= "N" then known[name] = true end
         end
       end
     end
   end
-  if next(known) and not known[args.metric] then
+  if args.metric and next(known) and not known[args.metric] then
     errors.choice("result of --metric", args.metric, tree.keys(known))
+  elseif args.N and next(evaluated) and not evaluated[args.N] then
+    errors.usage("--N: no run was evaluated at N = %d; known: %s", args.N,
+      table.concat(tree.keys(evaluated), ", "))
   end
 end
 
@@ -363,7 +368,7 @@ function M.run(args)
   local runs, faults = gather(root, args)
   check_sort(args.sort, runs)
   local list = sections(runs, args)
-  check_metric(list, args)
+  check_asked(list, args)
   if args.csv then
     io.stdout:write(csv_of(list, args.each))
   else

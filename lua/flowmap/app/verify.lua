@@ -25,25 +25,29 @@ local function base_name(path) return path:match "[^/]+$" end
 
 -- The published sets of some experiments (names or files; none: all) and profiles (nil: all).
 local function chosen_sets(args)
-  local wanted, list = {}, {}
-  for _, given in ipairs(args.experiments) do
-    wanted[base_name(given):gsub("%.lua$", "")] = given:find "%.lua$" and given or true
+  local names, wanted, found, list = {}, {}, {}, {}
+  for k, given in ipairs(args.experiments) do
+    names[k] = experiment.name_of(given)
+    wanted[names[k]] = given
   end
   for _, profile in ipairs(files.folders(args.results)) do
     for _, name in ipairs(files.folders(args.results .. "/" .. profile)) do
       local dir = ("%s/%s/%s"):format(args.results, profile, name)
       local fits = (#args.experiments == 0 or wanted[name]) and profile == (args.profile or profile)
       if fits and files.exists(dir .. "/set.json") then
-        local path = type(wanted[name]) == "string" and wanted[name]
-          or ("experiments/%s.lua"):format(name)
+        local given = wanted[name]
+        local path = given and given:find "%.lua$" and given or ("experiments/%s.lua"):format(name)
+        found[name] = true
         list[#list + 1] = { dir = dir, profile = profile, experiment = experiment.load(path) }
       end
     end
   end
-  if #list == 0 then
-    errors.usage("verify: %s holds no published set of %s%s", args.results,
-      #args.experiments > 0 and table.concat(args.experiments, ", ") or "any experiment",
-      args.profile and ", profile " .. args.profile or "")
+  for k = 1, math.max(1, #names) do
+    if #list == 0 or names[k] and not found[names[k]] then
+      errors.usage("verify: %s holds no published set of %s%s", args.results,
+        args.experiments[k] or "any experiment", args.profile and ", profile " .. args.profile
+          or "")
+    end
   end
   return list
 end

@@ -133,6 +133,11 @@ function M.load(path)
   return it
 end
 
+--- The name of an experiment that a user gives by its name or by its file.
+-- @tparam string given
+-- @treturn string
+function M.name_of(given) return given:find "%.lua$" and M.load(given).name or given end
+
 -- Keys of a profile that are not settings.
 local NO_SETTING = { by_method = true, methods = true, seeds = true, grid = true }
 
