@@ -195,6 +195,60 @@ t.test("a rank that is killed ends the run, which continues from what is saved",
   check_killed(found[1], "killed")
 end)
 
+-- A run of four ranks with a sharded optimiser is interrupted early; each number of ranks continues
+-- a copy of its folder.
+local function check_elastic(launcher)
+  local steps = POINTS:format("lsd", 100)
+  local arguments = steps .. "--set shard=1 --set save_every=0.001 "
+  t.eq(sandbox.flowmap(steps .. "--out elastic"), 0)
+  local code, text = disturbed(launcher, 4, arguments, "four", "pkill -TERM -o "
+    .. processes "four")
+  t.eq(code, 75, text)
+  for _, n in ipairs { 1, 2, 3, 7 } do
+    local dir = "four-" .. n
+    t.eq(sandbox.run(("rm -rf %s; cp -r four %s"):format(dir, dir)), 0)
+    code, text = ranks(launcher, n, arguments .. ("--resume --out %s"):format(dir))
+    t.eq(code, 0, text)
+    t.eq(text:find("resuming after step", 1, true) ~= nil, true, text)
+    t.eq(bits(dir) == bits "elastic", true, n .. " ranks continue with other bits")
+  end
+end
+
+-- The disk of the run's folder, a small one in memory, is filled after a checkpoint and emptied
+-- before the run continues.
+local function check_full_disk(launcher)
+  local arguments = POINTS:format("lsd", 500)
+  local code, text = disturbed(launcher, 2, arguments, "disk/run",
+    "(cat /dev/zero > disk/filler) 2> full.log")
+  t.eq(code, 3, text)
+  t.eq(select(2, text:gsub("No space left on device", "")), 1, "told once: " .. text)
+  t.eq(tonumber(text:match "after (%d+) s") <= 20, true, text)
+  t.eq(sandbox.run("pgrep " .. processes "disk/run"), 1, "processes are left")
+  os.remove(sandbox.path "disk/filler")
+  code, text = ranks(launcher, 2, arguments .. "--out disk/run --resume")
+  t.eq(code, 0, text)
+  t.eq(bits "disk/run" == bits "whole", true, "other bits after the full disk")
+  t.eq(sandbox.run "rm -rf disk/run", 0)
+end
+
+if LONG then
+  t.test("a checkpoint of four ranks continues on 1, 2, 3 and 7", function()
+    for _, launcher in ipairs(found) do check_elastic(launcher) end
+  end)
+end
+
+if LONG and sandbox.run "mkdir -p disk && mount -t tmpfs -o size=4m tmpfs disk" == 0 then
+  t.test("a disk that is full ends the run, which continues when it is not", function()
+    local ok, problem = pcall(function()
+      for _, launcher in ipairs(found) do check_full_disk(launcher) end
+    end)
+    sandbox.run "umount -l disk"
+    if not ok then error(problem, 0) end
+  end)
+elseif LONG then
+  t.skip("a full disk", "a disk in memory cannot be mounted")
+end
+
 local lacking = LONG and require("slurm_cluster").lacks()
 if lacking or LONG and found[1].name ~= "openmpi" then
   t.skip("srun", "there is no " .. (lacking or "Open MPI") .. " for srun --mpi=pmix")
