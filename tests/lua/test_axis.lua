@@ -98,6 +98,21 @@ t.test("a logarithmic axis without a decade or a 1, 2, 5 still has numbers", fun
   end
 end)
 
+t.test("a panel beside another has space for its label", function()
+  if not installed() then return end
+  local function between(ylabel)
+    local panel = { ylabel = ylabel, series = { { kind = "line", label = "a", colour = 1,
+      rows = { { 0, 1 }, { 1, 2 } } } } }
+    gnuplot.panels(root, "beside", { columns = 2, width = 100, height = 80,
+      panels = { panel, panel } })
+    local script = results.read_file(root .. "/beside.gp")
+    local width, right, left = tonumber(script:match "size (%d+),"), script:match
+      "set rmargin at screen ([%d.]+).-set lmargin at screen ([%d.]+)"
+    return width * (left - right)
+  end
+  t.eq(math.abs(between "mean" - between(nil) - 20) < 0.1, true)
+end)
+
 t.test("an invalid description gives a sentence", function()
   local function refused(pattern, panel, spec)
     spec = spec or {}
