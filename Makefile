@@ -109,7 +109,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
   regress-clean reproduce paper verify doc stage install installcheck uninstall install-rock dist \
   clean help FORCE
 .DELETE_ON_ERROR:
-.SECONDARY:
+.PRECIOUS: $B/%.o
 
 all: $(PROGRAM) $(MODULE) ## build ./flowmap and the Lua module (the default)
 

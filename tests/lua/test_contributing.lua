@@ -176,6 +176,14 @@ local function check_lists()
 end
 
 copy_tree()
+
+t.test("the first test that is compiled compiles nothing of core again", function()
+  local code, out = run "make build/tests/c/test_text"
+  t.eq(code, 0, out)
+  t.eq(out:find("CC    build/tests/c/test_text.o", 1, true) ~= nil, true, out)
+  t.eq(out:find("build/core/", 1, true), nil, out)
+end)
+
 for _, recipe in ipairs(recipes) do
   local fine = true
   for _, step in ipairs(recipe.steps) do
