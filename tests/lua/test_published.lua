@@ -9,6 +9,7 @@ local json = require "flowmap.base.json"
 local mini = require "mini_set"
 local publish = require "flowmap.app.publish"
 local record = require "flowmap.runs.record"
+local render_list = require "flowmap.experiment.render_list"
 local sandbox = require "sandbox"
 
 local work, put = sandbox.root, sandbox.write
@@ -48,7 +49,13 @@ t.test("every committed table, figure and manifest agrees with its set", functio
   for _, profile in ipairs(files.folders "paper/results") do
     for _, name in ipairs(files.folders("paper/results/" .. profile)) do
       local it = experiment.load(("experiments/%s.lua"):format(name))
-      t.eq(publish.check(("paper/results/%s/%s"):format(profile, name), it), {})
+      local dir = ("paper/results/%s/%s/"):format(profile, name)
+      t.eq(publish.check(dir:sub(1, -2), it), {})
+      for _, entry in ipairs(it.render) do -- or the page could not be woven from it
+        local is_table = render_list.writes(entry.kind, it.figures) == "table"
+        t.eq(files.exists(dir .. entry.name .. (is_table and ".md" or ".png")), true,
+          dir .. entry.name)
+      end
     end
   end
 end)
@@ -139,8 +146,12 @@ t.test("a published set is woven without any run, and without PDF where there is
   local printed = files.exists(work .. "/paper/build/mini-page.pdf")
   t.eq(out:find "no PDF: it needs LuaLaTeX" == nil, printed, out)
   t.eq(printed, sandbox.has "lualatex", out)
-  code, out = flowmap "paper mini.lua --results paper/results/nowhere"
-  t.eq({ code, out:find "no published sets in paper/results/nowhere" ~= nil }, { 2, true })
+  sandbox.mkdir "no sets" -- a chapter that needs no set does not count as one
+  local both = "mini-page.md mini.lua"
+  for chapters, folder in pairs { ["mini.lua"] = "nowhere", [both] = "no sets" } do
+    code, out = flowmap(("paper %s --results '%s'"):format(chapters, folder))
+    t.eq({ code, out:find("no published sets in " .. folder, 1, true) ~= nil }, { 2, true }, out)
+  end
 end)
 
 t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set stays", function()

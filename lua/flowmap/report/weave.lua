@@ -386,13 +386,14 @@ end
 
 -- The chapters whose results are in a folder of published sets; the others are named.
 local function published_chapters(book, folder)
-  local kept, left = {}, {}
+  local kept, left, sets = {}, {}, 0
   for _, path in ipairs(book.chapters) do
     local name = path:match "([^/]+)%.lua$"
-    local there = not name or files.exists(("%s/%s/set.json"):format(folder, name))
-    table.insert(there and kept or left, path)
+    local there = name and files.exists(("%s/%s/set.json"):format(folder, name))
+    if there then sets = sets + 1 end
+    table.insert((there or not name) and kept or left, path)
   end
-  if #kept == 0 or #left > 0 and not files.exists(folder) then
+  if #left > 0 and sets == 0 then
     errors.usage("there are no published sets in %s", folder)
   end
   book.chapters = kept
