@@ -37,7 +37,8 @@ local POINTS = "run experiments/checkerboard.lua --profile smoke --method %s --s
 local IMAGES = "run experiments/cifar10.lua --profile smoke --method %s --set batch=24 "
   .. "--set micro=4 --set steps=%d --set eval_samples=256 "
 
--- Ranks beside the first have a new cache folder each time, as on machines of their own.
+-- Ranks beside the first have a new cache folder each time, as on machines of their own; one for
+-- all runs on images, which are drawn into it.
 local RANK = "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}"
 sandbox.write("rank.sh", ([[test %s = 0 || export XDG_CACHE_HOME="$PWD/cache-$1"; shift
   exec "$@"]]):format(RANK))
@@ -46,7 +47,8 @@ local calls = 0
 -- mpirun leaves its own files in TMPDIR, whose name must be short.
 local function ranks(launcher, n, arguments)
   calls = calls + 1
-  return sandbox.run(("%s %d sh rank.sh %d %s --threads 1 %s"):format(launcher.start, n, calls,
+  local cache = arguments:find "cifar10" and "images" or calls
+  return sandbox.run(("%s %d sh rank.sh %s %s --threads 1 %s"):format(launcher.start, n, cache,
     files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (launcher.environment or ""))
 end
 

@@ -16,7 +16,9 @@
 -- otherwise the stand-in is drawn.
 -- @module flowmap.data.packed
 
+local core = require "flowmap.core"
 local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local header = require "flowmap.data.packed.header"
 local places = require "flowmap.data.packed.places"
@@ -76,6 +78,23 @@ local function cache()
   return path
 end
 
+-- The stand-in of a data set, drawn unless another process has just done so: several that start at
+-- once, as the ranks of a machine do, wait for the first of them.
+local function draw_once(set)
+  local name = ("%s/%s-standin.lock"):format(cache(), set.name)
+  local lock = core.lock(name)
+  fm.watch_signals()
+  while not lock do
+    if fm.interrupted() then errors.raise("interrupted", "interrupted; no images were written") end
+    lock = core.lock(name) -- gives up after a while
+  end
+  local _ <close> = setmetatable({}, { __close = function()
+    os.remove(name) -- before another process gets the lock
+    lock:release()
+  end })
+  return M.packed(set)[1] or require("flowmap.data.packed.standin").draw(set)
+end
+
 -- The packed file to use, made if there is none; nil if nothing may be written.
 local function obtain(set)
   local path = M.packed(set)[1]
@@ -85,7 +104,7 @@ local function obtain(set)
   local archive = import.find_archive(set)
   if imagined then return not archive and path or nil, archive end
   if archive then return import.run(set, archive) end
-  return path or require("flowmap.data.packed.standin").draw(set)
+  return path or draw_once(set)
 end
 
 -- Blank images, as many as an import or a drawing would produce.
