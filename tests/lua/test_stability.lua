@@ -60,11 +60,11 @@ t.test("effects: alone and on average, with Holm over the switches", function()
   for i, row in ipairs(d.rows) do
     rows[i] = table.concat(row.heads, " ") .. " " .. row.cells[1].text .. " p " .. row.cells[2].text
   end
-  t.eq(rows, { "from all off stop = target alone -1.00 (-1.00 to -1.00) p 0.094",
-    "from all off p = 1 alone 0.00 (0.00 to 0.00) p 1.00",
-    "from all off all together -1.00 (-1.00 to -1.00) p 0.094",
-    "on average stop = target -1.00 (-1.00 to -1.00) p 0.062",
-    "on average p = 1 0.00 (0.00 to 0.00) p 1.00" })
+  t.eq(rows, { "from all off stop = target alone -1.00 ± 0.00 p 0.094",
+    "from all off p = 1 alone 0.00 ± 0.00 p 1.00",
+    "from all off all together -1.00 ± 0.00 p 0.094",
+    "on average stop = target -1.00 ± 0.00 p 0.062",
+    "on average p = 1 0.00 ± 0.00 p 1.00" })
   t.near(d.rows[5].cells[5].mean, -math.log(2, 10), 0.01, "p halves the result")
   t.eq(d.notes[1], "The cell with all switches off exploded in 6 of 6 seeds. No seed exploded with "
     .. "one switch alone: stop = target. Fewer explosions are shown at level 0.05 for: none.")

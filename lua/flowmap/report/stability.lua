@@ -235,7 +235,7 @@ end
 local function effect_text(it)
   local text = ("%.2f"):format(it.mean)
   if it.half then
-    text = ("%s (%.2f to %.2f)"):format(text, it.mean - it.half, it.mean + it.half)
+    text = ("%s ± %.2f"):format(text, it.half)
   end
   return { mean = it.mean, half = it.half, n = it.n, text = text }
 end
