@@ -8,8 +8,8 @@
 -- innermost ones are classes, in alphabetical order; those called train, test or val are parts
 -- instead, and images in test or val are not trained on.
 --
--- The images are packed once, into the cache folder. A file that is added, removed or changed (in
--- size or time) has them packed again, and results of other pixels or classes are outdated.
+-- The images are packed once, into the cache folder. A file that is added, removed or written again
+-- has them packed again, and results of other pixels or classes are outdated.
 -- @module flowmap.image_folder
 
 local fm = require "flowmap"
@@ -29,12 +29,15 @@ local function side(name, value)
   return value
 end
 
--- What tells one state of a folder from another, without reading its files.
+-- What tells one state of a folder from another, without reading its files. A file's time of
+-- modification can be set, and has often been kept by what copied the file; the time of its last
+-- change, by the nanosecond, cannot.
 local function state_of(path)
-  local lines = {}
+  local stat, lines = require("luv").fs_stat, {}
   for k, name in ipairs(files.below(path)) do
-    local at = lfs.attributes(path .. "/" .. name)
-    lines[k] = at and ("%s %d %d"):format(name, at.size, at.modification) or name
+    local at = stat(path .. "/" .. name)
+    lines[k] = at and ("%s %d %d %d.%09d"):format(name, at.size, at.mtime.sec, at.ctime.sec,
+      at.ctime.nsec) or name
   end
   return table.concat(lines, "\n")
 end

@@ -53,6 +53,18 @@ t.test("another picture, file or crop is other data; a touched file is the same"
   assert(lfs.touch("photos/cat/1.png", 1000000000))
   t.eq(hash(), before)
   t.eq(hash ", crop = 6" == before, true) -- the pictures are of one colour
+  -- other pixels in a file of the same size that has its old time
+  local old = fm.files.read "photos/cat/2.png"
+  assert(lfs.touch("photos/cat/2.png", 1000000000))
+  t.eq(hash(), before)
+  picture("photos/cat/2.png", 8, 12, 0.98)
+  t.eq(#fm.files.read "photos/cat/2.png", #old)
+  assert(lfs.touch("photos/cat/2.png", 1000000000))
+  local other = hash()
+  t.eq(other ~= before, true)
+  fm.write_file("photos/cat/2.png", old)
+  assert(lfs.touch("photos/cat/2.png", 1000000000))
+  t.eq(hash(), before)
   picture("photos/dog/6.png", 8, 8, 0.5)
   t.eq(hash() ~= before, true)
 end)
