@@ -288,13 +288,15 @@ t.test("foreign results are drawn, tabulated and woven, and none of it is run", 
   end
   results.write_file(root .. "/door.md", table.concat(lines, "\n"))
   results.write_file(root .. "/references.json", "[]")
+  local style = sandbox.write('a "quoted" 100%41 &amp; #x ?y <b>/style.css', ".hostile-folder {}")
   local page = weave.book({ title = "<svg onload=1>", subtitle = "%s", chapters = {
     root .. "/door.md" }, bibliography = root .. "/references.json", output = root .. "/build",
-    style = files.installed "paper/style.css" },
+    style = style },
     { profile = "smoke", results = root .. "/results" })
   local html = results.read_file(page)
   t.eq(bad_tag(html), nil)
   t.eq(html:find("Content-Security-Policy", 1, true) ~= nil, true)
+  t.eq(html:find "hostile%-folder" ~= nil, true, "a style sheet in a folder of any name")
   local plain = squeezed(output("LC_ALL=C.UTF-8 pandoc --wrap=none --from=html --to=plain "
     .. files.quote(page)))
   for i, text in ipairs(hostile) do

@@ -1,6 +1,7 @@
 --- Convert Markdown to a single self-contained HTML page, and to a PDF, with pandoc.
 -- @module flowmap.report.page
 
+local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -100,6 +101,12 @@ local function pandoc(words, markdown)
   end
 end
 
+-- The name of a style sheet for pandoc, which writes it into an attribute of HTML as it is and then
+-- reads it as a URI.
+local function sheet(path)
+  return "--css=" .. path:gsub("[%%\"&<>#?]", function(c) return ("%%%02X"):format(c:byte()) end)
+end
+
 -- The arguments that page and PDF share.
 local function arguments(markdown, output, book)
   return { "pandoc", "--from=" .. reader, "--standalone", "--toc", "--toc-depth=2",
@@ -121,12 +128,12 @@ local function add(words, more) table.move(more, 1, #more, #words + 1, words) en
 -- @tparam string html path of the page
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
 function M.write(markdown, html, book)
-  local temporary = html .. ".tmp"
+  local temporary = ("%s.tmp.%d"):format(html, core.pid()) -- two commands may write one page
   local words = arguments(markdown, temporary, book)
   local font = math_style(html:gsub("%.html$", ""))
-  if font then table.insert(words, 2, "--css=" .. font) end
+  if font then table.insert(words, 2, sheet(font)) end
   add(words, { "--to=html5", embed_option(), "--mathml", "--columns=400", "--wrap=none",
-    "--template=" .. files.installed "paper/page.html", "--css=" .. book.style,
+    "--template=" .. files.installed "paper/page.html", sheet(book.style),
     "--section-divs" })
   pandoc(words, markdown)
   local text = plain_code(results.read_file(temporary))
