@@ -19,10 +19,7 @@ end
 -- The programs that draw and weave, where PATH finds them.
 local function programs(parts)
   for _, name in ipairs { "gnuplot", "pandoc", "hb-subset" } do
-    for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
-      local path = folder .. "/" .. name
-      if files.exists(path) then parts[#parts + 1] = path .. " " .. look(path) end
-    end
+    for _, path in ipairs(files.in_path(name)) do parts[#parts + 1] = path .. " " .. look(path) end
   end
 end
 

@@ -45,6 +45,18 @@ function M.exists(path)
   return mode ~= nil
 end
 
+--- Where PATH finds a program. As for a shell, folders that cannot be looked into hold nothing.
+-- @tparam string name
+-- @treturn {string,...} paths, in the order of PATH
+function M.in_path(name)
+  local found = {}
+  for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
+    local path = folder .. "/" .. name
+    if lfs.attributes(path, "mode") then found[#found + 1] = path end
+  end
+  return found
+end
+
 --- What a path is; links are followed. If this cannot be determined, an error is raised, as by
 -- `exists`.
 -- @tparam string path

@@ -12,16 +12,9 @@ local DEFAULT_LARGEST = 1001 -- Slurm's own default of MaxArraySize
 
 -- ------------------------------------------------------------------ calls
 
-local function installed(name)
-  for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
-    if files.exists(folder .. "/" .. name) then return true end
-  end
-  return false
-end
-
 --- Whether this machine can submit jobs.
 -- @treturn boolean
-function M.here() return installed "sbatch" end
+function M.here() return #files.in_path "sbatch" > 0 end
 
 --- Raise an error where jobs cannot be submitted.
 -- @tparam string otherwise what can be done without, to end the sentence
@@ -47,7 +40,7 @@ local function last_line(text) return text:match "[^\n]*$" end
 -- @treturn integer 0 if it takes none
 function M.largest()
   local ok, text = false, ""
-  if installed "scontrol" then ok, text = call { "scontrol", "show", "config" } end
+  if #files.in_path "scontrol" > 0 then ok, text = call { "scontrol", "show", "config" } end
   return ok and tonumber(text:match "MaxArraySize%s*=%s*(%d+)") or DEFAULT_LARGEST
 end
 
