@@ -357,16 +357,17 @@ doc: all ## the reference of all functions, by LDoc (build/reference)
 	@grep -v '^reading configuration' $B/ldoc.log || :
 	@echo "written: $B/reference/index.html"
 
-# Always quoted: DESTDIR and PREFIX may contain spaces.
-TO = $(DESTDIR)$(PREFIX)
+# One word of a shell, whatever is in it: DESTDIR and PREFIX may contain spaces and quotes.
+quoted = '$(subst ','\'',$(1))'
+TO = $(call quoted,$(DESTDIR)$(PREFIX))
 install: stage ## install under PREFIX (default /usr/local); DESTDIR for packagers
-	.ci/installed.sh install $(STAGE) "$(TO)"
+	.ci/installed.sh install $(STAGE) $(TO)
 
 installcheck: ## try the installed program in an empty folder: info, a smoke run, the page
-	@.ci/installcheck.sh "$(TO)"
+	@.ci/installcheck.sh $(TO)
 
 uninstall: ## remove what was installed, and nothing else
-	.ci/installed.sh uninstall "$(TO)"
+	.ci/installed.sh uninstall $(TO)
 
 # For LuaRocks, which fills in PREFIX, LUADIR, LIBDIR and BINDIR. The program finds its files in the
 # rock's own folder; the modules of a stock Lua find it by the file root.txt.

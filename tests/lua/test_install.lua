@@ -89,4 +89,12 @@ t.test("make uninstall leaves what was there before, and nothing else", function
   t.eq(out:find("nothing is installed below", 1, true) ~= nil, true, out)
 end)
 
+t.test("a name of a folder is no shell command", function()
+  local hostile = work .. "/it's \"own\" `touch " .. work .. "/PWNED`"
+  local code, out = sh(("make -s -C %s uninstall DESTDIR=%s PREFIX=/usr"):format(
+    files.quote(sandbox.here), files.quote(hostile)))
+  t.eq({ code, sandbox.exists "PWNED" }, { 0, false }, out)
+  t.eq(out:find("nothing is installed below " .. hostile .. "/usr\n", 1, true) ~= nil, true, out)
+end)
+
 t.done()
