@@ -105,7 +105,7 @@ t.test("gnuplot draws every text, character by character, and runs none", functi
     panels[i] = { title = text, xlabel = text, ylabel = text, series = { { kind = "line",
       label = text, key = text, rows = { { 0, 0 }, { 1, 1 } }, colour = 1 } } }
   end
-  local paths = gnuplot.panels(root .. "/fig", "hostile", { columns = 8, width = 60, height = 40,
+  local paths = gnuplot.panels(root .. "/fig", "hostile", { columns = 8, width = 300, height = 240,
     panels = panels })
   local words = plain_svg(paths[1])
   for _, text in ipairs(hostile) do
