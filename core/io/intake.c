@@ -82,12 +82,13 @@ static void decode(void *arg, int k) {
   fm_image_free(b->ctx, &m);
 }
 
-/* The error of the first picture in order, whichever failed first: it is decoded again alone, since
-   the sentence kept may be that of another. */
+/* The error of the first picture in order, whichever failed first: a damaged one is decoded again
+   alone, since the sentence kept may be that of another. */
 static fm_err decode_all(batch *b) {
   fm_parallel(b->ctx, b->n, decode, b);
   for (int k = 0; k < b->n; k++) {
     if (b->err[k] == FM_OK) continue;
+    if (b->err[k] == FM_ENOMEM && fm_error_code(b->ctx) == FM_ENOMEM) return FM_ENOMEM;
     fm_error_clear(b->ctx);
     decode(b, k);
     if (b->err[k]) return b->err[k];

@@ -100,7 +100,7 @@ function M.check_output(path)
     errors.data("cannot write '%s': %s", path, why:match ": ([^:]*)$" or why)
   elseif mode and mode ~= "file" then
     errors.data("cannot write %s", regular.fault(path))
-  elseif not require("luv").fs_access(dir, "W") then
+  elseif not core.folder_writable(dir) then
     errors.data("cannot write '%s': its folder admits no new files", path)
   end
   if files.read_if_there(dir .. "/" .. MARK) ~= MAGIC then return end
