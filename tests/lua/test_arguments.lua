@@ -45,6 +45,8 @@ local REFUSED = {
   { { "publish" }, "--", "../x", "the name of a profile such as smoke, found '../x'" },
   { { "graph" }, "--profile", "a/b", "the name of a profile such as smoke, found 'a/b'" },
   { { "info" }, "--", "\27[31m\7", "too many arguments" },
+  { { "run" }, "--", "a\nb.lua", "no experiment 'a%?b.lua'" },
+  { RUN, "--set", "bins=1", "bins must be from 2 to 2048, found 1" }, -- of which KL is always 0
   { { "\27]0;title\7" }, "\xff", "", "unknown command '%?%]0;title%?'" },
 }
 

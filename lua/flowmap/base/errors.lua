@@ -45,12 +45,26 @@ function M.new(code, message)
     where = core.user_place() }, mt)
 end
 
+-- The arguments of a format, with names, which stand in quotes, on one line. Others may be the
+-- output of a program.
+local function with_names(format, ...)
+  local args, k = table.pack(...), 0
+  for from, past in format:gsub("%%%%", "  "):gmatch "()%%[-+ #0]*%d*%.?%d*%a()" do
+    k = k + 1
+    if type(args[k]) == "string" and format:sub(from - 1, from - 1) == "'"
+      and format:sub(past, past) == "'" then
+      args[k] = args[k]:gsub("\n", "?")
+    end
+  end
+  return table.unpack(args, 1, args.n)
+end
+
 --- Raise an error.
 -- @tparam string code one of the keys of `status`
 -- @tparam string format the sentence, a format of string.format
 -- @param ... arguments of the format
 function M.raise(code, format, ...)
-  local message = select("#", ...) > 0 and format:format(...) or format
+  local message = select("#", ...) > 0 and format:format(with_names(format, ...)) or format
   error(M.new(code, message), 0)
 end
 

@@ -160,7 +160,7 @@ M.list = {
   { "image_metrics", { "none" }, any,
     "further metrics of images: none, all or names, see measure/feature_metrics.lua",
     when.of_images },
-  { "bins", 64, within(1, 2048), "bins per axis of the histogram", when.of_grid },
+  { "bins", 64, within(2, 2048), "bins per axis of the histogram", when.of_grid },
   { "kl_estimates", false, any, "whether other estimates of KL are made as well", when.of_masses },
   { "log_every", 100, within(1, STEPS), "steps per line of metrics.jsonl" },
   { "gradients_every", 0, within(0, STEPS),
