@@ -36,14 +36,17 @@ if [ $# -eq 3 ]; then
   exit 0
 fi
 
+# Each has a copy of its own, as git does not tell a user the revision of another's.
 source=$(dirname "$program")
+cp -a "$source" "$work/suite of another"
 for name in one "another, one"; do
   mkdir "$work/$name" "$work/home of $name"
-  ln -s "$source/experiments" "$work/$name/experiments"
 done
+ln -s "$source/experiments" "$work/one/experiments"
+ln -s "$work/suite of another/experiments" "$work/another, one/experiments"
 other=
 if [ "$(id -u)" -eq 0 ]; then
-  chown 65534:65534 "$work/another, one" "$work/home of another, one"
+  chown -R 65534:65534 "$work/another, one" "$work/home of another, one" "$work/suite of another"
   other="setpriv --reuid=65534 --regid=65534 --clear-groups"
 else
   echo "identity: the same user makes both, since only root can become another"
@@ -57,5 +60,6 @@ clock=$(find /usr/lib /usr/local/lib -name 'libfaketimeMT.so.1' 2>/dev/null | he
   "$program" reproduce --profile smoke)
 (cd "$work/another, one" && $other env LC_ALL="${language:-C.UTF-8}" TZ=Asia/Tokyo USER=nobody \
   HOME="$work/home of another, one" XDG_CACHE_HOME= XDG_DATA_HOME= LD_PRELOAD="$clock" \
-  FAKETIME=+1524d DONT_FAKE_MONOTONIC=1 "$program" reproduce --profile smoke)
+  FAKETIME=+1524d DONT_FAKE_MONOTONIC=1 "$work/suite of another/$(basename "$program")" reproduce \
+  --profile smoke)
 compare "$work/one" "$work/another, one"
