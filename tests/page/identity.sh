@@ -36,17 +36,18 @@ if [ $# -eq 3 ]; then
   exit 0
 fi
 
-# Each has a copy of its own, as git does not tell a user the revision of another's.
+# Each has a copy of its own, as git does not tell a user the revision of another's; at the same
+# place, since the page links to the scripts.
 source=$(dirname "$program")
-cp -a "$source" "$work/suite of another"
 for name in one "another, one"; do
   mkdir "$work/$name" "$work/home of $name"
+  cp -a "$source" "$work/$name/suite"
+  ln -s suite/experiments "$work/$name/experiments"
 done
-ln -s "$source/experiments" "$work/one/experiments"
-ln -s "$work/suite of another/experiments" "$work/another, one/experiments"
+program=suite/$(basename "$program")
 other=
 if [ "$(id -u)" -eq 0 ]; then
-  chown -R 65534:65534 "$work/another, one" "$work/home of another, one" "$work/suite of another"
+  chown -R 65534:65534 "$work/another, one" "$work/home of another, one"
   other="setpriv --reuid=65534 --regid=65534 --clear-groups"
 else
   echo "identity: the same user makes both, since only root can become another"
@@ -57,9 +58,8 @@ clock=$(find /usr/lib /usr/local/lib -name 'libfaketimeMT.so.1' 2>/dev/null | he
 [ -n "$clock" ] || echo "identity: both are made today, since libfaketime is not installed"
 
 (cd "$work/one" && env LC_ALL=C TZ=UTC HOME="$work/home of one" XDG_CACHE_HOME= XDG_DATA_HOME= \
-  "$program" reproduce --profile smoke)
+  "./$program" reproduce --profile smoke)
 (cd "$work/another, one" && $other env LC_ALL="${language:-C.UTF-8}" TZ=Asia/Tokyo USER=nobody \
   HOME="$work/home of another, one" XDG_CACHE_HOME= XDG_DATA_HOME= LD_PRELOAD="$clock" \
-  FAKETIME=+1524d DONT_FAKE_MONOTONIC=1 "$work/suite of another/$(basename "$program")" reproduce \
-  --profile smoke)
+  FAKETIME=+1524d DONT_FAKE_MONOTONIC=1 "./$program" reproduce --profile smoke)
 compare "$work/one" "$work/another, one"
