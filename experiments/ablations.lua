@@ -195,8 +195,8 @@ ablations.render = {
 -- {{table methods-N1}}
 --
 -- In the long set LSD is ahead of each of the other methods on each of the three laws, at equal
--- samples and at equal seconds: its tangent costs more than a step of PSD, but the steps that equal
--- seconds take away from it change little. The lead over PSD is largest on the smooth mixture and
+-- samples and at equal seconds: the further steps that equal seconds give PSD, which needs no
+-- tangent, narrow the lead only a little. The lead over PSD is largest on the smooth mixture and
 -- smallest on the thin spirals:
 --
 -- - {{effect methods-N1 | PSD-M / LSD, N = 1 | gaussians}};
@@ -211,8 +211,9 @@ ablations.render = {
 -- - {{effect methods-N4 | ESD / LSD, N = 4 | equal samples}};
 -- - {{effect methods-N4 | ESD-CONVEX / LSD, N = 4 | equal samples}}.
 --
--- More steps help PSD, whose target composes steps, more than ESD. On the checkerboard, in four
--- steps, LSD and ESD-CONVEX are no longer told apart:
+-- From one step to four the ratio of PSD-M to LSD falls and that of ESD does not; whether this is
+-- more than chance was not tested. On the checkerboard, in four steps, LSD and ESD-CONVEX are no
+-- longer told apart:
 --
 -- - {{effect methods-N4 | ESD-CONVEX / LSD, N = 4 | checkerboard}}.
 --
@@ -235,11 +236,12 @@ ablations.render = {
 --
 -- {{table effects-N1}}
 --
--- In the long set the choice that matters most in one step is the law of the times: logit-normal
--- times, which published successors of the paper prefer on images, are worse than the paper's
--- uniform ones for every method, since they rarely reach the corner $(0, 1)$ that one step uses.
--- The robust loss is worse as well where a difference is shown, and more off-diagonal samples are
--- better for PSD. The stop-gradient decides nothing for LSD and PSD; ESD is better without it:
+-- In the long set the largest effect in one step is that of the law of the times: logit-normal
+-- times, which MeanFlow [@geng2025] prefers on images, are worse than the paper's uniform ones for
+-- each of the four methods of the table. A likely reason, not tested here, is that they rarely
+-- reach the corner $(0, 1)$ that one step uses. The robust loss is worse as well where a difference
+-- is shown, and more off-diagonal samples are better for PSD. No effect of the stop-gradient is
+-- shown for LSD and PSD; ESD is better without it:
 --
 -- - {{effect effects-N1 | stop | LSD}};
 -- - {{effect effects-N1 | stop | ESD}};
