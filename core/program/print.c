@@ -157,6 +157,13 @@ static void print_title(FILE *out, const fm_prog *p, const char *title, const bo
   fprintf(out, "\n");
 }
 
+/* Closes open_memstream's `out`. glibc closes a stream without an error, but also without a text,
+   if its last allocation fails. */
+static bool closed(FILE *out, char *const *text) {
+  const bool whole = !ferror(out);
+  return fclose(out) == 0 && whole && *text != NULL;
+}
+
 bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *fused) {
   int types = 0, numbers = snprintf(NULL, 0, "%%%d:", p->n - 1);
   bool ok = true;
@@ -171,7 +178,7 @@ bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *
     if (live && !live[v]) continue;
     FILE *line = open_memstream(&text, &n);
     if (line) print_node(line, p, v, numbers, types);
-    if ((ok = line && fclose(line) == 0))
+    if ((ok = line && closed(line, &text)))
       print_wrapped(out, text, fused ? LINE - sizeof " ; pass 123" : LINE);
     if (fused && fused[v] >= 0) fprintf(out, " ; pass %d", fused[v] + 1);
     fprintf(out, "\n");
@@ -183,7 +190,7 @@ bool fm_print_program(FILE *out, const fm_prog *p, const bool *live, const int *
 }
 
 char *fm_text_end(fm_ctx *ctx, FILE *out, char **text, bool ok) {
-  if (out && fclose(out) == 0 && ok) return *text;
+  if (out && closed(out, text) && ok) return *text;
   free(*text);
   fm_fail(ctx, FM_ENOMEM, "memory: the text could not be written");
   return NULL;

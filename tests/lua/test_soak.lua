@@ -38,7 +38,33 @@ t.test("published results name no folder of the machine", function()
   end
 end)
 
-t.test("allocations fail", function() soak("alloc", 1, 3) end)
+t.test("allocations fail", function() soak("alloc", 1, 3, "ONE_OF=9001") end)
+
+-- glibc closes the stream of a text without an error, but without a text, if its last allocation
+-- fails: a program that was printed then crashed.
+t.test("any of the last allocations fails while a program is printed", function()
+  if not sandbox.exists "soak/place/fail.so" then return t.skip("allocations", "no fail.so") end
+  sandbox.write("soak/place/text.lua", [[
+    local fm = require "flowmap"
+    assert(#fm.show(function(x) return fm.exp(x) end, fm.zeros { 2 }) > 20)]])
+  sandbox.write("soak/last.lua", [[
+    package.path = "tests/soak/?.lua;" .. package.path
+    local place, tried = require "place", 0
+    place.enter()
+    local command = { args = "lua text.lua" }
+    assert(place.flowmap(command.args, "FAIL_COUNT=count LD_PRELOAD=./fail.so") == 0, place.said())
+    local count = tonumber(require("flowmap.base.files").read "count")
+    place.forking(command, "FORK_EVERY=1 FORK_AT=" .. count - 250, function(k, code)
+      tried = tried + 1
+      local what = place.lost(command, code, { codes = { [2] = true }, about = "memory" })
+      if what then print(k, what) end
+    end)
+    print(tried > 100)]])
+  local code, text = sandbox.run(("cd '%s' && SOAK=%s '%s' lua %s"):format(sandbox.here,
+    sandbox.path "soak", sandbox.program, sandbox.path "soak/last.lua"))
+  t.eq({ code, text }, { 0, "true\n" })
+end)
+
 t.test("system calls fail, or the process is killed there", function() soak("calls", 1, 4) end)
 -- The exit codes of a command of which the calls whose description holds `words` fail one by one.
 local function failing(kind, words, command)

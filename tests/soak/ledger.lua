@@ -38,9 +38,9 @@ end
 -- @tparam table how results, state = paths; seed
 function M.open(how)
   files.mkdir(how.state:match "^(.*)/")
-  return setmetatable({ how = how, seed = how.seed, revision = revision.now(),
-    date = os.date "!%Y-%m-%d", state = read(how.state, {}),
-    results = read(how.results, { parts = {}, losses = {} }) }, M)
+  return setmetatable({ how = how, seed = how.seed,
+    revision = revision.now "paper/results/soak.json", date = os.date "!%Y-%m-%d",
+    state = read(how.state, {}), results = read(how.results, { parts = {}, losses = {} }) }, M)
 end
 
 -- The entry of a part for this revision and seed.

@@ -65,6 +65,24 @@ function M.flowmap(arguments, before, first, limit)
     files.quote(M.program), arguments))
 end
 
+--- Run a command that forks (fail_alloc.c), and look at each child when it has ended.
+-- @tparam table command
+-- @tparam string before variables
+-- @tparam function look (k, exit code)
+function M.forking(command, before, look)
+  local line = "%s; rm -f answers; mkfifo answers; %s\n%s FM_THREADS=1 LD_PRELOAD=./fail.so "
+    .. "%s %s 9>&1 8<>answers >/dev/null 2>&1 </dev/null"
+  local asked <close> = assert(io.popen(line:format(ENVIRONMENT, command.first or "true", before,
+    files.quote(M.program), command.args)))
+  local answers
+  for said in asked:lines() do
+    answers = answers or assert(io.open("answers", "w"))
+    look(math.tointeger(said:match "^%d+"), math.tointeger(said:match "%d+$"))
+    assert(answers:write "\n" and answers:flush())
+  end
+  if answers then answers:close() end
+end
+
 --- What the program said.
 -- @treturn string
 function M.said() return files.read "err" or "" end

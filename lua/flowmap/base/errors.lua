@@ -59,18 +59,6 @@ local function with_names(format, ...)
   return table.unpack(args, 1, args.n)
 end
 
---- Raise an error.
--- @tparam string code one of the keys of `status`
--- @tparam string format the sentence, a format of string.format
--- @param ... arguments of the format
-function M.raise(code, format, ...)
-  local message = select("#", ...) > 0 and format:format(with_names(format, ...)) or format
-  error(M.new(code, message), 0)
-end
-
---- The sentence for Lua's own out-of-memory error.
-M.NO_MEMORY = "memory: Lua's objects need more than there is"
-
 --- Whether an error text of Lua, of the system or of the loader reports lack of memory.
 -- @tparam string text
 -- @treturn boolean
@@ -80,6 +68,20 @@ function M.of_memory(text)
   end
   return false
 end
+
+--- Raise an error.
+-- @tparam string code one of the keys of `status`; "memory" stands for "data" where the reason that
+-- the system gives is the lack of it
+-- @tparam string format the sentence, a format of string.format
+-- @param ... arguments of the format
+function M.raise(code, format, ...)
+  local message = select("#", ...) > 0 and format:format(with_names(format, ...)) or format
+  if code == "data" and M.of_memory(message) then code = "memory" end
+  error(M.new(code, message), 0)
+end
+
+--- The sentence for Lua's own out-of-memory error.
+M.NO_MEMORY = "memory: Lua's objects need more than there is"
 
 -- Whether an error value is one of ours or of the core's.
 local function is_ours(err)
