@@ -6,16 +6,19 @@ local files = require "flowmap.base.files"
 -- Only a working copy of this suite counts, not a repository that surrounds an installed copy or
 -- one named by the environment.
 local COMMAND = "unset GIT_DIR GIT_WORK_TREE; cd %s && git ls-files --error-unmatch revision.lua "
-  .. ">/dev/null && git describe --always --dirty --abbrev=12"
+  .. ">/dev/null && git describe --always --abbrev=12 && git status --porcelain "
+  .. "--untracked-files=no -- ':(top)' %s"
 
 local function folder()
   return package.searchpath("flowmap.runs.revision", package.path):match "^(.*)/" or "."
 end
 
-local function ask()
+local function ask(except)
+  local others = except and files.quote(":(top,exclude)" .. except) or ""
   local pipe <close> = assert(io.popen(("{ %s; } 2>/dev/null"):format(
-    COMMAND:format(files.quote(folder())))))
-  return pipe:read "l"
+    COMMAND:format(files.quote(folder()), others))))
+  local name, changed = pipe:read("l", "l")
+  return name and changed and name .. "-dirty" or name
 end
 
 local LENGTH = 12 -- digits, as `git describe` gives above
@@ -30,9 +33,10 @@ local M = {}
 
 --- The project's revision: that of the working copy, with "-dirty" if files differ, or that of the
 -- archive from which the sources come; else "unknown".
+-- @tparam[opt] string except a file whose changes do not count, below the project's folder
 -- @treturn string
-function M.now()
-  local ok, found = pcall(ask)
+function M.now(except)
+  local ok, found = pcall(ask, except)
   return ok and found and found:match "^[%w._-]+$" or archived() or "unknown"
 end
 
