@@ -372,14 +372,16 @@ uninstall: ## remove what was installed, and nothing else
 # For LuaRocks, which fills in PREFIX, LUADIR, LIBDIR and BINDIR. The program finds its files in the
 # rock's own folder; the modules of a stock Lua find it by the file root.txt.
 SUITE = $(PREFIX)/suite
+in = $(call quoted,$($(1))$(2))
 install-rock: stage
-	@mkdir -p "$(SUITE)" "$(LUADIR)" "$(LIBDIR)/flowmap" "$(BINDIR)"
-	cp -R $(STAGE)/bin $(STAGE)/share "$(SUITE)/"
-	cp -R lua/flowmap "$(LUADIR)/"
-	echo "$(SUITE)/share/flowmap" >"$(LUADIR)/flowmap/base/root.txt"
-	cp $(MODULE) "$(LIBDIR)/flowmap/"
-	printf '#!/bin/sh\nexec "%s/bin/flowmap" "$$@"\n' "$(SUITE)" >"$(BINDIR)/flowmap"
-	chmod +x "$(BINDIR)/flowmap"
+	@mkdir -p $(call in,SUITE) $(call in,LUADIR) $(call in,LIBDIR,/flowmap) $(call in,BINDIR)
+	cp -R $(STAGE)/bin $(STAGE)/share $(call in,SUITE,/)
+	cp -R lua/flowmap $(call in,LUADIR,/)
+	printf '%s\n' $(call in,SUITE,/share/flowmap) >$(call in,LUADIR,/flowmap/base/root.txt)
+	cp $(MODULE) $(call in,LIBDIR,/flowmap/)
+	printf '#!/bin/sh\nexec %s "$$@"\n' $(call quoted,$(call in,SUITE,/bin/flowmap)) \
+	  >$(call in,BINDIR,/flowmap)
+	chmod +x $(call in,BINDIR,/flowmap)
 
 # The same commit gives the same bytes: times are the commit's, the order is git's.
 VERSION = $(shell sed -n 's/^.define FM_VERSION "\(.*\)"/\1/p' core/fm.h)

@@ -36,12 +36,13 @@ t.test("the rockspec is that of the version and names what there is", function()
 end)
 
 t.test("what the rockspec installs works in a stock Lua and as a program", function()
-  local rock, tree = sandbox.path "a rock", sandbox.path "tree"
+  local rock, tree = sandbox.path "a `touch gone` 'rock'", sandbox.path "tree"
   local lua = tree .. "/share/lua/5.4"
   local code, out = sh(("make -C %s -o all install-rock PROGRAM=%s B=%s PREFIX=%s LUADIR=%s "
     .. "LIBDIR=%s/lib BINDIR=%s/bin"):format(here, q(sandbox.program), q(sandbox.build), q(rock),
     lua, tree, tree))
   t.eq(code, 0, out)
+  t.eq(files.exists(sandbox.here .. "/gone"), false, "a folder's name was run")
   sandbox.mkdir "empty"
   local try = ("cd empty && env -i HOME=/ PATH=/usr/bin:/bin LUA_PATH='%s/?.lua;%s/?/init.lua;;' "
     .. "LUA_CPATH='%s/lib/?.so;;' "):format(lua, lua, tree)

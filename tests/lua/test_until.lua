@@ -84,7 +84,9 @@ end)
 
 t.test("what it cannot do is said before anything runs", function()
   for text, why in pairs {
-    ["kl.LSD.N1"] = "has no half width", ["kl.LSD.N2 +- 1"] = "N = 2 is not evaluated; nfe is 1",
+    ["kl.LSD.N1"] = "has no half width",
+    ["kl.LSD.N1 - kl.lsd.N1 +- 1"] = "both sides are kl.LSD.N1, so the difference is always 0",
+    ["kl.LSD.N2 +- 1"] = "N = 2 is not evaluated; nfe is 1",
     ["kl.LDS.N1 +- 1"] = "more does not run 'LDS'; did you mean LSD",
     ["kl.LSD.N1 - kl.ESD.N1 +- 1"] = "more does not run 'ESD'",
   } do

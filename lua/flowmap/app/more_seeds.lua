@@ -39,6 +39,11 @@ local function wanted(args, exp)
   end
   check(it.a, exp, args)
   if it.b then check(it.b, exp, args) end
+  if it.b and it.a.metric == it.b.metric and it.a.N == it.b.N
+    and it.a.method:upper() == it.b.method:upper() then
+    errors.usage("--until: both sides are %s.%s.N%d, so the difference is always 0", it.a.metric,
+      it.a.method, it.a.N)
+  end
   return it
 end
 
