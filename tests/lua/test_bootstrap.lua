@@ -35,6 +35,20 @@ t.test("an interval is the same each time; a stratum of one run is refused", fun
   t.raises(function() bootstrap.iqm { { 1, 2 }, { 3 } } end, "stratum 2 has fewer than two runs")
 end)
 
+t.test("infinite values: an end is infinite, never no number", function()
+  local inf = math.huge
+  local it = bootstrap.iqm { { 0.1, inf, inf, 0.3 } } -- half of the middle half
+  t.eq({ it.value, it.high }, { inf, inf })
+  t.near(it.low, 0.1, 0.1)
+  it = bootstrap.iqm { { 0.1, 0.2, inf, 0.3 }, { 0.1, 0.2, 0.3, inf } } -- outside of it
+  t.near(it.value, 0.25, 1e-15)
+  t.eq({ it.low < 0.25, it.high }, { true, inf })
+  it = bootstrap.iqm { { 0.1, -inf, -inf, 0.3 } }
+  t.eq({ it.value, it.low }, { -inf, -inf })
+  it = bootstrap.iqm { { 0.1, inf, -inf, 0.3 } } -- resamples may have no mean
+  t.eq({ it.value, it.low, it.high, it.resamples }, { 0.2, -inf, inf, 2000 })
+end)
+
 -- The share of simulated sets of strata whose interval holds the truth.
 local function coverage(count, stream, truth, make, interval)
   local z, hits = draws.normal(7, stream), 0

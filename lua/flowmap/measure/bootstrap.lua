@@ -44,7 +44,8 @@ end
 
 --- The mean of the middle half of the values. A value that lies across a quartile counts in part.
 -- @tparam {number,...} values at least one; the list is not modified
--- @treturn number
+-- @treturn number infinite if a value of the middle half is; not a number if it has infinite values
+--   of both signs
 function M.interquartile_mean(values)
   local sorted = table.move(values, 1, #values, 1, {})
   table.sort(sorted)
@@ -102,11 +103,23 @@ local function resample(strata, uniform, fewer)
 end
 
 -- The value below which a share q of a distribution lies, from a sorted list of R draws of it: the
--- one of rank q (R + 1), interpolated. Beyond the list's ends it is the first or the last.
+-- one of rank q (R + 1), interpolated. Beyond the list's ends it is the first or the last. Next to
+-- an infinite draw it is the outer of the two neighbours.
 local function percentile(sorted, q)
   local at = math.max(1, math.min(#sorted, q * (#sorted + 1)))
   local low = math.floor(at)
-  return sorted[low] + (at - low) * (sorted[math.min(low + 1, #sorted)] - sorted[low])
+  local a, b = sorted[low], sorted[math.min(low + 1, #sorted)]
+  if a == b or at == low then return a end
+  if b - a < math.huge then return a + (at - low) * (b - a) end
+  return q < 0.5 and a or b
+end
+
+-- Both ends of an interval that leaves a share `tail` of the sorted draws outside on either side.
+-- A draw that is not a number may lie anywhere: with `undefined` ones the interval is the line.
+local function ends(sorted, tail, undefined)
+  if undefined then return -math.huge, math.huge end
+  if sorted[1] == sorted[#sorted] then return nil end
+  return percentile(sorted, tail), percentile(sorted, 1 - tail)
 end
 
 --- A statistic of strata with its 95 % bootstrap interval.
@@ -115,24 +128,24 @@ end
 -- @tparam[opt=2000] integer resamples; 0: the value alone, of any number of runs
 -- @tparam[opt] boolean of_pairs whether the statistic is a mean over pairs of runs; its bootstrap
 --   variance is large enough without leaving out a run
--- @treturn table {value=, low=, high= (nil if no resample differs from another), runs=,
---   resamples=}
+-- @treturn table {value=, low=, high= (nil if no resample differs from another; infinite where
+--   enough resamples are, or where one is not a number), runs=, resamples=}
 function M.interval(strata, statistic, resamples, of_pairs)
   if resamples == 0 then return { value = statistic(strata), resamples = 0 } end
   local uniform, values, runs = draws.uniform(1, "bootstrap"), {}, 0
+  local count, undefined = resamples or RESAMPLES, false
   for k, stratum in ipairs(strata) do
     assert(#stratum >= 2, ("interval: stratum %d has fewer than two runs"):format(k))
     runs = runs + #stratum
   end
-  for k = 1, resamples or RESAMPLES do
-    values[k] = statistic(resample(strata, uniform, not of_pairs))
+  for _ = 1, count do
+    local value = statistic(resample(strata, uniform, not of_pairs))
+    if value == value then values[#values + 1] = value else undefined = true end
   end
-  local out = { value = statistic(strata), runs = runs, resamples = #values }
-  local tail = normal.between(stats.t_quantile(runs - #strata), math.huge)
+  local out = { value = statistic(strata), runs = runs, resamples = count }
   table.sort(values)
-  if values[1] < values[#values] then
-    out.low, out.high = percentile(values, tail), percentile(values, 1 - tail)
-  end
+  out.low, out.high = ends(values, normal.between(stats.t_quantile(runs - #strata), math.huge),
+    undefined)
   return out
 end
 

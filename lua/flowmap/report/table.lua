@@ -327,7 +327,7 @@ local function cell_text(t, cell, how, format, alone)
   format = cell.format or format
   local mean = format:format(cell.mean)
   if cell.plain then return mean end
-  if cell.low and axes.finite(cell.low) and axes.finite(cell.high) then
+  if cell.low and cell.high then
     return ("%s [%s, %s]"):format(mean, format:format(cell.low), format:format(cell.high))
   end
   if not axes.finite(cell.half) then return mean .. (cell.n == 1 and alone or "") end
