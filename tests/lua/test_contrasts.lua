@@ -121,6 +121,24 @@ t.test("a diverged run takes its seed out of its method's effects and of the mea
   t.eq(tables.markdown(tables.effects(set, SPEC)):find("| diverged |", 1, true) ~= nil, true)
 end)
 
+t.test("two runs in one cell are refused", function()
+  local set = made("twice", { "lsd" }, 2, function()
+    local cells = factorial()
+    cells[5] = { eta = 0.5, p = 0, times = "uniform" }
+    return cells
+  end, halved)
+  t.raises(function() contrasts.factors(set, SPEC) end,
+    "lsd%-1%-seed1 and .*lsd%-5%-seed1 are in one cell: method LSD, seed 1")
+end)
+
+t.test("half of a factorial has no effects: its cells are no pairs of mirror images", function()
+  local set = made("partly", { "lsd" }, 6, function()
+    return { table.unpack(factorial(), 1, 2) }
+  end, halved)
+  local out = contrasts.factors(set, SPEC)
+  t.eq({ out.complete, out.cells[1][1].lost, out.cells[1][1].missing }, { false, "–", 6 })
+end)
+
 t.test("a figure of effects against the number of steps", function()
   local figure = require "flowmap.report.figure"
   local set = made("drawn", { "lsd", "psd-m" }, 3, factorial, halved)

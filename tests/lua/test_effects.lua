@@ -70,6 +70,37 @@ t.test("a lost or missing cell takes its seed out of the effects that need it, n
   t.eq(effects.of_seeds {}, nil)
 end)
 
+t.test("a cell that every seed lacks leaves no effect: what is left would confound it", function()
+  for _, how in ipairs { "lost", "missing" } do
+    local cells = study(full, 4, { { factors = { 1 }, size = 0.5 } }, nothing)
+    for k = #cells, 1, -1 do
+      if cells[k].row[1] < 0 and cells[k].row[2] > 0 and cells[k].row[3] > 0 then
+        if how == "lost" then cells[k].value = nil else table.remove(cells, k) end
+      end
+    end
+    for _, effect in ipairs(effects.factorial(NAMES, 3)) do
+      local values, lost, diverged = effects.contrasts(cells, effect)
+      t.eq({ next(values), lost, diverged }, { nil, 4, how == "lost" }, effect.name)
+    end
+    local values, lost = effects.contrasts(cells, effects.alone(NAMES)[1])
+    t.eq({ values[1], lost }, { 0.5, 0 })
+  end
+end)
+
+t.test("cells of a seed that are not one pair of mirror images are left out", function()
+  local function two_of(...)
+    local rows = { ... }
+    return function() return rows end
+  end
+  local row = { 1, -1, 1 }
+  local planted = { { factors = { 1 }, size = 0.5 } }
+  t.eq({ #effects.mirrored(study(two_of(row, design.mirror(row)), 4, planted, nothing)) }, { 4 })
+  for _, rows_of in ipairs { two_of(row, { -1, 1, 1 }), two_of(row), full } do
+    local blocks, lost = effects.mirrored(study(rows_of, 4, planted, nothing))
+    t.eq({ #blocks, lost }, { 0, 4 })
+  end
+end)
+
 t.test("planted effects of a folded-over fraction are found, whatever interactions there are",
   function()
     local cells = study(mirrors, 12, { { factors = { 2 }, size = 0.5 },

@@ -12,8 +12,8 @@ local M = {}
 
 -- ------------------------------------------------------------------ effects and their signs
 
--- An effect is a name and a function of a row: the mean over the cells of sign 1, less that over
--- the cells of sign -1.
+-- An effect is a name, a function of a row, and the number of cells that it needs: the mean over
+-- the cells of sign 1, less that over the cells of sign -1.
 
 local function product(set)
   return function(row)
@@ -37,20 +37,22 @@ end
 
 --- Each factor alone, and all together, against the cell in which all are low.
 -- @tparam {string,...} names of the factors
--- @treturn {table,...} effects { name =, sign = }
+-- @treturn {table,...} effects { name =, sign =, needs = 2 }
 function M.alone(names)
   local out, every = {}, {}
   for j, name in ipairs(names) do
-    out[j], every[j] = { name = name .. " alone", sign = against_none { [j] = true } }, true
+    out[j] = { name = name .. " alone", sign = against_none { [j] = true }, needs = 2 }
+    every[j] = true
   end
-  out[#out + 1] = { name = "all together", sign = against_none(every) }
+  out[#out + 1] = { name = "all together", sign = against_none(every), needs = 2 }
   return out
 end
 
 --- Main effects, and interactions of up to `order` factors: averages over the levels of the others.
 -- @tparam {string,...} names of the factors
 -- @tparam[opt=1] integer order
--- @treturn {table,...} effects { name =, sign =, factors = }, the main effects first
+-- @treturn {table,...} effects { name =, sign =, factors =, needs = all cells }, the main effects
+--   first
 function M.factorial(names, order)
   local out, set = {}, {}
   local function choose(size, from)
@@ -58,7 +60,7 @@ function M.factorial(names, order)
       local words, factors = {}, table.move(set, 1, size, 1, {})
       for i, j in ipairs(factors) do words[i] = names[j] end
       out[#out + 1] = { name = table.concat(words, " x "), sign = product(factors),
-        factors = factors }
+        factors = factors, needs = 1 << #names }
       return
     end
     for j = from, #names do
@@ -74,31 +76,33 @@ end
 -- ------------------------------------------------------------------ one value per seed
 
 --- An effect within each seed: { seed = value }, without the seeds of which a cell was lost or is
--- missing.
+-- missing. That holds also where every seed lacks the same cell: the means of what is left would
+-- confound the effect with others.
 -- @tparam {table,...} cells
 -- @tparam table effect
 -- @treturn table seed -> number
 -- @treturn integer the number of seeds left out
+-- @treturn boolean whether a cell of one of them was lost
 function M.contrasts(cells, effect)
-  local sums, most = {}, 0
+  local sums, any_lost = {}, false
   for _, cell in ipairs(cells) do
     local sign = effect.sign(cell.row)
     local of = sums[cell.seed] or { n = 0, [-1] = { n = 0, sum = 0 }, [1] = { n = 0, sum = 0 } }
     sums[cell.seed] = of
     if sign ~= 0 and cell.value then
       of.n, of[sign].n, of[sign].sum = of.n + 1, of[sign].n + 1, of[sign].sum + cell.value
-      most = math.max(most, of.n)
     end
+    any_lost = any_lost or sign ~= 0 and not cell.value
   end
   local values, lost = {}, 0
   for seed, of in pairs(sums) do
-    if of.n == most and of[1].n > 0 and of[-1].n > 0 then
+    if of.n == effect.needs then
       values[seed] = of[1].sum / of[1].n - of[-1].sum / of[-1].n
     else
       lost = lost + 1
     end
   end
-  return values, lost
+  return values, lost, any_lost
 end
 
 --- Mean, 95 % t interval and sign-flip p of one value per seed.
@@ -117,8 +121,17 @@ end
 
 -- ------------------------------------------------------------------ pairs of mirror images
 
+-- Whether every level of one row is the opposite of the other's.
+local function are_mirrored(a, b)
+  for j, level in ipairs(a) do
+    if b[j] ~= -level then return false end
+  end
+  return true
+end
+
 --- The differences between mirror-image cells of each seed: { x = row, d = value at row minus value
--- at its mirror image }. Means, data sets and interactions of two factors cancel in them.
+-- at its mirror image }. Means, data sets and interactions of two factors cancel in them. A seed
+-- whose cells are not one such pair is left out.
 -- @tparam {table,...} cells two per seed
 -- @treturn {table,...} pairs, in the order of the seeds
 -- @treturn integer the number of seeds left out
@@ -129,8 +142,8 @@ function M.mirrored(cells)
     table.insert(of_seed[cell.seed], cell)
   end
   for _, seed in ipairs(tree.keys(of_seed)) do
-    local a, b = table.unpack(of_seed[seed])
-    if b and a.value and b.value then
+    local a, b, more = table.unpack(of_seed[seed])
+    if b and not more and are_mirrored(a.row, b.row) and a.value and b.value then
       out[#out + 1] = { x = a.row, d = a.value - b.value }
     else
       lost = lost + 1

@@ -52,15 +52,21 @@ local function log_value(run, metric, N)
   return math.log(value)
 end
 
--- The cells of every method: method -> { { seed =, row =, value = }, ... }.
+-- The cells of every method: method -> { { seed =, row =, value = }, ... }, one run each.
 local function cells_of(set, spec, factors)
-  local of = {}
+  local of, known = {}, {}
   for _, runs in ipairs { set.runs, set.diverged } do
     for _, run in ipairs(runs) do
-      local method = run:method()
-      of[method] = of[method] or {}
-      table.insert(of[method], { seed = run:field("config", "seed"),
-        row = row_of(run.config, factors), value = log_value(run, spec.metric, spec.N) })
+      local method, seed = run:method(), run:field("config", "seed")
+      local row = row_of(run.config, factors)
+      local key = ("%s %s %s"):format(method, seed, table.concat(row, " "))
+      if known[key] then
+        errors.data("%s and %s are in one cell: method %s, seed %s and the levels of all factors "
+          .. "are the same", known[key], run.dir, method, seed)
+      end
+      known[key], of[method] = run.dir, of[method] or {}
+      table.insert(of[method], { seed = seed, row = row,
+        value = log_value(run, spec.metric, spec.N) })
     end
   end
   return of
@@ -106,8 +112,9 @@ local function column_of(cells, list, complete)
   local out = {}
   if complete then
     for i, effect in ipairs(list) do
-      local values, lost = effects.contrasts(cells, effect)
-      out[i] = effects.of_seeds(values) or { lost = "diverged", count = lost, n = lost }
+      local values, lost, diverged = effects.contrasts(cells, effect)
+      out[i] = effects.of_seeds(values)
+        or { lost = diverged and "diverged" or "–", count = lost, n = lost }
       out[i].missing = lost
     end
   else
