@@ -235,6 +235,14 @@ t.test("an experiment joins by one line; a change fails until there is a reason 
   code, out = run_gate()
   t.eq(code, 0, out)
   t.eq(out:find "1 with the same bits, 0 rounded otherwise, 0 changed, 0 new" ~= nil, true, out)
+  local bits_json, shadow_json = store.folder .. "/bits.json", store.folder .. "/shadow.json"
+  local shadow, bits = sandbox.read(shadow_json), fm.json.decode(sandbox.read(bits_json))
+  sandbox.write(bits_json, '{ "elsewhere other": { "mine/lsd": "a b" } }')
+  code, out = run_gate '--update "a machine of another kind"'
+  t.eq(code, 0, out)
+  t.eq(sandbox.read(shadow_json), shadow)
+  bits["elsewhere other"] = { ["mine/lsd"] = "a b" }
+  t.eq(fm.json.decode(sandbox.read(bits_json)), bits)
   sandbox.write("mine.lua", (sandbox.read "mine.lua":gsub("lr = 1e%-2", "lr = 2e-2")))
   code, out = run_gate()
   t.eq(code, 1, out)

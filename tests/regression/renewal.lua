@@ -12,11 +12,17 @@ local tiers = require "tiers"
 
 local M = {}
 
+-- Whether a case has not changed as far as can be seen: on a machine of a new kind its trace is the
+-- stored one but for rounding, and there are no bits to compare.
+local function is_as_before(it)
+  return it.verdict == "same" or it.verdict == "rounding" and it.unstored
+end
+
 -- The new bits: those of other machines are kept for cases that have not changed.
 local function renew_bits(stored, cases)
   local bits, moved = {}, {}
   for _, it in ipairs(cases) do
-    if it.verdict ~= "same" then moved[it.name] = true end
+    if not is_as_before(it) then moved[it.name] = true end
   end
   for numerics, hashes in pairs(stored.bits) do
     bits[numerics] = {}
@@ -30,12 +36,12 @@ local function renew_bits(stored, cases)
   return bits
 end
 
--- The new traces are those of the best instruction set. A case that gives the same bits keeps its
+-- The new traces are those of the best instruction set. A case that has not changed keeps its
 -- own, so that they do not depend on which machine renewed others.
 local function renew_shadow(stored, cases)
   local shadow = {}
   for _, it in ipairs(cases) do
-    shadow[it.name] = it.verdict == "same" and stored.shadow[it.name] or tiers.shadow(it.found)
+    shadow[it.name] = is_as_before(it) and stored.shadow[it.name] or tiers.shadow(it.found)
   end
   return shadow
 end

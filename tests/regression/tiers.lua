@@ -46,8 +46,8 @@ end
 -- @tparam ?table shadow { loss =, norm =, samples =, bytes = }; nil: the case is new
 -- @tparam[opt=1e-4] number tolerance
 -- @treturn table { verdict = "same", "rounding", "changed" or "new", tier = 1 or 2,
---   text = a sentence without a full stop, off = relative deviation, memory = a sentence if memory
---   grew }
+--   text = a sentence without a full stop, off = relative deviation, unstored = true if there are
+--   no bits to compare with, memory = a sentence if memory grew }
 function M.compare(found, bits, shadow, tolerance)
   local out = { tier = 1, verdict = "same", text = "the same bits" }
   if shadow and found.bytes > shadow.bytes * (1 + M.DEAD_ZONE) then
@@ -59,7 +59,7 @@ function M.compare(found, bits, shadow, tolerance)
     out.verdict, out.text = "new", "there is no baseline"
     return out
   end
-  out.tier = 2
+  out.tier, out.unstored = 2, not bits
   local why = bits and "other bits" or "no bits are stored for these instructions"
   local where, off = first_beyond(found, shadow, tolerance or M.TOLERANCE)
   out.off = off
