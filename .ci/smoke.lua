@@ -1,6 +1,9 @@
 -- Short trainings on the plane and on images, in float32 and with products in bfloat16: on 1, 2 and
 -- 4 threads the weights have the same bits. For check-arm and check-musl, where the whole suite
--- would take hours. Reports like a test (tests/run.sh).
+-- would take hours. And the gate's short form: the stored bits of the instruction set, or the
+-- stored traces up to rounding. Reports like a test (tests/run.sh).
+package.path = "tests/regression/?.lua;" .. package.path
+
 local fm = require "flowmap"
 
 local function bits(experiment, method, set, threads)
@@ -15,6 +18,12 @@ local function bits(experiment, method, set, threads)
 end
 
 local passed, failed, seen = 0, 0, {}
+
+local function report(good, ...)
+  if good then passed = passed + 1 else failed = failed + 1 end
+  print(string.format(...))
+end
+
 for _, it in ipairs {
   { "experiments/checkerboard.lua", "lsd", batch = 112, micro = 16, steps = 3 },
   { "experiments/checkerboard.lua", "psd-m", batch = 112, micro = 16, steps = 3,
@@ -26,9 +35,12 @@ for _, it in ipairs {
   local one, two, four = table.unpack(found)
   local good = one == two and one == four and not seen[one]
   seen[one] = true
-  if good then passed = passed + 1 else failed = failed + 1 end
-  print(("%s %s %s: %s"):format(experiment, method, it.precision or "float32",
-    good and one:sub(1, 16) or table.concat(found, " ")))
+  report(good, "%s %s %s: %s", experiment, method, it.precision or "float32",
+    good and one:sub(1, 16) or table.concat(found, " "))
+end
+fm.set_threads(1)
+for _, it in ipairs(require("gate").cases(require("store").read(), { short = true })) do
+  report(it.verdict == "same" or it.verdict == "rounding", "%s on %s: %s", it.name, it.isa, it.text)
 end
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0)
