@@ -166,6 +166,45 @@ t.test("accept refuses diverged runs and runs without a checkpoint", function()
   t.raises(function() accept(dir) end, "is not finished and has no checkpoint to go on from")
 end)
 
+-- The decision about a run of an experiment's file as it is now.
+local function decided(path, dir)
+  local it = experiment.load(path)
+  return fm.cache.decide(dir, fm.cache.inputs(it, experiment.resolve(it, { profile = "smoke",
+    set = {} })))
+end
+
+t.test("a change is accepted and then taken back: the run's own inputs count, no work is lost",
+  function()
+    local it, dir = load "own.metrics = { m = function() return 1 end }", root .. "/back"
+    run(it, {}, dir)
+    local text = files.read(it.path)
+    local function accept_and_take_back()
+      fm.write_file(it.path, (text:gsub("return 1", "return 2")))
+      accept(dir, it.path)
+      fm.write_file(it.path, text)
+    end
+    accept_and_take_back()
+    local action, why = decided(it.path, dir)
+    t.eq({ action, why:find "accepted" }, { "reuse" })
+    os.remove(dir .. "/accepted.json")
+    os.remove(dir .. "/manifest.json") -- as if it had been interrupted
+    accept_and_take_back()
+    t.eq((decided(it.path, dir)), "run")
+    run(experiment.load(it.path), {}, dir)
+    local aside = files.folders(dir .. "-outdated")
+    t.eq(#aside, 1)
+    t.eq(files.exists(("%s-outdated/%s/checkpoint.safetensors"):format(dir, aside[1])), true)
+  end)
+
+t.test("a run that another process makes in the folder during the rehearsal is left as it is",
+  function()
+    local made, dir = run(load ""), root .. "/meanwhile"
+    local it = load(("own.metrics = { m = function() os.execute [[cp -a %s %s]] return 1 end }")
+      :format(made, dir))
+    local err = t.raises(function() run(it, {}, dir) end, "another process has made a run there")
+    t.eq({ err.code, (decided(load("").path, dir)) }, { "usage", "reuse" })
+  end)
+
 -- ------------------------------------------------------------------ first contact
 
 t.test("an experiment without the default profile", function()

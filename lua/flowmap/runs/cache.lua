@@ -265,6 +265,20 @@ function M.changes(was, inputs, known)
   return M.differences(was, M.today(was, inputs, known))
 end
 
+--- Differences between the inputs of a finished run and the inputs as they are now. What was accepted
+-- for it counts in place of its own inputs, unless these are the same again.
+-- @tparam table own inputs that it recorded
+-- @tparam ?table accepted those accepted in their place
+-- @tparam table inputs see `inputs`
+-- @tparam[opt] table known see `today`
+-- @treturn {string,...} parts of a sentence
+-- @treturn boolean whether the run counts as made from what was accepted
+function M.changes_since(own, accepted, inputs, known)
+  local changes = M.changes(accepted or own, inputs, known)
+  if accepted and #changes > 0 and #M.changes(own, inputs, known) == 0 then return {}, false end
+  return changes, accepted ~= nil
+end
+
 --- The inputs that a run without a result counts as made from so far: its own, or what was accepted
 -- in their place.
 -- @tparam string dir
@@ -287,7 +301,7 @@ local function interrupted(dir, was, inputs)
   if files.exists(dir .. "/checkpoint.safetensors") then
     return "resume", "it was interrupted" .. other
   end
-  return "run", "it was interrupted before its first checkpoint"
+  return "run", "it was interrupted before its first checkpoint", true
 end
 
 --- The inputs that a finished run counts as made from: its own, or what was accepted in their
@@ -315,6 +329,8 @@ end
 -- @tparam[opt] table known see `today`
 -- @treturn string "reuse", "resume", "run", or "diverged": it would end the same way again
 -- @treturn string why, for people
+-- @treturn ?boolean whether the folder holds nothing but the beginning of this very run, before its
+--   first checkpoint, so that the run may overwrite it
 function M.decide(dir, inputs, known)
   local was = folder.is_run(dir) and record.read(dir, "inputs")
   if not was then
@@ -326,7 +342,8 @@ function M.decide(dir, inputs, known)
   local manifest, diverged = record.read(dir, "manifest"), record.read(dir, "diverged")
   if not (manifest or diverged) then return interrupted(dir, was, inputs) end
   local counts, accepted = M.recorded(dir, manifest or diverged)
-  local changes = M.changes(counts, inputs, known)
+  local changes
+  changes, accepted = M.changes_since(was, accepted and counts or nil, inputs, known)
   if #changes > 0 then return "run", sentence(changes) end
   if diverged and not manifest then return "diverged", diverged.message end
   return "reuse", "nothing changed since " .. manifest.finished

@@ -82,9 +82,15 @@ function Current:compare(it)
   local cfg = planned(known, config, it.dir:match "[^/]+$", self.checked[of_profile])
   local was = counted(it)
   if was.version then return { "it was recorded by an earlier version" } end
-  local now = cache.today(was, cache.inputs(known, cfg or config, self.found), self.found)
-  if not cfg then keep_settings(now, was) end
-  return cache.differences(was, now)
+  local inputs = cache.inputs(known, cfg or config, self.found)
+  local function changes_of(recorded)
+    local now = cache.today(recorded, inputs, self.found)
+    if not cfg then keep_settings(now, recorded) end
+    return cache.differences(recorded, now)
+  end
+  local changes = changes_of(was)
+  local same_again = was ~= it.inputs and #changes > 0 and #changes_of(it.inputs) == 0
+  return same_again and {} or changes
 end
 
 --- What has changed since a run was made.

@@ -74,14 +74,20 @@ local function note_precision(cfg)
 end
 
 -- The folder of a new run. Its contents are put aside first, unless they are only the beginning of
--- the same run, before its first checkpoint (`same`).
-local function fresh(dir, held, same)
-  if held and (same or not folder.has_work(dir)) then return held end
+-- the same run, before its first checkpoint (`begun`). If the folder was not locked, because it did
+-- not exist, another process may have made a run in it while this one rehearsed.
+local function fresh(dir, held, begun)
+  if held and (begun or not folder.has_work(dir)) then return held end
   if held then
     say("%s: its contents are put aside in %s", dir, folder.put_aside(dir))
     held:release()
   end
-  return folder.make(dir)
+  held = folder.make(dir)
+  if folder.has_work(dir) then
+    held:release()
+    errors.usage("%s: another process has made a run there meanwhile, which is left as it is", dir)
+  end
+  return held
 end
 
 -- Runs are deterministic: this one would diverge again, so the divergence is its result.
@@ -156,7 +162,7 @@ local function execute(experiment, cfg, it)
     rehearse.check(made, cfg)
     return made
   end)
-  local held <close> = it.resume and it.held or fresh(dir, it.held, it.same) -- luacheck: ignore
+  local held <close> = it.resume and it.held or fresh(dir, it.held, it.begun) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
   local result
   do -- files loaded only for the records are not inputs
@@ -184,11 +190,11 @@ local function report(result, dir)
   say("written to %s", dir)
 end
 
--- The decision about a run, with its reason. With --force, unreadable records are put aside.
+-- The decision about a run, see cache.decide. With --force, unreadable records are put aside.
 local function decide(dir, inputs, how)
   if how.force then return "run", "--force" end
-  local ok, action, why = pcall(cache.decide, dir, inputs)
-  if ok then return action, why end
+  local ok, action, why, begun = pcall(cache.decide, dir, inputs)
+  if ok then return action, why, begun end
   if type(action) == "table" and action.code == "data" then
     errors.data("%s; --force puts the run aside and makes it again", action.message)
   end
@@ -281,16 +287,16 @@ function M.run(experiment, cfg, dir, how)
   M.make(experiment, cfg, dir, how)
 end
 
--- What to do about a run, and its folder, taken; the first rank decides.
+-- What to do about a run, see cache.decide, and its folder, taken; the first rank decides.
 local function begin(dir, inputs, how)
   local held
-  local ok, action, why = errors.pcall(ranks.from_first, function()
+  local ok, action, why, begun = errors.pcall(ranks.from_first, function()
     held = folder.take(dir)
-    local action, why = decide(dir, inputs, how)
+    local action, why, begun = decide(dir, inputs, how)
     check_resume(dir, action, why, how)
-    return action, why
+    return action, why, begun
   end)
-  if ok then return held, action, why end
+  if ok then return held, action, why, begun end
   if held then held:release() end -- a refused run leaves its folder to others of this process
   error(action, 0)
 end
@@ -315,7 +321,7 @@ end
 -- @tparam table how as for `run`; stage = whether this run is a stage of another
 function M.make(experiment, cfg, dir, how)
   local inputs = cache.inputs(experiment, cfg)
-  local held <close>, action, why = begin(dir, inputs, how)
+  local held <close>, action, why, begun = begin(dir, inputs, how)
   local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
   say("%s %s: %s", dir, words[action], why)
   if action == "diverged" then
@@ -323,13 +329,11 @@ function M.make(experiment, cfg, dir, how)
   elseif action == "reuse" then
     if ranks.first then report(record.need(dir, "eval"), dir) end
   else
-    local was = not how.force and held and record.read(dir, "inputs")
     local own, its, removed = own_folder(dir, action)
     local _ <close> = removed
     local taken <close> = its or held -- luacheck: ignore
     report(execute(experiment, cfg, { dir = own, inputs = inputs, held = taken,
-      stages = how.stages, resume = action == "resume",
-      same = was and #cache.changes(was, inputs) == 0 }), dir)
+      stages = how.stages, resume = action == "resume", begun = begun }), dir)
   end
 end
 
