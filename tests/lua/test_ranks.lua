@@ -21,6 +21,19 @@ local function launchers()
   return list
 end
 
+t.test("an error of one rank alone is the error of all, whichever rank it is", function()
+  local ranks, core = require "flowmap.base.ranks", require "flowmap.core"
+  local most, copy, count = core.ranks_most, core.ranks_copy, ranks.count
+  ranks.count = 3
+  core.ranks_most = function() return 1 end
+  core.ranks_copy = function(text, rank)
+    return rank == 3 and '{"code": "data", "message": "the third cannot read"}' or text
+  end
+  local ok, err = pcall(ranks.parts, 9, function() return {} end)
+  core.ranks_most, core.ranks_copy, ranks.count = most, copy, count
+  t.eq({ ok, err.code, err.message }, { false, "data", "the third cannot read" })
+end)
+
 local found = launchers()
 if #found == 0 then
   t.skip("ranks", "no MPI is connected: install openmpi-bin and libopenmpi-dev, then make mpi")

@@ -114,12 +114,12 @@ function M.parts(n, f)
   local lists, wrong = {}, nil
   local ok, own = errors.pcall(f, (M.rank - 1) * n // M.count + 1, M.rank * n // M.count)
   local failed = M.any(not ok)
-  local text = failed and json.encode(ok and {} or told(own)) or packed(own)
+  local text = not failed and packed(own) or ok and "" or json.encode(told(own))
   for rank = 1, M.count do
     local it = core.ranks_copy(text, rank)
     if not failed then
       lists[rank] = unpacked(it)
-    elseif not wrong and it ~= "{}" then
+    elseif not wrong and it ~= "" then
       wrong = json.decode(it)
     end
   end
