@@ -204,7 +204,9 @@ t.test("checksums are compared on request", function()
   local dir = copy("e-1", { seed = 1, eta = 0.75 })
   core.write_file(dir .. "/samples-N1.npy", "other samples")
   has(line_of(list(), "eta=0.75"), "finished")
-  has(list "--verify", "e-1/samples-N1.npy is damaged or was changed")
+  local status, text = flowmap "runs --verify"
+  t.eq(status, 3)
+  has(text, "e-1/samples-N1.npy is damaged or was changed")
   files.remove_tree(dir)
 end)
 

@@ -105,7 +105,8 @@ local function check_found(found, seen, root)
   end
 end
 
--- All wanted runs, and sentences about folders that are none or cannot be read.
+-- All wanted runs, sentences about folders that are none or cannot be read, and the number of the
+-- latter.
 local function gather(root, args)
   local dirs, others = look.find(root)
   local wanted, paths = names_of(args)
@@ -119,11 +120,12 @@ local function gather(root, args)
       if it.fault then faults[#faults + 1] = it.fault else runs[#runs + 1] = it end
     end
   end
+  local unreadable = #faults
   for _, dir in ipairs(#wanted == 0 and others or {}) do
     faults[#faults + 1] = ("%s holds files, but no run"):format(dir)
   end
   check_found(found, seen, root)
-  return runs, faults
+  return runs, faults, unreadable
 end
 
 -- ------------------------------------------------------------------ rows
@@ -360,12 +362,13 @@ end
 
 --- The command.
 -- @tparam table args experiments, profile, results, metric, N, sort, each, verify, csv
+-- @treturn integer exit code: with `verify`, that of damaged data if a run is not as recorded
 function M.run(args)
   local root = args.results:gsub("(.)/+$", "%1")
   if lfs.attributes(root, "mode") ~= "directory" then
     errors.data("runs: there is no folder %s; --results names another", root)
   end
-  local runs, faults = gather(root, args)
+  local runs, faults, unreadable = gather(root, args)
   check_sort(args.sort, runs)
   local list = sections(runs, args)
   check_asked(list, args)
@@ -380,6 +383,7 @@ function M.run(args)
   for _, fault in ipairs(faults) do
     (args.csv and io.stderr or io.stdout):write(text.line(fault, 1000), "\n")
   end
+  return args.verify and unreadable > 0 and errors.status.data or 0
 end
 
 return M
