@@ -137,6 +137,12 @@ t.test("all runs as JSON, whatever their names; curves and samples of each", fun
   t.eq(samples, { shape = { 2, 2 }, values = { 0.5, -0.25, 0, 1 } })
 end)
 
+t.test("samples whose sizes have a product that wraps around are not shown", function()
+  local header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 6148914691236517206, 1)}"
+  local path = sandbox.write("wraps.npy", "\x93NUMPY\1\0" .. ("<s2"):pack(header) .. ("\0"):rep(16))
+  t.eq(require("flowmap.app.live.samples").json(path), nil)
+end)
+
 t.test("a file that is being written, a run that dies", function()
   local path = going .. "/metrics.jsonl"
   local file <close> = assert(io.open(path, "a"))

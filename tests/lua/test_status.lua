@@ -72,6 +72,7 @@ t.test("cutting: control characters become visible, wide letters count twice", f
   t.eq(Status.cut("a\27[31mb\n", 80), "a?[31mb?")
   t.eq(Status.cut("日本語", 5), "日本")
   t.eq(Status.cut("\xff\xfe", 5), "??")
+  t.eq(Status.cut("é\u{9b}31m\u{202e}\xff", 80), "é?31m??") -- U+009B begins a sequence as \27[ does
   t.eq(Status.fit({ "longest", "long", "l" }, 4), "long")
   t.eq(Status.fit({ "longest", "long" }, 2), "lo")
 end)

@@ -183,7 +183,7 @@ end
 -- The tables and figures of its experiment whose runs include this one, if it lies among them.
 local function shown_in(it, now)
   local exp = now:experiment(it.config)
-  local above = it.dir:match "^(.*)/[^/]*$"
+  local above = source.absolute(it.dir):match "^(.*)/[^/]*$"
   local root = exp and exp.name .. "/" .. it.config.profile
   if not root or above:sub(-#root) ~= root then return {} end
   local set, names = results.open(above), {}

@@ -7,6 +7,7 @@
 -- @module flowmap.base.status
 
 local core = require "flowmap.core"
+local texts = require "flowmap.base.text"
 
 local Status = {}
 Status.__index = Status
@@ -36,15 +37,14 @@ end
 -- An upper bound on the columns of a code point: any that is not ASCII may be wide.
 local function columns_of(code) return code < 0x7f and 1 or 2 end
 
---- The longest start of a text that fits into a number of columns. Control characters become
--- question marks.
+--- The longest start of a text that fits into a number of columns. Control characters, marks that
+-- change the writing direction, and bytes that are not UTF-8 become question marks.
 -- @tparam string text
 -- @tparam integer width columns
 -- @treturn string
 -- @treturn integer upper bound on the columns taken
 function Status.cut(text, width)
-  text = text:gsub("[%c\x7f]", "?")
-  if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
+  text = texts.line(text, #text)
   local used = 0
   for at, code in utf8.codes(text) do
     local more = columns_of(code)

@@ -25,8 +25,12 @@ local function shape_of(file)
   return shape
 end
 
--- How many samples are shown, and values of each; nil if they cannot be.
+-- How many samples are shown, and values of each; nil if they cannot be. Sizes are bounded one by
+-- one, because a product of large ones wraps around.
 local function extent_of(shape)
+  for k = 2, #shape do
+    if shape[k] > VALUES then return nil end
+  end
   if #shape == 2 and shape[2] == 2 then return math.min(shape[1], POINTS), 2 end
   local each = #shape == 4 and shape[2] * shape[3] * shape[4] or 0
   local channels = shape[4] == 1 or shape[4] == 3
