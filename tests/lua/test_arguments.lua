@@ -47,6 +47,12 @@ local REFUSED = {
   { { "info" }, "--", "\27[31m\7", "too many arguments" },
   { { "run" }, "--", "a\nb.lua", "no experiment 'a%?b.lua'" },
   { RUN, "--set", "bins=1", "bins must be from 2 to 2048, found 1" }, -- of which KL is always 0
+  { RUN, "--resume", "--force", "give one of them" },
+  { RUN, "--dry-run", "--resume", "makes no run: %-%-resume has no effect" },
+  { RUN, "--dry-run", "--force", "makes no run: %-%-force has no effect" },
+  { { "verify", "--records" }, "--seeds", "4,5", "makes no run: %-%-seeds has no effect" },
+  { { "verify", "--records" }, "--dry-run", "--", "makes no run: %-%-dry%-run has no effect" },
+  { { "audit", "x", "--all" }, "--segments", "2", "%-%-segments has no effect" },
   { { "\27]0;title\7" }, "\xff", "", "unknown command '%?%]0;title%?'" },
 }
 
@@ -71,6 +77,12 @@ t.test("seeds: a number is a count, a list names the seeds", function()
   t.eq(seeds "3", { 1, 2, 3 })
   t.eq(seeds "0,4", { 0, 4 })
   t.eq(seeds "9007199254740992,1", { 1 << 53, 1 })
+end)
+
+t.test("words behind -- reach a program as they are", function()
+  sandbox.write("words.lua", "print(...)")
+  local code, said = sandbox.flowmap "lua words.lua -- --program -x"
+  t.eq({ code, said }, { 0, "--program\t-x\n" })
 end)
 
 t.test("every command has complete help, and a version", function()

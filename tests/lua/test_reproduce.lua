@@ -169,6 +169,16 @@ t.test("the reader of its output goes: its runs save and end", function()
   end
 end)
 
+t.test("--render --force renders again what has all of its runs", function()
+  experiment("forced", 5)
+  local line = reproduce "forced.lua --profile smoke --seeds 1 --methods lsd"
+  local code, out = sh(line)
+  t.eq(code, 0, out)
+  t.eq(select(2, sh(line .. " --render")):find "to look at, unchanged:" ~= nil, true)
+  code, out = sh(line .. " --render --force")
+  t.eq({ code, out:find "is missing", out:find "to look at:" ~= nil }, { 0, nil, true }, out)
+end)
+
 t.test("a second request immediately ends runs that do not end by themselves", function()
   local uv = require "luv"
   local asked, last, code_seen, signal_seen = 0, 0, nil, nil

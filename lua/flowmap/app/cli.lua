@@ -128,7 +128,7 @@ M.commands = {
       kind = whole(1) },
     { "--sort", "method, seeds, result, cpu, state or a setting (default: method)." },
     { "--each", "One line per run instead of one for all seeds.", flag = true },
-    { "--verify", "Compare the checksums of all files, too.", flag = true },
+    { "--verify", "Compare the checksums of all files, too. Exit code 3: some differ.", flag = true },
     { "--csv", "Print CSV.", flag = true },
   },
   { "diff", "Compare two runs: settings, inputs, results, traces, bits. Exit code 1: they differ.",
@@ -146,8 +146,8 @@ M.commands = {
   },
   { "audit", "Repeat parts of a run and compare them with its record.",
     { "run", "Folder of a finished run.", kind = folder },
-    { "--segments", "How many parts of the training, chosen at random", kind = whole(0, 1000),
-      default = "3" },
+    { "--segments", "How many parts of the training, chosen at random (default: 3).",
+      kind = whole(0, 1000) },
     { "--all", "Repeat the whole training.", flag = true },
     { "--today", "Repeat parts even if the sources have changed since.", flag = true },
     { "--experiment", "The run's experiment, if it is not one of the suite's.", kind = file },
@@ -382,14 +382,16 @@ local function fail(err, traceback)
 end
 
 -- Expand "--program" without a value to "--program=plan": an option with an optional value would
--- take the experiment as its value.
+-- take the experiment as its value. Words behind "--" are not ours.
 local function expanded(argv)
   local values, list = {}, {}
   for _, command in ipairs(M.commands) do
     for k = 3, #command do values[command[k][1]] = command[k].otherwise end
   end
+  local ours = true
   for k, word in ipairs(argv) do
-    list[k] = values[word] and word .. "=" .. values[word] or word
+    ours = ours and word ~= "--"
+    list[k] = ours and values[word] and word .. "=" .. values[word] or word
   end
   return list
 end

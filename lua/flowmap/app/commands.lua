@@ -37,6 +37,20 @@ local function resolve_step(args, command)
   return exp, cfg, stages
 end
 
+-- Refuse options of `run` that would have no effect.
+local function check_run(args)
+  local errors = use "base.errors"
+  if args.json and not args.dry_run then errors.usage "--json requires --dry-run" end
+  for _, name in ipairs { "resume", "force" } do
+    if args.dry_run and args[name] then
+      errors.usage("--dry-run makes no run: --%s has no effect", name)
+    end
+  end
+  if args.resume and args.force then
+    errors.usage "--resume continues a run and --force makes it again: give one of them"
+  end
+end
+
 --- Train and evaluate one run.
 function M.run(args)
   if args.base then use("experiment").base = args.base end
@@ -45,7 +59,7 @@ function M.run(args)
     use("base.progress").reports = 0.25
   end
   if args.reports then use("base.progress").reports = args.reports end
-  if args.json and not args.dry_run then use("base.errors").usage "--json requires --dry-run" end
+  check_run(args)
   local exp, cfg, set, stages = resolve(args)
   local dir = args.out or use("experiment").run_dir(cfg, set)
   if args.dry_run then return use("runs.run").dry_run(exp, cfg, dir, stages, args.json) end
@@ -60,7 +74,7 @@ function M.reproduce(args) return use("app.reproduce").run(args) end
 function M.slurm(args) return use("app.slurm.command").run(args) end
 
 --- List runs.
-function M.runs(args) use("app.listing").run(args) end
+function M.runs(args) return use("app.listing").run(args) end
 
 --- Compare two runs.
 function M.diff(args) return use("runs.difference").run(args) end

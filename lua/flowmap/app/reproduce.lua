@@ -278,9 +278,10 @@ local function make_until(status, say, args)
   return list
 end
 
--- Make no run: the experiments all of whose runs have ended, and the other runs.
+-- Make no run: the experiments all of whose runs have ended, and the other runs. What is forced is
+-- the rendering.
 local function find_whole(say, args)
-  local list, runs, due = plan.prepare(say, args)
+  local list, runs, due = plan.prepare(say, setmetatable({ force = false }, { __index = args }))
   local lacks, whole = {}, {}
   for _, run in ipairs(due) do
     say("%s is missing: %s", run.name, run.why)

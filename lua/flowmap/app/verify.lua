@@ -234,15 +234,25 @@ local function verify(it, args, status, say)
   return faults
 end
 
+-- Refuse options that exclude each other or would have no effect.
+local function check_options(args)
+  if args.seed and args.seeds then
+    errors.usage "verify: --seed and --seeds exclude each other"
+  end
+  for _, name in ipairs { "seed", "seeds", "methods", "runs", "jobs", "dry_run" } do
+    if args.records and args[name] then
+      errors.usage("verify: --records makes no run: --%s has no effect", (name:gsub("_", "-")))
+    end
+  end
+end
+
 --- The command.
 -- @tparam table args experiments = names or files, profile, results = the folder of the sets,
 --   seed or seeds, methods, runs = how many, records = make no run, dry_run, jobs, out = folder of
 --   the new runs
 -- @treturn integer exit code
 function M.run(args)
-  if args.seed and args.seeds then
-    errors.usage "verify: --seed and --seeds exclude each other"
-  end
+  check_options(args)
   args.seeds = args.seed and { args.seed } or args.seeds
   local list, faults = chosen_sets(args), 0
   local out <close> = setmetatable({ was = experiment.base }, { __close = function(self)

@@ -22,6 +22,7 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
+local SEGMENTS = 3 -- parts that are repeated
 local NEAR = 0.02 -- mean relative difference of losses that other numerics may make at any time
 
 local Audit = {}
@@ -313,8 +314,8 @@ end
 
 --- Audit a run.
 -- @tparam string dir
--- @tparam table how experiment = a file or nil, segments = how many parts are repeated,
---   all = repeat the whole training instead, today = also if inputs have changed,
+-- @tparam table how experiment = a file or nil, segments = how many parts are repeated, by default
+--   3; all = repeat the whole training instead, today = also if inputs have changed,
 --   write = function(text), default: to standard output
 -- @treturn integer number of faults; they are printed
 -- @treturn string what they amount to, in a sentence
@@ -337,7 +338,7 @@ function M.audit(dir, how)
     return self.faults, self:conclusion(same)
   end
   local parts = how.all and { { from = 0, to = self.links[#self.links].step } }
-    or chosen(self:parts(), how.segments)
+    or chosen(self:parts(), how.segments or SEGMENTS)
   for _, part in ipairs(parts) do self:check_part(part) end
   self.repeated = #parts > 0
   self:check_result()
@@ -348,6 +349,9 @@ end
 -- @tparam table args run = a folder, segments, all, experiment
 -- @treturn integer exit code
 function M.run(args)
+  if args.all and args.segments then
+    errors.usage "audit: --all repeats every part: --segments has no effect"
+  end
   local dir = folder.name(args.run)
   if not files.exists(dir .. "/config.json") then
     errors.usage("audit: there is no run at %s", dir)
