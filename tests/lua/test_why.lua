@@ -66,8 +66,8 @@ t.test("it tells which figures show the run", function()
   local code, said = flowmap "why results/mine/smoke/lsd-seed1 --experiment mine.lua"
   t.eq(code, 0, said)
   has(said, "shown in   both (traces)\n")
-  code, said = sandbox.run(("cd results/mine/smoke && %s why lsd-seed1 --experiment ../../../mine.lua")
-    :format(files.quote(sandbox.program)))
+  code, said = sandbox.run(("cd results/mine/smoke && %s why lsd-seed1 --experiment "
+    .. "../../../mine.lua"):format(files.quote(sandbox.program)))
   t.eq(code, 0, said)
   has(said, "shown in   both (traces)\n")
 end)
