@@ -7,7 +7,7 @@
 -- @module flowmap.base.status
 
 local core = require "flowmap.core"
-local texts = require "flowmap.base.text"
+local plain = require "flowmap.base.text"
 
 local Status = {}
 Status.__index = Status
@@ -44,7 +44,7 @@ local function columns_of(code) return code < 0x7f and 1 or 2 end
 -- @treturn string
 -- @treturn integer upper bound on the columns taken
 function Status.cut(text, width)
-  text = texts.line(text, #text)
+  text = plain.line(text, #text)
   local used = 0
   for at, code in utf8.codes(text) do
     local more = columns_of(code)

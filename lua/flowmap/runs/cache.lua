@@ -265,8 +265,8 @@ function M.changes(was, inputs, known)
   return M.differences(was, M.today(was, inputs, known))
 end
 
---- Differences between the inputs of a finished run and the inputs as they are now. What was accepted
--- for it counts in place of its own inputs, unless these are the same again.
+--- Differences between the inputs of a finished run and the inputs as they are now. What was
+-- accepted for it counts in place of its own inputs, unless these are the same again.
 -- @tparam table own inputs that it recorded
 -- @tparam ?table accepted those accepted in their place
 -- @tparam table inputs see `inputs`
