@@ -1,9 +1,10 @@
 --- Consistency distillation on a grid of noise levels, with a step of Heun's method:
 --
---     L(s) = | X_{s,1}(I_s) - sg(X_{u,1}(I_s + (u-s) w)) |^2
+--     L(s) = | X_{s,1}(I_s) - sg(Y_{u,1}(I_s + (u-s) w)) |^2
 --     w    = (b_s(I_s) + b_u(I_s + (u-s) b_s(I_s))) / 2
 --
--- b is the velocity of a frozen teacher.
+-- b is the velocity of a frozen teacher, Y the EMA. A step of Heun's method depends on the variable
+-- that counts as time; one of Euler's, which is DDIM, does not.
 -- @module flowmap.methods.cd
 
 return {
@@ -12,5 +13,5 @@ return {
   eta = 0.0, sampler = "consistency",
   taught_by = "fm", start = "teacher",
   title = "Consistency distillation (CD)", cite = "Song et al. 2023, arXiv 2303.01469",
-  differs = "square distance",
+  differs = "square distance; the step of Heun's method is one in s, not in the noise level",
 }

@@ -12,5 +12,5 @@ return {
   taught_by = "fm", start = "teacher",
   title = "Consistency trajectory models (CTM)", cite = "Kim et al. 2024, arXiv 2310.02279",
   differs = "no adversarial and no perceptual term, both terms with weight 1; uniform times; one "
-    .. "step of the solver, not up to 17",
+    .. "step of the solver in s, not up to 17 in the noise level",
 }

@@ -13,4 +13,5 @@ return {
   weight = "truncated_snr", times = "steps", eta = 0.0,
   taught_by = "fm", halves = true, start = "teacher",
   title = "Progressive distillation (PD)", cite = "Salimans, Ho 2022, arXiv 2202.00512",
+  differs = "the interpolant is linear, where theirs is trigonometric: DDIM is then Euler's method",
 }
