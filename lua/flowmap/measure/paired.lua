@@ -160,18 +160,19 @@ end
 --- The ratio a / b over shared seeds: geometric mean, 95 % interval and p, from the logarithms.
 -- @tparam {[integer]=number} a positive values by seed
 -- @tparam {[integer]=number} b positive values by seed
--- @treturn ?table {n=, ratio=, low=, high= (nil for one seed), p=, smallest=}; nil if a value is
---   not positive or no seed is shared
+-- @treturn ?table {n=, ratio=, low=, high= (nil for one seed), p=, smallest=}; nil if no seed is
+--   shared, or a value is not positive
+-- @treturn ?boolean whether a value is not positive
 function M.ratio(a, b)
   local logs = { {}, {} }
   for side, values in ipairs { a, b } do
     for seed, value in pairs(values) do
-      if value ~= value or value <= 0 then return nil end
+      if value ~= value or value <= 0 then return nil, true end
       logs[side][seed] = math.log(value)
     end
   end
   local it = M.difference(logs[1], logs[2])
-  if not it then return nil end
+  if not it then return nil, false end
   local out = { n = it.n, ratio = math.exp(it.mean), p = it.p, smallest = it.smallest }
   if it.half then
     out.low, out.high = math.exp(it.mean - it.half), math.exp(it.mean + it.half)

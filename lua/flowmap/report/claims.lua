@@ -59,11 +59,21 @@ local function measured(it)
     it.mean + it.half)
 end
 
-local function text_of(claim, it, p, count)
-  local family = count > 1 and (" after Holm over %d claims"):format(count) or ""
-  local facts = ("%sp = %s%s, %d paired seed%s"):format(measured(it), paired.p_text(p), family,
+-- The smallest p after Holm that a claim of a family can have. Only claims with more seeds, whose p
+-- can be smaller, can come before it.
+local function smallest(it, family)
+  local count = 0
+  for _, other in ipairs(family) do
+    if other.it.smallest >= it.smallest then count = count + 1 end
+  end
+  return count * it.smallest
+end
+
+local function text_of(claim, it, p, family)
+  local after = #family > 1 and (" after Holm over %d claims"):format(#family) or ""
+  local facts = ("%sp = %s%s, %d paired seed%s"):format(measured(it), paired.p_text(p), after,
     it.n, it.n == 1 and "" or "s")
-  if it.smallest > ALPHA then facts = facts .. ", too few to show any difference" end
+  if smallest(it, family) > ALPHA then facts = facts .. ", too few to show any difference" end
   return ("%s (%s)"):format(verdict.order(claim.below, it.mean, p, ALPHA), facts)
 end
 
@@ -84,7 +94,7 @@ function M.judge(list, compare)
   end
   for i, p in ipairs(paired.holm(ps)) do
     local claim = found[i].claim
-    out[claim.name] = text_of(claim, found[i].it, p, #ps)
+    out[claim.name] = text_of(claim, found[i].it, p, found)
   end
   return out
 end

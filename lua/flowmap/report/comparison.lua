@@ -236,7 +236,7 @@ end
 
 --- The comparison of two results as a sentence for prose: "A is below B: difference ..., 95 %
 -- interval ..., p = ..., n paired seeds", or "no difference shown between A and B: ...", also
--- where runs diverged. p is that of one question.
+-- where runs diverged or a value has no ratio. p is that of one question.
 -- @tparam Set set
 -- @tparam string kind "difference" or "ratio"
 -- @tparam string a such as "kl.LSD.N1", or "kl.LSD.N1[devices=4]" of the runs with that setting
@@ -253,10 +253,11 @@ function M.sentence(set, kind, a, b, where, format)
 end
 
 --- The comparison behind `sentence`.
--- @treturn ?table what paired.difference or paired.ratio returns; nil: runs diverged
+-- @treturn ?table what paired.difference or paired.ratio returns; nil: runs diverged, or a value
+--   is not positive and has no ratio
 -- @treturn string name of the first side
 -- @treturn string of the second
--- @treturn ?string which runs diverged
+-- @treturn ?string why there is no comparison
 function M.named(set, kind, a, b, where)
   local x, first = named_values(set, a, where)
   local y, second = named_values(set, b, where)
@@ -264,11 +265,9 @@ function M.named(set, kind, a, b, where)
   if not (x and y) then
     return nil, first, second, ("runs of %s diverged"):format(x and second or y and first or "both")
   end
-  local it = paired[kind](x, y)
-  if not it then
-    errors.data("%s and %s have no %s: no seed in common, or a value that is not positive", a, b,
-      kind)
-  end
+  local it, not_positive = paired[kind](x, y)
+  if not_positive then return nil, first, second, "a value is not positive and has no ratio" end
+  if not it then errors.data("%s and %s have no %s: no seed in common", a, b, kind) end
   return it, first, second
 end
 
