@@ -261,8 +261,8 @@ ablations.render = {
 -- ## Cost
 --
 -- Relative to LSD with the paper's choices, the fixed costs that define equal seconds are close to
--- what the runs of the long set took: somewhat too high for $\eta = 0.5$, and somewhat too low for
--- LSD and PSD without a stop-gradient at $\eta = 0.75$.
+-- what the runs of the long set took: somewhat too high for $\eta = 0.5$ and, at $\eta = 0.75$,
+-- somewhat too low for ESD with its stop-gradient and for LSD and PSD without one.
 --
 -- {{table cost}}
 
