@@ -124,8 +124,8 @@ end
 -- input, so that it resolves short waves. Its training ends at a given step, before or shortly
 -- after the residual starts to grow. From the same weights and with a new optimiser, training then
 -- continues with each of the four stop-gradients, on the same samples, with three combinations of
--- batch and rate; at a fifth of the rate it takes five times as many steps. The residual is measured on the same points
--- throughout. The settings were chosen on seed 102.
+-- batch and rate; at a fifth of the rate it takes five times as many steps. The residual is
+-- measured on the same points throughout. The settings were chosen on seed 102.
 
 eulerian.settings = {
   data = "checkerboard", interpolant = "linear", net = "mlp", width = 64, depth = 4, features = 6,

@@ -14,5 +14,6 @@ return {
   p = 1, c = 0.1, p_diagonal = true, eta = 0.5,
   title = "Alpha-Flow", cite = "Zhang et al. 2025, arXiv 2510.20771",
   differs = "c is that of MeanFlow, where the authors' c^2 is 0.001 per value; eta is that of "
-    .. "their training without guidance (with it, 0.25 or 0.5); targets are not clipped; no guidance",
+    .. "their training without guidance (with it, 0.25 or 0.5); targets are not clipped; no "
+    .. "guidance",
 }
