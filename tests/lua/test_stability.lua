@@ -71,6 +71,21 @@ t.test("effects: alone and on average, with Holm over the switches", function()
   t.eq(d.notes[2]:match "6 seeds allow [%d.]+", "6 seeds allow 0.031")
 end)
 
+t.test("a run that ended before its first line has no gradients; runs may all lack a result",
+  function()
+    local lost = sandbox.mkdir "lost"
+    for seed = 1, 6 do
+      for _, stop in ipairs { "full", "target" } do
+        local early = stop == "full" and seed < 3
+        made_run.diverged(("%s/%s-seed%d"):format(lost, stop, seed), { step = early and 3 or 211,
+          config = { method = "esd", seed = seed, stop = stop, p = 0.0, eta = 0.75, steps = 400 },
+          metrics = early and {} or table.move(lines_of(99, 2.0), 1, 21, 1, {}) })
+      end
+    end
+    local row = stability.effects(results.open(lost), SPEC).rows[1]
+    t.eq({ row.cells[1].n, row.cells[3].n, row.cells[5] }, { 6, 4 })
+  end)
+
 t.test("with a fraction of the cells there are only effects alone", function()
   local part = results.open(root)
   for i = #part.runs, 1, -1 do

@@ -203,19 +203,21 @@ end
 
 -- ------------------------------------------------------------------ effects
 
--- The outcomes: name, and the number that a run has; the result of a run that has none is the worst
--- of all.
+-- The outcomes: name, and the number that a run has; nil: it ended before its first line, or no run
+-- has a result. The result of a run that has none is the worst of all.
 local function outcomes_of(cells)
-  local worst = -math.huge
+  local worst
   for _, cell in ipairs(cells) do
-    for _, it in pairs(cell.seeds) do worst = math.max(worst, it.result or worst) end
+    for _, it in pairs(cell.seeds) do
+      worst = it.result and math.max(worst or it.result, it.result) or worst
+    end
   end
   return {
     { "explosions", function(it) return it.exploded and 1 or 0 end },
     { "log10 largest / median gradient", function(it)
-      return it.most and math.log(it.most / it.median, 10) or 0
+      return it.most and math.log(it.most / it.median, 10) or nil
     end },
-    { "log10 result", function(it) return math.log(it.result or worst, 10) end },
+    { "log10 result", function(it) return worst and math.log(it.result or worst, 10) or nil end },
   }
 end
 
