@@ -196,7 +196,9 @@ local function compare(it, set, runs, say, wrong)
     say("  %d runs: the same bits", #same)
   end
   if #now > 0 then
-    local differ, agree, open = agreement.intervals(set.runs, now)
+    local all = { table.unpack(set.runs) }
+    table.move(set.diverged, 1, #set.diverged, #all + 1, all)
+    local differ, agree, open = agreement.intervals(all, now)
     for _, difference in ipairs(differ) do wrong("%s", agreement.line(difference)) end
     say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "
       .. "one seed cannot be judged", #now, agree, #differ, open)

@@ -10,7 +10,8 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
-local LEVEL = 0.05 -- of one false alarm in all cells of a comparison
+local LEVEL = 0.05     -- of one false alarm in all cells of a comparison
+local ROUNDING = 1e-6  -- relative difference without meaning, also of what no seed changes
 
 local function name_of(run) return run.dir:match "[^/]+$" end
 
@@ -156,11 +157,12 @@ end
 
 -- ------------------------------------------------------------------ other numerics
 
--- Runs that differ in their seeds alone, by the name that they share.
-local function groups(runs)
+-- Runs that differ in their seeds alone, by the name that they share; `diverged`: those that did,
+-- else those that finished.
+local function groups(runs, diverged)
   local out = {}
   for _, run in ipairs(runs) do
-    if run.manifest then
+    if (run.manifest == nil) == (diverged == true) then
       local name = name_of(run):gsub("%-seed%d+$", "")
       out[name] = out[name] or {}
       table.insert(out[name], run)
@@ -244,22 +246,62 @@ local function all_cells(published, again)
   return out
 end
 
+-- The names of two groupings, sorted.
+local function names_of(some, others)
+  local all = {}
+  for _, of in ipairs { some, others } do
+    for name in pairs(of) do all[name] = true end
+  end
+  return tree.keys(all)
+end
+
+local function ending_of(finished, diverged)
+  return ("%d of %d diverged"):format(#(diverged or {}), #(finished or diverged))
+end
+
+-- Whether a difference is at most that of rounding; a and b are logarithms where `positive`.
+local function rounded_alike(a, b, positive)
+  return math.abs(a - b) <= ROUNDING * (positive and 1 or math.max(math.abs(a), math.abs(b)))
+end
+
+-- The cells in which all runs of one side have a result and all of the other diverged: those with
+-- several published runs, which differ, and the number of the others. When a single training
+-- diverges depends on rounding.
+local function other_ends(published, again)
+  local was, was_lost = groups(published), groups(published, true)
+  local now, now_lost = groups(again), groups(again, true)
+  local out, open = {}, 0
+  for _, name in ipairs(names_of(was, was_lost)) do
+    local a, b, c, d = was[name], was_lost[name], now[name], now_lost[name]
+    if a and not b and d and not c or b and not a and c and not d then
+      if #(a or b) > 1 then
+        out[#out + 1] = { run = name, what = "end", was = ending_of(a, b), now = ending_of(c, d) }
+      else
+        open = open + 1
+      end
+    end
+  end
+  return out, open
+end
+
 --- Compare the means of published runs with those of the same runs made with other numerics. The
 -- spread from seed to seed is pooled over the published cells of a metric; the level is divided by
--- the number of cells, so that one false alarm in all of them has a probability below 5 %.
--- @tparam {Run,...} published
--- @tparam {Run,...} again
+-- the number of cells, so that one false alarm in all of them has a probability below 5 %. Where
+-- all runs of a cell diverged on one side and none on the other, the cell differs.
+-- @tparam {Run,...} published diverged ones included
+-- @tparam {Run,...} again likewise
 -- @treturn {table,...} cells that differ, see `line`
 -- @treturn integer number of cells that agree
 -- @treturn integer number of cells that cannot be judged: one seed has no interval
 function M.intervals(published, again)
   local list = all_cells(published, again)
-  local differ, agree, open = {}, 0, 0
+  local differ, open = other_ends(published, again)
+  local agree = 0
   for _, cell in ipairs(list) do
     local a, b = stats.summary(cell.was).mean, #cell.now > 0 and stats.summary(cell.now).mean
     local half = cell.sd and stats.t_quantile(cell.df, 1 - LEVEL / #list) * cell.sd
       * math.sqrt(1 / #cell.was + 1 / math.max(1, #cell.now))
-    if b and (a == b or half and math.abs(a - b) <= half) then
+    if b and (rounded_alike(a, b, cell.positive) or half and math.abs(a - b) <= half) then
       agree = agree + 1
     elseif b and not half then
       open = open + 1
