@@ -8,7 +8,6 @@
 #include "op.h"
 
 #define MAX_IN 3
-#define MAX_VALUES 4096
 
 typedef struct trial {
   fm_ctx *ctx;

@@ -129,6 +129,7 @@ fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, vo
                           size_t map_bytes);
 /* Rows [first, first + n) of t, aliasing t's memory. NULL on failure (FM_EUSAGE: no such rows). */
 fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n);
+bool fm_tensor_overlap(const fm_tensor *a, const fm_tensor *b); /* whether they share any value */
 fm_tensor *fm_tensor_keep(fm_tensor *t);
 void fm_tensor_drop(fm_tensor *t);                         /* NULL is allowed */
 double fm_tensor_get(const fm_tensor *t, int64_t i);       /* flat index, as double */
@@ -166,11 +167,13 @@ typedef struct fm_rng {
 
 /* The largest number of values per sample; beyond it samples would share values. */
 #define FM_RNG_VALUES(dtype) ((int64_t)1 << ((dtype) == FM_F32 ? 26 : 25))
+/* The number of samples per step, for the same reason: a sample's index has 40 bits. */
+#define FM_RNG_SAMPLES ((int64_t)1 << 40)
 
 void fm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 /*
-** y: (rows, cols), whose first row is the sample `row0`. Uniform on [0, 1) with 24 bits (float64:
-** 53); normal by Box-Muller.
+** y: (rows, cols), whose first row is the sample `row0`; row0 + rows <= FM_RNG_SAMPLES. Uniform on
+** [0, 1) with 24 bits (float64: 53); normal by Box-Muller.
 */
 void fm_rng_uniform(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y);
 void fm_rng_normal(const fm_rng *r, fm_dtype t, int64_t row0, int64_t rows, int64_t cols, void *y);
@@ -314,12 +317,13 @@ typedef struct fm_job { /* one run of an executable */
   uint64_t seed;        /* of the random numbers */
   uint32_t step;        /* likewise */
   fm_tensor *const *in; /* one per input: shared, or with the whole batch as its first axis */
-  fm_tensor **out;      /* one per output, overwritten by the sum or by all rows */
+  fm_tensor **out;      /* one per output, overwritten by the sum or by all rows; shares no memory
+                           with another output or an input */
 } fm_job;
 
 /*
-** Run a job. FM_EUSAGE: an input or output is missing or has another dtype or shape; FM_EDATA: a
-** mapped file changed meanwhile; FM_ENOMEM.
+** Run a job. FM_EUSAGE: an input or output is missing or has another dtype or shape, or an output
+** shares memory; FM_EDATA: a mapped file changed meanwhile; FM_ENOMEM.
 */
 fm_err fm_exe_run(fm_exe *e, const fm_job *job);
 int fm_exe_ins(const fm_exe *e);
@@ -366,7 +370,7 @@ typedef struct fm_optim fm_optim;
 
 /*
 ** RAdam (Liu et al. 2020; the form of optax.radam, threshold 5) or AdamW (Loshchilov, Hutter 2019)
-** for n distinct float32 or float64 parameters. NULL on failure (FM_EUSAGE, FM_ENOMEM).
+** for n float32 or float64 parameters that share no memory. NULL on failure (FM_EUSAGE, FM_ENOMEM).
 */
 fm_optim *fm_optim_new(fm_ctx *ctx, const fm_optim_conf *conf, int n, fm_tensor *const *params);
 void fm_optim_free(fm_optim *o); /* NULL is allowed */

@@ -95,11 +95,10 @@ static fm_err check_params(fm_ctx *ctx, int n, fm_tensor *const *params) {
       return fm_fail(ctx, FM_EUSAGE,
                      "optimiser: parameter %d is uint8, expected float32 or float64", i + 1);
     for (int j = 0; j < i; j++)
-      if (params[i]->data == params[j]->data)
-        return fm_fail(
-            ctx, FM_EUSAGE,
-            "optimiser: parameters %d and %d are the same tensor, expected distinct ones", j + 1,
-            i + 1);
+      if (params[i] == params[j] || fm_tensor_overlap(params[i], params[j]))
+        return fm_fail(ctx, FM_EUSAGE,
+                       "optimiser: parameters %d and %d share memory, expected distinct tensors",
+                       j + 1, i + 1);
   }
   return FM_OK;
 }

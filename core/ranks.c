@@ -208,7 +208,7 @@ static fm_err pass_on(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int fro
 
 fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes, int from) {
   fm_mail m = {0};
-  fm_err err = nranks > 1 ? pass_on(ctx, &m, data, bytes, from) : FM_OK;
+  fm_err err = fm_nranks() > 1 ? pass_on(ctx, &m, data, bytes, from) : FM_OK;
   fm_mail_free(&m);
   return err;
 }
@@ -229,8 +229,9 @@ static fm_err most_of_all(fm_ctx *ctx, fm_mail *m, int64_t *x) {
 
 fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
   fm_mail m = {0};
+  if (fm_nranks() == 1) return FM_OK;
   fm_err err = most_of_all(ctx, &m, x);
-  if (err == FM_OK && nranks > 1) err = pass_on(ctx, &m, x, sizeof *x, 0);
+  if (err == FM_OK) err = pass_on(ctx, &m, x, sizeof *x, 0);
   fm_mail_free(&m);
   return err;
 }

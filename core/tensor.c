@@ -82,7 +82,11 @@ fm_tensor *fm_tensor_new(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape) {
 }
 
 fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n) {
-  int64_t rows = t->shape.nd > 0 ? t->shape.d[0] : 0;
+  if (t->shape.nd == 0) {
+    fm_fail(t->ctx, FM_EUSAGE, "view: a scalar found, expected a tensor with rows");
+    return NULL;
+  }
+  const int64_t rows = t->shape.d[0];
   if (first < 0 || n < 0 || first > rows || n > rows - first) {
     fm_fail(t->ctx, FM_EUSAGE, "view: rows %lld to %lld found, expected a range within 1 to %lld",
             (long long)fm_plus(first, 1), (long long)fm_plus(first, n), (long long)rows);
@@ -95,6 +99,11 @@ fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n) {
       fm_tensor_over(t->ctx, t->dtype, &shape, (char *)t->data + (size_t)first * row, NULL, 0);
   if (view) view->of = fm_tensor_keep(t->of ? t->of : t);
   return view;
+}
+
+bool fm_tensor_overlap(const fm_tensor *a, const fm_tensor *b) {
+  const uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
+  return a->bytes > 0 && b->bytes > 0 && x < y + b->bytes && y < x + a->bytes;
 }
 
 fm_tensor *fm_tensor_keep(fm_tensor *t) {

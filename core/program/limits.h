@@ -42,7 +42,4 @@
 /* Bytes of sums beyond which two micro-batches share their memory. */
 #define SUM_BYTES ((size_t)128 << 20)
 
-/* A sample's number has 40 bits in the counter of its random numbers. */
-#define MOST_SAMPLES ((int64_t)1 << 40)
-
 #endif

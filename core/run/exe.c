@@ -8,12 +8,12 @@ static fm_err check_samples(fm_ctx *ctx, const fm_micro_batches *micro) {
     return fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
   for (int k = 0; k < micro->nmicro; k++)
     if (micro->row0[k] < 0 || micro->row0[k + 1] < micro->row0[k] ||
-        micro->row0[k + 1] > MOST_SAMPLES)
+        micro->row0[k + 1] > FM_RNG_SAMPLES)
       return fm_fail(ctx, FM_EUSAGE,
                      "program: micro-batch %d has the samples %lld to %lld, expected ascending "
                      "numbers up to %lld",
                      k + 1, (long long)fm_plus(micro->row0[k], 1), (long long)micro->row0[k + 1],
-                     (long long)MOST_SAMPLES);
+                     (long long)FM_RNG_SAMPLES);
   return FM_OK;
 }
 

@@ -34,12 +34,28 @@ static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *
                  fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
 }
 
+/* An output is written while inputs are still read, and by several workers at once. */
+static fm_err check_apart(fm_exe *e, const fm_job *job, int k) {
+  for (int i = 0; i < e->plans->nin; i++)
+    if (fm_tensor_overlap(job->in[i], job->out[k]))
+      return fm_fail(e->ctx, FM_EUSAGE,
+                     "program: input %d and output %d share memory, expected distinct tensors",
+                     i + 1, k + 1);
+  for (int i = 0; i < k; i++)
+    if (fm_tensor_overlap(job->out[i], job->out[k]))
+      return fm_fail(e->ctx, FM_EUSAGE,
+                     "program: outputs %d and %d share memory, expected distinct tensors", i + 1,
+                     k + 1);
+  return FM_OK;
+}
+
 static fm_err check_job(fm_exe *e, const fm_job *job) {
   fm_err err = FM_OK;
   for (int k = 0; k < e->plans->nin && err == FM_OK; k++)
     err = check_tensor(e, "input", k, job->in[k], whole(e, &e->plans->in[k]));
   for (int k = 0; k < e->plans->nout && err == FM_OK; k++)
     err = check_tensor(e, "output", k, job->out[k], whole(e, &e->plans->out[k]));
+  for (int k = 0; k < e->plans->nout && err == FM_OK; k++) err = check_apart(e, job, k);
   return err;
 }
 
