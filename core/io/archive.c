@@ -191,7 +191,6 @@ static fm_err look_for_gzip(fm_source *s, bool *found) {
 
 static fm_err open_archive(fm_source *s) {
   close_archive(s);
-  s->at = 0;
   bool gzip;
   fm_err err = load_libarchive(s->ctx);
   if (!err) err = look_for_gzip(s, &gzip);
@@ -359,9 +358,9 @@ fm_err fm_source_next(fm_source *s, const uint8_t *wanted, int64_t *k) {
   fm_err err = FM_OK;
   const locale_t was = enter(s);
   *k = -1;
-  if (s->at < 0) {
-    s->at = s->total = 0;
+  if (s->at < 0) { /* a walk that cannot begin may be tried again */
     if (!s->folder) err = open_archive(s);
+    if (!err) s->at = s->total = 0;
   }
   if (!err && !s->ended)
     err = s->folder ? next_in_folder(s, wanted, k) : next_in_archive(s, wanted, k);

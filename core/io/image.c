@@ -345,6 +345,8 @@ fm_err fm_load_image(fm_ctx *ctx, const char *path, fm_tensor **out) {
 
 /* ------------------------------------------------------------------ writing */
 
+enum { MOST_SIDE = 65535 };
+
 static void png_drain(png_structp s, png_bytep bytes, size_t n) {
   png *p = png_get_io_ptr(s);
   if ((p->err = fm_out_write(p->out, bytes, n)) != FM_OK) png_error(s, "write");
@@ -391,11 +393,17 @@ static fm_err write_png(fm_ctx *ctx, fm_out *out, const fm_tensor *t, uint8_t *r
 
 fm_err fm_save_png(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   char shape[96];
+  int64_t where;
   const fm_shape *s = &t->shape;
-  if (s->nd != 3 || s->d[2] != 3 || s->d[0] < 1 || s->d[1] < 1 || s->d[0] > 65535 ||
-      s->d[1] > 65535)
-    return fm_fail(ctx, FM_EUSAGE, "save_png: a tensor of shape %s found, expected (H, W, 3)",
-                   fm_shape_text(s, shape));
+  if (s->nd != 3 || s->d[2] != 3 || s->d[0] < 1 || s->d[1] < 1 || s->d[0] > MOST_SIDE ||
+      s->d[1] > MOST_SIDE)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "save_png: a tensor of shape %s found, expected (H, W, 3) with sides from 1 to "
+                   "%d",
+                   fm_shape_text(s, shape), MOST_SIDE);
+  if (!fm_tensor_finite(t, &where))
+    return fm_fail(ctx, FM_ENUMERIC, "save_png: value %lld is %g, expected finite numbers",
+                   (long long)where + 1, fm_tensor_get(t, where));
   fm_out out;
   const size_t bytes = (size_t)s->d[1] * 3;
   uint8_t *row = fm_alloc(ctx, bytes);

@@ -58,7 +58,8 @@ void fm_image_fit(const fm_image *image, int64_t ch, int64_t cw, int side, uint8
 
 /*
 ** Write t: (H, W, 3), uint8 or numbers in [-1, 1] (clamped), as a PNG file whose bytes depend on
-** nothing else. FM_EUSAGE: another shape; FM_EDATA: not writable.
+** nothing else. FM_EUSAGE: another shape; FM_ENUMERIC: a value is not finite; FM_EDATA: not
+** writable.
 */
 fm_err fm_save_png(fm_ctx *ctx, const char *path, const fm_tensor *t);
 /* Read a JPEG or PNG file as a uint8 tensor (H, W, 3). FM_EDATA: as for fm_image_decode. */

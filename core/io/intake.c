@@ -60,11 +60,12 @@ static fm_err check_size(const batch *b, const char *name, const fm_image *m, in
     return fm_fail(b->ctx, FM_EDATA, "image '%s': %lld x %lld pixels found, expected %lld x %lld",
                    fm_shown(name, shown), (long long)m->w, (long long)m->h, (long long)plan->width,
                    (long long)plan->height);
-  if (side < b->side || side > m->h || side > m->w)
+  const int64_t least = side > b->side ? side : b->side;
+  if (m->h < least || m->w < least)
     return fm_fail(b->ctx, FM_EDATA,
-                   "image '%s': %lld x %lld pixels found, expected at least %d x "
-                   "%d",
-                   fm_shown(name, shown), (long long)m->w, (long long)m->h, b->side, b->side);
+                   "image '%s': %lld x %lld pixels found, expected at least %lld x %lld",
+                   fm_shown(name, shown), (long long)m->w, (long long)m->h, (long long)least,
+                   (long long)least);
   return FM_OK;
 }
 
@@ -211,6 +212,11 @@ static fm_err check_plan(const fm_pack *p, const fm_source *s, const fm_intake *
                    "from 0 to %d",
                    (long long)plan->width, (long long)plan->height, (long long)plan->crop,
                    FM_IMAGE_SIDE);
+  if (!plan->records && plan->crop > 0 && plan->crop < p->info.height)
+    return fm_fail(ctx, FM_EUSAGE,
+                   "packed images: a crop to %lld pixels found, expected at least the %lld of a "
+                   "packed image",
+                   (long long)plan->crop, (long long)p->info.height);
   for (int64_t k = 0; k < fm_source_count(s); k++)
     if (plan->place[k] < -1 || plan->place[k] > p->info.count - most)
       return fm_fail(ctx, FM_EUSAGE, "packed images: place %lld found, but there are only %lld",

@@ -108,8 +108,8 @@ bool fm_name_utf8(const char *name, char *out, size_t size);
 const char *fm_shown(const char *text, char buf[64]);
 
 /*
-** The number of bytes of a tensor, or -1 if that exceeds `most`. Sizes from a file are checked
-** against the file's size before anything is allocated.
+** The number of bytes of a tensor, or -1 if that exceeds `most` or no tensor can have the shape.
+** Sizes from a file are checked against the file's size before anything is allocated.
 */
 int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most);
 

@@ -108,27 +108,37 @@ fm_err fm_pack_create(fm_pack *p, fm_ctx *ctx, const char *path, const fm_pack_i
   return fm_out_open(&p->out, ctx, path);
 }
 
+/* Whether all of these places are free and their labels are classes; nothing is marked before. */
+static fm_err check_places(const fm_pack *p, int64_t at, int64_t n, const uint8_t *label) {
+  fm_ctx *ctx = p->out.ctx;
+  if (p->info.classes && label == NULL && n > 0)
+    return fm_fail(ctx, FM_EDATA, "packed images: no labels found, expected one per image");
+  for (int64_t k = 0; k < n; k++) {
+    if (p->done[at + k])
+      return fm_fail(ctx, FM_EDATA, "packed images: image %lld is written twice",
+                     (long long)(at + k + 1));
+    if (p->info.classes && label[k] >= p->info.classes)
+      return fm_fail(ctx, FM_EDATA, "packed images: label %d found, expected 0 to %lld", label[k],
+                     (long long)p->info.classes - 1);
+  }
+  return FM_OK;
+}
+
 fm_err fm_pack_put(fm_pack *p, int64_t at, int64_t n, const uint8_t *pixels, const uint8_t *label) {
   const int64_t size = image_bytes(&p->info);
   if (at < 0 || n < 0 || at > p->info.count - n)
     return fm_fail(p->out.ctx, FM_EUSAGE,
                    "packed images: %lld places from %lld on found, but there are only %lld",
                    (long long)n, (long long)at, (long long)p->info.count);
-  for (int64_t k = 0; k < n; k++) {
-    const int64_t number = at + k + 1;
-    if (p->done[at + k])
-      return fm_fail(p->out.ctx, FM_EDATA, "packed images: image %lld is written twice",
-                     (long long)number);
-    p->done[at + k] = 1;
-    p->left--;
-    if (!p->info.classes) continue;
-    if (label == NULL || label[k] >= p->info.classes)
-      return fm_fail(p->out.ctx, FM_EDATA, "packed images: label %d found, expected 0 to %lld",
-                     label ? label[k] : -1, (long long)p->info.classes - 1);
-    p->labels[at + k] = label[k];
-  }
-  return fm_out_write_at(&p->out, (uint64_t)(FM_PACK_HEADER + at * size), pixels,
-                         (size_t)(n * size));
+  fm_err err = check_places(p, at, n, label);
+  if (err) return err;
+  err =
+      fm_out_write_at(&p->out, (uint64_t)(FM_PACK_HEADER + at * size), pixels, (size_t)(n * size));
+  if (err) return err;
+  memset(p->done + at, 1, (size_t)n);
+  if (p->info.classes && n > 0) memcpy(p->labels + at, label, (size_t)n);
+  p->left -= n;
+  return FM_OK;
 }
 
 /* The SHA-256 of everything after the header, as it is on disk. */

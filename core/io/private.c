@@ -131,7 +131,13 @@ static bool create(folder *f, const char *parent) {
     f->lock = lock_of(f->path, LOCK_EX);
     /* Another process may have swept the folder before it was locked. */
     if (f->lock >= 0 && fm_same_file(f->lock, f->path)) return true;
-    if (f->lock >= 0) close(f->lock);
+    const int why = errno;
+    if (f->lock >= 0) {
+      close(f->lock);
+    } else if (rmdir(f->path) == 0) { /* it was not swept: locking it failed */
+      errno = why;
+      return false;
+    }
     errno = EAGAIN;
   }
   return false;

@@ -74,12 +74,8 @@ bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close) {
 }
 
 int64_t fm_shape_bytes(const fm_shape *shape, fm_dtype dtype, uint64_t most) {
-  uint64_t bytes = fm_dtype_size(dtype);
-  for (int i = 0; i < shape->nd; i++) {
-    uint64_t d = (uint64_t)shape->d[i];
-    if (d > 0 && bytes > (INT64_MAX >> 4) / d) return -1;
-    bytes *= d;
-  }
+  if (!fm_sig_fits(&(fm_sig){dtype, *shape})) return -1;
+  const uint64_t bytes = (uint64_t)fm_shape_count(shape) * fm_dtype_size(dtype);
   return bytes > most ? -1 : (int64_t)bytes;
 }
 
