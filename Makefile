@@ -163,6 +163,11 @@ $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)
 	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka -larchive $(LIBS) -o $@
 
+# The test of the binding has all of Lua, as the program does.
+$B/tests/c/test_bind.o: EXTRA = $(LUA_CFLAGS)
+$B/tests/c/test_bind: LIBS := $(LIBRARY) $(or $(if $(DARWIN),$(LUA_DYNAMIC)),$(LUA_STATIC)) $(LIBS)
+$B/tests/c/test_bind: $(BINDING_OBJECTS)
+
 # Compiler flags and lists of objects: a change of their contents causes a rebuild.
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
 $B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)

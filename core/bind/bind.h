@@ -73,9 +73,18 @@ typedef struct value { /* a tensor; a traced one keeps its trace alive as user v
 value *bind_value(lua_State *L, int arg); /* a value; raises for anything else, or if stale */
 value *bind_test(lua_State *L, int arg);  /* a value; NULL for anything else */
 fm_sig bind_sig(const value *x);
-void bind_push_tensor(lua_State *L, fm_tensor *t); /* takes over the reference; raises for NULL */
-fm_tensor *bind_tensor(lua_State *L, int arg);     /* an eager value; raises for anything else */
-fm_tensor *bind_writable(lua_State *L, int arg);   /* the same, and not in a mapped file */
+/*
+** An eager value is pushed empty, then its tensor is made and handed to it: an allocation of Lua
+** that fails in between would leak the tensor. Pointers to other values are taken after the push,
+** which may run finalisers.
+*/
+value *bind_push_empty(lua_State *L);
+void bind_own(lua_State *L, value *x, fm_tensor *t); /* takes over the reference; raises for NULL */
+fm_tensor *bind_tensor(lua_State *L, int arg);       /* an eager value; raises for anything else */
+fm_tensor *bind_writable(lua_State *L, int arg);     /* the same, and not in a mapped file */
+/* The same for the top of the stack, which is entry k (from 1) of the list that is argument `arg`. */
+value *bind_entry_value(lua_State *L, int arg, int k);
+fm_tensor *bind_entry(lua_State *L, int arg, int k, bool writable);
 void bind_push_traced(lua_State *L, int trace, fm_val v); /* trace: stack index of its userdata */
 trace_box *bind_trace(lua_State *L, int arg);             /* an open one; raises otherwise */
 /* x as a value of the trace: a tensor becomes a constant. Raises for a value of another trace. */

@@ -5,8 +5,9 @@
 #include "../check.h"
 #include "../io/io.h"
 
-static void add_row(void *arg, const fm_check *c) {
-  lua_State *L = arg;
+static int store_row(lua_State *L) { /* (table, check): append the row */
+  const fm_check *c = lua_touserdata(L, 2);
+  lua_pop(L, 1);
   lua_createtable(L, 0, 7);
   lua_pushstring(L, c->op);
   lua_setfield(L, -2, "op");
@@ -23,18 +24,37 @@ static void add_row(void *arg, const fm_check *c) {
   lua_pushboolean(L, c->ok);
   lua_setfield(L, -2, "ok");
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  return 0;
+}
+
+typedef struct rows { /* the table is on top of the stack, or the error that ended it */
+  lua_State *L;
+  bool failed;
+} rows;
+
+/* Protected: an error must not jump over the check, which would leak its tensors and leave another
+   instruction set in use. */
+static void add_row(void *arg, const fm_check *c) {
+  rows *r = arg;
+  if (r->failed) return;
+  lua_pushcfunction(r->L, store_row);
+  lua_pushvalue(r->L, -2);
+  lua_pushlightuserdata(r->L, (void *)(uintptr_t)c);
+  r->failed = lua_pcall(r->L, 2, 0, 0) != LUA_OK;
 }
 
 static int gradcheck(lua_State *L) {
   const char *name = lua_isnoneornil(L, 1) ? NULL : bind_text(L, 1, NULL);
   const fm_op *only = name ? fm_op_find(name) : NULL;
   if (name && only == NULL) bind_fail(L, FM_EUSAGE, "gradcheck: there is no operation '%s'", name);
+  rows r = {L, false};
+  luaL_checkstack(L, 8, "gradcheck");
   lua_newtable(L);
-  for (int k = 0; k < fm_op_count(); k++)
+  for (int k = 0; k < fm_op_count() && !r.failed; k++)
     if ((only == NULL || only == fm_op_at(k)) &&
-        fm_check_op(bind_ctx(L), fm_op_at(k), add_row, L) != FM_OK)
+        fm_check_op(bind_ctx(L), fm_op_at(k), add_row, &r) != FM_OK)
       bind_raise(L);
-  return 1;
+  return r.failed ? lua_error(L) : 1;
 }
 
 /* Hash the hash so far together with that of a result. */

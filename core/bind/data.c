@@ -5,6 +5,7 @@
 #include "../io/archive.h"
 #include "../io/fetch.h"
 #include "../io/image.h"
+#include "../map.h"
 #include "../standin/standin.h"
 
 static const char pack_type[] = "flowmap.pack", source_type[] = "flowmap.source";
@@ -121,7 +122,9 @@ static int pack_put(lua_State *L) { /* p:put(at, images, labels): `at` is 0-base
               (int)i->channels);
   if (labels && n != (size_t)x->shape.d[0])
     bind_fail(L, FM_EUSAGE, "pack: %zu labels found, expected %lld", n, (long long)x->shape.d[0]);
-  if (fm_pack_put(p, at, x->shape.d[0], x->data, labels) != FM_OK) bind_raise(L);
+  fm_err err = fm_pack_put(p, at, x->shape.d[0], x->data, labels);
+  if (err == FM_OK && (err = fm_map_check(x)) != FM_OK) fm_pack_close(p); /* lost bytes are in it */
+  if (err != FM_OK) bind_raise(L);
   return 0;
 }
 
@@ -258,15 +261,16 @@ static int pack_look(lua_State *L) { /* core.pack_look(path) -> {count, shape, .
 
 /* core.pack_map(path, first (0-based), n, stamp or nil) -> table, labels */
 static int pack_map(lua_State *L) {
-  fm_tensor *table, *labels;
   int64_t first = bind_integer(L, 2, 0, MOST), n = bind_integer(L, 3, 0, MOST);
+  const char *path = bind_path(L, 1);
   const char *stamp = lua_isnoneornil(L, 4) ? NULL : bind_text(L, 4, NULL);
-  if (fm_pack_map(bind_ctx(L), bind_path(L, 1), first, n, stamp, &table, &labels) != FM_OK)
-    bind_raise(L);
-  bind_push_tensor(L, table);
-  if (labels == NULL) return 1;
-  bind_push_tensor(L, labels);
-  return 2;
+  value *images = bind_push_empty(L), *numbers = bind_push_empty(L);
+  fm_tensor *table, *labels;
+  if (fm_pack_map(bind_ctx(L), path, first, n, stamp, &table, &labels) != FM_OK) bind_raise(L);
+  if (labels) bind_own(L, numbers, labels);
+  bind_own(L, images, table);
+  if (labels == NULL) lua_pop(L, 1);
+  return labels ? 2 : 1;
 }
 
 static int push_stamp(lua_State *L, const fm_stamp *stamp) {
@@ -291,7 +295,8 @@ static int pack_stamp(lua_State *L) { /* core.pack_stamp(path) -> the same, unve
 static int pack_blank(lua_State *L) { /* core.pack_blank({N, H, W, C}): zeros that use no memory */
   fm_shape s;
   bind_shape(L, 1, &s);
-  bind_push_tensor(L, fm_pack_blank(bind_ctx(L), &s));
+  value *x = bind_push_empty(L);
+  bind_own(L, x, fm_pack_blank(bind_ctx(L), &s));
   return 1;
 }
 
@@ -303,9 +308,10 @@ static int save_png(lua_State *L) { /* fm.save_png(path, (H, W, 3): uint8, or fl
 }
 
 static int load_image(lua_State *L) { /* fm.load_image(path) -> uint8 (H, W, 3) */
+  value *x = bind_push_empty(L);
   fm_tensor *t = NULL;
   if (fm_load_image(bind_ctx(L), bind_path(L, 1), &t) != FM_OK) bind_raise(L);
-  bind_push_tensor(L, t);
+  bind_own(L, x, t);
   return 1;
 }
 
@@ -317,9 +323,9 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
   if (fm_shape_bytes(&s, FM_U8, n) != (int64_t)n)
     bind_fail(L, FM_EUSAGE, "from_bytes: %zu bytes found, expected one for each value of the shape",
               n);
-  fm_tensor *t = fm_tensor_new(bind_ctx(L), FM_U8, &s);
-  bind_push_tensor(L, t);
-  memcpy(t->data, text, n);
+  value *x = bind_push_empty(L);
+  bind_own(L, x, fm_tensor_new(bind_ctx(L), FM_U8, &s));
+  memcpy(x->t->data, text, n);
   return 1;
 }
 

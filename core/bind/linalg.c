@@ -2,15 +2,17 @@
 #include "bind.h"
 
 static int eigh(lua_State *L) { /* fm.eigh(a) -> values ascending, vectors as rows */
+  value *values = bind_push_empty(L), *vectors = bind_push_empty(L);
   fm_tensor *w, *v;
   if (fm_eigh(bind_ctx(L), bind_tensor(L, 1), &w, &v) != FM_OK) bind_raise(L);
-  bind_push_tensor(L, w);
-  bind_push_tensor(L, v);
+  bind_own(L, values, w);
+  bind_own(L, vectors, v);
   return 2;
 }
 
 static int sort(lua_State *L) { /* fm.sort(x): every row ascending */
-  bind_push_tensor(L, fm_sort_rows(bind_ctx(L), bind_tensor(L, 1)));
+  value *y = bind_push_empty(L);
+  bind_own(L, y, fm_sort_rows(bind_ctx(L), bind_tensor(L, 1)));
   return 1;
 }
 

@@ -185,8 +185,10 @@ static int stack_fits(void) {
   return 0;
 }
 
-/* What a rank other than the first prints as errors is kept: all ranks fail alike, and the first
-** one says why. If this one failed alone, it is printed. */
+/*
+** The errors of ranks other than the first are kept in a temporary file: all ranks fail alike, and
+** the first one says why. They are printed only if this rank failed alone.
+*/
 static int errors_to = -1;
 static FILE *kept;
 
@@ -207,8 +209,12 @@ static int join_ranks(const char *root) {
   if (problem || fm_rank() == 0) return problem == NULL;
   kept = tmpfile();
   errors_to = dup(STDERR_FILENO);
-  return kept && errors_to >= 0 && dup2(fileno(kept), STDERR_FILENO) >= 0 &&
-         freopen("/dev/null", "w", stdout) != NULL;
+  if (kept && errors_to >= 0 && dup2(fileno(kept), STDERR_FILENO) >= 0 &&
+      freopen("/dev/null", "w", stdout) != NULL)
+    return 1;
+  fprintf(stderr, "flowmap: rank %d cannot redirect its output: %s\n", fm_rank() + 1,
+          strerror(errno));
+  return 0;
 }
 
 int main(int argc, char **argv) {

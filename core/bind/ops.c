@@ -23,8 +23,9 @@ static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, cons
   }
   if (trace == 0) {
     fm_tensor *in[MAX_OPERANDS];
+    value *y = bind_push_empty(L);
     for (int k = 0; k < nin; k++) in[k] = bind_tensor(L, arg[k]);
-    bind_push_tensor(L, fm_apply(bind_ctx(L), op, nin, in, attr));
+    bind_own(L, y, fm_apply(bind_ctx(L), op, nin, in, attr));
     return;
   }
   trace_box *tr = bind_trace(L, trace);
@@ -84,7 +85,8 @@ static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
   a.f[FM_VALUE] = lua_tonumber(L, arg);
   a.f[FM_DTYPE] = sig->dtype == FM_F64;
   if (traced == 0) {
-    bind_push_tensor(L, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
+    value *y = bind_push_empty(L);
+    bind_own(L, y, fm_apply(bind_ctx(L), &fm_op_full, 0, NULL, &a));
   } else {
     lua_getiuservalue(L, traced, 1);
     trace_box *tr = bind_trace(L, lua_gettop(L));

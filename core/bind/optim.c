@@ -13,9 +13,11 @@ typedef struct optim_box {
 } optim_box;
 
 static double field(lua_State *L, int arg, const char *name, double otherwise) {
+  char found[BIND_FOUND];
   lua_getfield(L, arg, name);
-  if (!lua_isnil(L, -1) && !lua_isnumber(L, -1))
-    bind_fail(L, FM_EUSAGE, "optimiser: %s is a %s, expected a number", name, luaL_typename(L, -1));
+  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+    bind_fail(L, FM_EUSAGE, "optimiser: %s is %s, expected a number", name,
+              bind_found(L, -1, found));
   double x = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
   lua_pop(L, 1);
   return x;
@@ -30,13 +32,14 @@ static fm_tensor **make_list(lua_State *L, int arg, int *n) {
 static void read_tensors(lua_State *L, int arg, int n, fm_tensor **list, bool writable) {
   for (int k = 0; k < n; k++) {
     lua_rawgeti(L, arg, k + 1);
-    list[k] = (writable ? bind_writable : bind_tensor)(L, lua_gettop(L));
+    list[k] = bind_entry(L, arg, k + 1, writable);
     lua_pop(L, 1);
   }
 }
 
 /* Read the decays of the averages. */
 static void read_ema(lua_State *L, int arg, fm_optim_conf *c) {
+  char found[BIND_FOUND];
   lua_getfield(L, arg, "ema");
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
@@ -49,8 +52,8 @@ static void read_ema(lua_State *L, int arg, fm_optim_conf *c) {
   for (int k = 0; k < c->nema; k++) {
     lua_rawgeti(L, -1, k + 1);
     if (lua_type(L, -1) != LUA_TNUMBER)
-      bind_fail(L, FM_EUSAGE, "optimiser: decay %d is a %s, expected a number", k + 1,
-                luaL_typename(L, -1));
+      bind_fail(L, FM_EUSAGE, "optimiser: decay %d is %s, expected a number", k + 1,
+                bind_found(L, -1, found));
     c->ema[k] = lua_tonumber(L, -1);
     lua_pop(L, 1);
   }
@@ -112,9 +115,10 @@ static int optim_state(lua_State *L) {
   const int what = (int)bind_integer(L, 2, 0, 1 + FM_MAX_EMA), n = check_optim(L)->n;
   lua_createtable(L, n, 0);
   for (int k = 0; k < n; k++) {
+    value *x = bind_push_empty(L);
     fm_tensor *t = fm_optim_state(check_optim(L)->o, what, k);
     if (t == NULL) bind_fail(L, FM_EUSAGE, "optimiser: there is no state number %d", what);
-    bind_push_tensor(L, fm_tensor_keep(t));
+    bind_own(L, x, fm_tensor_keep(t));
     lua_rawseti(L, -2, k + 1);
   }
   return 1;

@@ -120,7 +120,7 @@ static void read_values(lua_State *L, trace_box *tr, values *list, bool absent) 
   for (int k = 0; k < list->n; k++) {
     lua_rawgeti(L, list->arg, k + 1);
     const bool none = absent && lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1);
-    list->v[k] = none ? FM_NONE : bind_lift(L, tr, bind_value(L, lua_gettop(L)));
+    list->v[k] = none ? FM_NONE : bind_lift(L, tr, bind_entry_value(L, list->arg, k + 1));
     lua_pop(L, 1);
   }
 }
@@ -239,15 +239,35 @@ static int exe_new(lua_State *L) { /* core.exe(...), see read_sources */
   return 1;
 }
 
+/* A text from malloc until it is a string of Lua. */
+static const char text_type[] = "flowmap.text";
+
+typedef struct text_box {
+  const char *type;
+  char *text;
+} text_box;
+
+static int text_close(lua_State *L) {
+  free(bind_take(L, text_type));
+  return 0;
+}
+
+/* Returns the text, which the box takes over; raises for NULL. */
+static int return_text(lua_State *L, text_box *b, char *text) {
+  if (text == NULL) bind_raise(L);
+  b->text = text;
+  lua_pushstring(L, text);
+  b->text = NULL;
+  free(text);
+  return 1;
+}
+
 static int exe_text(lua_State *L) { /* core.program_text(..., pass): what the pass leaves */
   lua_settop(L, 6);
   const char *pass = bind_text(L, 6, NULL);
+  text_box *b = bind_new_box(L, text_type, sizeof *b);
   sources s = read_sources(L);
-  char *text = fm_compile_text(bind_ctx(L), s.nprogs, s.progs, s.passes, pass);
-  if (text == NULL) bind_raise(L);
-  lua_pushstring(L, text);
-  free(text);
-  return 1;
+  return return_text(L, b, fm_compile_text(bind_ctx(L), s.nprogs, s.progs, s.passes, pass));
 }
 
 static int pass_list(lua_State *L) { /* core.passes(): the table of passes */
@@ -289,15 +309,16 @@ static void push_outputs(lua_State *L) {
   for (int k = 0; k < nout; k++) {
     fm_merge merge;
     fm_sig sig = fm_exe_out(check_exe(L), k, &merge);
-    bind_push_tensor(L, fm_tensor_new(bind_ctx(L), sig.dtype, &sig.shape));
+    value *x = bind_push_empty(L);
+    bind_own(L, x, fm_tensor_new(bind_ctx(L), sig.dtype, &sig.shape));
     lua_rawseti(L, -2, k + 1);
   }
 }
 
-/* Read a job from exe:run({inputs}, seed, step, {outputs} or nil); pushes the table of outputs. */
+/* Read a job from the five arguments of exe:run({inputs}, seed, step, {outputs} or nil); pushes the
+   table of outputs. Nothing may be allocated between this and the run. */
 static fm_exe *read_job(lua_State *L, fm_job *job) {
   int nin = fm_exe_ins(check_exe(L)), nout = fm_exe_outs(check_exe(L));
-  lua_settop(L, 5);
   int found = bind_list(L, 2, "a list of tensors");
   uint64_t seed = (uint64_t)bind_opt_integer(L, 3, 0, INT64_MIN, INT64_MAX);
   uint32_t step = (uint32_t)bind_opt_integer(L, 4, 0, 0, UINT32_MAX);
@@ -305,13 +326,14 @@ static fm_exe *read_job(lua_State *L, fm_job *job) {
   fm_tensor **out = lua_newuserdatauv(L, ((size_t)nout + 1) * sizeof(void *), 0);
   if (found != nin) bind_fail(L, FM_EUSAGE, "program: %d inputs found, expected %d", found, nin);
   push_outputs(L);
-  for (int k = 0; k < nin + nout; k++) {
-    const bool input = k < nin;
-    lua_rawgeti(L, input ? 2 : -1, (input ? k : k - nin) + 1);
-    if (input)
-      in[k] = bind_tensor(L, lua_gettop(L));
-    else
-      out[k - nin] = bind_writable(L, lua_gettop(L));
+  for (int k = 0; k < nin; k++) {
+    lua_rawgeti(L, 2, k + 1);
+    in[k] = bind_entry(L, 2, k + 1, false);
+    lua_pop(L, 1);
+  }
+  for (int k = 0; k < nout; k++) {
+    lua_rawgeti(L, -1, k + 1);
+    out[k] = bind_entry(L, 5, k + 1, true);
     lua_pop(L, 1);
   }
   *job = (fm_job){seed, step, in, out};
@@ -320,6 +342,7 @@ static fm_exe *read_job(lua_State *L, fm_job *job) {
 
 static int exe_run(lua_State *L) {
   fm_job job;
+  lua_settop(L, 5);
   fm_exe *e = read_job(L, &job);
   if (fm_exe_run(e, &job) != FM_OK) bind_raise(L);
   return 1;
@@ -327,12 +350,10 @@ static int exe_run(lua_State *L) {
 
 static int exe_explain(lua_State *L) {
   fm_job job;
+  lua_settop(L, 5);
+  text_box *b = bind_new_box(L, text_type, sizeof *b);
   fm_exe *e = read_job(L, &job);
-  char *text = fm_exe_explain(e, &job);
-  if (text == NULL) bind_raise(L);
-  lua_pushstring(L, text);
-  free(text);
-  return 1;
+  return return_text(L, b, fm_exe_explain(e, &job));
 }
 
 static int exe_stats(lua_State *L) {
@@ -375,17 +396,19 @@ static void push_costs(lua_State *L, const fm_cost *list, int n) {
 ** inputs the steps are run and timed */
 static int exe_costs(lua_State *L) {
   fm_job job;
-  fm_exe *e = check_exe(L);
   const bool timed = !lua_isnoneornil(L, 2);
-  if (timed) e = read_job(L, &job);
-  fm_cost *list = lua_newuserdatauv(L, ((size_t)fm_exe_steps(e) + 1) * sizeof *list, 0);
+  lua_settop(L, 5);
+  const int steps = fm_exe_steps(check_exe(L));
+  fm_cost *list = lua_newuserdatauv(L, ((size_t)steps + 1) * sizeof *list, 0);
+  fm_exe *e = timed ? read_job(L, &job) : check_exe(L);
   if (fm_exe_costs(e, timed ? &job : NULL, list) != FM_OK) bind_raise(L);
   const int *which;
   int leaf, n = fm_exe_micros(e, &which, &leaf);
   lua_createtable(L, 0, 3);
-  push_costs(L, list, fm_exe_steps(e));
+  push_costs(L, list, steps);
   lua_setfield(L, -2, "steps");
   lua_createtable(L, n, 0);
+  fm_exe_micros(check_exe(L), &which, &leaf); /* again: the allocations may have closed it */
   for (int k = 0; k < n; k++) {
     lua_pushinteger(L, which[k] + 1);
     lua_rawseti(L, -2, k + 1);
@@ -419,7 +442,8 @@ void bind_open_prog(lua_State *L) {
   variants(L, trace_derive, "jvp", "vjp");
   lua_pop(L, 1);
   bind_new_type(L, exe_type, exe, exe_close);
-  lua_pop(L, 1);
+  bind_new_type(L, text_type, NULL, text_close);
+  lua_pop(L, 2);
   static const luaL_Reg functions[] = {{"trace", trace_new},
                                        {"exe", exe_new},
                                        {"program_text", exe_text},

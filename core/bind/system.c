@@ -37,20 +37,36 @@ static int count_entries(lua_State *L, int arg) {
 
 /* The key at index -2, which becomes a name in a file. */
 static const char *name_of(lua_State *L) {
+  char found[BIND_FOUND];
   size_t n = 0;
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &n) : NULL;
-  if (name == NULL || strlen(name) != n)
-    bind_fail(L, FM_EUSAGE, "save_safetensors: a name is not a string or has a zero byte");
+  if (name == NULL)
+    bind_fail(L, FM_EUSAGE, "save_safetensors: a name is %s, expected a string",
+              bind_found(L, -2, found));
+  if (strlen(name) != n)
+    bind_fail(L, FM_EUSAGE, "save_safetensors: the name '%.40s' has a zero byte", name);
   return name;
 }
 
 static const char *meta_of(lua_State *L) {
+  char found[BIND_FOUND];
   size_t n = 0;
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
-  if (text == NULL || strlen(text) != n)
-    bind_fail(L, FM_EUSAGE,
-              "save_safetensors: a value of the metadata is not a string or has a zero byte");
+  if (text == NULL)
+    bind_fail(L, FM_EUSAGE, "save_safetensors: the metadata '%.40s' is %s, expected a string",
+              name_of(L), bind_found(L, -1, found));
+  if (strlen(text) != n)
+    bind_fail(L, FM_EUSAGE, "save_safetensors: the metadata '%.40s' has a zero byte", name_of(L));
   return text;
+}
+
+static fm_tensor *tensor_of(lua_State *L) {
+  char found[BIND_FOUND];
+  const value *x = bind_test(L, -1);
+  if (x == NULL || x->t == NULL)
+    bind_fail(L, FM_EUSAGE, "save_safetensors: '%.40s' is %s, expected a tensor", name_of(L),
+              bind_found(L, -1, found));
+  return x->t;
 }
 
 static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = string}, keep) */
@@ -63,7 +79,7 @@ static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = st
   fm_pair *meta = lua_newuserdatauv(L, ((size_t)mostmeta + 1) * sizeof *meta, 0);
   int n = 0, m = 0;
   for (lua_pushnil(L); n < most && lua_next(L, 2); lua_pop(L, 1))
-    tensors[n++] = (fm_named){name_of(L), bind_tensor(L, lua_gettop(L))};
+    tensors[n++] = (fm_named){name_of(L), tensor_of(L)};
   lua_settop(L, 6);
   for (lua_pushnil(L); m < mostmeta && lua_next(L, 3); lua_pop(L, 1))
     meta[m++] = (fm_pair){name_of(L), meta_of(L)};
@@ -72,20 +88,35 @@ static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = st
   return 0;
 }
 
-static int load_safetensors(lua_State *L) { /* (path) -> {name = tensor}, {key = string} */
+/* What was read from a file, until all of it is in Lua's tables. */
+static const char contents_type[] = "flowmap.contents";
+
+typedef struct contents {
+  const char *type;
   fm_ckpt c;
-  if (fm_load_safetensors(bind_ctx(L), bind_path(L, 1), &c) != FM_OK) bind_raise(L);
-  lua_createtable(L, 0, c.n);
-  for (int k = 0; k < c.n; k++) {
-    bind_push_tensor(L, fm_tensor_keep(c.tensors[k].tensor));
-    lua_setfield(L, -2, c.tensors[k].name);
+} contents;
+
+static int contents_close(lua_State *L) {
+  contents *b = bind_box(L, 1, contents_type, sizeof *b);
+  if (b) fm_ckpt_free(&b->c);
+  return 0;
+}
+
+static int load_safetensors(lua_State *L) { /* (path) -> {name = tensor}, {key = string} */
+  fm_ckpt *c = &((contents *)bind_new_box(L, contents_type, sizeof(contents)))->c;
+  if (fm_load_safetensors(bind_ctx(L), bind_path(L, 1), c) != FM_OK) bind_raise(L);
+  lua_createtable(L, 0, c->n);
+  for (int k = 0; k < c->n; k++) {
+    value *x = bind_push_empty(L);
+    bind_own(L, x, fm_tensor_keep(c->tensors[k].tensor));
+    lua_setfield(L, -2, c->tensors[k].name);
   }
-  lua_createtable(L, 0, c.nmeta);
-  for (int k = 0; k < c.nmeta; k++) {
-    lua_pushstring(L, c.meta[k].value);
-    lua_setfield(L, -2, c.meta[k].key);
+  lua_createtable(L, 0, c->nmeta);
+  for (int k = 0; k < c->nmeta; k++) {
+    lua_pushstring(L, c->meta[k].value);
+    lua_setfield(L, -2, c->meta[k].key);
   }
-  fm_ckpt_free(&c);
+  fm_ckpt_free(c);
   return 2;
 }
 
@@ -95,9 +126,10 @@ static int save_npy(lua_State *L) {
 }
 
 static int load_npy(lua_State *L) {
+  value *x = bind_push_empty(L);
   fm_tensor *t = NULL;
   if (fm_load_npy(bind_ctx(L), bind_path(L, 1), &t) != FM_OK) bind_raise(L);
-  bind_push_tensor(L, t);
+  bind_own(L, x, t);
   return 1;
 }
 
@@ -135,6 +167,8 @@ void bind_open_io(lua_State *L) {
                                        {"sha256_file", sha256_file},
                                        {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
+  bind_new_type(L, contents_type, NULL, contents_close);
+  lua_pop(L, 1);
 }
 
 /* ------------------------------------------------------------------ system */

@@ -1,5 +1,7 @@
 /* tensor.c - tensors in Lua: creating them, reading them, freeing them. */
 #include <limits.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bind.h"
@@ -10,16 +12,15 @@
 const char bind_tensor_type[] = "flowmap.tensor";
 const char bind_trace_type[] = "flowmap.trace";
 
-static value *new_value(lua_State *L) {
+value *bind_push_empty(lua_State *L) {
+  luaL_checkstack(L, 4, "tensors");
   value *x = bind_new_box(L, bind_tensor_type, sizeof *x);
   x->v = FM_NONE;
   return x;
 }
 
-void bind_push_tensor(lua_State *L, fm_tensor *t) {
+void bind_own(lua_State *L, value *x, fm_tensor *t) {
   if (t == NULL) bind_raise(L);
-  luaL_checkstack(L, 4, "tensors");
-  value *x = new_value(L);
   x->t = t;
   /* Count the bytes outside Lua for its collector; otherwise dropped tensors would pile up. */
   const size_t most = (size_t)INT_MAX << 10, bytes = t->bytes < most ? t->bytes : most;
@@ -32,8 +33,7 @@ void bind_push_traced(lua_State *L, int trace, fm_val v) {
   if (v == FM_NONE && tr && tr->p && fm_error_code(bind_ctx(L)) == FM_OK)
     bind_fail(L, fm_prog_error(tr->p), "this trace has failed before and cannot be continued");
   if (v == FM_NONE) bind_raise(L);
-  luaL_checkstack(L, 4, "values");
-  value *x = new_value(L);
+  value *x = bind_push_empty(L);
   x->trace = tr;
   x->v = v;
   lua_pushvalue(L, trace);
@@ -52,36 +52,51 @@ static bool is_open(lua_State *L, int arg, const value *x) {
   return kept && x->trace->p != NULL;
 }
 
-value *bind_value(lua_State *L, int arg) {
-  char name[64];
-  value *x = bind_test(L, arg);
-  if (x == NULL) bind_expected(L, arg, "a tensor");
-  if (x->t == NULL && !is_open(L, arg, x))
-    bind_fail(L, FM_EUSAGE,
-              "%s: argument %d is a value of a trace that has ended; only values that the "
-              "traced function returns outlive it",
-              bind_function(L, name), arg);
+/* Raise "FUNCTION: argument ARG WHY", or "FUNCTION: entry ENTRY of argument ARG WHY". */
+static _Noreturn void refuse(lua_State *L, int arg, int entry, const char *why, const char *more) {
+  char name[64], of[32] = "";
+  luaL_checkstack(L, 10, NULL);
+  if (entry > 0) snprintf(of, sizeof of, "entry %d of ", entry);
+  bind_fail(L, FM_EUSAGE, "%s: %sargument %d %s%s", bind_function(L, name), of, arg, why, more);
+}
+
+/* The value at stack index `at`, which is argument `arg`, or an entry (from 1) of it. */
+static value *value_at(lua_State *L, int at, int arg, int entry) {
+  char found[BIND_FOUND + 32];
+  value *x = bind_test(L, at);
+  if (x == NULL) {
+    bind_found(L, at, found);
+    refuse(L, arg, entry, "is ", strcat(found, ", expected a tensor"));
+  }
+  if (x->t == NULL && !is_open(L, at, x))
+    refuse(L, arg, entry, "is a value of a trace that has ended; only values that the traced ",
+           "function returns outlive it");
   return x;
 }
 
-fm_tensor *bind_tensor(lua_State *L, int arg) {
-  char name[64];
-  value *x = bind_value(L, arg);
+static fm_tensor *tensor_at(lua_State *L, int at, int arg, int entry) {
+  value *x = value_at(L, at, arg, entry);
   if (x->t == NULL)
-    bind_fail(L, FM_EUSAGE,
-              "%s: argument %d is being traced and has no numbers yet; compute with it "
-              "instead of reading it",
-              bind_function(L, name), arg);
+    refuse(L, arg, entry, "is being traced and has no numbers yet; compute with it instead of ",
+           "reading it");
   return x->t;
 }
 
-fm_tensor *bind_writable(lua_State *L, int arg) {
-  char name[64];
-  fm_tensor *t = bind_tensor(L, arg);
+static fm_tensor *writable_at(lua_State *L, int at, int arg, int entry) {
+  fm_tensor *t = tensor_at(L, at, arg, entry);
   if ((t->of ? t->of : t)->map)
-    bind_fail(L, FM_EUSAGE, "%s: the tensor lies in a packed file, which is read-only",
-              bind_function(L, name));
+    refuse(L, arg, entry, "is a tensor in a packed file, which is read-only", "");
   return t;
+}
+
+value *bind_value(lua_State *L, int arg) { return value_at(L, arg, arg, 0); }
+fm_tensor *bind_tensor(lua_State *L, int arg) { return tensor_at(L, arg, arg, 0); }
+fm_tensor *bind_writable(lua_State *L, int arg) { return writable_at(L, arg, arg, 0); }
+
+value *bind_entry_value(lua_State *L, int arg, int k) { return value_at(L, lua_gettop(L), arg, k); }
+
+fm_tensor *bind_entry(lua_State *L, int arg, int k, bool writable) {
+  return (writable ? writable_at : tensor_at)(L, lua_gettop(L), arg, k);
 }
 
 trace_box *bind_trace(lua_State *L, int arg) {
@@ -112,6 +127,12 @@ static int tensor_close(lua_State *L) {
 /* ------------------------------------------------------------------ creating */
 
 static const char numbers[] = "a number or a table of numbers";
+
+static fm_tensor *push_zeros(lua_State *L, fm_dtype dtype, const fm_shape *s) {
+  value *x = bind_push_empty(L);
+  bind_own(L, x, fm_tensor_new(bind_ctx(L), dtype, s));
+  return x->t;
+}
 
 /* The shape of a nested table, judged by its first elements. */
 static void table_shape(lua_State *L, int arg, fm_shape *s) {
@@ -166,8 +187,7 @@ static int make_tensor(lua_State *L) { /* fm.tensor(nested [, dtype]) */
   if (!lua_istable(L, 1) && lua_type(L, 1) != LUA_TNUMBER) bind_expected(L, 1, numbers);
   fm_dtype dtype = bind_dtype(L, 2, FM_F32);
   table_shape(L, 1, &s);
-  fm_tensor *t = fm_tensor_new(bind_ctx(L), dtype, &s);
-  bind_push_tensor(L, t);
+  fm_tensor *t = push_zeros(L, dtype, &s);
   lua_pushvalue(L, 1);
   fill_from(L, t, 0, &at);
   lua_pop(L, 1);
@@ -178,17 +198,15 @@ static int make_full(lua_State *L) { /* fm.full(shape, number [, dtype]) */
   fm_shape s;
   bind_shape(L, 1, &s);
   double x = bind_number(L, 2);
-  fm_tensor *t = fm_tensor_new(bind_ctx(L), bind_dtype(L, 3, FM_F32), &s);
-  bind_push_tensor(L, t);
+  fm_tensor *t = push_zeros(L, bind_dtype(L, 3, FM_F32), &s);
   int64_t n = fm_shape_count(&s);
-  for (int64_t k = 0; x != 0 && k < n; k++) put(L, t, k, x);
+  for (int64_t k = 0; (x != 0 || signbit(x)) && k < n; k++) put(L, t, k, x);
   return 1;
 }
 
 static int make_arange(lua_State *L) { /* fm.arange(n [, dtype]): 0 .. n-1 */
   fm_shape s = {1, {bind_integer(L, 1, 0, INT64_MAX)}};
-  fm_tensor *t = fm_tensor_new(bind_ctx(L), bind_dtype(L, 2, FM_F32), &s);
-  bind_push_tensor(L, t);
+  fm_tensor *t = push_zeros(L, bind_dtype(L, 2, FM_F32), &s);
   for (int64_t k = 0; k < s.d[0]; k++) put(L, t, k, (double)k);
   return 1;
 }
@@ -209,6 +227,22 @@ static void check_fields(lua_State *L, const char *const *known, size_t count) {
   }
 }
 
+/* The field at stack index `at`: a whole number, 0 if it is absent. */
+static int64_t random_field(lua_State *L, int at, const char *name, int64_t low, int64_t high) {
+  char function[64], found[BIND_FOUND];
+  int whole = 0;
+  if (lua_isnil(L, at)) return 0;
+  const int64_t n = lua_type(L, at) == LUA_TNUMBER ? lua_tointegerx(L, at, &whole) : 0;
+  if (!whole && low == INT64_MIN)
+    bind_fail(L, FM_EUSAGE, "%s: %s is %s, expected a whole number", bind_function(L, function),
+              name, bind_found(L, at, found));
+  if (!whole || n < low || n > high)
+    bind_fail(L, FM_EUSAGE, "%s: %s is %s, expected a whole number from %lld to %lld",
+              bind_function(L, function), name, bind_found(L, at, found), (long long)low,
+              (long long)high);
+  return n;
+}
+
 /* fm.uniform(shape, {seed=, stream=, step=, row0=, dtype=}) and fm.normal: eager numbers */
 static int make_random(lua_State *L) {
   bind_at_most(L, 2);
@@ -220,14 +254,16 @@ static int make_random(lua_State *L) {
   static const char *const key[] = {"seed", "stream", "step", "row0", "dtype"};
   check_fields(L, key, sizeof key / sizeof *key);
   for (size_t k = 0; k < sizeof key / sizeof *key; k++) lua_getfield(L, 2, key[k]);
-  fm_rng r = {(uint64_t)bind_opt_integer(L, 3, 0, INT64_MIN, INT64_MAX), bind_stream(L, 4),
-              (uint32_t)bind_opt_integer(L, 5, 0, 0, UINT32_MAX)};
-  int64_t row0 = bind_opt_integer(L, 6, 0, 0, INT64_MAX - rows);
+  const int64_t most = rows < FM_RNG_SAMPLES ? FM_RNG_SAMPLES - rows : 0;
+  fm_rng r = {(uint64_t)random_field(L, 3, "seed", INT64_MIN, INT64_MAX),
+              lua_type(L, 4) == LUA_TSTRING ? bind_stream(L, 4)
+                                            : (uint32_t)random_field(L, 4, "stream", 0, UINT32_MAX),
+              (uint32_t)random_field(L, 5, "step", 0, UINT32_MAX)};
+  int64_t row0 = random_field(L, 6, "row0", 0, most);
   fm_dtype dtype = bind_dtype(L, 7, FM_F32);
   if (dtype == FM_U8)
     bind_fail(L, FM_EUSAGE, "random numbers: uint8 found, expected 'float32' or 'float64'");
-  fm_tensor *t = fm_tensor_new(bind_ctx(L), dtype, &s);
-  bind_push_tensor(L, t);
+  fm_tensor *t = push_zeros(L, dtype, &s);
   int64_t n = fm_shape_count(&s);
   if (rows > 0 && n / rows > FM_RNG_VALUES(dtype))
     bind_fail(L, FM_EUSAGE, "random numbers: %lld values per sample found, expected at most %lld",
@@ -248,7 +284,7 @@ static int return_read(lua_State *L, const fm_tensor *t, int n) {
 
 static int64_t flat_index(lua_State *L, const fm_tensor *t) { /* arguments 2.. are 1-based */
   int64_t at = 0;
-  if (lua_gettop(L) - 1 < t->shape.nd)
+  if (lua_gettop(L) - 1 != t->shape.nd)
     bind_fail(L, FM_EUSAGE, "get: %d indices found, expected %d", lua_gettop(L) - 1, t->shape.nd);
   for (int k = 0; k < t->shape.nd; k++) {
     int64_t i = bind_integer(L, k + 2, INT64_MIN, INT64_MAX);
@@ -323,10 +359,10 @@ static int tensor_copy_from(lua_State *L) {
 
 /* t:view(first, n): rows first (from 1) to first + n - 1, aliasing t's memory. */
 static int tensor_view(lua_State *L) {
-  fm_tensor *t = bind_tensor(L, 1);
   int64_t first = bind_integer(L, 2, INT64_MIN, INT64_MAX);
   int64_t n = bind_integer(L, 3, INT64_MIN, INT64_MAX);
-  bind_push_tensor(L, fm_tensor_view(t, first > 0 ? first - 1 : -1, n));
+  value *x = bind_push_empty(L);
+  bind_own(L, x, fm_tensor_view(bind_tensor(L, 1), first > 0 ? first - 1 : -1, n));
   return 1;
 }
 
@@ -342,7 +378,7 @@ static int tensor_finite(lua_State *L) { /* true, or false and a 1-based flat in
 static int tensor_bytes(lua_State *L) { /* the raw little-endian values, for hashes and equality */
   fm_tensor *t = bind_tensor(L, 1);
   lua_pushlstring(L, t->data, t->bytes);
-  return 1;
+  return return_read(L, t, 1);
 }
 
 static int tensor_text(lua_State *L) {
@@ -364,7 +400,7 @@ static int tensor_text(lua_State *L) {
   luaL_pushresult(&b);
   lua_pushfstring(L, "%s %s {%s}", fm_dtype_name(x->t->dtype), fm_shape_text(&x->t->shape, shape),
                   lua_tostring(L, -1));
-  return 1;
+  return return_read(L, x->t, 1);
 }
 
 static int tensor_len(lua_State *L) {

@@ -108,7 +108,7 @@ t.test("a trace closed inside a metamethod or a finaliser", function()
   trace = core.trace()
   t.raises(function() trace:jvp(liar(trace), {}, {}) end, "metatable")
   for _, key in ipairs { "seed", "stream", "step", "row0" } do
-    t.raises(function() fm.normal({ 2 }, { [key] = {} }) end, "normal: argument %d is a table")
+    t.raises(function() fm.normal({ 2 }, { [key] = {} }) end, "normal: " .. key .. " is a table")
   end
   -- a finaliser that runs whenever the collector does: the binding allocates while it reads
   collectgarbage "generational"

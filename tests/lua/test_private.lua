@@ -44,6 +44,22 @@ t.test("a private folder admits its owner only, lies in TMPDIR, and goes when cl
   t.eq(count(root .. "/tmp"), 0)
 end)
 
+t.test("a folder that cannot be locked is not left behind", function()
+  sandbox.write("full.lua", [[
+    local fm = require "flowmap"
+    local open = {} -- until there is no descriptor left for the lock
+    repeat open[#open + 1] = io.open "/dev/null" until not io.open "/dev/null"
+    local _, err = pcall(fm.private_folder)
+    for _, file in ipairs(open) do file:close() end
+    print(err)
+  ]])
+  local code, text = run("ulimit -n 64 && lua5.4 full.lua", "TMPDIR=" .. root .. "/tmp")
+  t.eq(code, 0, text)
+  t.eq(text:find("cannot create a private folder", 1, true) ~= nil, true, text)
+  t.eq(text:find("Too many open files", 1, true) ~= nil, true, text)
+  t.eq(count(root .. "/tmp"), 0)
+end)
+
 t.test("the remains of a killed process are removed by the next, but not folders in use", function()
   local code, text = lua("TMPDIR=" .. root .. "/tmp", [[
     local mine = fm.private_folder()

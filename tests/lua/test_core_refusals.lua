@@ -1,0 +1,132 @@
+-- What the core refuses although its shapes fit: memory that two arguments share, entries of lists
+-- that are no tensors, numbers that would repeat. Nothing is half done after a refusal.
+
+local t = require "harness"
+local core = require "flowmap.core"
+local files = require "flowmap.base.files"
+local fm = require "flowmap"
+local sandbox = require "sandbox"
+
+local work = sandbox.root
+
+t.test("an entry of a list that is no tensor is named by its place", function()
+  local w = fm.ones { 2 }
+  local optim = core.optim({}, { w })
+  local trace = core.trace()
+  local x = trace:input("shared", { 2 })
+  trace:output(x * 2, "sum")
+  local exe = core.exe({ trace }, { 1 }, { 0, 1 })
+  for pattern, f in pairs {
+    ["update: entry 1 of argument 2 is the string 'x', expected a tensor"] = function()
+      optim:update({ "x" }, 1)
+    end,
+    ["optim: entry 2 of argument 2 is missing, expected a tensor"] = function()
+      core.optim({}, { w, nil, w })
+    end,
+    ["jvp: entry 1 of argument 4 is 3, expected a tensor"] = function()
+      trace:jvp({ x }, { x }, { 3 })
+    end,
+    ["run: entry 1 of argument 2 is true, expected a tensor"] = function() exe:run { true } end,
+    ["run: entry 1 of argument 5 is a table, expected a tensor"] = function()
+      exe:run({ w }, 0, 0, { {} })
+    end,
+    ["update: entry 1 of argument 2 is being traced and has no numbers yet"] = function()
+      optim:update({ x }, 1)
+    end,
+    ["save_safetensors: 'a' is the string 'x', expected a tensor"] = function()
+      core.save_safetensors(work .. "/x", { a = "x" }, {}, false)
+    end,
+    ["save_safetensors: a name is 1, expected a string"] = function()
+      core.save_safetensors(work .. "/x", { w }, {}, false)
+    end,
+    ["save_safetensors: the metadata 'a' is 3, expected a string"] = function()
+      core.save_safetensors(work .. "/x", {}, { a = 3 }, false)
+    end,
+    ["optimiser: b1 is the string '0.5', expected a number"] = function()
+      core.optim({ b1 = "0.5" }, { w })
+    end,
+  } do t.raises(f, pattern:gsub("%p", "%%%0")) end
+end)
+
+t.test("outputs of a program share no memory with one another or with an input", function()
+  local trace = core.trace()
+  local x = trace:input("shared", { 4 })
+  trace:output(fm.broadcast(fm.sum(x, { 1 }), { 4 }) + x, "sum")
+  trace:output(x * 3, "sum")
+  local exe = core.exe({ trace }, { 1 }, { 0, 1 })
+  local both, given = fm.zeros { 8 }, fm.tensor { 1, 2, 3, 4 }
+  t.raises(function() exe:run({ given }, 0, 0, { given, fm.zeros { 4 } }) end,
+    "input 1 and output 1 share memory")
+  t.raises(function() exe:run({ given }, 0, 0, { both:view(1, 4), both:view(4, 4) }) end,
+    "outputs 1 and 2 share memory")
+  exe:run({ given }, 0, 0, { both:view(1, 4), both:view(5, 4) })
+  t.eq(both:flat(), { 11, 12, 13, 14, 3, 6, 9, 12 })
+end)
+
+t.test("parameters of an optimiser share no memory", function()
+  local w = fm.ones { 8 }
+  t.raises(function() core.optim({}, { w, w }) end, "parameters 1 and 2 share memory")
+  t.raises(function() core.optim({}, { w:view(1, 5), w:view(5, 4) }) end, "share memory")
+  core.optim({}, { w:view(1, 4), w:view(5, 4) })
+end)
+
+t.test("a sample's number has 40 bits: no two samples have the same random numbers", function()
+  local last = (1 << 40) - 2
+  fm.uniform({ 2 }, { row0 = last })
+  t.raises(function() fm.uniform({ 2 }, { row0 = last + 1 }) end,
+    "uniform: row0 is 1099511627775, expected a whole number from 0 to 1099511627774")
+  t.raises(function() fm.normal({ 2 }, { step = "1" }) end, "normal: step is the string '1'")
+end)
+
+t.test("indices, views and values are not taken for others", function()
+  t.raises(function() fm.tensor({ 1, 2 }):get(1, 2) end, "get: 2 indices found, expected 1")
+  t.raises(function() fm.full({}, 5):view(1, 0) end, "view: a scalar found")
+  t.eq(1 / fm.full({ 1 }, -0.0):get(1), -math.huge)
+end)
+
+t.test("a picture of values that are no numbers is not written", function()
+  t.raises(function() fm.save_png(work .. "/x.png", fm.full({ 2, 2, 3 }, 0 / 0)) end,
+    "save_png: value 1 is %-?nan, expected finite numbers")
+  t.eq(files.exists(work .. "/x.png"), false)
+  t.raises(function() fm.save_png(work .. "/x.png", fm.zeros { 1, 70000, 3 }) end, "to 65535")
+end)
+
+t.test("an image that is refused is not counted as written", function()
+  local p = core.pack(work .. "/a.pack", { count = 2, train = 1, classes = 2, shape = { 1, 1, 3 } })
+  local image = fm.from_bytes("abc", { 1, 1, 1, 3 })
+  p:put(0, image, "\0")
+  t.raises(function() p:put(1, image, "\2") end, "label 2 found, expected 0 to 1")
+  t.raises(function() p:put(1, image) end, "no labels found")
+  t.raises(function() p:finish() end, "1 of 2 images are missing")
+  p:put(1, image, "\1")
+  p:finish()
+end)
+
+t.test("an archive that could not be read may be read again", function()
+  fm.save_png(work .. "/one.png", fm.zeros { 2, 2, 3 })
+  assert(os.execute(("cd '%s' && tar cf a.tar one.png"):format(work)))
+  local source = core.source(work .. "/a.tar")
+  source:assign({ 0 }, { 0 })
+  local p = core.pack(work .. "/b.pack", { count = 1, train = 1, shape = { 2, 2, 3 } })
+  os.rename(work .. "/a.tar", work .. "/b.tar")
+  t.raises(function() p:take(source, {}) end, "cannot read")
+  os.rename(work .. "/b.tar", work .. "/a.tar")
+  t.raises(function() p:take(source, { crop = 1 }) end, "a crop to 1 pixels found, expected")
+  t.raises(function() p:take(source, { crop = 3 }) end,
+    "2 x 2 pixels found, expected at least 3 x 3")
+end)
+
+t.test("a program that a finaliser closes while its costs are read gives a sentence", function()
+  for _ = 1, 40 do
+    local trace = core.trace()
+    local y = trace:input("shared", { 4 })
+    for _ = 1, 20 do y = fm.sin(y) end
+    trace:output(y, "sum")
+    local exe = core.exe({ trace }, { 1 }, { 0, 1 })
+    setmetatable({}, { __gc = function() exe:close() end })
+    local ok, err = pcall(exe.costs, exe)
+    if not ok then t.eq(err.message, "this program has been closed") end
+  end
+end)
+
+t.done()
