@@ -30,8 +30,6 @@ void bind_own(lua_State *L, value *x, fm_tensor *t) {
 void bind_push_traced(lua_State *L, int trace, fm_val v) {
   trace = lua_absindex(L, trace);
   trace_box *tr = bind_box(L, trace, bind_trace_type, sizeof *tr);
-  if (v == FM_NONE && tr && tr->p && fm_error_code(bind_ctx(L)) == FM_OK)
-    bind_fail(L, fm_prog_error(tr->p), "this trace has failed before and cannot be continued");
   if (v == FM_NONE) bind_raise(L);
   value *x = bind_push_empty(L);
   x->trace = tr;
@@ -113,8 +111,6 @@ fm_val bind_lift(lua_State *L, trace_box *tr, value *x) {
   if (x->t == NULL && x->trace != tr)
     bind_fail(L, FM_EUSAGE, "a value of one trace is used inside another");
   fm_val v = x->t ? fm_const(tr->p, x->t) : x->v;
-  if (v == FM_NONE && fm_error_code(bind_ctx(L)) == FM_OK)
-    bind_fail(L, fm_prog_error(tr->p), "this trace has failed before");
   if (v == FM_NONE) bind_raise(L);
   return v;
 }

@@ -100,7 +100,7 @@ FM_EXEC(dropout) {
 static fm_err infer_dropout(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in,
                             const fm_attr *attr, fm_sig *out) {
   if (!(attr->f[FM_RATE] >= 0 && attr->f[FM_RATE] < 1 - 0x1p-16))
-    return fm_fail(ctx, FM_EUSAGE, "%s: rate %g found, expected 0 <= rate < 1", op->name,
+    return fm_fail(ctx, FM_EUSAGE, "%s: rate %.9g found, expected 0 <= rate < 1 - 2^-16", op->name,
                    attr->f[FM_RATE]);
   return fm_op_uniform.infer(ctx, op, nin, in, attr, out); /* shape and dtype */
 }

@@ -7,8 +7,8 @@ size_t fm_sig_bytes(const fm_sig *sig) {
 
 double fm_node_flops(const fm_prog *p, fm_val v) {
   const fm_node *n = &p->node[v];
-  fm_sig in[FM_MAX_OPERANDS];
-  for (int k = 0; k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
+  fm_sig in[FM_MAX_OPERANDS]; /* a concatenation may have more operands, but no rule for its cost */
+  for (int k = 0; n->op->flops && k < n->nin; k++) in[k] = p->node[fm_ins(p, v)[k]].sig;
   return fm_flops(n->op, n->nin, in, &n->sig, &n->attr);
 }
 

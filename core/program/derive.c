@@ -37,7 +37,7 @@ static fm_val tangent_of(fm_prog *p, fm_val v, const fm_val *tangent, fm_val *dx
 fm_err fm_jvp(fm_prog *p, int nx, const fm_val *x, const fm_val *dx, int ny, const fm_val *y,
               fm_val *dy) {
   int n = p->n;
-  if (p->err != FM_OK) return p->err;
+  if (p->err != FM_OK) return fm_failed_before(p);
   fm_pool s = {.ctx = p->ctx};
   const bool *reach = mark_from(&s, p, nx, x), *need = mark_to(&s, p, ny, y);
   fm_val *tangent = fm_take_none(&s, n), *scratch = fm_take(&s, p->nargs, fm_val);
@@ -86,7 +86,7 @@ static void pull(fm_prog *p, fm_val v, const bool *reach, fm_val *cotangent, fm_
 fm_err fm_vjp(fm_prog *p, int ny, const fm_val *y, const fm_val *dy, int nx, const fm_val *x,
               fm_val *dx) {
   int n = p->n;
-  if (p->err != FM_OK) return p->err;
+  if (p->err != FM_OK) return fm_failed_before(p);
   fm_pool s = {.ctx = p->ctx};
   const bool *reach = mark_from(&s, p, nx, x);
   fm_val *cotangent = fm_take_none(&s, n), *scratch = fm_take(&s, p->nargs, fm_val);

@@ -38,6 +38,7 @@ static fm_err infer(fm_prog *p, fm_node *node, const fm_val *in) {
 
 fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr) {
   fm_node node = {.op = op, .nin = nin};
+  if (p->err != FM_OK) fm_failed_before(p);
   if (p->err != FM_OK) return FM_NONE;
   if (attr) node.attr = *attr;
   if ((p->err = infer(p, &node, in)) != FM_OK) return FM_NONE;
@@ -56,6 +57,7 @@ fm_val fm_const(fm_prog *p, fm_tensor *t) {
   int index = 0;
   while (index < p->nconst && p->constant[index] != t) index++;
   if (index == p->nconst) {
+    if (p->err != FM_OK) fm_failed_before(p);
     if (p->err != FM_OK || !FM_GROW(p, constant, constcap, p->nconst)) return FM_NONE;
     p->constant[p->nconst++] = fm_tensor_keep(t);
   }
@@ -65,6 +67,7 @@ fm_val fm_const(fm_prog *p, fm_tensor *t) {
 }
 
 fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig) {
+  if (p->err != FM_OK) fm_failed_before(p);
   if (p->err != FM_OK || !FM_GROW(p, in, incap, p->nin)) return FM_NONE;
   fm_attr a = attr_of_sig(sig, p->nin);
   fm_val v = fm_emit(p, &fm_op_input, 0, NULL, &a);
@@ -74,7 +77,7 @@ fm_val fm_input(fm_prog *p, fm_role role, const fm_sig *sig) {
 }
 
 fm_err fm_output(fm_prog *p, fm_val v, fm_merge merge) {
-  if (p->err != FM_OK) return p->err;
+  if (p->err != FM_OK) return fm_failed_before(p);
   if (v == FM_NONE)
     return p->err = fm_fail(p->ctx, FM_EUSAGE, "program: output %d is absent", p->nout + 1);
   if (p->node[v].sig.dtype == FM_U8)

@@ -25,7 +25,7 @@ static fm_err compare(fm_ctx *ctx, const char *what, int k, fm_port a, const fm_
 }
 
 static fm_err check_program(const fm_plans *plans, const fm_prog *p) {
-  fm_err err = p->err;
+  fm_err err = p->err == FM_OK ? FM_OK : fm_failed_before(p);
   if (err == FM_OK && (p->nin != plans->nin || p->nout != plans->nout))
     err = fm_fail(plans->ctx, FM_EUSAGE,
                   "program: traces of different micro-batches have %d and %d inputs, %d and %d "
@@ -43,7 +43,7 @@ static fm_err read_ports(fm_plans *plans, int nprogs, fm_prog *const *progs) {
   const fm_prog *p = nprogs > 0 ? progs[0] : NULL;
   if (p == NULL)
     return fm_fail(plans->ctx, FM_EUSAGE, "program: no trace found, expected one or more");
-  if (p->err != FM_OK) return p->err;
+  if (p->err != FM_OK) return fm_failed_before(p);
   plans->nin = p->nin, plans->nout = p->nout, plans->traced = p->n;
   plans->in = fm_take(&plans->pool, p->nin, fm_port);
   plans->out = fm_take(&plans->pool, p->nout, fm_port);

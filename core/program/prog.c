@@ -41,6 +41,9 @@ void fm_prog_free(fm_prog *p) {
 
 fm_ctx *fm_prog_ctx(const fm_prog *p) { return p->ctx; }
 fm_err fm_prog_error(const fm_prog *p) { return p->err; }
+fm_err fm_failed_before(const fm_prog *p) {
+  return fm_fail(p->ctx, p->err, "program: this trace has failed before and cannot be continued");
+}
 int fm_prog_count(const fm_prog *p) { return p->n; }
 fm_val fm_arg(const fm_prog *p, fm_val y, int k) { return fm_ins(p, y)[k]; }
 int fm_nargs(const fm_prog *p, fm_val y) { return p->node[y].nin; }

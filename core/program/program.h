@@ -48,6 +48,8 @@ static inline const fm_val *fm_ins(const fm_prog *p, fm_val v) {
 bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size);
 #define FM_GROW(p, array, cap, n) fm_grow(p, (void **)&(p)->array, &(p)->cap, n, sizeof *(p)->array)
 
+/* The sticky error again, with a sentence unless the context has one still. */
+fm_err fm_failed_before(const fm_prog *p);
 /* A checked node, or the equal one that the program has and shares. */
 fm_val fm_append(fm_prog *p, const fm_node *node, const fm_val *in);
 

@@ -3,9 +3,14 @@
 
 #include <string.h>
 
-static fm_err check_samples(fm_ctx *ctx, const fm_micro_batches *micro) {
+static fm_err check_micro(const fm_plans *plans, const fm_micro_batches *micro) {
+  fm_ctx *ctx = plans->ctx;
   if (micro->nmicro < 1)
     return fm_fail(ctx, FM_EUSAGE, "program: no micro-batch found, expected one or more");
+  for (int k = 0; k < micro->nmicro; k++)
+    if (micro->which[k] < 0 || micro->which[k] >= plans->nbody)
+      return fm_fail(ctx, FM_EUSAGE, "program: micro-batch %d runs program %d, expected 1 to %d",
+                     k + 1, micro->which[k] + 1, plans->nbody);
   for (int k = 0; k < micro->nmicro; k++)
     if (micro->row0[k] < 0 || micro->row0[k + 1] < micro->row0[k] ||
         micro->row0[k + 1] > FM_RNG_SAMPLES)
@@ -67,7 +72,7 @@ fm_exe *fm_exe_of(fm_plans *plans, const fm_micro_batches *micro) {
   *e = (fm_exe){.ctx = ctx, .plans = plans, .pool = {.ctx = ctx}, .workers = {.ctx = ctx}};
   pthread_mutex_init(&e->lock, NULL);
   pthread_cond_init(&e->added, NULL);
-  fm_err err = check_samples(ctx, micro);
+  fm_err err = check_micro(plans, micro);
   if (err == FM_OK) err = make_tables(e, micro);
   if (err == FM_OK) err = fm_sums_make(e);
   if (err == FM_OK) return e;

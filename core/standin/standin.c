@@ -43,8 +43,11 @@ fm_err fm_standin_draw(fm_pack *p, fm_standin kind, uint64_t seed, int64_t at, i
   fm_standin_classes(kind, &j.classes);
   const fm_pack_info *i = &p->info;
   if (i->height != j.side || i->width != j.side || i->channels != 3 || i->classes != j.classes)
-    return fm_fail(ctx, FM_EUSAGE, "stand-in: a pack of %lld x %lld found, expected %d x %d",
-                   (long long)i->height, (long long)i->width, j.side, j.side);
+    return fm_fail(ctx, FM_EUSAGE,
+                   "stand-in: a pack of %lld x %lld x %lld with %lld classes found, expected "
+                   "%d x %d x 3 with %d",
+                   (long long)i->height, (long long)i->width, (long long)i->channels,
+                   (long long)i->classes, j.side, j.side, j.classes);
   if (at < 0 || n < 0 || n > i->count || at > i->count - n)
     return fm_fail(ctx, FM_EUSAGE,
                    "stand-in: %lld images from %lld on found, but there are only %lld",

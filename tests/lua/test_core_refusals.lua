@@ -116,6 +116,38 @@ t.test("an archive that could not be read may be read again", function()
     "2 x 2 pixels found, expected at least 3 x 3")
 end)
 
+t.test("a trace that has failed says so, whatever is asked of it", function()
+  local trace = core.trace()
+  local x = trace:input("shared", { 4 })
+  trace:output(x * 2, "sum")
+  t.raises(function() fm.reshape(x, { 3 }) end, "reshape")
+  for name, f in pairs {
+    exe = function() core.exe({ trace }, { 1 }, { 0, 1 }) end,
+    text = function() core.program_text({ trace }, { 1 }, { 0, 1 }, nil, nil, "plan") end,
+    jvp = function() trace:jvp({ x }, { x }, { x }) end,
+    vjp = function() trace:vjp({ x }, { x }, { x }) end,
+    output = function() trace:output(x, "sum") end,
+    const = function() trace:const(fm.ones { 2 }) end,
+    input = function() trace:input("shared", { 4 }) end,
+    op = function() fm.exp(x) end,
+  } do
+    local err = t.raises(f, "this trace has failed before and cannot be continued")
+    t.eq(err.code, "usage", name)
+  end
+end)
+
+t.test("a program may stack more calls than an operation has operands", function()
+  local trace, sum = core.trace(), nil
+  local w, x = trace:input("shared", { 8, 8 }), trace:input("shared", { 3, 8 })
+  for k = 1, 400 do
+    local y = fm.tanh(fm.matmul(x * k, w))
+    sum = sum and sum + y or y
+  end
+  trace:output(sum, "sum")
+  local text = core.program_text({ trace }, { 1 }, { 0, 1 }, nil, nil, "stack")
+  t.eq(text:find("f32[1200,8] = concat", 1, true) ~= nil, true)
+end)
+
 t.test("a program that a finaliser closes while its costs are read gives a sentence", function()
   for _ = 1, 40 do
     local trace = core.trace()
