@@ -381,6 +381,9 @@ static void test_bad_jobs(void **state) {
   fm_micro_batches other = {2, (int[]){0, 0}, (int64_t[]){0, 5, 9}};
   assert_null(fm_exe_new(ctx, 1, p, &other, 0)); /* would read beyond the last row */
   assert_sentence(FM_EUSAGE, "input 1 is float64 (5, 2) in a micro-batch of 4 rows");
+  fm_micro_batches absent = {1, (int[]){1}, (int64_t[]){0, 5}};
+  assert_null(fm_exe_new(ctx, 1, p, &absent, 0));
+  assert_sentence(FM_EUSAGE, "micro-batch 1 runs program 2, expected 1 to 1");
   fm_exe *e = fm_exe_new(ctx, 1, p, &split, 0);
   make_outputs(e, out);
   fm_tensor *wrong[] = {NULL, zeros(FM_F64, SHAPE(2, 4, 2)), zeros(FM_F32, SHAPE(2, 5, 2))};
@@ -392,10 +395,13 @@ static void test_bad_jobs(void **state) {
     assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, bad}), FM_EUSAGE);
     assert_sentence(FM_EUSAGE, part[k]);
   }
+  assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, (fm_tensor *[]){out[0], in}}), FM_EUSAGE);
+  assert_sentence(FM_EUSAGE, "input 1 and output 2 share memory");
   assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &in, out}), FM_OK);
   fm_output(p[1], FM_NONE, FM_SUM);
   assert_sentence(FM_EUSAGE, "output 1 is absent");
   assert_null(fm_exe_new(ctx, 1, &p[1], &split, 0));
+  assert_sentence(FM_EUSAGE, "this trace has failed before");
   fm_exe_free(e);
   for (int k = 0; k < 2; k++) fm_prog_free(p[k]);
   drop_all(3, wrong);
