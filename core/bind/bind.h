@@ -82,7 +82,7 @@ value *bind_push_empty(lua_State *L);
 void bind_own(lua_State *L, value *x, fm_tensor *t); /* takes over the reference; raises for NULL */
 fm_tensor *bind_tensor(lua_State *L, int arg);       /* an eager value; raises for anything else */
 fm_tensor *bind_writable(lua_State *L, int arg);     /* the same, and not in a mapped file */
-/* The same for the top of the stack, which is entry k (from 1) of the list that is argument `arg`. */
+/* The same for the top of the stack, which is entry k (from 1) of the list at argument `arg`. */
 value *bind_entry_value(lua_State *L, int arg, int k);
 fm_tensor *bind_entry(lua_State *L, int arg, int k, bool writable);
 void bind_push_traced(lua_State *L, int trace, fm_val v); /* trace: stack index of its userdata */
