@@ -79,18 +79,23 @@ t.test("a grid may be a list of points, of some methods or seeds", function()
     "no point of the grid belongs to the seeds 11 and the methods lsd,psd%-m")
 end)
 
-t.test("the point of a grid at which a run was made", function()
+t.test("the run of an experiment that a folder's name and recorded settings belong to", function()
   local it = { name = "own", path = "own.lua", methods = { "lsd", "psd-m" }, profiles = {
     laptop = { grid = { { p = 0.0 }, { p = 1.0, c = 0.2, method = "lsd" } } },
     long = { grid = { eta = { 0.5, 0.75 } } } } }
   for _, profile in ipairs { "laptop", "long" } do
     for _, run in ipairs(experiment.runs(it, profile, { 1 })) do
-      t.eq(grid.point_of(it, run.cfg), run.set)
+      local found = experiment.run_named(it, run.cfg, run.dir:match "[^/]+$", {})
+      t.eq({ found.set, found.cfg }, { run.set, run.cfg })
     end
   end
-  local other = experiment.runs(it, "laptop", { 1 }, { "psd-m" })[1].cfg
-  other.p, other.c = 1.0, 0.2
-  t.eq(grid.point_of(it, other), nil, "a point of another method")
+  local known, lsd = {}, { profile = "laptop", method = "lsd", seed = 1 }
+  local other = { profile = "laptop", method = "psd-m", seed = 1 }
+  t.eq(experiment.run_named(it, lsd, "lsd-c=0.2-p=1-seed1", known).cfg.c, 0.2)
+  t.eq(experiment.run_named(it, other, "psd-m-c=0.2-p=1-seed1", known), nil, "of another method")
+  other.method = "gone"
+  local _, fault = experiment.run_named(it, other, "gone-seed1", known)
+  t.eq(fault:find "unknown method 'gone'" ~= nil, true, fault)
   t.eq(grid.varied(it.profiles.laptop.grid), { p = 2, c = 2 })
   t.eq(grid.all_varied(it), { "c", "eta", "p" })
 end)

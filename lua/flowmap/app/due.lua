@@ -9,7 +9,6 @@ local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
-local grid = require "flowmap.experiment.grid"
 local record = require "flowmap.runs.record"
 
 local M = {}
@@ -93,28 +92,28 @@ end
 
 -- ------------------------------------------------------------------ results put aside
 
--- Why the run in a folder does not belong to the experiment as it is now; false if it does.
-local function outdated(exp, dir)
-  local config = record.read(dir, "config")
-  local point = grid.point_of(exp, config)
-  if not point then return "the experiment has no such run now" end
-  local ok, cfg = pcall(experiment.resolve, exp, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point })
-  if not ok then return tostring(cfg) end
-  local action, why = cache.decide(dir, cache.inputs(exp, cfg))
+-- Why the run in a folder does not belong to the experiment as it is now; false if it does. `known`
+-- is kept from run to run, see experiment.run_named.
+local function outdated(exp, profile, dir, known)
+  local config = record.need(dir, "config")
+  local run, fault = experiment.run_named(exp, config, dir:match "[^/]+$", known)
+  if not run or config.profile ~= profile then
+    return fault or "the experiment has no such run now"
+  end
+  local action, why = cache.decide(dir, cache.inputs(exp, run.cfg))
   return action == "run" and why
 end
 
 -- Put aside results that a table must not mix with the planned ones: runs of other seeds or
 -- methods, made with other settings. A run that starts from step 0 clears its own folder.
 local function put_aside(say, exp, runs, args)
-  local root, planned = experiment.root(exp.name, args.profile), {}
+  local root, planned, known = experiment.root(exp.name, args.profile), {}, {}
   for _, run in ipairs(runs) do planned[run.dir] = true end
   for _, name in ipairs(files.folders(root)) do
     local dir = root .. "/" .. name
     if not planned[dir] and files.exists(dir .. "/config.json") and folder.is_run(dir) then
       local held <close> = not args.dry_run and folder.take(dir) -- luacheck: ignore
-      local why = outdated(exp, dir)
+      local why = outdated(exp, args.profile, dir, known)
       local to = why and (args.dry_run and dir .. "-outdated" or folder.put_aside(dir))
       if why then
         say("%s/%s %s in %s: %s", exp.name, name, args.dry_run and "would be put aside"

@@ -210,30 +210,4 @@ function M.all_varied(it)
   return tree.keys(keys)
 end
 
--- Whether a run's recorded settings are those of a point.
-local function is_at(config, point)
-  for key, value in pairs(point) do
-    if settings.text(config[key]) ~= settings.text(value) then return false end
-  end
-  return true
-end
-
---- The point of a grid at which a recorded run was made.
--- @tparam table it an experiment
--- @tparam table config the run's settings
--- @treturn ?table settings by key; nil if no point of the grid has them
-function M.point_of(it, config)
-  local grid = M.of(it, config.profile)
-  if is_list(grid) then
-    for _, point in ipairs(M.points(it, config.profile,
-      losses.find(config.method, it.losses), config.seed)) do
-      if is_at(config, point) then return point end
-    end
-    return nil
-  end
-  local point = {}
-  for key in pairs(grid) do point[key] = config[key] end
-  return point
-end
-
 return M

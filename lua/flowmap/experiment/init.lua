@@ -455,4 +455,21 @@ function M.runs(it, profile, seeds, methods)
   return out
 end
 
+--- The run that an experiment has now under the name of a recorded one.
+-- @tparam table it an experiment
+-- @tparam table config recorded settings: profile, method, seed
+-- @tparam string name of the run's folder
+-- @tparam table known what other calls for this experiment found, kept up to date
+-- @treturn ?table see `runs`; nil if the experiment has no such run
+-- @treturn ?string why it has none of this method and seed, if that is an error
+function M.run_named(it, config, name, known)
+  local key = ("%s %s %s"):format(config.profile, config.method, config.seed)
+  if not known[key] then
+    local ok, runs = errors.pcall(M.runs, it, config.profile, { config.seed }, { config.method })
+    known[key] = { fault = not ok and select(2, errors.explain(runs)) or nil }
+    for _, run in ipairs(ok and runs or {}) do known[key][M.run_name(run.cfg, run.set)] = run end
+  end
+  return known[key][name], known[key].fault
+end
+
 return M

@@ -8,7 +8,6 @@ local cache = require "flowmap.runs.cache"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
-local grid = require "flowmap.experiment.grid"
 local settings = require "flowmap.experiment.settings"
 
 local M = {}
@@ -20,7 +19,7 @@ Current.__index = Current
 -- @tparam[opt] {string,...} paths of experiments that are not the suite's
 -- @treturn Current
 function M.new(paths)
-  local self = setmetatable({ experiments = {}, found = {}, faults = {}, checked = {} }, Current)
+  local self = setmetatable({ experiments = {}, found = {}, faults = {}, planned = {} }, Current)
   for _, path in ipairs(paths or {}) do
     local it = experiment.load(path)
     self.experiments[it.name] = it
@@ -45,16 +44,6 @@ local function has_data(it, config)
   return ok and (not set.shape or set.count and rawget(set, "path") ~= nil)
 end
 
--- The settings that the experiment gives the run of this name now; nil for a run of the user's own.
--- `checked` is kept from run to run, see flowmap.experiment.staged.
-local function planned(it, config, name, checked)
-  local ok, point = pcall(grid.point_of, it, config)
-  if not ok or not point or experiment.run_name(config, point) ~= name then return nil end
-  local fine, cfg = pcall(experiment.resolve, it, { profile = config.profile,
-    method = config.method, seed = config.seed, point = point, checked = checked })
-  return fine and cfg or nil
-end
-
 local function keep_settings(now, was)
   for key in pairs(now) do
     if key:find "^setting " then now[key] = was[key] end
@@ -77,9 +66,10 @@ function Current:compare(it)
   if known.run then return nil, "the experiment keeps no record of what its runs are made from" end
   if not has_data(known, it.config) then return nil, "its images are not here" end
   local config = settings.complete(it.config)
-  local of_profile = known.name .. "/" .. config.profile
-  self.checked[of_profile] = self.checked[of_profile] or {}
-  local cfg = planned(known, config, it.dir:match "[^/]+$", self.checked[of_profile])
+  self.planned[known] = self.planned[known] or {}
+  -- The settings that the experiment gives the run now; none for a run of the user's own.
+  local run = experiment.run_named(known, config, it.dir:match "[^/]+$", self.planned[known])
+  local cfg = run and run.cfg
   local was = counted(it)
   if was.version then return { "it was recorded by an earlier version" } end
   local inputs = cache.inputs(known, cfg or config, self.found)
