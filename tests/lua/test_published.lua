@@ -6,6 +6,7 @@ local core = require "flowmap.core"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local mini = require "mini_set"
 local publish = require "flowmap.app.publish"
 local record = require "flowmap.runs.record"
@@ -173,6 +174,15 @@ t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set
   os.rename(final .. "/set.json", work .. "/set.json")
   refused(2, "holds no published set")
   os.rename(work .. "/set.json", final .. "/set.json")
+  put(final .. "/runs/notes.txt", "mine")
+  refused(2, "smoke/mini/runs/notes.txt is no file of the published set")
+  os.remove(final .. "/runs/notes.txt")
+  os.rename(final, work .. "/kept")
+  assert(lfs.link(work .. "/kept", final, true))
+  local code, out = flowmap "publish smoke mini.lua"
+  t.eq({ code, out:find "smoke/mini is a link" ~= nil }, { 2, true }, out)
+  os.remove(final)
+  os.rename(work .. "/kept", final)
   t.eq(check(), {})
 end)
 

@@ -18,10 +18,12 @@ local cache = require "flowmap.runs.cache"
 local chapters = require "flowmap.experiment.chapters"
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local record = require "flowmap.runs.record"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
@@ -151,11 +153,6 @@ end
 
 -- ------------------------------------------------------------------ what is written
 
-local function csv_field(value)
-  local text = type(value) == "string" and value or json.encode(value)
-  return text:find '[",\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
-end
-
 --- Every measured value of every run, one per line.
 -- @tparam Set set
 -- @treturn string CSV
@@ -165,8 +162,8 @@ function M.values(set)
     for _, row in ipairs(run:field("eval", "rows")) do
       for _, metric in ipairs(tree.keys(row)) do
         if metric ~= "N" and type(row[metric]) == "number" then
-          lines[#lines + 1] = table.concat({ csv_field(base_name(run.dir)), run:id(),
-            csv_field(run:method()), run.config.seed, row.N, csv_field(metric),
+          lines[#lines + 1] = table.concat({ escape.csv(base_name(run.dir)), run:id(),
+            escape.csv(run:method()), run.config.seed, row.N, escape.csv(metric),
             json.encode(row[metric]) }, ",")
         end
       end
@@ -242,6 +239,24 @@ local function write(exp, profile, set, origin, target)
   record.write(target, "set", describe(exp, profile, set, origin, target, listed))
 end
 
+-- Refuse a folder that is no published set, or holds more: all of it is replaced.
+local function check_replaced(final)
+  if lfs.symlinkattributes(final, "mode") == "link" then
+    errors.usage("%s is a link: a set cannot be written in its place; move it away first", final)
+  elseif not files.exists(final) then
+    return
+  elseif not files.exists(final .. "/set.json") then
+    errors.usage("%s holds no published set; move it away first", final)
+  end
+  local index = record.need(final, "set")
+  for _, name in ipairs(files.below(final)) do
+    if name ~= "set.json" and not index.files[name] then
+      errors.usage("%s/%s is no file of the published set, which is replaced as a whole; move it "
+        .. "away first", final, name)
+    end
+  end
+end
+
 -- Replace the old folder by the new one.
 local function replace(target, final)
   local old = target .. ".old"
@@ -273,9 +288,7 @@ end
 function M.set(exp, profile)
   local root = experiment.root(exp.name, profile)
   local final = ("%s/%s/%s"):format(M.base, profile, exp.name)
-  if files.exists(final) and not files.exists(final .. "/set.json") then
-    errors.usage("%s holds no published set; move it away first", final)
-  end
+  check_replaced(final)
   local held <close> = hold(results.open(root))
   local set, problems = results.open(root), {} -- again, now that the runs are locked
   if #with_stages(set) ~= #held then
@@ -285,6 +298,7 @@ function M.set(exp, profile)
   local origin = check_origin(set, problems)
   if #problems > 0 then refuse(root, problems) end
   local target = ("%s/%s/.%s.%d"):format(M.base, profile, exp.name, core.pid())
+  if files.exists(target) then files.remove_tree(target) end -- of a killed process of this number
   files.mkdir(target)
   local ok, err = pcall(write, exp, profile, set, origin, target)
   if ok then ok, err = pcall(replace, target, final) end
