@@ -202,6 +202,16 @@ t.test("our values and published ones are in different rows, with provenance", f
     "ESD, seed 1, at step 51 of 99" } do
     t.eq(text:find(part, 1, true) ~= nil, true, part)
   end
+  local run = setmetatable({ field = function(_, _, path)
+    local values = { seed = 1234, samples_seen = 1234, eta = 0.75, ema = 0.99999 }
+    return values[path] or path == "history" and {} or "x"
+  end, id = function() return "x" end, manifest = { dataset = { title = "x" } } },
+    { __index = board.runs[1] })
+  local words = require("flowmap.report.provenance").words {
+    runs = { run }, diverged = {}, signature = function() return "x" end }
+  t.eq(words:find("seeds 1234; 1,234 samples seen; diagonal fraction 0.75; ", 1, true) ~= nil, true,
+    words)
+  t.eq(words:find("EMA 0.99999;", 1, true) ~= nil, true, words)
 end)
 
 t.test("LaTeX escapes, CSV is tidy", function()

@@ -3,6 +3,7 @@
 
 local files = require "flowmap.base.files"
 local record = require "flowmap.runs.record"
+local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -14,11 +15,10 @@ function M.grouped(v)
   return (("%d"):format(v):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^(-?),", "%1"))
 end
 
-local function number_text(v)
-  if type(v) == "table" then return table.concat(v, ", ") end
-  if type(v) ~= "number" then return tostring(v) end
-  if v == math.floor(v) and math.abs(v) < 1e15 then return M.grouped(v) end
-  return ("%.4g"):format(v)
+-- A value as text. Seeds stand in lists, in which commas within a number would be ambiguous.
+local function value_text(v, path)
+  if math.type(v) == "integer" and path ~= "seed" then return M.grouped(v) end
+  return settings.text(v)
 end
 
 local MOST_LISTED = 4 -- numbers of samples
@@ -28,7 +28,7 @@ local function listed(set, path, file)
   local seen = {}
   for _, run in ipairs(set.runs) do seen[run:field(file or "manifest", path)] = true end
   local texts = tree.keys(seen)
-  for i, v in ipairs(texts) do texts[i] = number_text(v) end
+  for i, v in ipairs(texts) do texts[i] = value_text(v, path) end
   if path == "samples_seen" and #texts > MOST_LISTED then
     return ("%s to %s"):format(texts[1], texts[#texts])
   end
