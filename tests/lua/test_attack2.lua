@@ -205,6 +205,23 @@ t.test("a run that another process makes in the folder during the rehearsal is l
     t.eq({ err.code, (decided(load("").path, dir)) }, { "usage", "reuse" })
   end)
 
+t.test("a run of another seed is put aside where the grid lost its value, and only there", function()
+  local it, said, base = load 'own.grid = { { stop = "default" } }', {}, experiment.base
+  experiment.base = root .. "/results"
+  local planned = experiment.runs(it, "smoke", { 2 })[1]
+  fm.run.run(it, planned.cfg, planned.dir)
+  local function prepare()
+    require("flowmap.app.due").prepare(function(...) said[#said + 1] = string.format(...) end,
+      { experiments = { it.path }, profile = "smoke", seeds = { 1 }, dry_run = true })
+    return table.concat(said)
+  end
+  t.eq(prepare(), "", "default is a name of the run's stop")
+  fm.write_file(it.path, (files.read(it.path):gsub("{ { stop.-} }", '{ stop = { "none" } }')))
+  t.eq(prepare():find "lsd%-stop=convex%-seed2 would be .-: the experiment has no such run now"
+    ~= nil, true)
+  experiment.base = base
+end)
+
 -- ------------------------------------------------------------------ first contact
 
 t.test("an experiment without the default profile", function()
@@ -216,6 +233,19 @@ end)
 t.test("integers that records cannot hold exactly are refused as settings", function()
   refused("own.options = { n = 1 }", "n must be from %-2%^53 to 2%^53, found 9007199254740993",
     { n = (1 << 53) + 1 })
+end)
+
+t.test("lists of texts that would be written alike, and profiles named as other folders", function()
+  local fields = "own.options = { words = { 'a', 'b' } } own.profiles = { ['%s'] = { words = %s } }"
+  own_files.load(HEAD .. fields:format("smoke-1", "{ 'a' }") .. " return own")
+  for list, fault in pairs { ["{ 'a,b' }"] = "holds a comma", ["{ '' }"] = "is empty" } do
+    t.raises(function() load(fields:format("smoke", list)) end, "words must be a line of text, .*"
+      .. fault)
+  end
+  for _, ending in ipairs { "-own", "-stages", "-outdated" } do
+    t.raises(function() load(fields:format("smoke" .. ending, "{ 'a' }")) end, "has the ending '"
+      .. ending:gsub("-", "%%-"))
+  end
 end)
 
 t.test("params and explain of an experiment that trains no flow map", function()

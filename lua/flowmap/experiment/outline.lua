@@ -65,6 +65,17 @@ local function check_name(name, what, path)
   end
 end
 
+-- Folders beside those of profiles have these endings: PROFILE-own holds runs with settings of the
+-- user's, PROFILE-stages teachers, and RUN-outdated what was put aside.
+local function check_reserved(name, path)
+  for _, ending in ipairs { "-own", "-stages", "-outdated" } do
+    if name:sub(-#ending) == ending then
+      errors.usage("%s: the profile '%s' has the ending '%s', which folders of other results have",
+        path, name, ending)
+    end
+  end
+end
+
 -- Check a list of methods: each is known and named once.
 local function check_methods(list, it, where)
   if type(list) ~= "table" then
@@ -141,6 +152,7 @@ function M.check(it, path)
   end
   for name, profile in pairs(it.profiles) do
     check_name(name, "a profile", path)
+    check_reserved(name, path)
     check_profile(profile, it, ("%s, profile %s"):format(path, name), own)
   end
   grids.check(it.grid or {}, it, path, own)

@@ -259,10 +259,16 @@ end
 
 local LONGEST = 4096 -- bytes of a text: no path is longer
 
--- Why a setting cannot be recorded, if so: a checkpoint holds only lines of UTF-8.
+-- Why a setting cannot be recorded, if so: a checkpoint holds only lines of UTF-8, and a list is
+-- written with commas between its texts.
 local function text_fault(value)
-  for _, x in ipairs(type(value) == "table" and value or { value }) do
+  local several = type(value) == "table"
+  for _, x in ipairs(several and value or { value }) do
     local fault = type(x) == "string" and texts.fault(x, LONGEST)
+    if not fault and several and x == "" then fault = "is empty" end
+    if not fault and several and type(x) == "string" and x:find(",", 1, true) then
+      fault = "holds a comma, which separates the texts of a list"
+    end
     if fault then return fault end
   end
 end
