@@ -205,7 +205,7 @@ t.test("a run that another process makes in the folder during the rehearsal is l
     t.eq({ err.code, (decided(load("").path, dir)) }, { "usage", "reuse" })
   end)
 
-t.test("a run of another seed is put aside where the grid lost its value, and only there", function()
+t.test("a run of another seed is put aside where the grid lost its value, only then", function()
   local it, said, base = load 'own.grid = { { stop = "default" } }', {}, experiment.base
   experiment.base = root .. "/results"
   local planned = experiment.runs(it, "smoke", { 2 })[1]
