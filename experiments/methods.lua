@@ -310,7 +310,7 @@ local function cells(it, lsd, before)
   return { it.mean, { mean = it.mean / lsd.mean, plain = true, format = "%.2g" },
     ratio and { mean = ratio.ratio, low = ratio.low, high = ratio.high, n = ratio.n,
       format = "%.2g" } or before and { text = "–" } or nil,
-    { mean = beyond.mean, half = beyond.half, n = beyond.n } }
+    beyond and { mean = beyond.mean, half = beyond.half, n = beyond.n } or { text = "–" } }
 end
 
 -- Add the rows of a published method that is outside of twice LSD's, until it is inside; a profile
