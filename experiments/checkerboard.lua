@@ -184,7 +184,7 @@ checkerboard.render = {
 -- ![KL against the number of steps: mean over seeds with its 95 % interval, and the single
 -- seeds.](figure:kl)
 --
--- What the paper's numbers say of this test, as claims about these runs:
+-- The paper's numbers on this test, as claims about these runs:
 --
 -- - LSD is below PSD-M at one step: {{claim lsd-psd-m-1: kl.LSD.N1 < kl.PSD-M.N1}};
 -- - LSD is below PSD-U at one step: {{claim lsd-psd-u-1: kl.LSD.N1 < kl.PSD-U.N1}};

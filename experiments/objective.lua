@@ -163,7 +163,7 @@ objective.render = {
 --
 -- ## Many steps
 --
--- What a change gains at few steps it may cost at many. All changes together, at eight steps:
+-- A change that helps at few steps may do harm at many. All changes together, at eight steps:
 --
 -- - {{effect effects-N8 | all together | LSD}};
 -- - {{effect effects-N8 | all together | ESD-CONVEX}};
@@ -196,7 +196,7 @@ objective.render = {
 --
 -- ## Spread and cost
 --
--- What a single run says about a difference of 10 % follows from the spread from seed to seed.
+-- The spread from seed to seed tells how much a single run says about a difference of 10 %.
 -- Pairing helps as far as the two runs of a seed are alike; the notes of the tables above give the
 -- seeds that a paired comparison needs.
 --

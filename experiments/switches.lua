@@ -220,6 +220,6 @@ end
 -- {{kl.ESD.N4 data=checkerboard stop=full velocity=sample p=0 target=current %.2f}}, `stop =
 -- target` alone {{kl.ESD.N4 data=checkerboard stop=target velocity=self p=0 target=current %.2f}}.
 --
--- What trains without explosions need not learn the right map.
+-- A training without explosions need not learn the right map.
 
 return switches

@@ -27,7 +27,7 @@ end
 -- @treturn tensor (n, ...)
 function M.pair(name, x0, x1)
   if name ~= "ot" then return x0 end
-  -- Of |x1 - x0|^2 only -2 x1 . x0 differs between assignments.
+  -- Only the term -2 x1 . x0 of |x1 - x0|^2 differs between assignments.
   local cost = -fm.matmul(flat(x1), flat(x0), false, true)
   return fm.gather(x0, fm.stop(fm.assignment(cost)))
 end

@@ -65,7 +65,7 @@ function M.drives(cfg)
   return shape and shape.drives
 end
 
---- What is wrong with the span of a curriculum, if anything.
+--- The fault of a curriculum's span, if it has one.
 -- @tparam table cfg settings
 -- @treturn ?string words: what was expected
 function M.fault(cfg)
@@ -79,7 +79,7 @@ function M.fault(cfg)
   end
 end
 
--- What is fed to the step's program before step `done`: name -> number. `tangent` is
+-- The scalars fed to the step's program before step `done`: name -> number. `tangent` is
 -- r = min(1, k/H) of simplified consistency models (arXiv 2410.11081, section 4.1).
 local function values(cfg, done)
   local fed, shape = {}, M.shapes[cfg.curriculum]

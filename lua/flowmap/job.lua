@@ -20,7 +20,7 @@ local M = {}
 --- The fields of a job. A job that only samples has `cfg` and `net`; `parts` fills the first group.
 -- @table job
 --
--- What the settings name:
+-- Named by the settings:
 -- @field experiment the experiment: its path and the parts of its own
 -- @field cfg the settings, with `shape` and `dim` of a sample, and `sigma`, the base's deviation
 -- @field view `cfg` as parts see it; reading a setting through it is recorded in `read`
@@ -53,7 +53,7 @@ local M = {}
 -- @field wall_s seconds that the steps so far took
 -- @field cpu_s seconds of processors, summed over threads; nil if a part did not record it
 --
--- Of weights read from a checkpoint:
+-- For weights read from a checkpoint:
 -- @field check function: raises an error unless all code loaded so far is what the checkpoint pins
 --
 -- Filled in by `trainer.train`:

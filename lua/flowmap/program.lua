@@ -89,7 +89,7 @@ local function program(f, spec)
   }, Program)
 end
 
--- What f returned.
+-- The result of f, checked.
 local function checked(out)
   if type(out) ~= "table" then
     errors.usage("program: the function returned a %s, expected a table { sum =, rows = }",

@@ -41,7 +41,7 @@ local M = {}
 --- See flowmap.residuals.
 M.norm2, M.stop_if, M.bounded = residuals.norm2, residuals.stop_if, residuals.bounded
 
--- Fields that every loss has; one that is read in vain is named.
+-- Fields that every loss has; reading one that is missing is an error that names it.
 local GIVEN = { map = true, s = true, t = true, x = true, dx = true, x0 = true, x1 = true }
 
 local function missing(who, key)

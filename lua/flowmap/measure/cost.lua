@@ -1,6 +1,6 @@
---- What an evaluation costs, measured on few samples: the judge's own work and that of the
--- experiment's metrics. In seconds of one processor (`serial`), and of work that all threads share
--- (`shared`): processor time is the same on a machine that others use, too.
+--- The cost of an evaluation, measured on few samples: the judge's own work and that of the
+-- experiment's metrics. It is given in seconds of one processor (`serial`), and of work that all
+-- threads share (`shared`): processor time is the same on a machine that others use, too.
 -- @module flowmap.measure.cost
 
 local fm = require "flowmap"

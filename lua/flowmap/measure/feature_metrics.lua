@@ -108,7 +108,7 @@ local function share(metric, value, n, n_reference)
     n_reference = n_reference }
 end
 
--- What a null model gives for the distances that image_distances computes itself.
+-- The values of a null model for the distances that image_distances computes itself.
 local function distances(sides, x)
   local kind = sides.kind
   local kid = frechet.kid(x, sides.real)

@@ -64,7 +64,7 @@ end
 local Estimator = {}
 Estimator.__index = Estimator
 
---- What does not depend on the model: masses of the grids, points of the data, the floors.
+--- The parts that do not depend on the model: masses of the grids, points of the data, floors.
 -- @tparam table set a data set with `mass`, of dimension 1 or 2
 -- @tparam integer bins of the run's own grid
 -- @param truth true samples, as many as there will be of the model

@@ -75,7 +75,7 @@ end
 local Measures = {}
 Measures.__index = Measures
 
--- What metrics are told besides the samples. `dir` is nil while nothing shall be written.
+-- The context that metrics get besides the samples. `dir` is nil while nothing may be written.
 local function context_of(job)
   local context = { cfg = job.view, set = job.set, data = true_samples(job.set),
     interpolant = job.interpolant }

@@ -32,7 +32,7 @@ local function column_of(z) return fm.reshape(z, { z.shape[1] }) end -- (n, 1) -
 
 local function squares(x) return fm.sum(fm.square(x), 2, true) end
 
--- What a program reads of the points that every row is compared with.
+-- The inputs of a program that all rows share: the points that they are compared with.
 local function shared_of(y, more)
   local m = y.shape[1]
   local shared = { y = y, yy = fm.reshape(squares(y), { 1, m }) }

@@ -136,7 +136,7 @@ local function next_look(rule, n)
   end
 end
 
---- What to do with the values at hand.
+--- Decide by the values at hand whether to stop.
 -- @tparam {number,...} values one per seed, such as paired differences; their number is a look
 -- @treturn table {n=, mean=, half=, level= (of this look's interval), stop= "width", "cap" or nil,
 --   next= (number of seeds at the next look, if not stop), shown= whether the rule stops and the

@@ -160,8 +160,8 @@ local function logarithms(strata)
   return out
 end
 
--- What bootstrap.iqm or bootstrap.improvement give, as a cell; without an interval where a stratum
--- has a single seed.
+-- The result of bootstrap.iqm or bootstrap.improvement as a cell; without an interval where a
+-- stratum has a single seed.
 local function cell_of(aggregate, strata, map, format)
   if not strata then return { lost = "–", count = 1, n = 1 } end
   local few, runs = math.huge, 0

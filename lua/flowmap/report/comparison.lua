@@ -137,7 +137,7 @@ end
 -- A number with the sign of a difference, or of a ratio's logarithm.
 local function sign(it) return it.mean or math.log(it.ratio) end
 
--- What the data support; if `brief`, one sentence where they support nothing.
+-- The differences that the data support; if `brief`, one sentence where they support nothing.
 local function verdict_note(list, reference, brief)
   local kinds = {
     { "Above " .. reference, function(q) return q.p <= ALPHA and sign(q.it) > 0 end },
@@ -155,7 +155,7 @@ local function verdict_note(list, reference, brief)
   return ("At level %g. "):format(ALPHA) .. table.concat(out, " ")
 end
 
--- What pairing gained over independent runs; nil with fewer than three seeds, which say nothing.
+-- The gain of pairing over independent runs; nil with fewer than three seeds, which say nothing.
 local function pairing_note(list)
   local gains = {}
   for _, q in ipairs(list) do

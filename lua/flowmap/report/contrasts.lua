@@ -317,7 +317,7 @@ local function test_note(out)
   return ("%s: nothing can be shown at level %g with fewer than %d seeds."):format(text, ALPHA, n)
 end
 
--- What the data support, column by column.
+-- The differences that the data support, column by column.
 local function verdict_note(out)
   local parts, last, count = {}, nil, 0
   each_cell(out, function(it, row, column)
@@ -339,7 +339,7 @@ end
 
 local MOST_NAMED = 9 -- pairs of confounded interactions
 
--- What a fraction confounds.
+-- The interactions that a fraction confounds.
 local function design_note(out)
   if not out.design or out.complete then return nil end
   local pairs_of, distinct = design.aliases(out.design), {}

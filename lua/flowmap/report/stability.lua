@@ -52,7 +52,7 @@ local function column(lines, field)
   return values
 end
 
---- What the trace of a run says.
+--- Summarise the trace of a run.
 -- @tparam Run run finished or diverged
 -- @treturn table { exploded = step or nil, median, high, most = of the gradient's norm (99 %, all),
 --   cosine = mean over the training or nil }; the norms are nil without a line
