@@ -1,5 +1,6 @@
 /* ctx.c - the context: one error sentence, one memory account, one pool of worker threads. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -143,6 +144,18 @@ static void stop_workers(fm_ctx *ctx) {
 }
 
 /*
+** Signals sent to the process are for the thread that called us: a handler may belong to a Lua state
+** or another host that only that thread may touch. Workers get those of their own faults alone.
+*/
+static void block_signals(sigset_t *was) {
+  static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  sigset_t all;
+  sigfillset(&all);
+  for (size_t k = 0; k < sizeof faults / sizeof *faults; k++) sigdelset(&all, faults[k]);
+  pthread_sigmask(SIG_SETMASK, &all, was);
+}
+
+/*
 ** Workers start with the first parallel job: a program that only prints its help needs none. The
 ** size of their stacks is set here because under `ulimit -s unlimited` the default is 2 MiB, less
 ** than their thread-local storage.
@@ -151,10 +164,13 @@ static void start_workers(fm_ctx *ctx) {
   pthread_attr_t attr;
   if (ctx->nworkers >= ctx->threads - 1 || pthread_attr_init(&attr) != 0) return;
   const bool sized = pthread_attr_setstacksize(&attr, STACK) == 0;
+  sigset_t was; /* workers inherit the mask */
+  block_signals(&was);
   while (sized && ctx->nworkers < ctx->threads - 1) {
     if (pthread_create(&ctx->worker[ctx->nworkers], &attr, worker_main, ctx) != 0) break;
     ctx->nworkers++;
   }
+  pthread_sigmask(SIG_SETMASK, &was, NULL);
   pthread_attr_destroy(&attr);
 }
 

@@ -318,7 +318,7 @@ typedef struct fm_job { /* one run of an executable */
   uint32_t step;        /* likewise */
   fm_tensor *const *in; /* one per input: shared, or with the whole batch as its first axis */
   fm_tensor **out;      /* one per output, overwritten by the sum or by all rows; shares no memory
-                           with another output or an input */
+                           with another output, an input or a constant of the program */
 } fm_job;
 
 /*

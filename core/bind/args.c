@@ -185,15 +185,29 @@ void bind_method_at_most(lua_State *L, int n) { at_most(L, n, lua_gettop(L) - 1)
 
 /* ------------------------------------------------------------------ tables */
 
-int bind_list(lua_State *L, int arg, const char *expected) {
-  if (!lua_istable(L, arg)) bind_expected(L, arg, "%s", expected);
-  if (luaL_getmetafield(L, arg, "__index") != LUA_TNIL ||
-      luaL_getmetafield(L, arg, "__len") != LUA_TNIL)
-    bind_fail(L, FM_EUSAGE, "argument %d is a table with a metatable, expected %s in a plain table",
-              arg, expected);
-  lua_Unsigned n = lua_rawlen(L, arg);
-  if (n > INT_MAX / 64) bind_expected(L, arg, "%s of fewer entries", expected);
+/* Raise "WHAT is WHY"; `what` NULL: the argument `at`. */
+static _Noreturn void refuse_list(lua_State *L, int at, const char *what, const char *why,
+                                  const char *expected) {
+  char name[64], argument[96];
+  luaL_checkstack(L, 10, NULL);
+  if (what == NULL)
+    snprintf(argument, sizeof argument, "%s: argument %d", bind_function(L, name), at);
+  bind_fail(L, FM_EUSAGE, "%s is %s, expected %s", what ? what : argument, why, expected);
+}
+
+int bind_length(lua_State *L, int at, const char *what, const char *expected) {
+  char found[BIND_FOUND];
+  if (!lua_istable(L, at)) refuse_list(L, at, what, bind_found(L, at, found), expected);
+  if (luaL_getmetafield(L, at, "__index") != LUA_TNIL ||
+      luaL_getmetafield(L, at, "__len") != LUA_TNIL)
+    refuse_list(L, at, what, "a table with a metatable", expected);
+  lua_Unsigned n = lua_rawlen(L, at);
+  if (n > INT_MAX / 64) refuse_list(L, at, what, "a table of too many entries", expected);
   return (int)n;
+}
+
+int bind_list(lua_State *L, int arg, const char *expected) {
+  return bind_length(L, arg, NULL, expected);
 }
 
 void bind_shape(lua_State *L, int arg, fm_shape *s) {

@@ -1,6 +1,7 @@
 /* bind.c - the Lua module "flowmap.core": its context, its errors, the list of its parts. */
 #include "bind.h"
 #include "../blas.h"
+#include "../utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ int bind_fail(lua_State *L, fm_err code, const char *format, ...) {
   va_start(args, format);
   vsnprintf(message, sizeof message, format, args);
   va_end(args);
+  fm_make_printable(message); /* it may quote a name, or be cut within a character */
   raise_with(L, code_name(code), message);
 }
 

@@ -107,6 +107,8 @@ void bind_method_at_most(lua_State *L, int n); /* likewise, the object of a meth
 
 /* The length of a table without a metatable, whose entries can then be read without Lua code. */
 int bind_list(lua_State *L, int arg, const char *expected);
+/* The same for the table at stack index `at`, which sentences call `what`. */
+int bind_length(lua_State *L, int at, const char *what, const char *expected);
 void bind_shape(lua_State *L, int arg, fm_shape *s); /* a table of sizes, or one number */
 void bind_push_shape(lua_State *L, const fm_shape *s);
 uint32_t bind_stream(lua_State *L, int arg); /* a number, or a name, which is hashed */

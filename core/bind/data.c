@@ -28,15 +28,20 @@ static int64_t natural(lua_State *L, int arg, const char *name) {
 }
 
 static void read_info(lua_State *L, int arg, fm_pack_info *i) {
+  char found[BIND_FOUND];
   size_t n = 0;
   fm_shape s;
   *i = (fm_pack_info){.count = natural(L, arg, "count"),
                       .train = natural(L, arg, "train"),
                       .classes = natural(L, arg, "classes")};
-  lua_getfield(L, arg, "shape");
+  if (lua_getfield(L, arg, "shape") != LUA_TTABLE)
+    bind_fail(L, FM_EUSAGE, "pack: shape is %s, expected one such as {32, 32, 3}",
+              bind_found(L, -1, found));
   bind_shape(L, lua_gettop(L), &s);
-  lua_getfield(L, arg, "text");
-  const char *text = lua_isnil(L, -1) ? "" : bind_text(L, lua_gettop(L), &n);
+  const int type = lua_getfield(L, arg, "text");
+  if (type != LUA_TNIL && type != LUA_TSTRING)
+    bind_fail(L, FM_EUSAGE, "pack: text is %s, expected a string", bind_found(L, -1, found));
+  const char *text = type == LUA_TNIL ? "" : lua_tolstring(L, -1, &n);
   if (s.nd != 3)
     bind_fail(L, FM_EUSAGE, "pack: a shape of rank %d found, expected one such as {32, 32, 3}",
               s.nd);

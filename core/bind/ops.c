@@ -144,6 +144,8 @@ static void add_operand(lua_State *L, reader *r, int at) {
 static void read_list(lua_State *L, reader *r) {
   char found[BIND_FOUND];
   const int n = bind_list(L, r->arg, "a list of tensors");
+  if (n == 0)
+    bind_fail(L, FM_EUSAGE, "%s: an empty list found, expected one tensor or more", r->op->name);
   if (n > MAX_OPERANDS)
     bind_fail(L, FM_EUSAGE, "%s: %d tensors found, expected at most %d", r->op->name, n,
               MAX_OPERANDS);

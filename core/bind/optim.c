@@ -45,7 +45,7 @@ static void read_ema(lua_State *L, int arg, fm_optim_conf *c) {
     lua_pop(L, 1);
     return;
   }
-  c->nema = bind_list(L, lua_gettop(L), "a list of decays");
+  c->nema = bind_length(L, lua_gettop(L), "optimiser: ema", "a list of decays");
   if (c->nema > FM_MAX_EMA)
     bind_fail(L, FM_EUSAGE, "optimiser: %d averages found, expected at most %d", c->nema,
               FM_MAX_EMA);

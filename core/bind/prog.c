@@ -218,8 +218,13 @@ static sources read_sources(lua_State *L) {
               "program: %d traces and %d micro-batches found, expected at least one of each",
               nprogs, n);
   for (int k = 0; k < nprogs; k++) {
+    char found[BIND_FOUND];
     lua_rawgeti(L, 1, k + 1);
-    progs[k] = bind_trace(L, lua_gettop(L))->p;
+    const trace_box *tr = bind_box(L, lua_gettop(L), bind_trace_type, sizeof *tr);
+    if (tr == NULL || tr->p == NULL)
+      bind_fail(L, FM_EUSAGE, "program: trace %d is %s, expected an open trace", k + 1,
+                tr ? "closed" : bind_found(L, lua_gettop(L), found));
+    progs[k] = tr->p;
     lua_pop(L, 1);
   }
   for (int k = 0; k <= n; k++) {

@@ -27,6 +27,8 @@ static int ranks_most(lua_State *L) { /* ranks_most(integer) -> the largest of a
 static int ranks_copy(lua_State *L) {
   fm_ctx *ctx = bind_ctx(L);
   int from = lua_isnoneornil(L, 2) ? 0 : (int)bind_integer(L, 2, 1, fm_nranks()) - 1;
+  if (lua_type(L, 1) != LUA_TSTRING && bind_test(L, 1) == NULL)
+    bind_expected(L, 1, "a string or a tensor");
   if (lua_type(L, 1) != LUA_TSTRING) {
     fm_tensor *t = bind_writable(L, 1);
     if (fm_ranks_copy(ctx, t->data, t->bytes, from) != FM_OK) bind_raise(L);

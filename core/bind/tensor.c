@@ -137,7 +137,7 @@ static void table_shape(lua_State *L, int arg, fm_shape *s) {
   while (lua_istable(L, -1)) {
     if (s->nd == FM_MAX_DIMS)
       bind_fail(L, FM_EUSAGE, "tensor: a table nested deeper than %d found", FM_MAX_DIMS);
-    s->d[s->nd++] = bind_list(L, lua_gettop(L), numbers);
+    s->d[s->nd++] = bind_length(L, lua_gettop(L), "tensor: the table", numbers);
     lua_rawgeti(L, -1, 1);
     lua_remove(L, -2);
   }
@@ -162,10 +162,10 @@ static void fill_from(lua_State *L, fm_tensor *t, int depth, int64_t *at) {
     put(L, t, (*at)++, lua_tonumber(L, -1));
     return;
   }
-  int64_t n = lua_istable(L, -1) ? bind_list(L, lua_gettop(L), numbers) : -1;
-  if (n < 0)
+  if (!lua_istable(L, -1))
     bind_fail(L, FM_EUSAGE, "tensor: ragged table: %s found at depth %d, expected %lld entries",
               bind_found(L, lua_gettop(L), found), depth + 1, (long long)t->shape.d[depth]);
+  const int64_t n = bind_length(L, lua_gettop(L), "tensor: a table in it", numbers);
   if (n != t->shape.d[depth])
     bind_fail(L, FM_EUSAGE, "tensor: ragged table: %lld entries found at depth %d, expected %lld",
               (long long)n, depth + 1, (long long)t->shape.d[depth]);

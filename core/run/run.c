@@ -34,9 +34,25 @@ static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *
                  fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
 }
 
+/* Is the tensor, or a part of it, a constant of one of these plans? */
+static bool is_constant(int n, fm_plan *const *plan, const fm_tensor *t) {
+  for (int i = 0; i < n; i++)
+    for (int k = 0; k < plan[i]->p->nconst; k++)
+      if (fm_tensor_overlap(plan[i]->p->constant[k], t)) return true;
+  return false;
+}
+
 /* An output is written while inputs are still read, and by several workers at once. */
 static fm_err check_apart(fm_exe *e, const fm_job *job, int k) {
-  for (int i = 0; i < e->plans->nin; i++)
+  const fm_plans *s = e->plans;
+  if (is_constant(s->nbody, s->body, job->out[k]) ||
+      is_constant(s->pro.n, s->pro.plan, job->out[k]) ||
+      is_constant(s->epi.n, s->epi.plan, job->out[k]))
+    return fm_fail(e->ctx, FM_EUSAGE,
+                   "program: output %d shares memory with a tensor that the program holds as a "
+                   "constant, expected another",
+                   k + 1);
+  for (int i = 0; i < s->nin; i++)
     if (fm_tensor_overlap(job->in[i], job->out[k]))
       return fm_fail(e->ctx, FM_EUSAGE,
                      "program: input %d and output %d share memory, expected distinct tensors",

@@ -45,6 +45,26 @@ t.test("an entry of a list that is no tensor is named by its place", function()
     ["optimiser: b1 is the string '0.5', expected a number"] = function()
       core.optim({ b1 = "0.5" }, { w })
     end,
+    ["optimiser: ema is 0.9, expected a list of decays"] = function()
+      core.optim({ ema = 0.9 }, { w })
+    end,
+    ["pack: shape is missing, expected one such as {32, 32, 3}"] = function()
+      core.pack(work .. "/x", { count = 1 })
+    end,
+    ["pack: text is 5, expected a string"] = function()
+      core.pack(work .. "/x", { count = 1, shape = { 1, 1, 3 }, text = 5 })
+    end,
+    ["program: trace 2 is 3, expected an open trace"] = function()
+      core.exe({ trace, 3 }, { 1 }, { 0, 1 })
+    end,
+    ["concat: an empty list found, expected one tensor or more"] = function() fm.concat({}, 1) end,
+    ["tensor: a table in it is a table with a metatable, expected"] = function()
+      fm.tensor { { 1 }, setmetatable({ 2 }, { __len = function() return 1 end }) }
+    end,
+    ["ranks_copy: argument 1 is true, expected a string or a tensor"] = function()
+      core.ranks_copy(true)
+    end,
+    ["cannot list the folder /none?[31m: "] = function() core.folder_names "/none\27[31m" end,
   } do t.raises(f, pattern:gsub("%p", "%%%0")) end
 end)
 
@@ -61,6 +81,10 @@ t.test("outputs of a program share no memory with one another or with an input",
     "outputs 1 and 2 share memory")
   exe:run({ given }, 0, 0, { both:view(1, 4), both:view(5, 4) })
   t.eq(both:flat(), { 11, 12, 13, 14, 3, 6, 9, 12 })
+  local constant, again = fm.ones { 4 }, core.trace()
+  again:output(again:input("shared", { 4 }) + constant, "sum")
+  exe = core.exe({ again }, { 1 }, { 0, 1 })
+  t.raises(function() exe:run({ given }, 0, 0, { constant }) end, "holds as a constant")
 end)
 
 t.test("parameters of an optimiser share no memory", function()

@@ -1,5 +1,7 @@
 -- The first signal asks a run to stop, the second ends it, even in loops that never check.
 
+local fm = require "flowmap"
+local lfs = require "lfs"
 local t = require "harness"
 local sandbox = require "sandbox"
 
@@ -47,6 +49,35 @@ t.test("two signals from one event count as one", function()
     { 0.05, "INT" }, { 0, "TERM" })
   t.eq(code, 0, log)
   t.eq(log:find "saved" ~= nil, true, log)
+end)
+
+-- Which of these signals each worker blocks, in words; a thread that is starting blocks all.
+local function blocked_by_workers()
+  local list = {}
+  for id in lfs.dir "/proc/self/task" do
+    local file = id:find "%d" and tonumber(id) ~= fm.pid()
+      and io.open("/proc/self/task/" .. id .. "/status")
+    if file then
+      local mask = tonumber(file:read "a":match "SigBlk:%s*%x*(%x%x%x%x%x%x%x%x)", 16)
+      file:close()
+      local words = {}
+      for name, number in pairs { INT = 2, BUS = 7, SEGV = 11, TERM = 15 } do
+        if mask >> (number - 1) & 1 == 1 then words[#words + 1] = name end
+      end
+      table.sort(words)
+      list[#list + 1] = table.concat(words, " ")
+    end
+  end
+  return table.concat(list, ", ")
+end
+
+t.test("workers leave signals to the thread of the Lua state, except those of faults", function()
+  if not lfs.attributes "/proc/self/task" then return t.skip("signals of workers", "no /proc") end
+  fm.set_threads(3)
+  fm.sort(fm.ones { 8, 8 })
+  local last = fm.clock() + 5
+  while blocked_by_workers() ~= "INT TERM, INT TERM" and fm.clock() < last do end
+  t.eq(blocked_by_workers(), "INT TERM, INT TERM")
 end)
 
 t.test("a loop in C, by the second", function()
