@@ -144,8 +144,8 @@ static void stop_workers(fm_ctx *ctx) {
 }
 
 /*
-** Signals sent to the process are for the thread that called us: a handler may belong to a Lua state
-** or another host that only that thread may touch. Workers get those of their own faults alone.
+** Signals sent to the process are for the thread that called us: a handler may belong to a Lua
+** state, which only that thread may touch. Workers get those of their own faults alone.
 */
 static void block_signals(sigset_t *was) {
   static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
