@@ -137,6 +137,29 @@ t.test("half of a factorial has no effects: its cells are no pairs of mirror ima
   end, halved)
   local out = contrasts.factors(set, SPEC)
   t.eq({ out.complete, out.cells[1][1].lost, out.cells[1][1].missing }, { false, "–", 6 })
+  local text = tables.markdown(tables.effects(set, SPEC))
+  t.eq(text:find("Nothing could be estimated: runs diverged or are too few.", 1, true) ~= nil, true,
+    text)
+end)
+
+t.test("effects of a factorial in which one cell diverged in every seed", function()
+  local set = made("corner", { "lsd", "psd-m" }, 8, factorial, function(config)
+    local corner = config.p == 1 and config.times == "long"
+    return not (corner and config.method == "lsd") and halved(config) or nil
+  end)
+  local out = contrasts.factors(set, SPEC)
+  local shown = {}
+  for i, row in ipairs(out.rows) do
+    for j in ipairs(out.columns) do
+      shown[j] = (shown[j] or "") .. (out.cells[j][i].mean and row .. "; " or "")
+    end
+  end
+  t.eq(out.columns, { "LSD", "PSD-M", "all methods" })
+  t.eq(shown, { "p alone; times alone; ",
+    "p alone; times alone; all together; p; times; p x times; ", "p alone; times alone; " })
+  local text = tables.markdown(tables.effects(set, SPEC))
+  t.eq(text:find("diverged or is missing: LSD: up to 8; all methods: up to 8.", 1, true) ~= nil,
+    true, text)
 end)
 
 t.test("a figure of effects against the number of steps", function()
