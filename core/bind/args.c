@@ -284,6 +284,11 @@ void *bind_new_box(lua_State *L, const char *type, size_t size) {
   return p;
 }
 
+void bind_count(lua_State *L, size_t bytes) {
+  const size_t most = (size_t)INT_MAX << 10;
+  if (bytes >= 1024) lua_gc(L, LUA_GCSTEP, (int)((bytes < most ? bytes : most) >> 10));
+}
+
 void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close) {
   luaL_newmetatable(L, type);
   lua_pushcfunction(L, close);

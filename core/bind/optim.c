@@ -82,8 +82,10 @@ static int optim_new(lua_State *L) { /* core.optim({conf}, {params}) */
   fm_tensor **params = make_list(L, 2, &n);
   optim_box *b = bind_new_box(L, optim_type, sizeof *b);
   read_tensors(L, 2, n, params, true);
+  const size_t before = fm_bytes_now(bind_ctx(L));
   if ((b->o = fm_optim_new(bind_ctx(L), &c, n, params)) == NULL) bind_raise(L);
   b->n = n;
+  bind_count(L, fm_bytes_now(bind_ctx(L)) - before);
   return 1;
 }
 

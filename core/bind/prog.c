@@ -349,7 +349,10 @@ static int exe_run(lua_State *L) {
   fm_job job;
   lua_settop(L, 5);
   fm_exe *e = read_job(L, &job);
+  const size_t before = fm_bytes_now(bind_ctx(L));
   if (fm_exe_run(e, &job) != FM_OK) bind_raise(L);
+  const size_t now = fm_bytes_now(bind_ctx(L)); /* the first run takes the arenas */
+  bind_count(L, now > before ? now - before : 0);
   return 1;
 }
 

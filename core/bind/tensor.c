@@ -22,9 +22,7 @@ value *bind_push_empty(lua_State *L) {
 void bind_own(lua_State *L, value *x, fm_tensor *t) {
   if (t == NULL) bind_raise(L);
   x->t = t;
-  /* Count the bytes outside Lua for its collector; otherwise dropped tensors would pile up. */
-  const size_t most = (size_t)INT_MAX << 10, bytes = t->bytes < most ? t->bytes : most;
-  if (bytes >= 1024 && !t->map && !t->of) lua_gc(L, LUA_GCSTEP, (int)(bytes >> 10));
+  if (!t->map && !t->of) bind_count(L, t->bytes);
 }
 
 void bind_push_traced(lua_State *L, int trace, fm_val v) {

@@ -31,6 +31,7 @@ static void run_sum(const fm_frame *f, const fm_step *s) {
   const fm_sig *sig = &f->plan->p->node[s->v].sig;
   void *sum = f->out[s->index];
   const void *x = fm_address(f, s->v);
+  if (fm_sig_bytes(sig) == 0) return; /* such a sum has no memory */
   if (f->first)
     memcpy(sum, x, fm_sig_bytes(sig));
   else

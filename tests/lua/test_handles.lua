@@ -199,6 +199,25 @@ t.test("a trace that has failed says so again", function()
   t.eq(e.code, "usage")
 end)
 
+t.test("programs and optimisers that are dropped do not pile up outside of Lua", function()
+  local x, column = fm.ones { 512, 512 }, fm.ones { 512, 1 } -- 1 MiB, 2 KiB
+  local function run()
+    local trace = core.trace()
+    local a, b = trace:input("shared", x.shape), trace:input("shared", column.shape)
+    trace:output(fm.matmul(fm.abs(a), b), "sum")
+    core.exe({ trace }, { 1 }, { 0, 1 }):run({ x, column })
+  end
+  for _, make in ipairs { run, function() core.optim({}, { x }) end } do
+    collectgarbage()
+    local start, most = core.info().bytes, 0
+    for _ = 1, 40 do
+      make()
+      most = math.max(most, core.info().bytes - start)
+    end
+    t.eq(most < 12 << 20, true, most)
+  end
+end)
+
 t.test("the contents of a packed file are never modified", function()
   local p = pack()
   p:put(0, fm.from_bytes(("x"):rep(24), { 2, 2, 2, 3 }))
