@@ -50,8 +50,8 @@ void *bind_new_box(lua_State *L, const char *type, size_t size); /* its other fi
 ** be freed. NULL if the box is closed, or for any other value.
 */
 void *bind_take(lua_State *L, const char *type);
-/* Count bytes outside of Lua for its collector: handles that are dropped would pile up otherwise. It
-   may run finalisers. */
+/* Count bytes outside Lua for its collector, since dropped handles would pile up otherwise. May run
+   finalisers. */
 void bind_count(lua_State *L, size_t bytes);
 /*
 ** Register a type. `close` also serves as its finaliser: it must accept any value, and a box any
