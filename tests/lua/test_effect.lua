@@ -43,6 +43,13 @@ t.test("a setting that nothing reads is refused with the reason", function()
   refused(cifar, { label_dropout = 0.5 }, says("label_dropout", "classes is 0"))
 end)
 
+t.test("at eta = 0 a batch of one sample is off-diagonal where the sample gives the velocity",
+  function()
+    local set = { eta = 0, batch = 1, micro = 1, p = 0.5 }
+    refused(board, set, "p has no effect: eta is 0: all samples of a batch are diagonal", "lsd")
+    t.eq(experiment.resolve(board, { profile = "smoke", method = "meanflow", set = set }).p, 0.5)
+  end)
+
 t.test("with classes a tenth of the labels is dropped, as the chapter says", function()
   local cfg = experiment.resolve(cifar, { profile = "smoke",
     set = { classes = 10, guidance = 1.5 } })

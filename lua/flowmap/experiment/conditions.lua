@@ -5,6 +5,7 @@
 -- @module flowmap.experiment.conditions
 
 local curriculum = require "flowmap.curriculum"
+local layout = require "flowmap.layout"
 local ranges = require "flowmap.experiment.ranges"
 local schedule = require "flowmap.schedule"
 local times = require "flowmap.times"
@@ -64,7 +65,8 @@ end
 --- Whether some samples of a batch are off-diagonal.
 function M.off_diagonal(c)
   local cfg = c.cfg
-  return cfg.both_terms or math.max(1, math.floor(cfg.eta * cfg.batch + 1e-9)) < cfg.batch,
+  local diagonal = layout.counts(cfg.eta, cfg.batch, 1, layout.least(cfg)).diagonal
+  return cfg.both_terms or diagonal < cfg.batch,
     ("eta is %s: all samples of a batch are diagonal"):format(ranges.number_text(cfg.eta))
 end
 
