@@ -48,8 +48,9 @@ exact.settings = {
   optimiser = "radam", schedule = "linear", clip = 10, eta = 0.75, nfe = { 1, 2, 4 },
 }
 
--- The profiles differ in the size of the network and the number of steps. With the one seed of
--- `laptop` no difference between methods is shown, whatever its size; `long` has six.
+-- The profiles differ in the size of the network, the number of steps, the bound on the gradient's
+-- norm and the length of the average. With the one seed of `laptop` no difference between methods
+-- is shown, whatever its size; `long` has six.
 
 exact.profiles = {
   smoke = {

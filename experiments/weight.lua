@@ -58,11 +58,12 @@ local weight = {
 
 -- ## The runs
 --
--- Network, optimiser and learning rate are those of [the ladder](#the-ladder-on-cifar-10); nothing
--- was tuned here. Both methods have the same diagonal fraction, 0.75. All runs of a seed start from
--- the same weights and draw the same data and times, with the learned weight or without it, so
--- differences are paired. `long` has six seeds, the fewest with which one difference can be shown
--- at level 0.05; the tables, whose families of questions are larger, need more and say so.
+-- Network, optimiser and highest learning rate are those of [the ladder](#the-ladder-on-cifar-10);
+-- here the rate falls linearly to zero. Nothing was tuned. Both methods have the same diagonal
+-- fraction, 0.75. All runs of a seed start from the same weights and draw the same data and times,
+-- with the learned weight or without it, so differences are paired. `long` has six seeds, the
+-- fewest with which one difference can be shown at level 0.05; the tables, whose families of
+-- questions are larger, need more and say so.
 
 weight.profiles = {
   smoke = {
