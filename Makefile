@@ -161,11 +161,12 @@ $B/core/kernels/gemm_bf16.neon.f32.o: private FLAGS_neon += -march=armv8.2-a+bf1
 
 $B/tests/%: $B/tests/%.o $(C_TESTS_SHARED) $(LIBRARY)
 	$(call say,LINK)
-	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka -larchive $(LIBS) -o $@
+	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka -larchive $(TEST_LIBS) -o $@
+TEST_LIBS = $(LIBS)
 
 # The test of the binding has all of Lua, as the program does.
 $B/tests/c/test_bind.o: EXTRA = $(LUA_CFLAGS)
-$B/tests/c/test_bind: LIBS := $(LIBRARY) $(or $(if $(DARWIN),$(LUA_DYNAMIC)),$(LUA_STATIC)) $(LIBS)
+$B/tests/c/test_bind: TEST_LIBS = $(LIBRARY) $(if $(DARWIN),$(LUA_DYNAMIC),$(LUA_STATIC)) $(LIBS)
 $B/tests/c/test_bind: $(BINDING_OBJECTS)
 
 # Compiler flags and lists of objects: a change of their contents causes a rebuild.
