@@ -1,5 +1,5 @@
-/* machine.c - shared memory: each rank makes its own, the others of its machine open it, and its
-** name is removed. */
+/* machine.c - shared memory: each rank creates some, the others of its machine attach it, and then
+** its name is removed. */
 #define _POSIX_C_SOURCE 200809L
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "machine.h"
 #include "ranks.h"
 
-typedef struct offer { /* what a rank tells the others of its machine */
+typedef struct offer { /* sent by a rank to the others of its machine */
   char name[48];
   uint64_t bytes;
 } offer;
@@ -33,7 +33,7 @@ int fm_machine_of(const fm_machine *machine, int r, int *list) {
 
 /* ------------------------------------------------------------------ one rank's memory */
 
-/* Memory of a new name, all of which is there; NULL: it is not. */
+/* Create memory under a new name, all of it allocated; NULL on failure. */
 static char *create(offer *o, size_t bytes) {
   static unsigned count;
   struct timespec t;
@@ -87,7 +87,7 @@ static fm_err make_lists(fm_pool *pool, fm_machine *machine) {
   return FM_OK;
 }
 
-/* Tell all others of this machine the offer, and attach theirs; *could: it was possible. */
+/* Send the offer to all others of this machine, and attach theirs; *could: whether it worked. */
 static fm_err attach_all(fm_pool *pool, fm_machine *machine, const offer *mine, bool *could) {
   offer *theirs = fm_take(pool, machine->n, offer);
   fm_mail mail = {0};

@@ -16,7 +16,7 @@ typedef struct fm_machine {
   size_t *bytes;
 } fm_machine;
 
-/* Do any two ranks have the same machine? */
+/* Whether any two ranks are on the same machine. */
 bool fm_machine_any(void);
 /*
 ** All ranks, together: each offers so many bytes, zeros, to those of its machine. `shared` is the

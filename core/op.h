@@ -25,7 +25,7 @@ enum {
   FM_BLAS = 1 << 6,        /* may call BLAS, whose buffers are reserved first [fm_apply] */
   FM_PICKS = 1 << 7,       /* reads no more values of x than y has [bytes of a step] */
 
-  /* What y is in terms of x. */
+  /* How y relates to x. */
   FM_IDENTITY = 1 << 8, /* y = x: removed after differentiation [optimise] */
   FM_UNIQUE = 1 << 9,   /* never merged: a copy names a variable of fm_jvp [emission] */
   FM_SAME = 1 << 10,    /* y = x if x is the only operand and of the same signature [emission] */
@@ -70,7 +70,7 @@ static inline double fm_eps_of(const fm_attr *a) { return a->f[FM_EPS] == 0 ? 1e
 typedef void (*fm_map)(int64_t n, void *y, const void *a, const void *b, const void *c,
                        const double *f);
 
-/* What the kernel of a node sees. */
+/* The arguments of a node's kernel. */
 typedef struct fm_exec {
   const fm_attr *attr;
   const fm_sig *out;
@@ -130,7 +130,7 @@ struct fm_op {
   double cost;                                         /* FLOPs per value where `flops` is NULL */
   bool accumulates;                                    /* the kernel can add to its result */
   /* Sets of operands (bit k: operand k) in which y is jointly linear while the others are fixed.
-     What is linear in sums over the micro-batches is computed once, from the sums [linear]. */
+     Linear functions of sums over the micro-batches are computed once, from the sums [linear]. */
   unsigned linear[2];
   bool (*linear_if)(const fm_attr *attr); /* only with these attributes; NULL: with any */
   /* The FM_STACKS_ flags that hold for these operands and attributes; NULL: all that are set. */
@@ -138,7 +138,7 @@ struct fm_op {
   /* FM_RESHAPE, FM_PART: y is stored in x without gaps from this value on; -1: y needs a copy
      [plan]. */
   int64_t (*view)(const fm_sig *x, const fm_attr *attr);
-  /* y is its operands one behind the other, so that programs compute them in place [plan]. */
+  /* y is the concatenation of its operands in memory: programs compute them in place [plan]. */
   bool (*joins)(const fm_attr *attr);
   /* A simpler value equal to y(in), FM_NONE if there is none [emission]. */
   fm_val (*fold)(fm_prog *p, const fm_sig *y, const fm_attr *attr, const fm_val *in);
@@ -162,7 +162,7 @@ fm_err fm_infer_shape(fm_ctx *ctx, const fm_op *op, fm_dtype dtype, const fm_att
                       fm_sig *out);
 /* The rule of operations whose operands and result all have one signature. */
 fm_err fm_infer_alike(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, fm_sig *out);
-/* Is y linear in this set of operands jointly (FM_ALL: in all) while the others are fixed? */
+/* Whether y is linear in this set of operands jointly (FM_ALL: all) while the others are fixed. */
 bool fm_linear_in(const fm_op *op, const fm_attr *attr, unsigned set);
 double fm_flops(const fm_op *op, int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
 

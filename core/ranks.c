@@ -1,4 +1,4 @@
-/* ranks.c - joins the ranks of a launcher by a shim for its MPI; messages, agreement, the end. */
+/* ranks.c - joining the ranks of a launcher by a shim for its MPI; messages, agreement, exit. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
 #include <sched.h>
@@ -27,7 +27,8 @@ int fm_ranks_machine(int r) { return machine ? machine[r] : r; }
 
 /* ------------------------------------------------------------------ joining */
 
-/* How launchers tell a process its number and how many there are, and whose shim answers. */
+/* The variables in which a launcher passes a process its number and the number of all, and the shim
+** to load. */
 typedef struct launcher {
   const char *name, *rank, *size, *shim;
 } launcher;
@@ -58,7 +59,7 @@ static const char *complain(const launcher *by, const char *what, const char *re
   return sentence;
 }
 
-/* Which ranks have the same machine; none do if that is not known. */
+/* Which ranks share a machine; if that is not known, none do. */
 static void find_machines(void) {
   const char *split = getenv("FLOWMAP_RANKS_APART");
   machine = calloc((size_t)nranks, sizeof *machine);
@@ -124,7 +125,7 @@ static fm_err keep(fm_ctx *ctx, fm_mail *m, int request, const char *what, int o
   return FM_OK;
 }
 
-/* Space for another request, before it begins. */
+/* Make space for another request before it begins. */
 static fm_err reserve(fm_ctx *ctx, fm_mail *m) {
   if (m->n < m->most) return FM_OK;
   int n = m->most ? 2 * m->most : 16;
@@ -186,11 +187,12 @@ fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m) {
 
 /* ------------------------------------------------------------------ agreement */
 
-/* In the binomial tree of ranks with root 0, the children of r are r + 1, r + 2, r + 4, ... below
-** the lowest set bit of r. */
+/* In the binomial tree of ranks with root 0, the children of r are r + 1, r + 2, r + 4, ..., while
+** the summand is below the lowest set bit of r, which this returns. */
 static int span(int r) { return r ? r & -r : INT_MAX / 2; }
 
-/* Down the tree whose root is rank `from`: place p in it is that of rank (from + p) mod nranks. */
+/* Pass data down the tree whose root is rank `from`: place p in it belongs to rank (from + p) mod
+** nranks. */
 static fm_err pass_on(fm_ctx *ctx, fm_mail *m, void *data, size_t bytes, int from) {
   fm_err err = FM_OK;
   int place = (rank - from + nranks) % nranks, top = 1;
@@ -213,7 +215,7 @@ fm_err fm_ranks_copy(fm_ctx *ctx, void *data, size_t bytes, int from) {
   return err;
 }
 
-/* *x becomes, at rank 0, the largest of all. */
+/* On rank 0, *x becomes the largest of all. */
 static fm_err most_of_all(fm_ctx *ctx, fm_mail *m, int64_t *x) {
   fm_err err = FM_OK;
   for (int k = 1; k < span(rank) && rank + k < nranks && err == FM_OK; k *= 2) {

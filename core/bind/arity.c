@@ -74,7 +74,7 @@ static const struct {
              {"watch_signals", 0},
              {"write_file", 2}};
 
-/* Of the methods, apart from the object. Those with upvalues count for themselves. */
+/* Arguments of methods besides the object. Methods with upvalues check their own number. */
 static const struct {
   const char *type, *name;
   int most;

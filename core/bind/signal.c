@@ -1,7 +1,7 @@
 /*
 ** signal.c - SIGINT and SIGTERM in Lua. The first signal is a request: training checks for it after
-** each step and saves. A Lua loop that never checks is ended by an error, after which the run can
-** be resumed. The second signal ends the program at once.
+** each step and saves. A loop of the main coroutine that never checks is ended by an error, after
+** which the run can be resumed. The second signal ends the program at once.
 */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>

@@ -88,7 +88,7 @@ static int save_safetensors(lua_State *L) { /* (path, {name = tensor}, {key = st
   return 0;
 }
 
-/* What was read from a file, until all of it is in Lua's tables. */
+/* The contents of a file, held here until all of them are in Lua's tables. */
 static const char contents_type[] = "flowmap.contents";
 
 typedef struct contents {

@@ -25,7 +25,7 @@ int fm_isa(void);
 /* Use another one (tests, gradcheck). Returns the one in use, never above the processor's best. */
 int fm_set_isa(int isa);
 const char *fm_isa_name(int isa);
-/* Does the instruction set in use include bfloat16 products (AVX512_BF16, FEAT_BF16 of Arm)? */
+/* Whether the instruction set in use includes bfloat16 products (AVX512_BF16, FEAT_BF16 of Arm). */
 bool fm_bf16_native(void);
 /* Where products in bfloat16 come from: "avx512_bf16", "neon_bf16", or "emulated" in float32. */
 const char *fm_bf16_name(void);

@@ -1,5 +1,4 @@
-/* shim.c - the functions of shim.h by those of MPI 3. All of them are called by one thread at a
-** time. */
+/* shim.c - the functions of shim.h, implemented with MPI 3. One thread at a time calls them. */
 #include <mpi.h>
 #include <stdlib.h>
 

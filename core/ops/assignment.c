@@ -4,7 +4,7 @@
 
 #include "ops.h"
 
-enum { LARGEST = 16384 }; /* rows: what a search needs has room in the workspace */
+enum { LARGEST = 16384 }; /* rows: the state of a search fits in the workspace */
 
 #ifndef FM_RULES
 

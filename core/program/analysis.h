@@ -11,9 +11,9 @@ static inline size_t fm_bytes_of(const fm_prog *p, fm_val v) {
 }
 double fm_node_flops(const fm_prog *p, fm_val v);
 
-/* Per node: it is needed for an output. */
+/* Per node: whether it is needed for an output. */
 bool *fm_live(fm_pool *s, const fm_prog *p);
-/* Per node: how many operands of live nodes and outputs it is. */
+/* Per node: the number of operands of live nodes, and of outputs, that are this node. */
 int *fm_use_counts(fm_pool *s, const fm_prog *p, const bool *live);
 bool fm_is_read(const fm_prog *p, fm_val v); /* by a node, live or not, or as an output */
 

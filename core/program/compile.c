@@ -74,8 +74,8 @@ static double now_ms(void) {
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* Of a body's plan, which rematerialises nothing, and of two that do, the one with the smallest
-** arena; the others are freed. NULL on failure. */
+/* Choose between a body's plan, which rematerialises nothing, and two that do: returns the one with
+** the smallest arena and frees the others. NULL on failure. */
 static fm_plan *recompute(const compiler *c, fm_plan *plan) {
   int passes = c->options->passes, best = passes & FM_SCARCE ? 1 : 0;
   fm_plan *tried[3] = {plan};
@@ -126,7 +126,7 @@ static fm_err compile_bodies(compiler *c) {
   return err;
 }
 
-/* The parts of the prologue or of the epilogue. */
+/* Plan the parts of the prologue or of the epilogue. */
 static fm_err compile_parts(compiler *c, fm_parts *parts, bool in_place) {
   for (int k = 0; k < parts->n; k++) {
     fm_prog *p = parts->part[k];
@@ -142,7 +142,7 @@ static void watch_hoisted(compiler *c, const char *name, int n, fm_prog *const *
   for (int k = 0; k < n; k++) set_part(c, name, k), watch(c, HOIST, part[k], NULL);
 }
 
-/* Each program by itself, then all of them together. */
+/* Compile each program by itself, then hoist from all of them together. */
 static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   fm_plans *plans = c->plans;
   fm_prog **p = fm_take(&plans->pool, n, fm_prog *);
@@ -165,7 +165,7 @@ static fm_err compile_programs(compiler *c, int n, fm_prog *const *progs) {
   return FM_OK;
 }
 
-/* Are the sums of a body so large that two micro-batches share their memory? */
+/* Whether the sums of a body are so large that two micro-batches share their memory. */
 static bool large_sums(const fm_prog *body, int passes) {
   size_t sums = 0;
   for (int k = 0; k < body->nout; k++)

@@ -7,9 +7,8 @@
 #include "../op_names.h"
 
 /*
-** What emission simplifies on the spot: operations that change nothing, operations that move one
-** known number (cotangent seeds, missing tangents, factors), and what the operation's own fold rule
-** finds.
+** Simplify at emission: operations that change nothing, operations that move one known number
+** (cotangent seeds, missing tangents, factors), and whatever the operation's own fold rule finds.
 */
 static fm_val fold(fm_prog *p, const fm_node *n, const fm_val *in) {
   const fm_op *op = n->op;

@@ -35,9 +35,9 @@ static bool large(const fm_prog *p, fm_val v) {
 }
 
 /*
-** What the body and the epilogue read, from their outputs backwards. A shared value is LOADED
-** unless it is cheap, or large while memory is scarce: then it is COMPUTED again in every
-** micro-batch. Returns the bytes of the values that are loaded.
+** Decide how the body and the epilogue obtain the values they read, from their outputs backwards. A
+** shared value is LOADED unless it is cheap, or large while memory is scarce: then it is COMPUTED
+** again in every micro-batch. Returns the bytes of the values that are loaded.
 */
 static size_t find_dispositions(const fm_source *s, bool scarce) {
   const fm_prog *p = s->p;
@@ -67,7 +67,8 @@ static fm_err open_source(fm_pool *pool, fm_source *s, int passes) {
 
 /* ------------------------------------------------------------------ the prologue */
 
-/* All that is shared, equal nodes of all programs as one; what a body loads becomes an output. */
+/* Collect all shared nodes, equal nodes of different programs once; those that a body loads become
+** outputs. */
 static fm_err make_prologue(fm_hoister *t) {
   fm_plans *plans = t->plans;
   if ((t->pro = fm_prog_like(t->from[0].p)) == NULL) return FM_ENOMEM;

@@ -1,12 +1,12 @@
-/* hoist.h - what a run does once, not once per micro-batch. */
+/* hoist.h - the work that a run does once instead of once per micro-batch. */
 #ifndef FM_HOIST_H
 #define FM_HOIST_H
 
 #include "plans.h"
 #include "rewrite.h"
 
-/* Splits programs that are optimised already into those of prologue, bodies and epilogue; puts NULL
-** where a program becomes a body as it is. */
+/* Splits optimised programs into those of prologue, bodies and epilogue. A program that becomes a
+** body unchanged is taken over and replaced by NULL. */
 fm_err fm_hoist(fm_plans *plans, int n, fm_prog **p, int passes);
 
 /* ------------------------------------------------------------------ parts.c */
@@ -27,7 +27,7 @@ fm_region *fm_linear_regions(fm_pool *s, const fm_prog *p, const bool *shared);
 
 /* ------------------------------------------------------------------ for the files of this pass */
 
-/* What a body does about a node of its program. */
+/* How a body obtains a node of its program. */
 typedef enum fm_disposition { UNUSED, COMPUTED, LOADED } fm_disposition; /* from the prologue */
 
 typedef struct fm_source { /* one program */
@@ -48,7 +48,7 @@ typedef struct fm_hoister {
   int *index; /* per value of the prologue: its output there, or -1 */
 } fm_hoister;
 
-/* Is output k computed by the epilogue? */
+/* Whether output k is computed by the epilogue. */
 static inline bool fm_after(const fm_source *s, int k) {
   return s->p->out[k].merge == FM_SUM && s->region[s->p->out[k].v] != IN_BODY;
 }

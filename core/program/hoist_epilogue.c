@@ -27,7 +27,7 @@ static void emit(fm_hoister *t, fm_source *s) {
   }
 }
 
-/* Has b the sums of the first program, and does it do the same with them? */
+/* Whether program b has the sums of the first program and computes the same from them. */
 static bool agrees(fm_hoister *t, fm_source *b) {
   const fm_source *a = &t->from[0];
   if (b != a && number_sums(b) != t->plans->nsum) return false;

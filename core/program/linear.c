@@ -15,7 +15,7 @@ typedef struct boundary {
 
 static bool varies(const boundary *b, fm_val v) { return !b->shared[v]; }
 
-/* Is node v linear in its varying operands jointly? */
+/* Whether node v is linear in its varying operands jointly. */
 static bool linear(const boundary *b, fm_val v) {
   const fm_node *n = &b->p->node[v];
   unsigned set = 0;

@@ -57,7 +57,7 @@ static bool is_zero(const fm_attr *a, int k) { /* -0 is not */
   return k < FM_F ? a->i[k] == 0 : fm_same_bytes(&a->f[k - FM_F], &zero, sizeof zero);
 }
 
-/* Are attributes stated? Those of a leaf always, of other operations if one is not 0. */
+/* Whether attributes are printed: those of a leaf always, those of others if one is not 0. */
 static bool any_attr(const fm_node *n) {
   for (int k = 0; k < FM_ATTRS; k++) {
     if (fm_attr_implied(n->op, k)) continue;

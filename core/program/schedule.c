@@ -19,8 +19,8 @@ void fm_stage_rematerialised(fm_layout *l, int *first) {
   }
 }
 
-/* first[v]: the stage of the first step that reads v; 0 if a view, a concatenation, a virtual node
-** or an output does, which are no steps. */
+/* first[v]: the stage of the first step that reads v; 0 if v is read by a view, a concatenation, a
+** virtual node or an output, which are not steps. */
 static void find_first_reads(const fm_prog *p, const fm_layout *l, int *first) {
   for (fm_val v = 0; v < p->n; v++) first[v] = INT_MAX;
   for (fm_val u = 0; u < p->n; u++) {

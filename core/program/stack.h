@@ -18,7 +18,7 @@ typedef struct fm_stacking {
 
 /* Node v has this form, FM_STACKS_ROWS or FM_STACKS_SUMS, with its operands and attributes. */
 bool fm_stacks(const fm_prog *p, fm_val v, unsigned form);
-/* Could u and v be parts of one call, apart from their second operands? */
+/* Whether u and v could be parts of one call, apart from their second operands. */
 bool fm_stack_alike(const fm_prog *p, fm_val u, fm_val v);
 /* Fills in users, group, next, key and kind, unless memory runs out. */
 void fm_stack_groups(fm_pool *s, fm_stacking *t);

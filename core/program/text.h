@@ -29,7 +29,7 @@
 extern const char *const fm_dtype_words[], *const fm_role_words[], *const fm_merge_words[];
 extern const char fm_remat_word[];
 
-/* Does the attribute follow from the type of the result? */
+/* Whether the attribute follows from the type of the result. */
 bool fm_attr_implied(const fm_op *op, int k);
 /* Axes of the first operand that attribute k lists, a slot each; 0: it is one number. */
 int fm_attr_axes(const fm_op *op, int k, const fm_shape *in);

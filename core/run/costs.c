@@ -1,4 +1,4 @@
-/* costs.c - the costs of all steps of a run, one by one. */
+/* costs.c - the cost of each step of a run. */
 #include "costs.h"
 #include "exe.h"
 
@@ -18,13 +18,13 @@ static bool rounds(const fm_plan *plan, const fm_step *s) {
   return in[0].dtype == FM_F32 && p->node[s->v].op->rounds(in, &p->node[s->v].sig);
 }
 
-/* Bodies alone add to sums over micro-batches; stacked rows are none. */
+/* Only bodies add to sums over micro-batches; stacked rows are not sums. */
 static int sum_of(const fm_exe *e, const fm_plan *plan, const fm_step *s, fm_phase phase) {
   int k = phase == FM_BODY ? fm_step_sum(plan, s) : -1;
   return k >= 0 && e->result[k].count > 0 ? k : -1;
 }
 
-/* How often the step was run: see fm_exe_do. */
+/* How often fm_exe_do runs the steps of this part. */
 static int times_of(const fm_exe *e, fm_phase phase, int part) {
   int n = 0;
   if (phase != FM_BODY) return 1;
@@ -56,7 +56,7 @@ fm_err fm_exe_costs(fm_exe *e, const fm_job *job, fm_cost *list) {
   fm_pool pool = {.ctx = e->ctx};
   double *ms = job ? fm_take(&pool, plans->nstep, double) : NULL;
   fm_err err = pool.failed ? FM_ENOMEM : FM_OK;
-  /* Once before, so that no step is charged with the first touch of its memory. */
+  /* A first run, so that no step is charged with the first touch of its memory. */
   if (job && err == FM_OK) err = fm_exe_do(e, job, 1, NULL);
   if (job && err == FM_OK) err = fm_exe_do(e, job, 1, ms);
   for (int k = 0; k < plans->pro.n; k++)

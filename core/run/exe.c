@@ -1,4 +1,4 @@
-/* exe.c - opens an executable, if the plans fit the micro-batches, and frees all that it has. */
+/* exe.c - opens an executable, if the plans fit the micro-batches, and frees it. */
 #include "exe.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@ static fm_err check_micro(const fm_plans *plans, const fm_micro_batches *micro) 
   return FM_OK;
 }
 
-/* An input or output that is split has a row for each sample. */
+/* A split input or output has one row per sample. */
 static fm_err check_port(fm_ctx *ctx, const char *what, int k, int64_t rows, const fm_sig *sig,
                          bool split) {
   char a[96];

@@ -1,4 +1,4 @@
-/* explain.c - the cost of a run, and the table of its steps with their times. */
+/* explain.c - the total cost of a run, and a table of its steps with their times. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +95,7 @@ static void count(tally *t, const char *kind, double ms, double flops, double by
   t->ms += ms;
 }
 
-/* One line per step, each of which was run so many times. */
+/* One line per step; each was run `times` times. */
 static void list_steps(FILE *out, tally *t, const fm_plan *plan, int times) {
   for (int k = 0; k < plan->nstep; k++) {
     const fm_step *s = &plan->step[k];
@@ -160,7 +160,7 @@ char *fm_exe_explain(fm_exe *e, const fm_job *job) {
   char *text = NULL;
   size_t n = 0;
   FILE *out = open_memstream(&text, &n);
-  /* Once before, so that no step is charged with the first touch of its memory. */
+  /* A first run, so that no step is charged with the first touch of its memory. */
   bool ok = out && ms && fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, ms) == FM_OK;
   if (ok) report(out, e, &t);
   fm_pool_free(&pool);

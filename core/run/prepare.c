@@ -1,9 +1,9 @@
 /*
-** prepare.c - prepares a run that ranks share: which blocks each has, the pieces of the sums, and
-** memory. Ranks of one machine read each other's blocks and leave the sums in memory of the first
-** of them; they also divide the prologue, whose values lie there, too. In a rank's shared memory
-** there are, one behind the other: flags; its lowest block of each sum, which on the first rank
-** becomes the sum; on the first rank the prologue's values; the table of its blocks; its blocks.
+** prepare.c - prepares a run that ranks share: the blocks that each rank holds, the pieces of the
+** sums, and memory. Ranks of one machine read each other's blocks and leave the sums in the memory
+** of the first of them; they also divide the prologue, whose values are stored there as well. The
+** layout of a rank's shared memory: flags; its lowest block of each sum, which on the first rank
+** becomes the sum; on the first rank, the prologue's values; the table of its blocks; its blocks.
 */
 #include <string.h>
 
@@ -13,7 +13,7 @@ static size_t rounded(size_t bytes) { return (bytes + FM_APART - 1) / FM_APART *
 
 /* ------------------------------------------------------------------ the order of sums */
 
-/* Append result k, if it is a sum that is not in the order yet. */
+/* Append result k if it is a sum that is not in the order yet. */
 static void append(fm_share *s, int k) {
   if (k < 0 || s->e->result[k].count == 0 || s->place[k] >= 0) return;
   s->place[k] = s->nsum;
@@ -47,8 +47,8 @@ static void list_pieces(fm_share *s, fm_pool *pool) {
 
 /* ------------------------------------------------------------------ blocks of all ranks */
 
-/* The largest blocks in [from, to): aligned, and the last may reach beyond the leaves. Returns how
-** many. */
+/* Divide the leaves [from, to) into the fewest blocks of the tree; the last one may extend beyond
+** the last leaf of all. Returns their number; `list` may be NULL. */
 static int list_blocks(const fm_share *s, int rank, int from, int to, fm_span *list) {
   int n = s->e->nleaf, count = 0;
   while (from < to) {
@@ -77,7 +77,7 @@ static void list_spans(fm_share *s, fm_pool *pool) {
   for (int r = 0, k = 0; r < fm_nranks() && !pool->failed; r++) k += blocks_of(s, r, s->span + k);
 }
 
-/* Which ranks of this machine have which spans; where those of others are received. */
+/* Find the spans of this machine's ranks, and the places where those of others are received. */
 static void place_spans(fm_share *s, fm_pool *pool) {
   int place = 0;
   for (int k = 0; k < s->nspan; k++) {
@@ -93,7 +93,7 @@ static void place_spans(fm_share *s, fm_pool *pool) {
 
 /* ------------------------------------------------------------------ other machines */
 
-/* What a rank has added up goes to one rank of each other machine: the same place, modulo. */
+/* The rank of another machine that receives the sums of rank `from`: by its number, modulo. */
 static int receiver(const fm_share *s, int from, int machine_of, int *list) {
   int n = fm_machine_of(&s->machine, machine_of, list);
   return list[from % n];
@@ -117,7 +117,7 @@ static void list_others(fm_share *s, fm_pool *pool) {
   }
 }
 
-/* Memory of the pieces that are exchanged with other machines. */
+/* Memory for the pieces that are exchanged with other machines. */
 static void take_slots(fm_share *s, fm_pool *pool) {
   int here = s->machine.n, mine = blocks_of(s, fm_rank(), NULL), theirs = 0;
   size_t size = 1;
@@ -156,7 +156,7 @@ int64_t *fm_share_table(const fm_share *s, int local) {
   return (int64_t *)(void *)(s->machine.base[local] + at);
 }
 
-/* Offer memory to the ranks of this machine; it is used if all ranks have got some. */
+/* Offer memory to the ranks of this machine. It is used only if every rank could provide some. */
 static fm_err open_memory(fm_share *s, fm_pool *pool, int workers) {
   fm_exe *e = s->e;
   size_t table = (size_t)blocks_of(s, fm_rank(), NULL) * (size_t)e->plans->nresult;
@@ -173,7 +173,8 @@ static fm_err open_memory(fm_share *s, fm_pool *pool, int workers) {
   return err;
 }
 
-/* Sums and values lie with the first rank of this machine; returns this rank's memory of blocks. */
+/* Place sums and values in the memory of this machine's first rank; returns the memory of this
+** rank's own blocks. */
 static char *share_memory(fm_share *s) {
   fm_exe *e = s->e;
   char *base = s->machine.base[s->machine.me], *first = s->machine.base[0];

@@ -34,7 +34,7 @@ static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *
                  fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
 }
 
-/* Is the tensor, or a part of it, a constant of one of these plans? */
+/* Whether the tensor shares memory with a constant of one of these plans. */
 static bool is_constant(int n, fm_plan *const *plan, const fm_tensor *t) {
   for (int i = 0; i < n; i++)
     for (int k = 0; k < plan[i]->p->nconst; k++)
@@ -77,16 +77,16 @@ static fm_err check_job(fm_exe *e, const fm_job *job) {
 
 /* ------------------------------------------------------------------ running */
 
-typedef struct race { /* what the workers of one run share */
+typedef struct race { /* the state that the workers of one run share */
   fm_exe *e;
   const fm_job *job;
   pthread_mutex_t lock;
-  pthread_cond_t ended;  /* a micro-batch */
+  pthread_cond_t ended;  /* signalled when a micro-batch has ended */
   double *ms;            /* see fm_exe_do */
-  const fm_parts *parts; /* prologue or epilogue, if its parts run now; NULL: micro-batches */
+  const fm_parts *parts; /* the prologue or epilogue while its parts run; NULL: micro-batches */
   int first, stride;     /* parts are first, first + stride, ... */
-  int workers, njob;     /* njob: the end of parts or micro-batches */
-  int next, oldest;      /* the next one; the first of those that have not ended */
+  int workers, njob;     /* njob: the number behind the last part or micro-batch */
+  int next, oldest;      /* the next to begin; the first that has not ended */
   bool *done;            /* per micro-batch */
 } race;
 
@@ -164,7 +164,7 @@ static void run_part(race *r, int k, char *memory) {
   run_steps(r, -1, &f);
 }
 
-/* The next part or micro-batch, once it may begin; -1: none is left. */
+/* Waits until the next part or micro-batch may begin, and takes it; -1: none is left. */
 static int take_next(race *r) {
   while (r->parts == NULL && r->next < r->njob &&
          !fm_sums_may_begin(r->e, r->next, r->oldest, r->workers))
@@ -193,8 +193,8 @@ static void work(void *arg, int worker) {
   pthread_mutex_unlock(&r->lock);
 }
 
-/* Memory for each worker and of the sums; the number of threads may have changed since the last
-** run. Workers beyond those of micro-batches help in prologue and epilogue only. */
+/* Memory for each worker and for the sums; the number of threads may have changed since the last
+** run. Workers beyond the number of micro-batches only run parts of prologue and epilogue. */
 static fm_err make_memory(fm_exe *e, int n) {
   const fm_plans *plans = e->plans;
   if (e->nworker == n) return FM_OK;
@@ -228,7 +228,7 @@ static void run_micros(race *r, int workers) {
   run_all(r, NULL, e->from * e->leaf, to, workers);
 }
 
-/* Those of the prologue that are this rank's, and its values of all ranks. */
+/* Runs this rank's parts of the prologue; afterwards the values of all ranks exist. */
 static void run_prologue(race *r, int workers) {
   int n = r->e->plans->pro.n;
   r->first = fm_share_parts(r->e, &r->stride);
@@ -237,7 +237,7 @@ static void run_prologue(race *r, int workers) {
   fm_share_values(r->e);
 }
 
-/* The most workers that have something to do. */
+/* The largest number of workers that can be busy. */
 static int most_workers(const fm_exe *e) {
   int most = e->nmicro;
   if (e->plans->pro.n > most) most = e->plans->pro.n;

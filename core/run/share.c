@@ -1,9 +1,10 @@
 /*
-** share.c - a run shared by ranks: each runs a range of the leaves and has the blocks of the sums'
-** trees that lie in it. In pieces, every rank adds up a part of each piece, in tree order, and all
-** get it: the traffic of a recursive halving where ranks and leaves are powers of two. A piece is
-** exchanged as soon as its sums are computed, while the backward pass goes on. Ranks of a machine
-** do not send: they read each other's blocks and leave the sum in memory that all of them read.
+** share.c - a run shared by ranks. Each rank runs a range of the leaves and holds the blocks of the
+** sums' trees that lie in it. The sums are divided into pieces; of each piece every rank adds up a
+** part, in the order of the tree, and sends it to all others. The traffic is that of recursive
+** halving if ranks and leaves are powers of two. A piece is exchanged as soon as its sums are
+** computed, while the backward pass continues. Ranks of one machine send each other nothing: they
+** read each other's blocks and leave the sum in memory that all of them read.
 */
 #include "share.h"
 #include "../op_names.h"
@@ -12,13 +13,13 @@
 
 /* ------------------------------------------------------------------ ranges of values */
 
-typedef struct range { /* values of one sum among those from .. to - 1 of a piece */
+typedef struct range { /* a cursor over part of a piece: the values that belong to one sum */
   int64_t at, to;
   int i;               /* place of the sum in the order */
   int k;               /* its number */
   int64_t lo, n;       /* its values lo .. lo + n - 1 */
   size_t bytes;        /* of the ranges before this one */
-  size_t size, length; /* bytes of a value, of all */
+  size_t size, length; /* bytes of one value, of all n */
 } range;
 
 /* Rank r's part of a piece. */
@@ -64,7 +65,7 @@ static char *root(const fm_share *s, const range *c) {
 
 static bool mine(const fm_share *s, const fm_span *b) { return b->local == s->machine.me; }
 
-/* The blocks of this rank are complete: remember where they are, and tell the machine. */
+/* This rank's blocks are complete: record where they are, also for the machine's other ranks. */
 static void publish(fm_share *s, fm_piece *p) {
   int n = s->e->plans->nresult;
   for (int j = 0; j < s->nspan; j++) {
@@ -80,7 +81,7 @@ static void publish(fm_share *s, fm_piece *p) {
   atomic_store_explicit(&s->ready[p - s->piece], s->run, memory_order_release);
 }
 
-/* Have all ranks of this machine said so? Then their blocks are found. */
+/* Locate the blocks of all ranks of this machine; false if one of them is not complete yet. */
 static bool find_blocks(fm_share *s, fm_piece *p) {
   int n = s->e->plans->nresult;
   for (int l = 0; l < s->machine.n; l++)
@@ -99,12 +100,13 @@ static bool find_blocks(fm_share *s, fm_piece *p) {
 
 /* ------------------------------------------------------------------ messages */
 
-/* Messages of blocks and of sums have tags of their own, for each of the pieces on their way. */
+/* Blocks and sums have different tags, and so has each piece in transit. */
 static int tag_of(const fm_share *s, const fm_piece *p, bool sum) {
   return 1 + (int)((p - s->piece) % (FM_TAGS / 4)) * 2 + sum;
 }
 
-/* To each rank of another machine its part of this rank's blocks; this one's part of theirs. */
+/* Send each rank of another machine its part of this rank's blocks; receive this rank's part of
+** theirs. */
 static fm_err exchange(fm_share *s, fm_piece *p) {
   fm_transfer *slot = slot_of(s, p);
   fm_ctx *ctx = s->e->ctx;
@@ -132,7 +134,7 @@ static fm_err exchange(fm_share *s, fm_piece *p) {
   return err;
 }
 
-/* What this rank has added up to a rank of each other machine; what theirs have to this one. */
+/* Send what this rank has added up to one rank of each other machine; receive their sums. */
 static fm_err collect(fm_share *s, fm_piece *p) {
   fm_transfer *slot = slot_of(s, p);
   fm_ctx *ctx = s->e->ctx;
@@ -149,7 +151,7 @@ static fm_err collect(fm_share *s, fm_piece *p) {
   return err;
 }
 
-/* The collected parts are put where this machine's ranks read the sums. */
+/* Copy the collected parts to where this machine's ranks read the sums. */
 static void put(fm_share *s, fm_piece *p) {
   const char *in = slot_of(s, p)->rest;
   for (int k = 0; k < s->nfrom; k++, in += s->part) {
@@ -170,7 +172,8 @@ static void add(fm_share *s, fm_piece *p, const fm_span *a, const fm_span *b) {
   }
 }
 
-/* The part of the sum of block (level, at), in the memory of its first span; NULL: no leaves. */
+/* Add up this rank's part of block (level, at), in the memory of its first span, which is returned;
+** NULL: the block has no leaves. */
 static const fm_span *add_tree(fm_share *s, fm_piece *p, int level, int at) {
   if ((int64_t)at << level >= s->e->nleaf) return NULL;
   for (int k = 0; k < s->nspan; k++)
@@ -192,9 +195,9 @@ static void add_up(fm_share *s, fm_piece *p) {
   }
 }
 
-/* ------------------------------------------------------------------ a piece after the other */
+/* ------------------------------------------------------------------ progress of pieces */
 
-/* Bring a piece further, if what it waits for is there; the caller holds the lock. */
+/* Advance a piece if what it waits for has arrived; the caller holds the lock. */
 static fm_err advance(fm_share *s, fm_piece *p) {
   fm_transfer *slot = slot_of(s, p);
   fm_err err = FM_OK;
@@ -243,7 +246,7 @@ void fm_share_ready(fm_exe *e, int k) {
 
 /* ------------------------------------------------------------------ rows */
 
-/* The rows of a stacked output that a rank's micro-batches wrote. */
+/* The rows of a stacked output written by a rank's micro-batches. */
 static char *rows_of(const fm_exe *e, const fm_tensor *t, int rank, size_t *bytes) {
   int from, to;
   int64_t all = e->row0[e->nmicro] - e->row0[0];
@@ -273,7 +276,7 @@ static fm_err share_rows(fm_exe *e, const fm_job *job) {
 
 /* ------------------------------------------------------------------ a run */
 
-/* Until a rank of this machine has written the number of this run. */
+/* Wait until a rank of this machine has set the flag to the number of this run. */
 static void await(const atomic_uint *flag, unsigned run) {
   for (int turn = 0; atomic_load_explicit(flag, memory_order_acquire) != run; turn++)
     fm_ranks_pause(turn);
@@ -306,7 +309,7 @@ void fm_share_values(fm_exe *e) {
   for (int l = 0; l < s->machine.n; l++) await(&fm_share_head(s, l)->values, s->run);
 }
 
-/* Sums that are outputs of the job lie in shared memory. */
+/* Copy sums that are outputs of the job from shared memory. */
 static void copy_outputs(const fm_share *s, const fm_job *job) {
   for (int i = 0; i < s->nsum; i++) {
     const fm_result *r = &s->e->result[s->order[i]];

@@ -1,10 +1,10 @@
 /*
 ** sums.c - sums over micro-batches, in a binary tree: block `at` of level l is the sum of the
-** leaves at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is a micro-batch; of
-** an ordered run, which is there to save memory, two of them, the second of which adds to the
-** memory of the first. So the bits of a sum depend on the micro-batches alone, its error grows with
-** the logarithm of their number, and any run of leaves can be summed elsewhere. A block is added to
-** its neighbour as soon as both exist, output by output; few are in memory at a time.
+** leaves at 2^l to (at + 1) 2^l - 1, the lower half plus the upper one. A leaf is one micro-batch;
+** in an ordered run, which saves memory, it is two, the second of which adds to the memory of the
+** first. The bits of a sum therefore depend on the micro-batches alone, its error grows with the
+** logarithm of their number, and any range of leaves can be summed elsewhere. A block is added to
+** its neighbour as soon as both exist, output by output, so that few are in memory at a time.
 */
 #include "../ranks.h"
 #include "exe.h"
@@ -23,7 +23,7 @@ static fm_result result_of(const fm_exe *e, int k) {
 
 /* ------------------------------------------------------------------ memory */
 
-/* Part k of the epilogue computes output j of the job, and all its outputs in the arena. */
+/* Whether part k of the epilogue computes output j of the job, and all its outputs in the arena. */
 static bool makes(const fm_exe *e, int k, int j) {
   const fm_plan *plan = e->plans->epi.plan[k];
   bool found = false;
@@ -34,8 +34,8 @@ static bool makes(const fm_exe *e, int k, int j) {
   return found;
 }
 
-/* May output j of the job hold sum number s until the epilogue has read it? In an ordered run only
-** the part that makes j may read s. */
+/* Whether output j of the job can hold sum number s until the epilogue has read it. In an ordered
+** run only the part that computes j may read s. */
 static bool may_hold(const fm_exe *e, int j, int s) {
   const fm_plans *plans = e->plans;
   bool fine = true;
@@ -46,7 +46,7 @@ static bool may_hold(const fm_exe *e, int j, int s) {
   return fine;
 }
 
-/* The job's outputs of the epilogue are free until it runs: a block of a sum may be there. */
+/* Outputs that the epilogue computes are unused until it runs: each may hold a block of a sum. */
 static void borrow_outputs(fm_exe *e) {
   const fm_plans *plans = e->plans;
   int sum = 0;
@@ -83,15 +83,15 @@ fm_err fm_sums_make(fm_exe *e) {
   return FM_OK;
 }
 
-/* Leaves are begun in order, and leaf k not before leaf k - window has ended. */
+/* Leaves begin in order, and leaf k only after leaf k - window has ended. */
 static int window(int workers) { return workers + 1; }
 
 bool fm_sums_may_begin(const fm_exe *e, int micro, int oldest, int workers) {
   return micro / e->leaf < oldest / e->leaf + window(workers);
 }
 
-/* The most blocks of a sum at a time: below the oldest unfinished leaf one per level, or two where
-** a rank's leaves begin at any leaf; from it on one per leaf of the window. */
+/* The largest number of blocks of a sum in memory: before the oldest unfinished leaf one per level,
+** or two if the rank's leaves do not begin at the first; from it on one per leaf of the window. */
 static int most_blocks(const fm_exe *e, int workers) {
   int levels = 0, leaves = e->to - e->from;
   while (1 << levels < leaves && levels < 30) levels++;
@@ -99,13 +99,13 @@ static int most_blocks(const fm_exe *e, int workers) {
   return most < leaves ? most : leaves;
 }
 
-/* The job's output in which the first block, at last the sum itself, ends; -1: it has memory of its
-** own. */
+/* The output of the job that holds the first block, which finally is the sum; -1: the executable
+** has memory of its own for it. */
 static int root_out(const fm_exe *e, const fm_result *r) {
   return r->fixed ? -1 : r->out >= 0 ? r->out : e->plans->ordered ? r->borrowed : -1;
 }
 
-/* Blocks that need memory of their own, beside the root. */
+/* The number of blocks beside the root for which the executable needs memory of its own. */
 static int own_blocks(const fm_exe *e, const fm_result *r, int workers) {
   int n = most_blocks(e, workers) - 1 - (r->borrowed >= 0 && r->borrowed != root_out(e, r));
   return r->count > 0 && n > 0 ? n : 0;
@@ -123,7 +123,7 @@ size_t fm_sums_bytes(const fm_exe *e, int workers, size_t unit) {
   return total;
 }
 
-/* From `memory`, or from the pool if that is NULL. */
+/* Take a block from `memory` or, if that is NULL, from the pool. */
 static void *take_block(fm_pool *pool, char **memory, size_t bytes) {
   if (*memory == NULL) return fm_take_bytes(pool, bytes);
   void *block = *memory;
@@ -193,8 +193,8 @@ void *fm_sums_block(const fm_result *r, int level, int at) {
   return r->block[find(r, level, at)].data;
 }
 
-/* Add the block to its neighbour, the sum to its neighbour, and so on, as far as those exist. The
-** lock is held, but not while numbers are added. */
+/* Add the block to its neighbour, their sum to its neighbour, and so on while neighbours are
+** complete. The caller holds the lock, which is released while numbers are added. */
 static void rise(fm_exe *e, fm_result *r, fm_block b) {
   for (; 1 << b.level < e->nleaf; b.level++, b.at /= 2) {
     int neighbour = b.at ^ 1, i = find(r, b.level, neighbour);
