@@ -27,7 +27,7 @@ t.test("a typed value is replaced, the rest stays; weaving twice changes nothing
   local template = "LSD has {{checkerboard/kl.LSD.N1.n %d}} seeds\nand\n{{seeds checkerboard}}."
   local made = readme.woven("page", part(template, "LSD has 99 seeds.\n"))
   local count = #results.copies(board .. "/runs"):select({ method = "LSD" }).runs
-  t.eq(made:find(("-->\nLSD has %d seeds and 11, "):format(count), 1, true) ~= nil, true, made)
+  t.eq(made:find(("-->\nLSD has %d seeds and 11 to "):format(count), 1, true) ~= nil, true, made)
   t.eq({ made:find "99", made:match "^Before%.", made:match "After%.\n$" },
     { nil, "Before.", "After.\n" })
   t.eq(readme.woven("page", made), made)

@@ -12,7 +12,7 @@
 -- notation of flowmap.report.weave, for the published sets in the given folder, and
 --
 --     {{cells checkerboard/kl.LSD 1,2,4 pm %.3f}}   cells of a table: values at several N
---     {{seeds checkerboard}}                        the seeds of a set: 11, 12 and 13
+--     {{seeds checkerboard}}                        the seeds of a set: 11, 12 and 13; 11 to 20
 --     {{planned checkerboard}}                      how many seeds the profile has
 --     {{csv FILE KEY=VALUE,... FIELD,... %.2f}}     fields of the matching rows of a CSV file, as
 --                                                   cells; blanks in a value are written "_"
@@ -146,7 +146,11 @@ end
 local function seeds(context, name)
   local seen = {}
   for _, run in ipairs(context:set(name).runs) do seen[run:field("config", "seed")] = true end
-  return joined(tree.keys(seen))
+  local list = tree.keys(seen)
+  if #list > 3 and list[#list] - list[1] == #list - 1 then
+    return ("%d to %d"):format(list[1], list[#list])
+  end
+  return joined(list)
 end
 
 local function planned(context, name)
