@@ -194,6 +194,17 @@ end
 
 local function squeezed(text) return (text:gsub("%s+", " ")) end
 
+t.test("CSV is read back as it was written", function()
+  local rows = require("flowmap.report.csv").rows
+  for _, text in ipairs(hostile) do
+    local line = escape.line(text)
+    local expected = line:find "^%s*[=+@-]" and "'" .. line or line
+    t.eq(rows("# x,y\na,b,c\n" .. ("%s,1,%s\n"):format(escape.csv(text), escape.csv(text))),
+      { { a = expected, b = "1", c = expected } })
+  end
+  t.eq(rows 'a,b\n"no end,x\n"",\n', { { a = "no end,x" }, { a = "", b = "" } })
+end)
+
 t.test("Markdown and LaTeX show every text literally", function()
   if not has "pandoc" then return print "pandoc is not installed: not tested" end
   for language, write in pairs { markdown = escape.markdown, latex = escape.latex } do

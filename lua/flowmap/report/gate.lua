@@ -2,6 +2,7 @@
 -- caught, and the repeats of unchanged code. Both tables are written by the commands they name.
 -- @module flowmap.report.gate
 
+local csv = require "flowmap.report.csv"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 
@@ -9,38 +10,10 @@ local M = {}
 
 local FAULTS, CLEAN = "tests/regression/mutations/table.csv", "tests/regression/clean.csv"
 
--- The fields of a line of CSV.
-local function fields(line)
-  local list, at = {}, 1
-  repeat
-    local text, past
-    if line:sub(at, at) == '"' then
-      local last = at
-      repeat last = line:find('"', last + 1, true) + 1 until line:sub(last, last) ~= '"'
-      text, past = line:sub(at + 1, last - 2):gsub('""', '"'), last
-    else
-      past = line:find(",", at, true) or #line + 1
-      text = line:sub(at, past - 1)
-    end
-    list[#list + 1], at = text, past + 1
-  until past > #line
-  return list
-end
-
---- The rows of a CSV file of the suite, by the names of its head.
--- @tparam string path
--- @treturn ?{table,...} nil: there is no such file, as in an installed copy
-function M.rows(path)
+-- The rows of a CSV file of the suite; nil if there is no such file, as in an installed copy.
+local function rows_of(path)
   local text = files.read_if_there(files.installed(path))
-  if not text then return nil end
-  local head, rows = nil, {}
-  for line in text:gmatch "[^\n]+" do
-    local values, row = fields(line), {}
-    for i, name in ipairs(head or {}) do row[name] = values[i] end
-    if head then rows[#rows + 1] = row end
-    head = head or values
-  end
-  return rows
+  return text and csv.rows(text)
 end
 
 -- "plane/lsd +2.0 % (-6.7 to +11.4 %)", from the sentence of the gate.
@@ -98,7 +71,7 @@ end
 --- The table of faults and the sentence about unchanged code.
 -- @treturn string Markdown
 function M.text()
-  local planted, repeats = M.rows(FAULTS), M.rows(CLEAN)
+  local planted, repeats = rows_of(FAULTS), rows_of(CLEAN)
   if not (planted and repeats) then
     return "\nThis copy is without the tests, which hold the table of planted faults.\n"
   end

@@ -25,6 +25,7 @@
 
 local claims = require "flowmap.report.claims"
 local contexts = require "flowmap.report.context"
+local csv = require "flowmap.report.csv"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
@@ -39,42 +40,6 @@ local M = {}
 M.pages = { "README.md", "RESULTS.md" }
 
 -- ------------------------------------------------------------------ files of results
-
-local function fields_of(line)
-  local fields, at = {}, 1
-  repeat
-    local quoted, past = line:match('^"(.-)"()', at)
-    while quoted and line:sub(past, past) == '"' do -- a doubled quote
-      local more, to = line:match('^(.-)"()', past + 1)
-      quoted, past = quoted .. '"' .. more, to
-    end
-    local plain, to = line:match("^([^,]*)()", at)
-    fields[#fields + 1], at = quoted or plain, past or to
-    local more = line:sub(at, at) == ","
-    at = at + 1
-  until not more
-  return fields
-end
-
---- The rows of a CSV file, each with its fields by name; lines that begin with # are left out.
--- @tparam string text
--- @treturn {table,...}
-function M.rows(text)
-  local names, rows
-  for line in text:gmatch "[^\r\n]+" do
-    if line:sub(1, 1) ~= "#" then
-      local fields = fields_of(line)
-      if names then
-        local row = {}
-        for i, name in ipairs(names) do row[name] = fields[i] end
-        rows[#rows + 1] = row
-      else
-        names, rows = fields, {}
-      end
-    end
-  end
-  return rows or {}
-end
 
 local function joined(list)
   if #list < 2 then return list[1] or "" end
@@ -91,7 +56,7 @@ local function csv_cells(folder, words)
   local file, where, field, rest = words:match "^(%S+)%s+(%S+)%s+(%S+)%s*(.*)$"
   if not file then errors.data("csv: expected FILE KEY=VALUE FIELD, found '%s'", words) end
   local path, cells, times, format = folder .. "/" .. file, {}, scaled(rest)
-  for _, row in ipairs(M.rows(results.read_file(path))) do
+  for _, row in ipairs(csv.rows(results.read_file(path))) do
     local is = true
     for key, value in where:gmatch "([^=,]+)=([^,]+)" do
       is = is and (row[key] or ""):gsub("[ ,]+", "_") == value

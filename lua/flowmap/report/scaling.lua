@@ -3,6 +3,7 @@
 -- paper/scaling/plan.lua writes; nothing is measured or simulated while the page is woven.
 -- @module flowmap.report.scaling
 
+local csv = require "flowmap.report.csv"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -14,33 +15,14 @@ local M = {}
 
 local DATA, MAKER = "paper/scaling/scaling.csv", "paper/scaling/plan.lua"
 
--- The cells of a line of CSV.
-local function cells_of(line)
-  local cells, at = {}, 1
-  while at <= #line + 1 do
-    local quoted, after = line:match('^"([^"]*)"()', at)
-    local plain, next_at = line:match("^([^,]*)()", after or at)
-    cells[#cells + 1] = quoted or plain
-    at = next_at + 1
-  end
-  return cells
-end
-
 --- The rows of a file that paper/scaling/plan.lua wrote.
 -- @tparam string text
 -- @treturn {table,...} by the names of the columns; numbers, except experiment and machine
 function M.rows(text)
-  local heads, rows = nil, {}
-  for line in text:gmatch "[^\n]+" do
-    local cells = cells_of(line)
-    if not heads then
-      heads = cells
-    else
-      local row = {}
-      for k, name in ipairs(heads) do row[name] = tonumber(cells[k]) or cells[k] end
-      if type(row.ranks) ~= "number" then errors.data("%s: a line without ranks", DATA) end
-      rows[#rows + 1] = row
-    end
+  local rows = csv.rows(text)
+  for _, row in ipairs(rows) do
+    for name, field in pairs(row) do row[name] = tonumber(field) or field end
+    if type(row.ranks) ~= "number" then errors.data("%s: a line without ranks", DATA) end
   end
   return rows
 end
