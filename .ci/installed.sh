@@ -44,10 +44,18 @@ install_tree() {
   while IFS= read -r name; do
     [ -d "$to/$name" ] || { mkdir "$to/$name"; echo "$name/" >>"$list.new"; }
   done <"$list.folders"
-  copy_files "$list.files"
   { cat "$list.files" "$list.new"; echo "$record"; } | LC_ALL=C sort -u >"$list.all"
+  # Recorded before it is copied: what an interrupted installation left can be removed.
+  LC_ALL=C sort -u "$list.old" "$list.all" >"$list.both"
+  write_record "$list.both"
+  copy_files "$list.files"
   remove_files "$list.old" "$list.all"
-  install -m 644 "$list.all" "$to/$record"
+  write_record "$list.all"
+}
+
+# Makes the list $1 the record, as a whole or not at all.
+write_record() {
+  install -m 644 "$1" "$to/$record.new" && mv -f "$to/$record.new" "$to/$record"
 }
 
 list=$(mktemp)

@@ -89,6 +89,20 @@ t.test("make uninstall leaves what was there before, and nothing else", function
   t.eq(out:find("nothing is installed below", 1, true) ~= nil, true, out)
 end)
 
+t.test("what an interrupted installation left can be removed", function()
+  for _, name in ipairs { "bin/one", "share/flowmap/two" } do sandbox.write("tree/" .. name, "x") end
+  sandbox.write("place/bin/other", "of somebody else\n")
+  sandbox.write("broken/tar", "#!/bin/sh\nPATH=/usr/bin:/bin tar \"$@\"\n"
+    .. "case $* in *-xpomf*) kill -9 $PPID ;; esac\n")
+  local script = files.quote(sandbox.here .. "/.ci/installed.sh")
+  sh(("chmod +x broken/tar; PATH=$PWD/broken:$PATH %s install tree place"):format(script))
+  t.eq(sandbox.exists "place/bin/one", true)
+  local code, out = sh(script .. " uninstall place")
+  t.eq(code, 0, out)
+  t.eq({ sandbox.exists "place/bin/one", sandbox.exists "place/share",
+    sandbox.exists "place/bin/other" }, { false, false, true })
+end)
+
 t.test("a name of a folder is no shell command", function()
   local hostile = work .. "/it's \"own\" `touch " .. work .. "/PWNED`"
   local code, out = sh(("make -s -C %s uninstall DESTDIR=%s PREFIX=/usr"):format(
