@@ -127,7 +127,12 @@ end
 
 local function format_value(value, format)
   if not format then format = type(value) == "number" and "%.4g" or "%s" end
-  if format == "%,d" and tonumber(value) then return results.grouped(value // 1 | 0) end
+  if format == "%,d" then
+    local number = tonumber(value)
+    local whole = number and math.tointeger(number)
+    if whole then return results.grouped(whole) end
+    errors.data("%s is no whole number, whose digits %%,d would group", tostring(value))
+  end
   if format:find("d$") then value = math.tointeger(value) or value end
   local ok, text = pcall(string.format, format, value)
   if not ok then errors.data("the value %s does not fit the format %s", tostring(value), format) end
