@@ -41,18 +41,12 @@ local LARGEST = 128 * 1024 -- of a figure's SVG and CSV; of clouds of points onl
 
 -- ------------------------------------------------------------------ what may be published
 
-local function all_runs(set)
-  local list = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
-  table.sort(list, function(a, b) return a.dir < b.dir end)
-  return list
-end
-
 local function base_name(path) return path:match "[^/]+$" end
 
 -- The runs that taught those of a set and are in no table of it.
 local function stages_of(set)
   local out, taken = {}, {}
-  for _, run in ipairs(all_runs(set)) do taken[run.dir] = true end
+  for _, run in ipairs(set:all()) do taken[run.dir] = true end
   local function add(run)
     local dir = run.config.teacher and run.config.teacher:match "^(.*)/checkpoint%.safetensors$"
     if dir and not taken[dir] and files.exists(dir .. "/manifest.json") then
@@ -62,7 +56,7 @@ local function stages_of(set)
       out[#out + 1] = stage
     end
   end
-  for _, run in ipairs(all_runs(set)) do add(run) end
+  for _, run in ipairs(set:all()) do add(run) end
   table.sort(out, function(a, b) return a.dir < b.dir end)
   return out
 end
@@ -79,7 +73,7 @@ end
 -- The seeds of the runs; every method and point of the grid must have those that it belongs to.
 local function seeds_of(set)
   local seen = {}
-  for _, run in ipairs(all_runs(set)) do seen[run.config.seed] = true end
+  for _, run in ipairs(set:all()) do seen[run.config.seed] = true end
   return tree.keys(seen)
 end
 
@@ -100,7 +94,7 @@ local function check_current(exp, profile, set, problems)
     for _, stage in ipairs(run.stages) do decide(stage) end
     decide(run)
   end
-  for _, run in ipairs(all_runs(set)) do
+  for _, run in ipairs(set:all()) do
     local name = base_name(run.dir)
     if not planned[name] then
       problems[#problems + 1] = name .. " is not one of the experiment's runs at this profile"
@@ -114,7 +108,7 @@ end
 local SAME = { "revision", "version", "isa", "blas", "fingerprint" }
 
 local function with_stages(set)
-  local list, stages = all_runs(set), stages_of(set)
+  local list, stages = set:all(), stages_of(set)
   return table.move(stages, 1, #stages, #list + 1, list)
 end
 
@@ -222,7 +216,7 @@ local function describe(exp, profile, set, origin, target, listed)
   return { profile = profile, experiment = exp.name, published = os.date "!%Y-%m-%dT%H:%M:%SZ",
     renderer = revision.now(), revision = origin.revision, version = origin.version,
     isa = origin.isa, blas = origin.blas, fingerprint = origin.fingerprint,
-    runs = described(all_runs(set)), stages = #stages > 0 and stages or nil, files = sums }
+    runs = described(set:all()), stages = #stages > 0 and stages or nil, files = sums }
 end
 
 local function write(exp, profile, set, origin, target)
@@ -234,7 +228,7 @@ local function write(exp, profile, set, origin, target)
   if files.exists(drafts) then files.remove_tree(drafts) end
   core.write_file(target .. "/values.csv", M.values(set))
   listed["values.csv"] = set:ids()
-  copy_runs(all_runs(set), "runs", target, listed)
+  copy_runs(set:all(), "runs", target, listed)
   copy_runs(stages_of(set), "stages", target, listed)
   record.write(target, "set", describe(exp, profile, set, origin, target, listed))
 end
@@ -430,7 +424,7 @@ function M.check(dir, exp)
     local index = record.need(dir, "set")
     check_files(dir, index, wrong)
     local set = results.copies(dir .. "/runs")
-    local all, stages = all_runs(set), {}
+    local all, stages = set:all(), {}
     for i, name in ipairs(files.folders(dir .. "/stages")) do
       stages[i] = results.run(dir .. "/stages/" .. name, true)
     end

@@ -62,11 +62,9 @@ end
 -- A set's published runs, diverged ones included, of the wanted seeds and methods, by name.
 local function published_runs(set, args)
   local out = {}
-  for _, runs in ipairs { set.runs, set.diverged } do
-    for _, run in ipairs(runs) do
-      if in_list(args.seeds, run.config.seed) and in_list(args.methods, run:method()) then
-        out[base_name(run.dir)] = run
-      end
+  for _, run in ipairs(set:all()) do
+    if in_list(args.seeds, run.config.seed) and in_list(args.methods, run:method()) then
+      out[base_name(run.dir)] = run
     end
   end
   return out
@@ -196,9 +194,7 @@ local function compare(it, set, runs, say, wrong)
     say("  %d runs: the same bits", #same)
   end
   if #now > 0 then
-    local all = { table.unpack(set.runs) }
-    table.move(set.diverged, 1, #set.diverged, #all + 1, all)
-    local differ, agree, open = agreement.intervals(all, now)
+    local differ, agree, open = agreement.intervals(set:all(), now)
     for _, difference in ipairs(differ) do wrong("%s", agreement.line(difference)) end
     say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "
       .. "one seed cannot be judged", #now, agree, #differ, open)

@@ -104,7 +104,8 @@ function M.experiment(name)
   errors.data("there is no chapter '%s'", name)
 end
 
---- The distinct values of a field of the manifests (or configs), as text.
+--- The distinct values of a field of the manifests (or configs), as text. Seeds stand in lists, in
+-- which commas within a number would be ambiguous.
 -- @tparam Set set
 -- @tparam string file "manifest" or "config"
 -- @tparam string path
@@ -113,7 +114,8 @@ function M.listed(set, file, path)
   local seen, texts = {}, {}
   for _, run in ipairs(set.runs) do
     local value = file == "config" and run:text_of(path) or run:field(file, path)
-    if math.type(value) == "integer" and value >= 10000 then value = provenance.grouped(value) end
+    local is_long = path ~= "seed" and math.type(value) == "integer" and value >= 10000
+    if is_long then value = provenance.grouped(value) end
     value = tostring(value)
     if not seen[value] then texts[#texts + 1], seen[value] = value, true end
   end

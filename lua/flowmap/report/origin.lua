@@ -139,14 +139,8 @@ end
 -- @treturn ?Set
 M.runs_of = runs_of
 
-local function all_runs(set)
-  local list = table.move(set.diverged, 1, #set.diverged, #set.runs + 1, { table.unpack(set.runs) })
-  table.sort(list, function(a, b) return a.dir < b.dir end)
-  return list
-end
-
 local function run_text(context, set)
-  local list = all_runs(set)
+  local list = set:all()
   local folder = link(context, ("%d run%s"):format(#list, #list == 1 and "" or "s"), set.root)
   if #list > MOST_RUNS then return folder end
   for i, run in ipairs(list) do list[i] = link(context, run.dir:match "[^/]+$", run.dir) end
@@ -156,7 +150,7 @@ end
 -- The seeds of a set as an argument, if they are not those that the profile has.
 local function seeds_text(exp, profile, set)
   local seen = {}
-  for _, run in ipairs(all_runs(set)) do seen[run:field("config", "seed")] = true end
+  for _, run in ipairs(set:all()) do seen[run:field("config", "seed")] = true end
   local made = tree.keys(seen)
   local planned = exp.profiles[profile] and suite.seeds(exp, profile) or {}
   if table.concat(made, ",") == table.concat(planned, ",") then return "" end

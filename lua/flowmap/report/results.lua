@@ -215,6 +215,15 @@ function results.open(root)
   return open(root, names)
 end
 
+--- All runs of the set, finished or diverged, sorted by folder.
+-- @treturn {Run,...}
+function Set:all()
+  local list = table.move(self.diverged, 1, #self.diverged, #self.runs + 1,
+    { table.unpack(self.runs) })
+  table.sort(list, function(a, b) return a.dir < b.dir end)
+  return list
+end
+
 --- Open a published set (see flowmap.app.publish), whose runs have neither samples nor weights.
 -- @tparam string root
 -- @treturn Set
