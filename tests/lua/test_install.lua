@@ -90,7 +90,8 @@ t.test("make uninstall leaves what was there before, and nothing else", function
 end)
 
 t.test("what an interrupted installation left can be removed", function()
-  for _, name in ipairs { "bin/one", "share/flowmap/two" } do sandbox.write("tree/" .. name, "x") end
+  sandbox.write("tree/bin/one", "x")
+  sandbox.write("tree/share/flowmap/two", "x")
   sandbox.write("place/bin/other", "of somebody else\n")
   sandbox.write("broken/tar", "#!/bin/sh\nPATH=/usr/bin:/bin tar \"$@\"\n"
     .. "case $* in *-xpomf*) kill -9 $PPID ;; esac\n")
