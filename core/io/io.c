@@ -35,7 +35,7 @@ fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path) {
   if (fstat(in->fd, &st) != 0) {
     err = cannot(ctx, "read", path);
   } else if (!S_ISREG(st.st_mode)) {
-    err = fm_fail(ctx, FM_EDATA, "cannot read '%s': it is %s, expected a file", path,
+    err = fm_fail(ctx, FM_EDATA, "cannot read '%.400s': it is %s, expected a file", path,
                   S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
   }
   if (err) {
@@ -128,11 +128,11 @@ static fm_err find_target(fm_out *o, mode_t *mode) {
     if (errno != ENOENT) return give_up(o);
     if (lstat(o->name, &st) != 0) return join(o->path, o->name, "") ? FM_OK : give_up(o);
     if (tries < 100) continue; /* another writer may have created it after realpath */
-    return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is a dangling link", o->name);
+    return fm_fail(o->ctx, FM_EDATA, "cannot write '%.400s': it is a dangling link", o->name);
   }
   if (stat(o->path, &st) != 0) return give_up(o);
   if (!S_ISREG(st.st_mode)) {
-    return fm_fail(o->ctx, FM_EDATA, "cannot write '%s': it is %s, expected a file", o->name,
+    return fm_fail(o->ctx, FM_EDATA, "cannot write '%.400s': it is %s, expected a file", o->name,
                    S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
   }
   *mode = st.st_mode & 0777;
@@ -249,7 +249,7 @@ fm_err fm_out_commit(fm_out *o, bool keep) {
   if (lock >= 0) close(lock);
   if (err) return err;
   if (sync_folder(o->path) != 0) {
-    return fm_fail(o->ctx, FM_EDATA, "'%s' was written, but flushing its folder failed: %s",
+    return fm_fail(o->ctx, FM_EDATA, "'%.400s' was written, but flushing its folder failed: %s",
                    o->name, strerror(errno));
   }
   return FM_OK;

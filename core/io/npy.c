@@ -77,13 +77,13 @@ static bool parse(fm_scan *s, fm_dtype *dtype, fm_shape *shape) {
 static fm_err read_header(fm_in *in, fm_dtype *dtype, fm_shape *shape) {
   unsigned char start[PROLOGUE];
   if (in->size < sizeof start) {
-    return fm_fail(in->ctx, FM_EDATA, "'%s' has %llu bytes, too few for a .npy file", in->path,
+    return fm_fail(in->ctx, FM_EDATA, "'%.300s' has %llu bytes, too few for a .npy file", in->path,
                    (unsigned long long)in->size);
   }
   fm_err err = fm_in_read(in, start, sizeof start);
   if (err) return err;
   if (memcmp(start, magic, sizeof magic) != 0) {
-    return fm_fail(in->ctx, FM_EDATA, "'%s' is not a .npy file of version 1.0", in->path);
+    return fm_fail(in->ctx, FM_EDATA, "'%.300s' is not a .npy file of version 1.0", in->path);
   }
   char text[MAX_HEADER + 1];
   size_t n = (size_t)start[8] | (size_t)start[9] << 8;
@@ -108,9 +108,10 @@ fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out) {
     int64_t need = fm_shape_bytes(&shape, dtype, have);
     if (need < 0 || (uint64_t)need != have) {
       char text[96];
-      err = fm_fail(ctx, FM_EDATA,
-                    "'%s' has %llu bytes of data, which do not make a %s array of shape %s", path,
-                    (unsigned long long)have, fm_dtype_name(dtype), fm_shape_text(&shape, text));
+      err =
+          fm_fail(ctx, FM_EDATA,
+                  "'%.300s' has %llu bytes of data, which do not make a %s array of shape %s", path,
+                  (unsigned long long)have, fm_dtype_name(dtype), fm_shape_text(&shape, text));
     }
   }
   if (!err) {

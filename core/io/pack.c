@@ -23,15 +23,24 @@ static int64_t file_bytes(const fm_pack_info *i) {
   return FM_PACK_HEADER + i->count * image_bytes(i) + label_bytes(i);
 }
 
-/* The name of the first number out of range, NULL if all are valid. */
-static const char *wrong_number(const fm_pack_info *i) {
-  if (i->count < 1 || i->count > most_images) return "number of images";
-  if (i->height < 1 || i->height > MAX_SIDE) return "height";
-  if (i->width < 1 || i->width > MAX_SIDE) return "width";
-  if (i->channels < 1 || i->channels > 4) return "number of channels";
-  if (i->train < 1 || i->train > i->count) return "size of the training part";
-  if (i->classes < 0 || i->classes > FM_PACK_CLASSES) return "number of classes";
-  return NULL;
+typedef struct bounded { /* a number of the header, and its range */
+  const char *name;
+  int64_t value, low, high;
+} bounded;
+
+/* Whether a number is out of range; `wrong` is then the first such. */
+static bool out_of_range(const fm_pack_info *i, bounded *wrong) {
+  const bounded all[] = {{"number of images", i->count, 1, most_images},
+                         {"height", i->height, 1, MAX_SIDE},
+                         {"width", i->width, 1, MAX_SIDE},
+                         {"number of channels", i->channels, 1, 4},
+                         {"size of the training part", i->train, 1, i->count},
+                         {"number of classes", i->classes, 0, FM_PACK_CLASSES}};
+  for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+    *wrong = all[k];
+    if (wrong->value < wrong->low || wrong->value > wrong->high) return true;
+  }
+  return false;
 }
 
 /* ------------------------------------------------------------------ the header */
@@ -74,10 +83,12 @@ static fm_err parse(const fm_in *in, const uint8_t b[FM_PACK_HEADER], fm_pack_in
                       .channels = number[3],
                       .train = number[4],
                       .classes = number[5]};
-  const char *wrong = length < 0 || length >= FM_PACK_TEXT ? "description" : wrong_number(i);
-  if (wrong)
-    return fm_fail(in->ctx, FM_EDATA, "'%.400s' is damaged: its header has an invalid %s", in->path,
-                   wrong);
+  bounded wrong = {"length of the description", length, 0, FM_PACK_TEXT - 1};
+  if (length < wrong.low || length > wrong.high || out_of_range(i, &wrong))
+    return fm_fail(in->ctx, FM_EDATA,
+                   "'%.300s' is damaged: in its header the %s is %lld, expected %lld to %lld",
+                   in->path, wrong.name, (long long)wrong.value, (long long)wrong.low,
+                   (long long)wrong.high);
   memcpy(i->hash, b + AT_HASH, 64);
   memcpy(i->text, b + AT_TEXT, (size_t)length);
   if (in->size != (uint64_t)file_bytes(i))
@@ -100,8 +111,10 @@ static fm_err open_header(fm_in *in, fm_ctx *ctx, const char *path, fm_pack_info
 
 fm_err fm_pack_create(fm_pack *p, fm_ctx *ctx, const char *path, const fm_pack_info *info) {
   *p = (fm_pack){.out = {.ctx = ctx, .fd = -1}, .info = *info, .left = info->count};
-  const char *wrong = wrong_number(info);
-  if (wrong) return fm_fail(ctx, FM_EUSAGE, "packed images: invalid %s", wrong);
+  bounded wrong;
+  if (out_of_range(info, &wrong))
+    return fm_fail(ctx, FM_EUSAGE, "packed images: the %s is %lld, expected %lld to %lld",
+                   wrong.name, (long long)wrong.value, (long long)wrong.low, (long long)wrong.high);
   if ((p->done = fm_alloc(ctx, (size_t)info->count)) == NULL) return FM_ENOMEM;
   memset(p->done, 0, (size_t)info->count);
   if (info->classes && (p->labels = fm_alloc(ctx, (size_t)info->count)) == NULL) return FM_ENOMEM;

@@ -109,23 +109,24 @@ static fm_err check_and_sort(fm_ctx *ctx, const char *path, int n, fm_named *ten
   qsort(meta, (size_t)nmeta, sizeof *meta, compare_keys);
   for (int i = 0; i < nmeta; i++) {
     if ((fault = key_fault(meta, i)) == NULL) continue;
-    return fm_fail(ctx, FM_EUSAGE, "save '%s': metadata key '%s' %s", path,
+    return fm_fail(ctx, FM_EUSAGE, "save '%.250s': metadata key '%s' %s", path,
                    fm_shown(meta[i].key, shown), fault);
   }
   qsort(tensors, (size_t)n, sizeof *tensors, compare_names);
   for (int i = 0; i < n; i++) {
     const fm_tensor *t = tensors[i].tensor;
     if ((fault = name_fault(tensors, i)) != NULL) {
-      return fm_fail(ctx, FM_EUSAGE, "save '%s': tensor name '%s' %s", path,
+      return fm_fail(ctx, FM_EUSAGE, "save '%.250s': tensor name '%s' %s", path,
                      fm_shown(tensors[i].name, shown), fault);
     }
     if (t->dtype == FM_U8) {
-      return fm_fail(ctx, FM_EUSAGE, "save '%s': tensor '%s' is uint8, expected float32 or float64",
-                     path, fm_shown(tensors[i].name, shown));
+      return fm_fail(ctx, FM_EUSAGE,
+                     "save '%.250s': tensor '%s' is uint8, expected float32 or float64", path,
+                     fm_shown(tensors[i].name, shown));
     }
     if (!fm_tensor_finite(t, &where)) {
       return fm_fail(ctx, FM_ENUMERIC,
-                     "save '%s': tensor '%s' has %g at position %lld, expected "
+                     "save '%.250s': tensor '%s' has %g at position %lld, expected "
                      "finite numbers; nothing was written",
                      path, fm_shown(tensors[i].name, shown), fm_tensor_get(t, where),
                      (long long)where);
@@ -154,7 +155,7 @@ static fm_err write_all(fm_ctx *ctx, const char *path, int n, const fm_named *te
   put_header(&measure, n, tensors, nmeta, meta);
   if (measure.n > MAX_HEADER) {
     return fm_fail(ctx, FM_EUSAGE,
-                   "save '%s': names and metadata take %zu bytes, expected at most %d", path,
+                   "save '%.250s': names and metadata take %zu bytes, expected at most %d", path,
                    measure.n, MAX_HEADER);
   }
   size_t size = LENGTH_BYTES + measure.n;

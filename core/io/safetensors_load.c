@@ -73,8 +73,8 @@ static bool parse_dtype(fm_scan *s, fm_dtype *dtype) {
   if (!name) return false;
   *dtype = strcmp(name, dtype_names[FM_F32]) == 0 ? FM_F32 : FM_F64;
   if (strcmp(name, dtype_names[*dtype]) == 0) return true;
-  s->err = fm_fail(s->ctx, FM_EDATA, "'%s' has a tensor of type '%s', expected F32 or F64", s->path,
-                   fm_shown(name, shown));
+  s->err = fm_fail(s->ctx, FM_EDATA, "'%.250s' has a tensor of type '%s', expected F32 or F64",
+                   s->path, fm_shown(name, shown));
   return false;
 }
 
@@ -134,7 +134,7 @@ static int compare_entry_places(const void *a, const void *b) {
 
 static fm_err twice(const head *h, const char *what, const char *name) {
   char shown[64];
-  return fm_fail(h->scan.ctx, FM_EDATA, "'%s' is damaged: %s '%s' appears twice", h->scan.path,
+  return fm_fail(h->scan.ctx, FM_EDATA, "'%.250s' is damaged: %s '%s' appears twice", h->scan.path,
                  what, fm_shown(name, shown));
 }
 
@@ -157,23 +157,25 @@ static fm_err check_layout(head *h) {
     const entry *e = &h->entries[i];
     if (e->begin != at || e->end < at || e->end > h->data_size) {
       return fm_fail(h->scan.ctx, FM_EDATA,
-                     "'%s' is damaged: tensor '%s' lies at bytes %lld to %lld of the data, "
+                     "'%.250s' is damaged: tensor '%s' lies at bytes %lld to %lld of the data, "
                      "expected a start at %lld and an end within %lld",
                      h->scan.path, fm_shown(e->name, shown), (long long)e->begin, (long long)e->end,
                      (long long)at, (long long)h->data_size);
     }
     if (fm_shape_bytes(&e->shape, e->dtype, (uint64_t)h->data_size) != e->end - e->begin) {
-      return fm_fail(h->scan.ctx, FM_EDATA,
-                     "'%s' is damaged: tensor '%s' has %lld bytes, which do not make a %s tensor "
-                     "of shape %s",
-                     h->scan.path, fm_shown(e->name, shown), (long long)(e->end - e->begin),
-                     fm_dtype_name(e->dtype), fm_shape_text(&e->shape, shape));
+      return fm_fail(
+          h->scan.ctx, FM_EDATA,
+          "'%.250s' is damaged: tensor '%s' has %lld bytes, which do not make a %s tensor "
+          "of shape %s",
+          h->scan.path, fm_shown(e->name, shown), (long long)(e->end - e->begin),
+          fm_dtype_name(e->dtype), fm_shape_text(&e->shape, shape));
     }
     at = e->end;
   }
   if (at == h->data_size) return FM_OK;
-  return fm_fail(h->scan.ctx, FM_EDATA, "'%s' is damaged: it has %lld bytes of data, expected %lld",
-                 h->scan.path, (long long)h->data_size, (long long)at);
+  return fm_fail(h->scan.ctx, FM_EDATA,
+                 "'%.250s' is damaged: it has %lld bytes of data, expected %lld", h->scan.path,
+                 (long long)h->data_size, (long long)at);
 }
 
 /* The checksum of the header as it was when written, and whether there is one to compare with. */
@@ -189,7 +191,7 @@ static fm_err read_header(fm_in *in, head *h) {
   unsigned char length[LENGTH_BYTES];
   uint64_t size = 0;
   if (in->size < LENGTH_BYTES) {
-    return fm_fail(in->ctx, FM_EDATA, "'%s' has %llu bytes, too few for a safetensors file",
+    return fm_fail(in->ctx, FM_EDATA, "'%.250s' has %llu bytes, too few for a safetensors file",
                    in->path, (unsigned long long)in->size);
   }
   fm_err err = fm_in_read(in, length, LENGTH_BYTES);
@@ -197,7 +199,7 @@ static fm_err read_header(fm_in *in, head *h) {
   for (int i = 0; i < LENGTH_BYTES; i++) size |= (uint64_t)length[i] << 8 * i;
   if (size > in->size - LENGTH_BYTES || size > MAX_HEADER) {
     return fm_fail(in->ctx, FM_EDATA,
-                   "'%s' is cut short or not a safetensors file: it announces a header of %llu "
+                   "'%.250s' is cut short or not a safetensors file: it announces a header of %llu "
                    "bytes and has %llu bytes in all",
                    in->path, (unsigned long long)size, (unsigned long long)in->size);
   }
@@ -211,8 +213,8 @@ static fm_err read_header(fm_in *in, head *h) {
   fm_scan_start(&h->scan, in, h->text, h->size);
   if (!parse_header(h)) return h->scan.err;
   if (h->marked && !h->ours) {
-    return fm_fail(in->ctx, FM_EDATA, "'%s' is damaged: its checksum is not where it was written",
-                   in->path);
+    return fm_fail(in->ctx, FM_EDATA,
+                   "'%.250s' is damaged: its checksum is not where it was written", in->path);
   }
   return check_layout(h);
 }
@@ -269,8 +271,8 @@ static fm_err check_checksum(const head *h) {
   snprintf(digits, sizeof digits, "%08lx", h->crc & 0xFFFFFFFFul);
   if (!h->ours || strcmp(digits, h->recorded) == 0) return FM_OK;
   return fm_fail(h->scan.ctx, FM_EDATA,
-                 "'%s' is damaged: its CRC-32 is %s, which is not the one recorded", h->scan.path,
-                 digits);
+                 "'%.250s' is damaged: its CRC-32 is %s, which is not the one recorded",
+                 h->scan.path, digits);
 }
 
 fm_err fm_load_safetensors(fm_ctx *ctx, const char *path, fm_ckpt *out) {

@@ -19,7 +19,7 @@ bool fm_scan_bad(fm_scan *s, const char *expected) {
   char next[16] = "", shown[64];
   size_t at = (size_t)(s->at - s->text), left = (size_t)(s->end - s->at);
   memcpy(next, s->at, left < 12 ? left : 12);
-  s->err = fm_fail(s->ctx, FM_EDATA, "cannot read '%s': expected %s at byte %zu, found '%s'",
+  s->err = fm_fail(s->ctx, FM_EDATA, "cannot read '%.250s': expected %s at byte %zu, found '%s'",
                    s->path, expected, s->base + at, fm_shown(next, shown));
   return false;
 }

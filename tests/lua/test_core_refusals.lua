@@ -126,6 +126,23 @@ t.test("an image that is refused is not counted as written", function()
   p:finish()
 end)
 
+t.test("a sentence about a file with a long path includes the reason", function()
+  local path = work
+  for _ = 1, 5 do
+    path = path .. "/" .. ("d"):rep(120)
+    files.mkdir(path)
+  end
+  path = path .. "/x"
+  core.write_file(path, ("x"):rep(20))
+  t.raises(function() core.load_npy(path) end, "is not a .npy file of version 1.0")
+  t.raises(function() core.load_safetensors(path) end, "bytes in all")
+  t.raises(function() core.save_safetensors(path, { a = fm.full({ 1 }, 0 / 0) }, {}, false) end,
+    "nothing was written")
+  t.raises(function() core.pack_look(work) end, "it is a folder, expected a file")
+  t.raises(function() core.pack(path, { count = 1, train = 1, shape = { 5000, 1, 3 } }) end,
+    "the height is 5000, expected 1 to 4096")
+end)
+
 t.test("an archive that could not be read may be read again", function()
   fm.save_png(work .. "/one.png", fm.zeros { 2, 2, 3 })
   assert(os.execute(("cd '%s' && tar cf a.tar one.png"):format(work)))
