@@ -261,6 +261,8 @@ t.test("a metric sees the trained map, and keeps a tensor once the run is traine
   t.near(row.mine, fm.sum(kept):item(), 0)
   t.eq(json.decode(files.read(dir .. "/manifest.json")).files["mine.npy"] ~= nil, true)
   refused("own.metrics = fm.map_error.metrics", "'checkerboard' has no `mixture`")
+  refused("own.settings.data, own.metrics = 'modes2', fm.map_error.metrics",
+    "the metric 'law' samples in N steps, but dopri5 chooses its steps", { sampler = "dopri5" })
 end)
 
 t.test("the least number of samples of an evaluation", function()

@@ -23,6 +23,19 @@ local function check_render(job, row)
   if ok then render_list.results(it, base, cfg, row, job.set) end
 end
 
+-- Check that a metric which samples by itself can do so: `law` of flowmap.measure.map_error repeats
+-- the sampler on points of its own, in N steps. It is not loaded where no experiment uses it.
+local function check_sampling(job)
+  local map_error = package.loaded["flowmap.measure.map_error"]
+  if not (map_error and sampler.is_adaptive(job.cfg)) then return end
+  for _, name in ipairs(job.cfg.metrics) do
+    if (job.experiment.metrics or {})[name] == map_error.metrics.law then
+      errors.usage("the metric '%s' samples in N steps, but %s chooses its steps; set metrics to "
+        .. "others or none, or another sampler", name, job.cfg.sampler)
+    end
+  end
+end
+
 --- Rehearse a run.
 -- @tparam table job see flowmap.job
 -- @tparam table resolved the settings that it was made from
@@ -37,6 +50,7 @@ function M.check(job, resolved)
       .. "stopped (stop is %s)", cfg.method, cfg.stop)
   end
   sampler.rehearse(job, job.params)
+  check_sampling(job)
   check_render(job, (evaluate.rehearse(job)))
   effect.settle(resolved, job.read)
 end
