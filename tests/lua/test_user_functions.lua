@@ -263,6 +263,8 @@ t.test("a metric sees the trained map, and keeps a tensor once the run is traine
   refused("own.metrics = fm.map_error.metrics", "'checkerboard' has no `mixture`")
   refused("own.settings.data, own.metrics = 'modes2', fm.map_error.metrics",
     "the metric 'law' samples in N steps, but dopri5 chooses its steps", { sampler = "dopri5" })
+  refused("own.settings.data, own.metrics = 'modes2', { far = fm.map_error.metrics.map }",
+    "the metric 'far' compares in float32, but dtype is float64", { dtype = "float64" })
 end)
 
 t.test("the least number of samples of an evaluation", function()

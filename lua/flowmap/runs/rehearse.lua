@@ -23,15 +23,20 @@ local function check_render(job, row)
   if ok then render_list.results(it, base, cfg, row, job.set) end
 end
 
--- Check that a metric which samples by itself can do so: `law` of flowmap.measure.map_error repeats
--- the sampler on points of its own, in N steps. It is not loaded where no experiment uses it.
-local function check_sampling(job)
-  local map_error = package.loaded["flowmap.measure.map_error"]
-  if not (map_error and sampler.is_adaptive(job.cfg)) then return end
-  for _, name in ipairs(job.cfg.metrics) do
-    if (job.experiment.metrics or {})[name] == map_error.metrics.law then
+-- Check that the metrics of flowmap.measure.map_error can be measured: they compare in float32, and
+-- `law` repeats the sampler on points of its own, in N steps. The module is not loaded where no
+-- experiment uses it.
+local function check_exact(job)
+  local cfg, map_error = job.cfg, package.loaded["flowmap.measure.map_error"]
+  for _, name in ipairs(map_error and cfg.metrics or {}) do
+    local it = (job.experiment.metrics or {})[name]
+    local law_of_samples = it == map_error.metrics.law
+    if it and (law_of_samples or it == map_error.metrics.map) and cfg.dtype ~= "float32" then
+      errors.usage("the metric '%s' compares in float32, but dtype is %s; set metrics to others or "
+        .. "none", name, cfg.dtype)
+    elseif it and law_of_samples and sampler.is_adaptive(cfg) then
       errors.usage("the metric '%s' samples in N steps, but %s chooses its steps; set metrics to "
-        .. "others or none, or another sampler", name, job.cfg.sampler)
+        .. "others or none, or another sampler", name, cfg.sampler)
     end
   end
 end
@@ -50,7 +55,7 @@ function M.check(job, resolved)
       .. "stopped (stop is %s)", cfg.method, cfg.stop)
   end
   sampler.rehearse(job, job.params)
-  check_sampling(job)
+  check_exact(job)
   check_render(job, (evaluate.rehearse(job)))
   effect.settle(resolved, job.read)
 end
