@@ -1,9 +1,11 @@
 --- The command `graph`: what the chapters are made from, as a table and as SVG.
 -- @module flowmap.app.show_graph
 
+local chapters = require "flowmap.experiment.chapters"
 local columns = require "flowmap.app.columns"
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
+local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local graph = require "flowmap.report.graph"
 local lineage = require "flowmap.report.lineage"
@@ -17,7 +19,11 @@ function M.run(args)
   if not args.out:find "%.svg$" then
     errors.usage("graph: --out %s: expected the name of an SVG file, FILE.svg", args.out)
   end
-  folder.check_output(args.out)
+  -- The page's folder is made where it is missing, unlike one of the user's.
+  local page = chapters.book().output
+  if args.out:match "^(.*)/[^/]*$" ~= page or files.exists(page) then
+    folder.check_output(args.out)
+  end
   local published = args.results and args.results:gsub("(.)/+$", "%1")
   local list, left = lineage.chapters({ profile = args.profile, published = published },
     #args.experiments > 0 and args.experiments or nil)
