@@ -264,6 +264,19 @@ t.test("an output that cannot be written is refused before the work", function()
   t.eq({ code, out }, { 3, "flowmap: cannot write 'none/x.json': No such file or directory\n" })
 end)
 
+t.test("removing a folder leaves what its links, and a link in its place, lead to", function()
+  put(work .. "/linked/file", "x")
+  sandbox.mkdir "tree"
+  for _, name in ipairs { "tree/link", "instead" } do
+    assert(lfs.link(work .. "/linked", work .. "/" .. name, true))
+  end
+  for _, name in ipairs { "tree", "instead" } do
+    files.remove_tree(work .. "/" .. name)
+    t.eq(lfs.symlinkattributes(work .. "/" .. name, "mode"), nil)
+  end
+  t.eq(files.read(work .. "/linked/file"), "x")
+end)
+
 t.test("records of two runs in one folder are noticed", function()
   local dir, other = copy "mixed", work .. "/other"
   t.eq((flowmap(SMALL .. "--seed 2 --out " .. other)), 0)

@@ -142,9 +142,13 @@ function M.below(path)
   return names
 end
 
---- Remove a folder that the caller has made, with its contents.
+--- Remove a folder that the caller has made, with its contents; of a link, the link alone.
 -- @tparam string path
 function M.remove_tree(path)
+  if lfs.symlinkattributes(path, "mode") == "link" then
+    os.remove(path)
+    return
+  end
   for _, name in ipairs(core.folder_names(path)) do
     local inner = path .. "/" .. name
     if lfs.symlinkattributes(inner, "mode") ~= "directory" then
