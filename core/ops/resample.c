@@ -99,14 +99,14 @@ static void vjp_upsample(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 const fm_op fm_op_downsample = {.name = "downsample", .doc = "Images (N, H, W, C) at half the "
-  "resolution: the sums of 2 x 2 squares times a weight, 1/4 if not given.", .args = "t|n",
+  "resolution: the sums of 2 x 2 squares times a weight, 1/4 if not given or 0.", .args = "t|n",
   .attrs = {[FM_F] = "weight"}, .nin = 1, .cost = 4, .infer = infer_downsample,
   .jvp = fm_jvp_linear, .vjp = vjp_downsample, .linear = {FM_ALL},
   .samples = {{1, {FM_SHAPE4(2, 4, 6, 3)}, {{0}, {0}}, -1, 1},
               {1, {FM_SHAPE4(1, 2, 4, 17)}, {{0}, {0.7, 0}}, -1, 1}}};
 
 const fm_op fm_op_upsample = {.name = "upsample", .doc = "Images (N, H, W, C) at twice the "
-  "resolution: each value, times a weight if given, fills a 2 x 2 square.", .args = "t|n",
+  "resolution: each value, times a weight if given and not 0, fills a 2 x 2 square.", .args = "t|n",
   .attrs = {[FM_F] = "weight"}, .nin = 1, .cost = 1, .infer = infer_upsample, .jvp = fm_jvp_linear,
   .vjp = vjp_upsample, .linear = {FM_ALL},
   .samples = {{1, {FM_SHAPE4(2, 2, 3, 3)}, {{0}, {0}}, -1, 1},

@@ -1,6 +1,6 @@
 /* rows.c - rows of a table by number (0-based, stored as floating-point whole numbers), and the
-** transpose, which adds rows into a table. A number outside the table gives a row of NaN: the
-** mistake shows at once, and no foreign memory is read. */
+** transpose, which adds rows into a table. For a number outside the table, gather gives a row of
+** NaN, so that the mistake shows at once, and scatter leaves the row out. */
 #include <string.h>
 
 #include "ops.h"
@@ -111,7 +111,8 @@ const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based
   .vjp = vjp_gather, .linear = {1},
   .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2}}};
 
-const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros.",
+const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros, "
+  "except those whose number it does not have.",
   .args = "tti", .attrs = {"rows"}, .nin = 2, .infer = infer_scatter, .jvp = jvp_rows,
   .vjp = vjp_scatter, .flags = FM_KEEP, .linear = {1},
   .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2}}};
