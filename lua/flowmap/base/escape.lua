@@ -61,6 +61,13 @@ function M.shell(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
+--- One word of a command that is shown to people: quoted only where a shell needs it.
+-- @tparam string word
+-- @treturn string
+function M.word(word)
+  return word:find "^[%w_./,=+:@][%w_./,=+:@-]*$" and word or M.shell(word)
+end
+
 --- A string expression of gnuplot. Its scanners of quotes, macros, backquotes and blocks disagree
 -- on where a string with an apostrophe ends, whether doubled or in double quotes, and version 5.4
 -- takes the rest for code. Every character that any of them could act on is therefore written as a

@@ -16,7 +16,8 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
-local MOST_RUNS = 24 -- more are not listed one by one
+--- More runs than these are not listed one by one.
+M.MOST_RUNS = 24
 
 -- ------------------------------------------------------------------ paths and links
 
@@ -142,24 +143,29 @@ M.runs_of = runs_of
 local function run_text(context, set)
   local list = set:all()
   local folder = link(context, ("%d run%s"):format(#list, #list == 1 and "" or "s"), set.root)
-  if #list > MOST_RUNS then return folder end
+  if #list > M.MOST_RUNS then return folder end
   for i, run in ipairs(list) do list[i] = link(context, run.dir:match "[^/]+$", run.dir) end
   return ("%s[: %s]{.each}"):format(folder, table.concat(list, ", "))
 end
 
--- The seeds of a set as an argument, if they are not those that the profile has.
-local function seeds_text(exp, profile, set)
-  local seen = {}
-  for _, run in ipairs(set:all()) do seen[run:field("config", "seed")] = true end
-  local made = tree.keys(seen)
-  local planned = exp.profiles[profile] and suite.seeds(exp, profile) or {}
-  if table.concat(made, ",") == table.concat(planned, ",") then return "" end
-  return " --seeds " .. table.concat(made, ",")
-end
-
+-- The commands that make the runs of a set, with their seeds if these are not those of the profile.
 local function command(exp, profile, set)
-  return ("./flowmap reproduce %s --profile %s%s"):format(M.shown(exp.path),
-    profile, seeds_text(exp, profile, set))
+  local seen, methods = {}, {}
+  for _, run in ipairs(set:all()) do
+    seen[run:field("config", "seed")], methods[run:field("config", "method")] = true, true
+  end
+  local made, what = tree.keys(seen), escape.word(M.shown(exp.path)) .. " --profile " .. profile
+  local planned = exp.profiles[profile] and suite.seeds(exp, profile) or {}
+  local seeds = table.concat(made, ",")
+  if seeds == table.concat(planned, ",") then return "./flowmap reproduce " .. what end
+  if #made > 1 or made[1] == 1 then
+    return ("./flowmap reproduce %s --seeds %s"):format(what, seeds)
+  end
+  local list = tree.keys(methods) -- a single number of --seeds would be a count
+  for k, method in ipairs(list) do
+    list[k] = ("./flowmap run %s --method %s --seed %s"):format(what, method, seeds)
+  end
+  return table.concat(list, "; ")
 end
 
 -- ------------------------------------------------------------------ data
@@ -237,7 +243,8 @@ function M.woven(context, place, words)
   local path, line = place:match "^(.*):(%d+)$"
   local from = context.published and "--results " .. M.shown(context.published)
     or "--profile " .. tostring(context.profile)
-  local parts = { "Command: " .. code(("./flowmap paper %s %s"):format(M.shown(path), from)) }
+  local parts = { "Command: " .. code(("./flowmap paper %s %s"):format(
+    escape.word(M.shown(path)), from)) }
   local ok, set = errors.pcall(context.set, context, words:match "[%w_-]+%s*$")
   if words:find "^reproduction" then
     local published = "paper/published.lua"

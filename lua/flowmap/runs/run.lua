@@ -7,6 +7,7 @@ local cache = require "flowmap.runs.cache"
 local checkpoint = require "flowmap.checkpoint"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
+local escape = require "flowmap.base.escape"
 local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
@@ -102,8 +103,8 @@ end
 local function note_trained(job, dir, err)
   if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
   say("the training is finished and kept in %s: once the cause is fixed, declare the change by\n"
-    .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir, dir,
-    job.experiment.path)
+    .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir,
+    escape.word(dir), escape.word(job.experiment.path))
 end
 
 -- Train and evaluate; record a divergence before passing the error on.
