@@ -154,6 +154,9 @@ local CASES = { { batch = 256, rate = 1, longer = 1 }, { batch = 2048, rate = 0.
   { batch = 8192, rate = 1, longer = 1 } }
 local POINTS, MEASUREMENTS = 4096, 20
 
+-- The steps between two measurements.
+local function every(steps) return math.max(1, steps // MEASUREMENTS) end
+
 -- The mean of |r|^2 over the same points for all weights.
 local function residual(job)
   local program = fm.program(function(input, b)
@@ -185,7 +188,7 @@ local function trace(job, steps)
     local ok, err = pcall(fm.trainer.step, job)
     if not ok and err.code == "numeric" then break end
     if not ok then error(err, 0) end
-    if k % math.max(1, steps // MEASUREMENTS) == 0 then
+    if k % every(steps) == 0 then
       local value = residual(job)
       if value - value ~= 0 then break end
       values[#values + 1] = value
@@ -200,11 +203,11 @@ end
 local function bound(context) return 20 * context.set.dim * context.set.sd ^ 2 end
 
 local function first_above(values, most, steps)
-  local every = math.max(1, steps // MEASUREMENTS)
+  local apart = every(steps)
   for i, value in ipairs(values) do
-    if value > most then return (i - 1) * every end
+    if value > most then return (i - 1) * apart end
   end
-  return #values <= steps // every and #values * every or 0 -- not finite; or 0: never
+  return #values <= steps // apart and #values * apart or 0 -- not finite; or 0: never
 end
 
 eulerian.metrics = { continued = { head = "continued", format = "%.2e",
@@ -241,7 +244,7 @@ local function panel_of(set, k)
       local first = ((k - 1) * #STOPS + i - 1) * (MEASUREMENTS + 1)
       for j = 0, MEASUREMENTS do
         local value = values[first + j + 1]
-        if value == value then rows[#rows + 1] = { j * steps / MEASUREMENTS, value } end
+        if value == value then rows[#rows + 1] = { j * every(steps), value } end
       end
       series[#series + 1] = { kind = "line", key = stop, rows = rows, colour = COLOURS[stop],
         label = ("%s seed %s"):format(stop, run:field("config", "seed")), width = 1.2 }
