@@ -103,19 +103,26 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 
 static int is_shown(const struct dirent *e) { return e->d_name[0] != '.'; }
 
+/* out = folder/name, or the one of them that is not empty; an error if that is too long. */
+static fm_err join(fm_source *s, char out[PATH_MAX], const char *folder, const char *name) {
+  const char *slash = *folder && *name ? "/" : "";
+  if (snprintf(out, PATH_MAX, "%s%s%s", folder, slash, name) < PATH_MAX) return FM_OK;
+  return unfit(s, name, "has too long a path");
+}
+
 static fm_err list_folder(fm_source *s, const char *inside, int depth) {
   char path[PATH_MAX], name[PATH_MAX];
   struct dirent **entry;
   struct stat st;
-  fm_err err = FM_OK;
-  snprintf(path, sizeof path, "%.2000s%s%.2000s", s->path, *inside ? "/" : "", inside);
+  fm_err err = join(s, path, s->path, inside);
+  if (err) return err;
   const int n = scandir(path, &entry, is_shown, by_name);
   if (n < 0)
     return fm_fail(s->ctx, errno == ENOMEM ? FM_ENOMEM : FM_EDATA,
                    "cannot read the folder '%.400s': %s", path, strerror(errno));
   for (int k = 0; k < n; k++) {
-    snprintf(name, sizeof name, "%.2000s%s%.255s", inside, *inside ? "/" : "", entry[k]->d_name);
-    snprintf(path, sizeof path, "%.1500s/%.2300s", s->path, name);
+    if (!err) err = join(s, name, inside, entry[k]->d_name);
+    if (!err) err = join(s, path, s->path, name);
     /* Links to files are followed; links to folders are not, because they may form a cycle. */
     const bool there = !err && lstat(path, &st) == 0, link = there && S_ISLNK(st.st_mode);
     if (!err && !there)
@@ -331,8 +338,8 @@ static fm_err next_in_folder(fm_source *s, const uint8_t *wanted, int64_t *k) {
   while (s->at < s->count && !wanted[s->at]) s->at++;
   *k = s->at < s->count ? s->at++ : -1;
   if (*k < 0) return FM_OK;
-  snprintf(path, sizeof path, "%.2000s/%.2000s", s->path, s->file[*k].name);
-  fm_err err = fm_in_open(&s->in, s->ctx, path);
+  fm_err err = join(s, path, s->path, s->file[*k].name);
+  if (!err) err = fm_in_open(&s->in, s->ctx, path);
   s->in.path = s->file[*k].name;
   return err;
 }

@@ -139,6 +139,12 @@ t.test("a sentence about a file with a long path includes the reason", function(
   t.raises(function() core.save_safetensors(path, { a = fm.full({ 1 }, 0 / 0) }, {}, false) end,
     "nothing was written")
   t.raises(function() core.pack_look(work) end, "it is a folder, expected a file")
+  for _ = 1, 10 do
+    path = path:match "(.*)/" .. "/" .. ("d"):rep(120) .. "/x"
+    files.mkdir(path:match "(.*)/")
+  end
+  fm.save_png(path, fm.zeros { 1, 1, 3 })
+  t.eq(core.source(path:match "(.*)/"):names(), { "x" })
   t.raises(function() core.pack(path, { count = 1, train = 1, shape = { 5000, 1, 3 } }) end,
     "the height is 5000, expected 1 to 4096")
 end)
