@@ -52,6 +52,10 @@ local REFUSED = {
   { RUN, "--dry-run", "--force", "makes no run: %-%-force has no effect" },
   { { "verify", "--records" }, "--seeds", "4,5", "makes no run: %-%-seeds has no effect" },
   { { "verify", "--records" }, "--dry-run", "--", "makes no run: %-%-dry%-run has no effect" },
+  { { "watch", "x" }, "--results", "y", "%-%-results has no effect beside the folder of a run" },
+  { { "serve", "x" }, "--results", "y", "%-%-results has no effect beside the folder of a run" },
+  { { "paper", "--results", "x" }, "--profile", "long", "no effect beside %-%-results" },
+  { { "graph", "--results", "x" }, "--profile", "long", "no effect beside %-%-results" },
   { { "audit", "x", "--all" }, "--segments", "2", "%-%-segments has no effect" },
   { { "\27]0;title\7" }, "\xff", "", "unknown command '%?%]0;title%?'" },
 }

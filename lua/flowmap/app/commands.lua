@@ -88,14 +88,32 @@ function M.accept(args) use("runs.accept").run(args) end
 --- Repeat parts of a run and compare them with its record.
 function M.audit(args) return use("runs.audit").run(args) end
 
+-- Give an option its default, or refuse it beside an argument that makes it void.
+local function complete(args, option, default, other)
+  if args[option] and args[other] then
+    use("base.errors").usage("%s: --%s has no effect beside %s", args.command, option,
+      other == "run" and "the folder of a run" or "--" .. other)
+  end
+  args[option] = args[option] or default
+end
+
 --- Show runs in the terminal.
-function M.watch(args) use("app.live.watch").run(args) end
+function M.watch(args)
+  complete(args, "results", "results", "run")
+  use("app.live.watch").run(args)
+end
 
 --- Show runs as a page.
-function M.serve(args) use("app.live.serve").run(args) end
+function M.serve(args)
+  complete(args, "results", "results", "run")
+  use("app.live.serve").run(args)
+end
 
 --- Show what the chapters are made from.
-function M.graph(args) use("app.show_graph").run(args) end
+function M.graph(args)
+  complete(args, "profile", "laptop", "results")
+  use("app.show_graph").run(args)
+end
 
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
@@ -194,7 +212,10 @@ function M.publish(args) use("app.publish").run(args) end
 function M.verify(args) return use("app.verify").run(args) end
 
 --- Weave the paper's page.
-function M.paper(args) return use("report.weave").run(args) end
+function M.paper(args)
+  complete(args, "profile", "laptop", "results")
+  return use("report.weave").run(args)
+end
 
 --- Print the completion of a shell.
 function M.completion(args, line) io.stdout:write(use("app.completion").text(args.shell, line)) end
