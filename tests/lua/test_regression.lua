@@ -224,7 +224,8 @@ end
 
 t.test("an experiment joins by one line; a change fails until there is a reason for it", function()
   sandbox.write("tests/regression/studies.lua",
-    'return { list = { { experiment = "mine.lua", steps = 20, quality = { steps = 20 } } } }\n')
+    'return { list = { { experiment = "mine.lua", steps = 20, quality = { steps = 20 } },\n'
+    .. '{ experiment = "mine.lua", name = "other", isas = { "none" }, quality = false } } }\n')
   local code, out = run_gate()
   t.eq(code, 0, out)
   t.eq(out:find "0 passed, 0 failed, 1 skipped" ~= nil, true, out)
@@ -236,12 +237,16 @@ t.test("an experiment joins by one line; a change fails until there is a reason 
   t.eq(code, 0, out)
   t.eq(out:find "1 with the same bits, 0 rounded otherwise, 0 changed, 0 new" ~= nil, true, out)
   local bits_json, shadow_json = store.folder .. "/bits.json", store.folder .. "/shadow.json"
-  local shadow, bits = sandbox.read(shadow_json), fm.json.decode(sandbox.read(bits_json))
-  sandbox.write(bits_json, '{ "elsewhere other": { "mine/lsd": "a b" } }')
+  local shadow = fm.json.decode(sandbox.read(shadow_json))
+  local bits = fm.json.decode(sandbox.read(bits_json))
+  local elsewhere = { ["mine/lsd"] = "a b", ["other/lsd"] = "c d", ["gone/lsd"] = "e f" }
+  sandbox.write(bits_json, fm.json.encode { ["elsewhere none"] = elsewhere })
+  shadow["other/lsd"], shadow["gone/lsd"] = shadow["mine/lsd"], shadow["mine/lsd"]
+  sandbox.write(shadow_json, fm.json.encode(shadow))
   code, out = run_gate '--update "a machine of another kind"'
   t.eq(code, 0, out)
-  t.eq(sandbox.read(shadow_json), shadow)
-  bits["elsewhere other"] = { ["mine/lsd"] = "a b" }
+  shadow["gone/lsd"], elsewhere["gone/lsd"], bits["elsewhere none"] = nil, nil, elsewhere
+  t.eq(fm.json.decode(sandbox.read(shadow_json)), shadow)
   t.eq(fm.json.decode(sandbox.read(bits_json)), bits)
   sandbox.write("mine.lua", (sandbox.read "mine.lua":gsub("lr = 1e%-2", "lr = 2e-2")))
   code, out = run_gate()

@@ -4,6 +4,7 @@
 
 local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
+local probe = require "probe"
 local quality = require "quality"
 local speed = require "speed"
 local store = require "store"
@@ -18,15 +19,28 @@ local function is_as_before(it)
   return it.verdict == "same" or it.verdict == "rounding" and it.unstored
 end
 
+-- The names of all cases, also of those that this machine does not train.
+local function names_of_studies()
+  local names = {}
+  for _, study in ipairs(studies.list) do
+    for _, method in ipairs(probe.methods(study)) do
+      names[probe.name(study) .. "/" .. method] = true
+    end
+  end
+  return names
+end
+
 -- The new bits: those of other machines are kept for cases that have not changed.
 local function renew_bits(stored, cases)
-  local bits, moved = {}, {}
+  local bits, moved, known = {}, {}, names_of_studies()
   for _, it in ipairs(cases) do
     if not is_as_before(it) then moved[it.name] = true end
   end
   for numerics, hashes in pairs(stored.bits) do
     bits[numerics] = {}
-    for name, hash in pairs(hashes) do bits[numerics][name] = not moved[name] and hash or nil end
+    for name, hash in pairs(hashes) do
+      bits[numerics][name] = known[name] and not moved[name] and hash or nil
+    end
   end
   for _, it in ipairs(cases) do
     local numerics = ("%s %s"):format(it.isa, core.info().blas)
@@ -36,12 +50,14 @@ local function renew_bits(stored, cases)
   return bits
 end
 
--- The new traces are those of the best instruction set. A case that has not changed keeps its
--- own, so that they do not depend on which machine renewed others.
+-- The new traces are those of the best instruction set. A case that has not changed keeps its own,
+-- so that they do not depend on which machine renewed others; so does one that this machine does
+-- not train.
 local function renew_shadow(stored, cases)
   local shadow = {}
+  for name in pairs(names_of_studies()) do shadow[name] = stored.shadow[name] end
   for _, it in ipairs(cases) do
-    shadow[it.name] = is_as_before(it) and stored.shadow[it.name] or tiers.shadow(it.found)
+    if not is_as_before(it) or not shadow[it.name] then shadow[it.name] = tiers.shadow(it.found) end
   end
   return shadow
 end
