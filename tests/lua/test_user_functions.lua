@@ -269,6 +269,8 @@ end)
 
 t.test("the least number of samples of an evaluation", function()
   refused("", "eval_samples is 1; the energy distance needs at least 2", { eval_samples = 1 })
+  refused("", "eval_samples is 4, but the estimate of KL from the 5 nearest neighbours needs",
+    { eval_samples = 4, kl_estimates = true })
 end)
 
 t.test("samples that are not finite are not written", function()

@@ -41,6 +41,15 @@ local function check_exact(job)
   end
 end
 
+local NEIGHBOURS = 5 -- as in flowmap.measure.kl_estimates
+
+local function check_estimates(cfg)
+  if cfg.kl_estimates and cfg.eval_samples < NEIGHBOURS then
+    errors.usage("eval_samples is %d, but the estimate of KL from the %d nearest neighbours needs "
+      .. "as many; kl_estimates = false leaves it out", cfg.eval_samples, NEIGHBOURS)
+  end
+end
+
 --- Rehearse a run.
 -- @tparam table job see flowmap.job
 -- @tparam table resolved the settings that it was made from
@@ -56,6 +65,7 @@ function M.check(job, resolved)
   end
   sampler.rehearse(job, job.params)
   check_exact(job)
+  check_estimates(cfg)
   check_render(job, (evaluate.rehearse(job)))
   effect.settle(resolved, job.read)
 end
