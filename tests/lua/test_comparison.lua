@@ -139,6 +139,10 @@ t.test("claims in prose are judged, as one family", function()
   t.eq(select(2, weave_line(table.concat(claims, " ")):gsub("supported", "")), 7)
   t.raises(function() weave_line "{{claim a: board/kl.LSD.N1 = kl.ESD.N1}}" end,
     "claims.md:1: .*a claim is written NAME: A < B")
+  for _, two in ipairs { "claim a: board/kl.LSD.N1 < other/kl.ESD.N1",
+    "ratio board/kl.LSD.N1 other/kl.ESD.N1" } do
+    t.raises(function() weave_line(("{{%s}}"):format(two)) end, "are of two experiments")
+  end
   t.raises(function()
     weave_line "{{claim a: board/kl.LSD.N1 < kl.ESD.N1}} {{claim a: board/kl.LSD.N1 > kl.ESD.N1}}"
   end, "two claims have the name 'a'")

@@ -84,6 +84,17 @@ local function owner(context, name)
   return experiment or context.experiment, rest or name
 end
 
+-- Two results of one experiment, which the second name need not repeat: the experiment and both
+-- names without it.
+local function owner_of_both(context, a, b)
+  local experiment, first = owner(context, a)
+  local other, second = owner(context, b)
+  if second ~= b and other ~= experiment then
+    errors.data("'%s' and '%s' are of two experiments, whose runs are no pairs", a, b)
+  end
+  return experiment, first, second
+end
+
 -- {{published.reference.params}}, {{published.reference.settings.batch}}, a method's diagonal
 -- fraction, {{published.reference.eta.LSD}}, all samples of a training,
 -- {{published.reference.samples}}.
@@ -158,10 +169,10 @@ end
 local function comparison_text(context, kind, words)
   local a, b, rest = two_results(words)
   if not a then errors.data("%s: expected the names of two results, found '%s'", kind, words) end
-  local experiment, first = owner(context, a)
+  local experiment, first, second = owner_of_both(context, a, b)
   local where, format = options_of(rest)
   local set = context:set(experiment)
-  return escape.markdown(comparison.sentence(set, kind, first, b, where, format))
+  return escape.markdown(comparison.sentence(set, kind, first, second, where, format))
 end
 
 -- The sentence for {{effect ENTRY | ROW | COLUMN}}.
@@ -200,8 +211,7 @@ local function claim_text(context, words, optional)
   if not context.verdicts then
     local list = context.claims and #context.claims > 0 and context.claims or { claim }
     context.verdicts = claims.judge(list, function(it)
-      local experiment, first = owner(context, it.a)
-      local _, second = owner(context, it.b)
+      local experiment, first, second = owner_of_both(context, it.a, it.b)
       local absent = it.optional and attempt.absent(context, experiment, first, second)
       if absent then return nil, absent, "not attempted" end
       local found, _, _, lost = comparison.named(context:set(experiment), "difference", first,
