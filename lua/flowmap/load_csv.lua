@@ -24,12 +24,15 @@ local function shown(text) return texts.line(text, 40) end
 
 -- ------------------------------------------------------------------ fields
 
--- The fields of a line in which some may be quoted; "" inside quotes is a quote.
+-- The fields of a line in which some may be quoted; "" inside quotes is a quote. Blanks around
+-- quotes belong to no field, unless they separate fields.
 local function quoted_fields(line, separator, where)
-  local fields, at = {}, 1
+  local fields, at, blank = {}, 1, separator == " "
+  local pad = blank and "" or separator == "\t" and "[^%S\t]*" or "%s*"
+  if blank then line = line:match "^%s*(.-)%s*$" end
   repeat
     local field
-    local from = line:match('^%s*"()', at)
+    local from = line:match("^" .. pad .. '"()', at)
     if from then
       local stop = from
       repeat
@@ -39,27 +42,27 @@ local function quoted_fields(line, separator, where)
         stop = stop + (doubled and 2 or 1)
       until not doubled
       field = line:sub(from, stop - 2):gsub('""', '"')
-      at = line:match("^%s*()", stop)
+      at = line:match("^" .. pad .. "()", stop)
     else
-      local stop = line:find(separator, at, true) or #line + 1
+      local stop = line:find(blank and "%s" or separator, at, not blank) or #line + 1
       field, at = line:sub(at, stop - 1), stop
     end
     fields[#fields + 1] = field
-    if at <= #line and line:sub(at, at) ~= separator then
+    if at <= #line and not line:find(blank and "^%s" or "^%" .. separator, at) then
       errors.data("%s:%d: there is text behind a quoted field", where, #fields)
     end
-    at = at + 1
-  until at > #line + 1
+    at = blank and line:match("^%s*()", at) or at + 1
+  until at > #line + (blank and 0 or 1)
   return fields
 end
 
 -- The fields of a line, without blanks around them.
 local function fields_of(line, separator, where)
   local fields = {}
-  if separator == " " then
-    for field in line:gmatch "%S+" do fields[#fields + 1] = field end
-  elseif line:find('"', 1, true) then
+  if line:find('"', 1, true) then
     fields = quoted_fields(line, separator, where)
+  elseif separator == " " then
+    for field in line:gmatch "%S+" do fields[#fields + 1] = field end
   else
     for field in (line .. separator):gmatch("([^" .. separator .. "]*)" .. separator) do
       fields[#fields + 1] = field
@@ -80,6 +83,7 @@ end
 
 local function separator_of(line, wanted)
   if wanted then return wanted end
+  line = line:gsub('"[^"]*"', "") -- a name may have commas
   for _, mark in ipairs(SEPARATORS) do
     if line:find(mark, 1, true) then return mark end
   end
@@ -116,13 +120,26 @@ local function is_header(fields, where)
   return first ~= nil
 end
 
+-- The number of the column with a name, or nil.
+local function column_named(wanted, names, where)
+  local found
+  for at, name in ipairs(names or {}) do
+    if name == wanted and found then
+      errors.usage("%s: the columns %d and %d both have the name '%s'; choose by number", where,
+        found, at, shown(name))
+    end
+    found = name == wanted and at or found
+  end
+  return found
+end
+
 -- The numbers of the columns that are taken.
 local function chosen(columns, names, count, where)
   local list = {}
   for k = 1, columns and #columns or count do
     local wanted = columns and columns[k] or k
     local found = math.type(wanted) == "integer" and wanted >= 1 and wanted <= count and wanted
-    for at, name in ipairs(names or {}) do found = found or name == wanted and at end
+    found = found or column_named(wanted, names, where)
     if not found then
       errors.usage("%s: there is no column '%s'%s", where, tostring(wanted),
         names and errors.near(tostring(wanted), names)
@@ -222,7 +239,8 @@ local function load_csv(path, options)
   local text, why = files.read(path)
   if not text then errors.data("cannot read %s", why) end
   local reader = setmetatable({ path = path, options = options, values = {} }, Reader)
-  reader:read((text:gsub("^\xEF\xBB\xBF", "")))
+  text = text:gsub("^\xEF\xBB\xBF", "")
+  reader:read(text:find("\r", 1, true) and text:gsub("\r\n?", "\n") or text) -- all ends of lines
   local d = reader.taken and #reader.taken or 0
   if #reader.values == 0 then
     errors.data("%s holds no points%s", path, d > 0 and ", only names of columns" or "")

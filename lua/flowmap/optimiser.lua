@@ -26,8 +26,14 @@ function Optimiser:update(grads, lr, scale)
   return self.core:update(list, lr, scale)
 end
 
---- The k-th average of the parameters, in their structure.
-function Optimiser:ema(k) return self:nested(self.core:state(1 + k)) end
+--- The k-th average of the parameters, in their structure: the live tensors, which each step
+-- overwrites.
+function Optimiser:ema(k)
+  if math.type(k) ~= "integer" or k < 1 or k > self.averages then
+    errors.usage("optimiser: there is no average %s; it keeps %d", tostring(k), self.averages)
+  end
+  return self:nested(self.core:state(1 + k))
+end
 
 --- Set the decay of the k-th average from the next step on.
 function Optimiser:decay(k, value) self.core:decay(k, value) end
@@ -56,6 +62,15 @@ function Optimiser:gather() self.core:gather() end
 --- The number of steps taken; settable, for resumption.
 function Optimiser:steps(n) return self.core:steps(n) end
 
+-- State is kept by name: { ["a.b"] = x, a = { b = y } } would keep that of one of the two.
+local function check_names(params)
+  local seen = {}
+  tree.each(function(_, name)
+    if seen[name] then errors.usage("optimiser: two parameters have the name '%s'", name) end
+    seen[name] = true
+  end, params)
+end
+
 local FIELDS = { "kind", "params", "b1", "b2", "eps", "weight_decay", "clip", "ema" }
 
 --- An optimiser.
@@ -68,10 +83,9 @@ local function optimiser(conf)
     errors.usage("optimiser: params is a %s, expected a table of tensors", type(params))
   end
   errors.fields("optimiser", conf, FIELDS)
-  return setmetatable({
-    params = conf.params, averages = #(conf.ema or {}),
-    core = core.optim(conf, autodiff.leaves(conf.params)),
-  }, Optimiser)
+  check_names(params)
+  local optim = core.optim(conf, autodiff.leaves(params)) -- checks the other fields
+  return setmetatable({ params = params, averages = #(conf.ema or {}), core = optim }, Optimiser)
 end
 
 counted.methods("optimiser", Optimiser)

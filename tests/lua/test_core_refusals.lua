@@ -68,6 +68,38 @@ t.test("an entry of a list that is no tensor is named by its place", function()
   } do t.raises(f, pattern:gsub("%p", "%%%0")) end
 end)
 
+t.test("functions of the suite over the core's refuse what they would not do", function()
+  local x = fm.ones { 2, 3 }
+  local params = { ["a.b"] = fm.ones { 1 }, a = { b = fm.zeros { 1 } } }
+  local opt = fm.optimiser { params = { fm.ones { 2 } }, ema = { 0.9 } }
+  for pattern, f in pairs {
+    ["split: the sizes have the sum 2, but axis 2 has 3 entries"] = function()
+      fm.split(x, { 1, 1 }, -1)
+    end,
+    ["split: a nil found, expected a list of sizes"] = function() fm.split(x) end,
+    ["concat: axis 9 found, expected 1 to 2 or -1 to -2"] = function() fm.concat({ x }, 9) end,
+    ["concat: axis 8 found, expected 1 to 2"] = function()
+      fm.grad(function(p) return fm.sum(fm.concat({ p }, 8)) end)(x)
+    end,
+    ["concat: entry 1 of the list is 3, expected a tensor"] = function() fm.concat({ 3 }, 1) end,
+    ["sum: axis 1 is listed twice"] = function() fm.sum(x, { 1, -2 }) end,
+    ["mean: the axes have the key 'axis', expected a list"] = function()
+      fm.mean(x, { axis = 1 })
+    end,
+    ["conv: a number found, expected a tensor"] = function() fm.conv(x, 2) end,
+    ["broadcast: a number found, expected a tensor"] = function() fm.broadcast(1, { 2 }) end,
+    ["optimiser: there is no average 0; it keeps 1"] = function() opt:ema(0) end,
+    ["optimiser: two parameters have the name 'a.b'"] = function()
+      fm.optimiser { params = params }
+    end,
+    ["optimiser: ema is 0.9, expected a list of decays"] = function()
+      fm.optimiser { params = { fm.ones { 2 } }, ema = 0.9 }
+    end,
+  } do t.raises(f, pattern:gsub("%p", "%%%0")) end
+  fm.concat({ x }, 1):copy_from(fm.zeros { 2, 3 })
+  t.eq(x:flat(), { 1, 1, 1, 1, 1, 1 }, "concat of one tensor is a copy")
+end)
+
 t.test("outputs of a program share no memory with one another or with an input", function()
   local trace = core.trace()
   local x = trace:input("shared", { 4 })

@@ -15,9 +15,13 @@ t.test("separators, names, comments, quotes, ends of lines", function()
   local two = { { 1, 2 }, { 3, 4.5 } }
   for _, text in ipairs { "1,2\n3,4.5\n", "1;2\r\n3;4.5\r\n", "1\t2\n3\t4.5", "1 2\n 3   4.5\n",
     "x,y\n1,2\n3,4.5", "# about\n\nx,y\n\n1,2\n# more\n3,4.5\n", "\xEF\xBB\xBF1,2\n3,4.5",
-    '"the ""x"", in m",y\n"1",2\n3,"4.5"\n', "1., +2\n3e0,.45E1\n" } do
+    '"the ""x"", in m",y\n"1",2\n3,"4.5"\n', "1., +2\n3e0,.45E1\n",
+    "1,2\r3,4.5\r", "1 2\r3 4.5", '"x"\t"y"\n1\t"2"\n"3"\t4.5', '"x, in" "my y"\n1 2\n "3" 4.5 ',
+    ' "1"  "2"\n3 4.5\n' } do
     holds(text, two)
   end
+  holds('"a,b";"c"\n1;2\n3;4.5', { { 2 }, { 4.5 } }, { columns = { "c" } })
+  holds('"a"\t\t"c"\n1\t0\t2', { { 1, 2 } }, { columns = { "a", "c" }, header = true })
   holds("1,2\n3,4.5", { { 3, 4.5 } }, { header = true })
   holds("1,x\n3,4.5", { { 3, 4.5 } }, { header = true })
   holds("1|2\n3|4.5", two, { separator = "|" })
@@ -55,7 +59,8 @@ local HOSTILE = {
   { "nan,NaN\n3,4\n", ":1:1: 'nan' is not a number; header" },
   { "-inf,x\n3,4\n", ":1:1: '-inf' is not a number; header" },
   { ",y\n3,4\n", ":1:1: '' is not a number; header" },
-  { "1,2\r3,4\r5,6\r", ":1:2: '2?3' is not a number, but other fields are" },
+  { '1 2\n"3"4\n', ":2:1: there is text behind a quoted field" },
+  { '1\t2\t3\n4\t\t"5"\n', ":2:2: expected a number, found an empty field" },
 }
 
 t.test("errors name file, line and field; hostile files are refused in a sentence", function()
@@ -73,6 +78,8 @@ t.test("errors name file, line and field; hostile files are refused in a sentenc
     local err = t.raises(function() csv("x,y\n1,2", options) end, said)
     t.eq(err.code, "usage")
   end
+  t.raises(function() csv("y,x,x\n1,2,3", { columns = { "x" } }) end,
+    "p.csv:1: the columns 2 and 3 both have the name 'x'; choose by number")
   t.raises(function() fm.load_csv(sandbox.path "none.csv") end, "cannot read .*none.csv")
   t.raises(function() fm.load_csv "/dev/zero" end, "device")
   t.raises(function() fm.load_csv(sandbox.root) end, "folder")
