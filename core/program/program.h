@@ -40,8 +40,9 @@ struct fm_prog {
   } * out;
 };
 
+/* A program without operations has no list of operands, and NULL + 0 is undefined. */
 static inline const fm_val *fm_ins(const fm_prog *p, fm_val v) {
-  return p->args + p->node[v].first;
+  return p->args ? p->args + p->node[v].first : NULL;
 }
 
 /* Makes sure that a growing array of `size`-byte entries holds one more; false: out of memory. */
