@@ -5,8 +5,8 @@
 -- Of each image the central square is taken, as wide as the shorter side or as `crop` says, and
 -- averaged over areas down to size x size pixels; nothing is enlarged. Images that are too small,
 -- damaged or in another format stop the import, by name. If there are two or more subfolders, the
--- innermost ones are classes, in alphabetical order; those called train, test or val are parts
--- instead, and images in test or val are not trained on.
+-- innermost ones are classes, in alphabetical order; those called train, test, val, valid or
+-- validation are parts instead, and only images in train, or in no part, are trained on.
 --
 -- The images are packed once, into the cache folder. A file that is added, removed or written again
 -- has them packed again, and results of other pixels or classes are outdated.
@@ -15,6 +15,7 @@
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
+local header = require "flowmap.data.packed.header"
 local images = require "flowmap.data.packed"
 local lfs = require "lfs"
 local texts = require "flowmap.base.text"
@@ -27,6 +28,13 @@ local function side(name, value)
       tostring(value))
   end
   return value
+end
+
+local function title_of(title, otherwise)
+  if title == nil then return otherwise end
+  local fault = texts.fault(title, header.most.title) or title == "" and "is empty"
+  if fault then errors.usage("image_folder: the title %s", fault) end
+  return title
 end
 
 -- What tells one state of a folder from another, without reading its files. A file's time of
@@ -59,13 +67,12 @@ local function image_folder(path, options)
   elseif lfs.attributes(path, "mode") ~= "directory" then
     errors.data("image_folder: there is no folder '%s'", texts.line(path, 200))
   end
-  local name = path:gsub("/+$", ""):match "[^/]+$" or path
-  local key = fm.sha256(("%d %d\n%s"):format(size, crop or 0, state_of(path)))
-  return images.set { name = "folder-" .. key:sub(1, 16), official = texts.line(name, 60),
+  local name = texts.line(path:gsub("/+$", ""):match "[^/]+$" or path, 60)
+  local title = title_of(options.title, name) -- a part of the packed file
+  local key = fm.sha256(("%d %d %s\n%s"):format(size, crop or 0, title, state_of(path)))
+  return images.set { name = "folder-" .. key:sub(1, 16), official = name,
     size = size, folder = path, archives = {}, take = crop and { crop = crop },
-    recognise = function(plan)
-      return options.title or texts.line(name, 60), false, plan.train
-    end }
+    recognise = function(plan) return title, false, plan.train end }
 end
 
 return image_folder

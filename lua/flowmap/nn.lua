@@ -96,11 +96,10 @@ end
 -- @tparam integer D even
 -- @return (n, D)
 function M.time_code(a, D)
-  local half = D // 2
-  if D < 2 or D % 2 ~= 0 then
+  if math.type(D) ~= "integer" or D < 2 or D % 2 ~= 0 then
     errors.usage("time_code: dimension %s found, expected an even number from 2 on", tostring(D))
   end
-  local f = {}
+  local half, f = D // 2, {}
   for k = 0, half - 1 do f[k + 1] = math.exp(-math.log(10000) * k / half) end
   local phase = fm.reshape(a, { a.shape[1], 1 }) * fm.tensor({ f }, a.dtype)
   return fm.concat({ fm.cos(phase), fm.sin(phase) }, -1) * math.sqrt(2)
@@ -113,6 +112,9 @@ end
 -- @tparam integer heads
 -- @return (N, H, W, heads c)
 function M.attention(qkv, heads)
+  if math.type(heads) ~= "integer" or heads < 1 then
+    errors.usage("attention: %s heads found, expected a whole number from 1 on", tostring(heads))
+  end
   local N, H, W, channels = table.unpack(qkv.shape)
   if #qkv.shape ~= 4 or channels % (3 * heads) ~= 0 then
     errors.usage("attention: the shape (%s) found, expected images whose channels are a multiple "

@@ -28,8 +28,9 @@ function M.load(path)
   end
   local shape, count = {}, 1
   for n in (header:match("'shape': *%(([^)]*)%)") or ""):gmatch("%d+") do
-    shape[#shape + 1] = math.tointeger(tonumber(n))
+    shape[#shape + 1] = math.tointeger(tonumber(n)) or fail("%s has a size of %s", path, n)
     count = count * shape[#shape]
+    if count > #bytes then fail("%s is shorter than its shape says", path) end
   end
   if #bytes - at + 1 ~= 4 * count then
     fail("%s holds %d bytes of values, but its shape (%s) needs %d", path, #bytes - at + 1,

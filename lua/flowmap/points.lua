@@ -63,7 +63,11 @@ local function units(x, way, who)
         who, k, centre[k])
     end
   end
-  if total == 0 then errors.data("%s: all points are equal", who) end
+  if total == 0 then
+    errors.data("%s: all points are equal", who)
+  elseif total ~= total or total == math.huge then
+    errors.data("%s: the variance of the points is too large for a number", who)
+  end
   for k = 1, #sd do
     scale[k] = way == "columns" and sd[k] or math.sqrt(total / #sd)
     if scale[k] < FINEST * math.abs(centre[k]) then
@@ -79,7 +83,8 @@ end
 local function range_of(x)
   local values, low, high = x:flat(), math.huge, -math.huge
   for _, v in ipairs(values) do low, high = math.min(low, v), math.max(high, v) end
-  local step = 0.5 * 10.0 ^ math.floor(math.log(math.max(high - low, 1e-30), 10))
+  local spread = math.max(high - low, 1e-6 * math.max(math.abs(low), math.abs(high)), 1e-30)
+  local step = 0.5 * 10.0 ^ math.floor(math.log(spread, 10)) -- also of equal points
   return { math.floor(low / step) * step, (math.floor(high / step) + 1) * step }
 end
 
@@ -104,8 +109,12 @@ function M.new(x, options)
       / core.reshape(core.tensor(unit.scale, "float64"), { 1, d })
   end
   local points = core.cast(exact, "float32")
+  if not points:finite() then
+    errors.data("%s: a coordinate is too large for single precision, expected at most 3.4e38", who)
+  end
+  local given = x.dtype == "float64" and x or core.cast(x, "float32") -- all bits that matter
   local hash = core.sha256(("%s %dx%d "):format(way, x.shape[1], x.shape[2])
-    .. core.bytes(core.cast(x, "float32")))
+    .. core.bytes(given))
   local function draw(rows, b) -- with replacement
     local index = core.floor(x.shape[1] * b:uniform({ 1 }, "data"))
     return core.gather(rows, core.reshape(index, { b.n }))

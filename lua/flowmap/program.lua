@@ -37,8 +37,10 @@ Batch.uniform, Batch.normal = random "uniform", random "normal"
 -- @tparam string stream
 -- @return the shape of x
 function Batch:dropout(x, rate, stream)
-  if x.shape[1] > self.n then
-    errors.usage("dropout: %d rows found, but the micro-batch has %d", x.shape[1], self.n)
+  if not core.is_tensor(x) or #x.shape == 0 or x.shape[1] > self.n then
+    errors.usage("dropout: %s found, expected a tensor of at most the %d rows of the micro-batch",
+      core.is_tensor(x) and ("the shape (%s)"):format(table.concat(x.shape, ", "))
+        or "a " .. type(x), self.n)
   end
   return self.trace:dropout(x.shape, rate, stream, x.dtype)
 end
@@ -52,6 +54,9 @@ end
 -- @treturn table how many rows enter another term than they were drawn for: { from_off =,
 --   from_diagonal = }
 function Batch:split(eta, devices, least)
+  if type(eta) ~= "number" or not (eta >= 0 and eta <= 1) then
+    errors.usage("split: eta is %s, expected a number from 0 to 1", tostring(eta))
+  end
   local counts = layout.rows(eta, self.batch, devices, self.first, self.last, least)
   self.splits[#self.splits + 1] = { eta = eta, devices = devices, least = least,
     counts = counts }
@@ -63,6 +68,18 @@ Program.__index = Program
 
 local SPEC = { "shared", "rows", "micro", "passes", "precision" }
 local JOB = { "shared", "rows", "batch", "seed", "step", "reuse" }
+
+local function check_rows(rows)
+  if rows ~= nil and type(rows) ~= "table" then
+    errors.usage("program: rows is a %s, expected a table such as { x = {2} }", type(rows))
+  end
+  for name, shape in pairs(rows or {}) do
+    if type(shape) ~= "table" then
+      errors.usage("program: the rows input '%s' is a %s, expected the shape of a row such as {2}",
+        tostring(name), type(shape))
+    end
+  end
+end
 
 --- A program.
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
@@ -78,6 +95,7 @@ local function program(f, spec)
       type(spec))
   end
   errors.fields("program", spec, SPEC)
+  check_rows(spec.rows)
   errors.choice("precision", spec.precision or "float32", { "bfloat16", "float32" })
   local micro = spec.micro or 512
   if math.type(micro) ~= "integer" or micro < 1 then
@@ -236,6 +254,7 @@ end
 
 --- A table of the steps with FLOPs, bytes and measured time, for the job of a run.
 function Program:explain(job)
+  errors.fields("program: explain", job, JOB)
   return self:prepared(job.batch).exe:explain(self:inputs(job), job.seed or 0, job.step or 0)
 end
 

@@ -5,6 +5,7 @@ local t = require "harness"
 local core = require "flowmap.core"
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
+local nn = require "flowmap.nn"
 local sandbox = require "sandbox"
 
 local work = sandbox.root
@@ -88,6 +89,20 @@ t.test("functions of the suite over the core's refuse what they would not do", f
     end,
     ["conv: a number found, expected a tensor"] = function() fm.conv(x, 2) end,
     ["broadcast: a number found, expected a tensor"] = function() fm.broadcast(1, { 2 }) end,
+    ["program: the rows input 'x' is a number, expected the shape of a row"] = function()
+      fm.program(function() end, { rows = { x = 2 } })
+    end,
+    ["program: run: a nil found, expected a table of options"] = function()
+      fm.program(function() end, {}):run()
+    end,
+    ["split: eta is 2, expected a number from 0 to 1"] = function()
+      fm.program(function(_, b) return { sum = b:split(2) } end, {}):run { batch = 4 }
+    end,
+    ["dropout: a number found, expected a tensor of at most the 4 rows"] = function()
+      fm.program(function(_, b) return { sum = b:dropout(3, 0.5, "x") } end, {}):run { batch = 4 }
+    end,
+    ["time_code: dimension nil found"] = function() nn.time_code(x) end,
+    ["attention: 0 heads found"] = function() nn.attention(fm.ones { 1, 2, 2, 6 }, 0) end,
     ["optimiser: there is no average 0; it keeps 1"] = function() opt:ema(0) end,
     ["optimiser: two parameters have the name 'a.b'"] = function()
       fm.optimiser { params = params }

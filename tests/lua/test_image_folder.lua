@@ -74,6 +74,18 @@ local function refused(script, said)
   t.eq(code ~= 0 and out:find(said, 1, true) ~= nil, true, out)
 end
 
+t.test("a single subfolder is no class, an image beside two is refused; titles are kept", function()
+  picture("one/1.png", 8, 8, 0)
+  picture("one/cat/1.png", 8, 8, 0)
+  local look = "s = fm.image_folder('one', { size = 4, title = %q }) print(s.title, s.classes)"
+  for _, title in ipairs { "A", "B" } do
+    local code, out = lua(look:format(title))
+    t.eq(code == 0 and out:find(title .. "\tnil\n", 1, true) ~= nil, true, out)
+  end
+  picture("one/dog/1.png", 8, 8, 0)
+  refused(look:format "A", "1.png is in no folder of a class, of which there are 2 (cat, ...)")
+end)
+
 t.test("what cannot be used is named", function()
   local use = "print(fm.image_folder('%s', { size = %s }).hash)"
   refused(use:format("nowhere", "4"), "there is no folder 'nowhere'")
@@ -81,6 +93,7 @@ t.test("what cannot be used is named", function()
   refused(use:format("photos", "nil"), "size must be a whole number from 1 to 1024, found nil")
   refused("fm.image_folder('photos', { size = 8, crop = 4 })", "crop is 4, expected at least")
   refused("fm.image_folder('photos', { sise = 8 })", "did you mean size")
+  refused("fm.image_folder('photos', { size = 4, title = 5 })", "the title is a number, expected")
   refused("fm.image_folder('photos')", "expected a folder and a table")
   refused(use:format("photos", "9"), "image 'cat/1.png': 12 x 8 pixels found, "
     .. "expected at least 9 x 9")

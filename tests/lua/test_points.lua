@@ -109,6 +109,16 @@ t.test("units: of columns, of all, none", function()
   t.raises(function() fm.points(csv "1,2\n1,3") end, "column 1 is constant %(1%); leave it out")
   t.raises(function() fm.points(csv "10000000,2\n10000016,3") end, "p.csv: column 1 has the mean "
     .. "1e%+07 and the scale 8, too fine for single precision; subtract the mean in the file")
+  t.raises(function() fm.points(fm.tensor({ { 1e300 }, { 1 } }, "float64")) end, "too large")
+  t.raises(function()
+    fm.points(fm.tensor({ { 1e300 }, { 1 } }, "float64"), { standardise = "none" })
+  end, "a coordinate is too large for single precision, expected at most 3.4e38")
+  local range = fm.points(fm.ones { 3, 1 }, { standardise = "none" }).range
+  t.eq(range[1] <= 1 and range[2] > 1, true) -- of equal points, too
+  local function hash64(first)
+    return fm.points(fm.tensor({ { first }, { 100010 } }, "float64")).hash
+  end
+  t.eq(hash64(100000.001) ~= hash64(100000.002), true) -- equal in float32
   local same = csv "1,2\n1,2"
   t.raises(function() fm.points(same, { standardise = "all" }) end, "all points are equal")
   t.raises(function() fm.points(csv "1,2") end, "1 points of 2 coordinates found, expected 2 to")

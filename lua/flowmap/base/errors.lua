@@ -196,6 +196,9 @@ end
 -- @tparam {string,...} known
 -- @treturn table the options
 function M.fields(who, options, known)
+  if type(options) ~= "table" then
+    M.usage("%s: a %s found, expected a table of options", who, type(options))
+  end
   for key in pairs(options) do
     local found = false
     for _, name in ipairs(known) do found = found or key == name end

@@ -132,7 +132,7 @@ end
 function M.draw(set, count, seed, dtype)
   local shared = { points = set.points } -- an input: a program would copy a constant
   local program = fm.program(function(input, b)
-    local x = input.points and set.draw(input.points, b) or M.sample(set, b)
+    local x = input.points and set.draw and set.draw(input.points, b) or M.sample(set, b)
     return { rows = { x = fm.cast(x, dtype or "float32") } }
   end, { shared = shared, rows = {}, micro = 8192 })
   return program:run { shared = shared, rows = {}, batch = count, seed = seed, step = 0 }.rows.x

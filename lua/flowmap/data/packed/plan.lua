@@ -55,6 +55,22 @@ local function names_of(set)
   return list
 end
 
+-- The names of the classes, if there are two folders of images or more; `seen` has one image of
+-- each folder, and under "" one that is in none.
+local function classes_of(seen)
+  local loose = seen[""]
+  seen[""] = nil
+  local classes = names_of(seen)
+  if #classes < 2 then return {} end
+  if loose then
+    errors.data("%s is in no folder of a class, of which there are %d (%s, ...); remove it, or "
+      .. "move it into one", loose, #classes, classes[1])
+  elseif #classes > 256 then
+    errors.data("%d folders of images found, expected at most 256 classes", #classes)
+  end
+  return classes
+end
+
 -- Pictures: the training part first, each part sorted by name; labels by folder.
 local function pictures(names, spec)
   local order, sorts, tests, seen, counts = {}, {}, {}, {}, {}
@@ -63,23 +79,18 @@ local function pictures(names, spec)
     if extension and EXTENSIONS[extension:lower()] and not hidden(name) then
       order[#order + 1] = k
       sorts[k], tests[k] = sort_of(name)
-      seen[sorts[k] or ""] = true
+      seen[sorts[k] or ""] = name
     end
   end
-  local classes = names_of(seen)
-  local label = {}
+  local classes, label = classes_of(seen), {}
   for i, name in ipairs(classes) do label[name] = i - 1 end
-  if #classes < 2 then classes = {} end
-  if #classes > 256 then
-    errors.data("%d folders of images found, expected at most 256 classes", #classes)
-  end
   table.sort(order, function(a, b)
     if tests[a] ~= tests[b] and not spec.all_train then return tests[b] end
     return names[a] < names[b]
   end)
   local places, labels, train = {}, {}, 0
   for at, k in ipairs(order) do
-    places[k], labels[k] = at - 1, label[sorts[k] or ""]
+    places[k], labels[k] = at - 1, label[sorts[k]] or 0
     if spec.all_train or not tests[k] then train = train + 1 end
     local key = (tests[k] and "test/" or "train/") .. (sorts[k] or "")
     counts[key] = (counts[key] or 0) + 1
