@@ -60,8 +60,10 @@ end
 
 -- A coordinate reflected at the centres of the first and the last pixel, 0 and last.
 local function reflected(u, last)
+  if last == 0 then return fm.zeros(u.shape, u.dtype) end
   local along = u - fm.floor(u / (2 * last)) * (2 * last)
-  return last - fm.abs(along - last)
+  -- Just below a multiple of 2 last, the quotient may be rounded up to a whole number.
+  return fm.maximum(last - fm.abs(along - last), 0)
 end
 
 -- The whole part, its successor within the image, and the fraction as a weight of pixels.

@@ -72,8 +72,8 @@ function M.fault(cfg)
   local drives, a, b = M.drives(cfg), table.unpack(cfg.curriculum_span)
   if drives == "g" and not (a >= 0 and a < b and b <= 1) then
     return "two fractions of the training, the first below the second"
-  elseif drives == "levels" and not (a >= 2 and a <= b) then
-    return "two numbers of levels, the first at least 2 and at most the second"
+  elseif drives == "levels" and not (a >= 2 and a <= b and a % 1 == 0 and b % 1 == 0) then
+    return "two whole numbers of levels, the first at least 2 and at most the second"
   elseif drives == "share" and not (b > 0 and b <= a and a < 1) then
     return "two shares below 1, the second above 0 and at most the first"
   end

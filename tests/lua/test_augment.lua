@@ -94,6 +94,16 @@ local function reflect(u, last)
   return u
 end
 
+t.test("places just below a reflection are in the image; so is all of one pixel", function()
+  local ramp = fm.reshape(fm.arange(64), { 1, 8, 8, 1 })
+  local row = fm.broadcast(fm.tensor { { 13.9999990463 } }, { 1, 64 }) -- 14 - 2^-20: back at row 0
+  local column = fm.zeros { 1, 64 }
+  for _, value in ipairs(augment.warp(ramp, row, column):flat()) do t.near(value, 0, 1e-4) end
+  for _, value in ipairs(augment.warp(ramp, column, row):flat()) do t.near(value, 0, 1e-4) end
+  local one = fm.full({ 2, 1, 1, 3 }, 0.5)
+  t.eq(augment.warp(one, fm.tensor { { 0.3 }, { -2 } }, fm.zeros { 2, 1 }):flat(), one:flat())
+end)
+
 t.test("the composition is the published one", function()
   local n, side = 12, 6
   local images = uniform({ n, side, side, 1 }, "images")

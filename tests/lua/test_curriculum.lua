@@ -49,6 +49,7 @@ t.test("spans that a curriculum cannot take are refused", function()
   end
   t.raises(span("alphaflow", { 1, 0 }), "curriculum sigmoid takes two fractions of the training")
   t.raises(span("ct", { 1, 150 }), "the first at least 2")
+  t.raises(span("ct", { 2.5, 150 }), "two whole numbers of levels")
   t.raises(span("ect", { 0.25, 0.5 }), "at most the first")
   t.raises(function() resolve("lsd", { curriculum = "sigmoid" }) end, "only the semigroup")
   t.raises(function() resolve("psd-m", { curriculum = "root" }) end, "the law of times uniform")
