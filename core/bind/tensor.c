@@ -198,9 +198,17 @@ static int make_full(lua_State *L) { /* fm.full(shape, number [, dtype]) */
   return 1;
 }
 
+enum { MOST_IN_F32 = 1 << 24 };
+
 static int make_arange(lua_State *L) { /* fm.arange(n [, dtype]): 0 .. n-1 */
   fm_shape s = {1, {bind_integer(L, 1, 0, INT64_MAX)}};
-  fm_tensor *t = push_zeros(L, bind_dtype(L, 2, FM_F32), &s);
+  fm_dtype dtype = bind_dtype(L, 2, FM_F32);
+  if (dtype == FM_F32 && s.d[0] > MOST_IN_F32 + 1)
+    bind_fail(L, FM_EUSAGE,
+              "arange: %lld numbers found, but float32 holds all whole numbers only up to %d; "
+              "expected float64",
+              (long long)s.d[0], MOST_IN_F32);
+  fm_tensor *t = push_zeros(L, dtype, &s);
   for (int64_t k = 0; k < s.d[0]; k++) put(L, t, k, (double)k);
   return 1;
 }

@@ -17,6 +17,7 @@
 -- @module flowmap.mixture
 
 local fm = require "flowmap"
+local errors = require "flowmap.base.errors"
 local normal = require "flowmap.normal"
 
 local M = {}
@@ -77,11 +78,48 @@ function M.mass(law, ...)
   return total
 end
 
+-- Whether a value is a list of n finite numbers, none below `least`.
+local function numbers_of(list, n, least)
+  if type(list) ~= "table" or #list ~= n or n == 0 then return false end
+  for _, x in ipairs(list) do
+    if not (math.type(x) and x >= least and math.abs(x) < math.huge) then return false end
+  end
+  return true
+end
+
+-- Refuse a law of which a number is missing, or that is no probability.
+local function check(law)
+  local weights = errors.fields("mixture", law, { "weights", "means", "sds" }).weights
+  local count, total = type(weights) == "table" and #weights or 0, 0
+  if not numbers_of(weights, count, 1e-300) then
+    errors.usage "mixture: weights must be a list of numbers above 0, one for each component"
+  end
+  for _, name in ipairs { "means", "sds" } do
+    local rows = law[name]
+    if type(rows) ~= "table" or #rows ~= count then
+      errors.usage("mixture: %s must be a list with an entry for each of the %d components", name,
+        count)
+    end
+    local dim = type(law.means[1]) == "table" and #law.means[1] or 0
+    for k, numbers in ipairs(rows) do
+      if not numbers_of(numbers, dim, name == "sds" and 0 or -math.huge) then
+        errors.usage("mixture: %s of component %d must be a list of finite numbers%s, one for each "
+          .. "coordinate", name, k, name == "sds" and " of at least 0" or "")
+      end
+    end
+  end
+  for _, w in ipairs(weights) do total = total + w end
+  if math.abs(total - 1) >= 1e-9 then
+    errors.usage("mixture: the weights have the sum %.9g, expected 1", total)
+  end
+end
+
 --- A data set, see flowmap.data. In one and two dimensions it has the exact mass of boxes.
 -- @tparam table law
 -- @tparam[opt] table range of each axis of the grid of KL
 -- @treturn table
 function M.data(law, range)
+  check(law)
   local d = #law.means[1]
   return { dim = d, sd = M.sd(law), mixture = law, range = range,
     sample = function(b) return M.sample(law, b) end,

@@ -103,6 +103,21 @@ t.test("functions of the suite over the core's refuse what they would not do", f
     end,
     ["time_code: dimension nil found"] = function() nn.time_code(x) end,
     ["attention: 0 heads found"] = function() nn.attention(fm.ones { 1, 2, 2, 6 }, 0) end,
+    ["arange: 16777218 numbers found, but float32 holds all whole numbers only up to"] = function()
+      fm.arange(16777218)
+    end,
+    ["mixture: the weights have the sum 1.5, expected 1"] = function()
+      fm.mixture.data { weights = { 1, 0.5 }, means = { { 0 }, { 1 } }, sds = { { 1 }, { 1 } } }
+    end,
+    ["mixture: weights must be a list of numbers above 0"] = function()
+      fm.mixture.data { weights = { 1.5, -0.5 }, means = { { 0 }, { 1 } }, sds = { { 1 }, { 1 } } }
+    end,
+    ["mixture: means of component 2 must be a list of finite numbers, one for each"] = function()
+      fm.mixture.data { weights = { 0.5, 0.5 }, means = { { 0 }, { 1, 2 } }, sds = { {}, {} } }
+    end,
+    ["mixture: sds must be a list with an entry for each of the 1 components"] = function()
+      fm.mixture.data { weights = { 1 }, means = { { 0 } } }
+    end,
     ["optimiser: there is no average 0; it keeps 1"] = function() opt:ema(0) end,
     ["optimiser: two parameters have the name 'a.b'"] = function()
       fm.optimiser { params = params }

@@ -60,7 +60,7 @@ local function parameters(comment)
   local list, open = {}, false
   for _, line in ipairs(comment) do
     local tagged = line:match "^%-+ @(t?param.*)$"
-    local more = line:match "^%-+ ([^@].*)$"
+    local more = line:match "^%-+ +([^@ ].*)$"
     if tagged then
       local typed, rest = tagged:match "^(t?)param%S* +(.*)$"
       local kind, name, what = "", rest:match "^(%S+) ?(.*)$"
