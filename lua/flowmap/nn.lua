@@ -96,7 +96,7 @@ end
 -- @tparam integer D even
 -- @return (n, D)
 function M.time_code(a, D)
-  if math.type(D) ~= "integer" or D < 2 or D % 2 ~= 0 then
+  if type(D) ~= "number" or not math.tointeger(D) or D < 2 or D % 2 ~= 0 then
     errors.usage("time_code: dimension %s found, expected an even number from 2 on", tostring(D))
   end
   local half, f = D // 2, {}

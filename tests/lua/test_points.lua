@@ -170,6 +170,16 @@ t.test("samples are in the units of the file, and the points those of the tensor
   t.eq(hashes[1] ~= fm.points(csv(CLOUD), { standardise = "all" }).hash, true)
 end)
 
+t.test("a table with points of its own states their number", function()
+  local it = { dim = 2, points = fm.ones { 4, 2 }, count = 4 }
+  function it.sample(b) return b:normal({ 2 }, "x") end
+  t.eq(fm.data.draw(it, 3, 1).shape, { 3, 2 })
+  fm.data.registry:check({ own = it }, "e.lua")
+  it.count = 3
+  t.raises(function() fm.data.registry:check({ own = it }, "e.lua") end,
+    "points must be a tensor %(count, dim%), found %(4, 2%) where count is 3 and dim is 2")
+end)
+
 t.test("every example of the modules runs", function()
   sandbox.write("points.csv", CLOUD)
   local lfs = require "lfs"

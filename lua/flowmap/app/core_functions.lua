@@ -9,7 +9,8 @@ M.public = {
   arange = { "(n [, dtype])", "The numbers 0 to n - 1." },
   bytes = { "(tensor)", "The values as a string of little-endian bytes." },
   copy_from = { "(tensor, other)", "Overwrite the values of a tensor by those of another." },
-  eigh = { "(a)", "Eigenvalues of a symmetric float64 matrix, ascending, and its eigenvectors as rows." },
+  eigh = { "(a)", "Eigenvalues of a symmetric float64 matrix, ascending, and its eigenvectors as "
+    .. "rows." },
   finite = { "(tensor)", "Whether all values are finite; if not, also the index of the first that "
     .. "is not, counted from 1." },
   flat = { "(tensor)", "The values as a list." },

@@ -50,6 +50,11 @@ local function check_set(it, where)
     errors.usage("%s: mass is the probability of an interval or of a rectangle, but dim is %d; "
       .. "leave it out: the distances of samples need none", where, it.dim)
   end
+  local shape = it.points and (fm.is_tensor(it.points) and it.points.shape or {})
+  if shape and not (#shape == 2 and shape[1] == it.count and shape[2] == it.dim) then
+    errors.usage("%s: points must be a tensor (count, dim), found (%s) where count is %s and dim "
+      .. "is %s", where, table.concat(shape, ", "), tostring(it.count), tostring(it.dim))
+  end
   local low, high = table.unpack(it.range or { -1, 1 })
   local numbers = type(low) == "number" and type(high) == "number"
   if not (numbers and low < high and high - low < 1e30) then
