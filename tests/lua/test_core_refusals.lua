@@ -130,6 +130,17 @@ t.test("functions of the suite over the core's refuse what they would not do", f
   t.eq(x:flat(), { 1, 1, 1, 1, 1, 1 }, "concat of one tensor is a copy")
 end)
 
+t.test("a .npy file that Lua reads cannot state a size whose bytes wrap around", function()
+  local function load(shape)
+    local head = "{'descr': '<f4', 'fortran_order': False, 'shape': " .. shape .. ", }"
+    fm.write_file(work .. "/h.npy", "\x93NUMPY\1\0" .. string.pack("<s2", head))
+    return require("flowmap.npy").load(work .. "/h.npy")
+  end
+  t.raises(function() load "(4611686018427387904, 4)" end, "holds 0 bytes of values, but its shape")
+  t.raises(function() load "(99999999999999999999,)" end, "has a size of 99999999999999999999")
+  t.eq({ load "(1000000, 0)" }, { {}, { 1000000, 0 } })
+end)
+
 t.test("outputs of a program share no memory with one another or with an input", function()
   local trace = core.trace()
   local x = trace:input("shared", { 4 })
