@@ -86,7 +86,7 @@ t.test("errors state the nearest line of the user's code", function()
   t.raises(function()
     local y = fm.mean(3)
     return y
-  end, "test_pairing.lua:" .. line + 7 .. ": sum: a number found")
+  end, "test_pairing.lua:" .. line + 7 .. ": mean: a number found")
 end)
 
 t.test("a wrong shape in an experiment's loss: place, sentence, the user's stack", function()
