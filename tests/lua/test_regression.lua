@@ -33,11 +33,8 @@ end
 
 -- A method of the suite without a baseline.
 local without = {}
-for _, study in ipairs(studies.list) do
-  for _, method in ipairs(probe.methods(study)) do
-    local name = probe.name(study) .. "/" .. method
-    if not stored.shadow[name] then without[#without + 1] = name end
-  end
+for _, name in ipairs(fm.tree.keys(probe.names(studies.list))) do
+  if not stored.shadow[name] then without[#without + 1] = name end
 end
 if #without > 0 then
   t.skip("no baseline of " .. table.concat(without, ", "),
@@ -45,12 +42,7 @@ if #without > 0 then
 end
 
 t.test("every stored case, and its bits on every instruction set, belong to a study", function()
-  local known = {}
-  for _, study in ipairs(studies.list) do
-    for _, method in ipairs(probe.methods(study)) do
-      known[probe.name(study) .. "/" .. method] = true
-    end
-  end
+  local known = probe.names(studies.list)
   for name in pairs(stored.shadow) do t.eq(known[name], true, name) end
   for numerics, hashes in pairs(stored.bits) do
     for name in pairs(hashes) do t.eq(known[name], true, numerics .. ": " .. name) end

@@ -39,6 +39,17 @@ function M.methods(study)
   return study.methods or M.experiment(study).methods
 end
 
+--- The names of all cases, also of those that this machine does not train.
+-- @tparam {table,...} list see studies.lua
+-- @treturn table "STUDY/METHOD" -> true
+function M.names(list)
+  local names = {}
+  for _, study in ipairs(list) do
+    for _, method in ipairs(M.methods(study)) do names[M.name(study) .. "/" .. method] = true end
+  end
+  return names
+end
+
 --- The instruction sets of this machine, the simplest first.
 -- @treturn {string,...}
 function M.isas()

@@ -19,20 +19,9 @@ local function is_as_before(it)
   return it.verdict == "same" or it.verdict == "rounding" and it.unstored
 end
 
--- The names of all cases, also of those that this machine does not train.
-local function names_of_studies()
-  local names = {}
-  for _, study in ipairs(studies.list) do
-    for _, method in ipairs(probe.methods(study)) do
-      names[probe.name(study) .. "/" .. method] = true
-    end
-  end
-  return names
-end
-
 -- The new bits: those of other machines are kept for cases that have not changed.
 local function renew_bits(stored, cases)
-  local bits, moved, known = {}, {}, names_of_studies()
+  local bits, moved, known = {}, {}, probe.names(studies.list)
   for _, it in ipairs(cases) do
     if not is_as_before(it) then moved[it.name] = true end
   end
@@ -55,7 +44,7 @@ end
 -- not train.
 local function renew_shadow(stored, cases)
   local shadow = {}
-  for name in pairs(names_of_studies()) do shadow[name] = stored.shadow[name] end
+  for name in pairs(probe.names(studies.list)) do shadow[name] = stored.shadow[name] end
   for _, it in ipairs(cases) do
     if not is_as_before(it) or not shadow[it.name] then shadow[it.name] = tiers.shadow(it.found) end
   end
