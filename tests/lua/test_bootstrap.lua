@@ -39,7 +39,7 @@ t.test("infinite values: an end is infinite, never no number", function()
   local inf = math.huge
   local it = bootstrap.iqm { { 0.1, inf, inf, 0.3 } } -- half of the middle half
   t.eq({ it.value, it.high }, { inf, inf })
-  t.near(it.low, 0.1, 0.1)
+  t.eq(it.low >= 0.1 and it.low <= 0.3, true, tostring(it.low))
   it = bootstrap.iqm { { 0.1, 0.2, inf, 0.3 }, { 0.1, 0.2, 0.3, inf } } -- outside of it
   t.near(it.value, 0.25, 1e-15)
   t.eq({ it.low < 0.25, it.high }, { true, inf })
