@@ -49,12 +49,14 @@ t.test("--dry-run lists each run, its reason and the estimate, and writes nothin
   experiment("dry", 100)
   local before = #files.folders(work)
   local code, out = sh("XDG_CACHE_HOME=$PWD/none " .. reproduce
-    "dry.lua --profile smoke --seeds 2 --dry-run")
+    "dry.lua --profile smoke --seeds 2 --jobs 1 --dry-run")
   t.eq(code, 0, out)
   for _, name in ipairs { "lsd-seed1", "psd-m-seed1", "lsd-seed2", "psd-m-seed2" } do
     t.eq(out:find("dry/" .. name .. " runs: there is no result yet (about ", 1, true) ~= nil, true,
       out)
   end
+  t.eq(out:find("measuring the pace of 2 kinds of runs, 1 at a time; each takes a few seconds\n", 1,
+    true), 1, out) -- nothing is silent for long
   t.eq(out:find "4 runs, 4 of them to make" ~= nil, true, out)
   t.eq(out:find "estimate: %d+:%d%d, memory %d+ MiB of .- free, disk %d+ MiB of .- free" ~= nil,
     true, out)
@@ -160,7 +162,7 @@ end)
 t.test("the reader of its output goes: its runs save and end", function()
   experiment("piped", 2000000)
   write("piped.lua", 'print "own words"\n' .. sandbox.read("piped.lua"))
-  for _, count in ipairs { 1, 6 } do -- about when the plan is told; when runs say their word
+  for _, count in ipairs { 1, 7 } do -- while paces are measured; when runs say their word
     local code, out = sh(("{ %s; echo code $? >&2; } | head -n %d"):format(
       reproduce "piped.lua --profile smoke --seeds 1 -j 2", count))
     t.eq(code, 0)

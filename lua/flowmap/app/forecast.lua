@@ -53,22 +53,43 @@ function M.interrupted(what)
   errors.raise("interrupted", "interrupted; %s", what)
 end
 
---- Measure the pace of each kind of run.
+-- Seconds between lines about measurements when standard output is not a terminal.
+local PLAIN = 30
+
+-- What tells how many of `count` kinds are measured. On a terminal a line is rewritten; elsewhere,
+-- one line comes beforehand and others at intervals.
+local function teller(status, count, jobs)
+  local what = ("measuring the pace of %d kind%s of runs"):format(count, count == 1 and "" or "s")
+  local told = fm.clock()
+  if not status.live then
+    status:say(("%s, %d at a time; each takes a few seconds"):format(what, math.min(jobs, count)))
+  end
+  return function(done)
+    if status.live then
+      status:show(Status.fit({ ("%s: %d done"):format(what, done),
+        ("measuring %d/%d"):format(done, count) }, status:width()))
+    elseif fm.clock() - told >= PLAIN then
+      told = fm.clock()
+      status:say(("%s: %d done"):format(what, done))
+    end
+    return status.fd == 1 and status.broken -- the reader of the output is gone
+  end
+end
+
+--- Measure the pace of each kind of run that was not measured within a day.
+-- @tparam Status status
 -- @tparam {table,...} due
 -- @tparam integer jobs number of concurrent measurements
 -- @tparam integer threads of each run
 -- @treturn {table,...} kinds, see flowmap.app.outlook
-function M.measure(due, jobs, threads)
+function M.measure(status, due, jobs, threads)
   local kinds = outlook.kinds(due)
-  if #kinds == 0 then return kinds end
-  local status <close> = Status.new()
+  local new = outlook.unmeasured(kinds, threads)
+  if #new == 0 then return kinds end
   local function child(run, more) return M.command(run, more, threads) end
-  local stopped = outlook.measure(kinds, child, threads, jobs, function(done)
-    status:show(Status.fit({ ("measuring the pace of %d kinds of runs: %d done"):format(#kinds,
-      done), ("measuring %d/%d"):format(done, #kinds) }, status:width()))
-  end)
+  local stopped = outlook.measure(new, child, threads, jobs, teller(status, #new, jobs))
   status:clear()
-  if stopped then M.interrupted "nothing had begun" end
+  if stopped and not status.broken then M.interrupted "nothing had begun" end
   return kinds
 end
 

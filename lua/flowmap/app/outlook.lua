@@ -64,40 +64,48 @@ local function settle(kind, code)
   end
 end
 
--- Give a kind the pace that was measured for it before; returns whether there was one.
-local function recall(kind, threads)
-  kind.pace = paces.kept(kind, threads)
-  return kind.pace ~= nil
+--- Give kinds the paces that were measured for them within a day.
+-- @tparam {table,...} kinds
+-- @tparam integer threads of each run
+-- @treturn {table,...} the kinds whose pace is yet to be measured
+function M.unmeasured(kinds, threads)
+  local list = {}
+  for _, kind in ipairs(kinds) do
+    if not kind.run.experiment.run then -- such a run trains no flow map
+      kind.pace = paces.kept(kind, threads)
+      if not kind.pace then list[#list + 1] = kind end
+    end
+  end
+  return list
 end
 
---- Measure the pace of each kind that was not measured within a day. A kind that cannot run at all
--- raises an error before anything runs; a kind whose values are not finite has no pace.
--- @tparam {table,...} kinds
+--- Measure the pace of each kind. A kind that cannot run at all raises an error before anything
+-- runs; a kind whose values are not finite has no pace.
+-- @tparam {table,...} kinds see `unmeasured`
 -- @tparam function command (run, further arguments) -> program, { argument, ... }
 -- @tparam integer threads of each run
 -- @tparam integer jobs number of concurrent children
--- @tparam function tell called with the number of kinds measured so far
+-- @tparam function tell called several times a second with the number of kinds measured so far;
+--   true: stop
 -- @treturn boolean whether a stop was requested
 function M.measure(kinds, command, threads, jobs, tell)
-  local next_kind, done = 1, 0
-  local pool = children.pool {
+  local next_kind, done, pool = 1, 0, nil
+  pool = children.pool {
     heard = function(kind, line) kind.said = line end,
     ended = function(kind, code, signal)
       done = done + 1
       settle(kind, signal == 0 and code or 128 + signal)
       if kind.pace then paces.keep(kind, threads) end
     end,
-    tick = function() tell(done) end,
+    tick = function()
+      if tell(done) and pool.requests == 0 then pool:stop() end
+    end,
   }
   return pool:run(function()
     while pool.count < jobs and next_kind <= #kinds do
       local kind = kinds[next_kind]
       next_kind = next_kind + 1
-      if kind.run.experiment.run or recall(kind, threads) then -- the former trains no flow map
-        done = done + 1
-      else
-        pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
-      end
+      pool:start(kind, command(kind.run, { "--dry-run", "--json" }))
     end
   end, 100)
 end

@@ -256,8 +256,9 @@ function M.make(status, say, args)
   local list, runs, due = plan.prepare(say, args)
   local executor = executor_of(args)
   local jobs = executor.jobs(args, due)
-  local kinds = forecast.measure(due, executor.measured_at_once(jobs, args),
+  local kinds = forecast.measure(status, due, executor.measured_at_once(jobs, args),
     executor.threads(args, jobs))
+  check_output(status)
   forecast.announce(say, runs, due, jobs, kinds, executor ~= here)
   check_output(status)
   if args.dry_run or #due == 0 then return list end

@@ -2,6 +2,7 @@
 -- It prints one script of the shell, which submits them all or none; `--submit` executes it.
 -- @module flowmap.app.slurm.command
 
+local Status = require "flowmap.base.status"
 local array = require "flowmap.app.slurm.array"
 local due_runs = require "flowmap.app.due"
 local errors = require "flowmap.base.errors"
@@ -170,7 +171,8 @@ function M.run(args)
   local function note(...) notes[#notes + 1] = string.format(...) end
   local _, runs, due = due_runs.prepare(note, args)
   if args.submit then queue.check_free(due) end
-  local kinds = forecast.measure(due, args.at_once, args.cpus)
+  local status <close> = Status.new(2) -- standard output may be the script
+  local kinds = forecast.measure(status, due, args.at_once, args.cpus)
   forecast.announce(note, runs, due, math.max(1, #due), kinds, true)
   local largest = queue.largest()
   local arrays = array.of(due, kinds, args, math.max(1, largest))
