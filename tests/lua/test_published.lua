@@ -12,6 +12,7 @@ local publish = require "flowmap.app.publish"
 local record = require "flowmap.runs.record"
 local render_list = require "flowmap.experiment.render_list"
 local sandbox = require "sandbox"
+local verified = require "flowmap.report.verified"
 
 local work, put = sandbox.root, sandbox.write
 
@@ -33,6 +34,20 @@ local function legacy()
   return known
 end
 
+-- Each line of verified.jsonl is of a published run.
+local function check_verified(lines)
+  local listed = {}
+  for _, profile in ipairs(files.folders "paper/results") do
+    for _, name in ipairs(files.folders("paper/results/" .. profile)) do
+      local set = ("%s/%s"):format(profile, name)
+      for _, run in ipairs(record.read("paper/results/" .. set, "set").runs) do
+        listed[run.id] = ("%s/%s"):format(set, run.name)
+      end
+    end
+  end
+  for id, line in pairs(lines) do t.eq(line.run, listed[id], "verified.jsonl") end
+end
+
 t.test("every committed table, figure and manifest agrees with its set", function()
   local known = legacy()
   for _, name in ipairs(files.below "paper/results") do
@@ -41,6 +56,8 @@ t.test("every committed table, figure and manifest agrees with its set", functio
       t.eq(files.exists(("paper/results/%s/%s/set.json"):format(profile, it)), true, name)
     elseif name:find "^bench/" then -- written by tests/bench, or converted
       t.eq(files.read("paper/results/" .. name):sub(1, 2), "# ", name .. " states no origin")
+    elseif name == "verified.jsonl" then
+      check_verified(verified.read "paper/results")
     elseif name ~= "legacy.sha256" and name ~= "soak.json" then -- the latter by make soak
       t.eq(core.sha256_file("paper/results/" .. name), known[name], name)
       known[name] = nil

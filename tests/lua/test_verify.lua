@@ -137,6 +137,47 @@ t.test("other numerics are compared by interval", function()
     "--seed 1 --out other", "FM_ISA=scalar")
 end)
 
+local function graph(pattern)
+  local code, out = sandbox.flowmap "graph mini.lua --results paper/results/smoke --out graph.svg"
+  t.eq(code, 0, out)
+  t.eq(out:gsub("%s+", " "):find(pattern, 1, true) ~= nil, true, pattern .. ": " .. out)
+end
+
+t.test("sources that gave the same bits again leave a set up to date, until they change", function()
+  local function with_loss(returns) -- which no method uses
+    local loss = ("losses = { spare = function(a) return %s end }, "):format(returns)
+    sandbox.write("mini.lua", (mini.text:gsub("methods = ", loss .. "%0")))
+  end
+  with_loss "a.x"
+  graph "LMD: 3 runs, out of date"
+  verified(2, "%-%-keep has no effect", "--dry-run --keep")
+  verified(2, "%-%-keep has no effect", "--records --keep")
+  verified(0, "1 runs: the same bits", "--seed 1 --keep") -- kept if this revision is clean
+  sandbox.run "rm -f paper/results/verified.jsonl"
+  mini.stamp("../../../build/verify/mini/smoke/lmd-seed1", "revision", "abc-dirty")
+  verified(0, "lmd%-seed1 is not kept: a part of it was made from the revision abc%-dirty",
+    "--seed 1 --keep")
+  t.eq(sandbox.exists "paper/results/verified.jsonl", false)
+  mini.stamp("../../../build/verify/mini/smoke/lmd-seed1", "revision", "abc124")
+  verified(0, "0 of them to make.*1 runs are kept in paper/results/verified.jsonl",
+    "--seed 1 --keep")
+  local kept = sandbox.read "paper/results/verified.jsonl"
+  graph "LMD: 3 runs, 1 made again with the same bits, 2 of the same earlier sources"
+  graph "same bits again: made again at abc124"
+  verified(0, "1 runs are kept", "--seed 1 --keep")
+  t.eq(sandbox.read "paper/results/verified.jsonl", kept, "a run has one line")
+  with_loss "a.s"
+  graph "LMD: 3 runs, out of date"
+  sandbox.write("mini.lua", mini.text)
+  graph "up to date"
+  sandbox.run "mv results elsewhere" -- a clone has the records of teachers, not their weights
+  graph "up to date"
+  sandbox.run "mv elsewhere results"
+  sandbox.write("paper/results/verified.jsonl", "5\n")
+  t.eq(sandbox.flowmap "graph mini.lua --results paper/results/smoke --out graph.svg", 3)
+  sandbox.run "rm paper/results/verified.jsonl"
+end)
+
 -- A program that differs in one line of a kernel: the build continues in a copy, in which only the
 -- objects of this file are older than their source.
 local function planted(file, from, to)

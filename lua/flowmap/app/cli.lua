@@ -257,6 +257,8 @@ M.commands = {
       kind = whole(1) },
     { "--jobs -j", "Concurrent runs (default: one per processor).", kind = whole(1, MAX_THREADS) },
     { "--dry-run", "List the runs and how long they take without making them.", flag = true },
+    { "--keep", "Keep a line in RESULTS/verified.jsonl for each run that has the same bits again, "
+      .. "which the graph of what is out of date then tells.", flag = true },
     { "--results", "Folder of published sets", kind = folder, default = "paper/results" },
     { "--out", "Folder of the new runs, in which an interrupted verification continues",
       kind = folder, default = "build/verify" },

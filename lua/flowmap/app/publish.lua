@@ -61,15 +61,6 @@ local function stages_of(set)
   return out
 end
 
-local function segments(run)
-  if run.manifest then return run.manifest.history end
-  local path, starts = run.dir .. "/history.jsonl", {}
-  for _, entry in ipairs((record.lines("history", results.read_file(path), path))) do
-    if entry.time then starts[#starts + 1] = entry end
-  end
-  return starts
-end
-
 -- The seeds of the runs; every method and point of the grid must have those that it belongs to.
 local function seeds_of(set)
   local seen = {}
@@ -117,7 +108,7 @@ end
 local function check_origin(set, problems)
   local first
   for _, run in ipairs(with_stages(set)) do
-    for _, part in ipairs(segments(run)) do
+    for _, part in ipairs(run:segments()) do
       local name = base_name(run.dir)
       if part.revision == "unknown" or part.revision:find "%-dirty$" then
         problems[#problems + 1] = ("%s was made from the revision %s: commit first"):format(name,

@@ -16,6 +16,7 @@ local results = require "flowmap.report.results"
 local settings = require "flowmap.experiment.settings"
 local tables = require "flowmap.report.table"
 local tree = require "flowmap.tree"
+local verified = require "flowmap.report.verified"
 
 local M = {}
 
@@ -170,10 +171,12 @@ local function compare_bits(it, set, pairs_of, wrong)
   local again, faults = {}, 0
   for _, pair in ipairs(pairs_of) do
     again[#again + 1] = pair.now
-    for _, difference in ipairs(agreement.bits(pair.was, pair.now)) do
+    local differences = agreement.bits(pair.was, pair.now)
+    for _, difference in ipairs(differences) do
       wrong("%s", agreement.line(difference))
       faults = faults + 1
     end
+    if #differences == 0 then it.same[#it.same + 1] = pair end
   end
   if faults > 0 then changed_cells(it, merged(set, again), wrong) end
   return faults
@@ -202,11 +205,44 @@ local function compare(it, set, runs, say, wrong)
   if #same + #now < #was then wrong("%d runs could not be made again", #was - #same - #now) end
 end
 
+-- ------------------------------------------------------------------ what is kept
+
+-- The clean revision that made a run, or nil and another that made a part of it.
+local function revision_of(run)
+  local first
+  for _, part in ipairs(run:segments()) do
+    first = first or part.revision
+    local clean = part.revision ~= "unknown" and not part.revision:find "%-dirty$"
+    if not clean or part.revision ~= first then return nil, part.revision end
+  end
+  return first, "unknown"
+end
+
+-- Keep the runs of all sets that have the same bits again. They are written last: a changed file
+-- would spoil the revision of the runs that follow.
+local function keep(list, dir, say)
+  local lines = {}
+  for _, it in ipairs(list) do
+    for _, pair in ipairs(it.same) do
+      local revision, other = revision_of(pair.now)
+      if revision then
+        lines[#lines + 1] = verified.line(pair.was, pair.now,
+          ("%s/%s"):format(it.profile, it.experiment.name), revision)
+      else
+        say("%s is not kept: a part of it was made from the revision %s",
+          base_name(pair.now.dir), other)
+      end
+    end
+  end
+  if #lines > 0 then say("%d runs are kept in %s", #lines, verified.keep(dir, lines)) end
+end
+
 -- ------------------------------------------------------------------ the command
 
 -- Verify one set; returns the number of differences.
 local function verify(it, args, status, say)
   local faults = 0
+  it.same = {} -- pairs of runs that have the same bits
   local function wrong(...)
     faults = faults + 1
     say("  DIFFERS: %s", string.format(...))
@@ -237,17 +273,20 @@ local function check_options(args)
   if args.seed and args.seeds then
     errors.usage "verify: --seed and --seeds exclude each other"
   end
-  for _, name in ipairs { "seed", "seeds", "methods", "runs", "jobs", "dry_run" } do
+  for _, name in ipairs { "seed", "seeds", "methods", "runs", "jobs", "dry_run", "keep" } do
     if args.records and args[name] then
       errors.usage("verify: --records makes no run: --%s has no effect", (name:gsub("_", "-")))
     end
+  end
+  if args.dry_run and args.keep then
+    errors.usage "verify: --dry-run makes no run: --keep has no effect"
   end
 end
 
 --- The command.
 -- @tparam table args experiments = names or files, profile, results = the folder of the sets,
---   seed or seeds, methods, runs = how many, records = make no run, dry_run, jobs, out = folder of
---   the new runs
+--   seed or seeds, methods, runs = how many, records = make no run, dry_run, jobs, keep = note runs
+--   that have the same bits, out = folder of the new runs
 -- @treturn integer exit code
 function M.run(args)
   check_options(args)
@@ -262,6 +301,7 @@ function M.run(args)
   local status <close> = Status.new()
   local function say(...) status:say(string.format(...)) end
   for _, it in ipairs(list) do faults = faults + verify(it, args, status, say) end
+  if args.keep then keep(list, args.results, say) end
   if args.dry_run then return faults == 0 and 0 or errors.status.check end
   say("%s", faults == 0 and "nothing differs from what was published"
     or ("%d differences from what was published"):format(faults))

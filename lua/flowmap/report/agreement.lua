@@ -78,11 +78,7 @@ end
 
 -- The numerics of a run: of its manifest or, if it diverged, of its first start.
 local function numerics(run)
-  local at = run.manifest
-  if not at then
-    local path = run.dir .. "/history.jsonl"
-    at = record.lines("history", files.read(path) or "", path)[1] or {}
-  end
+  local at = run.manifest or run:segments()[1] or {}
   return ("%s %s %s"):format(at.fingerprint, at.isa, at.blas)
 end
 

@@ -13,6 +13,7 @@ local render_list = require "flowmap.experiment.render_list"
 local results = require "flowmap.report.results"
 local suite = require "flowmap.experiment"
 local tree = require "flowmap.tree"
+local verified = require "flowmap.report.verified"
 
 local M = {}
 
@@ -24,7 +25,7 @@ local function is_numerics(change)
 end
 
 -- The state of a run and the changes since: "current", "stale", "numerics" or "unknown".
-local function state_of(it, now)
+local function state_since(it, now)
   if it.fault then return "unknown", { it.fault } end
   local changes, why = now:changes(it)
   if not changes then return "unknown", { why } end
@@ -36,10 +37,22 @@ local function state_of(it, now)
   return #changes > 0 and "numerics" or "current", changes
 end
 
+-- The same, or "repeated" if the sources changed and, as they are now, gave the same bits again.
+local function state_of(it, now, again)
+  local state, changes = state_since(it, now)
+  if state == "stale" and again then
+    local second = setmetatable({ inputs = verified.inputs(again, it.inputs), accepted = false },
+      { __index = it })
+    if state_since(second, now) ~= "stale" then return "repeated", changes end
+  end
+  return state, changes
+end
+
 -- ------------------------------------------------------------------ runs of one method
 
-local ORDER = { "stale", "unknown", "numerics", "diverged" }
+local ORDER = { "stale", "unknown", "numerics", "repeated", "alike", "diverged" }
 local WORDS = { stale = "out of date", unknown = "not comparable", numerics = "of other numerics",
+  repeated = "made again with the same bits", alike = "of the same earlier sources",
   diverged = "diverged" }
 
 --- What a group of runs is, in words: "3 runs, 1 diverged, 2 out of date".
@@ -57,11 +70,11 @@ function M.words(group)
   return table.concat(parts, ", ")
 end
 
---- The worst state among groups: "stale", "unknown", "numerics" or "current".
+--- The worst state among groups: "stale", "unknown", "numerics", "repeated" or "current".
 -- @tparam {table,...} groups
 -- @treturn string
 function M.worst(groups)
-  for _, state in ipairs { "stale", "unknown", "numerics" } do
+  for _, state in ipairs { "stale", "unknown", "numerics", "repeated" } do
     for _, group in ipairs(groups) do
       if (group[state] or 0) > 0 then return state end
     end
@@ -71,8 +84,31 @@ end
 
 local function count(group, state) group[state] = (group[state] or 0) + 1 end
 
+-- Count a run whose sources changed since; the reasons are the group's and the chapter's.
+local function add_stale(chapter, group, changes)
+  count(group, "stale")
+  for _, change in ipairs(changes) do
+    group.reasons[change], chapter.changes[change] = true, true
+  end
+end
+
+-- Add the runs whose sources changed since. If others of the group were made again with the same
+-- bits, those that no further change concerns are of the same earlier sources.
+local function settle(chapter, group)
+  local harmless = {}
+  for _, changes in ipairs(group.again) do
+    for _, change in ipairs(changes) do harmless[change] = true end
+  end
+  for _, changes in ipairs(group.since) do
+    local further = false
+    for _, change in ipairs(changes) do further = further or not harmless[change] end
+    if further then add_stale(chapter, group, changes) else count(group, "alike") end
+  end
+  group.again, group.since = nil, nil
+end
+
 -- Add a run to its method's group, its sources and changes to the chapter.
-local function add_run(chapter, run, diverged, now)
+local function add_run(chapter, run, diverged, now, kept)
   local method = run:method()
   local group = chapter.by_method[method]
   group.count = group.count + 1
@@ -85,12 +121,18 @@ local function add_run(chapter, run, diverged, now)
   end
   chapter.data[run:field("config", "data")] = true
   if not now then return end
-  local state, changes = state_of(it, now)
-  count(group, state)
-  for _, change in ipairs(changes) do
-    group.reasons[change] = true
-    if state == "stale" then chapter.changes[change] = true end
+  local again = kept[run:id()]
+  local state, changes = state_of(it, now, again)
+  if state == "stale" then
+    table.insert(group.since, changes)
+    return
   end
+  count(group, state)
+  if state == "repeated" then
+    table.insert(group.again, changes)
+    changes = { "made again at " .. again.revision }
+  end
+  for _, change in ipairs(changes) do group.reasons[change] = true end
 end
 
 -- ------------------------------------------------------------------ tables and figures
@@ -129,13 +171,15 @@ local function chapter_of(context, exp, now)
     group_of = {}, entries = {}, modules = {}, data = {}, changes = {},
     title = results.read_file(exp.path):match "^%-%- # ([^\n]+)" or exp.title or exp.name }
   local all = context:set(exp.name)
+  local kept = context.published and verified.read(context.published .. "/..") or {}
   for k, method in ipairs(all:traced_methods()) do
-    chapter.groups[k] = { method = method, count = 0, reasons = {} }
+    chapter.groups[k] = { method = method, count = 0, reasons = {}, again = {}, since = {} }
     chapter.by_method[method] = chapter.groups[k]
   end
   for _, list in ipairs { all.runs, all.diverged } do
-    for _, run in ipairs(list) do add_run(chapter, run, list == all.diverged, now) end
+    for _, run in ipairs(list) do add_run(chapter, run, list == all.diverged, now, kept) end
   end
+  for _, group in ipairs(chapter.groups) do settle(chapter, group) end
   for _, entry in ipairs(render.entries(exp, all)) do add_entry(chapter, exp, entry, all) end
   chapter.modules = #tree.keys(chapter.modules)
   chapter.data, chapter.changes = tree.keys(chapter.data), in_order(chapter.changes)
@@ -148,8 +192,9 @@ end
 --   current, since they have just been made
 -- @tparam[opt] {string,...} paths of experiments
 -- @treturn {table,...} { name =, title =, path =, modules = their number, data = names, groups =
---   { method =, count =, stale =, unknown =, numerics =, diverged = numbers, reasons = }, entries =
---   { name =, sort = "table" or "figure", groups = }, changes = of those out of date }
+--   { method =, count =, stale =, unknown =, numerics =, repeated =, alike =, diverged = numbers,
+--   reasons = }, entries = { name =, sort = "table" or "figure", groups = }, changes = of those out
+--   of date }
 -- @treturn {string,...} names of chapters without results
 function M.chapters(how, paths)
   local now = not how.made and current.new(paths) or nil

@@ -157,6 +157,17 @@ function Run:metrics()
   return (record.lines("metrics", results.read_file(path), path))
 end
 
+--- The processes that made the run, one after another: time, revision and machine of each.
+-- @treturn {table,...} see the kind "history" of flowmap.runs.schema
+function Run:segments()
+  if self.manifest then return self.manifest.history end
+  local path, starts = self.dir .. "/history.jsonl", {}
+  for _, entry in ipairs((record.lines("history", results.read_file(path), path))) do
+    if entry.time then starts[#starts + 1] = entry end
+  end
+  return starts
+end
+
 -- ------------------------------------------------------------------ a set of runs
 
 local Set = {}

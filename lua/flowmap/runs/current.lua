@@ -8,6 +8,7 @@ local cache = require "flowmap.runs.cache"
 local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
 local settings = require "flowmap.experiment.settings"
 
 local M = {}
@@ -53,6 +54,15 @@ local function keep_settings(now, was)
   end
 end
 
+-- A published run has no weights beside it, nor have its teachers: theirs count as they were. That
+-- they are the teachers' is checked where a set is (flowmap.app.publish).
+local function keep_teachers(inputs, it, config)
+  if files.exists(it.dir .. "/.flowmap") then return end
+  for _, key in ipairs { "teacher", "start" } do
+    if inputs[key] and not files.exists(config[key]) then inputs[key] = it.inputs[key] end
+  end
+end
+
 -- The inputs that a run counts as made from.
 local function counted(it)
   local ended = it.manifest or it.diverged
@@ -73,6 +83,7 @@ function Current:compare(it)
   local was = counted(it)
   if was.version then return { "it was recorded by an earlier version" } end
   local inputs = cache.inputs(known, cfg or config, self.found)
+  keep_teachers(inputs, it, cfg or config)
   local function changes_of(recorded)
     local now = cache.today(recorded, inputs, self.found)
     if not cfg then keep_settings(now, recorded) end

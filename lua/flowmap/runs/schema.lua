@@ -169,6 +169,8 @@ M.kinds = {
     runs = list(published, 1), ["stages?"] = list(published),
     files = map(object { sha256 = hash, runs = list(id, 1) }) },
   -- lines
+  verified = object { id = id, run = text, revision = text, changed = map(text),
+    gone = list(text) },
   metrics = object({ step = whole(1), samples = whole(1), lr = number, loss = number,
     grad_norm = number }, number),
   chain = object { step = whole(1), state = hash, link = hash },
