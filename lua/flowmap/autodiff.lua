@@ -8,6 +8,7 @@ local core = require "flowmap.core"
 require "flowmap.tensor"
 local counted = require "flowmap.base.counted".counted
 local errors = require "flowmap.base.errors"
+local returned = require "flowmap.base.returned"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -165,7 +166,7 @@ function M.jvp(f, x, dx)
   callable("jvp", f)
   return traced(function(trace)
     local xs = rename(trace, x)
-    local y = f(xs)
+    local y = returned.one("jvp: the function", f(xs))
     local ys = lifted(trace, leaves(y))
     local dy = trace:jvp(leaves(xs), lifted(trace, paired(x, dx, "jvp: the direction")), ys)
     return y, rebuild(trace, y, dy)
@@ -182,7 +183,7 @@ function M.value_and_grad(f)
     local rest = table.pack(...)
     return traced(function(trace)
       local xs = rename(trace, x)
-      local y = f(xs, table.unpack(rest, 1, rest.n))
+      local y = returned.one("grad: the function", f(xs, table.unpack(rest, 1, rest.n)))
       if not is_tensor(y) or #y.shape > 0 then
         errors.usage("grad: the function returned a %s, expected a scalar tensor",
           is_tensor(y) and "tensor of rank " .. #y.shape or type(y))
@@ -216,7 +217,7 @@ function M.vjp(f, x, u)
   callable("vjp", f)
   return traced(function(trace)
     local xs = rename(trace, x)
-    local y = f(xs)
+    local y = returned.one("vjp: the function", f(xs))
     local us = lifted(trace, paired(y, u, "vjp: the cotangent"))
     return y, rebuild(trace, xs, trace:vjp(lifted(trace, leaves(y)), us, leaves(xs)))
   end)

@@ -14,6 +14,7 @@ require "flowmap.autodiff"
 require "flowmap.program"
 require "flowmap.show"
 require "flowmap.optimiser"
+require "flowmap.read_only"
 
 local function unknown(key)
   local known = {}

@@ -50,7 +50,8 @@ end
 function M.at(interpolant, t, x0, x1)
   local column = M.column(t, x0)
   local function I(time)
-    local alpha, beta = interpolant.alpha(time), interpolant.beta(time)
+    local alpha = returned.one("alpha of the interpolant", interpolant.alpha(time))
+    local beta = returned.one("beta of the interpolant", interpolant.beta(time))
     returned.tensor(alpha, "alpha of the interpolant", column.shape, column.dtype)
     returned.tensor(beta, "beta of the interpolant", column.shape, column.dtype)
     return alpha * x0 + beta * x1 -- [eq:interpolant]

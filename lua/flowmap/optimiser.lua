@@ -5,6 +5,7 @@ local core = require "flowmap.core"
 local autodiff = require "flowmap.autodiff"
 local counted = require "flowmap.base.counted"
 local errors = require "flowmap.base.errors"
+local read_only = require "flowmap.read_only"
 local tree = require "flowmap.tree"
 
 local Optimiser = {}
@@ -84,7 +85,9 @@ local function optimiser(conf)
   end
   errors.fields("optimiser", conf, FIELDS)
   check_names(params)
-  local optim = core.optim(conf, autodiff.leaves(params)) -- checks the other fields
+  local leaves = autodiff.leaves(params)
+  for _, x in ipairs(leaves) do read_only.check("optimiser", x) end
+  local optim = core.optim(conf, leaves) -- checks the other fields
   return setmetatable({ params = params, averages = #(conf.ema or {}), core = optim }, Optimiser)
 end
 

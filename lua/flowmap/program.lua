@@ -19,15 +19,51 @@ local map, paired = autodiff.map, autodiff.paired
 local Batch = {}
 Batch.__index = Batch
 
+local tracing = false -- whether a program is being traced
+
+local ended = { __close = function(it) tracing = it.before end }
+
 local function random(kind)
   return function(self, shape, stream)
     local s = { self.n }
     table.move(type(shape) == "table" and shape or { shape }, 1, 8, 2, s)
-    return self.trace[kind](self.trace, s, stream)
+    local x = self.trace[kind](self.trace, s, stream)
+    local key = stream or 0
+    if self.drawn[key] then
+      errors.usage("%s: the stream %s has been drawn before in this micro-batch and would give "
+        .. "dependent numbers; expected another stream", kind,
+        stream and ("'%s'"):format(stream) or "without a name")
+    end
+    self.drawn[key] = true
+    return x
   end
 end
 
+-- A program that called the functions which draw at once would keep their numbers as constants.
+local function refuse_inside(kind)
+  if tracing then
+    errors.usage("%s: a program that is being traced would keep these numbers, the same in every "
+      .. "step; a data set draws by b:%s(shape, stream), and constants are drawn beforehand",
+      kind, kind)
+  end
+end
+
+local uniform, normal = core.uniform, core.normal
+
+core.uniform = counted.counted("uniform", function(shape, how)
+  refuse_inside "uniform"
+  local x = uniform(shape, how) -- no tail call: sentences name the function
+  return x
+end)
+
+core.normal = counted.counted("normal", function(shape, how)
+  refuse_inside "normal"
+  local x = normal(shape, how)
+  return x
+end)
+
 --- Random numbers (n, shape...), keyed by seed, stream, step and sample: `b:uniform(2, "times")`.
+-- Each stream is drawn once.
 Batch.uniform, Batch.normal = random "uniform", random "normal"
 
 --- A mask of dropout for x, whose rows are the first samples of the micro-batch: 0 with probability
@@ -125,8 +161,10 @@ end
 --- Trace f for rows [first, last) of the batch; the outputs' structure is kept for `run`.
 function Program:trace(batch, first, last)
   local trace = core.trace()
+  local _ <close> = setmetatable({ before = tracing }, ended)
+  tracing = true
   local b = setmetatable({ n = last - first, batch = batch, first = first, last = last,
-    splits = {}, rows = {}, trace = trace }, Batch)
+    splits = {}, rows = {}, drawn = {}, trace = trace }, Batch)
   local shared = map(function(t) return trace:input("shared", t.shape, t.dtype) end,
     self.spec.shared or {})
   for _, name in ipairs(self.names) do

@@ -62,14 +62,14 @@ end
 -- @tparam ?{string,...} stops the choices that it declares
 -- @tparam function loss
 -- @tparam table a its argument
--- @return what the loss returned
+-- @return all that the loss returned
 function M.declared(name, stops, loss, a)
   local outer = current
   current = { name = name, stops = stops }
-  local ok, L = errors.pcall(loss, a)
+  local results = table.pack(errors.pcall(loss, a))
   current = outer
-  if not ok then error(L, 0) end
-  return L
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
 end
 
 --- The stop-gradients of each family. `convex`: the target and its arguments are constants

@@ -247,6 +247,61 @@ t.test("results of a metric", function()
   refused("own.metrics = { energy = function() return 1 end }", "the name of an existing value")
 end)
 
+t.test("values beside the expected one are refused, which Lua would drop", function()
+  refused(loss "function(a) return losses.norm2(a.map:b(a.t, a.x) - a.dx), 5 end",
+    "the loss 'mine' returned 2 values, expected one")
+  refused(net('{ init = function(rng) return { w = rng({ 2, 2 }, "lecun") } end, '
+    .. "v = function(p, s, t, x) return fm.matmul(x, p.w), x end }"), "v returned 2 values")
+  refused(net "{ init = function(rng) return { w = rng({ 1 }, 'zeros') }, 1 end, v = print }",
+    "init returned 2 values")
+  refused(square "{ sample = function(b) return b:uniform({ 2 }, 'd'), b:uniform({ 1 }, 'e') end }",
+    "sample of the data set returned 2 values")
+  refused("own.metrics = { mine = function() return 1, 2 end }", "'mine' returned 2 values")
+  run "own.metrics = { mine = function() return 1, nil end }"
+end)
+
+t.test("samples are drawn in every step, and their streams are independent", function()
+  local constant = "sample of the data set returned a constant, the same samples in every step"
+  refused("local u = fm.uniform({ 8192, 2 }, { seed = 1 })\n"
+    .. square "{ sample = function(b) return fm.rows(u, 1, b.n) end }", constant)
+  refused(square [[{ sample = function(b)
+    local x = {}
+    for i = 1, b.n do x[i] = { math.random() * 2 - 1, math.random() * 2 - 1 } end
+    return fm.tensor(x)
+  end }]], constant)
+  local kept = "a program that is being traced would keep these numbers, the same in every step"
+  refused(square "{ sample = function(b) return b:uniform(2) * fm.uniform(2, { seed = 1 }) end }",
+    "uniform: " .. kept)
+  refused(loss [[function(a)
+    return losses.norm2(a.map:b(a.t, a.x) - a.dx + fm.normal(a.x.shape, { seed = 1 })) end]],
+    "normal: " .. kept)
+  refused(square "{ sample = function(b) return fm.concat({ b:uniform(1), b:uniform(1) }, 2) end }",
+    "uniform: the stream without a name has been drawn before in this micro%-batch")
+  refused(square [[{ sample = function(b)
+    return fm.where(fm.lt(b:normal(1, "d"), 0), b:uniform(2, "d"), 0.5) end }]],
+    "uniform: the stream 'd' has been drawn before")
+  refused(square("{ sample = function(b) return b:normal({ 2 }, 'base') / 1.7320508 end }",
+    "own.data.mine.mass, own.data.mine.inside = nil, nil"),
+    "normal: the stream 'base' has been drawn before")
+end)
+
+t.test("a metric changes nothing that others are given", function()
+  local function metric(body)
+    return "own.metrics = { mine = function(x, context) " .. body .. " return 1 end }"
+  end
+  local words = ": the tensor is one that all metrics are given, which is read%-only"
+  refused(metric "x:copy_from(2 * x)", "copy_from" .. words)
+  refused(metric "x:view(1, 2):view(2, 1):copy_from(x:rows(1, 1))", "copy_from" .. words)
+  refused(metric "local d = context.data(10) d:copy_from(-d)", "copy_from" .. words)
+  refused(metric "fm.optimiser { kind = 'adamw', params = { x } }", "optimiser" .. words)
+  refused(metric "fm.optimiser { kind = 'adamw', params = context.params }", "optimiser" .. words)
+  local dir = run [[own.metrics = {
+    a = function(x, c) c.N = 7 local y = fm.copy(x) y:copy_from(0 * y) return fm.sum(y):item() end,
+    b = function(_, c) return c.N end }]]
+  local row = json.read(dir .. "/eval.json").rows[1]
+  t.eq({ row.a, row.b }, { 0, 1 })
+end)
+
 t.test("a metric sees the trained map, and keeps a tensor once the run is trained", function()
   local dir = run [[own.settings.eval_ema, own.settings.sigma = 0, 0.5
     own.metrics = { mine = function(samples, context)

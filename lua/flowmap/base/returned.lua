@@ -30,6 +30,18 @@ local function same(a, b)
   return true
 end
 
+--- The value that a function returned, if it is the only one: Lua would drop others without a word.
+-- @tparam string who the function that returned it, e.g. "the loss 'mine'"
+-- @param value
+-- @param ... what it returned beside it, expected to be nothing
+-- @return the value
+function M.one(who, value, ...)
+  if select("#", ...) > 0 and select(select("#", ...), ...) ~= nil then
+    errors.usage("%s returned %d values, expected one", who, 1 + select("#", ...))
+  end
+  return value
+end
+
 --- Check that a value is a tensor of a given shape and type.
 -- @param value what a function returned
 -- @tparam string who the function that returned it, e.g. "the loss 'mine'"

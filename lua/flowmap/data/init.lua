@@ -123,9 +123,15 @@ end
 -- @treturn tensor (b.n, ...)
 -- @treturn ?tensor labels (b.n), if the set gives them
 function M.sample(set, b)
-  local x, labels = set.sample(b)
+  local who, x, labels = "sample of the data set"
+  if set.classes then x, labels = set.sample(b) else x = returned.one(who, set.sample(b)) end
   local shape = table.move(set.shape or { set.dim }, 1, 8, 2, { b.n })
-  return returned.tensor(x, "sample of the data set", shape, nil, "one row per sample"), labels
+  returned.tensor(x, who, shape, nil, "one row per sample")
+  if not x.traced then
+    errors.usage("%s returned a constant, the same samples in every step; draw them by b:uniform "
+      .. "or b:normal, or give a tensor of points to fm.points", who)
+  end
+  return x, labels
 end
 
 --- Draw samples eagerly.

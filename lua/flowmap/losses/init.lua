@@ -77,7 +77,7 @@ local function called(loss, name, stops)
   return function(a)
     local who = ("the loss '%s'"):format(name)
     a = argument(a, who)
-    local L = residuals.declared(name, stops, loss, a)
+    local L = returned.one(who, residuals.declared(name, stops, loss, a))
     returned.tensor(L, who, { a.x.shape[1] }, a.x.dtype, "one value per sample")
     if a.x.traced and not L.traced then
       errors.usage("%s returned a constant: it depends neither on the network nor on the data", who)

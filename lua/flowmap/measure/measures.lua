@@ -3,7 +3,7 @@
 --
 --     function(samples, context) ... end   -- a number, or a table name -> number
 --
--- `samples` are the model's, (n, ...); `context` holds
+-- `samples` are the model's, (n, ...), and read-only, as are all tensors of `context`, which holds
 --
 --     N     the number of steps            cfg   the run's settings
 --     set   the data set                   data  function(count) -> as many true samples, the
@@ -25,6 +25,7 @@ local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local fm = require "flowmap"
+local read_only = require "flowmap.read_only"
 local registry = require "flowmap.base.registry"
 local returned = require "flowmap.base.returned"
 local tree = require "flowmap.tree"
@@ -32,6 +33,8 @@ local tree = require "flowmap.tree"
 local M = {}
 
 local DATA_SEED = 7919 -- of the true samples, the same for all runs
+
+local GIVEN = "one that all metrics are given" -- why a tensor is read-only
 
 local function check_format(part, where)
   if part.format and not part.format:find "^%%%.?%d*[efg]$" then
@@ -67,6 +70,7 @@ local function true_samples(set)
       else
         kept = data.draw(set, count, DATA_SEED)
       end
+      read_only.hold(GIVEN, kept)
     end
     return kept
   end
@@ -104,8 +108,9 @@ function M.new(job)
 end
 
 -- The values that a metric returned, field -> number.
-local function values_of(it, found)
+local function values_of(it, ...)
   local who = ("the metric '%s'"):format(it.name)
+  local found = returned.one(who, ...)
   if type(found) ~= "table" then return { [it.name] = returned.number(found, who) } end
   local fields = {}
   for key, value in pairs(found) do
@@ -122,7 +127,9 @@ end
 -- Call a metric. Its errors are marked, because a failing metric says nothing about the training.
 local function measured(it, x, context)
   local ok, found = errors.pcall(function()
-    local fields, before = values_of(it, (it.measure(x, context))), it.fields
+    local given = {} -- a table of its own, so that no metric changes what the next one is given
+    for key, value in pairs(context) do given[key] = value end
+    local fields, before = values_of(it, it.measure(x, given)), it.fields
     it.fields = tree.keys(fields)
     local words, were = table.concat(it.fields, ", "), table.concat(before or it.fields, ", ")
     if words ~= were then
@@ -144,6 +151,7 @@ end
 -- @tparam[opt] string dir the folder for what metrics keep
 function Measures:add(row, x, N, params, dir)
   self.columns = {}
+  local _ <close> = read_only.hold(GIVEN, { x, params, self.context.set.points })
   self.context.N, self.context.params, self.context.dir = N, params, dir
   self.context.keeps = dir ~= nil
   for _, it in ipairs(self) do

@@ -52,13 +52,13 @@ local function checked(made, name)
   local net = setmetatable({}, getmetatable(made))
   for key, value in pairs(made) do net[key] = value end
   function net.v(params, s, t, x, extra)
-    return returned.tensor(made.v(params, s, t, x, extra), who .. ": v", x.shape, x.dtype,
-      "the shape of x")
+    local v = returned.one(who .. ": v", made.v(params, s, t, x, extra))
+    return returned.tensor(v, who .. ": v", x.shape, x.dtype, "the shape of x")
   end
   if made.weight then
     function net.weight(params, s, t)
-      return returned.tensor(made.weight(params, s, t), who .. ": weight", { s.shape[1] }, s.dtype,
-        "one value per sample")
+      local w = returned.one(who .. ": weight", made.weight(params, s, t))
+      return returned.tensor(w, who .. ": weight", { s.shape[1] }, s.dtype, "one value per sample")
     end
   end
   return net
@@ -89,7 +89,8 @@ end
 -- @tparam table cfg the run's settings
 -- @treturn table
 function M.init(net, rng, cfg)
-  return returned.parameters(net.init(rng), ("the net '%s': init"):format(cfg.net), cfg.dtype)
+  local who = ("the net '%s': init"):format(cfg.net)
+  return returned.parameters(returned.one(who, net.init(rng)), who, cfg.dtype)
 end
 
 -- The standard deviation of a normal variate truncated to [-2, 2].
