@@ -46,6 +46,26 @@ t.test("another mean differs", function()
   t.eq({ #differ, agree, differ[1].run, differ[1].what }, { 1, 5, "lsd", "N = 1, kl" })
 end)
 
+t.test("the interval is Student's, of the pooled spread, at the level of one cell", function()
+  local was = made("was", { "lsd", "esd" }, function(method, seed)
+    return math.exp((method == "lsd" and 0 or 2) + 0.1 * (seed % 2))
+  end)
+  -- Logarithms with the squares 4 (0.05)^2 about the mean, of two cells with 3 degrees of freedom
+  -- each; one run of LSD made again has two cells, kl and its floor, of 97.5 % each.
+  local half = 2.968686684 * math.sqrt(8 * 0.05 ^ 2 / 6) * math.sqrt(1 / 4 + 1)
+  for k, share in ipairs { -1.001, -0.999, 0.999, 1.001 } do
+    local now = made("now" .. k, { "lsd" }, function(_, seed)
+      return seed == 1 and math.exp(0.05 + share * half) or nil
+    end)
+    local found = {}
+    for _, run in ipairs(now) do found[#found + 1] = run.manifest and run or nil end
+    local differ, agree = agreement.intervals(was, found)
+    t.eq({ #found, #differ, agree }, { 1, math.abs(share) > 1 and 1 or 0,
+      math.abs(share) > 1 and 1 or 2 }, share)
+    if differ[1] then t.near(differ[1].now, math.exp(0.05 + share * half), 1e-9) end
+  end
+end)
+
 t.test("a cell whose runs all diverged differs from one in which none did", function()
   local differ = agreement.intervals(published, made("exploded", METHODS,
     function(method, seed) return method ~= "psd-m" and kl_of(method, seed) or nil end))

@@ -35,6 +35,49 @@ t.test("an interval is the same each time; a stratum of one run is refused", fun
   t.raises(function() bootstrap.iqm { { 1, 2 }, { 3 } } end, "stratum 2 has fewer than two runs")
 end)
 
+t.test("the ends are percentiles at Student's quantile, sum(n - 1) degrees of freedom", function()
+  for _, it in ipairs { { { { 1, 2, 3 }, { 1, 2, 3, 4 } }, 2.570581836 }, -- 5 degrees of freedom
+    { { { 1, 2 } }, 12.70620474 } } do
+    local strata, quantile = table.unpack(it)
+    local k = 0
+    local found = bootstrap.interval(strata, function() -- the draws 1, 2, ..., 999
+      k = k + 1
+      return k
+    end, 999)
+    local tail = normal.between(quantile, math.huge)
+    t.near(found.low, math.max(1, 1000 * tail), 1e-6)
+    t.near(found.high, math.min(999, 1000 * (1 - tail)), 1e-6)
+    t.eq({ found.value, found.resamples }, { 1000, 999 })
+  end
+end)
+
+-- How often each run is missing from 2,000 resamples of four.
+local function missing(of_pairs)
+  local absent, whole = { 0, 0, 0, 0 }, 0
+  bootstrap.interval({ { 1, 2, 3, 4 } }, function(strata)
+    local seen, count = {}, 0
+    for _, run in ipairs(strata[1]) do
+      count, seen[run] = count + (seen[run] and 0 or 1), true
+    end
+    t.eq(#strata[1], 4)
+    if count == 4 then whole = whole + 1 end
+    for run = 1, 4 do absent[run] = absent[run] + (seen[run] and 0 or 1) end
+    return 0
+  end, 2000, of_pairs)
+  return absent, whole
+end
+
+t.test("each resample leaves out one run, each as often; of pairs, none", function()
+  local absent, whole = missing(false)
+  t.eq(whole, 1, "the value itself is that of all runs")
+  for run = 1, 4 do -- left out, or among the other three and not drawn: 1/4 + 3/4 (2/3)^4
+    t.near(absent[run] / 2000, 1 / 4 + 3 / 4 * (2 / 3) ^ 4, 0.04, "run " .. run)
+  end
+  absent, whole = missing(true)
+  t.near(whole / 2000, 24 / 256, 0.03)
+  for run = 1, 4 do t.near(absent[run] / 2000, (3 / 4) ^ 4, 0.04, "run " .. run) end
+end)
+
 t.test("infinite values: an end is infinite, never no number", function()
   local inf = math.huge
   local it = bootstrap.iqm { { 0.1, inf, inf, 0.3 } } -- half of the middle half

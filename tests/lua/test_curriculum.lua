@@ -82,6 +82,19 @@ t.test("only what a coordinate reads is fed", function()
   t.eq(fm.tree.keys(curriculum.inputs(resolve("meanflow", { tangent_warmup = 5 }))), { "tangent" })
 end)
 
+t.test("the tangent's warm-up is k/H, H in steps or as a part of them", function()
+  for H, expected in pairs { [4] = { 0.0, 0.25, 0.5, 0.75, 1.0, 1.0 },
+    [0.25] = { 0.0, 0.5, 1.0, 1.0, 1.0, 1.0 } } do -- of 8 steps
+    local cfg, found = resolve("meanflow", { tangent_warmup = H }), {}
+    local inputs = curriculum.inputs(cfg)
+    for k = 0, 5 do
+      curriculum.feed(cfg, k, inputs)
+      found[k + 1] = inputs.tangent:item()
+    end
+    t.eq(found, expected, H)
+  end
+end)
+
 local function trained(cfg, steps, saved)
   local job = trainer.new(board, cfg, saved)
   for _ = 1, steps do trainer.step(job) end
@@ -256,6 +269,39 @@ t.test("sCM's angle has a log-normal tangent", function()
   local mean, sd = moments(fm.log(fm.sin(angle) / fm.cos(angle)))
   t.near(mean, -0.3, 0.03)
   t.near(sd, 1.4, 0.03)
+end)
+
+t.test("shortcut models: h = 1, 1/2, ..., 1/64 equally likely, s any multiple of it", function()
+  local s, to = fm.times.dyadic(column "a", column "c")
+  local count, later = {}, {}
+  s, to = s:flat(), to:flat()
+  for i = 1, #s do
+    local level = math.floor(0.5 - math.log(to[i] - s[i], 2))
+    local place = s[i] * 2 ^ level
+    t.near(place, math.floor(place + 0.5), 1e-9)
+    t.near(to[i] - s[i], 2 ^ -level, 1e-12)
+    count[level] = (count[level] or 0) + 1
+    later[level] = (later[level] or 0) + (s[i] > 0.4999 and 1 or 0)
+  end
+  t.eq(fm.tree.keys(count), { 0, 1, 2, 3, 4, 5, 6 })
+  for level = 0, 6 do
+    t.near(count[level] / #s, 1 / 7, 0.01)
+    t.near(later[level] / count[level], level == 0 and 0 or 0.5, 0.04)
+  end
+end)
+
+t.test("the diagonal's times: multiples of 1/128; the law's second logit-normal variate", function()
+  local odd = 0
+  for _, x in ipairs(fm.times.diagonal.grid(column "a"):flat()) do
+    t.eq(x * 128 % 1, 0.0)
+    odd = odd + x * 128 % 2
+  end
+  t.near(odd / 20000, 0.5, 0.015)
+  local x = fm.times.diagonal.logit_normal(column "a", column "c", { times_mean = { -2, 0.5 },
+    times_sd = { 1, 0.7 } })
+  local mean, sd = moments(fm.log(x / (1 - x)))
+  t.near(mean, 0.5, 0.02)
+  t.near(sd, 0.7, 0.02)
 end)
 
 t.test("ECT's u: the noise level falls by the share, more at small noise", function()

@@ -32,10 +32,30 @@ t.test("neighbours: two Gaussians have their divergence in closed form", functio
   end
 end)
 
+t.test("neighbours: the estimate by hand, of unequal numbers of points", function()
+  local function line(...) -- on a line and, with the same distances, in the plane
+    local rows = {}
+    for i, value in ipairs { ... } do rows[i] = { value, 0 } end
+    return fm.tensor(rows, "float64")
+  end
+  local x, y = line(0, 1, 3), line(-3, 0.5, 2, 7, 40)
+  -- the nearest other points of x are 1, 1, 2 away, the nearest of y 0.5, 0.5, 1
+  t.near(kl.knn(x, y, 1), 2 / 3 * 3 * math.log(0.5) + math.log(5 / 2), 1e-12)
+  -- the second nearest: 3, 2, 3 and 2, 1, 2.5
+  t.near(kl.knn(x, y, 2), 2 / 3 * math.log(2 / 3 * 1 / 2 * 2.5 / 3) + math.log(5 / 2), 1e-12)
+end)
+
 t.test("neighbours: points that coincide do not make the estimate infinite", function()
   local x = normal(64, 1)
   local value = kl.knn(fm.concat({ x, x, x, x, x, x, x }, 1), x)
   t.eq(value - value, 0.0)
+end)
+
+t.test("neighbours: as many points as a sixteenth of the samples, at least 64", function()
+  local set = data.find "normal1"
+  for count, points in pairs { [100] = 64, [2048] = 128 } do
+    t.eq(kl.new(set, 8, data.draw(set, count, 1)).points.shape, { points, 1 })
+  end
 end)
 
 t.test("every estimate is that of its grid and its number of samples, and has its floor", function()

@@ -146,6 +146,25 @@ t.test("the constants of the bounds, on the line", function()
   t.near(found.gradient, steepest, 1e-9)
 end)
 
+t.test("the bounds of a shifted velocity, on the line", function()
+  local c, bench, set = 0.1, bench_of("normal1", 8)
+  local _, wrong = maps(set, c)
+  local found = bench:measure(wrong, NO)
+  local D, base = set.mixture.sds[1][1] ^ 2, set.sd ^ 2
+  local V = function(s) return (1 - s) ^ 2 * base + s * s * D end
+  local slopes, forward, backward = {}, {}, {}
+  for i, s in ipairs(bench.times) do
+    local slope, G = (s * D - (1 - s) * base) / V(s), math.sqrt(D / V(s))
+    slopes[i] = math.abs(slope)
+    forward[i] = (s * slope * c) ^ 2 + c ^ 2 -- the Lagrangian residual of X_{0,s}, and e_s = c
+    backward[i] = ((G - 1) * c) ^ 2 + (G * c) ^ 2 -- the Eulerian residual of X_{s,1}
+  end
+  t.near(found.bound_lsd, math.sqrt(2 * math.exp(1 + 2 * bounds.integral(slopes))
+    * bounds.integral(forward) / bench.variance), 1e-7)
+  t.near(found.bound_esd, math.sqrt(2 * bounds.integral(backward) / bench.variance), 1e-7)
+  t.near(bounds.integral { 1, 5, 2 }, (0.5 * 1 + 5 + 0.5 * 2) / 2, 1e-15)
+end)
+
 t.test("a map that has exploded has finite bounds", function()
   local bench = bench_of("normal1", 2)
   local wild = map_error.of_formula(function(s, e, x) return 500 * x * (1 + s + e) end)

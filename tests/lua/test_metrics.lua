@@ -127,4 +127,39 @@ t.test("energy distance of shifted points", function() -- [eq:energy]
   t.eq(metrics.energy(one, data.draw(gaussians, 4096, 2)) > 0.01, true)
 end)
 
+-- Mean, and the Frobenius norm of the covariance, of points in space.
+local function moments(x)
+  local values, n = x:flat(), x.shape[1]
+  local mean, square = { 0, 0, 0 }, 0
+  for i = 0, 3 * n - 1 do mean[i % 3 + 1] = mean[i % 3 + 1] + values[i + 1] / n end
+  for a = 1, 3 do
+    for b = 1, 3 do
+      local sum = 0
+      for i = 0, 3 * n - 3, 3 do
+        sum = sum + (values[i + a] - mean[a]) * (values[i + b] - mean[b]) / n
+      end
+      square = square + sum * sum
+    end
+  end
+  return mean, math.sqrt(square)
+end
+
+t.test("the judge of points in space: errors of mean and covariance, floors", function()
+  local set = { dim = 3, sd = 1, sample = function(b) return b:normal({ 3 }, "test") end }
+  local judge, truth = require("flowmap.measure.judges.points").new(fm.job.new { set = set,
+    cfg = { eval_samples = 2000, bins = 4, data = "mine" } })
+  local mean, size = moments(truth)
+  local row = judge:measure(truth * 2 + 0.5) -- the mean 2 m + 1/2, four times the covariance
+  t.near(row.mean_error, math.sqrt((mean[1] + 0.5) ^ 2 + (mean[2] + 0.5) ^ 2
+    + (mean[3] + 0.5) ^ 2), 1e-5)
+  t.near(row.cov_error, 3 * size, 1e-5)
+  local few = truth:rows(1, 1024) -- as many as are compared with other true samples
+  local sliced = require "flowmap.measure.sliced"
+  local function distance(x) return sliced.distance(x, judge.reference) end
+  t.near(row.sw, distance(few * 2 + 0.5), 1e-6)
+  t.near(row.sw_floor, distance(few), 1e-12)
+  t.eq(distance(few) > 0.01, true, "these are no samples of the truth")
+  t.near(row.energy_floor, metrics.energy(few, judge.reference), 1e-9)
+end)
+
 t.done()

@@ -159,6 +159,39 @@ t.test("N steps of Euler's method are DDIM, and cost N; Heun's cost 2 N", functi
   t.eq(two.nfe, 16.0)
 end)
 
+t.test("several pieces of a draw: other noise in each, classes in turn, each numbered", function()
+  local job = job_of({ sampler = "map", classes = 3, guidance = 1 }, "float32")
+  job.net = { v = function(_, _, _, x, extra)
+    return x * 0 + fm.reshape(extra.labels, { x.shape[1], 1 })
+  end }
+  local function pieces(method)
+    local found, count = {}, 0
+    sampler.generator(job, {}, 1, method)(32768 + 5, 7, nil, function(piece, first)
+      found[first], count = piece, count + 1
+    end)
+    t.eq({ count, found[32768].shape }, { 2, { 5, 2 } })
+    return found[32768], found[0]
+  end
+  local last, first = pieces(function(_, x) return x end)
+  t.eq(furthest(last, first:rows(1, 5)) > 0.1, true, "not the noise of the first piece")
+  local class = (pieces() - last):flat()
+  for k = 0, 4 do t.near(class[2 * k + 1], (32768 + k) % 3, 1e-5) end
+end)
+
+t.test("consistency sampling: noise of its own in every step", function()
+  local job, n = job_of { sampler = "consistency" }, 4000
+  job.interpolant, job.net = linear, { v = function(_, _, _, x) return x * 0 end } -- X(x) = x
+  local z = { noise(job, n) }
+  z[2] = 2 * drawn(job, n, 2) - z[1] -- (z_1 + z_0) / 2
+  z[3] = 3 * drawn(job, n, 3) - (4 / 3 * z[2] + 2 / 3 * z[1]) -- z_2 / 3 + 2/3 (2 z_1 + z_0) / 3
+  for i = 1, 3 do
+    for j = 1, i do
+      local covariance = fm.mean(z[i] * z[j]):item() / sigma ^ 2
+      t.near(covariance, i == j and 1 or 0, 0.06, i .. " " .. j) -- a standard error is 0.011
+    end
+  end
+end)
+
 t.test("a velocity that is not finite ends with a sentence", function()
   local job = job_of()
   job.net = { v = function(_, s, _, x) return fm.log(0.5 - s) * x end }

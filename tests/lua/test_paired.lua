@@ -114,6 +114,9 @@ t.test("words say what is shown, and when nothing is", function()
     "no difference shown")
   t.eq(paired.words(paired.ratio(a, b), { a = "x", b = "y", format = "%.1f" }),
     "x is below y: ratio 0.5, 95 % interval 0.5 to 0.6, p = 0.0078, 8 paired seeds")
+  it = paired.difference({ 1, 1, 4 }, { 2, 2, 3 })
+  t.eq(paired.words(it, { a = "x", b = "y", alpha = 0.25 }):match "p = .*",
+    "p = 1.00, 3 paired seeds", "three seeds can give 0.25")
   t.eq({ paired.p_text(0.25), paired.p_text(0.00195), paired.p_text(1e-5) },
     { "0.25", "0.0019", "1e-05" })
 end)
@@ -197,6 +200,7 @@ t.test("seeds for a relative difference", function()
   t.eq(power.seeds { difference = 0.1, spread = 0.1, power = 0.9 }, 23)
   t.eq(power.seeds { difference = 0.5, spread = 0.01, correlation = 0.9 }, 6) -- p <= 0.05
   t.eq(power.seeds { difference = 0.5, spread = 0.01, correlation = 0.9, questions = 15 }, 10)
+  t.eq(power.seeds { difference = 0.5, spread = 0.001, correlation = 0, alpha = 0.25 }, 3)
   t.eq(power.seeds { difference = 1e-4, spread = 1 }, nil)
   t.eq(power.words { difference = 0.1, spread = 0.056 }, "a difference of 10 % at a run-to-run "
     .. "spread of 5.6 % needs 7 seeds per method (unpaired, two-sided test at level 0.05, power "

@@ -225,6 +225,11 @@ t.test("the page's table names the last number of nodes that shortens the step",
     .. 'a,"m, n",64,64,11.8,3.8,0.9\n')
   t.eq({ #rows, rows[2].machine, rows[2].nodes, rows[4].weak }, { 4, "m, n", 2, 0.9 })
   t.eq(scaling.table(rows):match "[^\n]*$", "| m, n | a | 2 | 0.5 | 95.0 % | 90.0 % |")
+  local panels = scaling.panels(rows)
+  t.eq(panels[1].series[1].rows[2], { 2, 0.5 }, "days")
+  t.eq({ panels[2].yrange, panels[2].series[1].rows[3] }, { { 90, 100 }, { 16, 95.0 } })
+  rows[4].weak = 0.43
+  t.eq(scaling.panels(rows)[2].yrange, { 40, 100 }, "no value leaves the panel")
 end)
 
 t.done()

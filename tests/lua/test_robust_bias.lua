@@ -50,6 +50,20 @@ t.test("the centre is stationary, and on a mixture it is not the mean", function
   end
 end)
 
+t.test("the mean square of the bias, relative to the variance of the data", function()
+  local sigma, time, p, c = modes.sd, 0.4, 0.5, 0.1
+  local sum, weight, here = 0, 0, mixture.at(modes.mixture, linear, sigma, time)
+  for k, w in ipairs(here.weights) do
+    for u = -3, 3, 0.4 do -- other nodes between the same ends
+      local x, q = here.means[k][1] + here.sds[k][1] * u, w * math.exp(-u * u / 2)
+      sum = sum + q * bias.at(modes.mixture, linear, sigma, time, x, p, c) ^ 2
+      weight = weight + q
+    end
+  end
+  local found = bias.mean_square(modes.mixture, linear, sigma, time, p, c)
+  t.near(found / (sum / weight / modes.sd ^ 2), 1, 0.02)
+end)
+
 t.test("two far components of different width: Cauchy's centre is near the narrow one", function()
   local law = { weights = { 0.6, 0.4 }, means = { { 0 }, { 10 } }, sds = { { 0.01 }, { 0.01 } } }
   t.near(bias.centre(law, 0, 0.1), 4, 1e-9)

@@ -230,6 +230,10 @@ t.test("schedules", function()
   t.near(schedule.rate(75, cfg), 0.5, 1e-15)
   cfg.schedule = "cosine"
   t.near(schedule.rate(50, cfg), 1, 1e-15)
+  cfg.schedule = "cooldown" -- the last of 100 steps still learns
+  t.eq({ schedule.rate(0, cfg), schedule.rate(25, cfg) }, { 2.0, 2.0 })
+  t.near(schedule.rate(55, cfg), 2 * 45 / 75, 1e-15)
+  t.near(schedule.rate(99, cfg), 2 / 75, 1e-15)
   cfg.warmup, cfg.schedule = 10, "constant"
   t.near(schedule.rate(4, cfg), 1, 1e-15)
 end)

@@ -209,6 +209,28 @@ t.test("a resumed run ends bit-identical, its lines of metrics too", function()
   end
 end)
 
+t.test("what a checkpoint refers to is on the disk before it", function()
+  local core, dir, synced, saved = require "flowmap.core", folder(), {}, 0
+  local sync, save = core.sync_file, fm.checkpoint.save
+  local restore <close> = setmetatable({}, { __close = function()
+    core.sync_file, fm.checkpoint.save = sync, save
+  end })
+  core.sync_file = function(path)
+    synced[path] = files.read(path)
+    return sync(path)
+  end
+  fm.checkpoint.save = function(path, ...)
+    for _, name in ipairs(path:find "/checkpoint" and { "metrics", "chain", "history" } or {}) do
+      local log = ("%s/%s.jsonl"):format(dir, name)
+      t.eq(synced[log] == files.read(log), true, name)
+      saved = saved + 1
+    end
+    return save(path, ...)
+  end
+  trainer.train(trainer.new(board, resolve(with { save_every = 0, log_every = 2 })), dir)
+  t.eq({ saved, restore ~= nil }, { 3 * 6, true })
+end)
+
 t.test("every link of the chain follows from its state, the trace and the link before", function()
   local dir, chain = folder(), require "flowmap.runs.chain"
   local cfg = resolve(with { steps = 130, log_every = 10, audit_bytes = 1 << 20 })

@@ -143,6 +143,53 @@ t.test("the extrapolated Frechet distance covers the true one, the plain one doe
   end
 end)
 
+-- The squared distance on the line of the normal laws of two lists of numbers.
+local function distance_of(x, y)
+  local function law(list)
+    local mean, square = 0, 0
+    for _, v in ipairs(list) do mean = mean + v / #list end
+    for _, v in ipairs(list) do square = square + (v - mean) ^ 2 end
+    return mean, math.sqrt(square / (#list - 1))
+  end
+  local a, s = law(x)
+  local b, r = law(y)
+  return (a - b) ^ 2 + (s - r) ^ 2
+end
+
+-- The extrapolation by hand: 16 groups of four numbers, `without` one of them.
+local function extrapolated(x, y, without)
+  local points, mx, my = {}, 0, 0
+  for _, size in ipairs { 16, 8, 4 } do
+    local at, value, parts = 0, 0, 16 // size
+    for first = 0, 15, size do
+      local u, v = {}, {}
+      for k = 4 * first + 1, 4 * (first + size) do
+        if (k - 1) // 4 ~= without then u[#u + 1], v[#v + 1] = x[k], y[k] end
+      end
+      at, value = at + 4 / #u / parts, value + distance_of(u, v) / parts
+    end
+    points[#points + 1], mx, my = { at, value }, mx + at / 3, my + value / 3
+  end
+  local xx, xy = 0, 0
+  for _, it in ipairs(points) do
+    xx, xy = xx + (it[1] - mx) ^ 2, xy + (it[1] - mx) * (it[2] - my)
+  end
+  return my - mx * xy / xx
+end
+
+t.test("the extrapolated distance and its interval on the line, by hand", function()
+  local x, y = draw(64, 1, "line x"), draw(64, 1, "line y") * 1.5 + 0.3
+  local a, b, values, mean, square = x:flat(), y:flat(), {}, 0, 0
+  for g = 0, 15 do
+    values[g] = extrapolated(a, b, g)
+    mean = mean + values[g] / 16
+  end
+  for g = 0, 15 do square = square + (values[g] - mean) ^ 2 end
+  local found = limit.limit(x, y)
+  t.near(found.value, extrapolated(a, b), 1e-9)
+  t.near(found.half, 2.131449546 * math.sqrt(15 / 16 * square), 1e-8) -- 15 degrees of freedom
+end)
+
 t.test("a bias of c / n + c' / m is removed", function()
   local moments, bias, left = fm.frechet.moments_of, 0, 0
   for k = 1, 8 do
