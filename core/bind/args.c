@@ -195,14 +195,38 @@ static _Noreturn void refuse_list(lua_State *L, int at, const char *what, const 
   bind_fail(L, FM_EUSAGE, "%s is %s, expected %s", what ? what : argument, why, expected);
 }
 
-int bind_length(lua_State *L, int at, const char *what, const char *expected) {
+static void check_table(lua_State *L, int at, const char *what, const char *expected) {
   char found[BIND_FOUND];
   if (!lua_istable(L, at)) refuse_list(L, at, what, bind_found(L, at, found), expected);
   if (luaL_getmetafield(L, at, "__index") != LUA_TNIL ||
       luaL_getmetafield(L, at, "__len") != LUA_TNIL)
     refuse_list(L, at, what, "a table with a metatable", expected);
+}
+
+void bind_table(lua_State *L, int arg, const char *expected) {
+  check_table(L, arg, NULL, expected);
+}
+
+/* Refuse a key beside 1 to n: its value would be dropped without a word. */
+static void check_keys(lua_State *L, int at, lua_Unsigned n, const char *what,
+                       const char *expected) {
+  char found[BIND_FOUND], why[BIND_FOUND + 32];
+  at = lua_absindex(L, at);
+  luaL_checkstack(L, 4, NULL);
+  for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
+    if (lua_isinteger(L, -2) && (lua_Unsigned)lua_tointeger(L, -2) - 1 < n) continue;
+    const bool named = lua_type(L, -2) == LUA_TSTRING; /* found is: the string 'NAME' */
+    const char *key = bind_found(L, lua_gettop(L) - 1, found) + (named ? strlen("the string ") : 0);
+    snprintf(why, sizeof why, "a table with the key %s", key);
+    refuse_list(L, at, what, why, expected);
+  }
+}
+
+int bind_length(lua_State *L, int at, const char *what, const char *expected) {
+  check_table(L, at, what, expected);
   lua_Unsigned n = lua_rawlen(L, at);
   if (n > INT_MAX / 64) refuse_list(L, at, what, "a table of too many entries", expected);
+  check_keys(L, at, n, what, expected);
   return (int)n;
 }
 

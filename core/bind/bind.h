@@ -108,7 +108,9 @@ bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise);
 void bind_at_most(lua_State *L, int n);        /* raises if the call has more than n arguments */
 void bind_method_at_most(lua_State *L, int n); /* likewise, the object of a method not counted */
 
-/* The length of a table without a metatable, whose entries can then be read without Lua code. */
+/* Raises unless there is a table without a metatable: its entries are read without Lua code. */
+void bind_table(lua_State *L, int arg, const char *expected);
+/* The length of such a table, which has no keys but 1 to its length. */
 int bind_list(lua_State *L, int arg, const char *expected);
 /* The same for the table at stack index `at`, which sentences call `what`. */
 int bind_length(lua_State *L, int at, const char *what, const char *expected);

@@ -30,7 +30,7 @@ static void check_locale(lua_State *L, const char *what) {
 static int count_entries(lua_State *L, int arg) {
   int n = 0;
   if (lua_isnoneornil(L, arg)) return 0;
-  bind_list(L, arg, "a table by name");
+  bind_table(L, arg, "a table by name");
   for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) n++;
   return n;
 }

@@ -10,6 +10,30 @@ local sandbox = require "sandbox"
 
 local work = sandbox.root
 
+t.test("a key beside the entries of a list is refused, whose value would be dropped", function()
+  local list = "expected a number or a table of numbers"
+  for words, f in pairs {
+    ["tensor: the table is a table with the key 3, " .. list] = function()
+      fm.tensor { [1] = 1, [3] = 3 }
+    end,
+    ["tensor: a table in it is a table with the key 'n', " .. list] = function()
+      fm.tensor { { 1 }, { 2, n = 1 } }
+    end,
+    ["full: argument 1 is a table with the key 'x', expected a shape"] = function()
+      fm.zeros { 2, x = 3 }
+    end,
+    ["concat: argument 1 is a table with the key 0, expected a list of tensors"] = function()
+      fm.concat({ [0] = fm.ones(1), fm.ones(1) }, 1)
+    end,
+    ["optimiser: ema is a table with the key 1.5, expected a list of decays"] = function()
+      core.optim({ ema = { 0.9, [1.5] = 0.9 } }, { fm.ones(1) })
+    end,
+  } do
+    t.raises(f, words)
+  end
+  t.eq(fm.tensor({ {}, {} }).shape, { 2, 0 })
+end)
+
 t.test("an entry of a list that is no tensor is named by its place", function()
   local w = fm.ones { 2 }
   local optim = core.optim({}, { w })

@@ -7,6 +7,7 @@ local experiment = require "flowmap.experiment"
 local errors = require "flowmap.base.errors"
 local grid = require "flowmap.experiment.grid"
 local json = require "flowmap.base.json"
+local own_files = require "own_experiment"
 local settings = require "flowmap.experiment.settings"
 local schedule = require "flowmap.schedule"
 local sandbox = require "sandbox"
@@ -217,6 +218,30 @@ t.test("bad experiments give sentences", function()
   write "return { name = 'x', profiles = { laptop = { stepz = 3 } } }"
   t.raises(function() experiment.resolve(experiment.load(sandbox.path "own.lua"), {}) end,
     "profile laptop: unknown setting 'stepz'; did you mean steps%?")
+end)
+
+t.test("a list with a gap, behind which Lua reads nothing, is refused", function()
+  local gap = "the list has an entry 3 but no entry 2, expected one without gaps"
+  for fields, words in pairs {
+    ["methods = { 'lsd', nil, 'esd' }"] = "methods: " .. gap,
+    ["seeds = { 1, nil, 3 }"] = "seeds: " .. gap,
+    ["seeds = { 1, 2, x = 3 }"] = "seeds: the list has the field 'x', expected entries alone",
+    ["grid = { eta = { 0.5, nil, 0.75 } }"] = "grid, eta: " .. gap,
+    ["grid = { { eta = 0.5 }, nil, { eta = 0.75 } }"] = "grid: " .. gap,
+    ["render = { [3] = { kind = 'traces', name = 't' } }"] = "render: the list has an entry 3 but "
+      .. "no entry 1",
+    ["render = { { kind = 'density', name = 't', range = { 0, 1 }, steps = { 1, nil, 4 } } }"] =
+      "steps: " .. gap,
+    ["losses = { m = { loss = print, stops = { 'none', nil, 'convex' } } }"] = "stops: " .. gap,
+    ["profiles = { smoke = { methods = { 'lsd', nil, 'esd' } } }"] = "smoke, methods: " .. gap,
+    ["data = { m = { dim = 1, sample = print, range = { -1, 1, 2 } } }"] = "range must be a list "
+      .. "of two numbers",
+    ["options = { k = 0 / 0 }"] = "the default of k is %-?nan, expected a finite number",
+    ["nets = { m = { new = print, options = { k = { 1, 1 / 0 } } } }"] = "the default of k is inf",
+    ["nets = { m = { new = print, options = { k = { 1, nil, 2 } } } }"] = "of k: " .. gap,
+  } do
+    own_files.refused(fields, words)
+  end
 end)
 
 t.test("schedules", function()

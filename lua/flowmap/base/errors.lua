@@ -135,6 +135,24 @@ end
 M.check, M.usage, M.data, M.numeric = raiser "check", raiser "usage", raiser "data",
   raiser "numeric"
 
+--- Check that the keys of a table are 1, 2, ...: Lua reads no entry behind a gap, such as that of
+-- `{ "a", switch and "b" or nil, "c" }`.
+-- @tparam string where begins the sentence: what the list is
+-- @tparam table list
+function M.list(where, list)
+  local count, first = 0, 1
+  for _ in pairs(list) do count = count + 1 end
+  while list[first] ~= nil do first = first + 1 end
+  for key in pairs(list) do
+    if math.type(key) ~= "integer" then
+      M.usage("%s: the list has the field '%s', expected entries alone", where, tostring(key))
+    elseif key < 1 or key > count then
+      M.usage("%s: the list has an entry %d but no entry %d, expected one without gaps", where, key,
+        first)
+    end
+  end
+end
+
 --- Edit distance of two short strings; swapping two adjacent characters counts as one edit.
 -- @tparam string a
 -- @tparam string b

@@ -101,6 +101,16 @@ end
 
 -- ------------------------------------------------------------------ an experiment's own parts
 
+-- Records hold no number that is not finite, and no entry behind a gap.
+local function check_numbers(list, where)
+  errors.list(where, list)
+  for _, value in ipairs(list) do
+    if type(value) == "number" and value - value ~= 0 then
+      errors.usage("%s is %s, expected a finite number", where, tostring(value))
+    end
+  end
+end
+
 --- Check the options of an experiment's own part: settings with their defaults.
 -- @tparam table options
 -- @tparam string where start of the error sentence
@@ -121,6 +131,8 @@ local function check_options(options, where)
       errors.usage("%s: the default of %s is a %s, expected a number, a string, true, false or a "
         .. "list of numbers or strings", where, key, kind)
     end
+    local words = ("%s: the default of %s"):format(where, key)
+    check_numbers(kind == "table" and default or { default }, words)
   end
 end
 

@@ -55,8 +55,8 @@ local function check_set(it, where)
     errors.usage("%s: points must be a tensor (count, dim), found (%s) where count is %s and dim "
       .. "is %s", where, table.concat(shape, ", "), tostring(it.count), tostring(it.dim))
   end
-  local low, high = table.unpack(it.range or { -1, 1 })
-  local numbers = type(low) == "number" and type(high) == "number"
+  local low, high, more = table.unpack(it.range or { -1, 1 })
+  local numbers = type(low) == "number" and type(high) == "number" and more == nil
   if not (numbers and low < high and high - low < 1e30) then
     errors.usage("%s: range must be a list of two numbers such as { -1, 1 }, the first the smaller",
       where)

@@ -45,6 +45,7 @@ local function check_product(grid, path, own)
       if seen[text] then errors.usage("%s: the value %s is listed twice", where, text) end
       seen[text] = true
     end
+    if values ~= "*" then errors.list(where, values) end
     if values ~= "*" and #values == 0 then errors.usage("%s: the list is empty", where) end
     runs = runs * (values == "*" and 1 or #values)
   end
@@ -93,6 +94,7 @@ local function check_list(grid, it, path, own)
     if seen[text] then errors.usage("%s is point %d again: %s", where, seen[text], text) end
     seen[text] = k
   end
+  errors.list(path .. ": grid", grid)
   if #grid > MOST_RUNS then
     errors.usage("%s: the grid has %d points, expected at most %d", path, #grid, MOST_RUNS)
   end

@@ -27,6 +27,7 @@ local MOST_SEEDS = 1000
 
 -- Check the seeds of an experiment or profile: their number, or a list of them.
 local function check_seeds(seeds, where)
+  if type(seeds) == "table" then errors.list(where .. ": seeds", seeds) end
   local count, seen = type(seeds) == "table" and #seeds or seeds, {}
   if not (math.type(count) == "integer" and count >= 1 and count <= MOST_SEEDS) then
     errors.usage("%s: seeds must be a whole number from 1 to %d, or a list of as many, found %s",
@@ -81,15 +82,15 @@ local function check_methods(list, it, where)
   if type(list) ~= "table" then
     errors.usage("%s must be a list of methods, found %s", where, a(list))
   end
-  local seen, count = {}, 0
+  local seen = {}
   for key, name in pairs(list) do
-    count = count + 1
     if math.type(key) ~= "integer" or type(name) ~= "string" then
       errors.usage("%s must be a list of methods, found %s under '%s'", where, a(name),
         tostring(key))
     end
   end
-  if count == 0 then errors.usage("%s is an empty list; expected at least one method", where) end
+  errors.list(where, list)
+  if #list == 0 then errors.usage("%s is an empty list; expected at least one method", where) end
   for _, name in ipairs(list) do
     local known = losses.registry_name(name, it.losses)
     if seen[known] then errors.usage("%s names the method %s twice", where, known) end

@@ -141,6 +141,7 @@ local function check_list(list, kind, where)
       errors.usage("%s must be a list of %ss, found a %s", where, kind, type(value))
     end
   end
+  errors.list(where, list or {})
 end
 
 local function check_range(range, where)
@@ -279,6 +280,7 @@ function M.list(it, path, options)
     end
     files[file] = true
   end
+  errors.list(path .. ": render", it.render)
 end
 
 -- ------------------------------------------------------------------ before the first step

@@ -145,6 +145,7 @@ local function check_loss(it, where)
   if not (it.loss or it.family or it.new) then
     errors.usage("%s: the field loss is missing", where)
   end
+  errors.list(where .. ": stops", it.stops or {})
   for _, name in ipairs(it.stops or {}) do
     if type(name) ~= "string" then
       errors.usage("%s: stops must be a list of texts, found a %s in it", where, type(name))
