@@ -316,6 +316,19 @@ function M.trains(job, shared)
   return reached ~= false
 end
 
+--- The program of the losses alone, one per sample, as `program` has them.
+-- @tparam table job see flowmap.job
+-- @tparam table shared as for `program`
+-- @treturn program
+function M.values(job, shared)
+  return fm.program(function(input, b)
+    math.randomseed(job.cfg.seed or 0) -- as in `program`
+    local nd, crossed = M.split(job.cfg, b)
+    local diagonal, off = M.losses(job, input.params, M.draw(job, input, b), nd, b.n, crossed)
+    return { rows = { loss = per_sample(job, diagonal, off) } }
+  end, { shared = shared, rows = {}, micro = job.cfg.micro })
+end
+
 --- The program of a step. Its outputs are summed over the batch: `grads`, and the terms `diagonal`
 -- and `off` without weights; or one per sample: `loss`, which shows where a loss is not finite.
 -- @tparam table job see flowmap.job

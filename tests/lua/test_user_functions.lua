@@ -2,6 +2,7 @@
 -- the first step, with sentences that name the function, the value found and the value expected.
 
 local t = require "harness"
+local apart = require "flowmap.measure.apart"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
@@ -283,6 +284,30 @@ t.test("samples are drawn in every step, and their streams are independent", fun
   refused(square("{ sample = function(b) return b:normal({ 2 }, 'base') / 1.7320508 end }",
     "own.data.mine.mass, own.data.mine.inside = nil, nil"),
     "normal: the stream 'base' has been drawn before")
+end)
+
+t.test("networks and losses treat samples one by one and keep no state", function()
+  local init = 'init = function(rng) return { w = rng({ 2, 2 }, "zeros") } end, '
+  local beside = "the net 'mine': v of a sample changes with the samples beside it"
+  local v = "v = function(p, s, t, x) local h = fm.matmul(x, p.w) return h %s end }"
+  refused(net("{ " .. init .. v:format "- fm.mean(h, 1, true)"), beside)
+  refused(net("{ " .. init .. v:format "/ x.shape[1]"), beside)
+  refused("local calls = 0\n" .. loss [[function(a)
+    calls = calls + 1
+    return losses.norm2(a.map:b(a.t, a.x) - a.dx) * math.min(1, calls / 1e6)
+  end]], "the loss 'mine' has other values when it is traced again")
+  local function beside_others(lines, set)
+    local it = load(lines)
+    local job = fm.trainer.new(it, experiment.resolve(it, { profile = "smoke", set = set }))
+    return apart.check(job, job.params)
+  end
+  local weighted = loss [[function(a) local l = losses.norm2(a.map:b(a.t, a.x) - a.dx)
+    return %s end]]
+  t.eq(beside_others(weighted:format "fm.sum(a.t * l, { 2 })"), true) -- (n, 1) * (n)
+  t.eq(beside_others(weighted:format "fm.sum(a.t, { 2 }) * l"), false)
+  t.eq(beside_others(square "{}"), false)
+  t.eq(beside_others(square "{}", { coupling = "ot" }), false)
+  t.eq(beside_others(square "{}", { devices = 2 }), false)
 end)
 
 t.test("a metric changes nothing that others are given", function()

@@ -3,6 +3,7 @@
 -- user are called and their results checked; what data sets state is compared with their samples.
 -- @module flowmap.runs.rehearse
 
+local apart = require "flowmap.measure.apart"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
 local evaluate = require "flowmap.measure.evaluate"
@@ -63,6 +64,7 @@ function M.check(job, resolved)
     errors.usage("the loss '%s' has no gradient: every way from it to the network's parameters is "
       .. "stopped (stop is %s)", cfg.method, cfg.stop)
   end
+  apart.check(job, job.params)
   sampler.rehearse(job, job.params)
   check_exact(job)
   check_estimates(cfg)
