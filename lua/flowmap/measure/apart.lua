@@ -61,7 +61,7 @@ local function check_net(job, params)
   end
 end
 
--- The losses of a batch, one per sample, each time traced again. All samples enter both terms: which
+-- The losses of a batch, one per sample, traced at each call. All samples enter both terms: which
 -- of them are diagonal depends on the micro-batches.
 local function losses_of(job, batch, micro)
   local one = jobs.with(job, { batch = batch, micro = micro, devices = 1, both_terms = true })
