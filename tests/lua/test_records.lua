@@ -55,6 +55,15 @@ t.test("a sealed record has a unique text", function()
   t.raises(function() record.seal {} end, "can be sealed")
 end)
 
+t.test("equal inputs and results have one id, whenever they were made", function()
+  local function id(inputs, eval, history)
+    return record.id(inputs, { ["eval.json"] = eval, ["history.jsonl"] = history })
+  end
+  t.eq(id("a", "b", "c"), id("a", "b", "d"))
+  t.eq({ id("a", "b", "c") == id("x", "b", "c"), id("a", "b", "c") == id("a", "x", "c") },
+    { false, false })
+end)
+
 -- A record with one field replaced.
 local function with(value, path, new)
   local copy = json.decode(json.encode(value))

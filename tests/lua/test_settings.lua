@@ -263,6 +263,13 @@ t.test("schedules", function()
   t.near(schedule.rate(4, cfg), 1, 1e-15)
 end)
 
+t.test("equal times: as many steps as a costlier method makes, to the nearest", function()
+  local jobs = require "flowmap.job"
+  local function steps(all, cost) return jobs.equal_time { steps = all, relative_cost = cost } end
+  t.eq({ steps(10, 3), steps(10, 1.5), steps(4, 100), steps(10, 0.5) }, { 3, 7, 1, 10 })
+  t.eq({ steps(10, 0), steps(10, nil) }, {})
+end)
+
 t.test("JSON: sorted, exact, one line or many", function()
   local value = { b = { 1, 2.5, 0.1 }, a = "x\n\"y\"", c = { d = true } }
   t.eq(json.encode(value), [[{"a": "x\n\"y\"", "b": [1, 2.5, 0.1], "c": {"d": true}}]])

@@ -231,19 +231,45 @@ t.test("what a checkpoint refers to is on the disk before it", function()
   t.eq({ saved, restore ~= nil }, { 3 * 6, true })
 end)
 
+t.test("the seconds of a continued run are those of the steps that it kept", function()
+  local journal, dir = require "flowmap.runs.journal", folder()
+  local function add(step, wall, at)
+    local line = { step = step, wall_s = wall, cpu_s = wall and wall / 2 }
+    if at then
+      for key, value in pairs { time = at, revision = "x", version = "1", isa = "scalar",
+        blas = "x", threads = 1 } do line[key] = value end
+    end
+    fm.write_file(dir .. "/history.jsonl", (files.read(dir .. "/history.jsonl") or "")
+      .. fm.json.encode(line) .. "\n")
+  end
+  local function spent(done)
+    local log <close>, seconds, starts = journal.history(dir, done)
+    return { seconds.wall_s, seconds.cpu_s, #starts, log ~= nil }
+  end
+  add(0, nil, "2026-01-01T00:00:00Z")
+  add(2, 5)
+  add(4, 9)
+  t.eq(spent(2), { 5, 2.5, 1, true }) -- killed; the checkpoint is of step 2
+  t.eq(spent(4), { 9, 4.5, 1, true })
+  add(2, nil, "2026-01-01T00:01:00Z")
+  add(3, 7)
+  t.eq(spent(3), { 7, 3.5, 2, true })
+  t.eq(spent(4), { 7, 3.5, 2, true }, "the steps that were lost do not count")
+end)
+
 t.test("every link of the chain follows from its state, the trace and the link before", function()
   local dir, chain = folder(), require "flowmap.runs.chain"
-  local cfg = resolve(with { steps = 130, log_every = 10, audit_bytes = 1 << 20 })
+  local cfg = resolve(with { steps = 131, log_every = 10, audit_bytes = 1 << 20 })
   trainer.train(trainer.new(board, cfg), dir)
   local record = require "flowmap.runs.record"
   local links, trace = record.lines("chain", files.read(dir .. "/chain.jsonl"), dir), ""
   local lines, at = files.read(dir .. "/metrics.jsonl"), {}
   for line in lines:gmatch "[^\n]*\n" do at[tonumber(line:match '"step": (%d+)')] = line end
-  t.eq(#links, 65)
+  t.eq(#links, 66) -- every second step, and the last
   local before, states = nil, 0
-  for step = 1, 130 do
+  for step = 1, 131 do
     trace = trace .. (at[step] or "")
-    local k = step % 2 == 0 and links[step // 2]
+    local k = (step % 2 == 0 or step == 131) and links[(step + 1) // 2]
     if k then
       t.eq(k.step, step)
       t.eq(k.link, chain.link(before, step, k.state, fm.sha256(trace)))

@@ -14,6 +14,7 @@ t.test("a published value lies in our interval, above it or below it", function(
   t.eq(word(0.081, ours), "within")
   t.eq(word(0.121, ours), "better")
   t.eq(word(0.079, ours), "worse")
+  t.eq(word(1.5, { mean = 1, half = 0.5, n = 3 }), "within", "its end belongs to it")
 end)
 
 t.test("values that measure different things are not compared, however they lie", function()
@@ -68,6 +69,7 @@ t.test("an order is supported or contradicted only at the level", function()
   t.eq(verdict.order(false, -1, 0.04, 0.05), "contradicted")
   t.eq(verdict.order(true, -1, 0.06, 0.05), "not shown")
   t.eq(verdict.order(true, 0, 0.01, 0.05), "not shown")
+  t.eq(verdict.order(true, -1, 0.05, 0.05), "supported", "a p of the level itself")
 end)
 
 t.test("settings are equal, different or not there", function()
