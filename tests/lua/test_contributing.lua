@@ -169,7 +169,7 @@ end)
 
 -- The tests that look at whole folders accept a further part.
 local function check_lists()
-  local code, out = run 'make test T="lists regression"'
+  local code, out = run 'make test T="described lists regression"'
   t.eq(code, 0, out)
   t.eq(out:find("no baseline of [^\n]*semigroup[^\n]* # SKIP make "
     .. "regress%-update WHY=\"...\" measures one") ~= nil, true, out)
