@@ -5,8 +5,8 @@
 -- ask for one of them, the flow map $X_{s,t}$ of the probability flow, and few-step samples are
 -- composed of its parts. On images nobody knows that map. Here the data are mixtures of
 -- Gaussians, for which the velocity $b_t$ is a formula, so the true map is known to more digits
--- than a network can learn, and two questions separate: is it the **right map**, and has it the
--- **right law**?
+-- than a network can learn, and two questions can be asked separately: is the learned map the
+-- **right map**, and do its samples have the **right law**?
 --
 -- ## The velocity and the map
 --
@@ -76,7 +76,7 @@ exact.profiles = {
 -- $$E\,|\hat X_{s,t}(x_s) - x_t|^2 \;/\; E\,|x_1 - E x_1|^2.$$
 -- The same points give the Lagrangian, Eulerian and semigroup residuals of $\hat X$ and the error
 -- of its velocity, $E|\hat v_{t,t}(x_t) - b_t(x_t)|^2$, which is what flow matching can see of
--- its own error once the variance of $\dot I_t$ is taken off.
+-- its own error once the variance of $\dot I_t$ is subtracted.
 --
 -- For the law of the one-step samples, the Wasserstein-2 distance $W_2$ to the data is bracketed.
 -- From above, $\hat X_{0,1}(x_0)$ and $x_1$ are one coupling, so $W_2^2$ is at most the error at
@@ -185,10 +185,10 @@ end
 -- $(|r|^2 + c^2)^{-p}$ at its optimum, for the mixture on the line at three times, by quadrature.
 -- The vertical scales differ.](figure:bias)
 --
--- Near the boundaries between the modes the bias reaches the size of the standard deviation of the
--- data, and more, in unit time, and for $p = 1$ it jumps. A method with $p > 0$ on the
--- diagonal thus learns the flow map of another velocity: its own characterisations hold, but its
--- samples do not have the law of the data.
+-- Near the boundaries between the modes the bias reaches and exceeds one standard deviation of the
+-- data per unit of time, and for $p = 1$ it jumps. A method with $p > 0$ on the diagonal thus
+-- learns the flow map of another velocity: its own characterisations hold, but its samples do not
+-- have the law of the data.
 
 exact.render = {
   { kind = "several", name = "map", rows = { "data", "method" }, N = 1, format = "%.1e",
@@ -275,9 +275,9 @@ exact.render = {
 -- {{table residuals}}
 --
 -- For LSD on the mixture in the plane the Lagrangian bound is
--- {{map_bound_lsd.LSD.N1 data=modes2 %.3g}}, with $\Lambda = $
+-- {{map_bound_lsd.LSD.N1 data=modes2 %.3g}}, with $\Lambda =$
 -- {{map_lipschitz.LSD.N1 data=modes2 %.1f}}, and the Eulerian bound of the same network is
--- {{map_bound_esd.LSD.N1 data=modes2 %.3g}}, with $G = $
+-- {{map_bound_esd.LSD.N1 data=modes2 %.3g}}, with $G =$
 -- {{map_gradient.LSD.N1 data=modes2 %.1f}}. Samples that all collapse to the mean of the data
 -- would have a distance of 1, so a bound above 1 says nothing. In the long set the Lagrangian bound
 -- exceeds 1 on every mixture, because of its exponential. The Eulerian bound of the methods that

@@ -2,6 +2,8 @@
 
 local t = require "harness"
 local files = require "flowmap.base.files"
+local formulas = require "flowmap.report.formulas"
+local literate = require "flowmap.report.literate"
 local prose = require "flowmap.report.prose"
 
 local function numbers(source, path)
@@ -10,8 +12,9 @@ local function numbers(source, path)
   return list
 end
 
-t.test("no chapter and no page has a typed number that is not of a permitted kind", function()
-  local paths = { "README.md", "RESULTS.md" }
+-- The files of chapters and pages of the book.
+local function chapters()
+  local paths = {}
   for _, folder in ipairs { "experiments", "paper" } do
     for _, name in ipairs(files.below(folder)) do
       if name:find(folder == "paper" and "^[^/]+%.md$" or "^[^/]+%.lua$") then
@@ -19,6 +22,12 @@ t.test("no chapter and no page has a typed number that is not of a permitted kin
       end
     end
   end
+  return paths
+end
+
+t.test("no chapter and no page has a typed number that is not of a permitted kind", function()
+  local paths = chapters()
+  table.move({ "README.md", "RESULTS.md" }, 1, 2, #paths + 1, paths)
   t.eq(#paths > 20, true)
   t.eq(prose.check(paths), {})
 end)
@@ -57,6 +66,22 @@ t.test("settings of the code beside are permitted; places are lines of the file"
   t.eq({ #found, found[1].number, found[1].line, found[2].number, found[2].line },
     { 2, "0.14", 2, "0.15", 6 })
   t.eq(numbers("-- At 5e-3.\n\nlocal lr = 5e-3\n", "a.lua"), {})
+end)
+
+t.test("formulas that pandoc would show as they are typed are errors", function()
+  for _, path in ipairs(chapters()) do
+    local split = path:find "%.md$" and literate.markdown or literate.split
+    for _, block in ipairs(split(assert(files.read(path)))) do
+      if block.kind == "prose" then formulas.check(block, path) end
+    end
+  end
+  for _, line in ipairs { "with $G = $ 3", "$ x$", "a $x$5", "$x$ and $y $." } do
+    t.raises(function() formulas.check({ "one", line, first = 7 }, "a.lua") end, "a%.lua:8: %$")
+  end
+  for _, line in ipairs { "$x$ and $y$: $|a|$-fold", "`$ x $`, {{kl $ }} and \\$5 or \\$ 6",
+    "$$ x = 1 $$", "from $a$ on, $b$" } do
+    formulas.check({ line, first = 1 }, "a.lua")
+  end
 end)
 
 t.done()

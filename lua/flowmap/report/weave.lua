@@ -58,6 +58,7 @@ local equations = require "flowmap.report.equations"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
+local formulas = require "flowmap.report.formulas"
 local literate = require "flowmap.report.literate"
 local origin = require "flowmap.report.origin"
 local page = require "flowmap.report.page"
@@ -334,6 +335,7 @@ function M.chapter(path, how)
       out[#out + 1] = code_text(block, mode)
     else
       local origins = {}
+      formulas.check(block, path)
       for i, line in ipairs(block) do
         local place = ("%s:%d"):format(path, block.first + i - 1)
         local wanted = line:match("^{{code%s+(%a+)}}$")
