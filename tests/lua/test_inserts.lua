@@ -112,6 +112,15 @@ t.test("captions state profile, seeds, samples and trainings that diverged", fun
   t.eq(caption.words(set_of({ 7 }, {})), "Profile long; seed 7; 1 of 1 trainings diverged.")
 end)
 
+t.test("the note on intervals is a sentence, where cells have such intervals", function()
+  local note = "(mean ± half of the 95 % Student-t interval over n = 8 seeds)"
+  t.eq(caption.with_sentence("KL at N = 1. " .. note, "| 1.0 ± 0.1 |"),
+    "KL at N = 1. Mean ± half of the 95 % Student-t interval over n = 8 seeds")
+  t.eq(caption.with_sentence("Effects " .. note, "| 1.0 (0.9 to 1.1) |"), "Effects")
+  t.eq(caption.with_sentence("KL. (n = 1 seed)", "| 1.0 |"), "KL")
+  t.eq(caption.with_sentence("KL (floor).", "| 1.0 ± 0.1 |"), "KL (floor).")
+end)
+
 t.test("the glossary is that of ARCHITECTURE.md, word for word", function()
   local text = document.glossary()
   local section = files.read(sandbox.here .. "/ARCHITECTURE.md"):match "## Glossary\n(.*)$"

@@ -34,7 +34,9 @@ and more, $\dot x$.
 
 | a | b |
 |:--|--:|
-| 1 | 2 |
+| 1 | 2.2e-04 ± 6.8e-05 |
+| 2 | -0.88 (-1.17 to -0.58) |
+| 3 | diverged at 2,163 |
 
 : A caption.
 
@@ -72,6 +74,7 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is e
   t.eq(count(html, '<div class="formula" tabindex="0">%s*<math display="block"'), 2)
   t.eq(count(html, 'display="block"'), 2)
   t.eq(count(html, '<div class="table" tabindex="0">%s*<table'), 1)
+  t.eq(count(html, '<td class="number">'), 2, "numbers that no line break divides")
   t.eq(html:find('<div class="caption">%s*<?p?>?A caption%.') ~= nil, true)
   t.eq(html:find "<details class=\"code\">%s*<summary>Code, 3 lines</summary>" ~= nil, true)
   local origin = html:match '<details class="origin">%s*<summary>[^<]+</summary>(.-)</details>'

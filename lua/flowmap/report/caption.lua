@@ -71,6 +71,18 @@ local function added(context, experiment, name, sort)
   return set and escape.markdown(M.words(set, entry))
 end
 
+--- A caption whose note on intervals (flowmap.report.table) is a sentence of its own. It has none
+-- if no cell is written as mean ± half, or for one seed, which the sentence on runs names.
+-- @tparam string caption Markdown
+-- @tparam string rows the table as Markdown
+-- @treturn string
+function M.with_sentence(caption, rows)
+  local title, note = caption:match "^(.-)%.? %((mean ± half [^()]*)%)$"
+  if not title then return (caption:gsub("%.? %(n = 1 seed%)$", "")) end
+  local has_halves = rows:find(" ± ", 1, true)
+  return has_halves and ("%s. M%s"):format(title, note:sub(2)) or title
+end
+
 --- A table with the completed caption.
 -- @tparam Context context see flowmap.report.context
 -- @tparam string experiment its name
@@ -80,7 +92,8 @@ end
 function M.table(context, experiment, name, text)
   local words = added(context, experiment, name, "table")
   if not words then return text end
-  return (text:gsub("\n: ([^\n]*)", function(caption)
+  return (text:gsub("()\n: ([^\n]*)", function(from, caption)
+    caption = M.with_sentence(caption, text:sub(1, from))
     return ("\n: %s%s %s"):format(caption, caption:find "%.$" and "" or ".", words)
   end, 1))
 end

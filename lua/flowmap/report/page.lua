@@ -69,6 +69,15 @@ local function focusable(html)
   return (html:gsub("<figure>", '<figure tabindex="0">'))
 end
 
+-- Cells of numbers, perhaps with an interval, which browsers would break at each minus and each ±.
+local function whole_numbers(html)
+  return (html:gsub('<td style="text%-align: right;">([^<]*)</td>', function(text)
+    local rest = text:gsub("%f[%a]to%f[%A]", ""):gsub("%f[%a]inf%f[%A]", "")
+    if not text:find "%d" or rest:gsub("%de[-+]%d", ""):find "[^%s%d.,:()%[%]±–+%-]" then return end
+    return ('<td class="number">%s</td>'):format(text)
+  end))
+end
+
 -- The filter names each SVG file, percent-encoded, where its picture belongs.
 local function embedded_pictures(html)
   return (html:gsub('src="data:,svg:([^"]*)"', function(path)
@@ -137,7 +146,7 @@ function M.write(markdown, html, book)
     "--section-divs" })
   pandoc(words, markdown)
   local text = plain_code(results.read_file(temporary))
-  results.write_file(html, embedded_pictures(focusable(spacing_accents(text))))
+  results.write_file(html, embedded_pictures(focusable(whole_numbers(spacing_accents(text)))))
   os.remove(temporary)
 end
 
