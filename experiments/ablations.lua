@@ -122,8 +122,8 @@ ablations.settings = {
 -- ## Profiles
 --
 -- A run that diverges ends at that point: its seed leaves the comparisons that need the run, and
--- the notes below the tables state the step. The seeds, from 11 on, chose no setting: network and
--- learning rate are those of earlier short runs of seed 1.
+-- the notes below the tables state the step. No setting was chosen with the seeds of this chapter,
+-- which start at 11: network and learning rate are those of earlier short runs of seed 1.
 
 local function profile(it, rows, law_of)
   it.grid, it.seeds = grid(rows, law_of, it.steps)

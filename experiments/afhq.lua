@@ -1,7 +1,7 @@
 -- # AFHQ-64
 --
--- Animal faces at $64 \times 64$: cats, dogs and wild animals, averaged down from $512 \times 512$.
--- The network, objectives and metrics are those of [CIFAR-10](#cifar-10) and
+-- Animal faces at $64 \times 64$: cats, dogs and wild animals, reduced from $512 \times 512$ pixels
+-- by averaging. The network, objectives and metrics are those of [CIFAR-10](#cifar-10) and
 -- [CelebA-64](#celeba-64); the reference's batch is half of theirs. The tables again name the data
 -- that a run used; numbers from a stand-in are not comparable with the paper's.
 

@@ -5,8 +5,8 @@
 -- two-dimensional test, the uniform distribution on eight squares of a 4 × 4 board over
 -- $[-1,1]^2$. The squares have sharp edges and touch only at corners, so a map that reaches them
 -- from a Gaussian in one step has to tear the plane apart. The objectives are the paper's, to the
--- letter; what changes of them buy is the subject of
--- [a later chapter](#beyond-the-paper-changing-the-objective).
+-- letter; [a later chapter](#beyond-the-paper-changing-the-objective) measures what is gained
+-- by changing them.
 --
 -- ## The flow map
 --
@@ -78,9 +78,9 @@ local checkerboard = {
 -- ## The network and the common settings
 --
 -- The network is a multilayer perceptron with GELU activations and input $(s, t, x/\sigma)$; the
--- reference has five hidden layers of width 512. The optimiser is RAdam with the gradient's norm
--- clipped. Exponential moving averages of the weights are kept, and the first of them is evaluated,
--- always at the last step: no checkpoint is selected by its result.
+-- reference has five hidden layers of width 512. The optimiser is RAdam [@liu2020] with the
+-- gradient's norm clipped. Exponential moving averages of the weights are kept, and the first of
+-- them is evaluated, always at the last step: no checkpoint is selected by its result.
 
 checkerboard.settings = {
   data = "checkerboard",
@@ -137,7 +137,7 @@ checkerboard.profiles = {
 --   \operatorname{KL}(\text{data} \,\|\, \text{model}) \approx \sum_k p_k \log \frac{p_k}{q_k}.$$
 -- True samples do not give 0 either: their value, about $4097/(2n)$, is the estimator's floor and
 -- is printed beside the results. The other two measures are the mass that falls outside the squares
--- and the energy distance $2E|X-Y| - E|X-X'| - E|Y-Y'|$ to true samples.
+-- and the energy distance $2E|X-Y| - E|X-X'| - E|Y-Y'|$ to true samples [@szekely2013].
 --
 -- The paper does not publish its estimator of the KL divergence, and the value depends on it. Each
 -- run is therefore also judged by coarser and finer grids, by fewer samples, and by nearest

@@ -78,9 +78,9 @@ cifar10.profiles = {
 -- classifier trained by this suite (`experiments/classifier.lua`): **FD-cnn** is the Frechet
 -- distance between their normal approximations and **KID-cnn** the kernel distance, both to the
 -- training set; neither is comparable with a published FID. A sliced Wasserstein distance of
--- patches needs no network at all. To compute FID as well, set `FLOWMAP_INCEPTION` to a safetensors
--- file of Inception-v3 with the FID weights. Few samples bias a Frechet distance upwards: compare
--- only values from equal numbers of samples.
+-- patches needs no network at all. To compute FID [@heusel2017] as well, set `FLOWMAP_INCEPTION` to
+-- a safetensors file of Inception-v3 with the FID weights. Few samples bias a Frechet distance
+-- upwards: compare only values from equal numbers of samples.
 --
 -- One number hides much: a single normal distribution in place of the features' law has a perfect
 -- FD-cnn. `image_metrics` measures more in the same features: precision and recall, density and

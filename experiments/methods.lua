@@ -458,10 +458,10 @@ methods.render = {
 -- - error of the one-step map,
 --   {{ratio law_error.CONTINUOUS-TEACHER.N1 law_error.CT-CONTINUOUS.N1 %.2g}}.
 --
--- **Terms must balance.** CTM adds flow matching on all samples to a residual that vanishes at the
--- minimum. Near it the gradient is almost all noise of flow matching, in whose size the optimiser's
--- steps are measured. The publication weighs its terms by the norms of their gradients, recomputed
--- at every step; a constant weight of 100 stands in for that here:
+-- **Terms must balance.** CTM [@kim2024] adds flow matching on all samples to a residual that
+-- vanishes at the minimum. Near it the gradient is almost all noise of flow matching, in whose size
+-- the optimiser's steps are measured. The publication weighs its terms by the norms of their
+-- gradients, recomputed at every step; a constant weight of 100 stands in for that here:
 --
 -- - {{ratio law_energy.CTM-WEIGHTED.N4 law_energy.CTM.N4 %.2g}}.
 --

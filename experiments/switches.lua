@@ -100,9 +100,10 @@ switches.profiles = {
 -- hundredth step, on the next batch. The result is the map error relative to the variance of the
 -- data on the mixtures, and the KL divergence at $N = 4$ on the checkerboard.
 --
--- The effect of a switch *from all off* is the difference between ESD with it, or with all four,
--- and ESD; *on average*, the mean of that difference over the eight settings of the other switches.
--- Both are paired over seeds, which share initial weights, data and times.
+-- The effect of a switch *from all off* is the difference between ESD with that switch alone and
+-- ESD itself (*all together*: with all four). *On average* it is the mean, over the eight settings
+-- of the other switches, of the difference between this switch on and off. Both are paired over
+-- seeds, which share initial weights, data and times.
 
 switches.figures = {
   explosive = { writes = "table", draw = fm.stability.cells },
