@@ -119,6 +119,9 @@ function M.listed(set, file, path)
     value = tostring(value)
     if not seen[value] then texts[#texts + 1], seen[value] = value, true end
   end
+  if path == "seed" then
+    table.sort(texts, function(a, b) return tonumber(a) < tonumber(b) end)
+  end
   return table.concat(texts, ", ")
 end
 

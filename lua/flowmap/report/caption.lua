@@ -83,6 +83,23 @@ function M.with_sentence(caption, rows)
   return has_halves and ("%s. M%s"):format(title, note:sub(2)) or title
 end
 
+-- A table whose caption was changed by f(caption, rows).
+local function with_caption(text, f)
+  return (text:gsub("()\n: ([^\n]*)", function(from, caption)
+    return "\n: " .. f(caption, text:sub(1, from))
+  end, 1))
+end
+
+--- A table that the book makes: only its note on intervals changes.
+-- @tparam string text the table as Markdown
+-- @treturn string
+function M.made(text)
+  return with_caption(text, function(caption, rows)
+    caption = M.with_sentence(caption, rows)
+    return caption .. (caption:find "[.)]$" and "" or ".")
+  end)
+end
+
 --- A table with the completed caption.
 -- @tparam Context context see flowmap.report.context
 -- @tparam string experiment its name
@@ -92,10 +109,10 @@ end
 function M.table(context, experiment, name, text)
   local words = added(context, experiment, name, "table")
   if not words then return text end
-  return (text:gsub("()\n: ([^\n]*)", function(from, caption)
-    caption = M.with_sentence(caption, text:sub(1, from))
-    return ("\n: %s%s %s"):format(caption, caption:find "%.$" and "" or ".", words)
-  end, 1))
+  return with_caption(text, function(caption, rows)
+    caption = M.with_sentence(caption, rows)
+    return ("%s%s %s"):format(caption, caption:find "%.$" and "" or ".", words)
+  end)
 end
 
 --- What follows the caption of a figure.

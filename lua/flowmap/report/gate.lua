@@ -29,11 +29,14 @@ end
 
 local CAPTION = "Faults planted in the sources, one at a time, and the tier of `make regress` "
   .. "that fails: 2 compares the first steps, 3 the distance to the data. The last column is the "
-  .. "largest change of that distance, with its 95 % interval. Written by `make "
-  .. "regress-mutations`."
+  .. "largest change of that distance, with its 95 % interval."
+
+local ORIGIN = "Table of faults. Command: `make regress-mutations`. Data: " .. FAULTS
+  .. ". Script: lua/flowmap/report/gate.lua."
 
 local function faults(rows)
-  local lines = { "| fault | caught by | other bits in | first difference | distance to the data |",
+  local lines = { ":::::: {#tab:gate:faults}",
+    "| fault | caught by | other bits in | first difference | distance to the data |",
     "|:--|:--|:--|:--|:--|" }
   for _, row in ipairs(rows) do
     local cells = { row.fault, row["caught by"], row["cases with other bits"] .. " cases",
@@ -41,7 +44,7 @@ local function faults(rows)
     for i, cell in ipairs(cells) do cells[i] = escape.markdown(cell) end
     lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
   end
-  lines[#lines + 1] = "\n: " .. CAPTION .. "\n"
+  lines[#lines + 1] = ("\n: %s\n::::::\n\n::: origin\n%s\n:::\n"):format(CAPTION, ORIGIN)
   return table.concat(lines, "\n")
 end
 

@@ -2,6 +2,7 @@
 -- its values as a CSV file in the page's folder, and a note on how it was made.
 -- @module flowmap.report.insert_table
 
+local captions = require "flowmap.report.caption"
 local escape = require "flowmap.base.escape"
 local results = require "flowmap.report.results"
 local tables = require "flowmap.report.table"
@@ -59,8 +60,8 @@ function M.block(context, chapter, name, t, script)
 ::: origin
 Table %s. Command: `./flowmap paper %s`. Data: [%s](<%s>). Script: %s.
 :::
-]]):format(chapter, name, tables.markdown(t), escape.markdown(name), (command:gsub("[`%c]", " ")),
-    escape.markdown(file), file, escape.markdown(script))
+]]):format(chapter, name, captions.made(tables.markdown(t)), escape.markdown(name),
+    (command:gsub("[`%c]", " ")), escape.markdown(file), file, escape.markdown(script))
 end
 
 return M
