@@ -37,6 +37,9 @@ t.test("every command has help and version", function()
     t.eq(code, 0)
     t.eq(out:find "^flowmap %d+%.%d+%.%d+\n$" ~= nil, true, command)
   end
+  for words, same in pairs { help = "--help", ["help run"] = "run --help" } do
+    t.eq({ flowmap(words) }, { flowmap(same) }, words)
+  end
 end)
 
 t.test("wrong use gives exit code 2 and a sentence", function()

@@ -385,8 +385,10 @@ local function fail(err, traceback)
 end
 
 -- Expand "--program" without a value to "--program=plan": an option with an optional value would
--- take the experiment as its value. Words behind "--" are not ours.
+-- take the experiment as its value; and "help COMMAND" to "COMMAND --help". Words behind "--" are
+-- not ours.
 local function expanded(argv)
+  if argv[1] == "help" then argv = { argv[2] or "--help", argv[2] and "--help" } end
   local values, list = {}, {}
   for _, command in ipairs(M.commands) do
     for k = 3, #command do values[command[k][1]] = command[k].otherwise end
