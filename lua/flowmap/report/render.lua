@@ -7,10 +7,11 @@
 --       { kind = "against_setting", name = "ablation-N1", where = { data = "checkerboard" }, ... },
 --     }
 --
--- `kind` is a table (`compare`, `grid`, `several`, `switch`, `effects`, `ratios`, `spread`, `cost`:
--- see flowmap.report.table; `relative`, `aggregate`: see flowmap.report.aggregate) or a figure
--- (`density`, `heat`, `against_steps`, `against_setting`, `effects_by_steps`, `traces`,
--- `triangle`: see flowmap.report.figure; `grids`: see flowmap.report.figure.grid). `where` selects
+-- `kind` is a table (`compare`, `metrics`, `grid`, `several`, `switch`, `effects`, `ratios`,
+-- `spread`, `cost`: see flowmap.report.table; `relative`, `aggregate`: see
+-- flowmap.report.aggregate) or a figure (`density`, `heat`, `against_steps`, `against_setting`,
+-- `effects_by_steps`, `traces`, `triangle`: see flowmap.report.figure; `grids`: see
+-- flowmap.report.figure.grid). `where` selects
 -- runs by their settings. `published = true` adds the paper's values of this experiment and metric
 -- beside ours; `paired = true` adds the differences of a `compare` table over shared seeds. All
 -- other fields are options of the table or figure. Without a list, default tables and figures of
