@@ -6,6 +6,7 @@ local aggregate = require "flowmap.report.aggregate"
 local bootstrap = require "flowmap.measure.bootstrap"
 local draws = require "flowmap.measure.draws"
 local made_run = require "made_run"
+local measured = require "flowmap.report.measured"
 local paired = require "flowmap.measure.paired"
 local render_list = require "flowmap.experiment.render_list"
 local results = require "flowmap.report.results"
@@ -121,6 +122,31 @@ t.test("a diverged run is the worst; a law without a method leaves no aggregate"
   part.runs = kept
   t.eq(aggregate.aggregate(part, spec).rows[1].cells[1].lost, "–")
 end)
+
+t.test("two runs that diverged with one seed are equal", function()
+  local both = made("both", { "lsd", "esd" }, 4, function(method, seed, data)
+    return seed ~= 4 and kl_of(method, seed, data) or nil
+  end)
+  local it = aggregate.aggregate(both, { metric = "kl", over = { "data" }, title = "t" })
+  -- of the ratios 2.02, 2, 2.02 and 1 of either law the middle half is one 2 and one 2.02
+  t.near(it.rows[1].cells[1].mean, 2 * math.sqrt(1.01), 1e-12)
+end)
+
+t.test("a value that one run lacks leaves no mean, a number of steps that it lacks no column",
+  function()
+    local root = sandbox.root .. "/part"
+    for seed = 1, 2 do
+      local rows = { { N = 1, kl = seed, own = seed == 1 and 5 or nil }, { N = 4, kl = seed } }
+      if seed == 2 then table.insert(rows, 2, { N = 2, kl = seed }) end
+      made_run.finished(("%s/lsd-seed%d"):format(root, seed), { config = { method = "lsd",
+        seed = seed }, metrics = { { step = 1, samples = 64, off = 1 } }, rows = rows })
+    end
+    local part = results.open(root)
+    t.eq(part:steps(), { 1, 4 })
+    t.eq(measured.summary(part, "own", 1), { lost = "–", count = 1, n = 2 })
+    t.eq(measured.summary(part, "kl", 1).mean, 1.5)
+    t.eq(measured.summary(part, "kl", 2), { lost = "–", count = 1, n = 2 })
+  end)
 
 t.test("the fields of a render entry", function()
   local function list(kind, more, grid)

@@ -4,6 +4,7 @@ local t = require "harness"
 local design = require "flowmap.design"
 local made_run = require "made_run"
 local contrasts = require "flowmap.report.contrasts"
+local power = require "flowmap.measure.power"
 local results = require "flowmap.report.results"
 local sandbox = require "sandbox"
 local tables = require "flowmap.report.table"
@@ -248,6 +249,8 @@ t.test("spread over seeds and seeds for 10 %; processor time", function()
   -- sd of { 0, log 1.1, 0, log 1.1 } is log 1.1 / sqrt 3 = 5.5 %
   t.eq(text:find("| LSD | spread in % | 5.5 |", 1, true) ~= nil, true, text)
   t.eq(text:find("up to 6 degrees of freedom", 1, true) ~= nil, true, text)
+  local n = power.seeds { difference = 0.1, spread = math.log(1.1) / math.sqrt(3), questions = 4 }
+  t.eq(text:find(("|  | of 4 questions | %d |"):format(n), 1, true) ~= nil, true, text)
   text = tables.markdown(tables.cost(set, { title = "Cost", rows = { "method", "eta" },
     reference = { method = "LSD" } }))
   t.eq({ text:find "| ESD | 0\\.5 | – | – |" ~= nil,
