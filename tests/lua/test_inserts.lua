@@ -114,7 +114,7 @@ end)
 
 t.test("the note on intervals is a sentence, where cells have such intervals", function()
   local note = "(mean ± half of the 95 % Student-t interval over n = 8 seeds)"
-  t.eq(caption.with_sentence("KL at N = 1. " .. note, "| 1.0 ± 0.1 |"),
+  t.eq(caption.with_sentence("KL at N = 1. " .. note, "| 1.0\u{a0}±\u{a0}0.1 |"),
     "KL at N = 1. Mean ± half of the 95 % Student-t interval over n = 8 seeds")
   t.eq(caption.with_sentence("Effects " .. note, "| 1.0 (0.9 to 1.1) |"), "Effects")
   t.eq(caption.with_sentence("KL. (n = 1 seed)", "| 1.0 |"), "KL")

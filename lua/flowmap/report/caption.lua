@@ -79,7 +79,7 @@ end
 function M.with_sentence(caption, rows)
   local title, note = caption:match "^(.-)%.? %((mean ± half [^()]*)%)$"
   if not title then return (caption:gsub("%.? %(n = 1 seed%)$", "")) end
-  local has_halves = rows:find(" ± ", 1, true)
+  local has_halves = rows:find("±", 1, true)
   return has_halves and ("%s. M%s"):format(title, note:sub(2)) or title
 end
 

@@ -73,7 +73,8 @@ end
 local function whole_numbers(html)
   return (html:gsub('<td style="text%-align: right;">([^<]*)</td>', function(text)
     local rest = text:gsub("%f[%a]to%f[%A]", ""):gsub("%f[%a]inf%f[%A]", "")
-    if not text:find "%d" or rest:gsub("%de[-+]%d", ""):find "[^%s%d.,:()%[%]±–+%-]" then return end
+    rest = rest:gsub("%de[-+]%d", "")
+    if not text:find "%d" or rest:find "[^%s\u{a0}%d.,:()%[%]±–+%-]" then return nil end
     return ('<td class="number">%s</td>'):format(text)
   end))
 end
