@@ -1,6 +1,7 @@
 -- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; graphs of what a
 -- chapter is made from are left out, since a table says the same; provenance and origins are set
--- small, and an origin names the folder of its runs alone.
+-- small, and an origin names the folder of its runs alone. A heading and the caption of a table
+-- stay on the page of what follows.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 
@@ -13,8 +14,16 @@ local function small(div)
   return blocks
 end
 
+-- What must not stand at the foot of a page: some lines below it have to fit.
+local function kept(block, lines)
+  return { latex(("\\needroom{%d\\baselineskip}"):format(lines)), block }
+end
+
+local function header(element) return kept(element, 9) end
+
 local function div(element)
   if element.classes:includes "graphs" then return {} end
+  if element.classes:includes "caption" then return kept(element, 7) end
   local is_small = element.classes:includes "provenance" or element.classes:includes "origin"
   return is_small and small(element) or nil
 end
@@ -30,6 +39,7 @@ end
 
 local LINE = 112  -- letters of a table that is as wide as the text
 local GAP = 2     -- between columns
+local SIZE = 8    -- points of the letters of a table; fewer where a row without breaks is longer
 local SHORT = 18  -- letters of a cell that is not broken: a value with its interval
 
 -- The longest line and the longest word of a cell, in letters; those of code are wide.
@@ -77,7 +87,10 @@ local function fit(element)
     specs[k] = { spec[1], sum > LINE and width / math.max(LINE, needed) or nil }
   end
   element.colspecs = specs
-  return element:walk { Str = name }
+  element = element:walk { Str = name }
+  if needed <= LINE then return element end
+  return { latex(("\\begingroup\\narrowtables{%.1f}"):format(SIZE * LINE / needed)), element,
+    latex "\\endgroup" }
 end
 
-return { { Table = fit, Div = div, Span = span, Image = image } }
+return { { Table = fit, Div = div, Span = span, Image = image, Header = header } }
