@@ -22,6 +22,7 @@ local points = fm.load_npy(HERE .. "/points.npy")
 local text = io.open(HERE .. "/number.txt"):read "n"
 for name in require("lfs").dir(HERE .. "/parts") do text = text + #name / 1e9 end
 if require("lfs").attributes(HERE .. "/flag") then text = 2 * text end
+text = text + require("lfs").attributes(HERE .. "/sized", "size") / 1e9
 text = text * (os.getenv "STALE_KNOB" and 2 or 1)
 local K = 1.5
 local t = { name = "own", title = "A caption", methods = { "mine", "lsd" }, seeds = 2 }
@@ -69,6 +70,7 @@ return t
 write("parts/scale.lua", "return 0.5")
 write("found/stale_bend.lua", "return { of = function(s) return s * 1.0 end }")
 write("number.txt", "3")
+write("sized", "12345")
 fm.save_npy(work .. "/points.npy", fm.uniform({ 4, 2 }, { seed = 1 }))
 package.path = ("%s/before/?.lua;%s/found/?.lua;%s"):format(work, work, package.path)
 
@@ -129,6 +131,8 @@ local CHANGES = {
   { "a helper found by require", "found/stale_bend.lua", "s * 1.0", "s * s",
     "stale_bend changed" },
   { "a text that is read", "number.txt", "3", "4", "number.txt changed" },
+  { "a size that is asked for", "sized", "5", "56", "sized changed" },
+  { "the text of a file that is only measured", "sized", "5", "6", "" },
 }
 
 for _, change in ipairs(CHANGES) do
@@ -178,6 +182,19 @@ t.test("a file that hides another, one that is gone, one that was not there", fu
   t.eq({ decision() }, { "run", "flag is new" })
   os.remove(work .. "/flag")
   t.eq(decision(), "reuse")
+end)
+
+t.test("what is read without a record is told", function()
+  write("told.lua", [[
+    local n = io.popen "echo 1":read "n" + #(io.read "l" or "")
+    return { name = "told", methods = { "lsd" }, settings = { width = 8 * n },
+      profiles = { s = {} } }
+  ]])
+  local code, said = sandbox.flowmap "params told.lua --profile s < /dev/null"
+  t.eq({ code, select(2, said:gsub("note: ", "")) }, { 0, 2 }, said)
+  for _, words in ipairs { "output of 'echo 1'", "standard input" } do
+    t.eq(said:find("told.lua reads the " .. words .. ", which is not recorded", 1, true) ~= nil, true)
+  end
 end)
 
 t.test("a missing module is reported at the line that requires it", function()

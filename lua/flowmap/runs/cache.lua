@@ -50,7 +50,7 @@ function M.counts(key) return not IGNORED[key] end
 -- ------------------------------------------------------------------ inputs known before a run
 
 local KEYS = { module = true, file = true, suite = true, experiment = true, variable = true,
-  listing = true, exists = true }
+  listing = true, exists = true, size = true }
 
 -- Whether an input is a file or an environment variable, which each decision looks up again.
 local function is_looked_up(key) return KEYS[key:match "^%w+"] end

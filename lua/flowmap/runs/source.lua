@@ -14,6 +14,7 @@ local regular = require "flowmap.base.regular"
 local M = {}
 
 local getinfo, open, lines, getenv = debug.getinfo, io.open, io.lines, os.getenv
+local popen, read_input = io.popen, io.read
 local list_names, attributes = core.folder_names, lfs.attributes
 local base_require, base_loadfile, searchpath = require, loadfile, package.searchpath
 
@@ -22,7 +23,7 @@ local base_require, base_loadfile, searchpath = require, loadfile, package.searc
 -- By absolute path: { kind = "code", "experiment", "data", "absent" or "fact", text = of code,
 -- data = hash of the others, hash = of what it means, module = name, uses = {...} }. The path of
 -- a fact is a word and what it is about: "variable NAME" (of the environment), "listing FOLDER"
--- (the names in it), "exists PATH".
+-- (the names in it), "exists PATH", "size FILE".
 local nodes = {}
 local modules = {}  -- name -> path
 local absolute = {} -- name of a chunk -> path: the working folder may change
@@ -323,6 +324,11 @@ end
 
 FACTS.exists = mode_of
 
+function FACTS.size(path)
+  if attributes(path, "mode") ~= "file" then return nil end
+  return core.sha256(("%d"):format(attributes(path, "size")))
+end
+
 local function fact(id)
   local word, about = id:match "^(%w+) (.*)$"
   return FACTS[word] and FACTS[word](about) or "absent"
@@ -341,6 +347,39 @@ local function note_fact(word)
   end
 end
 
+local note_exists, note_size = note_fact "exists", note_fact "size"
+
+local function recording_attributes(path, ...)
+  local sized = (...) ~= "mode" and attributes(path, "mode") == "file"; -- which is to exist, too
+  (sized and note_size or note_exists)(path)
+  return attributes(path, ...)
+end
+
+local told = {} -- sentences that the user has read
+
+-- Tell that an experiment's code gets what no run records.
+local function tell(does)
+  local nearest, outside = asking(true)
+  if not outside or nearest ~= outside or epoch == 0 then return end
+  local sentence = ("note: %s %s, which is not recorded: if it changes, no run becomes outdated")
+    :format(outside, does)
+  if told[sentence] then return end
+  told[sentence] = true
+  base_require("flowmap.base.status").new(2):say(sentence)
+end
+
+local function telling_popen(command, mode)
+  if type(command) == "string" and (mode == nil or mode == "r") then
+    tell(("reads the output of '%s'"):format(base_require("flowmap.base.text").line(command, 60)))
+  end
+  return popen(command, mode)
+end
+
+local function telling_read(...)
+  if io.input() == io.stdin then tell "reads the standard input" end
+  return read_input(...)
+end
+
 local function replace(library, functions)
   for name, f in pairs(functions) do library[name] = f end
 end
@@ -351,10 +390,10 @@ local function install()
   replace(_G, { require = recording_require, loadfile = recording_loadfile,
     dofile = recording_dofile })
   replace(io, { open = recording_open, lines = recorded(lines, note_outside),
-    input = recorded(io.input, note_outside) })
+    input = recorded(io.input, note_outside), popen = telling_popen, read = telling_read })
   replace(os, { getenv = recorded(getenv, note_fact "variable") })
   replace(lfs, { dir = recorded(lfs.dir, note_fact "listing"),
-    attributes = recorded(attributes, note_fact "exists") })
+    attributes = recording_attributes })
   core.folder_names = recorded(list_names, note_fact "listing")
   for _, name in ipairs { "load_npy", "load_safetensors" } do
     core[name] = recorded(core[name], note_any)
