@@ -193,7 +193,7 @@ t.test("what is read without a record is told", function()
   local code, said = sandbox.flowmap "params told.lua --profile s < /dev/null"
   t.eq({ code, select(2, said:gsub("note: ", "")) }, { 0, 2 }, said)
   for _, words in ipairs { "output of 'echo 1'", "standard input" } do
-    t.eq(said:find("told.lua reads the " .. words .. ", which is not recorded", 1, true) ~= nil, true)
+    t.eq(said:find("reads the " .. words .. ", which is not recorded", 1, true) ~= nil, true)
   end
 end)
 
