@@ -23,6 +23,12 @@ t.test("functions are described by their comments: first sentence and parameters
   says("losses.norm2(r)  |r|^2", "losses.norm2")
 end)
 
+t.test("a module that is called like a function is described as that function", function()
+  local text = fm.help "points"
+  t.eq(text:find("points(x, options)", 1, true), 1, text)
+  t.eq(text:find('standardise = "columns", "all" or "none"', 1, true) ~= nil, true, text)
+end)
+
 t.test("modules are named", function()
   says("losses  module: ", "losses")
   says("losses/init.lua", "losses")

@@ -44,6 +44,14 @@ local function name_of(value)
   return found[1]
 end
 
+-- The function that a module is or, called like one, stands for: fm.points(x) is points.new(x).
+local function function_of(module)
+  local it = require(module)
+  if type(it) == "function" then return it end
+  local meta = type(it) == "table" and getmetatable(it)
+  return meta and meta.__call and it.new
+end
+
 -- What a name stands for that is no operation; nil for an unknown one.
 local function other(name)
   local value = core[name]
@@ -56,9 +64,8 @@ local function other(name)
   end
   local module, path = modules.find(name)
   if module then
-    local f = require(module)
-    return type(f) == "function" and described.of_function(name, f)
-      or described.of_module(name, path)
+    local f = function_of(module)
+    return f and described.of_function(name, f) or described.of_module(name, path)
   end
   local inside, key = name:match "^(.+)%.([^.]+)$"
   module = inside and modules.find(inside)
