@@ -358,6 +358,52 @@ do
     function(X) return double_sum(X, 2) end, function(X) return double_sum(X, 1) end)
 end
 
+do
+  local Z, held = map_of(weights(3)), map_of(params) -- the average; the map held fixed
+  local u = 0.5 * (s + time)
+  local function step(method) -- from s to u with the teacher's velocity
+    return method(function(at, p) return Y:b(at, p) end, s, x, u - s)
+  end
+  local function target(method) return stop(Z(u, time, step(method))) end
+  local others = { teacher = Y, target = Z, held = held, g = 0.5 }
+  local function cd(X, method) return norm2(X(s, time, x) - target(method)) end
+  equal("16. CD: a step of Heun's method with the teacher, then the average's map",
+    function(X) return losses.cd(argument(X, others)) end,
+    function(X) return cd(X, fm.ode.heun) end, function(X) return cd(X, fm.ode.euler) end)
+  local function ctm(X, method)
+    return norm2(held(time, unit, X(s, time, x)) - stop(held(time, unit, target(method))))
+  end
+  equal("16. CTM: the same two points, compared at time 1",
+    function(X) return losses.ctm(argument(X, others)) end,
+    function(X) return ctm(X, fm.ode.heun) end, function(X) return ctm(X, fm.ode.euler) end)
+end
+
+t.test("17. weights in noise levels: iCT, ECT, IMM, PD and the angle", function()
+  local function sigma(at) return 0.5 * (1 - at) / at end
+  local function log_snr(at) return 2 * math.log(at / (1 - at)) end
+  for _, at in ipairs { 0.05, 0.3, 0.6, 0.95 } do
+    local later, h = at + 0.4 * (1 - at), 1e-6
+    local a = { s = fm.tensor({ { at } }, F64), t = fm.ones({ 1, 1 }, F64), g = 0.3,
+      u = fm.tensor({ { later } }, F64), cfg = { sigma = 0.3 } }
+    local slope = (log_snr(at + h) - log_snr(at - h)) / (2 * h)
+    for name, expected in pairs {
+      inverse_noise_step = 1 / (sigma(at) - sigma(later)),
+      snr_plus = (sigma(at) ^ 2 + 0.5 ^ 2) / (sigma(at) * 0.5) ^ 2,
+      elbo_slope = 0.5 * slope / (1 + math.exp(log_snr(at) - 5)) * at / (at ^ 2 + (1 - at) ^ 2),
+      truncated_snr = (1 - at) ^ 2 * math.max(1, (at / ((1 - at) * 0.3)) ^ 2),
+      angle = 2 / math.pi * (1 - at) / math.tan(math.pi / 2 * (1 - at)),
+    } do
+      t.near(residuals.weights[name](a):item() / expected, 1, 1e-7, name .. " " .. at)
+    end
+    t.near(residuals.weights.first_part(a), 0.7, 1e-15)
+    a.u = nil -- u by g: 0.3 s + 0.7 t
+    t.near(residuals.weights.inverse_noise_step(a):item()
+      * (sigma(at) - sigma(0.3 * at + 0.7)), 1, 1e-9)
+  end
+  t.eq(residuals.weights.first_part({ g = fm.tensor({ { 0.25 }, { 1 } }, F64) }):flat(),
+    { 0.75, 1.0 })
+end)
+
 -- ------------------------------------------------------------------ what is not equal
 
 do

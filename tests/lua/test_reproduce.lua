@@ -3,7 +3,9 @@
 local t = require "harness"
 local Progress = require "flowmap.base.progress"
 local children = require "flowmap.app.children"
+local estimate = require "flowmap.runs.estimate"
 local files = require "flowmap.base.files"
+local forecast = require "flowmap.app.forecast"
 local lfs = require "lfs"
 local outlook = require "flowmap.app.outlook"
 local sandbox = require "sandbox"
@@ -239,6 +241,26 @@ t.test("makespan gives each run to the job that is free first", function()
   t.eq(outlook.makespan({ 5 }, { 1, 1, 1 }, 2), 5)
   t.eq(outlook.makespan({}, { 3, 3, 3 }, 2), 6)
   t.eq(outlook.makespan({ 2, 4 }, { 3, 1 }, 2), 5)
+end)
+
+t.test("what is left of a run: its part of the training, and its evaluation", function()
+  local pace = { start_s = 0, sample_s = 2, map_s = 1, judge_s = 10, rows_s = 5, cpu_s = 3,
+    map_cpu_s = 2, judge_cpu_s = 20, rows_cpu_s = 7, memory = 100, disk = 10 }
+  local kind = { pace = pace, actual = 0, planned = 0 }
+  local run = { kind = kind, done = 0, cfg = { batch = 3, steps = 100, nfe = { 1, 4 },
+    eval_samples = 7, checkpoints = 1 } }
+  local training, evaluation = 2 * 3 * 100, (1 + 4) * 7 * 1 + 10 + 2 * 5
+  t.eq({ forecast.expected(run, { kind }) }, { training + evaluation, evaluation })
+  run.done = 25
+  t.eq(forecast.expected(run, { kind }), 0.75 * training + evaluation)
+  kind.actual, kind.planned = 30, 20
+  t.eq(forecast.expected(run, { kind }), 1.5 * (0.75 * training + evaluation))
+  run.cfg.checkpoints = 3 -- each of which is evaluated
+  t.eq(select(2, outlook.seconds(run)), 3 * (1 + 4) * 7 + 10 + 3 * 2 * 5)
+  t.eq(select(3, estimate.seconds(run.cfg, pace)), 3 * 300 + 2 * 105 + 20 + 7 * 6)
+  t.eq(forecast.expected({ kind = {}, done = 0, cfg = run.cfg }, { kind }), nil)
+  local large = { kind = { pace = { memory = 300, disk = 30 } } }
+  t.eq({ outlook.space({ run, large, run }, 2) }, { 400, 50 }, "the two largest; the disk of all")
 end)
 
 t.test("the times of finished runs correct the estimates of their kind, or of all", function()

@@ -6,6 +6,7 @@ local core = require "flowmap.core"
 local files = require "flowmap.base.files"
 local http = require "flowmap.app.live.http"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local made_run = require "made_run"
 local sandbox = require "sandbox"
 local uv = require "luv"
@@ -37,11 +38,22 @@ made_run.finished(sandbox.mkdir "results/made/ended", { rows = { { N = 1, kl = 0
   files = { ["samples-N1.npy"] = npy { 0.5, -0.25, 0 / 0, 1 } } })
 made_run.diverged(sandbox.mkdir("results/made/" .. EVIL), { step = 31, metrics = metrics(3),
   config = { method = "lsd", seed = 2, steps = 100, batch = 32 } })
-local going = sandbox.mkdir "results/made/going"
-made_run.diverged(going, { step = 31, metrics = metrics(4),
-  config = { method = "lsd", seed = 3, steps = 100, batch = 32 } })
-os.remove(going .. "/diverged.json")
+
+-- A run without an end: interrupted, or going on while its folder is locked.
+local function unfinished(name, seed)
+  local dir = sandbox.mkdir("results/made/" .. name)
+  made_run.diverged(dir, { step = 31, metrics = metrics(4),
+    config = { method = "lsd", seed = seed, steps = 100, batch = 32 } })
+  os.remove(dir .. "/diverged.json")
+  return dir
+end
+
+local going, paused = unfinished("going", 3), unfinished("paused", 4)
 local lock = assert(core.lock(going .. "/.flowmap"))
+
+-- The paused run was written last, hours after the others.
+local function written(hours) lfs.touch(paused .. "/metrics.jsonl", os.time() + 3600 * hours) end
+written(1)
 sandbox.write("results/made/secret.txt", "secret")
 
 -- ------------------------------------------------------------------ the server, and clients of it
@@ -305,20 +317,44 @@ local function look(it, width)
   t.eq(it:value "document.querySelector('progress').value", 0.5)
   it:value "document.querySelectorAll('details').forEach((d) => d.open = true)"
   it:wait "document.querySelectorAll('canvas').length === 1"
-  it:wait "document.querySelectorAll('polyline').length === 3"
+  it:wait "document.querySelectorAll('polyline').length === 4"
   t.eq(it:value "document.documentElement.scrollWidth <= innerWidth", true, width .. " px")
   t.eq(it:value(LABELLED), true)
   it:value(FILTER:format "ENDED")
   t.eq(it:value "[...document.querySelectorAll('#ended li')].filter((li) => !li.hidden).length", 1)
 end
 
-t.test("the page at 390 and 1280 px, and when the server has gone", function()
+local CURVE_OF_ONE = "import('/chart.js').then((chart) => { const one = chart.newCurve(); "
+  .. "chart.drawCurve(one, { points: [[1, 0.53]], steps: 10 }); "
+  .. "window.one = one.querySelectorAll('line').length + one.querySelector('text').textContent })"
+
+-- A run is continued and stops again while the page shows it, then once more while it does not.
+local function continue(it)
+  it:value "console.info = (_, why) => { if (why.includes('execute')) window.failed = why }"
+  local held = core.lock(paused .. "/.flowmap")
+  it:wait "document.querySelectorAll('#running article').length === 2"
+  t.eq(it:value "document.querySelectorAll('#ended li').length", 2)
+  held:release()
+  it:wait "document.querySelectorAll('#ended li').length === 3"
+  t.eq(it:value "window.failed || 'nothing'", "nothing", "every answer was shown")
+  it:value "document.querySelectorAll('details').forEach((d) => d.open = true)"
+  it:wait "document.getElementById('ended').textContent.includes('loss 3.5 at step 40')"
+  sandbox.write(paused .. "/metrics.jsonl", files.read(paused .. "/metrics.jsonl")
+    .. files.read(paused .. "/metrics.jsonl"):match "([^\n]*\n)$":gsub("40", "50", 1))
+  written(2)
+  it:wait "document.getElementById('ended').textContent.includes('loss 3.5 at step 50')"
+  it:value(CURVE_OF_ONE)
+  it:wait "window.one === '10.53'" -- a curve of one point has a line with its value
+end
+
+t.test("the page at 390 and 1280 px, a run that goes on, and when the server has gone", function()
   if not sandbox.has "chromium" then
     return t.skip("page in a browser", "chromium is not installed")
   end
   local it <close> = browser.start(sandbox.mkdir "chromium")
   look(it, 1280)
   look(it, 390)
+  continue(it)
   uv.kill(pid, "sigint")
   it:wait "document.getElementById('connection').textContent.startsWith('No answer')"
 end)

@@ -16,14 +16,15 @@ export function digits(x) {
     .replace(/\.?0+e/, "e").replace("e+", "e") : Number(x.toPrecision(4)).toString();
 }
 
-// Round numbers from low to high, at most five.
+// Round numbers from low to high, at most five; of a single value, that value.
 function ticks(low, high, log) {
+  if (low === high) return [low];
   const list = [];
   if (log) {
     for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++)
       for (const m of [1, 2, 5]) list.push(m * 10 ** e);
   } else {
-    const raw = (high - low || Math.abs(high) || 1) / 4, power = 10 ** Math.floor(Math.log10(raw));
+    const raw = (high - low) / 4, power = 10 ** Math.floor(Math.log10(raw));
     const step = power * [1, 2, 5, 10].find((m) => m * power >= raw);
     for (let k = Math.ceil(low / step); k * step <= high; k++) list.push(k * step);
   }

@@ -102,11 +102,11 @@ class Ended {
     this.box.addEventListener("toggle", () => this.open());
   }
   async open() {
-    if (!this.box.open || this.curve) return;
-    this.curve = new Curve(this.run.id);
-    const pictures = el("div", { class: "samples" });
-    this.inner.append(this.curve.node, pictures);
-    this.curve.load(0).catch(() => {});
+    if (!this.box.open || this.shown) return;
+    const curve = new Curve(this.run.id), pictures = el("div", { class: "samples" });
+    this.shown = el("div", {}, curve.node, pictures);
+    this.inner.append(this.shown);
+    curve.load(0).catch(() => {});
     for (const N of this.run.N.slice(0, MOST_PICTURES)) {
       try {
         pictures.append(samplesFigure(await askAgain(`/samples/${this.run.id}-${N}.json`), N));
@@ -114,7 +114,14 @@ class Ended {
     }
   }
   update(run) {
+    const written = run.facts.at(-1);
+    if (this.shown && this.written !== written) { // it was continued while the page was hidden
+      this.shown.remove();
+      this.shown = undefined;
+    }
     this.run = run;
+    this.written = written;
+    this.open();
     put(this.words, run.words);
     this.words.className = "state " + run.state;
     put(this.result, run.result ?? "");
@@ -144,21 +151,20 @@ function filter() {
 }
 
 function show(state) {
-  const seen = new Set();
+  const kindOf = (run) => run.state === "running" ? Running : Ended;
+  const now = new Map(state.runs.map((run) => [run.id, kindOf(run)]));
+  // Before any place in the list is remembered, which may be that of a run continued meanwhile.
+  for (const [id, view] of [...views]) if (!(now.has(id) && view instanceof now.get(id))) forget(id);
   let place = by("ended").firstChild;
   for (const run of state.runs) {
-    const kind = run.state === "running" ? Running : Ended;
-    if (views.has(run.id) && !(views.get(run.id) instanceof kind)) forget(run.id);
-    if (!views.has(run.id)) views.set(run.id, new kind(run));
+    if (!views.has(run.id)) views.set(run.id, new (kindOf(run))(run));
     const view = views.get(run.id);
-    seen.add(run.id);
     view.update(run);
-    if (kind === Ended) {
+    if (view instanceof Ended) {
       if (view.node !== place) by("ended").insertBefore(view.node, place);
       else place = place.nextSibling;
     }
   }
-  for (const id of [...views.keys()]) if (!seen.has(id)) forget(id);
   const running = state.runs.filter((run) => run.state === "running").length;
   by("none-running").hidden = running > 0;
   put(by("place"), `${state.summary} below ${state.place}`);
