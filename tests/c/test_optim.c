@@ -186,6 +186,10 @@ static void test_first_step(void **state) {
     assert_int_equal(fm_optim_update(o, &g, 0.01, 1, NULL), FM_OK);
     for (int j = 0; j < 7; j++)
       assert_true(fabs(fm_tensor_get(w, j) - (1 - 0.01 * (kind ? 1 : j + 1))) < 1e-9);
+    fm_optim_set_steps(o, -1); /* a count from a file: no less than 0, and exact as a double */
+    assert_int_equal(fm_optim_steps(o), 0);
+    fm_optim_set_steps(o, INT64_MAX);
+    assert_int_equal(fm_optim_steps(o), (int64_t)1 << 53);
     fm_optim_free(o);
   }
   fm_tensor_drop(w);

@@ -339,8 +339,9 @@ local function continue(it)
   t.eq(it:value "window.failed || 'nothing'", "nothing", "every answer was shown")
   it:value "document.querySelectorAll('details').forEach((d) => d.open = true)"
   it:wait "document.getElementById('ended').textContent.includes('loss 3.5 at step 40')"
-  sandbox.write(paused .. "/metrics.jsonl", files.read(paused .. "/metrics.jsonl")
-    .. files.read(paused .. "/metrics.jsonl"):match "([^\n]*\n)$":gsub("40", "50", 1))
+  local lines = files.read(paused .. "/metrics.jsonl")
+  local more = lines:match("([^\n]*\n)$"):gsub('"step": 40', '"step": 50')
+  sandbox.write(paused .. "/metrics.jsonl", lines .. more)
   written(2)
   it:wait "document.getElementById('ended').textContent.includes('loss 3.5 at step 50')"
   it:value(CURVE_OF_ONE)
