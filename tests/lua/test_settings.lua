@@ -220,6 +220,19 @@ t.test("bad experiments give sentences", function()
     "profile laptop: unknown setting 'stepz'; did you mean steps%?")
 end)
 
+t.test("a text that reads like a number is called a text", function()
+  for fields, words in pairs {
+    ["settings = { lr = '1e-3' }"] = "lr must be a number such as 0.0015, found the text '1e%-3'",
+    ["settings = { nfe = '1,2' }"] = "nfe must be a list of numbers .* found the text '1,2'",
+    ["seeds = '2'"] = "or a list of as many, found the text '2'",
+    ["seeds = 2.0"] = "or a list of as many, found 2%.0",
+    ["seeds = true"] = "or a list of as many, found a boolean",
+    ["seeds = {}"] = "or a list of as many, found 0 of them",
+  } do
+    own_files.refused(fields, words)
+  end
+end)
+
 t.test("a list with a gap, behind which Lua reads nothing, is refused", function()
   local gap = "the list has an entry 3 but no entry 2, expected one without gaps"
   for fields, words in pairs {

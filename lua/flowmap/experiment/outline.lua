@@ -23,6 +23,12 @@ local function a(value)
   return value == nil and "nothing" or "a " .. type(value)
 end
 
+-- A value as Lua would be given it: 2.0 and "2" are not 2.
+local function shown(value)
+  if type(value) == "string" then return ("the text '%s'"):format(value) end
+  return type(value) == "number" and tostring(value) or a(value)
+end
+
 local MOST_SEEDS = 1000
 
 -- Check the seeds of an experiment or profile: their number, or a list of them.
@@ -31,7 +37,7 @@ local function check_seeds(seeds, where)
   local count, seen = type(seeds) == "table" and #seeds or seeds, {}
   if not (math.type(count) == "integer" and count >= 1 and count <= MOST_SEEDS) then
     errors.usage("%s: seeds must be a whole number from 1 to %d, or a list of as many, found %s",
-      where, MOST_SEEDS, settings.text(seeds))
+      where, MOST_SEEDS, type(seeds) == "table" and #seeds .. " of them" or shown(seeds))
   end
   for _, seed in ipairs(type(seeds) == "table" and seeds or {}) do
     if math.type(seed) ~= "integer" or seed < 1 or seen[seed] then

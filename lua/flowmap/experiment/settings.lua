@@ -278,6 +278,9 @@ local function found_text(value)
   if type(value) == "function" then return "a function" end
   if type(value) == "table" and not is_list(value) then return "a table with named fields" end
   local text = M.text(value)
+  if type(value) == "string" and type(M.parse(value)) ~= "string" then -- not from --set
+    return ("the text '%s'"):format(texts.line(text, 200))
+  end
   return text == "" and "nothing" or texts.line(text, 200)
 end
 

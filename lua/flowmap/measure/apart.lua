@@ -11,6 +11,7 @@ local Status = require "flowmap.base.status"
 local autodiff = require "flowmap.autodiff"
 local errors = require "flowmap.base.errors"
 local jobs = require "flowmap.job"
+local nets = require "flowmap.nets"
 local step = require "flowmap.step"
 local tree = require "flowmap.tree"
 
@@ -99,7 +100,8 @@ function M.check(job, params)
     own = own or it[field] and #tree.keys(it[field]) > 0
   end
   if not own then return false end
-  if (it.nets or {})[job.cfg.net] then check_net(job, params) end
+  local _, _, own_net = nets.registry:find(job.cfg.net, it.nets)
+  if own_net then check_net(job, params) end
   return check_losses(job)
 end
 
