@@ -127,6 +127,20 @@ t.test("the composition is the published one", function()
   end
 end)
 
+t.test("angles cover the whole turn; half of the axes are horizontal", function()
+  local u = {}
+  for k, value in ipairs { 0, 0.125, 0.25, 0.4375, 0.5, 0.75 } do
+    u[k] = { 0, 0, 0, 0, 0, value, 0, value, 0 }
+  end
+  local it = augment.parameters(fm.tensor(u, F64), fm.ones({ 6, 4 }, F64), 1)
+  for k, turns in ipairs { -1, -0.75, -0.5, -0.125, 0, 0.5 } do
+    t.near(it.angle:get(k, 1), turns * math.pi, 1e-12)
+  end
+  for k, turns in ipairs { -1, -0.5, 0, 0.75, 0, 0 } do
+    t.near(it.axis:get(k, 1), turns * math.pi, 1e-12)
+  end
+end)
+
 t.test("each transformation has its probability, and labels of untouched images are 0", function()
   local n, p = 4000, 0.12
   local u, z = uniform({ n, 9 }, "u"), fm.normal({ n, 4 }, { seed = 2, stream = "z", dtype = F64 })

@@ -28,6 +28,8 @@ t.test("three real points and two samples on a line, by hand", function()
   local it = prdc(column { 0, 1, 3 }, column { 0.5, 10 }, 1)
   t.eq(values(it), { 0.5, 1.0, 1.0, 2 / 3 })
   t.eq(it.inside:flat(), { 2.0, 0.0 })
+  -- Balls are closed: 4 lies on the border of that around 2.
+  t.eq(values(prdc(column { 0, 2 }, column { 4, 100 }, 1)), { 0.5, 1.0, 0.5, 0.5 })
 end)
 
 t.test("golden values of the package prdc", function()

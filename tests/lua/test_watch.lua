@@ -86,6 +86,10 @@ t.test("a curve keeps its shape in a bounded number of points", function()
   local low, high = it:range()
   t.near(low, 1, 0.01)
   t.near(high, 2, 0.01)
+  it = curves.new()
+  for step = 1, 513 do it:add(step, step * step) end -- halved once: means of two, and the last
+  t.eq({ it.points[1], it.points[256], it.points[257] },
+    { { 2, 2.5 }, { 512, (511 ^ 2 + 512 ^ 2) / 2 }, { 513, 513 ^ 2 } })
 end)
 
 t.test("a curve in characters: width, height, part of the training, scale", function()
@@ -112,6 +116,8 @@ t.test("progress and the time left of a run that is being made", function()
   t.near(it.pace, 0.5, 1e-9)
   t.near(it.left, 30, 2) -- 60 steps, less the seconds since the last line
   has(it:progress()[1], "40 %, step 40 of 100, 1,280 samples, loss 0.25, 0:")
+  os.execute(("touch -d '-20 seconds' %s/*.jsonl"):format(dir))
+  t.near(board_of(dir).left, 25, 1e-9) -- past are at most the seconds from a line to the next
   lock:release()
 end)
 
