@@ -106,6 +106,8 @@ t.test("results of a network", function()
     "net 'mine': init returned a number as w, expected tensors")
   refused(net("{ init = function(rng) end, " .. v .. " }"), "init returned nothing")
   refused(net("{ init = function(rng) return {} end, " .. v .. " }"), "init returned no tensor")
+  refused(net("{ init = function(rng) local w = rng({ 1 }, 'zeros') return { w, a = { w } } end, "
+    .. v .. " }"), "init returned one tensor as 1 and as a.1, expected it once")
   refused(net("{ " .. init .. v .. ", weight = function(p, s, t) return s end }"),
     "net 'mine': weight returned a tensor %(%d+, 1%)")
 end)

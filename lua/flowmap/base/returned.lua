@@ -93,13 +93,13 @@ function M.number(value, who)
   return (value > 2^53 or value < -2^53) and value + 0.0 or value -- records hold no such integers
 end
 
---- Check the parameters of a network: a nested table with at least one tensor.
+--- Check the parameters of a network: a nested table with at least one tensor, each of them once.
 -- @param tree
 -- @tparam string who see `tensor`
 -- @tparam string dtype of every tensor
 -- @return the tree
 function M.parameters(tree, who, dtype)
-  local count = 0
+  local count, names = 0, {}
   local function visit(value, name)
     if type(value) == "table" then
       for key, inner in pairs(value) do
@@ -108,8 +108,13 @@ function M.parameters(tree, who, dtype)
     elseif not core.is_tensor(value) or value.dtype ~= dtype then
       errors.usage("%s returned %s%s, expected tensors of %s, as rng(shape, kind) draws them", who,
         M.describe(value), name ~= "" and " as " .. name or "", dtype)
+    elseif names[value] then
+      local first, second = names[value], name
+      if second < first then first, second = second, first end
+      errors.usage("%s returned one tensor as %s and as %s, expected it once: weights that are "
+        .. "shared are one entry, which v reads twice", who, first, second)
     else
-      count = count + 1
+      count, names[value] = count + 1, name
     end
   end
   visit(tree, "")
