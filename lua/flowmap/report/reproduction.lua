@@ -295,7 +295,10 @@ end
 -- The settings of the profile `paper` that are equal to the published ones, and those that are not.
 local function against_profile(name, of)
   local equal, different = 0, {}
-  local cfg = experiments.resolve(attempt.experiment(name), { profile = "paper", method = "lsd" })
+  local function resolved(method)
+    return experiments.resolve(attempt.experiment(name), { profile = "paper", method = method })
+  end
+  local cfg = resolved "lsd"
   for _, key in ipairs(tree.keys(of.settings)) do
     local theirs, ours = text_of(of.settings[key]), text_of(cfg[key])
     if verdict.equal(theirs, ours) == "equal" then
@@ -305,8 +308,11 @@ local function against_profile(name, of)
     end
   end
   for _, method in ipairs(tree.keys(of.eta)) do
-    different[#different + 1] = ("eta of %s: published %g, ours %g"):format(method, of.eta[method],
-      cfg.eta)
+    local ours = resolved(method:lower()).eta
+    if ours ~= of.eta[method] then
+      different[#different + 1] = ("eta of %s: published %g, ours %g"):format(method,
+        of.eta[method], ours)
+    end
   end
   return equal, different
 end
