@@ -362,8 +362,8 @@ end)
 
 t.test("Ctrl-C and SIGTERM end it with exit code 0", function()
   for _, signal in ipairs { "INT", "TERM" } do
-    local code, text = sandbox.run(("env --default-signal=INT,TERM %s serve --port 0 >out 2>&1 "
-      .. "& k=0\nuntil grep -qs 127.0.0.1 out || test $k -gt 999; do sleep 0.05; "
+    local code, text = sandbox.run(("rm -f out; env --default-signal=INT,TERM %s serve --port 0 "
+      .. ">out 2>&1 & k=0\nuntil grep -qs 127.0.0.1 out || test $k -gt 999; do sleep 0.05; "
       .. "k=$((k + 1)); done; "
       .. "kill -%s $!; wait $!"):format(files.quote(sandbox.program), signal))
     t.eq(code, 0, text .. (sandbox.read "out" or ""))
