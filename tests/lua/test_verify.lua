@@ -126,6 +126,21 @@ t.test("a value that was forged everywhere differs from that of the run made aga
   end)
 end)
 
+t.test("other bits than an earlier version's are compared by interval", function()
+  forged(function()
+    local dir = final .. "/runs/lmd-seed2"
+    local eval, manifest = record.read(dir, "eval"), record.read(dir, "manifest")
+    eval.rows[2].kl = eval.rows[2].kl * (1 + 1e-7)
+    manifest.version, manifest.history[1].version = "0.0.9", "0.0.9"
+    record.write(dir, "eval", eval)
+    record.write(dir, "manifest", manifest)
+    reseal "lmd-seed2"
+  end, function()
+    verified(0, "2 runs: the same bits\n  1 runs have other bits than those of the version that was "
+      .. "published.*1 runs with other numerics.* 0 differ")
+  end)
+end)
+
 t.test("an experiment that changed since cannot make the published runs", function()
   sandbox.write("mini.lua", (mini.text:gsub("width = 8", "width = 9")))
   verified(1, "lmd%-seed1: width is 9 now, published is 8.*no run of it was chosen")

@@ -171,30 +171,44 @@ local function compare_bits(it, set, pairs_of, wrong)
   local again, faults = {}, 0
   for _, pair in ipairs(pairs_of) do
     again[#again + 1] = pair.now
-    local differences = agreement.bits(pair.was, pair.now)
-    for _, difference in ipairs(differences) do
+    for _, difference in ipairs(pair.differences) do
       wrong("%s", agreement.line(difference))
       faults = faults + 1
     end
-    if #differences == 0 then it.same[#it.same + 1] = pair end
+    if #pair.differences == 0 then it.same[#it.same + 1] = pair end
   end
   if faults > 0 then changed_cells(it, merged(set, again), wrong) end
   return faults
 end
 
-local function compare(it, set, runs, say, wrong)
-  local same, was, now = {}, {}, {}
+local function version_of(run) return (run:segments()[1] or {}).version end
+
+-- The runs whose bits must be the published ones, in pairs, and the others: those with other
+-- numerics, and those whose bits differ from an earlier version's, which may round otherwise.
+local function sorted(it, runs)
+  local same, others, versions = {}, {}, 0
   for _, run in ipairs(made(runs, it.root)) do
-    local published = runs[base_name(run.dir)]
-    if agreement.comparable(published, run) then
-      same[#same + 1] = { was = published, now = run }
+    local was = runs[base_name(run.dir)]
+    local differences = agreement.comparable(was, run) and agreement.bits(was, run)
+    if not differences then
+      others[#others + 1] = run
+    elseif #differences > 0 and version_of(was) ~= version_of(run) then
+      others[#others + 1], versions = run, versions + 1
     else
-      now[#now + 1] = run
+      same[#same + 1] = { was = was, now = run, differences = differences }
     end
   end
-  for _, run in pairs(runs) do was[#was + 1] = run end
+  return same, others, versions
+end
+
+local function compare(it, set, runs, say, wrong)
+  local same, now, versions = sorted(it, runs)
   if #same > 0 and compare_bits(it, set, same, wrong) == 0 then
     say("  %d runs: the same bits", #same)
+  end
+  if versions > 0 then
+    say("  %d runs have other bits than those of the version that was published, see CHANGELOG.md",
+      versions)
   end
   if #now > 0 then
     local differ, agree, open = agreement.intervals(set:all(), now)
@@ -202,7 +216,8 @@ local function compare(it, set, runs, say, wrong)
     say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "
       .. "one seed cannot be judged", #now, agree, #differ, open)
   end
-  if #same + #now < #was then wrong("%d runs could not be made again", #was - #same - #now) end
+  local lost = #tree.keys(runs) - #same - #now
+  if lost > 0 then wrong("%d runs could not be made again", lost) end
 end
 
 -- ------------------------------------------------------------------ what is kept
