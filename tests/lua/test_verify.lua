@@ -136,8 +136,8 @@ t.test("other bits than an earlier version's are compared by interval", function
     record.write(dir, "manifest", manifest)
     reseal "lmd-seed2"
   end, function()
-    verified(0, "2 runs: the same bits\n  1 runs have other bits than those of the version that was "
-      .. "published.*1 runs with other numerics.* 0 differ")
+    verified(0, "2 runs: the same bits\n  1 runs have other bits than those of the version that "
+      .. "was published.*1 runs with other numerics.* 0 differ")
   end)
 end)
 
