@@ -157,7 +157,7 @@ t.test("a few spikes do not flatten a panel, and the panel states what it exclud
     rows[count // 2][2] = 1e9
     local found = draw("spike", { rows = rows, clip = true })
     t.eq(found.y[#found.y].value <= 10, true, "the largest label with " .. count)
-    t.eq(table.concat(found.other, ";"):find("clipped: 1 values above", 1, true) ~= nil, true)
+    t.eq(table.concat(found.other, ";"):find("clipped: 1 value above", 1, true) ~= nil, true)
     for i = 1, count do rows[i][2] = 10.0 ^ (-3 * i / count) end
     rows[2][2], rows[count][2] = 1e12, 1e-30
     found = draw("spike", { rows = rows, clip = true })

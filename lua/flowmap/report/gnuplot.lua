@@ -266,20 +266,22 @@ local function complete_axes(p, pixels)
   axes.label(p.y)
 end
 
+local function plural(count, word)
+  return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
+end
+
 -- A label that states what the range excludes: values, and ends of intervals.
 local function clipped_text(p)
   local parts, clipped = {}, 0
   for _, side in ipairs { { p.y.above, "above" }, { p.y.below, "below" } } do
-    if side[1] > 0 then parts[#parts + 1] = ("%d values %s"):format(side[1], side[2]) end
+    if side[1] > 0 then parts[#parts + 1] = plural(side[1], "value") .. " " .. side[2] end
   end
   for _, s in ipairs(p.series) do
     for _, row in ipairs(s.kind == "interval" and s.rows or {}) do
       if row[3] < p.y.low or row[4] > p.y.high then clipped = clipped + 1 end
     end
   end
-  if clipped > 0 then
-    parts[#parts + 1] = ("%d interval%s"):format(clipped, clipped == 1 and "" or "s")
-  end
+  if clipped > 0 then parts[#parts + 1] = plural(clipped, "interval") end
   if #parts == 0 then return "unset label\n" end
   return ("unset label\nset label %s at graph 0.99,0.97 right font ',9' tc rgb '#606060'\n"):format(
     M.text("clipped: " .. table.concat(parts, ", ")))
