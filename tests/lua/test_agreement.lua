@@ -40,6 +40,20 @@ t.test("values within the spread of the seeds agree, floors up to rounding", fun
   t.eq({ #differ, agree, open }, { 0, 6, 0 })
 end)
 
+t.test("a floor that no seed changes may move by little of its measure's spread", function()
+  local function floors(by)
+    local again = made("floors", METHODS, kl_of)
+    for _, run in ipairs(again) do
+      for _, row in ipairs(run.manifest and run.eval.rows or {}) do
+        row.kl_floor = row.kl_floor + by
+      end
+    end
+    return (#agreement.intervals(published, again))
+  end
+  local spread = 0.1 * math.sqrt(5 / 3) -- of kl: 0, 1, 2, 3 tenths in any order
+  t.eq({ floors(1e-3 * spread), floors(0.5 * spread), floors(-0.5 * spread) }, { 0, 3, 3 })
+end)
+
 t.test("another mean differs", function()
   local differ, agree = agreement.intervals(published, made("worse", METHODS,
     function(method, seed) return method == "lsd" and 3 or kl_of(method, seed) end))

@@ -12,6 +12,7 @@ local M = {}
 
 local LEVEL = 0.05     -- of one false alarm in all cells of a comparison
 local ROUNDING = 1e-6  -- relative difference without meaning, also of what no seed changes
+local FLOOR = 1e-2     -- of a measure's spread, that of a floor which no seed changes
 
 local function name_of(run) return run.dir:match "[^/]+$" end
 
@@ -185,9 +186,9 @@ local function each(list, f)
 end
 
 -- The cells of one metric at one N: { name =, was = values, now = values }; logarithms, if all are
--- positive.
-local function cells_of(published, again, N, metric)
-  local cells, positive = {}, true
+-- positive and they are not wanted raw.
+local function cells_of(published, again, N, metric, raw)
+  local cells, positive = {}, not raw
   for _, name in ipairs(tree.keys(published)) do
     local was, now = values(published[name], N, metric), values(again[name], N, metric)
     if #was > 0 then cells[#cells + 1] = { name = name, was = was, now = now } end
@@ -227,12 +228,25 @@ local function columns(runs)
   return out
 end
 
+-- The cells of a column with their spread. A floor is often the same for all seeds, and may be a
+-- small difference of large numbers: it is compared on the scale of its measure.
+local function column_of(was, now, N, metric)
+  local cells, positive = cells_of(was, now, N, metric)
+  local sd, df = pooled(cells)
+  local measure = metric:match "^(.*)_floor$"
+  if sd == 0 and measure then
+    cells, positive = cells_of(was, now, N, metric, true)
+    sd, df = pooled(cells_of(was, now, N, measure, true))
+    sd = sd and FLOOR * sd
+  end
+  return cells, positive, sd, df
+end
+
 -- All cells that were made again, with their scale and the spread of their metric.
 local function all_cells(published, again)
   local out, was, now = {}, groups(published), groups(again)
   for _, column in ipairs(columns(published)) do
-    local cells, positive = cells_of(was, now, column[1], column[2])
-    local sd, df = pooled(cells)
+    local cells, positive, sd, df = column_of(was, now, column[1], column[2])
     for _, cell in ipairs(cells) do
       cell.what = ("N = %d, %s"):format(column[1], column[2])
       cell.positive, cell.sd, cell.df = positive, sd, df
