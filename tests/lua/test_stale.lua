@@ -195,6 +195,8 @@ t.test("what is read without a record is told", function()
   for _, words in ipairs { "output of 'echo 1'", "standard input" } do
     t.eq(said:find("reads the " .. words .. ", which is not recorded", 1, true) ~= nil, true)
   end
+  write("script.lua", 'print(io.popen "echo 1":read "n")') -- no run comes of it
+  t.eq({ sandbox.flowmap "lua script.lua" }, { 0, "1\n" })
 end)
 
 t.test("a missing module is reported at the line that requires it", function()

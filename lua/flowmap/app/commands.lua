@@ -118,9 +118,11 @@ end
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 
---- Run a Lua file of the user's.
+--- Run a Lua file of the user's. It is loaded here, for it is no experiment whose inputs are
+-- recorded.
 function M.lua(args)
-  local chunk, path = use("experiment").chunk(args.file, "file", "experiments/hello.lua")
+  local path = use("experiment").file(args.file, "file", "experiments/hello.lua")
+  local chunk = use("experiment").valid(path, loadfile(path, "t"))
   local arg = table.move(args.arguments, 1, #args.arguments, 1, { [0] = path })
   rawset(_G, "arg", arg) -- as the program lua sets it
   chunk(table.unpack(arg))

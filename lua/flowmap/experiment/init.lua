@@ -66,13 +66,12 @@ local M = {}
 --- Names of the profiles, from quick to complete.
 M.profiles = { "smoke", "laptop", "long", "paper" }
 
---- Load a Lua file: one of the current folder or, if there is none, one of the installed suite.
+--- Find a Lua file: one of the current folder or, if there is none, one of the installed suite.
 -- @tparam string path
 -- @tparam string what the file is: "experiment"
 -- @tparam string example its path
--- @treturn function the chunk
 -- @treturn string path
-function M.chunk(path, what, example)
+function M.file(path, what, example)
   local given = path
   path = files.exists(path) and path or files.installed(path)
   if not files.exists(path) then
@@ -80,9 +79,16 @@ function M.chunk(path, what, example)
   end
   local fault = regular.fault(path)
   if fault then errors.usage("%s", fault) end
-  local chunk, message = loadfile(path, "t")
-  if not chunk then errors.usage("%s is not valid Lua: %s", path, message) end
-  return chunk, path
+  return path
+end
+
+--- What `loadfile` returned for a file, or an error that names the file.
+-- @tparam string path
+-- @tparam ?function chunk
+-- @tparam ?string message
+-- @treturn function the chunk
+function M.valid(path, chunk, message)
+  return chunk or errors.usage("%s is not valid Lua: %s", path, message)
 end
 
 -- An experiment whose `data` is one data set, or a tensor of points, has it under the name `points`
@@ -116,7 +122,8 @@ end })
 -- @treturn table the experiment, with `path` added
 function M.load(path)
   local chunk
-  chunk, path = M.chunk(path, "experiment", "experiments/checkerboard.lua")
+  path = M.file(path, "experiment", "experiments/checkerboard.lua")
+  chunk = M.valid(path, loadfile(path, "t"))
   if not meaning.returns(source.text_of(path)) then
     errors.usage("%s returns nothing; an experiment returns a table (a script is run by "
       .. "`flowmap lua %s`)", path, path)
