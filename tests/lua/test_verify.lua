@@ -178,7 +178,7 @@ t.test("sources that gave the same bits again leave a set up to date, until they
     "--seed 1 --keep")
   local kept = sandbox.read "paper/results/verified.jsonl"
   graph "LMD: 3 runs, 1 made again with the same bits, 2 of the same earlier sources"
-  graph "same bits again: made again at abc124"
+  graph "bits spot-checked: made again at abc124"
   verified(0, "1 runs are kept", "--seed 1 --keep")
   t.eq(sandbox.read "paper/results/verified.jsonl", kept, "a run has one line")
   with_loss "a.s"

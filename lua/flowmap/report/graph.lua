@@ -62,7 +62,7 @@ end
 -- ------------------------------------------------------------------ one chapter
 
 local WORDS = { stale = "out of date", unknown = "not comparable", numerics = "of other numerics",
-  repeated = "same bits again", current = "up to date" }
+  repeated = "bits spot-checked", current = "up to date" }
 
 local function plural(number, word) return ("%d %s%s"):format(number, word, number == 1 and ""
   or "s") end
