@@ -11,7 +11,7 @@ local core = require "flowmap.core"
 local fm = require "flowmap"
 local lfs = require "lfs"
 
-local seed = math.tointeger(tonumber(os.getenv "SEED" or 1))
+local seed = math.tointeger(tonumber(os.getenv "SEED" or "")) or 1
 local seconds = tonumber(os.getenv "SECONDS" or 5)
 local rounds = tonumber(os.getenv "ROUNDS") -- instead of SECONDS: the same calls on any machine
 local tracing = os.getenv "TRACE"
