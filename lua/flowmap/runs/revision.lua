@@ -6,7 +6,7 @@ local files = require "flowmap.base.files"
 -- Only a working copy of this suite counts, not a repository that surrounds an installed copy or
 -- one named by the environment.
 local COMMAND = "unset GIT_DIR GIT_WORK_TREE; cd %s && git ls-files --error-unmatch revision.lua "
-  .. ">/dev/null && git describe --always --abbrev=12 && git status --porcelain "
+  .. ">/dev/null && git rev-parse --short=12 HEAD && git status --porcelain "
   .. "--untracked-files=no -- ':(top)' %s"
 
 local function folder()
@@ -21,7 +21,7 @@ local function ask(except)
   return name and changed and name .. "-dirty" or name
 end
 
-local LENGTH = 12 -- digits, as `git describe` gives above
+local LENGTH = 12 -- digits, as above
 
 -- The revision of an archive made by `make dist`: git writes it into the file (see .gitattributes).
 local function archived()
