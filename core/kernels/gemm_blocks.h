@@ -42,18 +42,27 @@ static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
 static inline void turn(V x[PV]);
 
-/* y = sum or, with `add`, y += sum, of a row of n values, NR at most. */
+/* y = sum or, with `add`, y += sum, of the first n values of a row, n < NR. Tiles at the right edge
+   need it; were it inlined into the many tiles, they would take half of the build's time. */
+static __attribute__((noinline)) void give_part(const V *sum, int64_t n, bool add, T *y) {
+  for (int64_t left = n; left > 0; left -= VN, y += VN, sum++) {
+    const V before = !add ? vset(0) : left >= VN ? vload(y) : vloadn(y, left);
+    if (left >= VN)
+      vstore(y, before + *sum);
+    else
+      vstoren(y, before + *sum, left);
+  }
+}
+
+/* Likewise of n values, NR at most; the copy keeps the sums of a tile in registers. */
 static inline __attribute__((always_inline)) void give_row(const V sum[NV], int64_t n, bool add,
                                                            T *y) {
-  for (int j = 0; j < NV; j++) {
-    int64_t left = n - j * VN;
-    T *to = y + j * VN;
-    V before = !add || left <= 0 ? vset(0) : left >= VN ? vload(to) : vloadn(to, left);
-    if (left >= VN)
-      vstore(to, before + sum[j]);
-    else if (left > 0)
-      vstoren(to, before + sum[j], left);
-  }
+  V copy[NV];
+  for (int j = 0; j < NV; j++) copy[j] = sum[j];
+  if (n < NR)
+    give_part(copy, n, add, y);
+  else
+    for (int j = 0; j < NV; j++) vstore(y + j * VN, (add ? vload(y + j * VN) : vset(0)) + sum[j]);
 }
 
 #ifdef OWN_TILE
