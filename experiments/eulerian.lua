@@ -35,22 +35,25 @@
 -- **Target** is stable. Since $u' = \varphi + \tau\varphi'$,
 -- $$\operatorname{Re}\langle\varphi, A\varphi\rangle
 --   = \tfrac12 \int_0^1 |\varphi|^2 d\tau + \tfrac12 |\varphi(1)|^2 .$$
--- The turn does not enter: $\varphi = e^{iK\tau}\psi$ removes it. With $\Theta = 1$ the solution is
--- $\psi(\eta, \tau) = e^{-\eta}\,\psi_0(\tau e^{-\eta})$.
+-- The turn does not enter: $\varphi = e^{iK\tau}\psi$ removes it. With $\Theta = 1$ the solution at
+-- the time $\xi$ of the gradient flow is $\psi(\xi, \tau) = e^{-\xi}\,\psi_0(\tau e^{-\xi})$.
 --
 -- **Full** is not. Here
 -- $$\operatorname{Re}\langle\varphi, A\varphi\rangle
 --   = |u'|^2 + K \operatorname{Im}\langle u', u\rangle ,$$
 -- and $|\operatorname{Im}\langle u', u\rangle| \le |u'|^2/\pi$, with equality for one function,
 -- because $u = \int_0^\tau u'$ and the antisymmetric part of integration has the norm $1/\pi$. So
--- every network is safe up to $|K| = \pi$, where a point travels half of a wavelength, and beyond
--- it some network is not. Where instability sets in depends on the kernel. If gradients are taken
--- in the norm of the map, the eigenvalues are $\lambda = z^2 - K^2/4$ with
--- $z \cot z = iK/2$, and the first crosses to $\operatorname{Re}\lambda < 0$ at $|K| = 4.01$; in
--- the norm of $v$ it does at $|K| = 7.35$. The gradient *flow* itself then grows. A smaller rate
--- follows the same flow more slowly, and a larger batch follows it more exactly. Where the velocity
--- varies and the kernel changes in training, the thresholds are only a guide; that `full` has one
--- and `target` and `none` have none does not depend on the kernel.
+-- every network is safe up to $|K| = \pi$, where a point travels half of a wavelength. Beyond it
+-- some error grows at first in every network, since $\langle\varphi, \Theta^{-1}\varphi\rangle$
+-- changes at the rate $-2\operatorname{Re}\langle\varphi, A\varphi\rangle$ whatever $\Theta$ is.
+-- Whether it grows without end, and from which turn, depends on the kernel. If gradients are taken
+-- in the norm of the map, the eigenvalues are $\lambda = z^2 - K^2/4$ with $z \cot z = iK/2$, and
+-- the first crosses to $\operatorname{Re}\lambda < 0$ at $|K| = 4.01$; in the norm of $v$ it does
+-- at $|K| = 7.35$; in the norm of $u'$, where $A$ is the identity minus $iK$ times an integration,
+-- growth always ends. Where the gradient *flow* itself grows, a smaller rate follows the same flow
+-- more slowly, and a larger batch follows it more exactly. As the velocity varies and the kernel
+-- changes in training, these thresholds are only a guide. That `target` and `none` have none does
+-- not depend on the kernel, nor does $\pi$ for `full`.
 
 local fm = require "flowmap"
 
@@ -62,7 +65,7 @@ local eulerian = {
 }
 
 -- The figure shows the growth rate of the fastest error, $\max -\operatorname{Re}\lambda$, from
--- $e^{-\eta A}$ in double precision.
+-- $e^{-\xi A}$ in double precision.
 
 local function curve(label, how, colour)
   local rows = {}
@@ -103,7 +106,7 @@ end
 -- at the given rate, in units of the gradient flow; growth is relative to that
 -- rate.](figure:growth)
 --
--- The model also says what the other differences to MeanFlow can do.
+-- The model also says what the other differences from MeanFlow can do.
 --
 -- - *The sample's velocity* $\dot I_s$ in place of $v_{s,s}$: $\partial_s X$ does not contain it,
 --   so it enters the gradient of `full` linearly and its mean is the velocity. The expected
@@ -121,13 +124,13 @@ end
 -- ## The intervention
 --
 -- A network learns the checkerboard with `full`. It is small, but reads sines and cosines of its
--- input, so that it resolves short waves. Its training ends at a given step, before or shortly
--- after the residual starts to grow. From the same weights and with a new optimiser, training then
--- continues with each of the four stop-gradients, on the same samples, with three combinations of
--- batch and rate; at a fifth of the rate it takes five times as many steps. The residual is
--- measured on the same points throughout. The settings were chosen on seed 102. Nine seeds, as in
--- `long`, are the fewest with which one of the nine comparisons with `full` can be shown at level
--- 0.05 after Holm's correction.
+-- input, so that it resolves short waves. Its training ends at a given step; by then the residual
+-- of some seeds has started to grow, or has exploded. From the same weights and with a new
+-- optimiser, training then continues with each of the four stop-gradients, on the same samples,
+-- with three combinations of batch and rate; at a fifth of the rate it takes five times as many
+-- steps. The residual is measured on the same points throughout. The settings were chosen on seed
+-- 102. Nine seeds, as in `long`, are the fewest with which one of the nine comparisons with `full`
+-- can be shown at level 0.05 after Holm's correction.
 
 eulerian.settings = {
   data = "checkerboard", interpolant = "linear", net = "mlp", width = 64, depth = 4, features = 6,
@@ -197,11 +200,13 @@ local function trace(job, steps)
   return values
 end
 
--- Here a training counts as diverged, finite or not, once the residual exceeds ten times
--- $E|\dot I|^2$.
+-- Here a training counts as exploded, finite or not, once the residual exceeds ten times
+-- $E|\dot I|^2$. A seed whose residual does so before the intervention counts from the start.
 
-local function bound(context) return 20 * context.set.dim * context.set.sd ^ 2 end
+local function bound(set) return 20 * set.dim * set.sd ^ 2 end
 
+-- The step at which values first exceed `most`. 0: at the start, which the first value tells, or
+-- never.
 local function first_above(values, most, steps)
   local apart = every(steps)
   for i, value in ipairs(values) do
@@ -221,7 +226,7 @@ eulerian.metrics = { continued = { head = "continued", format = "%.2e",
           local values = trace(continuing(context, stop, case), steps)
           local name = ("%s_%d"):format(stop, k)
           numbers.before, numbers[name] = values[1], values[#values]
-          numbers[name .. "_at"] = first_above(values, bound(context), steps)
+          numbers[name .. "_at"] = first_above(values, bound(context.set), steps)
           for i = 1, MEASUREMENTS + 1 do all[#all + 1] = values[i] or 0 / 0 end
         end
       end
@@ -260,15 +265,23 @@ eulerian.figures.continued = function(set)
   return { columns = 3, width = 220, height = 240, panels = panels }
 end
 
--- The values of a field by seed, and the number of seeds that diverged with the earliest step.
+-- The values of a field by seed, and the number of seeds that exploded with the earliest step.
 local function by_seed(set, field)
   local values, count, first = {}, 0, nil
   for _, run in ipairs(set.runs) do
     values[run:field("config", "seed")] = run:value("continued_" .. field, 1)
+    local most = bound(fm.data.find(run:field("config", "data")))
     local at = field ~= "before" and run:value("continued_" .. field .. "_at", 1) or 0
-    if at > 0 then count, first = count + 1, math.min(first or at, at) end
+    if at > 0 or run:value("continued_before", 1) > most then
+      count, first = count + 1, math.min(first or at, at)
+    end
   end
   return values, count, first
+end
+
+local function exploded_text(count, first, seeds)
+  if count == 0 then return "none" end
+  return ("%d of %d, from %s"):format(count, seeds, first == 0 and "the start" or "step " .. first)
 end
 
 local function ratio_text(it)
@@ -283,16 +296,15 @@ local function row_of(set, k, stop)
   local against = stop ~= "full" and fm.paired.ratio(after, (by_seed(set, "full_" .. k))) or nil
   return { against = against, heads = { tostring(CASES[k].batch), tostring(CASES[k].rate), stop },
     cells = { { text = ratio_text(growth), mean = growth and growth.ratio },
-      { text = count == 0 and "none" or ("%d of %d, from step %d"):format(count, #set.runs, first),
-        mean = count },
+      { text = exploded_text(count, first, #set.runs), mean = count },
       against and { text = ratio_text(against), mean = against.ratio } or nil } }
 end
 
 eulerian.figures.intervention = { writes = "table", draw = function(set)
   local t = { title = "The residual after the intervention: its ratio to that before (geometric "
-    .. "mean and 95 % interval over seeds), the seeds in which it exceeded 10 E|dI|^2, and its "
-    .. "ratio to that under full.",
-    heads = { "batch", "rate", "stop" }, columns = { "after / before", "diverged",
+    .. "mean and 95 % interval over seeds), the seeds in which it exploded, that is, exceeded "
+    .. "10 E|dI|^2, and its ratio to that under full.",
+    heads = { "batch", "rate", "stop" }, columns = { "after / before", "exploded",
       "ratio to full", "p" }, rows = {}, notes = {} }
   local ps, rows = {}, {}
   for k in ipairs(CASES) do
@@ -320,19 +332,19 @@ eulerian.render = {
 
 -- ## Results
 --
--- Before the intervention the mean of $|r|^2$ was {{continued_before.ESD.N1 %.2g}}. With a batch
--- eight times as large and a fifth of the rate, for five times as many steps, it became, as a mean
--- over seeds, {{continued_full_2.ESD.N1 %.2g}} with `full`,
--- {{continued_target_2.ESD.N1 %.2g}} with `target`,
--- {{continued_convex_2.ESD.N1 %.2g}} with `convex` and
--- {{continued_none_2.ESD.N1 %.2g}} with `none`. With a batch of 8192 at the full rate it was
--- {{continued_full_3.ESD.N1 %.2g}} with `full`, {{continued_target_3.ESD.N1 %.2g}} with `target`,
--- {{continued_convex_3.ESD.N1 %.2g}} with `convex` and
--- {{continued_none_3.ESD.N1 %.2g}} with `none`.
+-- Before the intervention the mean of $|r|^2$ was, as a mean over seeds,
+-- {{continued_before.ESD.N1 %.2g}}. One exploded seed decides such a mean; ratios, paired and
+-- geometric, follow. With a batch eight times as large and a fifth of the rate, for five times as
+-- many steps, it became {{continued_full_2.ESD.N1 %.2g}} with `full`,
+-- {{continued_target_2.ESD.N1 %.2g}} with `target`, {{continued_convex_2.ESD.N1 %.2g}} with
+-- `convex` and {{continued_none_2.ESD.N1 %.2g}} with `none`. With a batch of 8192 at the full rate
+-- it was {{continued_full_3.ESD.N1 %.2g}} with `full`, {{continued_target_3.ESD.N1 %.2g}} with
+-- `target`, {{continued_convex_3.ESD.N1 %.2g}} with `convex` and {{continued_none_3.ESD.N1 %.2g}}
+-- with `none`.
 --
--- Paired over seeds, as ratios to `full`, with the larger batch and the smaller rate (names that
--- end in 2) and with the largest batch (3). Each p is that of one question; @tab:intervention
--- corrects for all:
+-- The residuals paired over seeds, as ratios to that of `full`. Names that end in 2 belong to the
+-- larger batch and the smaller rate, names that end in 3 to the largest batch. Each p is that of
+-- one question; @tab:intervention corrects for all:
 --
 -- - {{ratio continued_target_2.ESD.N1 continued_full_2.ESD.N1 %.2g}};
 -- - {{ratio continued_convex_2.ESD.N1 continued_full_2.ESD.N1 %.2g}};
@@ -341,8 +353,8 @@ eulerian.render = {
 -- - {{ratio continued_convex_3.ESD.N1 continued_full_3.ESD.N1 %.2g}};
 -- - {{ratio continued_none_3.ESD.N1 continued_full_3.ESD.N1 %.2g}}.
 --
--- Where `full` is above the others in both, neither the rate, which is smaller in the first, nor
--- the noise of the batches, which is smaller in both, is what makes it unstable.
+-- If `full` is above the others in both cases, neither the learning rate, which is smaller in the
+-- first, nor the noise of the batches, which is smaller in both, explains the instability.
 --
 -- {{table intervention}}
 --

@@ -49,6 +49,13 @@ t.test("no metric makes full unstable up to a turn of pi", function()
   t.near(spectrum.safe_turn(), math.pi, 1e-10)
 end)
 
+t.test("in the norm of the slope full has no threshold: all growth ends", function()
+  for _, K in ipairs { 4, 8, 16 } do
+    t.eq(growth { stop = "full", metric = "slope", turn = K } < 0, true, "K = " .. K)
+  end
+  t.eq(threshold { stop = "full", metric = "slope" }, nil)
+end)
+
 t.test("none and target decay at every turn; for target the turn does not matter", function()
   for _, K in ipairs { 0, 4, 10, 20 } do
     t.near(growth { stop = "target", turn = K }, -1, 1e-4)
@@ -78,6 +85,29 @@ t.test("the chapter's figure shows these thresholds", function()
   end
   t.eq({ found["full, norm of v"], found["full, norm of the map"], found["none, convex"],
     found.target, found["rate 0.01"] }, { 7.0, 4.0, "never", "never", "never" })
+end)
+
+-- A run of the chapter whose residual was `before`, and exceeded the bound at step `at`; 0: never,
+-- or from the start.
+local function made(seed, before, at)
+  local run = {}
+  function run.field(_, _, key) return key == "seed" and seed or "checkerboard" end
+  function run.value(_, name)
+    if name == "continued_before" then return before end
+    return name:find "_at$" and at or 1
+  end
+  return run
+end
+
+t.test("a seed that exploded before the intervention is counted, from the start", function()
+  local chapter = require("flowmap.experiment").load "experiments/eulerian.lua"
+  local function exploded(...)
+    return chapter.figures.intervention.draw { runs = { ... } }.rows[1].cells[2].text
+  end
+  t.eq(exploded(made(1, 0.1, 0), made(2, 0.2, 0)), "none")
+  t.eq(exploded(made(1, 0.1, 0), made(2, 0.2, 40)), "1 of 2, from step 40")
+  t.eq(exploded(made(1, 1e26, 0), made(2, 0.2, 40)), "2 of 2, from the start")
+  t.eq(exploded(made(1, 1e26, 0), made(2, 0.2, 0)), "1 of 2, from the start")
 end)
 
 t.done()
