@@ -202,8 +202,8 @@ ablations.render = {
 -- - {{effect methods-N1 | PSD-M / LSD, N = 1 | gaussians}};
 -- - {{effect methods-N1 | PSD-M / LSD, N = 1 | spirals}}.
 --
--- The p of a single law is the smallest that its eight seeds allow after the correction for four
--- questions.
+-- With the eight seeds of a law in `long`, such a p is the smallest that is possible after the
+-- correction for four questions.
 --
 -- In four steps, at equal samples:
 --
@@ -211,9 +211,9 @@ ablations.render = {
 -- - {{effect methods-N4 | ESD / LSD, N = 4 | equal samples}};
 -- - {{effect methods-N4 | ESD-CONVEX / LSD, N = 4 | equal samples}}.
 --
--- From one step to four the ratio of PSD-M to LSD falls and that of ESD does not; whether this is
--- more than chance was not tested. On the checkerboard, in four steps, LSD and ESD-CONVEX are no
--- longer told apart:
+-- In the long set the ratio of PSD-M to LSD falls from one step to four and that of ESD does not;
+-- whether this is more than chance was not tested. On the checkerboard, in four steps, no
+-- difference between LSD and ESD-CONVEX is shown there:
 --
 -- - {{effect methods-N4 | ESD-CONVEX / LSD, N = 4 | checkerboard}}.
 --
@@ -221,7 +221,7 @@ ablations.render = {
 --
 -- ## Which choices
 --
--- The main effects, averaged over the methods, in one step:
+-- The main effects, averaged over the methods, in one step (p is that of a t test of the fit):
 --
 -- - {{effect effects-N1 | stop | all methods}};
 -- - {{effect effects-N1 | eta | all methods}};
@@ -248,8 +248,8 @@ ablations.render = {
 -- - {{effect effects-N1 | eta | PSD-M}};
 -- - {{effect effects-N1 | p | LSD}}.
 --
--- In four steps the interpolant takes the place of the times: the trigonometric one is worse for
--- PSD, and no difference is shown for LSD.
+-- In four steps, in the long set, the interpolant takes the place of the times: the trigonometric
+-- one is worse for PSD, and no difference is shown for LSD:
 --
 -- - {{effect effects-N4 | times | all methods}};
 -- - {{effect effects-N4 | interpolant | PSD-M}};

@@ -56,7 +56,8 @@
 -- {{source lua/flowmap/residuals.lua M.eulerian}}
 --
 -- **PSD**, progressive: one jump equals two. The average of the two shorter jumps is constant
--- (`convex`), and $\gamma$ is 1/2 in **PSD-M** and uniform on $[0,1]$ in **PSD-U**.
+-- (`convex`), and $\gamma$, `g` in the code, is 1/2 in **PSD-M** and uniform on $[0,1]$ in
+-- **PSD-U**.
 -- $$L_{\text{PSD}}(s,t) = E\,\bigl|v_{s,t}(x) - \operatorname{sg}\bigl((1-\gamma)\,v_{s,u}(x)
 --   + \gamma\,v_{u,t}(X_{s,u}(x))\bigr)\bigr|^2, \qquad u = \gamma s + (1-\gamma)t$$ {#eq:psd}
 --
@@ -95,14 +96,14 @@ checkerboard.settings = {
 
 -- ## Profiles
 --
--- `paper` is the reference configuration: {{published.reference.samples %,d}} samples, which take
--- weeks on a laptop's processor. `laptop` and `long` keep the objectives and reduce the budget.
--- Their network is deeper and narrower, eight layers of width 128, at a ninth of the reference's
--- cost per sample; batches are small and freshly drawn, the times are standardised to mean 0 and
--- variance 1, and the learning rate falls linearly to zero. These choices come from short runs of
--- seed 1 (`paper/exploration.csv`), none of which is reported here: the seeds of the tables start
--- at 11. All methods of a seed share their initial weights and their random numbers, so their
--- differences are paired.
+-- `paper` is the reference configuration: {{published.reference.samples %,d}} samples for each
+-- method, which take weeks on a laptop's processor. `laptop` and `long` keep the objectives and
+-- reduce the budget. Their network is deeper and narrower, eight layers of width 128, at a ninth of
+-- the reference's cost per sample; batches are small and freshly drawn, the times are standardised
+-- to mean 0 and variance 1, and the learning rate falls linearly to zero. These choices come from
+-- short runs of seed 1 (`paper/exploration.csv`), none of which is reported here: the seeds of the
+-- tables start at 11. All methods of a seed share their initial weights and their random numbers,
+-- so their differences are paired.
 
 checkerboard.profiles = {
   smoke = {
@@ -137,7 +138,9 @@ checkerboard.profiles = {
 --   \operatorname{KL}(\text{data} \,\|\, \text{model}) \approx \sum_k p_k \log \frac{p_k}{q_k}.$$
 -- True samples do not give 0 either: their value, about $4097/(2n)$, is the estimator's floor and
 -- is printed beside the results. The other two measures are the mass that falls outside the squares
--- and the energy distance $2E|X-Y| - E|X-X'| - E|Y-Y'|$ to true samples [@szekely2013].
+-- and the energy distance $2E|X-Y| - E|X-X'| - E|Y-Y'|$ to true samples [@szekely2013]. The latter
+-- is unbiased; its floor is the value of one set of true samples against another, which varies
+-- about 0.
 --
 -- The paper does not publish its estimator of the KL divergence, and the value depends on it. Each
 -- run is therefore also judged by coarser and finer grids, by fewer samples, and by nearest
@@ -184,7 +187,8 @@ checkerboard.render = {
 -- ![KL against the number of steps: mean over seeds with its 95 % interval, and the single
 -- seeds.](figure:kl)
 --
--- The paper's numbers on this test, as claims about these runs:
+-- What the paper's numbers on this test say of the order of methods and steps, as claims about
+-- these runs:
 --
 -- - LSD is below PSD-M at one step: {{claim lsd-psd-m-1: kl.LSD.N1 < kl.PSD-M.N1}};
 -- - LSD is below PSD-U at one step: {{claim lsd-psd-u-1: kl.LSD.N1 < kl.PSD-U.N1}};
@@ -223,6 +227,6 @@ checkerboard.render = {
 -- {{table estimators-N16}}
 --
 -- ![Training traces: the loss, its off-diagonal term and the norm of the gradient before clipping,
--- one line per seed.](figure:traces)
+-- one line per method and seed.](figure:traces)
 
 return checkerboard

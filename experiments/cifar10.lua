@@ -69,26 +69,30 @@ cifar10.profiles = {
 -- self-distillation](#why-eulerian-self-distillation-is-unstable-and-what-cures-it).
 
 -- When trained on classes (`--set classes=10`), the network also takes a label, which is dropped
--- for one tenth of the samples. Classifier-free guidance then samples with
--- $v = v_\varnothing + g\,(v_\text{label} - v_\varnothing)$, e.g. with `--set guidance=1.5`.
+-- for one tenth of the samples. Classifier-free guidance [@ho2022] then samples with
+-- $v = v_\varnothing + \omega\,(v_\text{label} - v_\varnothing)$, where $\omega$ is the setting
+-- `guidance`, e.g. `--set guidance=1.5`.
 
 -- ## How the samples are judged
 --
 -- The paper's FID uses the features of a network that we may not distribute. Ours are those of a
--- classifier trained by this suite (`experiments/classifier.lua`): **FD-cnn** is the Frechet
--- distance between their normal approximations and **KID-cnn** the kernel distance, both to the
--- training set; neither is comparable with a published FID. A sliced Wasserstein distance of
--- patches needs no network at all. To compute FID [@heusel2017] as well, set `FLOWMAP_INCEPTION` to
--- a safetensors file of Inception-v3 with the FID weights. Few samples bias a Frechet distance
--- upwards: compare only values from equal numbers of samples.
+-- classifier trained by this suite on CIFAR-10 (`experiments/classifier.lua`): **FD-cnn** is the
+-- Fréchet distance between two normal distributions, with the mean and covariance of the features
+-- of samples and of training images, as FID is in the features of Inception-v3 [@heusel2017];
+-- **KID-cnn** is the kernel distance [@binkowski2018] of the same features. Neither is comparable
+-- with a published FID or KID. A sliced Wasserstein distance of patches needs no network at all. To
+-- compute FID as well, set `FLOWMAP_INCEPTION` to a safetensors file of Inception-v3 with the FID
+-- weights. Few samples bias a Fréchet distance upwards: compare only values from equal numbers of
+-- samples.
 --
 -- One number hides much: a single normal distribution in place of the features' law has a perfect
--- FD-cnn. `image_metrics` measures more in the same features: precision and recall, density and
--- coverage, the Frechet distance extrapolated to infinitely many samples (FD-inf), a sliced
--- Wasserstein-2 distance (SW2-cnn), the share of pairs of a sample and an image that a classifier
--- orders correctly (C2ST; one half where it cannot), the chi-squared of the labels, and the share
--- of samples that are nearer to training than to test images (memory; one half without
--- memorisation). Each stands beside what as many true images and one normal distribution give.
+-- FD-cnn. `image_metrics` measures more in the same features: precision and recall
+-- [@kynkaanniemi2019], density and coverage [@naeem2020], the Fréchet distance extrapolated to
+-- infinitely many samples (FD-inf) [@chong2020], a sliced Wasserstein-2 distance (SW2-cnn), the
+-- share of pairs of a sample and an image that a classifier orders correctly (C2ST [@lopezpaz2017];
+-- one half where it cannot), the chi-squared of the labels, and the share of samples that are
+-- nearer to training than to test images (memory; one half without memorisation). Each stands
+-- beside what as many true images and one normal distribution give.
 
 -- ## Results
 --

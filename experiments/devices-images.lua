@@ -65,7 +65,7 @@ end
 
 devices.render = {
   distance("fd_cnn", "fd_cnn", "%.2f",
-    "Frechet distance in the features of our own classifier (FD-cnn, not FID), by devices."),
+    "Fréchet distance in the features of our own classifier (FD-cnn, not FID), by devices."),
   distance("sw", "sw", "%.3f", "Sliced Wasserstein distance of image patches, by devices."),
   { kind = "traces", name = "traces-1", where = { devices = 1 } },
   { kind = "traces", name = "traces-4", where = { devices = 4 } },

@@ -75,17 +75,19 @@ exact.profiles = {
 -- pairs $s < t$ of
 -- $$E\,|\hat X_{s,t}(x_s) - x_t|^2 \;/\; E\,|x_1 - E x_1|^2.$$
 -- The same points give the Lagrangian, Eulerian and semigroup residuals of $\hat X$ and the error
--- of its velocity, $E|\hat v_{t,t}(x_t) - b_t(x_t)|^2$, which is what flow matching can see of
--- its own error once the variance of $\dot I_t$ is subtracted.
+-- of its velocity, $E|\hat v_{t,t}(x_t) - b_t(x_t)|^2$. This is the loss of flow matching less its
+-- smallest value, the mean variance of $\dot I_t$ given $I_t$. All are divided by the same
+-- $E\,|x_1 - E x_1|^2$, which this chapter calls the variance of the data: it is summed over
+-- coordinates, whereas $\sigma$ belongs to a single one.
 --
 -- For the law of the one-step samples, the Wasserstein-2 distance $W_2$ to the data is bracketed.
 -- From above, $\hat X_{0,1}(x_0)$ and $x_1$ are one coupling, so $W_2^2$ is at most the error at
 -- $(0,1)$. From below, $W_2$ is at least that of any projection on a line, where sorting computes
 -- it; the largest of many projections is taken (in one dimension this is $W_2$ itself). The true
 -- points are the ends of the trajectories of the same base points, so most of the sampling noise
--- cancels. Both are relative to the standard deviation of the data. On the line, where the lower
--- bound is $W_2$, a method has the right law but the wrong map if the bound is small and the map
--- error is not. In more dimensions a small lower bound proves nothing.
+-- cancels. Both are relative to the root of the data's variance. On the line, where the lower bound
+-- is $W_2$, a method has the right law but the wrong map if the bound is small and the map error is
+-- not. In more dimensions a small lower bound proves nothing.
 
 exact.metrics = fm.map_error.metrics
 
@@ -115,9 +117,9 @@ exact.metrics = fm.map_error.metrics
 -- norms of the gradients at sampled points and the integrals are trapezoidal sums over the
 -- thirteen times; the bounds are therefore estimates.
 
--- The three panels, whose titles name the vertical axis: each bound against what it bounds, and the
--- error of the map against that of the law. One point per run; above the line, the bound holds. A
--- run whose error at $(0,1)$ exceeds the variance of the data has learned nothing and is left out.
+-- @fig:bounds shows each bound against what it bounds, one point per run, and the error of the map
+-- against that of the law. A run whose error at $(0,1)$ exceeds the variance of the data has
+-- learned nothing and is left out.
 
 local function runs_of(set, method)
   local runs = {}
@@ -167,9 +169,9 @@ end
 -- the diagonal it does: the residual $v - \dot I_t$ of the best $v$ is not 0, and the weighted
 -- loss is stationary where
 -- $$E\bigl[(v - \dot I_t)\,(|v - \dot I_t|^2 + c^2)^{-p} \,\big|\, I_t = x\bigr] = 0,$$
--- a mode or median of the conditional law of $\dot I_t$ in place of its mean. For a Gaussian they
--- coincide; for a mixture they do not. The figure solves this equation by quadrature for the
--- mixture on the line, without any training.
+-- at a point near the median of the conditional law of $\dot I_t$ ($p = 1/2$) or near one of its
+-- modes ($p = 1$), not at its mean. For a Gaussian they coincide; for a mixture they do not. The
+-- figure solves this equation by quadrature for the mixture on the line, without any training.
 
 exact.figures.bias = function()
   local set, panels = fm.data.find "modes1", {}
@@ -206,8 +208,8 @@ exact.render = {
   { kind = "several", name = "bounds", rows = { "data", "method" }, N = 1, format = "%.2g",
     metrics = { "law_w2", "map_bound_lsd", "map_bound_esd", "map_lipschitz", "map_gradient" },
     columns = { "W2 from below", "Lagrangian bound", "Eulerian bound", "Lambda", "G" },
-    title = "Wasserstein-2 distance of one-step samples relative to the standard deviation of the "
-      .. "data, its two bounds, and their constants." },
+    title = "Wasserstein-2 distance of one-step samples relative to the root of the data's "
+      .. "variance, its two bounds, and their constants." },
   { kind = "heat", name = "error-modes2", where = { data = "modes2" }, file = "map-error",
     label = "relative error", metric = "map_error", most = 1 },
   { kind = "heat", name = "error-modes16", where = { data = "modes16" }, file = "map-error",
@@ -218,13 +220,12 @@ exact.render = {
 
 -- ## Results
 --
--- On the mixture in the plane LSD reaches a map error of
--- {{map_error.LSD.N1 data=modes2 %.1e}} of the data's variance and PSD-M
--- {{map_error.PSD-M.N1 data=modes2 %.1e}}; at the worst pair of times LSD is off by
--- {{map_worst.LSD.N1 data=modes2 %.1e}}. One-step samples of LSD are at least
--- {{law_w2.LSD.N1 data=modes2 %.2f}} standard deviations from the data in $W_2$; the square of that
--- distance is at most {{law_error.LSD.N1 data=modes2 %.1e}}. In 16 dimensions LSD's map error is
--- {{map_error.LSD.N1 data=modes16 %.1e}} on the mixture and
+-- On the mixture in the plane LSD reaches a map error of {{map_error.LSD.N1 data=modes2 %.1e}} of
+-- the data's variance and PSD-M {{map_error.PSD-M.N1 data=modes2 %.1e}}; at the worst pair of times
+-- LSD is off by {{map_worst.LSD.N1 data=modes2 %.1e}}. The distance $W_2$ of LSD's one-step samples
+-- from the data, relative to the root of their variance, is at least
+-- {{law_w2.LSD.N1 data=modes2 %.2f}}, and its square at most {{law_error.LSD.N1 data=modes2 %.1e}}.
+-- In 16 dimensions LSD's map error is {{map_error.LSD.N1 data=modes16 %.1e}} on the mixture and
 -- {{map_error.LSD.N1 data=normal16 %.1e}} on the Gaussian, PSD-M's
 -- {{map_error.PSD-M.N1 data=modes16 %.1e}} and {{map_error.PSD-M.N1 data=normal16 %.1e}}.
 --
@@ -264,10 +265,10 @@ exact.render = {
 -- In the long set LSD has the smallest map error on every mixture in each of the six seeds, and on
 -- the Gaussian in 16 dimensions ESD `convex` has, also in each. ESD with the paper's stop-gradient
 -- learns the maps of the Gaussians about as well as LSD and that of no mixture: in 16 dimensions
--- all its runs diverged, on the line and in the plane all but one ended far from the true map,
--- without an overflow. `convex` trained everywhere, so it is the stop-gradient that fails, not the
--- Eulerian equation. In the plane the error lies near $t = 1$, where the modes separate, at almost
--- every $s$; in 16 dimensions it lies in the long steps, from an early $s$ to a late $t$
+-- all its runs diverged; on the line and in the plane all stayed finite, but all except one ended
+-- far from the true map. `convex` trained everywhere, so it is the stop-gradient that fails, not
+-- the Eulerian equation. In the plane the error lies near $t = 1$, where the modes separate, at
+-- almost every $s$; in 16 dimensions it lies in the long steps, from an early $s$ to a late $t$
 -- (@fig:error-modes2, @fig:error-modes16). On the line no method had the right law with a wrong
 -- map. In 16 dimensions the lower bound of $W_2$ is far below the root of the error at $(0,1)$, so
 -- the question stays open there.
@@ -279,20 +280,21 @@ exact.render = {
 -- {{map_lipschitz.LSD.N1 data=modes2 %.1f}}, and the Eulerian bound of the same network is
 -- {{map_bound_esd.LSD.N1 data=modes2 %.3g}}, with $G =$
 -- {{map_gradient.LSD.N1 data=modes2 %.1f}}. Samples that all collapse to the mean of the data
--- would have a distance of 1, so a bound above 1 says nothing. In the long set the Lagrangian bound
--- exceeds 1 on every mixture, because of its exponential. The Eulerian bound of the methods that
--- trained is near 1 or above it on the mixture in 16 dimensions alone: there it is
--- {{map_bound_esd.LSD.N1 data=modes16 %.2f}} for LSD,
--- {{map_bound_esd.ESD-CONVEX.N1 data=modes16 %.2f}} for ESD `convex`,
--- {{map_bound_esd.PSD-M.N1 data=modes16 %.2f}} for PSD-M, and a little below 1 for PSD-U. On each
--- mixture LSD has the smallest map error and, of these four, the largest Eulerian bound, so the
--- bounds do not explain the ranking.
+-- would have a distance of 1, so a bound above 1 says nothing. On the mixture in 16 dimensions the
+-- Eulerian bound is {{map_bound_esd.LSD.N1 data=modes16 %.2f}} for LSD,
+-- {{map_bound_esd.ESD-CONVEX.N1 data=modes16 %.2f}} for ESD `convex` and
+-- {{map_bound_esd.PSD-M.N1 data=modes16 %.2f}} for PSD-M.
+--
+-- In the long set the Lagrangian bound exceeds 1 on every mixture, because of its exponential; the
+-- Eulerian bound of the methods that trained does so only on the mixture in 16 dimensions, if at
+-- all. On each mixture LSD has the smallest map error there and, among the methods that trained,
+-- the largest Eulerian bound, so the bounds do not explain the ranking.
 --
 -- {{table bounds}}
 --
 -- ![Left and middle: the two bounds of $W_2$ against the root of the error at $(0,1)$, which they
 -- bound. Right: that root against the lower bound of $W_2$ from projections. One point per run;
--- points above the grey line of equality obey the bound. All are relative to the standard deviation
--- of the data; runs whose error at $(0,1)$ exceeds its variance are left out.](figure:bounds)
+-- points above the grey line of equality obey the bound. All are relative to the root of the data's
+-- variance; runs whose error at $(0,1)$ exceeds that variance are left out.](figure:bounds)
 
 return exact

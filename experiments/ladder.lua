@@ -1,7 +1,7 @@
 -- # The ladder on CIFAR-10
 --
 -- LSD as the paper trains it on [CIFAR-10](#cifar-10) has uniform times, the squared residual, the
--- network's own current weights in the target, dropout in the diagonal term alone if at all, and no
+-- network's own current weights in the target, dropout in the diagonal term alone, and no
 -- augmentation. Published methods of the same family train with further ingredients. This chapter
 -- adds them one at a time, each rung on top of all rungs below it, and asks what each is worth at a
 -- small budget: at equal images and at equal processor time.
@@ -12,7 +12,7 @@ local ladder = { name = "ladder", title = "The ladder on CIFAR-10" }
 
 -- ## The rungs
 --
--- 0. **LSD**, with the squared residual and the learned weight $w(s,t)$, without dropout.
+-- 0. **LSD**, with the squared residual and the learned weight $w(s,t)$, but without dropout.
 -- 1. **Dropout** of 13 % in both terms. Within the off-diagonal loss of a sample, all evaluations
 --    of the network share their masks, as student and teacher do in consistency training
 --    [@song2023]: the loss is a property of one map.

@@ -1,26 +1,27 @@
 -- # The design space
 --
--- Consistency models, MeanFlow, Shortcut models, map distillation and the objectives of the paper
+-- Consistency models, MeanFlow, shortcut models, map distillation and the objectives of the paper
 -- are points of one space. Each is one of three residuals of the flow map, evaluated at times from
 -- some law, along some velocity, against a target computed with some weights, behind some
--- stop-gradient, and passed through some scalar function. A method is therefore data: a table of a
--- few lines, of which this chapter prints and trains all.
+-- stop-gradient, and passed through some scalar function. A method is therefore data, a table of a
+-- few lines. This chapter prints all of these tables and trains all of the methods.
 --
 -- ## Three residuals
 --
 -- Time runs from noise ($s = 0$, $x_0$) to data ($x_1$). Let $I_t$ be the interpolant,
 -- $b_t(x) = E[\dot I_t \mid I_t = x]$, and $X_{s,t}(x) = x + (t-s)\,v_{s,t}(x)$ with the flow of
--- $b$ as its true value. For a velocity $w$ and $u = g s + (1-g) t$ the residuals are
+-- $b$ as its true value. For a velocity $w$ and $u = \gamma s + (1-\gamma) t$ the residuals are
 -- $$\begin{aligned}
 -- \text{Lagrangian} &\quad \partial_t X_{s,t}(x) - w_t(X_{s,t}(x)), \\
 -- \text{Eulerian} &\quad \partial_s X_{s,t}(x) + \nabla X_{s,t}(x)\, w_s(x), \\
--- \text{semigroup} &\quad v_{s,t}(x) - (1-g)\, w_{s,u}(x)
---   - g\, v_{u,t}\bigl(x + (u-s)\, w_{s,u}(x)\bigr).
+-- \text{semigroup} &\quad v_{s,t}(x) - (1-\gamma)\, w_{s,u}(x)
+--   - \gamma\, v_{u,t}\bigl(x + (u-s)\, w_{s,u}(x)\bigr).
 -- \end{aligned}$$
--- In the last, $w_{s,u}$ is the mean velocity from $s$ to $u$: the network's own $v_{s,u}$ or, with
--- another velocity, that of one step of a solver (for Euler's method $w_s$). On the flow map of $w$
--- the first two vanish, and the third up to the error of that step [@boffi2024; @boffi2025]. The
--- Eulerian one is also a regression of $v$: with $D_w = \partial_s + w \cdot \nabla$,
+-- In the last, whose $\gamma$ is `g` in the code, $w_{s,u}$ is the mean velocity from $s$ to $u$:
+-- the network's own $v_{s,u}$ or, with another velocity, that of one step of a solver (for Euler's
+-- method $w_s$). On the flow map of $w$ the first two vanish, and the third up to the error of that
+-- step [@boffi2024; @boffi2025]. The Eulerian one is also a regression of $v$: with
+-- $D_w = \partial_s + w \cdot \nabla$,
 -- $$\partial_s X_{s,t} + \nabla X_{s,t}\, w
 --   = -\bigl(v_{s,t} - T_w\bigr), \qquad T_w = w_s + (t-s)\, D_w v_{s,t},$$
 -- which is the form in which MeanFlow [@geng2025] and continuous consistency models state it.
@@ -37,8 +38,8 @@
 -- frozen estimate of $b$. The sample's is unbiased, $E[\dot I_s \mid I_s = x] = b_s(x)$. The square
 -- of $v - \operatorname{sg}(T_{\dot I})$ therefore has the same expected gradient as that with
 -- $T_b$, because $T_w$ is affine in $w$, but its value is larger by
--- $E|(\dot I_s - b_s) + (t-s) \nabla v\, (\dot I_s - b_s)|^2$: its gradient is noisier, and it does
--- not vanish at the minimum.
+-- $E|(\dot I_s - b_s) + (t-s) \nabla v\, (\dot I_s - b_s)|^2$: the gradient of a sample is noisier,
+-- and the loss does not vanish at the minimum.
 --
 -- **Weights of the target**: the current ones, their exponential average, or a teacher's. A fixed
 -- point of one is a fixed point of the other; an average of decay $\mu$ lags by about
@@ -69,9 +70,9 @@
 --
 -- Several rows coincide on part of the space: MeanFlow at $p = 0$ is the Eulerian row with `target`
 -- and $w = \dot I$; Alpha-Flow with $\alpha \to 0$ is MeanFlow, and with $t = 1$ consistency
--- training; Shortcut with current weights is PSD-M on a dyadic law; terminal velocity matching
--- without an average is LSD. The tests hold such identities to $10^{-10}$, value and gradient, in
--- double precision.
+-- training; a shortcut model with current weights is PSD-M on a dyadic law; terminal velocity
+-- matching without an average is LSD. The tests hold such identities to $10^{-10}$, value and
+-- gradient, in double precision.
 
 local fm = require "flowmap"
 
@@ -79,10 +80,10 @@ local methods = { name = "methods", title = "The design space", seeds = 1 }
 
 -- ## Rows of this chapter
 --
--- If one coordinate is the reason why a method is better or worse, then changing it alone must
--- show. These rows are published ones with one coordinate changed. A method of your own joins the
--- study, the tables and the figure by one entry here: a row of coordinates, or a loss as in
--- `experiments/template.lua`.
+-- If one coordinate is the reason why a method is better or worse, changing it alone must show
+-- that. These rows are published ones with one coordinate changed, or with several, one after the
+-- other. A method of your own joins the study, the tables and the figure by one entry here: a row
+-- of coordinates, or a loss as in `experiments/template.lua`.
 
 local _, rows = fm.methods.rows()
 
@@ -428,10 +429,10 @@ methods.render = {
 -- - {{ratio law_energy.FMM-LONGER.N4 law_energy.LSD.N4 %.2f}}.
 --
 -- **A target may lag.** What the data say reaches the longest step through a chain of targets: the
--- seven lengths of Shortcut's steps, the $N = 150$ levels at the end of consistency training. An
--- average of decay $\mu$ passes a link on after about $1/(1-\mu)$ updates. The chain then takes
--- $7/(1 - 0.999) = 7000$ updates in Shortcut and, at the last $\mu$ of consistency training,
--- $150/(1 - 0.9^{2/150}) \approx 107\,000$, of which the profile has
+-- seven lengths of a shortcut model's steps, the $N - 1 = 150$ steps between levels at the end of
+-- consistency training. An average of decay $\mu$ passes a link on after about $1/(1-\mu)$ updates.
+-- The chain then takes $7/(1 - 0.999) = 7000$ updates in the shortcut model and, at the last $\mu$
+-- of consistency training, $150/(1 - 0.9^{2/150}) \approx 107\,000$, of which the profile has
 -- {{config.SHORTCUT.steps}}. With faster targets:
 --
 -- - {{ratio law_energy.SHORTCUT-QUICK.N4 law_energy.SHORTCUT.N4 %.2g}};
@@ -448,15 +449,15 @@ methods.render = {
 -- - {{ratio law_energy.MEANFLOW-UNIFORM.N4 law_energy.MEANFLOW-SQUARE.N4 %.2f}}.
 --
 -- The law of ECT was made for images, whose details lie at noise far below the width of this
--- mixture's modes; half its deviation suits the mixture better.
+-- mixture's modes. With half its deviation:
+-- {{ratio? law_energy.ECT-NARROW.N4 law_energy.ECT.N4 %.2g}}.
 --
 -- **The sample's velocity is noisy.** Its residual does not vanish at the minimum, so the weights
--- keep moving about it, and only their average comes near. Continuous consistency training with a
--- longer average, and with a teacher's velocity, which has no noise:
+-- keep moving about it; a longer average should come nearer, and a teacher's velocity has no noise.
+-- The error of the one-step map of continuous consistency training with either:
 --
--- - {{ratio law_energy.CONTINUOUS-AVERAGE.N4 law_energy.CT-CONTINUOUS.N4 %.2g}};
--- - error of the one-step map,
---   {{ratio law_error.CONTINUOUS-TEACHER.N1 law_error.CT-CONTINUOUS.N1 %.2g}}.
+-- - {{ratio law_error.CONTINUOUS-AVERAGE.N1 law_error.CT-CONTINUOUS.N1 %.2g}};
+-- - {{ratio law_error.CONTINUOUS-TEACHER.N1 law_error.CT-CONTINUOUS.N1 %.2g}}.
 --
 -- **Terms must balance.** CTM [@kim2024] adds flow matching on all samples to a residual that
 -- vanishes at the minimum. Near it the gradient is almost all noise of flow matching, in whose size
@@ -465,8 +466,8 @@ methods.render = {
 --
 -- - {{ratio law_energy.CTM-WEIGHTED.N4 law_energy.CTM.N4 %.2g}}.
 --
--- At $N = 1$ this row stays where it was. Its target begins with one step of Heun's method to a
--- time $u$ anywhere between $s$ and $t$, where the publication makes many small ones. A long
+-- At $N = 1$ that does not bring the row near LSD. Its target begins with one step of Heun's method
+-- to a time $u$ anywhere between $s$ and $t$, where the publication makes many small ones. A long
 -- step has an error of third order in its length, which no training removes; with short ones, a
 -- tenth of the way, the chain of targets is longer again:
 --

@@ -219,7 +219,8 @@ objective.render = {
 -- - The largest gain came from $\varphi$ together with a larger weight, which were changed together
 --   only. For LSD, with its times, they lowered the KL at $N = 1$, in a longer run. In networks of
 --   LSD and PSD-M trained with the square, one sample in a hundred contributed about half of the
---   mean square. A convex $\varphi$ helped ESD as well, but less.
+--   mean square. The milder pseudo-Huber loss,
+--   $\varphi(L) = 2c^2(\sqrt{1 + L/c^2} - 1)$, helped ESD as well, but less.
 -- - Under $\varphi$, doubling the weights of 20 and 40 raised the KL at many steps for every method
 --   tried except PSD-U; a quarter of it raised LSD's at few. The residuals of PSD are smaller,
 --   hence its smaller $c$ and larger weight.

@@ -1,7 +1,7 @@
 -- # Four switches from ESD to MeanFlow: images
 --
--- On images ESD has exploded within a few hundred steps. This chapter repeats
--- [the four switches](#four-switches-from-esd-to-meanflow) on CIFAR-10 with a small network, for a
+-- In an earlier run on CIFAR-10 ESD exploded within a few hundred steps. This chapter repeats [the
+-- four switches](#four-switches-from-esd-to-meanflow) on CIFAR-10 with a small network, for a
 -- fraction of the combinations: ESD, ESD with each switch alone, and with all four.
 
 local images = require "flowmap.experiment.image_template"
@@ -69,7 +69,7 @@ switches.figures = {
   explosions = function(set) return fm.stability.traces(set, { switches = FACTORS }) end,
 }
 
--- The result is the Frechet distance in the features of our own classifier, at four steps.
+-- The result is FD-cnn, the Fréchet distance in the features of our own classifier, at four steps.
 
 switches.render = {
   { kind = "cures", name = "cures", switches = FACTORS, metric = "fd_cnn", N = 4, label = "FD-cnn",

@@ -23,8 +23,8 @@ local template = { name = "template", methods = { "lsd" }, settings = { width = 
 -- derivatives `dt`, `ds` and `dx`; the times `a.s` and `a.t`; the point `a.x` of the interpolant
 -- and its velocity `a.dx`. Times have one value per sample and the rank of `a.x`, so that products
 -- with them weight samples. A loss returns one value per sample, of the shape (n). Gradients are
--- derived automatically, also through derivatives. This loss is mean flow (Geng et al. 2025) in our
--- notation: along the flow,
+-- derived automatically, also through derivatives. This loss is that of MeanFlow (Geng et al. 2025)
+-- in our notation: along the flow,
 -- $$v_{s,t} = v_{s,s} + (t-s)\,\tfrac{d}{ds} v_{s,t},$$
 -- with the sample's velocity $\dot I_s$ in place of $v_{s,s}$ and the right-hand side held fixed.
 

@@ -1,8 +1,8 @@
 -- # The learned weight
 --
 -- On images the paper's network learns a weight $w(s,t)$ beside the velocity: a residual with the
--- square norm $L$ enters the objective as $e^{-w} L + w$. This chapter derives what the weight does
--- and asks what it is worth, for LSD and PSD-M, on a small network.
+-- squared norm $L$ enters the objective as $e^{-w} L + w$. This chapter derives what the weight
+-- does and asks what it is worth, for LSD and PSD-M, on a small network.
 --
 -- ## What the weight does
 --

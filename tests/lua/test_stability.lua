@@ -68,7 +68,7 @@ t.test("effects: alone and on average, with Holm over the switches", function()
   t.near(d.rows[5].cells[5].mean, -math.log(2, 10), 0.01, "p halves the result")
   t.eq(d.notes[1], "The cell with all switches off exploded in 6 of 6 seeds. No seed exploded with "
     .. "one switch alone: stop = target. Fewer explosions are shown at level 0.05 for: none.")
-  t.eq(d.notes[2]:match "6 seeds allow [%d.]+", "6 seeds allow 0.031")
+  t.eq(d.notes[2]:match "With 6 seeds it is [%d.]+", "With 6 seeds it is 0.031")
 end)
 
 t.test("a run that ended before its first line has no gradients; runs may all lack a result",

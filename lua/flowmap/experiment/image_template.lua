@@ -67,7 +67,7 @@ end
 -- @treturn {table,...} see flowmap.report.render
 function M.render(title, metrics_at)
   local fd, fd_figure = distance("fd_cnn", "FD-cnn", "%.3f", title
-    .. ": Frechet distance in the features of our own classifier (FD-cnn, not FID)")
+    .. ": Fréchet distance in the features of our own classifier (FD-cnn, not FID)")
   local kid, kid_figure = distance("kid_cnn", "KID-cnn", "%.5f", title
     .. ": kernel distance in the same features (KID-cnn)")
   local sw, sw_figure = distance("sw", "sliced Wasserstein", "%.4f", title

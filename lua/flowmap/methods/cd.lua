@@ -3,8 +3,9 @@
 --     L(s) = | X_{s,1}(I_s) - sg(Y_{u,1}(I_s + (u-s) w)) |^2
 --     w    = (b_s(I_s) + b_u(I_s + (u-s) b_s(I_s))) / 2
 --
--- b is the velocity of a frozen teacher, Y the EMA. A step of Heun's method depends on the variable
--- that counts as time; one of Euler's, which is DDIM, does not.
+-- b is the velocity of a frozen teacher, Y the EMA. 40 levels and the decay 0.95 are the authors'
+-- for ImageNet 64x64; for CIFAR-10 they have 18 levels and no average. A step of Heun's method
+-- depends on the variable that counts as time; one of Euler's, which is DDIM, does not.
 -- @module flowmap.methods.cd
 
 return {

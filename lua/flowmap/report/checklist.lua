@@ -191,10 +191,11 @@ local function answers(context)
     { "", "Which checkpoint is reported?", ("The %s; none is selected by its result, except in "
       .. "columns that say so."):format(distinct(all, "checkpoint_rule")) },
     { "Statistics", "How many runs?", runs_text(list, all) },
-    { "", "What are the intervals?", "95 % Student-t intervals of the mean over seeds; a single "
-      .. "seed has none." },
+    { "", "What are the intervals?", "95 % Student-t intervals of the mean over seeds; of several "
+      .. "laws together, those of a bootstrap. A single seed has none." },
     { "", "Which tests, and how are several of them handled?", "Two-sided paired sign-flip tests, "
-      .. "exact up to 32 seeds; Holm's correction over each family of questions." },
+      .. "exact up to 32 seeds, and t tests of the main effects of a fractional design; Holm's "
+      .. "correction over each family of questions." },
     { "Compute", "Which hardware?", hardware(context, all) },
     { "", "How much computation?", compute(context, all) },
     { "Repetition", "Are the results deterministic?", "Yes: equal bits for any number of threads "

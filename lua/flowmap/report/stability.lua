@@ -292,9 +292,9 @@ end
 local function effects_note(base, count)
   return ("Differences on minus off, paired over seeds, with 95 %% intervals; a training without a "
     .. "result counts as the worst of all. p is the two-sided sign-flip p after Holm over the %d "
-    .. "effects from the cell with all switches off, or the %d on average, for each outcome. %d "
-    .. "seeds allow %s at the least before Holm."):format(count + 1, count, base.count,
-    paired.p_text(paired.smallest_p(base.count)))
+    .. "effects from the cell with all switches off, or the %d on average, for each outcome. With "
+    .. "%d seed%s it is %s at the least before Holm."):format(count + 1, count, base.count,
+    base.count == 1 and "" or "s", paired.p_text(paired.smallest_p(base.count)))
 end
 
 --- The effects of the switches: each alone, and all together, from the cell where all are off; and
