@@ -2,8 +2,8 @@
 --
 --     L(s) = | X_{s,1}(I_s) - sg(Y_{u,1}(I_s + (u-s) dI_s)) |^2
 --
--- Y is the EMA of decay mu. N rises from 2 to 151 during training, mu = 0.9^(2 / (N-1)) with it, as
--- in the authors' code and with their constants for CIFAR-10; the publication has N in the exponent.
+-- Y is the EMA of decay mu. N rises from 2 to 151 during training, mu = 0.9^(2 / (N-1)) with it:
+-- the constants for CIFAR-10, in the form of the authors' code; the publication has N for N-1.
 -- @module flowmap.methods.ct
 
 return {
