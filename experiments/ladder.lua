@@ -21,9 +21,10 @@ local ladder = { name = "ladder", title = "The ladder on CIFAR-10" }
 --    {{config.3-EDM.augment_p}} each, images are turned upside down, scaled, rotated, stretched and
 --    shifted. The network is told how, and samples are drawn with the labels of an untouched image.
 --    Images are interpolated linearly here, without the published filter against aliasing.
--- 4. **p-Weight**: a sample of the off-diagonal term has the weight $(L + c^2)^{-p}$ with
---    $p = 0.75$ and $c^2 = 10^{-3}$, as in MeanFlow on CIFAR-10 [@geng2025], which gives it to the
---    diagonal as well; that cannot be copied, see below.
+-- 4. **p-Weight**: a sample of the off-diagonal term has the weight $(1 + L/c^2)^{-p}$ with
+--    $p = 0.75$ and $c^2 = 10^{-3}$. Up to the constant factor $c^{2p}$ this is the weight of
+--    MeanFlow on CIFAR-10 [@geng2025], which gives it to the diagonal as well; that cannot be
+--    copied, see below.
 -- 5. **Times**: $s$ and $t$ of the off-diagonal term are two logit-normal variates, sorted, of mean
 --    2 and standard deviation 2, as in MeanFlow on CIFAR-10. The diagonal keeps its uniform times,
 --    which MeanFlow's does not.
@@ -32,13 +33,12 @@ local ladder = { name = "ladder", title = "The ladder on CIFAR-10" }
 -- 7. **EMA**: the average that is evaluated has five times the length; training is that of rung 6.
 --
 -- MeanFlow's off-diagonal residual contains $\dot I_s$ and never vanishes. That of
--- self-distillation does, at once for $v = 0$: such a sample has the weight $c^{-2p}$, while the
--- diagonal, where $|v - \dot I_t|^2 = |\dot I_t|^2$, would have only about
--- $(E|\dot I_t|^2)^{-p}$. The terms would pull with weights in the ratio
--- $(E|\dot I_t|^2 / c^2)^p$, which is above $10^4$ here, and hold the network at $v = 0$. Besides,
--- a weighted diagonal learns another velocity than that of the flow, see
--- [The exact map](#a-robust-loss-on-the-diagonal). So the diagonal keeps its square here, and the
--- learned weight keeps the balance.
+-- self-distillation does, at once for $v = 0$: such a sample has the weight 1, while the diagonal,
+-- where $|v - \dot I_t|^2 = |\dot I_t|^2$, would have only about $(E|\dot I_t|^2/c^2)^{-p}$. The
+-- terms would pull with weights in the ratio $(E|\dot I_t|^2 / c^2)^p$, which is above $10^4$ here,
+-- and hold the network at $v = 0$. Besides, a weighted diagonal learns another velocity than that
+-- of the flow, see [The exact map](#a-robust-loss-on-the-diagonal). So the diagonal keeps its
+-- square here, and the learned weight keeps the balance.
 --
 -- The worth of a rung depends on the rungs below: in another order the same ingredients may be
 -- worth more or less.

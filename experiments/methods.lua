@@ -51,12 +51,14 @@
 -- roots attract.
 --
 -- **Exponent** $p$ with scale $c$: a sample with the squared residual $L$ has the weight
--- $\operatorname{sg}(L + c^2)^{-p}$. The weighted square has the gradient of the square itself
--- ($p = 0$), of the pseudo-Huber loss ($p = 1/2$) or of Cauchy's ($p = 1$), up to constants. If
--- $L = 0$ at the minimum, $p$ does not move it. If the residual keeps the noise of $\dot I$ it
--- does: on the diagonal, and off it wherever $w = \dot I$, the weight replaces the mean of the
--- conditional law of $\dot I_s$ by something between its mean and a mode. For a Gaussian they
--- coincide; for a mixture they do not ([the exact map](#the-exact-map) solves for the bias).
+-- $\operatorname{sg}(1 + L/c^2)^{-p}$. This is $c^{2p}$ times the $(L + c^2)^{-p}$ of publications,
+-- so that small residuals keep the weight 1; the factor counts where only one of the two terms is
+-- weighted. The weighted square has the gradient of the square itself ($p = 0$), of the
+-- pseudo-Huber loss ($p = 1/2$) or of Cauchy's ($p = 1$), up to constants. If $L = 0$ at the
+-- minimum, $p$ does not move it. If the residual keeps the noise of $\dot I$ it does: on the
+-- diagonal, and off it wherever $w = \dot I$, the weight replaces the mean of the conditional law
+-- of $\dot I_s$ by something between its mean and a mode. For a Gaussian they coincide; for a
+-- mixture they do not ([the exact map](#the-exact-map) solves for the bias).
 --
 -- Further settings are the diagonal fraction $\eta$, the interpolant, the conditioning of the
 -- network, and weights of the residual that depend on $s$ and $t$.

@@ -10,8 +10,8 @@
 -- and in all combinations, at equal numbers of samples:
 --
 -- - **p**: $\varphi(L) = c^2 \log(1 + L/c^2)$ in place of $L$, whose gradient is that of $L$ with
---   the weight $(1 + L/c^2)^{-1}$, the weight of MeanFlow [@geng2025] with $p = 1$. Samples with
---   residuals far above $c$ no longer dominate the gradient;
+--   the weight $(1 + L/c^2)^{-1}$, which is $c^2$ times that of MeanFlow [@geng2025] with $p = 1$.
+--   Samples with residuals far above $c$ no longer dominate the gradient;
 -- - **weight**: $\lambda = 20$ (LSD, ESD) or 40 (PSD) in place of 1;
 -- - **times**: half of the times are drawn from the steps of the sampler. LSD compares only maps
 --   with the same $s$ and ESD only maps with the same $t$, and samples of one and two steps are

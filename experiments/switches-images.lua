@@ -37,7 +37,7 @@ for which = 0, #FACTORS + 1 do switches.grid[which + 1] = point(which) end
 -- ## The trainings
 --
 -- Network, optimiser and learned weight $w(s,t)$ are those of [CIFAR-10](#cifar-10) with fewer
--- channels. The scale $c$ of the weight $(|r|^2 + c^2)^{-p}$ grows with the number of values,
+-- channels. The scale $c$ of the weight $(1 + |r|^2/c^2)^{-p}$ grows with the number of values,
 -- $c = \sqrt{32 \times 32 \times 3}\,/\,10 \approx 5.5$. Nothing was tuned. When a training
 -- explodes depends on rounding: one run is one run, and two seeds cannot show a difference at level
 -- 0.05. The tables describe what happened.

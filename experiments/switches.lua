@@ -9,7 +9,7 @@
 -- |:--|:--|:--|
 -- | `stop` | `full`: gradient through $\partial_s X_{s,t}$ | `target`: gradient through $v_{s,t}$ |
 -- | `velocity` | `self`: $v_{s,s}$ | `sample`: $\dot I_s$ |
--- | `p` | 0: the square of $r$ | 1: weight $(\lvert r\rvert^2 + c^2)^{-1}$, $c = 0.1$ |
+-- | `p` | 0: the square of $r$ | 1: weight $(1 + \lvert r\rvert^2/c^2)^{-1}$, $c = 0.1$ |
 -- | `target` | `current` weights | `ema`: an average of the weights, here of decay 0.999 |
 --
 -- MeanFlow has the first three on and reads the current weights. The linear model predicts that
@@ -17,7 +17,8 @@
 -- prevent it but limits its damage, and that a slow average raises its threshold. This chapter
 -- trains all 16 combinations. Diagonal fraction 0.75, uniform times and a square loss on the
 -- diagonal are common to all; MeanFlow's own law of times and weight of the diagonal are not among
--- the switches.
+-- the switches. Since the diagonal keeps the weight 1, the weight of `p = 1` is normalised to 1 at
+-- small residuals: it is $c^2$ times MeanFlow's $(\lvert r\rvert^2 + c^2)^{-1}$.
 
 local fm = require "flowmap"
 
