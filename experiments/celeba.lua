@@ -2,9 +2,10 @@
 --
 -- Faces at $64 \times 64$: the aligned images of CelebA, whose central $140 \times 140$ pixels are
 -- averaged down to this size. The network, objectives and metrics are those of
--- [CIFAR-10](#cifar-10), with a fourth level in the U-Net. The tables name the data that a run
--- used: where CelebA itself is not available, openly licensed faces or the suite's own drawings
--- stand in for it, and their numbers are not comparable with the paper's.
+-- [CIFAR-10](#cifar-10), with a fourth level in the U-Net; the features of FD-cnn are still those
+-- of the classifier of CIFAR-10. The tables name the data that a run used: where CelebA itself is
+-- not available, openly licensed faces or the suite's own drawings stand in for it, and their
+-- numbers are not comparable with the paper's.
 
 local images = require "flowmap.experiment.image_template"
 
