@@ -4,6 +4,7 @@ local t = require "harness"
 local cache = require "flowmap.runs.cache"
 local core = require "flowmap.core"
 local files = require "flowmap.base.files"
+local lfs = require "lfs"
 local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
 
@@ -145,6 +146,17 @@ t.test("a run of an experiment that is not known, and folders that hold no run",
   code, said = flowmap "why half"
   t.eq(code, 3)
   has(said, "config.json is damaged")
+end)
+
+-- As by weaving the book from committed sets, which needs no data.
+t.test("images that are not here are not drawn for the answer", function()
+  local published = sandbox.here .. "/paper/results/laptop/cifar10/runs"
+  local name = files.folders(published)[1]
+  local code, said = flowmap("why " .. files.quote(published .. "/" .. name))
+  t.eq(code, 0, said)
+  has(said, "changed    unknown: its images are not here")
+  t.eq(said:find "drawing", nil, said)
+  for file in lfs.dir(sandbox.cache) do t.eq(file:find "%.images", nil, file) end
 end)
 
 t.done()

@@ -9,6 +9,7 @@ local data = require "flowmap.data"
 local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
 local files = require "flowmap.base.files"
+local packed = require "flowmap.data.packed"
 local settings = require "flowmap.experiment.settings"
 
 local M = {}
@@ -42,7 +43,7 @@ end
 -- Whether the data of a run exist; images that do not are not made for the answer.
 local function has_data(it, config)
   local ok, set = pcall(data.find, config.data, it.data, config)
-  return ok and (not set.shape or set.count and rawget(set, "path") ~= nil)
+  return ok and (not set.shape or packed.ready(set))
 end
 
 local function keep_settings(now, was)

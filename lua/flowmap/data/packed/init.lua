@@ -163,6 +163,16 @@ local lazy = {
   end,
 }
 
+--- Whether the images of a set can be used as they are: nothing would be imported, drawn or written.
+-- @tparam table set
+-- @treturn boolean
+function M.ready(set)
+  if getmetatable(set) ~= lazy then return rawget(set, "path") ~= nil end
+  local path = M.packed(set)[1]
+  if not path or not is_standin(path) then return path ~= nil end
+  return not (set.folder or require("flowmap.data.packed.import").find_archive(set))
+end
+
 --- A data set from its description.
 -- @tparam table it { name =, size =, standin = which drawing, standin_count =, standin_train =,
 --   archive = patterns of file names, recognise = function(plan, path) -> title, standin, train,
