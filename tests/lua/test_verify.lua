@@ -40,6 +40,9 @@ t.test("records alone make no run; a dry run tells the time", function()
   t.eq(out:find "seed1", nil, out)
   t.eq(sandbox.exists "build/verify/mini", false)
   verified(2, "holds no published set of mini.lua, profile long", "--profile long --records")
+  for _, folder in ipairs { "paper/results/smoke", "./paper/results/smoke//" } do
+    verified(0, "nothing differs", "--records --results " .. folder)
+  end
   verified(2, "holds no published set of absent\n$", "absent --records")
   sandbox.run "cp mini.lua renamed.lua" -- a set has the name of the experiment, not of its file
   t.eq(sandbox.flowmap "verify renamed.lua --records", 0)

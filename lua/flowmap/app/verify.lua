@@ -24,6 +24,17 @@ local function base_name(path) return path:match "[^/]+$" end
 
 -- ------------------------------------------------------------------ which sets and runs
 
+-- A folder of one profile's sets, as `flowmap paper` takes, is that profile in the folder above.
+local function settle_folder(args)
+  for _, name in ipairs(files.folders(args.results)) do
+    if files.exists(("%s/%s/set.json"):format(args.results, name)) then
+      local above, profile = ("./" .. args.results):match "^(.*)/([^/]+)/*$"
+      args.results, args.profile = above:gsub("^%./(.)", "%1"), args.profile or profile
+      return
+    end
+  end
+end
+
 -- The published sets of some experiments (names or files; none: all) and profiles (nil: all).
 local function chosen_sets(args)
   local names, wanted, found, list = {}, {}, {}, {}
@@ -306,6 +317,7 @@ end
 function M.run(args)
   check_options(args)
   args.seeds = args.seed and { args.seed } or args.seeds
+  settle_folder(args)
   local list, faults = chosen_sets(args), 0
   local out <close> = setmetatable({ was = experiment.base }, { __close = function(self)
     experiment.base = self.was
