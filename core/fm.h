@@ -436,7 +436,10 @@ typedef struct fm_ckpt {
 fm_err fm_load_safetensors(fm_ctx *ctx, const char *path, fm_ckpt *out);
 void fm_ckpt_free(fm_ckpt *c);
 
-/* NumPy .npy files, version 1.0, '<f4' or '<f8', C order (NEP 1). FM_EDATA: anything else. */
+/*
+** NumPy .npy files (NEP 1). Whole numbers are read as float32, except '|u1', which is uint8.
+** FM_EDATA: other types, and whole numbers that float32 would round.
+*/
 fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t);
 fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out);
 

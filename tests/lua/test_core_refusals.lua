@@ -231,7 +231,7 @@ t.test("a sentence about a file with a long path includes the reason", function(
   end
   path = path .. "/x"
   core.write_file(path, ("x"):rep(20))
-  t.raises(function() core.load_npy(path) end, "is not a .npy file of version 1.0")
+  t.raises(function() core.load_npy(path) end, "is not a .npy file of version 1.0, 2.0 or 3.0")
   t.raises(function() core.load_safetensors(path) end, "bytes in all")
   t.raises(function() core.save_safetensors(path, { a = fm.full({ 1 }, 0 / 0) }, {}, false) end,
     "nothing was written")
