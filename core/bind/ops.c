@@ -123,6 +123,7 @@ static void align(lua_State *L, const fm_op *op, int n) {
 static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
   int64_t a = bind_integer(L, arg, INT64_MIN, INT64_MAX);
   int64_t axis = a < 0 ? nd + a : a - 1;
+  if (nd == 0) bind_fail(L, FM_EUSAGE, "%s: a scalar found, which has no axes", op->name);
   if (a == 0 || axis < 0 || axis >= nd)
     bind_fail(L, FM_EUSAGE, "%s: axis %lld found, expected 1 to %d or -1 to -%d", op->name,
               (long long)a, nd, nd);
@@ -170,6 +171,24 @@ static void read_boolean(lua_State *L, reader *r) {
   r->ni++;
 }
 
+/* All axes in another order, each counted from 1, or from -1 backwards. */
+static void read_axes(lua_State *L, reader *r) {
+  char found[BIND_FOUND];
+  const int n = bind_list(L, r->arg, "a list of axes such as {2, 1}");
+  if (n != r->nd)
+    bind_fail(L, FM_EUSAGE, "%s: %d axes found, expected all %d", r->op->name, n, r->nd);
+  for (int k = 0; k < n; k++) {
+    int whole = 0;
+    int64_t a = 0;
+    if (lua_rawgeti(L, r->arg, k + 1) == LUA_TNUMBER) a = lua_tointegerx(L, -1, &whole);
+    if (!whole || a == 0 || a < -n || a > n)
+      bind_fail(L, FM_EUSAGE, "%s: axis %s found at position %d, expected 1 to %d or -1 to -%d",
+                r->op->name, bind_found(L, lua_gettop(L), found), k + 1, n, n);
+    r->attr.i[k] = a < 0 ? n + a : a - 1;
+    lua_pop(L, 1);
+  }
+}
+
 static void read_arg(lua_State *L, reader *r, char kind) {
   fm_shape s;
   switch (kind) {
@@ -185,12 +204,7 @@ static void read_arg(lua_State *L, reader *r, char kind) {
     bind_shape(L, r->arg, &s);
     r->attr = fm_attr_shape(&s);
     break;
-  case 'p':
-    bind_shape(L, r->arg, &s);
-    if (s.nd != r->nd)
-      bind_fail(L, FM_EUSAGE, "%s: %d axes found, expected all %d", r->op->name, s.nd, r->nd);
-    for (int k = 0; k < s.nd; k++) r->attr.i[k] = s.d[k] - 1;
-    break;
+  case 'p': read_axes(L, r); break;
   default: break;
   }
   r->arg++;
@@ -275,6 +289,19 @@ static int neg(lua_State *L) {
   return op_unm(L);
 }
 
+/* The operators that tensors do not have; Lua's own words would name none that fm has instead. */
+static int no_order(lua_State *L) {
+  bind_fail(L, FM_EUSAGE,
+            "the operator < or <= found between tensors, expected fm.lt, fm.le or fm.eq, which "
+            "give 1 or 0 for each value");
+}
+
+static int no_remainder(lua_State *L) {
+  bind_fail(L, FM_EUSAGE,
+            "the operator // or %% found, expected fm.floor(x / y), and x - y * fm.floor(x / y) "
+            "for the remainder");
+}
+
 static int op_pow(lua_State *L) {
   double e = bind_number(L, 2);
   fm_attr a = {{0}, {e, 0}};
@@ -316,9 +343,10 @@ static int list_ops(lua_State *L) {
 }
 
 void bind_open_ops(lua_State *L) {
-  static const luaL_Reg operators[] = {{"__add", op_add}, {"__sub", op_sub}, {"__mul", op_mul},
-                                       {"__div", op_div}, {"__unm", op_unm}, {"__pow", op_pow},
-                                       {NULL, NULL}};
+  static const luaL_Reg operators[] = {
+      {"__add", op_add},        {"__sub", op_sub},       {"__mul", op_mul},  {"__div", op_div},
+      {"__unm", op_unm},        {"__pow", op_pow},       {"__lt", no_order}, {"__le", no_order},
+      {"__idiv", no_remainder}, {"__mod", no_remainder}, {NULL, NULL}};
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
     if (op->flags & (FM_LEAF | FM_LOWERED)) continue;

@@ -144,10 +144,11 @@ static void table_shape(lua_State *L, int arg, fm_shape *s) {
 
 /* Store a value from Lua; for uint8 it must be a byte. */
 static void put(lua_State *L, fm_tensor *t, int64_t at, double x) {
+  char name[64];
   if (t->dtype == FM_U8 && !(x >= 0 && x <= 255 && x == (int)x))
     bind_fail(L, FM_EUSAGE,
-              "tensor: value %lld is %f, expected a whole number from 0 to 255 (uint8)",
-              (long long)at + 1, x);
+              "%s: value %lld is %.14g, expected a whole number from 0 to 255 (uint8)",
+              bind_function(L, name), (long long)at + 1, x);
   fm_tensor_set(t, at, x);
 }
 
@@ -174,10 +175,21 @@ static void fill_from(lua_State *L, fm_tensor *t, int depth, int64_t *at) {
   }
 }
 
+/* fm.tensor(x [, dtype]) of a tensor: x itself, which must be of that type. */
+static int same_tensor(lua_State *L) {
+  const fm_dtype is = bind_sig(bind_value(L, 1)).dtype, dtype = bind_dtype(L, 2, is);
+  if (dtype != is)
+    bind_fail(L, FM_EUSAGE,
+              "tensor: a %s tensor found, expected numbers to make a %s one; "
+              "fm.cast converts a tensor",
+              fm_dtype_name(is), fm_dtype_name(dtype));
+  return lua_settop(L, 1), 1;
+}
+
 static int make_tensor(lua_State *L) { /* fm.tensor(nested [, dtype]) */
   fm_shape s;
   int64_t at = 0;
-  if (bind_test(L, 1)) return lua_settop(L, 1), 1;
+  if (bind_test(L, 1)) return same_tensor(L);
   if (!lua_istable(L, 1) && lua_type(L, 1) != LUA_TNUMBER) bind_expected(L, 1, numbers);
   fm_dtype dtype = bind_dtype(L, 2, FM_F32);
   table_shape(L, 1, &s);

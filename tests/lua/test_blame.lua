@@ -1,6 +1,7 @@
 -- Errors in a user's own Lua: exit code 2, one sentence, file and line; never Lua's own words.
 
 local t = require "harness"
+local errors = require "flowmap.base.errors"
 local meaning = require "flowmap.runs.meaning"
 local sandbox = require "sandbox"
 
@@ -44,6 +45,9 @@ local CASES = {
   { with "return a.s .. a.t", "own.lua:4: " },
   { with "local x = require('flowmap').matmul(a.x, a.x); return x", "own.lua:4: .*matmul.*%(" },
   { with "error({})", "own.lua:4: error%(%) was called with a table" },
+  { with "local v = a.map:v(a.s, a.t, a.x); return v", "own.lua:4: the function 'v' cannot use" },
+  { with "return require('flowmap').losses.norm2(nil)", "the function 'norm2' cannot use what it" },
+  { with "return a.s > 0 and a.x or a.t", "own.lua:4: the operator < or <= found" },
 }
 
 t.test("exit code 2 and one sentence that names file and line", function()
@@ -54,6 +58,19 @@ t.test("exit code 2 and one sentence that names file and line", function()
     t.eq(select(2, said:gsub("\n", "")), 1, "one line: " .. said)
     t.eq(said:find "/lua/flowmap/", nil, said)
   end
+end)
+
+t.test("an error of Lua's in the suite without a caller of the user's is the suite's own", function()
+  local function noted(f, ...) -- on a stack without this file
+    return select(3, coroutine.resume(coroutine.create(errors.pcall), f, ...))
+  end
+  local status, text = errors.explain(noted(require("flowmap.residuals").norm2, nil))
+  t.eq(status, 1, text)
+  t.eq(text:find "^internal error: .*residuals.lua:%d+: attempt to index .*%-%-traceback" ~= nil,
+    true, text)
+  status, text = errors.explain(noted(require, "no_such_module"))
+  t.eq(status, 2, text)
+  t.eq(text:find "^the Lua module 'no_such_module' is not installed" ~= nil, true, text)
 end)
 
 t.test("--traceback shows the user's stack, through our own calls", function()

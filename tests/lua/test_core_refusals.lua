@@ -125,6 +125,30 @@ t.test("functions of the suite over the core's refuse what they would not do", f
     ["dropout: a number found, expected a tensor of at most the 4 rows"] = function()
       fm.program(function(_, b) return { sum = b:dropout(3, 0.5, "x") } end, {}):run { batch = 4 }
     end,
+    ["micro-batch: normal is called with a colon, as x:normal(...), found a table in place"] =
+      function()
+        fm.program(function(_, b) return { sum = fm.sum(b.normal({ 2 }, "x")) } end, {}):run {
+          batch = 4 }
+      end,
+    ["optimiser: update is called with a colon, as x:update(...), found nothing in place"] =
+      function() local _ = opt.update() end,
+    ["tensor: a float32 tensor found, expected numbers to make a float64 one"] = function()
+      fm.tensor(x, "float64")
+    end,
+    ["arange: value 257 is 256, expected a whole number from 0 to 255"] = function()
+      fm.arange(300, "uint8")
+    end,
+    ["the operator < or <= found between tensors, expected fm.lt"] = function()
+      return x > 1, x <= x
+    end,
+    ["the operator // or % found, expected fm.floor"] = function() return x % 2, 2 // x end,
+    ["transpose: axis 0 found at position 2, expected 1 to 2 or -1 to -2"] = function()
+      fm.transpose(x, { 1, 0 })
+    end,
+    ["transpose: axis 1 found at position 2, expected each axis of 1 to 2 once"] = function()
+      fm.transpose(x, { -2, 1 })
+    end,
+    ["slice: a scalar found, which has no axes"] = function() fm.rows(fm.tensor(1), 1, 1) end,
     ["time_code: dimension nil found"] = function() nn.time_code(x) end,
     ["attention: 0 heads found"] = function() nn.attention(fm.ones { 1, 2, 2, 6 }, 0) end,
     ["arange: 16777218 numbers found, but float32 holds all whole numbers only up to"] = function()
@@ -221,6 +245,13 @@ t.test("an image that is refused is not counted as written", function()
   t.raises(function() p:finish() end, "1 of 2 images are missing")
   p:put(1, image, "\1")
   p:finish()
+end)
+
+t.test("axes are counted backwards from -1 everywhere", function()
+  local x = fm.reshape(fm.arange(6), { 1, 2, 3 })
+  t.eq(fm.transpose(x, { -1, 1, -2 }):totable(), fm.transpose(x, { 3, 1, 2 }):totable())
+  t.eq(fm.transpose(x, { -1, 1, -2 }):totable(), { { { 0, 3 } }, { { 1, 4 } }, { { 2, 5 } } })
+  t.eq(fm.tensor(x, "float32") == x, true, "a tensor of the wanted type is itself")
 end)
 
 t.test("a sentence about a file with a long path includes the reason", function()

@@ -44,6 +44,44 @@ function M.in_words(err)
   return line, placed
 end
 
+local NEAR = 5 -- calls from the handler to a function that a user's tail call may have called
+
+-- The name under which a module of the suite holds a function, or false.
+local function name_of(f)
+  for module, it in pairs(package.loaded) do
+    for name, value in pairs(module:find "^flowmap%." and type(it) == "table" and it or {}) do
+      if rawequal(value, f) then return name end
+    end
+  end
+  return false
+end
+
+-- The name of the suite's function that the user's code called, false if it is not known: a tail
+-- call leaves no more than its mark. nil if no user's code has called one.
+local function called()
+  local name, count = false, 0
+  for level = 3, math.huge do
+    local at = debug.getinfo(level, "Slntf")
+    if not at then return nil end
+    if at.currentline > 0 then
+      if not is_library(at.source:sub(2)) then return name end
+      count = count + 1
+      if at.istailcall and count <= NEAR then return name_of(at.func) end
+      name = at.name or name_of(at.func)
+    end
+  end
+end
+
+-- The sentence about an error of Lua's in the suite's own code. Its words are about names there,
+-- which tell the user less than the name of the function that was called.
+local function of_suite(name, text, err)
+  if name == nil then
+    return ("internal error: %s (--traceback shows where)"):format(err:match "^[^\n]*")
+  end
+  return ("%s cannot use what it was given: %s (--traceback shows where)"):format(
+    name and "the function '" .. name .. "'" or "a function of the suite", text)
+end
+
 --- Convert an error of Lua's or of a user's into one of the suite's. Call it in a message handler,
 -- where the error was raised, because the user's line is found on the stack.
 -- @param err any value
@@ -51,20 +89,18 @@ end
 function M.explained(err)
   local text, placed = M.in_words(err)
   local out = errors.new("usage", text)
+  local module = out.where == "" and text:match "^module '([^']*)' not found"
   if placed then
     out.where = nil
   elseif errors.of_memory(text) then
     out.code, out.message = "memory", errors.NO_MEMORY
-  elseif not out.where then
-    local module = text:match "^module '([^']*)' not found"
-    if module then
-      out.message = ("the Lua module '%s' is not installed; .ci/packages.txt lists what flowmap "
-        .. "needs"):format(module)
-    else
-      out.code = "internal"
-      out.message = ("internal error: %s (--traceback shows where)"):format(
-        type(err) == "string" and err:match "^[^\n]*" or text)
-    end
+  elseif module then
+    out.message = ("the Lua module '%s' is not installed; .ci/packages.txt lists what flowmap "
+      .. "needs"):format(module)
+  elseif type(err) == "string" and is_library(err:match "^([^:\n]+):%d+: " or "") then
+    local name = called()
+    if name == nil then out.code = "internal" end
+    out.message = of_suite(name, text, err)
   end
   return out
 end

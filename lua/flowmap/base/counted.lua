@@ -28,13 +28,27 @@ function M.counted(name, f, silent)
   return counted
 end
 
---- Count the arguments of all methods of a class but those that take any number.
+-- A method that raises a sentence if a dot in place of the colon left out its object.
+local function with_object(name, key, class, f)
+  local function method(self, ...)
+    if not rawequal(getmetatable(self), class) then
+      errors.usage("%s: %s is called with a colon, as x:%s(...), found %s in place of the object",
+        name, key, key, self == nil and "nothing" or "a " .. type(self))
+    end
+    return f(self, ...)
+  end
+  M.original[method] = M.original[f]
+  return method
+end
+
+--- Check the object and count the arguments of all methods of a class but those that take any
+-- number.
 -- @tparam string name of the class, for the sentence
 -- @tparam table class changed in place
 function M.methods(name, class)
   for key, f in pairs(class) do
     if type(f) == "function" and not debug.getinfo(f, "u").isvararg then
-      class[key] = M.counted(("%s: %s"):format(name, key), f, 1)
+      class[key] = with_object(name, key, class, M.counted(("%s: %s"):format(name, key), f, 1))
     end
   end
 end
