@@ -257,6 +257,23 @@ t.test("a list with a gap, behind which Lua reads nothing, is refused", function
   end
 end)
 
+t.test("a warm-up ends within the training, and a setting is set once", function()
+  resolve { profile = "smoke", set = { warmup = 60, steps = 60 } }
+  t.raises(function() resolve { profile = "smoke", set = { warmup = 61, steps = 60 } } end,
+    "warmup is 61, but there are only 60 steps: the learning rate would never reach lr")
+  local code, said = sandbox.flowmap(
+    "params experiments/checkerboard.lua --set width=64 --set lr=0.1 --set width=32 2>&1")
+  t.eq({ code, said },
+    { 2, "flowmap: --set: width is set twice, to 64 and to 32; expected one value\n" })
+end)
+
+t.test("the setting of a law of times names all laws", function()
+  local said = select(2, sandbox.flowmap "settings times")
+  for _, name in ipairs(require("flowmap.times").names) do
+    t.eq(said:find("%f[%w_]" .. name .. "%f[^%w_]") ~= nil, true, name)
+  end
+end)
+
 t.test("schedules", function()
   local cfg = { lr = 2, steps = 100, decay_start = 25, warmup = 0, schedule = "constant" }
   t.eq(schedule.rate(99, cfg), 2)

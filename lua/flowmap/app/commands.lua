@@ -14,10 +14,23 @@ end
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
+-- The settings that are set, key -> value. One that is set twice is a mistake, not an order.
+local function settings_of(args)
+  local set = {}
+  for _, assignment in ipairs(args.set) do
+    local key, value, text = assignment.key, assignment.value, use("experiment.settings").text
+    if set[key] ~= nil then
+      use("base.errors").usage("--set: %s is set twice, to %s and to %s; expected one value", key,
+        text(set[key]), text(value))
+    end
+    set[key] = value
+  end
+  return set
+end
+
 -- The experiment and the resolved settings selected by the arguments of run, params and explain.
 local function resolve(args)
-  local experiment, set = use "experiment", {}
-  for _, assignment in ipairs(args.set) do set[assignment.key] = assignment.value end
+  local experiment, set = use "experiment", settings_of(args)
   local exp = experiment.load(args.experiment)
   -- The stages of a run in a folder of its own lie beside it, unless it is one of many.
   local started = args.parent or args.element

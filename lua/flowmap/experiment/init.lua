@@ -60,6 +60,7 @@ local settings = require "flowmap.experiment.settings"
 local source = require "flowmap.runs.source"
 local stages = require "flowmap.experiment.stages"
 local tree = require "flowmap.tree"
+local unused = require "flowmap.experiment.unused"
 
 local M = {}
 
@@ -260,6 +261,17 @@ function M.readable(it, profile, method, set)
   return out
 end
 
+-- Parts of the learning rate's course that the training would not reach.
+local function check_schedule(cfg)
+  if schedule.with_start[schedule.name(cfg.schedule)] and cfg.decay_start >= cfg.steps then
+    errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
+      .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
+  elseif cfg.warmup > cfg.steps then
+    errors.usage("warmup is %d, but there are only %d steps: the learning rate would never reach "
+      .. "lr", cfg.warmup, cfg.steps)
+  end
+end
+
 -- Settings that exclude or need each other.
 local function check_together(cfg, loss)
   if published.is_diagonal(loss.row) and cfg.sampler == "map" then
@@ -269,6 +281,7 @@ local function check_together(cfg, loss)
     errors.usage "start is teacher, but there is none; set teacher to a checkpoint, or to auto"
   end
   check_devices(cfg)
+  check_schedule(cfg)
   if cfg.teacher == "" and published.needs_teacher(cfg) then
     errors.usage("%s is that of a teacher, but there is none; set teacher to a checkpoint, or to "
       .. "auto", cfg.velocity == "teacher" and "the velocity" or "the target (frozen)")
@@ -295,9 +308,6 @@ local function check_together(cfg, loss)
   elseif cfg.classes > 0 and cfg.guidance ~= 1 and cfg.label_dropout == 0 then
     errors.usage("guidance is %s, which follows the difference to the null class, but "
       .. "label_dropout is 0: the null class would never be trained", settings.text(cfg.guidance))
-  elseif schedule.with_start[schedule.name(cfg.schedule)] and cfg.decay_start >= cfg.steps then
-    errors.usage("decay_start is %d, but there are only %d steps: the schedule '%s' would never "
-      .. "decay", cfg.decay_start, cfg.steps, cfg.schedule)
   end
 end
 
@@ -326,6 +336,7 @@ local function staged(it, want)
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
+    unused.note(it, cfg)
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)

@@ -78,7 +78,8 @@ M.list = {
     when.of_law(times.with_students) },
   { "teacher_steps", 64, within(2, 8192),
     "steps of the first teacher; each round of distillation halves them", when.of_halves },
-  { "times", "uniform", any, "distribution of the off-diagonal (s, t)", when.off_diagonal },
+  { "times", "uniform", any, "distribution of the off-diagonal (s, t): "
+    .. either(times.names, "one of the experiment's own"), when.off_diagonal },
   { "times_mean", { 0.0, 0.0 }, two(within(-100, 100)),
     "means of the two normal variates of a law of times", when.of_moments },
   { "times_sd", { 1.0, 1.0 }, two(above(0, 100)), "their standard deviations", when.of_moments },
