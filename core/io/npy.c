@@ -15,8 +15,8 @@ static const char magic[8] = "\x93NUMPY\x01"; /* the terminating NUL is the mino
 enum { PROLOGUE = 10, ALIGN = 64, MAX_HEADER = 65535, MOST_IN_F32 = 1 << 24 };
 
 /*
-** The types of values that are read; the first three are those of tensors, in the order of fm_dtype.
-** Other whole numbers, and truth values, become float32.
+** The types of values that are read; the first three are those of tensors, in the order of
+** fm_dtype. Other whole numbers, and truth values, become float32.
 */
 typedef struct npy_type {
   char name[8]; /* as in the header */

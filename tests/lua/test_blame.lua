@@ -60,7 +60,7 @@ t.test("exit code 2 and one sentence that names file and line", function()
   end
 end)
 
-t.test("an error of Lua's in the suite without a caller of the user's is the suite's own", function()
+t.test("an error of Lua's in the suite's code that no user's code called is its own", function()
   local function noted(f, ...) -- on a stack without this file
     return select(3, coroutine.resume(coroutine.create(errors.pcall), f, ...))
   end

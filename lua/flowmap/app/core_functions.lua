@@ -22,8 +22,8 @@ M.public = {
   is_tensor = { "(value)", "Whether a value is a tensor." },
   item = { "(tensor)", "The value of a tensor that has only one." },
   load_image = { "(path)", "A PNG or JPEG file as a uint8 tensor (H, W, 3)." },
-  load_npy = { "(path)", "The tensor in a .npy file; whole numbers are float32, bytes uint8. One of "
-    .. "the shape (n, d) is a data set, see points." },
+  load_npy = { "(path)", "The tensor in a .npy file; whole numbers are float32, bytes uint8. "
+    .. "One of the shape (n, d) is a data set, see points." },
   load_safetensors = { "(path)", "The tensors of a file by name, and its metadata." },
   neg = { "(tensor)", "The values with the opposite sign." },
   normal = { "(shape, {seed=, stream=, step=, row0=, dtype=})", "Standard normal numbers." },
