@@ -129,7 +129,7 @@ static fm_err read_start(fm_in *in, size_t *n) {
 
 static fm_err read_header(fm_in *in, npy_header *h) {
   char text[MAX_HEADER + 1];
-  size_t n;
+  size_t n = 0;
   fm_err err = read_start(in, &n);
   if (!err) err = fm_in_read(in, text, n);
   if (err) return err;

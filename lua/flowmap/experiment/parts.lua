@@ -102,6 +102,16 @@ local function users(option)
   return table.concat(words, " or ")
 end
 
+-- The metrics that are chosen, each of them once.
+local function metrics_of(chosen, own)
+  local names, seen = require("flowmap.measure.measures").names_of(chosen, own), {}
+  for _, name in ipairs(names) do
+    if seen[name] then errors.usage("metrics names '%s' twice, expected each metric once", name) end
+    seen[name] = true
+  end
+  return names
+end
+
 --- Replace names of parts by their registered spelling, and drop declared settings of parts that
 -- the run does not use.
 -- @tparam table it an experiment
@@ -110,7 +120,7 @@ end
 -- @tparam table set the user's settings, none of which may be without effect
 function M.resolve(it, cfg, loss, set)
   for key, field in pairs(NAMED) do cfg[key] = registry_of(field):name(cfg[key], it[field]) end
-  cfg.metrics = require("flowmap.measure.measures").names_of(cfg.metrics, it.metrics)
+  cfg.metrics = metrics_of(cfg.metrics, it.metrics)
   for key, option in pairs(declared(it)) do
     local read = not option.by
     for _, part in ipairs(option.by or {}) do read = read or used(cfg, loss, part) end

@@ -10,17 +10,29 @@ local returned = require "flowmap.base.returned"
 
 local M = {}
 
---- Check a law of times: 0 <= s <= t <= 1 for many draws.
+local ROUNDED = 1e-5 -- by how much a time u may leave [s, t], by rounding
+
+-- Check that the time u, if a law draws one, lies between s and t.
+local function check_between(u, s, t, who)
+  for i, value in ipairs(u:flat()) do
+    if not (s[i] - ROUNDED <= value and value <= t[i] + ROUNDED) then
+      errors.usage("%s drew u = %.6g for s = %.6g, t = %.6g; expected s <= u <= t", who, value, s[i],
+        t[i])
+    end
+  end
+end
+
+--- Check a law of times: 0 <= s <= t <= 1 for many draws, and s <= u <= t if it draws u as well.
 -- @tparam function times see flowmap.times
 -- @tparam string name
 -- @tparam[opt] table cfg the run's settings
 function M.check_times(times, name, cfg)
   local u = fm.uniform({ 4096, 2 }, { seed = 1, stream = "rehearsal of times" })
   local a, c = fm.slice(u, 2, 1, 1), fm.slice(u, 2, 2, 1)
-  local s, t = times(a, c, cfg)
+  local s, t, between = times(a, c, cfg)
   local who = ("the law of times '%s'"):format(name)
-  for k = 1, 2 do
-    returned.tensor(({ s, t })[k], who, a.shape, a.dtype, "s and t, each one per sample")
+  for k = 1, between == nil and 2 or 3 do
+    returned.tensor(({ s, t, between })[k], who, a.shape, a.dtype, "s and t, each one per sample")
   end
   if times == laws.square then return end -- which draws s > t on purpose
   s, t = s:flat(), t:flat()
@@ -29,6 +41,7 @@ function M.check_times(times, name, cfg)
       errors.usage("%s drew s = %.6g, t = %.6g; expected 0 <= s <= t <= 1", who, s[i], t[i])
     end
   end
+  if between ~= nil then check_between(between, s, t, who) end
 end
 
 -- Whether x is finite and within `bound` of the expected value.
@@ -49,7 +62,8 @@ local function check_coefficient(it, name, who)
   local f = it[name]
   local function at(values) return fm.reshape(fm.tensor(values, "float64"), { #values, 1 }) end
   local who_name = ("%s: %s"):format(who, name)
-  local ends = returned.tensor(f(at { 0, 1 }), who_name, { 2, 1 }, "float64"):flat()
+  local ends = returned.one(who_name, f(at { 0, 1 }))
+  ends = returned.tensor(ends, who_name, { 2, 1 }, "float64"):flat()
   for k, expected in ipairs(ENDS[name]) do
     if not near(ends[k], expected, 1e-6) then
       errors.usage("%s(%d) is %.6g, expected %d: alpha goes from 1 to 0 and beta from 0 to 1",
