@@ -167,4 +167,36 @@ t.test("a value that is not a part is refused when the experiment is loaded", fu
     .. "b = { new = print, options = { w = 2 } } }", "the option w has the default")
 end)
 
+t.test("a metric is chosen once", function()
+  local it = own_files.load "return { name = 'x', metrics = { a = print }, profiles = { p = {} } }"
+  local function chosen(names)
+    return experiment.resolve(it, { profile = "p", set = { metrics = names } }).metrics
+  end
+  t.eq(chosen "a", { "a" })
+  t.raises(function() chosen "a,a" end, "metrics names 'a' twice, expected each metric once")
+end)
+
+t.test("parts of its own that an experiment does not name are told", function()
+  local unused = require "flowmap.experiment.unused"
+  local head = [[local net = { new = print }
+    local function law(a, c) return a, c end
+    local function loss(a) return a.s end
+    return { name = 'x', nets = { Mine = net, other = net }, times = { late = law },
+      losses = { mine = { loss = loss, variants = { u = { g = 1 }, m = { g = 2 } } } }, ]]
+  local function told(rest, want)
+    local it = own_files.load(head .. rest .. " }")
+    return unused.sentences(it, experiment.resolve(it, want or { profile = "smoke" }))
+  end
+  t.eq(told "profiles = { smoke = {} }", {
+    "the experiment's own method 'mine' is not used: nothing names it, and method is lsd",
+    "the experiment's own network 'Mine' is not used: nothing names it, and net is mlp",
+    "the experiment's own law of times 'late' is not used: nothing names it, and times is uniform" })
+  t.eq(told [[methods = { "lsd", "mine-u" }, settings = { net = "mine" },
+    profiles = { smoke = { times = "late" }, long = {} }]], {})
+  t.eq(told [[methods = { "lsd", "mine-m" }, grid = { net = { "mlp", "other" } },
+    profiles = { smoke = { by_method = { lsd = { times = "late" } } } }]], {})
+  t.eq(#told("profiles = { smoke = {} }", { profile = "smoke", method = "mine-u",
+    set = { net = "other", times = "late" } }), 0)
+end)
+
 t.done()
