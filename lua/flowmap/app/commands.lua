@@ -14,14 +14,16 @@ end
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
--- The settings that are set, key -> value. One that is set twice is a mistake, not an order.
+-- The settings that are set, key -> value. Of a setting that is set again the last value counts, so
+-- that a command can be extended; the user is told.
 local function settings_of(args)
   local set = {}
   for _, assignment in ipairs(args.set) do
-    local key, value, text = assignment.key, assignment.value, use("experiment.settings").text
-    if set[key] ~= nil then
-      use("base.errors").usage("--set: %s is set twice, to %s and to %s; expected one value", key,
-        text(set[key]), text(value))
+    local key, value = assignment.key, assignment.value
+    local function text(it) return use("base.text").line(use("experiment.settings").text(it), 100) end
+    if set[key] ~= nil and text(set[key]) ~= text(value) then
+      use("base.status").new(2):say(("note: --set: %s is set to %s and then to %s, which counts")
+        :format(key, text(set[key]), text(value)))
     end
     set[key] = value
   end

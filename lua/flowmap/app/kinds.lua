@@ -38,8 +38,12 @@ function M.real(value)
   return nil, "a number"
 end
 
+-- A shell expands ~ at the start of a word alone, so that --out=~/x would make a folder named ~.
 local function text(what)
   return function(value)
+    if value:find "^~/" or value == "~" then
+      return nil, what .. " ($HOME or ./~ in place of ~, which the shell left as it is)"
+    end
     if value ~= "" then return value end
     return nil, what
   end

@@ -45,14 +45,14 @@ function M.new(code, message)
     where = core.user_place() }, mt)
 end
 
--- The arguments of a format, with names, which stand in quotes, on one line. Others may be the
--- output of a program.
+-- The arguments of a format, with names on one line: those in quotes, and those that the sentence
+-- goes on after. One at its end may be the output of a program.
 local function with_names(format, ...)
   local args, k = table.pack(...), 0
   for from, past in format:gsub("%%%%", "  "):gmatch "()%%[-+ #0]*%d*%.?%d*%a()" do
     k = k + 1
-    if type(args[k]) == "string" and format:sub(from - 1, from - 1) == "'"
-      and format:sub(past, past) == "'" then
+    local quoted = format:sub(from - 1, from - 1) == "'" and format:sub(past, past) == "'"
+    if type(args[k]) == "string" and (quoted or past <= #format) then
       args[k] = args[k]:gsub("\n", "?")
     end
   end

@@ -192,7 +192,7 @@ end
 -- @tparam string path of the experiment
 function Registry:check(own, path)
   for name, part in pairs(own) do
-    local where = ("%s: %s['%s']"):format(path, self.field, tostring(name))
+    local where = ("%s: %s['%s']"):format(path, self.field, (tostring(name):gsub("%c", "?")))
     if type(name) ~= "string" or not name:find "^[%w_][%w_-]*$" then
       errors.usage("%s: a %s is named by letters, digits, - and _, found the %s '%s'", where,
         self.what, type(name), tostring(name))
