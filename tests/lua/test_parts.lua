@@ -190,7 +190,8 @@ t.test("parts of its own that an experiment does not name are told", function()
   t.eq(told "profiles = { smoke = {} }", {
     "the experiment's own method 'mine' is not used: nothing names it, and method is lsd",
     "the experiment's own network 'Mine' is not used: nothing names it, and net is mlp",
-    "the experiment's own law of times 'late' is not used: nothing names it, and times is uniform" })
+    "the experiment's own law of times 'late' is not used: nothing names it, and times is uniform",
+  })
   t.eq(told [[methods = { "lsd", "mine-u" }, settings = { net = "mine" },
     profiles = { smoke = { times = "late" }, long = {} }]], {})
   t.eq(told [[methods = { "lsd", "mine-m" }, grid = { net = { "mlp", "other" } },

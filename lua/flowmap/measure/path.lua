@@ -16,8 +16,8 @@ local ROUNDED = 1e-5 -- by how much a time u may leave [s, t], by rounding
 local function check_between(u, s, t, who)
   for i, value in ipairs(u:flat()) do
     if not (s[i] - ROUNDED <= value and value <= t[i] + ROUNDED) then
-      errors.usage("%s drew u = %.6g for s = %.6g, t = %.6g; expected s <= u <= t", who, value, s[i],
-        t[i])
+      errors.usage("%s drew u = %.6g for s = %.6g, t = %.6g; expected s <= u <= t", who, value,
+        s[i], t[i])
     end
   end
 end
