@@ -20,7 +20,9 @@ local function settings_of(args)
   local set = {}
   for _, assignment in ipairs(args.set) do
     local key, value = assignment.key, assignment.value
-    local function text(it) return use("base.text").line(use("experiment.settings").text(it), 100) end
+    local function text(it)
+      return use("base.text").line(use("experiment.settings").text(it), 100)
+    end
     if set[key] ~= nil and text(set[key]) ~= text(value) then
       use("base.status").new(2):say(("note: --set: %s is set to %s and then to %s, which counts")
         :format(key, text(set[key]), text(value)))
