@@ -215,11 +215,14 @@ static int64_t entry(lua_State *L, int arg, int64_t k, int64_t otherwise, int64_
   return otherwise;
 }
 
-/* s:assign({place of file or -1, ...}, {label of file, ...}): both 0-based */
+/*
+** s:assign({[file] = place}, {[file] = label}): files by number from 1, places and labels from 0. A
+** file without a place, such as a text among images, is not taken.
+*/
 static int source_assign(lua_State *L) {
   lua_settop(L, 3);
-  bind_list(L, 2, "a list of places");
-  bind_list(L, 3, "a list of labels");
+  bind_table(L, 2, "a table of places");
+  bind_table(L, 3, "a table of labels");
   source_box *b = check_source(L, 1);
   fm_ctx *ctx = bind_ctx(L);
   const int64_t n = fm_source_count(b->s);

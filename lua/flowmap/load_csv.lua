@@ -223,6 +223,7 @@ local function check_options(options)
   elseif options.header ~= nil and type(options.header) ~= "boolean" then
     errors.usage("load_csv: header must be true or false, found a %s", type(options.header))
   end
+  if options.columns then errors.list("load_csv: columns", options.columns) end
 end
 
 --- Load a text file of numbers as a tensor (n, d) of float32, which is also a data set.

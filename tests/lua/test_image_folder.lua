@@ -47,6 +47,19 @@ local function hash(more)
   return out:match "%x+$"
 end
 
+t.test("other files before, between and behind images are left out", function()
+  for k = 1, 4 do picture(("mixed/b%d.png"):format(k), 4, 4, 1) end
+  for _, name in ipairs { ".DS_Store", "README.txt", "b1.json", "b25.txt", "b3.json", "z.txt" } do
+    sandbox.write("mixed/" .. name, "no image")
+  end
+  local code, out = lua [[
+    local set = fm.image_folder("mixed", { size = 4 })
+    local x = fm.data.images(set, set.table, fm.arange(4))
+    print(set.table.shape[1], set.count, fm.mean(x):item())]]
+  t.eq(code, 0, out)
+  t.eq(out:find("4\t4\t1.0\n", 1, true) ~= nil, true, out)
+end)
+
 t.test("another picture, file or crop is other data; a touched file is the same", function()
   local before = hash()
   t.eq(hash(), before)

@@ -74,6 +74,8 @@ t.test("errors name file, line and field; hostile files are refused in a sentenc
   for options, said in pairs { [{ columns = { "z" } }] = "there is no column 'z'",
     [{ columns = { 3 } }] = "there is no column '3'", [{ colums = {} }] = "did you mean columns",
     [{ separator = "ab" }] = "separator must be", [{ header = 1 }] = "header must be true or false",
+    [{ columns = { 1, nil, 2 } }] = "columns: the list has an entry 3 but no entry 2",
+    [{ columns = { 1, y = 2 } }] = "columns: the list has the field 'y'",
     [{ columns = {} }] = "columns is an empty list" } do
     local err = t.raises(function() csv("x,y\n1,2", options) end, said)
     t.eq(err.code, "usage")
