@@ -6,7 +6,7 @@
 -- A run is begun as if it were a long one, and interrupted; the time of its steps is that between
 -- two lines of its history.jsonl. Beside one and two ranks stand two processes at the same time
 -- that know nothing of each other: more than they reach, the machine does not give. All are made in
--- turns, FLOWMAP_ROUNDS times (default: 5); the last lines have the medians. Needs an MPI and
+-- turns, FLOWMAP_ROUNDS times (default: 3); the last lines have the medians. Needs an MPI and
 -- `make mpi`.
 -- @script ranks
 
@@ -17,16 +17,16 @@ local fm = require "flowmap"
 local json = require "flowmap.base.json"
 local measure = require "measure"
 
-local ROUNDS = tonumber(os.getenv "FLOWMAP_ROUNDS") or 5
+local ROUNDS = tonumber(os.getenv "FLOWMAP_ROUNDS") or 3
 local PROGRAM = os.getenv "FLOWMAP" or "./flowmap"
 local WARM = 2 -- steps that are not counted
 local STEPS = 64000 -- of the run as begun: its chain hashes every thousandth
 
 -- A case's settings, and the seconds after which it is interrupted.
 local CASES = {
-  mlp = { seconds = 25, run = "experiments/checkerboard.lua --profile paper --method lsd "
+  mlp = { seconds = 15, run = "experiments/checkerboard.lua --profile paper --method lsd "
     .. "--set schedule=constant --set dataset_size=0 --set batch=16384" },
-  unet = { seconds = 25, run = "experiments/cifar10.lua --profile smoke --method lsd "
+  unet = { seconds = 15, run = "experiments/cifar10.lua --profile smoke --method lsd "
     .. "--set net=edm2 --set model_channels=32 --set num_blocks=2 --set mult=2,2,2 "
     .. "--set attention=16 --set batch=32 --set micro=8" },
 }

@@ -5,6 +5,7 @@ local t = require "harness"
 local experiment = require "flowmap.experiment"
 local render = require "flowmap.report.render"
 local results = require "flowmap.report.results"
+local tree = require "flowmap.tree"
 
 local LEVEL = 0.05
 
@@ -169,6 +170,50 @@ t.test("ablations: which choices matter, by method", function()
   t.eq(shown(one, "eta"), { ["PSD-M"] = "lower", ["PSD-U"] = "lower" })
   t.eq(shown(one, "stop"), { ESD = "lower" })
   t.eq(shown(four, "interpolant"), { ["PSD-M"] = "higher", ["PSD-U"] = "higher" })
+end)
+
+-- ------------------------------------------------------------------ the design space
+
+-- The description of a table of a long set.
+local function described(name, entry)
+  local exp, set = experiment.load(("experiments/%s.lua"):format(name)), set_of(name)
+  for _, it in ipairs(render.entries(exp, set)) do
+    if it.name == entry then return render.description(exp, it, set) end
+  end
+end
+
+-- The cells "energy - 2 LSD" of each row's changes, of those that end within twice LSD's and of the
+-- others, which end with the words "no further change was made".
+local function changes_of(rows)
+  local brought, outside = {}, {}
+  for _, row in ipairs(rows) do
+    local name, change = table.unpack(row.heads)
+    if change == "no further change was made" then
+      outside[name], brought[name] = brought[name], nil
+    else
+      brought[name] = brought[name] or {}
+      table.insert(brought[name], row.cells[4])
+    end
+  end
+  return brought, outside
+end
+
+t.test("methods: ten rows within twice LSD's, eleven brought there, six not", function()
+  local it = described("methods", "inside")
+  local names = it.notes[1]:match ": (.*)%.$"
+  t.eq(select(2, names:gsub("[^, ]+", "")), 10, names)
+  local brought, outside = changes_of(it.rows)
+  t.eq(#tree.keys(brought), 11)
+  t.eq(tree.keys(outside), { "ALPHAFLOW", "CT", "ESD", "ICT", "MEANFLOW", "SCT" })
+  local function shown(cell) return cell.mean - cell.half > 0 end
+  for _, name in ipairs { "ESD", "CT" } do
+    for _, cell in ipairs(outside[name]) do holds(shown(cell), name) end
+  end
+  for _, name in ipairs { "ALPHAFLOW", "MEANFLOW", "SCT" } do
+    local cells = outside[name]
+    holds(not shown(cells[#cells]), name)
+  end
+  holds(not shown(outside.ICT[1]), "ICT")
 end)
 
 t.done()
