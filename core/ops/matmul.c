@@ -19,15 +19,18 @@ bool fm_matmul_rounds(const fm_sig *in, const fm_sig *out); /* one of the rules,
 #include "../kernels/gemm_bf16.h"
 #include "../kernels/isa.h"
 
-/* The largest inner dimension that is left to the kernels, which move their sums between registers
-   and y every few hundred terms. Longer products are sums of such products, in double. */
+/* The largest inner dimension that is left to our kernels, which move their sums between registers
+   and y every few hundred terms, and to those of OpenBLAS, some of which keep one sum for all
+   terms. Longer products are sums of such products, in double. */
 #define DEEPEST 65536
+#define DEEPEST_BLAS 4096
 #define ROWS 64 /* rows and columns of y at a time */
 #define COLUMNS 128
 
 typedef struct product { /* y = op(a) op(b) */
   bool ta, tb, narrow, bf16;
   int64_t m, n, k, lda, ldb, ldy;
+  int64_t deepest; /* of k, in one piece */
 } product;
 
 static void multiply(const product *p, const T *a, const T *b, bool accumulate, T *y) {
@@ -51,8 +54,8 @@ static void multiply_part(const product *p, const T *a, const T *b, bool accumul
   product piece = *p;
   piece.ldy = p->n;
   memset(sum, 0, (size_t)(p->m * p->n) * sizeof *sum);
-  for (int64_t at = 0; at < p->k; at += DEEPEST) {
-    piece.k = p->k - at < DEEPEST ? p->k - at : DEEPEST;
+  for (int64_t at = 0; at < p->k; at += p->deepest) {
+    piece.k = p->k - at < p->deepest ? p->k - at : p->deepest;
     multiply(&piece, a + at * (p->ta ? p->lda : 1), b + at * (p->tb ? 1 : p->ldb), false, some);
     for (int64_t i = 0; i < p->m * p->n; i++) sum[i] += (double)some[i];
   }
@@ -81,10 +84,11 @@ FM_EXEC(matmul) {
   p.lda = a->d[nd - 1], p.ldb = b->d[nd - 1], p.ldy = p.n;
   p.k = a->d[p.ta ? nd - 2 : nd - 1];
   p.narrow = p.n < NARROW;
+  p.deepest = p.narrow ? DEEPEST_BLAS : DEEPEST;
   p.bf16 = e->bf16 && fm_matmul_rounds(e->in, e->out);
   if (p.m == 0 || p.n == 0) return;
   for (int64_t i = 0; i < count; i++)
-    (p.k > DEEPEST ? multiply_deep : multiply)(&p, (const T *)e->x[0] + i * p.m * p.k,
+    (p.k > p.deepest ? multiply_deep : multiply)(&p, (const T *)e->x[0] + i * p.m * p.k,
                                                (const T *)e->x[1] + i * p.k * p.n, e->accumulate,
                                                (T *)e->y + i * p.m * p.n);
 }

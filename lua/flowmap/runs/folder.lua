@@ -72,6 +72,13 @@ function M.is_run(dir)
   return state == "ours"
 end
 
+--- Whether a process was killed while it marked a folder, as the first thing that a run does.
+-- @tparam string dir
+-- @treturn boolean
+function M.was_begun(dir)
+  return M.state(dir) == "empty" and files.read_if_there(dir .. "/" .. MARK) ~= nil
+end
+
 -- The folder and the name of a path.
 local function split(path)
   local dir, name = path:match "^(.*)/([^/]*)$"

@@ -226,7 +226,7 @@ local function run_own(experiment, cfg, dir, how)
     errors.usage("%s holds a run: --resume continues it, --force puts it aside and starts over",
       dir)
   end
-  if not how.resume then held = fresh(dir, held) end
+  if not (how.resume and held) then held = fresh(dir, held) end
   local _ <close> = held
   return experiment.run(cfg, dir, how)
 end
@@ -277,7 +277,9 @@ function M.run(experiment, cfg, dir, how)
   how = how or {}
   how.stages = how.stages or {}
   dir = folder.name(dir)
-  local is_run = ranks.from_first(function() return folder.is_run(dir) end)
+  local is_run = ranks.from_first(function()
+    return folder.is_run(dir) or folder.was_begun(dir)
+  end)
   if how.resume and not is_run and #how.stages == 0 then
     errors.usage("there is no run at %s that could be resumed", dir)
   end
