@@ -105,4 +105,16 @@ t.test("without LUA_PATH's own ';;' the suite still finds itself", function()
   t.eq(code, 0, said)
 end)
 
+t.test("a lack of memory is told from other reasons, also by the loader of libraries", function()
+  local library = "error loading module 'x' from file 'x.so':\n\tx.so: cannot open shared "
+    .. "object file"
+  for text, want in pairs {
+    ["cannot read x: Cannot allocate memory"] = true, ["not enough memory"] = true,
+    [library] = true, [library .. "\n"] = true,
+    [library .. ": No such file or directory"] = false, ["cannot read x: Is a directory"] = false,
+  } do
+    t.eq(errors.of_memory(text), want, text)
+  end
+end)
+
 t.done()

@@ -66,7 +66,8 @@ function M.of_memory(text)
   for _, words in ipairs { "not enough memory", "[Cc]annot allocate memory", ": out of memory" } do
     if text:find(words) then return true end
   end
-  return false
+  -- glibc's loader gives the system's reason, unless it had no memory for the file's name
+  return text:find "cannot open shared object file%s*$" ~= nil
 end
 
 --- Raise an error.
