@@ -99,6 +99,8 @@ t.test("switches: which settings exploded", function()
     "full | self | 1 | current" } do
     t.eq(exploded("modes2", cell), 0, cell)
   end
+  holds(exploded("modes2", "target | sample | 0 | ema") > 0.5)
+  t.eq(exploded("modes2", "target | sample | 0 | current"), 0)
   for _, data in ipairs { "modes2", "modes16", "checkerboard" } do
     holds(exploded(data, "target | self | 0 | ema") > 0.5, data)
     t.eq(exploded(data, "target | self | 0 | current"), 0, data)
@@ -214,6 +216,9 @@ t.test("methods: ten rows within twice LSD's, eleven brought there, six not", fu
     holds(not shown(cells[#cells]), name)
   end
   holds(not shown(outside.ICT[1]), "ICT")
+  local function mean(method) return set_of("methods"):select({ method = method }):summary(
+    "law_energy", 4).mean end
+  holds(mean "CT-CURRENT" > 0.9 * mean "CT", "CT: not nearer with current weights")
 end)
 
 t.done()
