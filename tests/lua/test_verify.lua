@@ -43,6 +43,10 @@ t.test("records alone make no run; a dry run tells the time", function()
   for _, folder in ipairs { "paper/results/smoke", "./paper/results/smoke//" } do
     verified(0, "nothing differs", "--records --results " .. folder)
   end
+  sandbox.run "mkdir paper/results/other && cp -r paper/results/smoke/mini paper/results/other"
+  verified(2, "paper/results/other holds no published set of mini.lua, profile smoke",
+    "--records --results paper/results/other --profile smoke")
+  sandbox.run "rm -r paper/results/other"
   verified(2, "holds no published set of absent\n$", "absent --records")
   sandbox.run "cp mini.lua renamed.lua" -- a set has the name of the experiment, not of its file
   t.eq(sandbox.flowmap "verify renamed.lua --records", 0)

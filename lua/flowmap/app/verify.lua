@@ -24,12 +24,14 @@ local function base_name(path) return path:match "[^/]+$" end
 
 -- ------------------------------------------------------------------ which sets and runs
 
--- A folder of one profile's sets, as `flowmap paper` takes, is that profile in the folder above.
+-- A folder of one profile's sets, as `flowmap paper` takes, is that profile in the folder above. It
+-- has none of another profile.
 local function settle_folder(args)
   for _, name in ipairs(files.folders(args.results)) do
     if files.exists(("%s/%s/set.json"):format(args.results, name)) then
       local above, profile = ("./" .. args.results):match "^(.*)/([^/]+)/*$"
-      args.results, args.profile = above:gsub("^%./(.)", "%1"), args.profile or profile
+      if (args.profile or profile) ~= profile then return end
+      args.results, args.profile = above:gsub("^%./(.)", "%1"), profile
       return
     end
   end
