@@ -336,7 +336,7 @@ local function staged(it, want)
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
-    unused.note(it, cfg)
+    if not want.of_stage then unused.note(it, cfg) end
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)
@@ -346,8 +346,8 @@ end
 -- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
 -- @tparam table it an experiment
 -- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
---   folder of the runs that are made first; nil: the experiment's, checked = methods whose settings
---   in the experiment were checked before, kept up to date }
+--   folder of the runs that are made first; nil: the experiment's, of_stage = whether this is one of
+--   them, checked = methods whose settings in the experiment were checked before, kept up to date }
 -- @treturn table the settings, with experiment, profile, method and seed
 -- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages
 function M.staged(it, want)

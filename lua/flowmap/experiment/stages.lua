@@ -83,7 +83,7 @@ function M.of(experiment, it, cfg, row, want)
   local set = passed_on(experiment, it, cfg, method, want)
   for key, value in pairs(more) do set[key] = value end
   local wanted = { profile = cfg.profile, method = method, seed = cfg.seed, set = set,
-    stages = want.stages }
+    stages = want.stages, of_stage = true }
   add_same(set, experiment.resolve(it, wanted), cfg)
   local of, list = experiment.staged(it, wanted)
   local dir = experiment.stage_dir(it, of, set, want.stages)
