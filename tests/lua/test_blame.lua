@@ -47,6 +47,10 @@ local CASES = {
   { with "error({})", "own.lua:4: error%(%) was called with a table" },
   { with "local v = a.map:v(a.s, a.t, a.x); return v", "own.lua:4: the function 'v' cannot use" },
   { with "return require('flowmap').losses.norm2(nil)", "the function 'norm2' cannot use what it" },
+  { with "local x, d = a.map:dt(a.s, a.t); return x",
+    "own.lua:4: a function of the suite cannot use" },
+  { with "\n    return a.x .. 'mine'", "own.lua:5: attempt to concatenate .*field 'x'" },
+  { with "local x = 'x'\n    return a.x .. x", "own.lua:5: attempt to concatenate" },
   { with "return a.s > 0 and a.x or a.t", "own.lua:4: the operator < or <= found" },
 }
 
@@ -57,6 +61,7 @@ t.test("exit code 2 and one sentence that names file and line", function()
     t.eq(said:gsub("\n$", ""):find("^flowmap: .*" .. case[2]) ~= nil, true, said)
     t.eq(select(2, said:gsub("\n", "")), 1, "one line: " .. said)
     t.eq(said:find "/lua/flowmap/", nil, said)
+    t.eq(select(2, said:gsub("own%.lua:%d+:", "")) <= 1, true, "one line of the file: " .. said)
   end
 end)
 

@@ -201,8 +201,10 @@ t.test("parts of its own that an experiment does not name are told", function()
 end)
 
 t.test("a part that a run uses and its teacher does not is used", function()
-  sandbox.write("taught.lua", "local fm = require 'flowmap'; return { name = 'taught', profiles = { smoke = { width = 16 } }, "
-    .. "losses = { mine = function(a) return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx) end } }")
+  sandbox.write("taught.lua", [[local fm = require "flowmap"
+    return { name = "taught", profiles = { smoke = { width = 16 } }, losses = { mine = function(a)
+      return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx)
+    end } }]])
   local code, out = sandbox.flowmap "params taught.lua --profile smoke"
   t.eq(code, 0, out)
   t.eq(out:find "own method 'mine' is not used: nothing names it, and method is lsd" ~= nil, true)

@@ -50,7 +50,7 @@ local NEAR = 5 -- calls from the handler to a function that a user's tail call m
 local function name_of(f)
   for module, it in pairs(package.loaded) do
     for name, value in pairs(module:find "^flowmap%." and type(it) == "table" and it or {}) do
-      if rawequal(value, f) then return name end
+      if rawequal(value, f) then return not tostring(name):find "^__" and name end
     end
   end
   return false
@@ -59,15 +59,16 @@ end
 -- The name of the suite's function that the user's code called, false if it is not known: a tail
 -- call leaves no more than its mark. nil if no user's code has called one.
 local function called()
-  local name, count = false, 0
+  local name, count, of_tail = false, 0, nil
   for level = 3, math.huge do
     local at = debug.getinfo(level, "Slntf")
-    if not at then return nil end
+    if not at then return of_tail end
     if at.currentline > 0 then
       if not is_library(at.source:sub(2)) then return name end
       count = count + 1
-      if at.istailcall and count <= NEAR then return name_of(at.func) end
-      name = at.name or name_of(at.func)
+      if count > NEAR and of_tail ~= nil then return of_tail end
+      name = not at.istailcall and at.name or name_of(at.func)
+      if at.istailcall and of_tail == nil and count <= NEAR then of_tail = name end
     end
   end
 end

@@ -346,7 +346,7 @@ end
 -- point, then the user's. A setting without effect is an error, see flowmap.experiment.effect.
 -- @tparam table it an experiment
 -- @tparam table want { profile, method, seed, set = { key = value }, point = {...}, stages = the
---   folder of the runs that are made first; nil: the experiment's, of_stage = whether this is one of
+--   folder of the runs that are made first; nil: the experiment's, of_stage = whether it is one of
 --   them, checked = methods whose settings in the experiment were checked before, kept up to date }
 -- @treturn table the settings, with experiment, profile, method and seed
 -- @treturn {table,...} the runs that are made first, see flowmap.experiment.stages

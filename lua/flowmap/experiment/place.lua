@@ -76,6 +76,7 @@ end
 local function refine(err, path, how)
   local of_us = type(err) == "table" and errors.status[err.code]
   if not of_us or err.message:find "^%-%-" or not files.exists(path) then return err end
+  if not err.where and err.message:find "^[^:\n]+:%d+: " then return err end -- as Lua placed it
   if (err.where or ""):find(path:match "[^/]*$" .. ":", 1, true) then return err end -- known
   local rest = err.message:sub(1, #path) == path and err.message:match("^[:,] (.*)$", #path + 1)
   local line = M.line(source.text_of(path) or "", rest or err.message, how)

@@ -163,7 +163,8 @@ local lazy = {
   end,
 }
 
---- Whether the images of a set can be used as they are: nothing would be imported, drawn or written.
+--- Whether the images of a set can be used as they are: nothing would be imported, drawn or
+-- written.
 -- @tparam table set
 -- @treturn boolean
 function M.ready(set)
