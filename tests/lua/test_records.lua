@@ -109,7 +109,8 @@ end)
 t.test("lines: errors state their number; an incomplete last line is ignored", function()
   local good = '{"step":1,"samples":2,"lr":0.1,"loss":1,"diag":1,"grad_norm":1}\n'
   t.eq(#record.lines("metrics", good .. good .. '{"st', "m"), 2)
-  for text, pattern in pairs { ["5\n"] = "m, line 2 is not a JSON object: 5",
+  for text, pattern in pairs { ["5\n"] = "m, line 2 is not a JSON object: 5$",
+    ["\t5\n"] = "m, line 2 is not a JSON object: %?5$",
     ["{}\n"] = "m, line 2: the field grad_norm is missing", ["\n"] = "m, line 2",
     [good:gsub("0.1", "NaN")] = "m, line 2", [good:gsub(":2", ":-2")] = "line 2: the field samples",
     [good:gsub('"loss":1', '"loss":"1"')] = "line 2: the field loss is \"1\"" } do

@@ -23,10 +23,12 @@ local function read(path, otherwise)
   return value or errors.data("%s: %s", path, why)
 end
 
+local PROJECT = lfs.currentdir() -- a part may go elsewhere
+
 -- What was seen, without the folders of the machine where it was seen: the results are published.
 local function portable(what)
-  local places = { { lfs.currentdir(), "." }, { os.getenv "TMPDIR" or "/tmp", "TMPDIR" },
-    { os.getenv "HOME" or "", "~" } }
+  local places = { { lfs.currentdir(), "." }, { PROJECT, "." },
+    { os.getenv "TMPDIR" or "/tmp", "TMPDIR" }, { os.getenv "HOME" or "", "~" } }
   for _, place in ipairs(places) do
     local folder = place[1]:gsub("/+$", "")
     if folder ~= "" then what = what:gsub(folder:gsub("%p", "%%%0") .. "%f[^%w_.%-]", place[2]) end

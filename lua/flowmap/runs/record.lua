@@ -12,6 +12,7 @@ local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local schema = require "flowmap.runs.schema"
+local text = require "flowmap.base.text"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -92,7 +93,7 @@ function M.lines(kind, contents, path)
     local value, why = json.decode(line, decoder)
     local where = ("%s, line %d"):format(path, #values + 1)
     if type(value) ~= "table" then
-      errors.data("%s is not a JSON object: %s", where, why or line)
+      errors.data("%s is not a JSON object: %s", where, why or text.line(line, 100))
     end
     values[#values + 1], texts[#texts + 1] = schema.check(kind, value, where), line .. "\n"
   end
