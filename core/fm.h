@@ -438,7 +438,7 @@ void fm_ckpt_free(fm_ckpt *c);
 
 /*
 ** NumPy .npy files (NEP 1). Whole numbers are read as float32, except '|u1', which is uint8.
-** FM_EDATA: other types, and whole numbers that float32 would round.
+** FM_EDATA: other types, and whole numbers beyond 2^24, up to which float32 holds all.
 */
 fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t);
 fm_err fm_load_npy(fm_ctx *ctx, const char *path, fm_tensor **out);

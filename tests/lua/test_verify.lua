@@ -47,6 +47,7 @@ t.test("records alone make no run; a dry run tells the time", function()
   verified(2, "paper/results/other holds no published set of mini.lua, profile smoke",
     "--records --results paper/results/other --profile smoke")
   sandbox.run "rm -r paper/results/other"
+  verified(2, "smoke/%. holds no published set of mini.lua\n$", "--results paper/results/smoke/.")
   verified(2, "holds no published set of absent\n$", "absent --records")
   sandbox.run "cp mini.lua renamed.lua" -- a set has the name of the experiment, not of its file
   t.eq(sandbox.flowmap "verify renamed.lua --records", 0)

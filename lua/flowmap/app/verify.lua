@@ -30,7 +30,7 @@ local function settle_folder(args)
   for _, name in ipairs(files.folders(args.results)) do
     if files.exists(("%s/%s/set.json"):format(args.results, name)) then
       local above, profile = ("./" .. args.results):match "^(.*)/([^/]+)/*$"
-      if (args.profile or profile) ~= profile then return end
+      if (args.profile or profile) ~= profile or profile:find "^%.%.?$" then return end
       args.results, args.profile = above:gsub("^%./(.)", "%1"), profile
       return
     end
