@@ -174,6 +174,8 @@ t.test("a metric is chosen once", function()
   end
   t.eq(chosen "a", { "a" })
   t.raises(function() chosen "a,a" end, "metrics names 'a' twice, expected each metric once")
+  it = own_files.load "return { name = 'x', profiles = { p = {} } }"
+  t.raises(function() chosen "a" end, "unknown metric 'a'; none is known")
 end)
 
 t.test("parts of its own that an experiment does not name are told", function()

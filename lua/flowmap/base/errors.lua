@@ -194,6 +194,7 @@ function M.near(name, known)
   if #found > 0 then return ("; did you mean %s?"):format(table.concat(found, " or ")) end
   local all = table.move(known, 1, #known, 1, {})
   table.sort(all)
+  if #all == 0 then return "; none is known" end
   return ("; known: %s"):format(table.concat(all, ", "))
 end
 
