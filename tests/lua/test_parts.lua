@@ -204,9 +204,10 @@ end)
 
 t.test("a part that a run uses and its teacher does not is used", function()
   sandbox.write("taught.lua", [[local fm = require "flowmap"
-    return { name = "taught", profiles = { smoke = { width = 16 } }, losses = { mine = function(a)
-      return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx)
-    end } }]])
+    return { name = "taught", profiles = { smoke = { width = 8, steps = 3, batch = 32, micro = 32,
+      eval_samples = 200, nfe = { 1 } } }, losses = { mine = function(a)
+        return fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx)
+      end } }]])
   local code, out = sandbox.flowmap "params taught.lua --profile smoke"
   t.eq(code, 0, out)
   t.eq(out:find "own method 'mine' is not used: nothing names it, and method is lsd" ~= nil, true)
@@ -214,6 +215,9 @@ t.test("a part that a run uses and its teacher does not is used", function()
     .. "--set teacher=auto --set velocity=teacher")
   t.eq(code, 0, out)
   t.eq(out:find "not used", nil, out)
+  code, out = sandbox.flowmap "reproduce taught.lua --profile smoke --seeds 2"
+  t.eq(code, 0, out)
+  t.eq(select(2, out:gsub("not used", "")), 1, out) -- for all runs together
 end)
 
 t.done()

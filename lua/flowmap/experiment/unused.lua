@@ -2,6 +2,7 @@
 -- `settings.net` says so, and the run would train another without a word.
 -- @module flowmap.experiment.unused
 
+local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
 local tree = require "flowmap.tree"
 
@@ -60,10 +61,11 @@ end
 
 local noted = {} -- what was told
 
---- Tell the user, once.
+--- Tell the user, once. The runs of `reproduce`, which reports their progress, leave it to that.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings of a run
 function M.note(it, cfg)
+  if Progress.reports then return end
   for _, sentence in ipairs(M.sentences(it, cfg)) do
     if not noted[sentence] then Status.new(2):say("note: " .. sentence) end
     noted[sentence] = true
