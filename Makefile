@@ -240,7 +240,7 @@ run-asan: $(PROGRAM) $(C_TESTS)
 tsan: ## C tests and the program for the part `threads` of make soak, under ThreadSanitizer
 	@$(MAKE) run-tsan B=$B/tsan PROGRAM=$B/tsan/flowmap CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
 
-run-tsan: $(PROGRAM) $(patsubst %,$B/tests/c/test_%,micro program memory images intake short sums)
+run-tsan: $(PROGRAM) $(patsubst %,$B/tests/c/test_%,micro program memory images intake sums)
 	@ln -sfn ../../lua ../../paper $B/
 
 # Readers of files from elsewhere for a fuzzer: libFuzzer with sanitizers where there is a clang that

@@ -77,13 +77,14 @@ local function chosen(part, seed)
   return list
 end
 
--- Try points of a part until the clock reaches `till`, or a number of points of each case.
+-- Try points of a part until the clock reaches `till`, or a number of points of each case; of a part
+-- that does the same again, each once.
 local function work(book, name, part, till, each)
   local cases, lost, tried = chosen(part, book.seed), 0, 0
   for _, it in ipairs(cases) do it.spent, it.done = 0, 0 end
   while fm.clock() < till and not fm.interrupted() do
     local case, from = next_case(cases), fm.clock()
-    if each and case.done >= each then break end
+    if case.done >= (part.once and 1 or each or math.huge) then break end
     case.n = case.n or each and case.about or case.count()
     local key = ("%s/%s"):format(name, case.name)
     local index = book:reached(key)

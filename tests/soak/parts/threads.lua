@@ -7,7 +7,7 @@ local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local place = require "place"
 
-local M = { what = "a program under ThreadSanitizer", unit = "programs" }
+local M = { what = "a program under ThreadSanitizer", unit = "programs", once = true }
 
 local q = files.quote
 local folder = place.here .. "/build/tsan"
@@ -18,7 +18,7 @@ end
 
 local function programs()
   local list = {}
-  for _, name in ipairs { "micro", "program", "memory", "images", "intake", "short", "sums" } do
+  for _, name in ipairs { "micro", "program", "memory", "images", "intake", "sums" } do
     local path = ("%s/tests/c/test_%s"):format(folder, name)
     if lfs.attributes(path) then list[#list + 1] = { name, q(path) } end
   end
