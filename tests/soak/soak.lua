@@ -77,8 +77,8 @@ local function chosen(part, seed)
   return list
 end
 
--- Try points of a part until the clock reaches `till`, or a number of points of each case; of a part
--- that does the same again, each once.
+-- Try points of a part until the clock reaches `till`, or a number of points of each case; a part
+-- that would repeat itself has each point once.
 local function work(book, name, part, till, each)
   local cases, lost, tried = chosen(part, book.seed), 0, 0
   for _, it in ipairs(cases) do it.spent, it.done = 0, 0 end
