@@ -130,7 +130,10 @@ static fm_err reserve(fm_ctx *ctx, fm_mail *m) {
   if (m->n < m->most) return FM_OK;
   int n = m->most ? 2 * m->most : 16;
   int *more = realloc(m->request, (size_t)n * sizeof *more);
-  if (more == NULL) return fm_fail(ctx, FM_ENOMEM, "memory: no space for another message");
+  if (more == NULL) {
+    fm_fail(ctx, FM_ENOMEM, "memory: no space for another message");
+    return FM_ENOMEM;
+  }
   m->request = more, m->most = n;
   return FM_OK;
 }

@@ -58,11 +58,11 @@ static _Noreturn void refuse(lua_State *L, int arg, int entry, const char *why, 
 
 /* The value at stack index `at`, which is argument `arg`, or an entry (from 1) of it. */
 static value *value_at(lua_State *L, int at, int arg, int entry) {
-  char found[BIND_FOUND + 32];
+  char found[BIND_FOUND], text[BIND_FOUND + 32];
   value *x = bind_test(L, at);
   if (x == NULL) {
-    bind_found(L, at, found);
-    refuse(L, arg, entry, "is ", strcat(found, ", expected a tensor"));
+    snprintf(text, sizeof text, "%s, expected a tensor", bind_found(L, at, found));
+    refuse(L, arg, entry, "is ", text);
   }
   if (x->t == NULL && !is_open(L, at, x))
     refuse(L, arg, entry, "is a value of a trace that has ended; only values that the traced ",

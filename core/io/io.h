@@ -91,10 +91,14 @@ typedef struct fm_scan {
 /* text: the n bytes just read from `in`, in a buffer of at least n + 1 bytes. */
 void fm_scan_start(fm_scan *s, const fm_in *in, char *text, size_t n);
 
-bool fm_scan_bad(fm_scan *s, const char *expected); /* record the error sentence; always false */
-bool fm_scan_accept(fm_scan *s, const char *word);  /* skip blanks, then `word` if it comes next */
-bool fm_scan_expect(fm_scan *s, const char *word);  /* the same, but anything else is an error */
-bool fm_scan_natural(fm_scan *s, int64_t *value);   /* 0 .. INT64_MAX, no sign, no leading 0 */
+void fm_scan_fail(fm_scan *s, const char *expected); /* record the error sentence */
+static inline bool fm_scan_bad(fm_scan *s, const char *expected) {
+  fm_scan_fail(s, expected);
+  return false;
+}
+bool fm_scan_accept(fm_scan *s, const char *word); /* skip blanks, then `word` if it comes next */
+bool fm_scan_expect(fm_scan *s, const char *word); /* the same, but anything else is an error */
+bool fm_scan_natural(fm_scan *s, int64_t *value);  /* 0 .. INT64_MAX, no sign, no leading 0 */
 bool fm_scan_shape(fm_scan *s, fm_shape *shape, const char *close); /* "2, 3" up to `close` */
 char *fm_scan_string(fm_scan *s); /* a JSON string, decoded in place: valid UTF-8 without NUL */
 bool fm_scan_end(fm_scan *s);     /* only blanks are left */

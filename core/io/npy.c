@@ -70,8 +70,8 @@ fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
 static const npy_type *read_type(fm_scan *s) {
   for (size_t k = 0; k < sizeof types / sizeof *types; k++)
     if (fm_scan_accept(s, types[k].name)) return &types[k];
-  fm_scan_bad(s, "the type '<f4', '<f8', '|u1', '|b1', or that of other little-endian whole "
-                 "numbers, such as '<i8',");
+  fm_scan_fail(s, "the type '<f4', '<f8', '|u1', '|b1', or that of other little-endian whole "
+                  "numbers, such as '<i8',");
   return NULL;
 }
 
@@ -154,10 +154,10 @@ static fm_err check_size(const fm_in *in, const npy_header *h) {
 
 /* The whole number of a type at `from`. */
 static double whole_number(const npy_type *type, const unsigned char *from) {
-  uint64_t bits = 0;
-  for (unsigned k = type->size; k > 0; k--) bits = bits << 8 | from[k - 1];
-  if (!type->is_signed || !(bits >> (8 * type->size - 1))) return (double)bits;
-  return -(double)((~bits + 1) & UINT64_MAX >> (64 - 8 * type->size));
+  uint64_t bits = 0, ones = 0;
+  for (unsigned k = type->size; k > 0; k--) bits = bits << 8 | from[k - 1], ones = ones << 8 | 255;
+  const uint64_t sign = ones ^ ones >> 1;
+  return type->is_signed && (bits & sign) ? -(double)((~bits + 1) & ones) : (double)bits;
 }
 
 /* Where the next value of the file belongs, in row-major order. */
@@ -195,7 +195,7 @@ static fm_err read_values(fm_in *in, const npy_header *h, fm_tensor *t) {
         return fm_fail(in->ctx, FM_EDATA,
                        "'%.300s': value %lld is %.9g, but float32 holds all whole numbers only "
                        "up to %d; save it as float64",
-                       in->path, (long long)(first + k + 1), x, MOST_IN_F32);
+                       in->path, (long long)first + k + 1, x, MOST_IN_F32);
       fm_tensor_set(t, at, x);
     }
   }

@@ -129,7 +129,7 @@ static fm_err check_places(const fm_pack *p, int64_t at, int64_t n, const uint8_
   for (int64_t k = 0; k < n; k++) {
     if (p->done[at + k])
       return fm_fail(ctx, FM_EDATA, "packed images: image %lld is written twice",
-                     (long long)(at + k + 1));
+                     (long long)at + k + 1);
     if (p->info.classes && label[k] >= p->info.classes)
       return fm_fail(ctx, FM_EDATA, "packed images: label %d found, expected 0 to %lld", label[k],
                      (long long)p->info.classes - 1);

@@ -15,13 +15,12 @@ void fm_scan_start(fm_scan *s, const fm_in *in, char *text, size_t n) {
   *s = (fm_scan){in->ctx, in->path, text, text, text + n, (size_t)in->at - n, FM_OK};
 }
 
-bool fm_scan_bad(fm_scan *s, const char *expected) {
+void fm_scan_fail(fm_scan *s, const char *expected) {
   char next[16] = "", shown[64];
   size_t at = (size_t)(s->at - s->text), left = (size_t)(s->end - s->at);
   memcpy(next, s->at, left < 12 ? left : 12);
   s->err = fm_fail(s->ctx, FM_EDATA, "cannot read '%.250s': expected %s at byte %zu, found '%s'",
                    s->path, expected, s->base + at, fm_shown(next, shown));
-  return false;
 }
 
 static void skip_blanks(fm_scan *s) { s->at += strspn(s->at, " \t\r\n"); }

@@ -127,7 +127,8 @@ static void take_slots(fm_share *s, fm_pool *pool) {
     if (one > size) size = one;
   }
   s->part = rounded(((size_t)(FM_PIECE / fm_nranks()) + 1) * size);
-  size_t parts = (size_t)(theirs + mine * (fm_nranks() - here) + s->nfrom + 1);
+  size_t parts =
+      (size_t)theirs + (size_t)mine * (size_t)(fm_nranks() - here) + (size_t)s->nfrom + 1;
   for (int k = 0; k < FM_WINDOW && k < s->npiece && here < fm_nranks(); k++)
     s->slot[k].memory = fm_take_bytes(pool, parts * s->part);
 }
