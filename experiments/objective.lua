@@ -214,26 +214,27 @@ objective.render = {
 -- than proofs; the factorial above is their test.
 --
 -- - A weight above 1 lowered the KL at few steps and, in short runs, raised it slightly at many. A
---   large weight under the square diverged for LSD, because the target of self-distillation moves
---   with the network.
+--   large weight under the square diverged for LSD, presumably because the target of
+--   self-distillation moves with the network.
 -- - The largest gain came from $\varphi$ together with a larger weight, which were changed together
---   only. For LSD, with its times, they lowered the KL at $N = 1$, in a longer run. In networks of
---   LSD and PSD-M trained with the square, one sample in a hundred contributed about half of the
+--   only. For LSD, with its times, they lowered the KL at $N = 1$, but in a longer run. In networks
+--   of LSD and PSD-M trained with the square, one sample in a hundred contributed about half of the
 --   mean square. The milder pseudo-Huber loss,
 --   $\varphi(L) = 2c^2(\sqrt{1 + L/c^2} - 1)$, helped ESD as well, but less.
--- - Under $\varphi$, doubling the weights of 20 and 40 raised the KL at many steps for every method
---   tried except PSD-U; a quarter of it raised LSD's at few. The residuals of PSD are smaller,
+-- - Under $\varphi$, doubling the weights of 20 and 40 raised the KL at many steps for LSD, ESD and
+--   PSD-M; a quarter of the weight raised LSD's at few. The residuals of PSD are smaller,
 --   hence its smaller $c$ and larger weight.
 -- - The one-step map needs $v_{0,1}$, at a corner of the triangle that uniform times rarely visit.
 --   For PSD-M, half of the times from whole steps of the sampler (`half_steps`, $N$ up to 16)
 --   lowered the KL at $N = 1$ to 4 and left that at many steps as it was; all times from Shortcut's
---   dyadic grid [@frans2025] were worse than half. PSD was better without the shorter steps
---   (`half_long`). With these times LSD gained at $N = 1$ in a short run and diverged in a long
---   one, which led to `half_starts`. PSD-U has the values of PSD-M and was not tried separately.
+--   dyadic grid [@frans2025] were worse than half at few steps. PSD-M was better without the
+--   shorter steps (`half_long`). With `half_steps` LSD gained at $N = 1$ in a short run and
+--   diverged in a long one, which led to `half_starts`. PSD-U has the values of PSD-M and was not
+--   tried separately.
 -- - ESD with the paper's stop-gradient and the square diverged, and was unstable at half of the
 --   learning rate.
 -- - Fourier features of $x$, an input scaled by three, a further time input $\log(1.02 - t)$ and,
---   for PSD-M and ESD, twice the learning rate were not better.
+--   for PSD-M and ESD, twice the learning rate brought no clear gain.
 -- - In a short run of PSD-M, nine tenths of the KL at $N = 1$ and all of it at $N = 16$
 --   came from the outermost cells of the squares, 1/32 wide, in which the model put half to two
 --   thirds of the mass that belongs there.
