@@ -394,7 +394,7 @@ methods.render = {
 -- alone, `meanflow-square` nowhere. The error of their velocities is
 -- {{map_diagonal.MEANFLOW.N1 %.1e}}, {{map_diagonal.MEANFLOW-P-OFF.N1 %.1e}} and
 -- {{map_diagonal.MEANFLOW-SQUARE.N1 %.1e}}; that of LSD is {{map_diagonal.LSD.N1 %.1e}}. The energy
--- distance at $N = 4$, each step compared with the one before:
+-- distance at $N = 4$, as the ratio of each row to the next one, and of the last to LSD:
 --
 -- - {{ratio law_energy.MEANFLOW.N4 law_energy.MEANFLOW-P-OFF.N4 %.3g}};
 -- - {{ratio law_energy.MEANFLOW-P-OFF.N4 law_energy.MEANFLOW-SQUARE.N4 %.3g}};
@@ -435,7 +435,12 @@ methods.render = {
 -- consistency training. An average of decay $\mu$ passes a link on after about $1/(1-\mu)$ updates.
 -- The chain then takes $7/(1 - 0.999) = 7000$ updates in the shortcut model and, at the last $\mu$
 -- of consistency training, $150/(1 - 0.9^{2/150}) \approx 107\,000$, of which the profile has
--- {{config.SHORTCUT.steps}}. With faster targets:
+-- {{config.SHORTCUT.steps}}. With faster targets, at $N = 1$, which needs the longest step:
+--
+-- - {{ratio law_energy.SHORTCUT-QUICK.N1 law_energy.SHORTCUT.N1 %.2g}};
+-- - {{ratio law_energy.CT-CURRENT.N1 law_energy.CT.N1 %.2g}};
+--
+-- and at $N = 4$:
 --
 -- - {{ratio law_energy.SHORTCUT-QUICK.N4 law_energy.SHORTCUT.N4 %.2g}};
 -- - {{ratio law_energy.CT-CURRENT.N4 law_energy.CT.N4 %.2g}}.
@@ -462,9 +467,9 @@ methods.render = {
 -- - {{ratio law_error.CONTINUOUS-TEACHER.N1 law_error.CT-CONTINUOUS.N1 %.2g}}.
 --
 -- **Terms must balance.** CTM [@kim2024] adds flow matching on all samples to a residual that
--- vanishes at the minimum. Near it the gradient is almost all noise of flow matching, in whose size
--- the optimiser's steps are measured. The publication weighs its terms by the norms of their
--- gradients, recomputed at every step; a constant weight of 100 stands in for that here:
+-- vanishes at the minimum. Near the minimum almost all of the gradient is noise of flow matching,
+-- and the optimiser scales its steps by that. The publication weighs its terms by the norms of
+-- their gradients, recomputed at every step; a constant weight of 100 stands in for that here:
 --
 -- - {{ratio law_energy.CTM-WEIGHTED.N4 law_energy.CTM.N4 %.2g}}.
 --
