@@ -3,8 +3,9 @@
 -- The distance between sampled and real images is measured in the features of a network. The usual
 -- network, Inception-v3, is a large file that may not be distributed with a program. The suite
 -- therefore trains a small network of its own, on CIFAR-10 and with its own core. Distances in its
--- features are called FD-cnn. They rank models as expected, but they are not FID, and no published
--- number is comparable with them.
+-- features are called FD-cnn. They grow when images are tinted, blurred or noisy
+-- (`calibration.csv`, below), but they are not FID, and no published number is comparable with
+-- them.
 --
 --     ./flowmap run experiments/classifier.lua
 --

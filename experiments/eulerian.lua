@@ -3,8 +3,8 @@
 -- The Eulerian loss asks that $X_{s,t}$ be constant along the flow,
 -- $$r = \partial_s X_{s,t}(x) + \nabla X_{s,t}(x)\, v_{s,s}(x) = 0.$$
 -- The paper stops the gradient at the whole product $\nabla X_{s,t}\, v_{s,s}$ (`full`) and finds
--- the objective unstable. Is it the learning rate, the noise of the batches, or the objective
--- itself? This chapter answers by a calculation and by an intervention;
+-- the objective unstable on images. Is it the learning rate, the noise of the batches, or the
+-- objective itself? This chapter answers by a calculation and by an intervention;
 -- [another](#four-switches-from-esd-to-meanflow) tries the ingredients by which MeanFlow, which is
 -- Eulerian too, differs from it.
 --

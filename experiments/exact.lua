@@ -102,12 +102,14 @@ exact.metrics = fm.map_error.metrics
 -- $\hat v_{t,t}$ has the Lipschitz constant $L_t$, then
 -- $$\tfrac{d}{dt} |y_t - x_t|^2 \le (2 L_t + 1)\,|y_t - x_t|^2 + |r_t + e_t|^2,$$
 -- and Gronwall's inequality gives, with $\Lambda = \int_0^1 L_t\,dt$,
--- $$W_2^2 \le E|y_1 - x_1|^2 \le 2\,e^{1 + 2\Lambda} \int_0^1 E|r_t|^2 + E|e_t|^2 \,dt.$$
+-- $$W_2^2 \le E|y_1 - x_1|^2
+--   \le 2\,e^{1 + 2\Lambda} \int_0^1 \bigl(E|r_t|^2 + E|e_t|^2\bigr)\,dt.$$
 --
 -- *Eulerian.* With $q_s$ the Eulerian residual of $\hat X_{s,1}$ at $x_s$,
 -- $\frac{d}{ds} \hat X_{s,1}(x_s) = q_s - \nabla \hat X_{s,1}(x_s)\, e_s$. Integrated from 0 to
 -- 1, the left-hand side is $x_1 - \hat X_{0,1}(x_0)$, so with $G_s \ge |\nabla \hat X_{s,1}|$
--- $$W_2^2 \le E|\hat X_{0,1}(x_0) - x_1|^2 \le 2 \int_0^1 E|q_s|^2 + G_s^2\, E|e_s|^2 \,ds.$$
+-- $$W_2^2 \le E|\hat X_{0,1}(x_0) - x_1|^2
+--   \le 2 \int_0^1 \bigl(E|q_s|^2 + G_s^2\, E|e_s|^2\bigr)\,ds.$$
 --
 -- If both terms of a loss are at most $\varepsilon$, these are $4 e^{1+2\Lambda}\varepsilon$ and
 -- $2(1 + G^2)\varepsilon$. Were $\hat X$ the flow map of $\hat v_{t,t}$, $G \le e^{\Lambda}$ would
