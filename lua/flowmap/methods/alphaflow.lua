@@ -3,7 +3,7 @@
 --     L(s,t) = a R_p(| v_{s,t}(I_s) - sg(a dI_s + (1-a) v_{u,t}(I_s + (u-s) dI_s)) |^2)
 --
 -- with u = s + a (t-s) and g = 1 - a. a falls from 1 (a regression of v_{s,t} on dI_s, "trajectory
--- flow matching") to 0, the residual's limit, which is that of MeanFlow, without the factor a.
+-- flow matching") to 0. At 0 the residual is its limit, that of MeanFlow, and the factor is 1.
 -- @module flowmap.methods.alphaflow
 
 return {

@@ -2,7 +2,8 @@
 --
 --     L(s,t) = | v_{s,t}(I_s) - sg(b_s + (t-s) (d/ds v_{s,t} + grad v_{s,t} . b_s)) |^2
 --
--- The derivative's part rises from 0 in the first fortieth of training.
+-- passed through the pseudo-Huber loss, where the publication normalises the tangent. The
+-- derivative's part rises from 0 in the first fortieth of training.
 -- @module flowmap.methods.ayf-emd
 
 return {

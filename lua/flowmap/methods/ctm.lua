@@ -2,7 +2,8 @@
 --
 --     L(s,t) = | Z_{t,1}(X_{s,t}(I_s)) - sg(Z_{t,1}(Y_{u,t}(I_s + (u-s) w))) |^2
 --
--- w is a step of Heun's method with a teacher's velocity, Y the EMA, Z the current map, held fixed.
+-- w is the mean velocity of a step of Heun's method, with a teacher's velocity, from s to u; Y is
+-- the EMA, Z the current map, held fixed. The diagonal term is on the same samples.
 -- @module flowmap.methods.ctm
 
 return {

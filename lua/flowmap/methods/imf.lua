@@ -1,6 +1,8 @@
 --- Improved MeanFlow: a regression on dI, whose derivative is along the network's own velocity:
 --
 --     L(s,t) = | v_{s,t}(I_s) - dI_s - (t-s) sg(d/ds v_{s,t} + grad v_{s,t} . v_{s,s}(I_s)) |^2
+--
+-- with the weight sg(L + c^2)^-p on all samples.
 -- @module flowmap.methods.imf
 
 return {

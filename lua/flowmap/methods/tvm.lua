@@ -1,6 +1,6 @@
---- Terminal velocity matching: LSD whose target velocity is that of the EMA, v':
+--- Terminal velocity matching: LSD whose target velocity is that of the EMA, Y:
 --
---     L(s,t) = | d/dt X_{s,t}(I_s) - sg(v'_{t,t}(X_{s,t}(I_s))) |^2
+--     L(s,t) = | d/dt X_{s,t}(I_s) - sg(Y.v_{t,t}(X_{s,t}(I_s))) |^2
 --
 -- and the diagonal term on the same samples, at a time of its own.
 -- @module flowmap.methods.tvm
