@@ -1,5 +1,5 @@
--- Simulates the training step of the paper's four profiles on the machines described beside this
--- file, and writes scaling.csv, from which the page's figure is drawn: ./flowmap lua
+-- Simulates the training step of the profile `paper` of four experiments on the machines described
+-- beside this file, and writes scaling.csv, from which the page's figure is drawn: ./flowmap lua
 -- paper/scaling/plan.lua [FILE]. Programs are planned, not run; about 15 s of a processor.
 
 local command = require "flowmap.app.plan.command"
