@@ -137,8 +137,8 @@ local function compute(context, all)
     return "Not stated for a rehearsal; other profiles state it here, and each table has its own."
   end
   return ("For the runs of this page: %s. Runs that only served to choose settings are not "
-    .. "counted; paper/exploration.csv and paper/exploration-images.csv list them."):format(
-    provenance.cost(all))
+    .. "counted; paper/exploration.csv and paper/exploration-images.csv list those of the "
+    .. "checkerboard and of images."):format(provenance.cost(all))
 end
 
 local function runs_text(list, all)
@@ -186,10 +186,11 @@ local function answers(context)
     { "", "Are weights from elsewhere used?", foreign_weights(all) },
     { "Training", "Are all settings recorded?",
       "Yes: config.json of each run has every setting, inputs.json every source and data set." },
-    { "", "How were settings chosen?", "By short runs with seeds that no table reports, listed in "
-      .. "paper/exploration.csv and paper/exploration-images.csv." },
+    { "", "How were settings chosen?", "By short runs with seeds that the tables of their chapter "
+      .. "do not report; paper/exploration.csv and paper/exploration-images.csv list those of the "
+      .. "checkerboard and of images." },
     { "", "Which checkpoint is reported?", ("The %s; none is selected by its result, except in "
-      .. "columns that say so."):format(distinct(all, "checkpoint_rule")) },
+      .. "rows that say so."):format(distinct(all, "checkpoint_rule")) },
     { "Statistics", "How many runs?", runs_text(list, all) },
     { "", "What are the intervals?", "95 % Student-t intervals of the mean over seeds; of several "
       .. "laws together, those of a bootstrap. A single seed has none." },
