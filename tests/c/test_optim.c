@@ -117,7 +117,7 @@ static void near(const fm_tensor *t, const double *r) {
   const double bound = t->dtype == FM_F64 ? 1e-12 : 1e-4;
   for (int64_t j = 0; j < fm_shape_count(&t->shape); j++) {
     const double error = fabs(fm_tensor_get(t, j) - r[j]);
-    if (error > bound * (1 + fabs(r[j])))
+    if (!(error <= bound * (1 + fabs(r[j]))))
       fail_msg("value %lld: %.17g, expected %.17g", (long long)j, fm_tensor_get(t, j), r[j]);
   }
 }

@@ -62,7 +62,7 @@ static float from_bits(uint32_t bits) {
 static double ulps(float y, double r) {
   const float rounded = (float)r;
   int e;
-  if (isnan(rounded)) return isnan(y) ? 0 : INFINITY;
+  if (isnan(rounded) || isnan(y)) return isnan(rounded) && isnan(y) ? 0 : INFINITY;
   if (isinf(rounded) || isinf(y)) return rounded == y ? 0 : INFINITY;
   frexp(r, &e);
   if (e < -125) e = -125; /* denormals share the smallest unit */
