@@ -337,6 +337,55 @@ static void test_stop_and_absent(void **state) {
   check_orders(f_pow2, 0, (double[]){0, 0, 2, 0}, "x^2 at 0");
 }
 
+/* Both operands are 1 at x = 1, where the first one is followed. */
+static fm_val f_larger(fm_prog *p, fm_val x) {
+  return fm_e2(p, &fm_op_maximum, x, fm_affine(p, x, -1, 2));
+}
+
+static fm_val f_larger_turned(fm_prog *p, fm_val x) {
+  return fm_e2(p, &fm_op_maximum, fm_affine(p, x, -1, 2), x);
+}
+
+static fm_val f_smaller(fm_prog *p, fm_val x) {
+  return fm_e2(p, &fm_op_minimum, x, fm_affine(p, x, -1, 2));
+}
+
+static fm_val f_smaller_turned(fm_prog *p, fm_val x) {
+  return fm_e2(p, &fm_op_minimum, fm_affine(p, x, -1, 2), x);
+}
+
+/* The largest of x, 2 - x, x and 0: three of them are 1 at x = 1 and share the derivative. */
+static fm_val f_largest(fm_prog *p, fm_val x) {
+  fm_val y[4] = {x, fm_affine(p, x, -1, 2), x, full_like(p, x, 0)};
+  fm_shape one = fm_prog_sig(p, x).shape;
+  fm_attr to = fm_attr_shape(&one);
+  fm_val all = fm_concat(p, 4, y, 0);
+  return fm_emit(p, &fm_op_max_to, 1, &all, &to);
+}
+
+static void test_ties(void **state) {
+  (void)state;
+  check_orders(f_larger, 1, (double[]){1, 1, 0, 0}, "maximum");
+  check_orders(f_larger_turned, 1, (double[]){1, -1, 0, 0}, "maximum, turned");
+  check_orders(f_smaller, 1, (double[]){1, 1, 0, 0}, "minimum");
+  check_orders(f_smaller_turned, 1, (double[]){1, -1, 0, 0}, "minimum, turned");
+  check_orders(f_largest, 1, (double[]){1, 1 / 3.0, 0, 0}, "max_to");
+}
+
+static fm_val cast(fm_prog *p, fm_val x, fm_dtype dtype) {
+  return fm_emit(p, &fm_op_cast, 1, &x, &(fm_attr){{0}, {[FM_DTYPE] = dtype}});
+}
+
+static fm_val f_cast(fm_prog *p, fm_val x) { /* x^2 in float32 */
+  return cast(p, fm_e1(p, &fm_op_square, cast(p, x, FM_F32)), FM_F64);
+}
+
+/* Derivatives have the format of what they belong to, in both directions. */
+static void test_cast(void **state) {
+  (void)state;
+  check_orders(f_cast, 1.5, (double[]){2.25, 3, 2, 0}, "cast");
+}
+
 /* Several variables, some without a tangent; a result that depends on none has no tangent. */
 static void test_absent_tangents(void **state) {
   (void)state;
@@ -408,9 +457,16 @@ static void test_too_many_operands(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(test_closed_forms),           TEST(test_activations),   TEST(test_hessian),
-      TEST(test_perturbation_confusion), TEST(test_known_point),   TEST(test_stop_and_absent),
-      TEST(test_absent_tangents),        TEST(test_many_operands), TEST(test_too_many_operands)};
+  const struct CMUnitTest tests[] = {TEST(test_closed_forms),
+                                     TEST(test_activations),
+                                     TEST(test_hessian),
+                                     TEST(test_perturbation_confusion),
+                                     TEST(test_known_point),
+                                     TEST(test_stop_and_absent),
+                                     TEST(test_absent_tangents),
+                                     TEST(test_many_operands),
+                                     TEST(test_too_many_operands),
+                                     TEST(test_ties),
+                                     TEST(test_cast)};
   return cmocka_run_group_tests_name("derive", tests, NULL, NULL);
 }

@@ -82,8 +82,8 @@ static void test_normalize(void **state) {
   everywhere(check_normalize);
 }
 
-/* At zero the value is 0 and the derivative d / eps; all derivatives up to the third are finite, at
-   zero and as near to it as float32 gets. */
+/* At zero the value is 0, the derivative d / eps and those of order 2 and 3 are 0; all of them are
+   finite there and as near to it as float32 gets. */
 static void test_normalize_at_zero(void **state) {
   (void)state;
   static const double sizes[] = {0, 1e-40, 1e-30, 1e-20, 1e-12, 1e-6};
@@ -109,7 +109,7 @@ static void test_normalize_at_zero(void **state) {
     for (int64_t i = 0; i < 10 && sizes[k] == 0; i++) {
       assert_true(AT(out[0], i) == 0);
       assert_near(AT(out[1], i), 1e4 * AT(in[1], i), FM_F32, "J(0) d", i);
-      assert_true(AT(out[2], i) == 0);
+      for (int j = 2; j < 5; j++) assert_true(AT(out[j], i) == 0);
     }
     fm_prog_free(p);
     drop_all(2, in);
