@@ -1,29 +1,43 @@
---- A small test harness: local t = require "harness"; t.test(name, fn) ...; t.done().
+--- A small test harness: local t = require "harness"; t.test(name, fn) ...; t.done(). A test that
+-- ends without having reached a check has failed: its loop was empty, or its way led around it.
 -- @module harness
 
 local M = {}
 
 local passed, failed = 0, 0
 
---- Run one test; an error in it is a failure.
+-- In the test that runs: how many checks were reached, and whether it was skipped.
+local reached, skipped = 0, false
+
+local function failure(name, message)
+  failed = failed + 1
+  io.stderr:write("FAILED ", name, ": ", tostring(message), "\n")
+end
+
+--- Run one test; an error in it is a failure, unless its field `skip` says why it cannot be run.
 -- @tparam string name
 -- @tparam function fn
 function M.test(name, fn)
+  reached, skipped = 0, false
   local ok, message = xpcall(fn, function(err)
-    return type(err) == "table" and tostring(err) or debug.traceback(tostring(err), 2)
+    return type(err) == "table" and err or debug.traceback(tostring(err), 2)
   end)
-  if ok then
+  if not ok and type(message) == "table" and message.skip then
+    M.skip(name, message.skip)
+  elseif not ok then
+    failure(name, message)
+  elseif reached > 0 then
     passed = passed + 1
-  else
-    failed = failed + 1
-    io.stderr:write("FAILED ", name, ": ", tostring(message), "\n")
+  elseif not skipped then
+    failure(name, "it ended without a check")
   end
 end
 
---- Say that a test is not run, and why.
+--- Say that a test, or the rest of it, is not run, and why.
 -- @tparam string name
 -- @tparam string why a sentence
 function M.skip(name, why)
+  skipped = true
   print(("ok 0 - %s # SKIP %s"):format(name, why))
 end
 
@@ -52,6 +66,7 @@ end
 -- @param expected
 -- @tparam[opt] string what for the message
 function M.eq(found, expected, what)
+  reached = reached + 1
   if not equal(found, expected) then
     error(("%sexpected %s, found %s"):format(what and what .. ": " or "", show(expected),
       show(found)), 2)
@@ -64,6 +79,7 @@ end
 -- @tparam number bound on the absolute difference
 -- @tparam[opt] string what for the message
 function M.near(found, expected, bound, what)
+  reached = reached + 1
   local off = math.abs(found - expected)
   if off > bound or off ~= off then
     error(("%sexpected %.12g within %g, found %.12g"):format(what and what .. ": " or "", expected,
@@ -71,11 +87,26 @@ function M.near(found, expected, bound, what)
   end
 end
 
+--- The largest absolute difference of two lists of numbers; NaN if one of them holds a NaN.
+-- @tparam {number,...} found
+-- @tparam {number,...} expected of the same length
+-- @treturn number
+function M.furthest(found, expected)
+  M.eq(#found, #expected, "length")
+  local worst = 0
+  for k, value in ipairs(found) do
+    local off = math.abs(value - expected[k])
+    if off > worst or off ~= off then worst = off end
+  end
+  return worst
+end
+
 --- Check that a function fails with a message that matches a pattern.
 -- @tparam function fn
 -- @tparam string pattern a Lua pattern
 -- @return the error
 function M.raises(fn, pattern)
+  reached = reached + 1
   local ok, err = pcall(fn)
   if ok then error("expected an error that matches " .. pattern .. ", found none", 2) end
   local message = type(err) == "table" and err.message -- without the place

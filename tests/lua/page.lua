@@ -3,6 +3,8 @@
 -- point agree to a tenth.
 -- @module page
 
+local t = require "harness"
+
 local M = {}
 
 -- Whether a line is as expected: word by word.
@@ -64,9 +66,9 @@ end
 -- @tparam integer code its exit code
 -- @tparam string out its output
 function M.check(it, code, out)
-  if code ~= 0 then error(("%s: exit code %d: %s"):format(it.command, code, out), 0) end
-  local line = missing(it, out)
-  if line then error(("%s: '%s' is not in its output:\n%s"):format(it.command, line, out), 0) end
+  t.eq(code, 0, it.command .. ": " .. out)
+  t.eq(missing(it, out), nil, ("what '%s' does not print as the page says; it prints:\n%s"):format(
+    it.command, out))
 end
 
 return M

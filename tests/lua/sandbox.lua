@@ -118,4 +118,12 @@ function M.link(name) assert(lfs.link(M.here .. "/" .. name, M.path(name), true)
 -- @tparam string name
 function M.has(name) return M.run("command -v " .. name) == 0 end
 
+--- Skip the test that runs, and say so, unless programs are installed.
+-- @tparam string ... their names
+function M.needs(...)
+  for _, name in ipairs { ... } do
+    if not M.has(name) then error { skip = name .. " is not installed" } end
+  end
+end
+
 return M

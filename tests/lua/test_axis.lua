@@ -10,7 +10,6 @@ local sandbox = require "sandbox"
 
 local root = sandbox.root
 
-local function installed() return sandbox.has "gnuplot" end
 
 local raised = { ["⁻"] = "-", ["⁰"] = "0", ["¹"] = "1", ["²"] = "2", ["³"] = "3", ["⁴"] = "4",
   ["⁵"] = "5", ["⁶"] = "6", ["⁷"] = "7", ["⁸"] = "8", ["⁹"] = "9" }
@@ -71,7 +70,7 @@ local ranges = {
 }
 
 t.test("every range of values has at least two different numbers on each axis", function()
-  if not installed() then return print "gnuplot is not installed: not tested" end
+  sandbox.needs "gnuplot"
   local panels = {}
   for i, r in ipairs(ranges) do
     panels[i] = { title = "", xlabel = "", series = { { kind = "line", label = "a", colour = 1,
@@ -90,7 +89,7 @@ t.test("every range of values has at least two different numbers on each axis", 
 end)
 
 t.test("a logarithmic axis without a decade or a 1, 2, 5 still has numbers", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   for _, r in ipairs { { 1.2, 1.9 }, { 2.1, 4.9 }, { 3, 3 }, { 5.5e-7, 9e-7 } } do
     local found = draw("narrow", { ylog = true, yrange = { r[1], r[2] * 1.01 },
       rows = { { 0, r[1] }, { 1, r[2] } } })
@@ -99,7 +98,7 @@ t.test("a logarithmic axis without a decade or a 1, 2, 5 still has numbers", fun
 end)
 
 t.test("a panel beside another has space for its label", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local function between(ylabel)
     local panel = { ylabel = ylabel, series = { { kind = "line", label = "a", colour = 1,
       rows = { { 0, 1 }, { 1, 2 } } } } }
@@ -135,12 +134,12 @@ t.test("an invalid description gives a sentence", function()
   refused("yrange is .*0 < low < high", { ylog = true, yrange = { 0, 1 }, series = {} })
   refused("xtics is 'a', expected a list of numbers", { xtics = { "a" }, series = {} })
   refused("ynames, 2, is '1', expected a text", { ynames = { "a", 1 }, series = {} })
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   t.eq(#draw("plain", { series = { { rows = rows }, { rows = rows } } }).y >= 2, true)
 end)
 
 t.test("values that are not finite are omitted; without any values the panel is empty", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local found = draw("nan", { rows = { { 0, 1 }, { 1, 0 / 0 }, { 2, 1 / 0 }, { 3, -1 / 0 },
     { 4, 2 }, { 0 / 0, 1e9 } } })
   t.eq((distinct(found.y) or 0) >= 2, true)
@@ -150,7 +149,7 @@ t.test("values that are not finite are omitted; without any values the panel is 
 end)
 
 t.test("a few spikes do not flatten a panel, and the panel states what it excludes", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   for _, count in ipairs { 20, 40, 300 } do
     local rows = {}
     for i = 1, count do rows[i] = { i, 1.5 + math.sin(i) / 2 } end
@@ -193,7 +192,7 @@ local function runs(name, xs, weighted)
 end
 
 t.test("a figure against learning rates labels them, and not below 0", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local lists = { { 1e-4, 3e-4, 1e-3, 3e-3, 1e-2 }, { 0, 1e-4, 1e-3, 1 }, { 0.25 }, { 1, 2, 3, 4 },
     { 1e-4, 1.1e-4, 1.2e-4, 1.3e-4, 1e-3 }, { -1, 0, 1 } }
   for i, xs in ipairs(lists) do
@@ -208,7 +207,7 @@ t.test("a figure against learning rates labels them, and not below 0", function(
 end)
 
 t.test("traces of one line, and a metric at one N, are drawn with numbers", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local set = runs("one", { 1e-3 })
   for i, paths in ipairs { figure.traces(root, "traces", set), figure.against_steps(root, "steps",
     set, { metric = "kl", label = "KL", steps = { 1 } }) } do
@@ -220,7 +219,7 @@ t.test("traces of one line, and a metric at one N, are drawn with numbers", func
 end)
 
 t.test("traces show the weighted term where runs logged it, and only there", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local function shown(set)
     local script = results.read_file(figure.traces(root, "traces", set)[3])
     return script:find("off-diagonal term, weighted", 1, true) ~= nil
@@ -229,7 +228,7 @@ t.test("traces show the weighted term where runs logged it, and only there", fun
 end)
 
 t.test("a metric against steps: its axis is linear or logarithmic as the entry says", function()
-  if not installed() then return end
+  sandbox.needs "gnuplot"
   local set = runs("one", { 1e-3 })
   local function logarithmic(scale)
     local paths = figure.against_steps(root, "steps", set, { metric = "kl", label = "KL",

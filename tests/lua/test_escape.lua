@@ -15,7 +15,7 @@ local tables = require "flowmap.report.table"
 local weave = require "flowmap.report.weave"
 local sandbox = require "sandbox"
 
-local root, has = sandbox.root, sandbox.has
+local root = sandbox.root
 
 local hostile = {
   "`touch PWNED`", "$(touch PWNED)", "'; touch PWNED; '", '"`touch PWNED`"',
@@ -99,7 +99,7 @@ local function plain_svg(path)
 end
 
 t.test("gnuplot draws every text, character by character, and runs none", function()
-  if not has "gnuplot" then return print "gnuplot is not installed: not tested" end
+  sandbox.needs "gnuplot"
   local panels = {}
   for i, text in ipairs(hostile) do
     panels[i] = { title = text, xlabel = text, ylabel = text, series = { { kind = "line",
@@ -206,7 +206,7 @@ t.test("CSV is read back as it was written", function()
 end)
 
 t.test("Markdown and LaTeX show every text literally", function()
-  if not has "pandoc" then return print "pandoc is not installed: not tested" end
+  sandbox.needs "pandoc"
   for language, write in pairs { markdown = escape.markdown, latex = escape.latex } do
     local parts = {}
     for i, text in ipairs(hostile) do parts[i] = ("%s\n\nEND%d"):format(write(text), i) end
@@ -228,7 +228,7 @@ t.test("Markdown and LaTeX show every text literally", function()
 end)
 
 t.test("a table of hostile texts has its rows and columns in Markdown and LaTeX", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   for language, text in pairs { markdown = tables.markdown(description()),
     latex = tables.latex(description()) } do
     local plain, native = read_back(language, text)
@@ -281,7 +281,7 @@ local function bad_tag(html)
 end
 
 t.test("foreign results are drawn, tabulated and woven, and none of it is run", function()
-  if not (has "gnuplot" and has "pandoc") then return end
+  sandbox.needs("gnuplot", "pandoc")
   for i, text in ipairs(hostile) do hostile_run(i, text) end
   local base = root .. "/results/door/smoke"
   local set = results.open(base)

@@ -92,7 +92,7 @@ t.test("a change shows in the runs that it concerns, and in what shows them", fu
 end)
 
 t.test("the page shows table and picture, each with its values and how it was made", function()
-  if not sandbox.has "pandoc" then return end
+  sandbox.needs "pandoc"
   sandbox.write("page.md", "# Page\n\n{{graph}}\n\nSee @fig:graph:tiny, @tab:graph:chapters.\n")
   local lister = "package.loaded['flowmap.experiment.chapters'].experiments = function() return { '"
     .. path .. "' } end "

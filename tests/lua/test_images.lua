@@ -145,7 +145,7 @@ t.test("samples of the data themselves are closer than noise of another kind", f
 end)
 
 t.test("a grid has one row per N, eight columns, and the data beside it", function()
-  if not sandbox.has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   local it, results = make(), folder()
   fm.run.run(it, resolve(it), results .. "/noise/smoke/lsd-seed1")
   local made = {}

@@ -124,6 +124,7 @@ end
 
 local function compare(what, found, reference, at, dtype, cancels)
   found = found:flat()
+  t.eq(#found, #at, what)
   for k, x in ipairs(at) do
     local expected = rounded(reference(x), dtype)
     if not same(found[k], expected, dtype, cancels) then

@@ -22,7 +22,7 @@ local first, last = text:find(start, 1, true)
 sandbox.write("methods.lua", text:sub(1, first - 1) .. OWN .. text:sub(last + 1))
 
 t.test("a row and a loss join the study, the tables and the figure", function()
-  if not sandbox.has "gnuplot" then return print "gnuplot is not installed: not tested" end
+  sandbox.needs "gnuplot"
   local code, out = sandbox.run(sandbox.program .. " reproduce methods.lua --profile smoke "
     .. "--methods lsd,mine,own")
   t.eq(code, 0, out)

@@ -11,7 +11,7 @@ local tables = require "flowmap.report.table"
 local figure = require "flowmap.report.figure"
 local sandbox = require "sandbox"
 
-local root, has = sandbox.root, sandbox.has
+local root = sandbox.root
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
@@ -69,7 +69,7 @@ local x = 1
 ]]
 
 t.test("formulas and tables scroll in their own boxes; the font of formulas is embedded", function()
-  if not has "pandoc" then return print "pandoc is not installed: not tested" end
+  sandbox.needs "pandoc"
   local html = write(source)
   t.eq(count(html, '<div class="formula" tabindex="0">%s*<math display="block"'), 2)
   t.eq(count(html, 'display="block"'), 2)
@@ -97,7 +97,7 @@ t.test("formulas and tables scroll in their own boxes; the font of formulas is e
 end)
 
 t.test("the page runs nothing, loads nothing, and declares both to the browser", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   local html = write(source)
   local policy = html:match '<meta http%-equiv="Content%-Security%-Policy" content="([^"]*)"'
   policy = policy:gsub("&#39;", "'")
@@ -118,7 +118,7 @@ t.test("the page runs nothing, loads nothing, and declares both to the browser",
 end)
 
 t.test("in print, captions stay with their tables, and wide tables have smaller letters", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   local cell = ("1234.50000\u{a0}±\u{a0}6789.00000 | "):rep(7)
   local wide = "| a |" .. (" b |"):rep(7) .. "\n|" .. ("--:|"):rep(8) .. "\n| c | " .. cell
   results.write_file(root .. "/b.md",
@@ -165,7 +165,7 @@ Compare @eq:b with @eq:c.
 ]]
 
 t.test("equations, figures and tables are numbered by chapter; references lead there", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   results.write_file(root .. "/b.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" '
     .. 'height="9"><path d="M0 0h9"/></svg>')
   local html = write(numbered:format(root .. "/b.svg"))
@@ -230,7 +230,7 @@ t.test("values that diverged or are missing are shown as such in tables and left
     description.rows[1].cells = { 0 / 0, 1 / 0, { mean = 0 / 0, n = 2, half = 0 / 0 } }
     t.eq(tables.markdown(description):find "| diverged | diverged | diverged | – |" ~= nil, true)
     t.raises(function() tables.compare(set, { metric = "klx", title = "t" }) end, "no number 'klx'")
-    if not has "gnuplot" then return end
+    sandbox.needs "gnuplot"
     t.eq(#figure.against_steps(root, "steps", set, { metric = "kl", label = "KL",
       steps = { 1, 2, 4, 8 } }), 5)
     t.eq(#figure.against_setting(root, "setting", set, { metric = "kl", N = 4, x = "eta",
@@ -238,7 +238,7 @@ t.test("values that diverged or are missing are shown as such in tables and left
   end)
 
 t.test("a chapter's page has a name of its own, never the book's", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   for name, stem in pairs { notes = "notes", ["x.mp4"] = "x", [".md"] = ".md",
     ["flow-maps.md"] = "flow-maps-chapter" } do
     sandbox.write(name, "# Notes\n")

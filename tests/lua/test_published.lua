@@ -151,7 +151,7 @@ t.test("a clean set is written completely and is consistent", function()
 end)
 
 t.test("a published set is woven without any run, and without PDF where there is no TeX", function()
-  if not sandbox.has "pandoc" then return end
+  sandbox.needs "pandoc"
   put(work .. "/mini-page.md", "KL {{mini/kl.LSD.N1 %.3f}}.\n\n{{table mini/kl}}\n\n"
     .. "![Traces.](figure:mini/traces)\n\nSee @fig:mini/traces.\n")
   os.rename(work .. "/results", work .. "/hidden")

@@ -12,7 +12,7 @@ local tables = require "flowmap.report.table"
 local weave = require "flowmap.report.weave"
 local sandbox = require "sandbox"
 
-local root, has = sandbox.root, sandbox.has
+local root = sandbox.root
 
 local function put(path, text) results.write_file(root .. "/" .. path, text) end
 
@@ -105,7 +105,7 @@ t.test("a diverged run contributes to no number, but its trace and step are show
   local notes = table.concat(tables.compare(board, { metric = "kl", title = "KL" }).notes, " ")
   t.eq(notes:match "Diverged: [^.]*", "Diverged: ESD, seed 1, at step 51 of 99")
   t.eq(notes:find("Unfinished", 1, true), nil, notes)
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   local paths = figure.traces(root .. "/diverged", "traces", board)
   local data = results.read_file(paths[4])
   t.eq(data:match "grad_norm: the last mean before[^\n]*\n([^\n]*)", "0.05 1e+09")
@@ -136,7 +136,7 @@ t.test("results whose runs all diverged open, and tables and figures say so", fu
     local text = results.read_file(render.entry(exp, entry, all)[2])
     t.eq(text:find "ESD.*diverged" ~= nil, true, kind)
   end
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   for _, kind in ipairs { "against_steps", "density", "grids", "failing", "heat" } do
     local paths = render.entry(exp, { kind = kind, name = "lost-" .. kind, metric = "kl",
       label = "KL", range = { -1, 1 }, file = "map" }, all)
@@ -284,7 +284,7 @@ end)
 -- ------------------------------------------------------------------ figures
 
 t.test("every figure is drawn, twice with the same bytes", function()
-  if not has "gnuplot" then return print "gnuplot is not installed: figures are not tested" end
+  sandbox.needs "gnuplot"
   local it = { name = "board", render = {
     { kind = "compare", name = "kl", metric = "kl", title = "KL" },
     { kind = "against_steps", name = "kl", metric = "kl", label = "KL" },
@@ -306,7 +306,7 @@ t.test("every figure is drawn, twice with the same bytes", function()
 end)
 
 t.test("a heat map shows the pairs s < t, over four decades", function()
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   local spec = { file = "errors", label = "error", steps = { 1 } }
   local paths = figure.heat(root .. "/heat", "heat", board, spec)
   local text = results.read_file(paths[4])
@@ -321,7 +321,7 @@ t.test("a heat map shows the pairs s < t, over four decades", function()
 end)
 
 t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis", function()
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   for seed, kl in ipairs { 0.1, 0.3 } do
     for eta, factor in pairs { [0.25] = 1, [0.75] = 20 } do
       fake_run("wide", ("lsd-eta=%g-seed%d"):format(eta, seed),
@@ -335,7 +335,7 @@ t.test("on a logarithmic axis an interval that reaches below 0 ends at the axis"
 end)
 
 t.test("a trace that falls to 0 is still drawn on a logarithmic axis", function()
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   fake_run("zero", "esd-seed1", { method = "esd", seed = 1 }, 0.1, {
     { step = 1, samples = 50, loss = 2, off = 1e10, grad_norm = 1 },
     { step = 2, samples = 100, loss = 2, off = 1e-3, grad_norm = 0 },
@@ -351,14 +351,14 @@ t.test("a trace that falls to 0 is still drawn on a logarithmic axis", function(
 end)
 
 t.test("a density counts points in the right cells", function()
-  local data = files.read(root .. "/results/board/smoke/figures/density.dat")
-  if not data then return end
+  sandbox.needs "gnuplot"
+  local data = assert(files.read(root .. "/results/board/smoke/figures/density.dat"))
   local row = ("1 0 "):rep(10):sub(1, -2)
   t.eq(data:sub(1, 7 + #row), "# data\n" .. row)
 end)
 
 t.test("a wide logarithmic axis has few labels, a narrow one 1, 2, 5", function()
-  if not has "gnuplot" then return end
+  sandbox.needs "gnuplot"
   local function tics(low, high)
     local rows = { { 0, low }, { 1, high } }
     local paths = gnuplot.panels(root, "axis", { columns = 1, width = 200, height = 200,
@@ -428,9 +428,7 @@ t.test("a missing number names file, line and field", function()
 end)
 
 t.test("a book becomes one page that needs no network", function()
-  if not (has "pandoc" and has "gnuplot") then
-    return print "pandoc or gnuplot is not installed: the page is not tested"
-  end
+  sandbox.needs("pandoc", "gnuplot")
   put("board.lua", "-- # Board\n--\n-- $$\\int x\\,dx = {{kl.LSD.N1 %.2f}}$$\n--\n-- {{table kl}}\n"
     .. "--\n-- ![Curves.](figure:kl)\n--\n-- {{code fold}}\n\nlocal x = 1\n")
   put("style.css", "body { color: #123456; }")
