@@ -21,11 +21,7 @@ end
 
 local function column(n, value) return fm.full({ n, 1 }, value, "float64") end
 
-local function furthest(x, y)
-  local worst = 0
-  for _, v in ipairs((x - y):flat()) do worst = math.max(worst, math.abs(v)) end
-  return worst
-end
+local function furthest(x, y) return t.furthest(x:flat(), y:flat()) end
 
 t.test("draws have the moments and masses that the law states", function()
   for _, name in ipairs(NAMES) do
