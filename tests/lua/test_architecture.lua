@@ -29,8 +29,10 @@ end)
 
 t.test("the commands", function()
   sandbox.link "experiments"
+  local count = 0
   for _, body in ipairs(blocks "console") do
     for _, it in ipairs(page.commands(body)) do
+      count = count + 1
       page.check(it, sandbox.run((it.command:gsub("^%./flowmap", files.quote(sandbox.program)))))
     end
   end
@@ -38,7 +40,9 @@ t.test("the commands", function()
     local profile = command:find "lua" and " --profile smoke" or ""
     local code, out = sandbox.flowmap(command .. profile)
     t.eq(code, 0, out)
+    count = count + 1
   end
+  t.eq(count > 2, true)
 end)
 
 t.test("every file and folder that the page names", function()

@@ -47,11 +47,13 @@ local function by_seed(data, field)
     out[seed] = out[seed] or {}
     out[seed][run:method()] = run:value(field, 1)
   end
+  t.eq(#tree.keys(out) > 1, true, "seeds of " .. data)
   return out
 end
 
 local function best_in_each_seed(data, best)
   for seed, values in pairs(by_seed(data, "map_error")) do
+    t.eq(#tree.keys(values) > 3, true, ("%s, seed %s"):format(data, seed))
     for method, value in pairs(values) do
       holds(values[best] <= value, ("%s, seed %s: %s, not %s"):format(data, seed, method, best))
     end
@@ -128,6 +130,7 @@ t.test("switches: which setting has the best map", function()
   for data, best in pairs { modes2 = "target | self | 0 | current",
     modes16 = "target | sample | 0 | ema" } do
     local cells = table_of("switches", "explosive-" .. data)
+    t.eq(#tree.keys(cells) > 8, true, data)
     for cell, values in pairs(cells) do holds(cells[best][6] <= values[6], cell) end
   end
 end)

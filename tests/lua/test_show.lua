@@ -86,9 +86,7 @@ end)
 
 -- ------------------------------------------------------------------ the command
 
-local function explain(options)
-  return sandbox.run(("%s/flowmap explain %s"):format(sandbox.here, options))
-end
+local function explain(options) return sandbox.flowmap("explain " .. options) end
 
 t.test("a table that contains itself, or is very deep, is refused", function()
   local cyclic, deep = { x = x }, { x }
@@ -112,7 +110,8 @@ t.test("the last table is options if it has no tensor, else an argument", functi
     "after derive" ~= nil, true)
 end)
 
-local CHECKERBOARD = sandbox.here .. "/experiments/checkerboard.lua --profile smoke "
+sandbox.link "experiments"
+local CHECKERBOARD = "experiments/checkerboard.lua --profile smoke "
 
 t.test("explain --passes: a line or more each, in their order", function()
   local code, text = explain "--passes"
