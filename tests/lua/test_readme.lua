@@ -1,5 +1,6 @@
 -- Every command and every Lua snippet in README.md, its companions and the template runs, in smoke
--- form: in a scratch folder, with few steps. A command that no rule below covers is a failure.
+-- form: in a scratch folder, with few steps. A command that no rule below covers is a failure. (The
+-- recipes of CONTRIBUTING.md: see test_contributing.)
 
 local t = require "harness"
 local cli = require "flowmap.app.cli"
@@ -9,7 +10,9 @@ local lfs = require "lfs"
 local sandbox = require "sandbox"
 
 local here, work, sh = sandbox.here, sandbox.root, sandbox.run
-for _, name in ipairs { "lua", "paper", "core", ".ci", "Makefile" } do sandbox.link(name) end
+for _, name in ipairs { "lua", "paper", "core", "tests", ".ci", "Makefile" } do
+  sandbox.link(name)
+end
 assert(lfs.link(sandbox.program, work .. "/flowmap", true))
 assert(lfs.link(sandbox.build, work .. "/build", true))
 sandbox.mkdir "experiments"
@@ -40,8 +43,10 @@ local function parse(text)
 end
 
 local fences, commands = parse(readme)
-for _, name in ipairs { "RESULTS.md", "REPRODUCIBILITY.md" } do
-  local _, more = parse(assert(files.read(here .. "/" .. name)))
+local pages = { readme }
+for _, name in ipairs { "RESULTS.md", "REPRODUCIBILITY.md", "CONTRIBUTING.md" } do
+  pages[#pages + 1] = assert(files.read(here .. "/" .. name))
+  local _, more = parse(pages[#pages])
   table.move(more, 1, #more, #commands + 1, commands)
 end
 for line in template:gmatch "\n%-%-     (%./[^\n]*)" do commands[#commands + 1] = line end
@@ -68,12 +73,12 @@ local function parsed(command)
     return (text:gsub(" ", "\0"))
   end):gsub("%S+", function(word) words[#words + 1] = word:gsub("%z", " ") end)
   local ok, args = cli.parser():pparse(words)
-  if not ok then error(args, 0) end
+  t.eq(ok, true, tostring(args))
 end
 
 -- Rules: the first match determines how a command is tried.
 local RULES = {
-  { "^make (%a+)", function(_, target) t.eq(sh("make -n " .. target), 0, target) end },
+  { "^make%f[%A]", function(command) return (command:gsub("^make", "make -n")) end },
   { "^%./flowmap run ", function(command) return quick(command) end },
   { "^%./flowmap lua experiments/hello", parsed }, -- see test_hello
   { "^%./flowmap explain ", function(command) return command .. " --profile smoke" end },
@@ -115,6 +120,25 @@ end)
 for _, command in ipairs(commands) do
   t.test("README: " .. command, function() try(command) end)
 end
+
+t.test("every target of make and every test that a page names in its text exist", function()
+  local targets, tests, count = {}, {}, 0
+  for _, text in ipairs(pages) do
+    for words in text:gmatch "`make%s+([^`]*)`" do
+      for name in (words:match '%f[%a]T="([^"]*)"' or words:match "%f[%a]T=(%S+)" or "")
+        :gmatch "%S+" do tests[name] = true end
+      targets[words:match "^[%a-]*%f[%s\0]" or ""] = true
+      count = count + 1
+    end
+  end
+  t.eq(count > 30, true)
+  targets[""] = nil -- as in `make WRAP=`
+  targets.test = nil -- needs the tests
+  local code, out = sh("make -n " .. table.concat(fm.tree.keys(targets), " "))
+  t.eq(code, 0, out)
+  code, out = sh(("make known-tests T='%s'"):format(table.concat(fm.tree.keys(tests), " ")))
+  t.eq(code, 0, out)
+end)
 
 t.test("README's comparison has the same numbers for its LSD and the suite's", function()
   local rows = {}
