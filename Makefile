@@ -106,7 +106,7 @@ LUA_ENV = LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/tests
 
 .PHONY: all tools check run-tests test known-tests bench asan run-asan lint lint-sizes lint-format \
   lint-tidy accessibility identity lint-lua regress regress-update regress-mutations \
-  regress-clean reproduce paper verify doc stage install installcheck uninstall install-rock dist \
+  regress-rules regress-clean reproduce paper verify doc stage install installcheck uninstall install-rock dist \
   clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $B/%.o
@@ -302,6 +302,9 @@ regress-update: all ## renew the baselines of regress: WHY="reason"
 
 regress-mutations: all ## plant faults in a copy and see which tier catches them
 	@$(REGRESS)/mutations/run.lua
+
+regress-rules: all ## plant errors in derivative rules, see which test notices: COUNT=20 SEED=1 OPS="conv mix"
+	@$(REGRESS)/mutations/rules.lua $(or $(COUNT),20) $(or $(SEED),1) $(OPS)
 
 regress-clean: all ## judge 40 trainings of unchanged code, which must raise no alarm
 	@$(REGRESS)/clean.lua

@@ -8,7 +8,9 @@
 
 package.path = "tests/regression/mutations/?.lua;" .. package.path
 
+local copy = require "copy"
 local core = require "flowmap.core"
+local csv = require "flowmap.report.csv"
 local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
@@ -17,46 +19,6 @@ local list = require "list"
 
 local TABLE = "tests/regression/mutations/table.csv"
 local HEAD = "fault,file,caught by,cases with other bits,first,quality"
-
-local quote = files.quote
-
--- Run a command; its output goes to a file. Returns the exit code.
-local function run(folder, command, log)
-  local _, _, code = os.execute(("cd %s && %s >%s 2>&1 </dev/null"):format(quote(folder), command,
-    quote(log)))
-  return code
-end
-
--- A copy of what builds and runs, with what has been built.
-local function copy(folder)
-  local to, log = quote(folder), folder .. "/log"
-  local code = run(".", ("mkdir -p %s/tests %s/build && cp -a core lua experiments paper Makefile "
-    .. "flowmap %s && cp -a tests/regression %s/tests && cp -a build/core build/flowmap "
-    .. "build/*.list build/*.a %s/build"):format(to, to, to, to, to), log)
-  if code ~= 0 then errors.data("the sources cannot be copied: %s", files.read(log)) end
-end
-
--- Put a file back, and what was built from it, with their times, so that nothing is built for it.
-local function restore(folder, file, is_c)
-  local to, log = quote(folder), folder .. "/log"
-  local code = run(".", ("cp -a %s %s"):format(quote(file), quote(folder .. "/" .. file)), log)
-  if code == 0 and is_c then
-    local command = "cp -a flowmap %s && cp -a build/core build/flowmap build/*.a %s/build"
-    code = run(".", command:format(to, to), log)
-  end
-  if code ~= 0 then errors.data("%s cannot be restored: %s", file, files.read(log)) end
-end
-
--- Build with the compiler and the flags of the build that was copied.
-local function build(folder)
-  local flags = files.read(folder .. "/build/flags.list") or ""
-  local cc, cflags = flags:match "^(.-) %-std=c11", flags:match "%-Werror=int%-conversion (.-)  "
-  local command = ("env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL CC= make CC=%s CFLAGS=%s all"):format(
-    quote(cc or "cc"), quote(cflags or "-O3"))
-  if run(folder, command, folder .. "/log") ~= 0 then
-    errors.data("the copy does not build: %s", files.read(folder .. "/log"))
-  end
-end
 
 -- Replace the one occurrence of a text.
 local function plant(folder, fault)
@@ -118,7 +80,7 @@ end
 local function read_table()
   local lines = {}
   for line in (files.read_if_there(TABLE) or ""):gmatch "[^\n]+" do
-    lines[line:match '^"?([^,"]*)' or ""] = line
+    lines[csv.rows(HEAD .. "\n" .. line)[1].fault] = line
   end
   return lines
 end
@@ -134,11 +96,11 @@ end
 -- Run the gate on the copy; returns its results.
 local function gate(folder, options)
   local out = folder .. "/out"
-  run(folder, ("./flowmap lua tests/regression/gate.lua -- %s --out %s"):format(options,
-    quote(out)), folder .. "/log")
+  copy.run(folder, ("./flowmap lua tests/regression/gate.lua -- %s --out %s"):format(options,
+    files.quote(out)))
   local path = out .. "/results.json"
   if not files.exists(path) then
-    errors.data("the gate ended without results: %s", files.read(folder .. "/log"))
+    errors.data("the gate ended without results: %s", copy.log(folder))
   end
   local results = fm.json.read(path)
   os.remove(path)
@@ -148,9 +110,11 @@ end
 local function try(folder, fault)
   plant(folder, fault)
   local is_c = fault[2]:find "^core/" ~= nil
-  if is_c then build(folder) end
+  if is_c and copy.build(folder, "all") ~= 0 then
+    errors.data("the copy does not build: %s", copy.log(folder))
+  end
   local row = row_of(fault, gate(folder, fault[5]))
-  restore(folder, fault[2], is_c)
+  copy.restore(folder, fault[2], is_c)
   return row
 end
 
@@ -164,7 +128,7 @@ end
 
 local function main(names)
   local folder, guard <close> = core.private_folder() -- luacheck: ignore guard
-  copy(folder)
+  copy.make(folder)
   for _, fault in ipairs(list) do
     if wanted(fault, names) then
       local row = try(folder, fault)
