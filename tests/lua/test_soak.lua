@@ -87,7 +87,7 @@ end
 
 t.test("what cannot be looked at or listed is not taken for absent", function()
   local function all(codes, count)
-    if codes[1] == 125 then return end
+    if codes[1] == 125 then return t.skip("calls that look", "system calls cannot be traced") end
     t.eq(#codes >= count, true, table.concat(codes, " "))
     for _, code in ipairs(codes) do t.eq(code, 3) end
   end
