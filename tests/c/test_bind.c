@@ -131,12 +131,14 @@ static void failures_leak_nothing(void **unused) {
   lua_insert(L, -2);
   lua_pushstring(L, folder);
   if (lua_pcall(L, 2, 1, 0) != LUA_OK) fail_msg("%s", luaL_tolstring(L, -1, NULL));
-  for (int k = 1; lua_geti(L, -1, k) == LUA_TFUNCTION; k++) fail_each(L, k);
+  int k = 1;
+  for (; lua_geti(L, -1, k) == LUA_TFUNCTION; k++) fail_each(L, k);
+  assert_true(k > 20);
   lua_close(L);
   const char *const ends[] = {"npy", "png", "safetensors", "pack"};
-  for (int k = 0; k < 4; k++) {
+  for (int i = 0; i < 4; i++) {
     char path[64];
-    snprintf(path, sizeof path, "%s/x.%s", folder, ends[k]);
+    snprintf(path, sizeof path, "%s/x.%s", folder, ends[i]);
     unlink(path);
   }
   rmdir(folder);

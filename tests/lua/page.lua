@@ -1,5 +1,5 @@
 --- Commands on a page with the output that it shows, and whether a real output is like that.
--- In an output "..." stands for any text, alone on a line for any lines; numbers with a decimal
+-- A command without an output on the page may print anything. In an output "..." stands for any text, alone on a line for any lines; numbers with a decimal
 -- point agree to a tenth.
 -- @module page
 
@@ -29,7 +29,8 @@ local function line_fits(expected, found)
   return fits(1, 1)
 end
 
--- The first expected line that was not found, nil if there is none. Lines alone are "...": greedy.
+-- The first expected line that was not found, or what follows the last one where nothing should;
+-- nil if all is as expected. Lines alone are "...": greedy.
 local function missing(expected, output)
   local lines, at, skip = {}, 1, false
   for line in output:gmatch "([^\n]*)\n?" do lines[#lines + 1] = line end
@@ -42,7 +43,8 @@ local function missing(expected, output)
       at, skip = at + 1, false
     end
   end
-  return nil
+  local rest = not skip and #expected > 0 and table.concat(lines, "\n", at) or ""
+  return rest:find "%S" and "the end, in place of: " .. rest or nil
 end
 
 --- The commands of a block: "$ command", each followed by its output.
