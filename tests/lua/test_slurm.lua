@@ -68,6 +68,7 @@ t.test("options that flowmap sets, or that would do nothing, are refused", funct
     ["reproduce chain.lua --executor pbs"] = "expected local or slurm, found 'pbs'",
     ["reproduce chain.lua --render --jobs 2"] = "%-%-render makes no run: %-%-jobs has no effect",
     ["slurm chain.lua --mpi pmi2"] = "%-%-mpi has no effect without %-%-ranks",
+    ["slurm chain.lua --nodes 2"] = "%-%-nodes has no effect without %-%-ranks",
   } do
     local code, out = flowmap(arguments .. " --profile smoke")
     t.eq({ code, out:find(words) ~= nil }, { 2, true }, out)
@@ -123,6 +124,12 @@ t.test("an array's request holds each of its runs; teachers come first", functio
   local without = table.concat(array.options({ runs = { first }, minutes = 10 },
     { option = {}, ranks = 1, cpus = 1 }, true), " ")
   t.eq({ without:find "%-%-array", without:find "%-%-mem" }, {}, "a cluster without arrays")
+  local ranks = table.concat(array.options({ runs = { first, teacher }, minutes = 10, mib = 700 },
+    { option = { "--partition=main" }, ranks = 4, nodes = 2, cpus = 3 }, false), " ") .. " "
+  for _, word in ipairs { "--nodes=2", "--array=0-1", "--ntasks=4", "--cpus-per-task=3",
+    "--mem-per-cpu=234M", "--partition=main" } do
+    t.eq(ranks:find(" " .. word .. " ", 1, true) ~= nil, true, word .. " in " .. ranks)
+  end
   t.eq(#array.of({ teacher, first, runs[6] }, {}, args, 7), 3, "teachers alone are waited for")
 end)
 
