@@ -70,7 +70,9 @@ local function bits(dir)
   local parts = {}
   for _, name in ipairs { "chain.jsonl", "metrics.jsonl", "eval.json", "samples-N1.npy",
     "samples-N4.npy" } do
-    parts[#parts + 1] = sandbox.read(dir .. "/" .. name) or "no " .. name
+    local text = sandbox.read(dir .. "/" .. name)
+    t.eq(text ~= nil or name:find "^samples" ~= nil, true, dir .. "/" .. name)
+    parts[#parts + 1] = text or "no " .. name
   end
   return table.concat(parts)
 end
