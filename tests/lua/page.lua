@@ -1,6 +1,6 @@
---- Commands on a page with the output that it shows, and whether a real output is like that.
--- A command without an output on the page may print anything. In an output "..." stands for any text, alone on a line for any lines; numbers with a decimal
--- point agree to a tenth.
+--- Commands on a page with the output that it shows, and whether a real output is like that. A
+-- command without an output on the page may print anything. In an output "..." stands for any text,
+-- alone on a line for any lines; numbers with a decimal point agree to a tenth.
 -- @module page
 
 local t = require "harness"
