@@ -1,6 +1,7 @@
 /*
 ** test_facts.c - what an operation states about itself (op.h) is true of what it does on its
-** samples: names of attribute slots, flags, sets of operands in which it is linear, views.
+** samples: names of attribute slots, flags, sets of operands in which it is linear, views; and what
+** an absent tangent is.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -182,6 +183,48 @@ static void test_linear(void **state) {
   assert_true(fm_linear_in(&fm_op_affine, &scaled, FM_ALL));
 }
 
+/* ------------------------------------------------------------------ absent tangents */
+
+/* The tangent along the operands of a set: that of the others is absent, or a tensor of zeros. */
+static void check_absent(const trial *t, unsigned set) {
+  const int n = t->s->nin;
+  fm_tensor *in[9] = {NULL}, *out[2];
+  fm_val x[3], d[3], absent[3], zero[3], dy[2];
+  fm_prog *p = fm_prog_new(ctx);
+  for (int k = 0; k < n; k++) {
+    in[k] = fm_tensor_keep(t->x[k]);
+    in[n + k] = random_tensor(FM_F64, &t->s->in[k], -1, 1, 20 + (uint64_t)k);
+    in[2 * n + k] = zeros(FM_F64, &t->s->in[k]);
+    x[k] = fm_input(p, FM_SHARED, &(fm_sig){t->x[k]->dtype, t->s->in[k]});
+  }
+  for (int k = 0; k < n; k++) d[k] = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
+  for (int k = 0; k < n; k++) {
+    const fm_val none = fm_input(p, FM_SHARED, &(fm_sig){FM_F64, t->s->in[k]});
+    const bool moves = set >> k & 1;
+    absent[k] = moves ? d[k] : FM_NONE, zero[k] = moves ? d[k] : none;
+  }
+  const fm_val y = fm_emit(p, t->op, n, x, &t->s->attr);
+  dy[0] = t->op->jvp(p, y, absent), dy[1] = t->op->jvp(p, y, zero);
+  for (int j = 0; j < 2; j++)
+    fm_output(p, dy[j] == FM_NONE ? fm_full(p, fm_prog_sig(p, y), 0) : dy[j], FM_SUM);
+  run_once(p, FM_PASS_ALL, 1, in, out);
+  assert_within(worst(out[0], out[1], 1), 1e-13, t->op->name, (int)set);
+  fm_prog_free(p);
+  drop_all(3 * n, in);
+  drop_all(2, out);
+}
+
+static void test_absent(void **state) {
+  (void)state;
+  trial t;
+  int tried = 0;
+  for (int o = 0; o < fm_op_count(); o++)
+    for (int sample = 0; open_trial(&t, fm_op_at(o), sample); sample++, close_trial(&t))
+      for (unsigned set = 1; t.op->jvp && t.s->nin > 1 && set + 1 < 1u << t.s->nin; set++, tried++)
+        check_absent(&t, set);
+  assert_true(tried > 60);
+}
+
 /* ------------------------------------------------------------------ flags and views */
 
 static bool has(const trial *t, unsigned flags) { return t->op->flags & flags; }
@@ -287,6 +330,7 @@ static void test_flags(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_slots), TEST(test_linear), TEST(test_flags)};
+  const struct CMUnitTest tests[] = {TEST(test_slots), TEST(test_linear), TEST(test_absent),
+                                     TEST(test_flags)};
   return cmocka_run_group_tests_name("facts", tests, NULL, NULL);
 }
