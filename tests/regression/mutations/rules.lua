@@ -21,6 +21,7 @@ local mutants = require "rule_mutants"
 
 local TESTS = "derive gradcheck facts ops imops conv limits"
 
+io.stdout:setvbuf "line"
 local quote = files.quote
 
 -- The errors of all files, or of those with these names.
@@ -32,7 +33,7 @@ local function all(names)
   local list = {}
   for _, name in ipairs(names) do
     local file = ("core/ops/%s.c"):format(name)
-    local more = mutants.of(file, files.read(file))
+    local more = mutants.of(file, files.read(file) or errors.usage("there is no %s", file))
     table.move(more, 1, #more, #list + 1, list)
   end
   if #list == 0 then errors.usage("core/ops: no rule of %s", table.concat(names, ", ")) end
@@ -55,8 +56,14 @@ end
 
 local function short(text) return (text:gsub("%s+", " ")) end
 
+local function number(text, what)
+  return math.tointeger(tonumber(text)) or errors.usage("%s is '%s', expected a whole number", what,
+    text)
+end
+
 local function main(count, seed, ...)
-  local list = mutants.choose(all { ... }, tonumber(count) or 20, tonumber(seed) or 1)
+  local list = mutants.choose(all { ... }, number(count or "20", "COUNT"),
+    number(seed or "1", "SEED"))
   local folder, guard <close> = core.private_folder() -- luacheck: ignore guard
   copy.make(folder, "tests/c tests/lua tests/run.sh")
   copy.run(folder, ("mkdir %s && cp -a build/tests/c %s"):format(quote(folder .. "/build/tests"),
