@@ -24,6 +24,8 @@ for name in require("lfs").dir(HERE .. "/parts") do text = text + #name / 1e9 en
 if require("lfs").attributes(HERE .. "/flag") then text = 2 * text end
 text = text + require("lfs").attributes(HERE .. "/sized", "size") / 1e9
 text = text * (os.getenv "STALE_KNOB" and 2 or 1)
+local is_more, more = pcall(require, "stale_more")
+text = text * (is_more and more or 1)
 local K = 1.5
 local t = { name = "own", title = "A caption", methods = { "mine", "lsd" }, seeds = 2 }
 t.losses = { mine = function(a)
@@ -181,6 +183,9 @@ t.test("a file that hides another, one that is gone, one that was not there", fu
   write("flag", "")
   t.eq({ decision() }, { "run", "flag is new" })
   os.remove(work .. "/flag")
+  write("found/stale_more.lua", "return 2") -- a module that was missing, and may be
+  t.eq({ cache.decide(dir, cache.inputs(it, resolved(it))) }, { "run", "stale_more is new" })
+  os.remove(work .. "/found/stale_more.lua")
   t.eq(decision(), "reuse")
 end)
 

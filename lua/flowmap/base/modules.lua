@@ -19,6 +19,23 @@ function M.find(key)
   end
 end
 
+-- The modules that were called otherwise up to version 0.1.
+local RENAMED = { images = "experiment.image_template", image_metrics = "measure.image_distances",
+  figure_density = "report.figure.density", figure_traces = "report.figure.traces",
+  figure_triangle = "report.figure.triangle", figure_images = "report.figure.grid" }
+
+--- Where a module of the suite is now that is not found by its name.
+-- @param name what was required
+-- @treturn string in words; "" if it is none of the suite's
+function M.moved(name)
+  local key = type(name) == "string" and name:match "^flowmap%.([%w_.]+)$"
+  if not key then return "" end
+  key = key:gsub("^features", "measure.features"):gsub("^judges", "measure.judges")
+    :gsub("^data%.images", "data.packed")
+  local new = RENAMED[key] and "flowmap." .. RENAMED[key] or M.find(key)
+  return new and (" (it is now %s)"):format(new) or ""
+end
+
 --- The short name of a module.
 -- @tparam string name for `require`
 -- @treturn ?string nil for one that is not found by it

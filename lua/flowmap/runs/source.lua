@@ -185,37 +185,31 @@ local function is_nowhere(name)
     and not find(name) and not searchpath(name, package.cpath)
 end
 
--- The modules of the suite that were called otherwise up to version 0.1.
-local RENAMED = { images = "experiment.image_template", image_metrics = "measure.image_distances",
-  figure_density = "report.figure.density", figure_traces = "report.figure.traces",
-  figure_triangle = "report.figure.triangle", figure_images = "report.figure.grid" }
-
--- Where a module of the suite is now, in words; "" if it is none.
-local function moved(name)
-  local key = type(name) == "string" and name:match "^flowmap%.([%w_.]+)$"
-  if not key then return "" end
-  key = key:gsub("^features", "measure.features"):gsub("^judges", "measure.judges")
-    :gsub("^data%.images", "data.packed")
-  local new = RENAMED[key] and "flowmap." .. RENAMED[key]
-    or base_require("flowmap.base.modules").find(key)
-  return new and (" (it is now %s)"):format(new) or ""
-end
-
 -- A missing module: the message names the line of the caller, not the one here.
 local function require_nowhere(name)
   local ok, value, where = pcall(base_require, name)
   if not ok and type(value) == "string" then
     value = value:gsub("^[^\n]-:%d+: ", ""):gsub("^[^\n]*", function(line)
-      return line:gsub(":$", "") .. moved(name) .. ":"
+      return line:gsub(":$", "") .. base_require("flowmap.base.modules").moved(name) .. ":"
     end)
   end
   if not ok then error(value, 3) end
   return value, where
 end
 
+-- A module that is missing is an input of a user's code, which may do without it.
+local function note_nowhere(name, from, in_function)
+  if from == "" or M.is_suite(from) or name:find "\n" then return end
+  local it = node("module " .. name)
+  it.kind, it.hash, it.module = "absent", "absent", name
+  edge(from, "module " .. name, in_function)
+end
+
 local function recording_require(name)
   local from, _, in_function = asking()
-  local value, where = (is_nowhere(name) and require_nowhere or base_require)(name)
+  local nowhere = is_nowhere(name)
+  if nowhere then note_nowhere(name, from, in_function) end
+  local value, where = (nowhere and require_nowhere or base_require)(name)
   if modules[name] then
     edge(from, modules[name], in_function)
   elseif type(where) == "string" and not M.is_suite(from) and attributes(where, "mode") then
@@ -450,7 +444,8 @@ function M.closure(roots, skip)
   while #todo > 0 do
     local path = table.remove(todo)
     local it = node(path)
-    if not out[path] and not skip(path) then
+    local found_since = it.kind == "absent" and it.module and modules[it.module]
+    if not (out[path] or found_since or skip(path)) then
       local hash = loaded(path, it)
       out[path] = { kind = it.kind, module = it.module, hash = hash }
       for to in pairs(it.uses) do todo[#todo + 1] = to end
