@@ -40,6 +40,11 @@ local CASES = {
   { "require('flowmap').nothing()", "own.lua:1: fm.nothing: no such function" },
   { "return 5", "own.lua returns a number" },
   { "local function f() return f() + 1 end\nreturn f()", "own.lua:1: stack overflow" },
+  { "coroutine.wrap(function() require('flowmap').interpolants.at(nil, 3) end)()",
+    "own.lua:1: a function of the suite cannot use what it was given: attempt to index" },
+  { "local f = coroutine.create(function() require('flowmap').interpolants.at(nil, 3) end)\n"
+    .. "local _, e = coroutine.resume(f)\nerror(e, 0)", "own.lua:3: a function of the suite" },
+  { "coroutine.wrap(function() local x = nil + 1 end)()", "own.lua:1: attempt to perform" },
   { with "error 'no good'", "own.lua:4: no good" },
   { with "return a.map + 1", "own.lua:4: attempt to perform arithmetic" },
   { with "return a.s .. a.t", "own.lua:4: " },

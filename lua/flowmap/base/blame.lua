@@ -13,14 +13,22 @@ local function is_library(file)
   return file:sub(1, #OWN) == OWN or file:find "/share/lua/" ~= nil
 end
 
--- The first line of a text, without a position inside a library; and whether it states a position
--- in the user's code.
+local OF_SUITE = "%s cannot use what it was given: %s"
+
+-- The first line of a text, without positions inside a library; and whether it states a position in
+-- the user's code. An error that leaves a coroutine has one position in front of another.
 local function sentence(text)
-  local line = text:match "^[^\n]*":gsub(":$", "")
-  local file, rest = line:match "^([^:]+):%d+: (.*)$"
-  if not file then return line, false end
-  if is_library(file) then return rest, false end
-  return line, true
+  local rest, place, first, inside = text:match "^[^\n]*":gsub(":$", ""), "", nil, false
+  while true do
+    local file, line, after = rest:match "^([^:]+):(%d+): (.*)$"
+    local library = file and is_library(file)
+    local is_source = library or file and (not first or file == first or file:find "^%S+%.lua$")
+    if not is_source then break end
+    if not library then place = ("%s:%s: "):format(file, line) end
+    inside, first, rest = library, first or file, after
+  end
+  if place == "" then return rest, false end
+  return place .. (inside and OF_SUITE:format("a function of the suite", rest) or rest), true
 end
 
 --- The text of an error value.
@@ -63,7 +71,7 @@ local function called()
   for level = 3, math.huge do
     local at = debug.getinfo(level, "Slntf")
     if not at then return of_tail end
-    if at.currentline > 0 then
+    if at.currentline > 0 and not rawequal(at.func, errors.note) then -- the handler is no call
       if not is_library(at.source:sub(2)) then return name end
       count = count + 1
       if count > NEAR and of_tail ~= nil then return of_tail end
