@@ -231,6 +231,12 @@ local function test_refusals()
   t.eq(code, 2, out)
   t.eq(out:find("chain/lmd-seed1 is in Slurm's queue already, as job " .. first, 1, true) ~= nil,
     true, out)
+  -- as if the command had been killed before it named the script after the job
+  sandbox.run(("cd a*/results/.slurm && mv %s.sh submitted-1.sh"):format(first))
+  code, out = flowmap("slurm --submit " .. ARGUMENTS)
+  t.eq(code, 2, out)
+  t.eq(out:find("lmd-seed1 may be in Slurm's queue already, as job " .. first, 1, true) ~= nil,
+    true, out)
   os.remove(cluster.at .. "/" .. first .. "_0.state")
 end
 

@@ -2,6 +2,7 @@
 -- @module flowmap.app.slurm.queue
 
 local array = require "flowmap.app.slurm.array"
+local core = require "flowmap.core"
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 
@@ -89,23 +90,51 @@ end
 
 -- ------------------------------------------------------------------ what was submitted before
 
+-- The folders of the runs of a kept script, by their index in the array, and in order.
+local function dirs_of(name)
+  local by_index, list = {}, {}
+  local script = files.read(("%s/%s.sh"):format(array.folder(), name)) or ""
+  for index, dir in script:gmatch "\n%((%d+)%) dir='([^\n]-)'; set " do
+    by_index[index], list[#list + 1] = dir, dir
+  end
+  return by_index, list
+end
+
+-- The scripts of commands that were killed before they could name them after their jobs, by the
+-- folders of their runs.
+local function left_by_dir()
+  local by_dir = {}
+  for _, name in ipairs(core.folder_names(array.folder())) do
+    local left = name:match "^(submitted%-%d+)%.sh$"
+    for _, dir in ipairs(left and select(2, dirs_of(left)) or {}) do
+      by_dir[dir] = array.folder() .. "/" .. name
+    end
+  end
+  return by_dir
+end
+
 --- Raise an error if one of these runs is in the queue already, by the scripts that were kept.
 -- @tparam {table,...} runs
 function M.check_free(runs)
   local queued = files.exists(array.folder()) and M.queued()
   if not queued or not next(queued) then return end
-  local by_dir = {}
+  local by_dir, known, unknown = {}, {}, nil
   for name in pairs(queued) do
     local job, index = name:match "^(%d+)_(%d+)$"
-    local script = files.read(("%s/%s.sh"):format(array.folder(), job)) or ""
-    local dir = script:match(("\n%%(%s%%) dir='([^\n]-)'; set "):format(index))
-    if dir then by_dir[dir] = name end
+    known[job] = known[job] or dirs_of(job)
+    if known[job][index] then by_dir[known[job][index]] = name end
+    if not files.exists(("%s/%s.sh"):format(array.folder(), job)) then unknown = name end
   end
+  local left = unknown and left_by_dir() or {}
   for _, run in ipairs(runs) do
     local name = by_dir[run.dir]
     if name then
       errors.usage("%s is in Slurm's queue already, as job %s: wait until it ends, or scancel %s",
         run.name, name, name:match "%d+")
+    elseif left[run.dir] then
+      errors.usage("%s may be in Slurm's queue already, as job %s, by a command that was killed: "
+        .. "wait until it ends, or scancel it; if that job is another's, remove %s", run.name,
+        unknown, left[run.dir])
     end
   end
 end
