@@ -145,9 +145,12 @@ t.test("a clean set is written completely and is consistent", function()
     local text = files.read(final .. "/" .. name)
     t.eq(select(2, text:gsub(ids.LSD, "")), 1, name)
   end
-  code, out = flowmap "publish smoke mini.lua" -- again, replacing the first
+  -- again, replacing the first, which a killed process has left under another name
+  sandbox.run "cd paper/results/smoke && mv mini .mini.1.old && mkdir .mini.2 && touch .mini.2/a"
+  code, out = flowmap "publish smoke mini.lua"
   t.eq(code, 0, out)
   t.eq(check(), {})
+  t.eq({ sandbox.run "ls -A paper/results/smoke" }, { 0, "mini\n" })
 end)
 
 t.test("a published set is woven without any run, and without PDF where there is no TeX", function()

@@ -255,6 +255,30 @@ local function replace(target, final)
   if had then files.remove_tree(old) end
 end
 
+-- Hold the place of a set until the returned value is closed, and clear away what a killed process
+-- left there: the old set, if it was killed between the two renames of `replace`, or parts of one.
+local function hold_place(final)
+  local above, name = final:match "^(.*)/([^/]*)$"
+  files.mkdir(above)
+  local path = ("%s/.%s.lock"):format(above, name)
+  local lock = core.lock(path)
+  if not lock then errors.usage("%s is being published by another process", final) end
+  for _, other in ipairs(core.folder_names(above)) do
+    local left = above .. "/" .. other
+    local ending = other:sub(1, #name + 2) == ("." .. name .. ".")
+      and lfs.symlinkattributes(left, "mode") == "directory" and other:match("^%d+(.*)$", #name + 3)
+    if ending == ".old" and not files.exists(final) then
+      os.rename(left, final)
+    elseif ending == ".old" or ending == "" then
+      files.remove_tree(left)
+    end
+  end
+  return setmetatable({}, { __close = function()
+    os.remove(path) -- before another process gets the lock
+    lock:release()
+  end })
+end
+
 -- ------------------------------------------------------------------ one set
 
 -- Lock the runs, so that no other process changes them.
@@ -282,8 +306,9 @@ function M.set(exp, profile)
   check_current(exp, profile, set, problems)
   local origin = check_origin(set, problems)
   if #problems > 0 then refuse(root, problems) end
+  local _ <close> = hold_place(final)
+  check_replaced(final) -- again: it may be there only now
   local target = ("%s/%s/.%s.%d"):format(M.base, profile, exp.name, core.pid())
-  if files.exists(target) then files.remove_tree(target) end -- of a killed process of this number
   files.mkdir(target)
   local ok, err = pcall(write, exp, profile, set, origin, target)
   if ok then ok, err = pcall(replace, target, final) end
