@@ -3,10 +3,12 @@
 
 local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
+local Notice = require "flowmap.base.notice"
 local files = require "flowmap.base.files"
 local ranks = require "flowmap.base.ranks"
 local sampler = require "flowmap.sampler"
 local settings = require "flowmap.experiment.settings"
+local signals = require "flowmap.app.signals"
 local trainer = require "flowmap.trainer"
 
 local M = {}
@@ -100,6 +102,36 @@ local function check_same(path)
   end
 end
 
+-- Refuse more samples than this machine can hold: twice, as pieces and as the whole made of them.
+local function check_memory(count, cfg)
+  local uv = signals.uv()
+  local limit = uv.get_constrained_memory and uv.get_constrained_memory() or 0
+  local has = uv.get_total_memory()
+  if limit > 0 then has = math.min(has, limit) end
+  local need = 2 * 4.0 * count * cfg.dim
+  if ranks.any(need > has) then
+    errors.usage("--count: %d samples of %d values need at least %.0f GiB of memory, and there are "
+      .. "%.1f", count, cfg.dim, need / 2^30, has / 2^30)
+  end
+end
+
+local PATIENCE = 2 -- seconds after which a draw reports its progress
+
+-- A function that is told how many of `count` samples are drawn, to be closed.
+local function progress(count)
+  local start, notice = fm.clock(), nil
+  return setmetatable({}, {
+    __call = function(_, done)
+      if not notice and fm.clock() - start < PATIENCE then return end
+      notice = notice or Notice.new("drawing samples", count)
+      notice:update(done)
+    end,
+    __close = function()
+      if notice then notice:close() end
+    end,
+  })
+end
+
 --- The command `sample`. Several ranks share the drawing, and the first writes.
 -- @tparam table args checkpoint, steps, sampler, rtol, atol, class, guidance, count, seed, ema,
 --   out, experiment
@@ -115,8 +147,13 @@ function M.write(args)
   change(job.cfg, args)
   check_classes(job.cfg, args)
   local steps = args.steps or 1
+  check_memory(args.count, job.cfg)
   local draw, cost = sampler.generator(job, params, steps, nil, args.class)
-  local x = draw(args.count, args.seed)
+  local x
+  do
+    local tell <close> = progress(args.count)
+    x = draw(args.count, args.seed, tell)
+  end
   job.check() -- a network may load further code as it is used
   x = fm.cast(in_units(x, job.cfg), "float32")
   if not x:finite() then
