@@ -332,7 +332,7 @@ fm_err fm_load_image(fm_ctx *ctx, const char *path, fm_tensor **out) {
   size_t n;
   fm_image image;
   *out = NULL;
-  fm_err err = fm_read_file(ctx, path, &bytes, &n);
+  fm_err err = fm_read_within(ctx, path, FM_IMAGE_FILE, &bytes, &n);
   if (err) return err;
   err = fm_image_decode(ctx, path, (const uint8_t *)bytes, n, &image);
   fm_free(ctx, bytes, n + 1);

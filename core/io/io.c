@@ -73,12 +73,17 @@ void fm_in_close(fm_in *in) {
   in->fd = -1;
 }
 
-fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n) {
+fm_err fm_read_within(fm_ctx *ctx, const char *path, uint64_t most, char **bytes, size_t *n) {
   fm_in in;
   *bytes = NULL;
   *n = 0;
   fm_err err = fm_in_open(&in, ctx, path);
   if (err) return err;
+  if (in.size > most) {
+    fm_in_close(&in);
+    return fm_fail(ctx, FM_EDATA, "'%.400s': %llu bytes found, expected at most %llu", path,
+                   (unsigned long long)in.size, (unsigned long long)most);
+  }
   size_t size = (size_t)in.size;
   char *p = fm_alloc(ctx, size + 1);
   err = p ? fm_in_read(&in, p, size) : FM_ENOMEM;
@@ -91,6 +96,10 @@ fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n) {
   *bytes = p;
   *n = size;
   return FM_OK;
+}
+
+fm_err fm_read_file(fm_ctx *ctx, const char *path, char **bytes, size_t *n) {
+  return fm_read_within(ctx, path, SIZE_MAX - 1, bytes, n);
 }
 
 /* ------------------------------------------------------------------ writing */

@@ -30,6 +30,8 @@ fm_err fm_in_open(fm_in *in, fm_ctx *ctx, const char *path);
 fm_err fm_in_read(fm_in *in, void *to, size_t n); /* exactly n bytes, or FM_EDATA */
 fm_err fm_in_read_at(const fm_in *in, uint64_t at, void *to, size_t n); /* likewise, at byte `at` */
 void fm_in_close(fm_in *in);                                            /* may be repeated */
+/* As fm_read_file (fm.h), but a file of more than `most` bytes is FM_EDATA, and not read. */
+fm_err fm_read_within(fm_ctx *ctx, const char *path, uint64_t most, char **bytes, size_t *n);
 
 /* ------------------------------------------------------------------ a file being written */
 
