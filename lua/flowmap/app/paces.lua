@@ -5,9 +5,9 @@
 
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
-local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local places = require "flowmap.data.packed.places"
+local record = require "flowmap.runs.record"
 local source = require "flowmap.runs.source"
 
 local M = {}
@@ -45,8 +45,9 @@ end
 function M.kept(kind, threads)
   local path = path_of(kind, threads)
   local age = path and os.time() - (lfs.attributes(path, "modification") or 0)
-  local it = age and age >= 0 and age < DAY and json.decode(files.read(path) or "")
-  return type(it) == "table" and it.sample_s and it or nil
+  if not (age and age >= 0 and age < DAY) then return nil end
+  local ok, it = pcall(record.unseal, files.read(path) or "", path)
+  return ok and it or nil -- one that is damaged is measured again
 end
 
 --- Keep the pace of a kind. It is a cache: the folder may be read-only.
@@ -55,7 +56,7 @@ end
 function M.keep(kind, threads)
   local path = path_of(kind, threads)
   if not path then return end
-  pcall(fm.write_file, path, json.encode(kind.pace))
+  pcall(fm.write_file, path, record.seal(kind.pace))
 end
 
 return M

@@ -1,11 +1,18 @@
 --- The chapters of the paper, as paper/chapters.lua lists them: the one list of its experiments.
 -- @module flowmap.experiment.chapters
 
+local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 
 local M = {}
 
-local function listed() return assert(loadfile(files.installed "paper/chapters.lua", "t"))() end
+local function listed()
+  local chunk, why = loadfile(files.installed "paper/chapters.lua", "t")
+  if not chunk then
+    errors.data("cannot read the list of chapters that belongs to this installation: %s", why)
+  end
+  return chunk()
+end
 
 --- The paper's experiments, in its order.
 -- @treturn {string,...} paths such as experiments/checkerboard.lua

@@ -56,11 +56,23 @@ local function declared(it)
   return all
 end
 
+local SELECTING = { all = true, none = true } -- words of the setting `metrics`, see `metrics_of`
+
+local function check_metrics(own, path)
+  for name in pairs(own) do
+    if SELECTING[name:lower()] then
+      errors.usage("%s: metrics['%s'] has a name by which the setting metrics selects; choose "
+        .. "another", path, name)
+    end
+  end
+end
+
 --- Check the parts of an experiment and what they declare.
 -- @tparam table it an experiment
 -- @tparam string path
 function M.check(it, path)
   for _, field in ipairs(own_parts(it)) do registry_of(field):check(it[field], path) end
+  check_metrics(it.metrics or {}, path)
   registry.check_options(it.options or {}, path .. ": options")
   for key in pairs(declared(it)) do
     if settings.by_key[key] then

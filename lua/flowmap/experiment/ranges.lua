@@ -16,9 +16,15 @@ end
 -- @treturn ?string nil if any value of the setting's type is allowed
 function M.words(check) return words_of[check] end
 
---- The shortest decimal text that reads back as exactly this number; with a dot in any locale.
+local EXACT = 2^53 -- a double holds every whole number up to here
+
+--- The shortest decimal text that reads back as exactly this number; with a dot in any locale. Of a
+-- whole number it is the same whether the number is an integer or a float: records of a run do not
+-- tell these apart.
 function M.number_text(x)
-  if math.type(x) == "integer" then return ("%d"):format(x) end
+  if math.type(x) == "integer" or x % 1 == 0 and x > -EXACT and x < EXACT then
+    return ("%d"):format(x)
+  end
   local text
   for _, digits in ipairs { "%.14g", "%.15g", "%.16g", "%.17g" } do
     text = digits:format(x):gsub(",", ".")

@@ -170,6 +170,26 @@ cmp -s "$0/book.aux" "$0/book.first" || run
 ! grep '^Missing character' "$0/book.log"
 ]]
 
+local OF_TEX = { lock = true, output = true, ["texput.log"] = true, ["missfont.log"] = true }
+
+-- Take the folder of a typesetting. What an interrupted one left is removed, and nothing else.
+local function take(folder)
+  files.mkdir(folder)
+  local names = files.below(folder)
+  for _, name in ipairs(names) do
+    if not (OF_TEX[name] or name:find "^book%.%w+$") then
+      errors.usage("%s/%s is no file of an interrupted typesetting; move it away first", folder,
+        name)
+    end
+  end
+  local lock = core.lock(folder .. "/lock")
+  if not lock then errors.usage("%s is in use: another process makes this PDF", folder) end
+  for _, name in ipairs(names) do
+    if name ~= "lock" then os.remove(folder .. "/" .. name) end
+  end
+  return lock
+end
+
 --- Convert Markdown to a PDF by LuaLaTeX, if it is installed. TeX runs no other program. The work
 -- goes on while the caller makes the page.
 -- @tparam string markdown path of the source
@@ -179,8 +199,7 @@ cmp -s "$0/book.aux" "$0/book.first" || run
 function M.printing(markdown, pdf, book)
   if not os.execute "command -v lualatex > /dev/null 2>&1" then return nil end
   local folder = pdf:gsub("%.pdf$", ".latex")
-  if files.exists(folder) then files.remove_tree(folder) end -- of a run that was interrupted
-  files.mkdir(folder)
+  local lock = take(folder)
   local words = arguments(markdown, folder .. "/book.tex", book)
   add(words, { "--to=latex", "--lua-filter=" .. files.installed "paper/print.lua",
     "--include-in-header=" .. files.installed "paper/print.tex",
@@ -194,6 +213,7 @@ function M.printing(markdown, pdf, book)
     end
     assert(os.rename(folder .. "/book.pdf", pdf))
     files.remove_tree(folder)
+    lock:release()
   end
 end
 

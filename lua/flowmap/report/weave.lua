@@ -59,6 +59,7 @@ local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local formulas = require "flowmap.report.formulas"
+local lfs = require "lfs"
 local literate = require "flowmap.report.literate"
 local origin = require "flowmap.report.origin"
 local page = require "flowmap.report.page"
@@ -352,6 +353,15 @@ function M.chapter(path, how)
   return table.concat(out, "\n") .. "\n"
 end
 
+-- Refuse a chapter that is the very file to which the book's Markdown is written.
+local function check_source(path, output)
+  local from, to = lfs.attributes(path), lfs.attributes(output)
+  if from and to and from.dev == to.dev and from.ino == to.ino then
+    errors.usage("%s would be overwritten by what is woven from it; move the chapter to another "
+      .. "folder", path)
+  end
+end
+
 --- Weave a book: all chapters, in order, into DIR/NAME.md and DIR/NAME.html.
 -- @tparam table book what paper/chapters.lua returns, with paths that can be read from here, and
 -- perhaps a `name` in place of "flow-maps"
@@ -360,10 +370,10 @@ end
 -- @treturn string path of the page
 -- @treturn ?string path of the PDF
 function M.book(book, how)
-  local texts = {}
+  local texts, stem = {}, ("%s/%s"):format(book.output, book.name or "flow-maps")
   how.output, how.sets = book.output, {}
+  for _, path in ipairs(book.chapters) do check_source(path, stem .. ".md") end
   for i, path in ipairs(book.chapters) do texts[i] = M.chapter(path, how) end
-  local stem = ("%s/%s"):format(book.output, book.name or "flow-maps")
   results.write_file(stem .. ".md", table.concat(texts, "\n"))
   local about = { title = book.title, style = book.style,
     subtitle = book.subtitle:format(how.profile), bibliography = book.bibliography }

@@ -72,7 +72,7 @@ function M.inputs(it, cfg, known)
   end
   for _, key in ipairs { "teacher", "start" } do
     local named = cfg[key] ~= "" and cfg[key] ~= "teacher"
-    if named then inputs[key] = fm.sha256(files.read(cfg[key]) or "") end
+    if named then inputs[key] = fm.sha256(files.read_if_there(cfg[key]) or "") end
   end
   local set = data.reduced(data.find(cfg.data, it.data, cfg), cfg.resolution)
   inputs[set.points and "points" or "images"] = set.hash

@@ -37,7 +37,10 @@ function M.name(dir)
   return name
 end
 
-local function is_temporary(name) return name:find "%.tmp%.%d+%.%d+" ~= nil end
+-- The name of a temporary file (core/io/sweep.c), around that of the file that is written.
+local TEMPORARY = "^(.+)%.tmp%.%d+%.%d+"
+
+local function is_temporary(name) return name:find(TEMPORARY) ~= nil end
 
 --- Classify a folder.
 -- @tparam string dir
@@ -137,15 +140,19 @@ local function lock(dir)
   return setmetatable({ dir = dir, lock = it }, Held)
 end
 
--- Clean up after killed processes: temporary files, which are nobody else's while we hold the lock,
--- and, on a file system without links, a checkpoint that has only its old name.
+-- Clean up after killed processes: temporary files that no living process writes (`sample` takes no
+-- lock and may be writing one), and, on a file system without links, a checkpoint that has only its
+-- old name.
 local function sweep(dir)
   local path = dir .. "/checkpoint.safetensors"
   if not files.exists(path) and files.exists(path .. ".prev") then
     os.rename(path .. ".prev", path)
   end
+  local swept = {}
   for _, name in ipairs(core.folder_names(dir)) do
-    if is_temporary(name) then os.remove(dir .. "/" .. name) end
+    local of = name:match(TEMPORARY)
+    if of and not swept[of] then core.sweep(dir .. "/" .. of) end
+    swept[of or name] = true
   end
 end
 

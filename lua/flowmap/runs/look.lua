@@ -10,6 +10,7 @@ local folder = require "flowmap.runs.folder"
 local json = require "flowmap.base.json"
 local lfs = require "lfs"
 local record = require "flowmap.runs.record"
+local regular = require "flowmap.base.regular"
 
 local M = {}
 
@@ -76,7 +77,7 @@ end
 
 -- The last complete line of a file that may be appended to meanwhile, as a table.
 local function last_line(path)
-  local file <close> = io.open(path, "rb")
+  local file <close> = not regular.fault(path) and io.open(path, "rb") or nil
   local size = file and file:seek "end"
   if not size or size == 0 then return nil end
   file:seek("set", math.max(0, size - TAIL))

@@ -126,9 +126,13 @@ M.keep = true
 
 local computed = {} -- key -> hash, in this process
 
-local function kept(path)
+-- A kept result ends with a checksum: a damaged one would make every run look outdated.
+local function sealed(key, hash) return ("%s %s\n"):format(hash, core.sha256(key .. hash)) end
+
+local function kept(path, key)
   local text = files.read(path)
-  return text and text:match "^(%x+)\n$" and #text == 65 and text:sub(1, 64) or nil
+  local hash = text and text:match "^(%x+) "
+  return hash and text == sealed(key, hash) and hash or nil
 end
 
 --- The hash of what a probe gives, computed unless it is kept.
@@ -145,11 +149,11 @@ function M.probe(name, modules, compute)
     return places.cache()
   end)
   local path = ok and of and ("%s/numerics-%s"):format(folder, key:sub(1, 32))
-  local hash = path and kept(path)
+  local hash = path and kept(path, key)
   if not hash then
     hash = core.sha256(ranks.alone(source.aside, compute))
     -- A cache: it may be read-only.
-    if path and M.keep then pcall(core.write_file, path, hash .. "\n") end
+    if path and M.keep then pcall(core.write_file, path, sealed(key, hash)) end
   end
   computed[key] = hash
   return hash

@@ -13,6 +13,7 @@ local path = require "flowmap.measure.path"
 local render_list = require "flowmap.experiment.render_list"
 local sampler = require "flowmap.sampler"
 local step = require "flowmap.step"
+local tree = require "flowmap.tree"
 
 local M = {}
 
@@ -42,6 +43,20 @@ local function check_exact(job)
   end
 end
 
+-- Check that no metric is named like another result except for capitals: both would be shown by one
+-- name.
+local function check_names(row)
+  local seen = {}
+  for _, name in ipairs(tree.keys(row)) do
+    local other = seen[name:lower()]
+    if other and other ~= "N" then
+      errors.usage("the results would have '%s' and '%s', names that differ only in capitals; "
+        .. "rename the metric", other, name)
+    end
+    seen[name:lower()] = name
+  end
+end
+
 local NEIGHBOURS = 5 -- as in flowmap.measure.kl_estimates
 
 local function check_estimates(cfg)
@@ -68,7 +83,9 @@ function M.check(job, resolved)
   sampler.rehearse(job, job.params)
   check_exact(job)
   check_estimates(cfg)
-  check_render(job, (evaluate.rehearse(job)))
+  local row = evaluate.rehearse(job)
+  check_names(row)
+  check_render(job, row)
   effect.settle(resolved, job.read)
 end
 

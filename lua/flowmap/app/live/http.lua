@@ -7,6 +7,7 @@
 
 local errors = require "flowmap.base.errors"
 local signals = require "flowmap.app.signals"
+local texts = require "flowmap.base.text"
 
 local M = {}
 
@@ -118,7 +119,7 @@ end
 local function answer(self, client, path)
   local ok, kind, body = errors.pcall(self.answer, path)
   if not ok then
-    io.stderr:write("flowmap: ", path, ": ", select(2, errors.explain(kind)), "\n")
+    io.stderr:write("flowmap: ", texts.line(path, 200), ": ", select(2, errors.explain(kind)), "\n")
     return refuse(self, client, 500, "the answer failed; the terminal says why")
   elseif not kind then
     return refuse(self, client, 404, "there is no such page")

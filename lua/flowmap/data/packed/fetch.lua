@@ -45,13 +45,30 @@ function M.check(path, sha256)
   tell(path, found, sha256)
 end
 
---- Download.
+local function rename(from, to)
+  local ok, message = os.rename(from, to)
+  if not ok then errors.data("cannot rename %s: %s", from, message) end
+end
+
+-- Lock a download until the returned value is closed: two processes would both add to one part.
+local function hold(path)
+  local name = path .. ".lock"
+  local lock = fm.lock(name)
+  if not lock then errors.usage("%s is being downloaded by another process", path) end
+  return setmetatable({}, { __close = function()
+    os.remove(name) -- before another process gets the lock
+    lock:release()
+  end })
+end
+
+--- Download, unless another process has done so meanwhile.
 -- @tparam string url
 -- @tparam string path
 -- @tparam[opt] string sha256 expected; without one, a note precedes the download. A file with
 --   another hash is kept under another name: it may be a valid new edition
 function M.run(url, path, sha256)
-  local part = path .. ".part"
+  local part, _ <close> = path .. ".part", hold(path)
+  if files.exists(path) then return M.check(path, sha256) end
   if not sha256 then
     io.stderr:write(("no SHA-256 is known for %s: the download cannot be verified, and is only as "
       .. "trustworthy as that site\n"):format(url))
@@ -64,12 +81,11 @@ function M.run(url, path, sha256)
   end
   if sha256 and found ~= sha256 then
     local kept = path .. ".unexpected"
-    os.rename(part, kept)
+    rename(part, kept)
     errors.data("%s has the SHA-256 %s, expected %s; it is kept as %s, and flowmap data import "
       .. "takes it if you trust it", url, found, sha256, kept)
   end
-  local ok, message = os.rename(part, path)
-  if not ok then errors.data("cannot rename %s: %s", part, message) end
+  rename(part, path)
   tell(path, found, sha256)
 end
 
