@@ -150,6 +150,21 @@ t.test("a pipe in place of a journal holds up nobody who looks at runs", functio
   t.eq({ code, out:find "interrupted at 0" ~= nil }, { 0, true }, out)
 end)
 
+-- ------------------------------------------------------------------ records
+
+t.test("a part cannot change the settings that the run has recorded", function()
+  write("sets.lua", OWN:format "nets = { mlp = function(cfg) cfg.lr = 1; return cfg end }")
+  code, out = flowmap "run sets.lua --profile smoke --out sets"
+  t.eq({ code, out:find "sets.lua:1: the settings of a run are read%-only: a part sets 'lr'" ~= nil,
+    sandbox.exists "sets" }, { 2, true, false }, out)
+end)
+
+t.test("a run and its copy are no two seeds of an interval", function()
+  sandbox.run "mkdir twice && cp -a run twice/one && cp -a run twice/two"
+  code, out = flowmap "runs --results twice --csv"
+  t.eq({ code, select(2, out:gsub(",lsd,,1,1,kl,1,1,", "")) }, { 0, 2 }, out)
+end)
+
 -- ------------------------------------------------------------------ names
 
 t.test("metrics have no names that select metrics or are those of other results", function()

@@ -31,6 +31,7 @@ local hostile = {
   "[^1]: note", "Table: x", "~~~", "a -- b ... 'c'", "_x_ *y* ~z~ a_b", "../../etc/passwd", "-rf",
   ".hidden", "bad\xff\xfe utf8", "\u{202E}reversed", "a\u{2028}line", ("x"):rep(300), "%s%n",
   "ünïcödé ✓ ± – −", "a\\", "{{kl.LSD.N1}}", "\27[31mred\27[0m\7", "con", "a/b", "a:b", "^[x] @ref",
+  "![x](figure:none)", "@tab:none",
 }
 
 -- The visible form of a text, with white space as in HTML.

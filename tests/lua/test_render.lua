@@ -162,6 +162,16 @@ t.test("a table of the experiment's own names the runs behind it", function()
   t.eq(render.description(exp, entry, board).title, "Counted")
   own.draw = function() return { panels = {} } end
   t.raises(function() render.entry(exp, entry, board) end, "the table 'counted' returned a table")
+  for wrong, words in pairs { [{ columns = { 1 } }] = "returned a table of other contents",
+    [{ rows = { { heads = { "a" } } } }] = "row 1 must be { heads", [{ notes = { {} } }] = "notes",
+    [{ title = false }] = "returned a table" } do
+    own.draw = function()
+      return setmetatable(wrong, { __index = { title = "T", heads = { "what" }, columns = { "v" },
+        rows = { { heads = { "a" }, cells = { 1 } } } } })
+    end
+    local err = t.raises(function() render.entry(exp, entry, board) end, words)
+    t.eq(err.code, "usage", words)
+  end
 end)
 
 t.test("missing values are named", function()

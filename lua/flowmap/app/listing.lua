@@ -155,16 +155,19 @@ local function words_of(it, keys)
   return table.concat(words, " ")
 end
 
--- Runs that differ in their seeds alone, and are all outdated or all not, share a row.
+-- Runs that differ in their seeds alone, and are all outdated or all not, share a row. Two of one
+-- seed, such as a run and its copy, do not: an interval would count that seed twice.
 local function grouped(runs, keys, each)
   local rows, by_key = {}, {}
   for _, it in ipairs(runs) do
     local words = words_of(it, keys)
     local key = each and it.dir or table.concat({ it.method, words, it.outdated or "" }, "\n")
+    while it.seed and by_key[key] and by_key[key].taken[it.seed] do key = key .. "\nagain" end
     if not by_key[key] then
-      by_key[key] = { method = it.method, words = words, settings = it.settings }
+      by_key[key] = { method = it.method, words = words, settings = it.settings, taken = {} }
       rows[#rows + 1] = by_key[key]
     end
+    by_key[key].taken[it.seed or 0] = true
     table.insert(by_key[key], it)
   end
   return rows

@@ -29,7 +29,10 @@ function M.view(cfg, read)
       if value == nil then no_setting(key, cfg) end
       return value
     end,
-    __newindex = cfg,
+    __newindex = function(_, key) -- the run's records would hold another value than it used
+      errors.usage("the settings of a run are read-only: a part sets '%s'; keep what it changes in "
+        .. "a table of its own", tostring(key))
+    end,
     __pairs = function()
       for key in pairs(cfg) do read[key] = true end
       return pairs(cfg)

@@ -104,13 +104,37 @@ local function with_options(kind, spec)
   return spec
 end
 
+local function are_texts(list)
+  for _, text in ipairs(type(list) == "table" and list or { false }) do
+    if type(text) ~= "string" then return false end
+  end
+  return true
+end
+
+-- Check what the function of a table of the experiment's own returned; cells are checked where they
+-- are printed.
+local function check_table(t, kind)
+  local is_one = type(t) == "table" and type(t.rows) == "table" and are_texts(t.heads)
+    and are_texts(t.columns) and type(t.title) == "string"
+  if not is_one then
+    errors.usage("the table '%s' returned a %s%s, expected { title =, heads =, columns =, rows = }",
+      kind, type(t), type(t) == "table" and " of other contents" or "")
+  end
+  if not are_texts(t.notes or {}) then
+    errors.usage("the table '%s': notes must be a list of texts", kind)
+  end
+  for i, row in ipairs(t.rows) do
+    if type(row) ~= "table" or not are_texts(row.heads) or type(row.cells) ~= "table" then
+      errors.usage("the table '%s': row %d must be { heads = a list of texts, cells = {...} }",
+        kind, i)
+    end
+  end
+end
+
 -- The description of a table of the experiment's own, with the runs behind it.
 local function own_table(kind, set, spec)
   local t = kind.draw(set, with_options(kind, spec))
-  if type(t) ~= "table" or type(t.rows) ~= "table" then
-    errors.usage("the table '%s' returned a %s, expected { title =, heads =, columns =, rows = }",
-      spec.kind, type(t))
-  end
+  check_table(t, spec.kind)
   local notes = measured.provenance(set)
   t.notes, t.format = table.move(t.notes or {}, 1, #(t.notes or {}), #notes + 1, notes),
     t.format or "%.4g"

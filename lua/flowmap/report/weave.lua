@@ -288,11 +288,13 @@ local function fill(context, line, place, origins)
     local is_bare = text:find("{#tab:", 1, true) and not text:find("::: origin", 1, true)
     return is_bare and text .. origin.woven(context, place, inside) or text
   end)
-  line = line:gsub("@([ft][ia][gb]):([%w_/-]+)", function(kind, name)
+  -- Behind a backslash stands text of the results, which only looks like a reference.
+  line = line:gsub("(\\?)@([ft][ia][gb]):([%w_/-]+)", function(escaped, kind, name)
     local experiment, rest = owner(context, name)
-    return experiment and ("@%s:%s:%s"):format(kind, experiment, rest) or nil
+    return escaped == "" and experiment and ("@%s:%s:%s"):format(kind, experiment, rest) or nil
   end)
-  return (line:gsub("%]%(figure:([^)%s]+)%)", function(name)
+  return (line:gsub("(\\?)%]%(figure:([^)%s]+)%)", function(escaped, name)
+    if escaped ~= "" then return nil end
     local path = named("figure:" .. name, figure_path, name):gsub("[<>\\]", "\\%0")
     local experiment, figure = owner(context, name)
     origins[#origins + 1] = origin.markdown(context, experiment, figure, "figure")
