@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../map.h"
 #include "io.h"
 
 static const char magic[8] = "\x93NUMPY\x01"; /* the terminating NUL is the minor version */
@@ -61,6 +62,7 @@ fm_err fm_save_npy(fm_ctx *ctx, const char *path, const fm_tensor *t) {
   fm_err err = fm_out_open(&out, ctx, path);
   if (!err) err = fm_out_write(&out, head, whole);
   if (!err) err = fm_out_write(&out, t->data, t->bytes);
+  if (!err && (err = fm_map_check(t)) != FM_OK) fm_out_discard(&out); /* lost bytes are in it */
   if (!err) err = fm_out_commit(&out, false);
   return err;
 }

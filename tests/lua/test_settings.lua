@@ -257,6 +257,24 @@ t.test("a list with a gap, behind which Lua reads nothing, is refused", function
   end
 end)
 
+t.test("numbers and formats of tables and figures are checked before anything is trained", function()
+  local function entry(text) return "render = { { name = 't', " .. text .. " } }" end
+  local density = "kind = 'density', range = { 0, 1 }, "
+  for fields, words in pairs {
+    [entry(density .. "bins = 1e6")] = "bins must be a whole number from 2 to 2048, found 1000000",
+    [entry(density .. "bins = 9.5")] = "bins must be a whole number from 2 to 2048, found 9.5",
+    [entry "kind = 'density', range = { 0, 1 / 0 }"] = "range must be a list of two numbers",
+    [entry "kind = 'traces', points = 0"] = "points must be a whole number from 2 to 100000",
+    [entry "kind = 'triangle', eta = 0 / 0"] = "eta must be a finite number from 0 on",
+    [entry "kind = 'compare', metric = 'kl', title = 'KL', format = '%.100f'"] =
+      "format must be that of one number",
+    ["metrics = { m = { measure = print, format = '%.100f' } }"] =
+      "format must be that of one number, such as %%.4f, found '%%.100f'",
+  } do
+    own_files.refused(fields, words)
+  end
+end)
+
 t.test("a warm-up ends within the training; a setting that is set again is told", function()
   resolve { profile = "smoke", set = { warmup = 60, steps = 60 } }
   t.raises(function() resolve { profile = "smoke", set = { warmup = 61, steps = 60 } } end,

@@ -59,10 +59,14 @@ end
 local SELECTING = { all = true, none = true } -- words of the setting `metrics`, see `metrics_of`
 
 local function check_metrics(own, path)
-  for name in pairs(own) do
+  for name, part in pairs(own) do
+    local format = type(part) == "table" and rawget(part, "format")
     if SELECTING[name:lower()] then
       errors.usage("%s: metrics['%s'] has a name by which the setting metrics selects; choose "
         .. "another", path, name)
+    elseif format and not pcall(string.format, format, 0.5) then
+      errors.usage("%s: metrics['%s']: format must be that of one number, such as %%.4f, found '%s'",
+        path, name, format)
     end
   end
 end

@@ -130,7 +130,7 @@ local function check_setting(key, where, options)
 end
 
 local function check_format(format, where)
-  if format and not format:find "^%%%.?%d*[efg]$" then
+  if format and not (format:find "^%%%.?%d*[efg]$" and pcall(string.format, format, 0.5)) then
     errors.usage("%s: format must be that of one number, such as %%.4f, found '%s'", where, format)
   end
 end
@@ -146,9 +146,30 @@ end
 
 local function check_range(range, where)
   local low, high = table.unpack(range or { 0, 1 })
-  if not (type(low) == "number" and type(high) == "number" and low < high) then
+  local numbers = type(low) == "number" and type(high) == "number"
+  if not (numbers and low < high and high - low < 1e30) then
     errors.usage("%s: range must be a list of two numbers such as { -1, 1 }, the first the smaller",
       where)
+  end
+end
+
+-- The ranges of numbers in entries of the suite's kinds: whole numbers, and fractions.
+local WHOLE = { bins = { 2, 2048 }, points = { 2, 100000 }, order = { 1, 16 },
+  questions = { 1, 1000000 }, N = { 1, 1 << 31 }, seed = { 0, 1 << 53 } }
+
+local function check_numbers(suite, entry, where)
+  for key, value in pairs(entry) do
+    local kind, range = suite.need[key] or suite.may[key], WHOLE[key]
+    if kind == "number" and range then
+      local whole = math.tointeger(value)
+      if not (whole and whole >= range[1] and whole <= range[2]) then
+        errors.usage("%s: %s must be a whole number from %d to %d, found %s", where, key, range[1],
+          range[2], tostring(value))
+      end
+    elseif kind == "number" and not (value >= 0 and value < math.huge) then
+      errors.usage("%s: %s must be a finite number from 0 on, found %s", where, key,
+        tostring(value))
+    end
   end
 end
 
@@ -228,6 +249,7 @@ local function check_values(suite, entry, where, options)
       check_setting(key, ("%s, %s"):format(where, field), options)
     end
   end
+  check_numbers(suite, entry, where)
   check_list(entry.shown, "string", where .. ", shown")
   check_list(entry.notes, "string", where .. ", notes")
   check_list(entry.metrics, "string", where .. ", metrics")

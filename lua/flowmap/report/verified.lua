@@ -63,11 +63,22 @@ function M.line(was, now, set, revision)
     revision = revision, changed = changed, gone = gone }
 end
 
+-- Wait for other processes that add lines, until the returned value is closed.
+local function hold(dir)
+  local name, lock = path_in(dir) .. ".lock", nil
+  repeat lock = core.lock(name) until lock
+  return setmetatable({}, { __close = function()
+    os.remove(name) -- before another process gets the lock
+    lock:release()
+  end })
+end
+
 --- Add lines to those of a folder, or replace those of the same runs.
 -- @tparam string dir
 -- @tparam {table,...} lines see `line`
 -- @treturn string the file's path
 function M.keep(dir, lines)
+  local _ <close> = hold(dir)
   local known, out = M.read(dir), {}
   for _, line in ipairs(lines) do known[line.id] = line end
   for _, id in ipairs(tree.keys(known)) do out[#out + 1] = json.encode(known[id]) .. "\n" end
