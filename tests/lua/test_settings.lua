@@ -257,7 +257,7 @@ t.test("a list with a gap, behind which Lua reads nothing, is refused", function
   end
 end)
 
-t.test("numbers and formats of tables and figures are checked before anything is trained", function()
+t.test("numbers and formats of tables and figures are checked beforehand", function()
   local function entry(text) return "render = { { name = 't', " .. text .. " } }" end
   local density = "kind = 'density', range = { 0, 1 }, "
   for fields, words in pairs {

@@ -65,8 +65,8 @@ local function check_metrics(own, path)
       errors.usage("%s: metrics['%s'] has a name by which the setting metrics selects; choose "
         .. "another", path, name)
     elseif format and not pcall(string.format, format, 0.5) then
-      errors.usage("%s: metrics['%s']: format must be that of one number, such as %%.4f, found '%s'",
-        path, name, format)
+      errors.usage("%s: metrics['%s']: format must be that of one number, such as %%.4f, found "
+        .. "'%s'", path, name, format)
     end
   end
 end

@@ -65,8 +65,9 @@ end
 
 -- Wait for other processes that add lines, until the returned value is closed.
 local function hold(dir)
-  local name, lock = path_in(dir) .. ".lock", nil
-  repeat lock = core.lock(name) until lock
+  local name = path_in(dir) .. ".lock"
+  local lock
+  repeat lock = core.lock(name) until lock -- which waits for a while
   return setmetatable({}, { __close = function()
     os.remove(name) -- before another process gets the lock
     lock:release()
