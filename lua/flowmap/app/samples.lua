@@ -8,7 +8,6 @@ local files = require "flowmap.base.files"
 local ranks = require "flowmap.base.ranks"
 local sampler = require "flowmap.sampler"
 local settings = require "flowmap.experiment.settings"
-local signals = require "flowmap.app.signals"
 local trainer = require "flowmap.trainer"
 
 local M = {}
@@ -102,13 +101,17 @@ local function check_same(path)
   end
 end
 
+-- The bytes of memory that this process may take at the most; math.huge if that is not known.
+local function memory()
+  local ok, uv = pcall(require, "luv")
+  if not ok then return math.huge end
+  local limit = uv.get_constrained_memory and uv.get_constrained_memory() or 0
+  return limit > 0 and math.min(limit, uv.get_total_memory()) or uv.get_total_memory()
+end
+
 -- Refuse more samples than this machine can hold: twice, as pieces and as the whole made of them.
 local function check_memory(count, cfg)
-  local uv = signals.uv()
-  local limit = uv.get_constrained_memory and uv.get_constrained_memory() or 0
-  local has = uv.get_total_memory()
-  if limit > 0 then has = math.min(has, limit) end
-  local need = 2 * 4.0 * count * cfg.dim
+  local need, has = 2 * 4.0 * count * cfg.dim, memory()
   if ranks.any(need > has) then
     errors.usage("--count: %d samples of %d values need at least %.0f GiB of memory, and there are "
       .. "%.1f", count, cfg.dim, need / 2^30, has / 2^30)
