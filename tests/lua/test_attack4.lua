@@ -159,6 +159,16 @@ t.test("a part cannot change the settings that the run has recorded", function()
     sandbox.exists "sets" }, { 2, true, false }, out)
 end)
 
+t.test("a checkpoint of another run is not continued from", function()
+  t.eq((flowmap "run own.lua --profile smoke --seed 2 --out other"), 0)
+  sandbox.run "cp -a run cut && cd cut && rm manifest.json eval.json"
+  local resumed = { flowmap "run own.lua --profile smoke --out cut --resume" }
+  t.eq(resumed[1], 0, resumed[2])
+  sandbox.run "rm cut/manifest.json cut/eval.json && cp other/checkpoint.safetensors cut"
+  code, out = flowmap "run own.lua --profile smoke --out cut --resume"
+  t.eq({ code, out:find "is of another run: seed is 2 in it, expected 1" ~= nil }, { 3, true }, out)
+end)
+
 t.test("a run and its copy are no two seeds of an interval", function()
   sandbox.run "mkdir twice && cp -a run twice/one && cp -a run twice/two"
   code, out = flowmap "runs --results twice --csv"

@@ -17,6 +17,7 @@ local ranks = require "flowmap.base.ranks"
 local record = require "flowmap.runs.record"
 local rehearse = require "flowmap.runs.rehearse"
 local revision = require "flowmap.runs.revision"
+local settings = require "flowmap.experiment.settings"
 local trainer = require "flowmap.trainer"
 local tree = require "flowmap.tree"
 
@@ -51,7 +52,17 @@ local function manifest(job, inputs, result, sums)
   }
 end
 
-local function load_saved(dir)
+-- A checkpoint from elsewhere may fit the network. (sigma = 0 is completed by a run.)
+local function check_saved(saved, cfg)
+  for _, key in ipairs(tree.keys(cfg)) do
+    local was, now = settings.text(saved.cfg[key]), settings.text(cfg[key])
+    if cache.counts(key) and was ~= now and not (key == "sigma" and cfg.sigma == 0) then
+      errors.data("%s is of another run: %s is %s in it, expected %s", saved.path, key, was, now)
+    end
+  end
+end
+
+local function load_saved(dir, cfg)
   local path = dir .. "/checkpoint.safetensors"
   local ok, saved = pcall(checkpoint.load, path)
   if not ok then
@@ -61,6 +72,7 @@ local function load_saved(dir)
     end
     error(saved, 0)
   end
+  check_saved(saved, cfg)
   say("resuming after step %d", saved.step)
   io.stdout:flush() -- a log shows it before the first progress, which may come much later
   return saved
@@ -156,7 +168,7 @@ local function execute(experiment, cfg, it)
   note_precision(cfg)
   local how = { about = { revision = revision.now(), fingerprint = it.inputs.fingerprint },
     on_start = note_changes }
-  local saved = it.resume and load_saved(dir) or nil
+  local saved = it.resume and load_saved(dir, cfg) or nil
   local job = place.within(experiment.path, { quoted = true }, function()
     local made = trainer.new(experiment, cfg, saved)
     made.students = students_of(cfg, it.stages)
