@@ -1,7 +1,7 @@
 /*
-** signal.c - SIGINT and SIGTERM in Lua. The first signal is a request: training checks for it after
-** each step and saves. A loop of the main coroutine that never checks is ended by an error, after
-** which the run can be resumed. The second signal ends the program at once.
+** signal.c - SIGINT, SIGTERM and SIGHUP in Lua. The first signal is a request: training checks for
+** it after each step and saves. A loop of the main coroutine that never checks is ended by an
+** error, after which the run can be resumed. The second signal ends the program at once.
 */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
@@ -10,7 +10,9 @@
 
 #include "bind.h"
 
-#define ECHO_MS 300  /* Ctrl-C reaches a whole process group; the parent may then send SIGTERM */
+/* Ctrl-C reaches a whole process group, and the parent may then send SIGTERM; of a terminal that is
+   closed, the kernel and the shell tell. */
+#define ECHO_MS 300
 #define COUNT 100000 /* virtual instructions between two calls of the hook */
 #define PATIENCE 200 /* calls until a loop that never checks is ended: about half a second */
 
@@ -37,20 +39,22 @@ static void on_signal(int sig) {
     first = sig;
     first_ms = now_ms();
     if (watching) lua_sethook(watching, on_count, LUA_MASKCOUNT, COUNT); /* as lua.c does */
-  } else if (sig == first || now_ms() - first_ms > ECHO_MS) {
+  } else if ((sig == first && sig != SIGHUP) || now_ms() - first_ms > ECHO_MS) {
     signal(sig, SIG_DFL);
     raise(sig); /* delivered when this handler returns */
   }
 }
 
-static int watch_signals(lua_State *L) { /* handle SIGINT and SIGTERM from now on */
-  struct sigaction a;
+/* Handle SIGINT and SIGTERM from now on, and SIGHUP unless it is ignored, as by nohup. */
+static int watch_signals(lua_State *L) {
+  struct sigaction a, was;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   watching = lua_tothread(L, -1);
   memset(&a, 0, sizeof a);
   a.sa_handler = on_signal;
   sigaction(SIGINT, &a, NULL);
   sigaction(SIGTERM, &a, NULL);
+  if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL);
   return 0;
 }
 

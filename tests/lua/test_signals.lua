@@ -51,6 +51,14 @@ t.test("two signals from one event count as one", function()
   t.eq(log:find "saved" ~= nil, true, log)
 end)
 
+t.test("a terminal that is closed is a request to save, also if it is told twice", function()
+  local loop = WATCH .. "while not fm.interrupted() do end "
+    .. "local e = fm.clock() + 0.5 while fm.clock() < e do fm.interrupted() end print 'saved'"
+  local code, _, log = signalled(loop, { 0.05, "HUP" }, { 0, "HUP" })
+  t.eq({ code, log:find "saved" ~= nil }, { 0, true }, log)
+  t.eq(signalled(loop, { 0.05, "HUP" }, { 0.4, "HUP" }), 129)
+end)
+
 -- Which of these signals each worker blocks, in words; a thread that is starting blocks all.
 local function blocked_by_workers()
   local list = {}

@@ -24,6 +24,7 @@ for name in require("lfs").dir(HERE .. "/parts") do text = text + #name / 1e9 en
 if require("lfs").attributes(HERE .. "/flag") then text = 2 * text end
 text = text + require("lfs").attributes(HERE .. "/sized", "size") / 1e9
 text = text * (os.getenv "STALE_KNOB" and 2 or 1)
+if require("lfs").symlinkattributes(HERE .. "/linked") then text = 2 * text end
 local is_more, more = pcall(require, "stale_more")
 text = text * (is_more and more or 1)
 local K = 1.5
@@ -183,6 +184,10 @@ t.test("a file that hides another, one that is gone, one that was not there", fu
   write("flag", "")
   t.eq({ decision() }, { "run", "flag is new" })
   os.remove(work .. "/flag")
+  write("linked", "")
+  t.eq({ decision() }, { "run", "linked is new" })
+  os.remove(work .. "/linked")
+  t.eq(decision(), "reuse")
   write("found/stale_more.lua", "return 2") -- a module that was missing, and may be
   t.eq({ cache.decide(dir, cache.inputs(it, resolved(it))) }, { "run", "stale_more is new" })
   os.remove(work .. "/found/stale_more.lua")

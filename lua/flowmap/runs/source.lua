@@ -387,7 +387,8 @@ local function install()
     input = recorded(io.input, note_outside), popen = telling_popen, read = telling_read })
   replace(os, { getenv = recorded(getenv, note_fact "variable") })
   replace(lfs, { dir = recorded(lfs.dir, note_fact "listing"),
-    attributes = recording_attributes })
+    attributes = recording_attributes,
+    symlinkattributes = recorded(lfs.symlinkattributes, note_exists) })
   core.folder_names = recorded(list_names, note_fact "listing")
   for _, name in ipairs { "load_npy", "load_safetensors" } do
     core[name] = recorded(core[name], note_any)
