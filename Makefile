@@ -400,7 +400,8 @@ dist: ## build/flowmap-VERSION.tar.gz of the committed sources, with the same by
 	  echo "flowmap: dist: this is not a git working copy; an archive is made from one" >&2; exit 2; }
 	@git diff --quiet HEAD || echo "flowmap: dist: uncommitted changes are left out" >&2
 	@mkdir -p $B
-	git -c tar.umask=0022 archive --prefix=$(DIST)/ HEAD | gzip -9n >$B/$(DIST).tar.gz
+	git -c tar.umask=0022 archive --prefix=$(DIST)/ HEAD >$B/$(DIST).tar
+	@gzip -9n <$B/$(DIST).tar >$B/$(DIST).tar.gz && rm $B/$(DIST).tar
 	@cd $B && { sha256sum $(DIST).tar.gz 2>/dev/null || shasum -a 256 $(DIST).tar.gz; }
 
 clean: ## remove all build products; results are kept

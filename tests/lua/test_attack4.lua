@@ -112,6 +112,22 @@ t.test("a teacher that cannot be read is an error, not another teacher", functio
   t.eq(t.raises(function() cache.inputs(it, cfg) end, "it is a folder").code, "data")
 end)
 
+t.test("what is drawn depends on the font of formulas and on whether the page was woven", function()
+  local rendered, page = require "flowmap.app.rendered", require "flowmap.report.page"
+  local it, font = { require("flowmap.experiment").load(work .. "/own.lua") }, page.math_font
+  local key = rendered.key(it, "smoke", false)
+  t.eq({ rendered.key(it, "smoke", false) == key, rendered.key(it, "smoke", true) == key },
+    { true, false })
+  page.math_font = write("font.ttf", "")
+  t.eq(rendered.key(it, "smoke", false) == key, false)
+  page.math_font = font
+end)
+
+t.test("an experiment that is named twice", function()
+  code, out = flowmap "reproduce own.lua own.lua --profile smoke --dry-run"
+  t.eq({ code, out:find "own.lua is named twice" ~= nil }, { 2, true }, out)
+end)
+
 -- ------------------------------------------------------------------ two at once
 
 t.test("of two downloads to one file the second is refused; then it is there", function()

@@ -79,6 +79,7 @@ local function plan(list, args)
     local seeds = experiment.seeds(exp, args.profile, args.seeds)
     for _, run in ipairs(experiment.runs(exp, args.profile, seeds, args.methods)) do
       local other = planned[run.dir]
+      if other and other.path == exp.path then errors.usage("%s is named twice", exp.path) end
       if other then
         errors.usage("%s and %s both have a run in %s; give the experiments different names",
           other.path, exp.path, run.dir)

@@ -16,11 +16,13 @@ local function look(path)
   return it and ("%s %s %s %s"):format(it.ino, it.size, it.modification, it.change) or "-"
 end
 
--- The programs that draw and weave, where PATH finds them.
+-- The programs that draw and weave, this one and those that PATH finds, and the font of formulas.
 local function programs(parts)
+  local paths = { require("luv").exepath(), require("flowmap.report.page").math_font }
   for _, name in ipairs { "gnuplot", "pandoc", "hb-subset" } do
-    for _, path in ipairs(files.in_path(name)) do parts[#parts + 1] = path .. " " .. look(path) end
+    for _, path in ipairs(files.in_path(name)) do paths[#paths + 1] = path end
   end
+  for _, path in ipairs(paths) do parts[#parts + 1] = path .. " " .. look(path) end
 end
 
 -- The suite's sources and the files of the paper.
@@ -51,9 +53,10 @@ end
 -- are rendered, which loads further files.
 -- @tparam {table,...} list experiments
 -- @tparam string profile
+-- @tparam boolean book whether the page is among them
 -- @treturn string
-function M.key(list, profile)
-  local parts = { profile, require("luv").exepath() }
+function M.key(list, profile, book)
+  local parts = { profile, book and "with the page" or "without the page" }
   programs(parts)
   sources(parts)
   local own = {} -- the experiments and what they load besides the suite

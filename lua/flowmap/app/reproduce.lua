@@ -219,7 +219,7 @@ local function render(say, list, args, book)
   local function tell(path)
     if shown[path:match "%.(%w+)$"] then say("  %s", path) end
   end
-  local key = rendered.key(list, args.profile)
+  local key = rendered.key(list, args.profile, book)
   local current = not args.force and rendered.current(list, args.profile, key)
   say(current and "to look at, unchanged:" or "to look at:")
   for _, path in ipairs(current or {}) do tell(path) end

@@ -26,7 +26,7 @@ local reader = "markdown+tex_math_dollars-raw_html-raw_tex-raw_attribute-native_
 -- DejaVu Math TeX Gyre (Debian: fonts-dejavu-extra), under the Bitstream Vera licence, which the
 -- font's own tables include. Formulas need a font with an OpenType MATH table, and few readers'
 -- computers have one.
-local math_font = "/usr/share/fonts/truetype/dejavu/DejaVuMathTeXGyre.ttf"
+M.math_font = "/usr/share/fonts/truetype/dejavu/DejaVuMathTeXGyre.ttf"
 
 -- Latin, Greek, diacritics, arrows, operators, brackets and mathematical alphabets.
 local math_letters = "20-7E,A0-FF,2C6-2DC,300-36F,370-3FF,2010-2044,2070-209F,2102-214F,2190-2193,"
@@ -37,15 +37,15 @@ local math_letters = "20-7E,A0-FF,2C6-2DC,300-36F,370-3FF,2010-2044,2070-209F,21
 -- if hb-subset (Debian: libharfbuzz-bin) is available, otherwise it is embedded whole. If the font
 -- is missing, warn the user and return nil.
 local function math_style(stem)
-  local font = files.read(math_font)
+  local font = files.read(M.math_font)
   if not font then
-    io.stderr:write("the page's formulas will use the reader's fonts: ", math_font,
+    io.stderr:write("the page's formulas will use the reader's fonts: ", M.math_font,
       " is missing (package fonts-dejavu-extra)\n")
     return nil
   end
   local path = stem .. ".math.ttf"
   local subset = ("hb-subset --name-IDs='*' --unicodes=%s --output-file=%s %s 2>/dev/null"):format(
-    math_letters, escape.shell(path), escape.shell(math_font))
+    math_letters, escape.shell(path), escape.shell(M.math_font))
   if not os.execute(subset) then results.write_file(path, font) end
   results.write_file(stem .. ".math.css", ('@font-face { font-family: "Page Math"; '
     .. 'src: url("%s"); }\n'):format(path:match "[^/]*$"))
