@@ -54,7 +54,7 @@ M.internal = {
   follow_parent = { "(pid)", "Receive SIGTERM when the parent process ends." },
   home = { "()", "The user's home folder; nothing if it is unknown." },
   ignore_broken_pipes = { "()", "Let writes to a closed pipe fail instead of ending the process." },
-  interrupted = { "()", "Whether SIGINT or SIGTERM has arrived." },
+  interrupted = { "()", "Whether SIGINT, SIGTERM or SIGHUP has arrived." },
   isatty = { "([fd])", "Whether standard output (1, the default) or error (2) is a terminal." },
   lock = { "(path)", "An exclusive lock on a file, or nil while another process holds it." },
   optim = { "(conf, params)", "An optimiser of a list of tensors: what fm.optimiser is built on." },
@@ -91,7 +91,7 @@ M.internal = {
   sync_file = { "(path)", "Flush a file to the disk." },
   trace = { "()", "Begin a trace: what fm.grad, fm.jvp and fm.program are built on." },
   user_place = { "()", "The line of the user's file that is running, as the start of a sentence." },
-  watch_signals = { "()", "Handle SIGINT and SIGTERM from now on: see `interrupted`." },
+  watch_signals = { "()", "Handle SIGINT, SIGTERM and SIGHUP from now on: see `interrupted`." },
   write_file = { "(path, text)", "Write a file as a whole or not at all." },
 }
 
