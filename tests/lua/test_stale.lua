@@ -25,6 +25,7 @@ if require("lfs").attributes(HERE .. "/flag") then text = 2 * text end
 text = text + require("lfs").attributes(HERE .. "/sized", "size") / 1e9
 text = text * (os.getenv "STALE_KNOB" and 2 or 1)
 if require("lfs").symlinkattributes(HERE .. "/linked") then text = 2 * text end
+text = text + #fm.sha256_file(HERE .. "/hashed") / 1e9
 local is_more, more = pcall(require, "stale_more")
 text = text * (is_more and more or 1)
 local K = 1.5
@@ -74,6 +75,7 @@ write("parts/scale.lua", "return 0.5")
 write("found/stale_bend.lua", "return { of = function(s) return s * 1.0 end }")
 write("number.txt", "3")
 write("sized", "12345")
+write("hashed", "a")
 fm.save_npy(work .. "/points.npy", fm.uniform({ 4, 2 }, { seed = 1 }))
 package.path = ("%s/before/?.lua;%s/found/?.lua;%s"):format(work, work, package.path)
 
@@ -136,6 +138,7 @@ local CHANGES = {
   { "a text that is read", "number.txt", "3", "4", "number.txt changed" },
   { "a size that is asked for", "sized", "5", "56", "sized changed" },
   { "the text of a file that is only measured", "sized", "5", "6", "" },
+  { "a file whose hash is asked for", "hashed", "a", "b", "hashed changed" },
 }
 
 for _, change in ipairs(CHANGES) do

@@ -15,7 +15,7 @@ local M = {}
 
 local getinfo, open, lines, getenv = debug.getinfo, io.open, io.lines, os.getenv
 local popen, read_input = io.popen, io.read
-local list_names, attributes = core.folder_names, lfs.attributes
+local list_names, attributes, sha256_file = core.folder_names, lfs.attributes, core.sha256_file
 local base_require, base_loadfile, searchpath = require, loadfile, package.searchpath
 
 -- ------------------------------------------------------------------ files and edges
@@ -250,7 +250,7 @@ end
 
 local function hash_of(path)
   local mode = mode_of(path)
-  if mode == "file" then return core.sha256_file(path) end
+  if mode == "file" then return sha256_file(path) end
   return not mode and "absent" or nil
 end
 
@@ -281,6 +281,11 @@ local function note_any(path)
   local it = node(M.absolute(path))
   it.kind = it.kind or "data"
   edge(nearest, M.absolute(path))
+end
+
+local function note_direct(path) -- the suite hashes files for ends of its own
+  local nearest, outside = asking(true)
+  if nearest == outside then note_outside(path) end
 end
 
 --- The functions that recorders replace: recorder -> function.
@@ -390,11 +395,10 @@ local function install()
     attributes = recording_attributes,
     symlinkattributes = recorded(lfs.symlinkattributes, note_exists) })
   core.folder_names = recorded(list_names, note_fact "listing")
-  for _, name in ipairs { "load_npy", "load_safetensors" } do
-    core[name] = recorded(core[name], note_any)
-  end
-  for _, name in ipairs { "pack_map", "pack_look", "load_image", "source" } do
-    core[name] = core[name] and recorded(core[name], note_outside)
+  for name, note in pairs { load_npy = note_any, load_safetensors = note_any,
+    load_image = note_outside, pack_map = note_outside, pack_look = note_outside,
+    source = note_outside, sha256_file = note_direct } do
+    core[name] = core[name] and recorded(core[name], note)
   end
   for name, file in pairs { flowmap = "init.lua", ["flowmap.runs.source"] = "runs/source.lua" } do
     modules[name] = SUITE .. file
