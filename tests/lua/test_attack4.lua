@@ -173,6 +173,11 @@ t.test("a part cannot change the settings that the run has recorded", function()
   code, out = flowmap "run sets.lua --profile smoke --out sets"
   t.eq({ code, out:find "sets.lua:1: the settings of a run are read%-only: a part sets 'lr'" ~= nil,
     sandbox.exists "sets" }, { 2, true, false }, out)
+  local cfg = { nfe = { 1, 4 } }
+  local view = require("flowmap.experiment.effect").view(cfg, {})
+  for _, value in pairs(view) do value[1] = 9 end
+  view.nfe[2] = 9
+  t.eq(cfg, { nfe = { 1, 4 } })
 end)
 
 t.test("a checkpoint of another run is not continued from", function()

@@ -17,7 +17,13 @@ local function no_setting(key, cfg)
     .. "options", tostring(key), errors.near(tostring(key), tree.keys(cfg)))
 end
 
---- A view of the settings for the parts of a run, which records the settings that they read.
+-- Settings are numbers, texts, truth values and lists of these.
+local function copied(value)
+  return type(value) == "table" and table.move(value, 1, #value, 1, {}) or value
+end
+
+--- A view of the settings for the parts of a run, which records the settings that they read. They
+-- cannot change any: a list is a copy.
 -- @tparam table cfg
 -- @tparam table read key -> true, filled in
 -- @treturn table a view of cfg
@@ -27,15 +33,16 @@ function M.view(cfg, read)
       read[key] = true
       local value = cfg[key]
       if value == nil then no_setting(key, cfg) end
-      return value
+      return copied(value)
     end,
     __newindex = function(_, key) -- the run's records would hold another value than it used
       errors.usage("the settings of a run are read-only: a part sets '%s'; keep what it changes in "
         .. "a table of its own", tostring(key))
     end,
     __pairs = function()
-      for key in pairs(cfg) do read[key] = true end
-      return pairs(cfg)
+      local copy = {}
+      for key, value in pairs(cfg) do read[key], copy[key] = true, copied(value) end
+      return pairs(copy)
     end,
   })
 end
