@@ -44,9 +44,10 @@ local function math_style(stem)
     return nil
   end
   local path = stem .. ".math.ttf"
+  local part = ("%s.tmp.%d"):format(path, core.pid()) -- two commands may write one page
   local subset = ("hb-subset --name-IDs='*' --unicodes=%s --output-file=%s %s 2>/dev/null"):format(
-    math_letters, escape.shell(path), escape.shell(M.math_font))
-  if not os.execute(subset) then results.write_file(path, font) end
+    math_letters, escape.shell(part), escape.shell(M.math_font))
+  if not (os.execute(subset) and os.rename(part, path)) then results.write_file(path, font) end
   results.write_file(stem .. ".math.css", ('@font-face { font-family: "Page Math"; '
     .. 'src: url("%s"); }\n'):format(path:match "[^/]*$"))
   return stem .. ".math.css"
@@ -138,7 +139,7 @@ local function add(words, more) table.move(more, 1, #more, #words + 1, words) en
 -- @tparam string html path of the page
 -- @tparam table book {title=, subtitle=, bibliography=, style=}
 function M.write(markdown, html, book)
-  local temporary = ("%s.tmp.%d"):format(html, core.pid()) -- two commands may write one page
+  local temporary = ("%s.tmp.%d"):format(html, core.pid())
   local words = arguments(markdown, temporary, book)
   local font = math_style(html:gsub("%.html$", ""))
   if font then table.insert(words, 2, sheet(font)) end
