@@ -339,22 +339,33 @@ static int from_bytes(lua_State *L) { /* fm.from_bytes(text, shape) -> uint8 */
 
 /* ------------------------------------------------------------------ downloads */
 
-/* Calls the function at index 3; if it raises an error or returns false, the download stops. */
+typedef struct teller {
+  lua_State *L; /* index 3: the function to call; index 4: what it returned or raised */
+  bool raised;
+} teller;
+
+/* If the function raises an error or returns false, the download stops. */
 static bool report(void *arg, double now, double total) {
-  lua_State *L = arg;
-  if (lua_isnoneornil(L, 3) || !lua_checkstack(L, 4)) return true;
+  teller *t = arg;
+  lua_State *L = t->L;
+  if (lua_isnil(L, 3) || !lua_checkstack(L, 4)) return true;
   lua_pushvalue(L, 3);
   lua_pushnumber(L, now);
   lua_pushnumber(L, total);
-  const bool ok = lua_pcall(L, 2, 1, 0) == LUA_OK && (lua_isnil(L, -1) || lua_toboolean(L, -1));
-  lua_pop(L, 1);
-  return ok;
+  t->raised = lua_pcall(L, 2, 1, 0) != LUA_OK;
+  lua_replace(L, 4);
+  return !t->raised && (lua_isnil(L, 4) || lua_toboolean(L, 4));
 }
 
 static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total) or nil) */
   const char *url = bind_text(L, 1, NULL), *path = bind_path(L, 2);
-  lua_settop(L, 3);
-  if (fm_fetch(bind_ctx(L), url, path, report, L) != FM_OK) bind_raise(L);
+  teller t = {L, false};
+  if (!lua_isnoneornil(L, 3) && !lua_isfunction(L, 3))
+    bind_expected(L, 3, "a function that is told of the progress");
+  lua_settop(L, 4);
+  const fm_err err = fm_fetch(bind_ctx(L), url, path, report, &t);
+  if (t.raised) return lua_error(L); /* the value at the top */
+  if (err != FM_OK) bind_raise(L);
   return 0;
 }
 

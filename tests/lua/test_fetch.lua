@@ -20,6 +20,14 @@ t.test("a link in place of the download is not followed", function()
   t.eq(exists(root .. "/victim"), false)
 end)
 
+t.test("an error of the function that is told of the progress is that of the download", function()
+  local from, to = "file://" .. sandbox.write("from", "text"), root .. "/told"
+  t.raises(function() fm.fetch(from, to, function() error("own words", 0) end) end, "^own words$")
+  t.raises(function() fm.fetch(from, to, function() return false end) end, "cannot download")
+  local e = t.raises(function() fm.fetch(from, to, 7) end, "argument 3 is .*, expected a function")
+  t.eq(e.code, "usage")
+end)
+
 t.test("an existing archive is compared with its hash before use", function()
   local path = sandbox.write(data .. "/cifar-10-binary.tar.gz", "not the archive")
   local code, text = flowmap "data fetch cifar10"
