@@ -146,6 +146,7 @@ t.test("a machine file with a fault is a sentence", function()
   for _, case in ipairs {
     { "core", 4, "there is no key 'core'; did you mean cores?" },
     { "cores", 1.5, "cores is 1.5, expected a whole number above 0" },
+    { "cores", 65537, "cores is 65537, expected a whole number above 0, at most 65536" },
     { "gflops", -1, "gflops is -1, expected a number above 0" },
     { "gflops", "fast", "gflops is fast, expected a number above 0" },
     { "price", -1, "expected a number from 0" },

@@ -28,16 +28,17 @@ M.keys = {
     .. "core", {} },
 }
 
-local MOST = 1e12
+local MOST, MOST_CORES = 1e12, 65536
 
 -- A number of a machine file.
 local function check_number(path, name, value, spec)
-  local fine = type(value) == "number" and value <= MOST and (value > 0 or spec.zero and value == 0)
+  local most = spec.whole and MOST_CORES or MOST
+  local fine = type(value) == "number" and value <= most and (value > 0 or spec.zero and value == 0)
   if fine and spec.whole then fine = math.type(value) == "integer" end
   if not fine then
-    errors.data("%s: %s is %s, expected a %snumber %s 0 (%s)", path, name,
+    errors.data("%s: %s is %s, expected a %snumber %s 0, at most %g (%s)", path, name,
       type(value) == "table" and "a table" or text.line(tostring(value), 40),
-      spec.whole and "whole " or "", spec.zero and "from" or "above", spec[2])
+      spec.whole and "whole " or "", spec.zero and "from" or "above", most, spec[2])
   end
 end
 
