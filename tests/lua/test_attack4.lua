@@ -143,6 +143,12 @@ t.test("of two downloads to one file the second is refused; then it is there", f
   t.eq({ files.read(to), files.exists(to .. ".lock") }, { "text", false })
 end)
 
+t.test("a file whose name looks like an option is no option of the runs either", function()
+  write("-own.lua", OWN:format "methods = { 'lsd' }")
+  code, out = flowmap "reproduce --profile smoke --seeds 1 --dry-run -- -own.lua"
+  t.eq({ code, out:find "own/lsd%-seed1 runs" ~= nil }, { 0, true }, out)
+end)
+
 -- ------------------------------------------------------------------ sizes, pipes
 
 t.test("a file that is too large for a picture is not read", function()

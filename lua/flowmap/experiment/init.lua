@@ -71,10 +71,10 @@ M.profiles = { "smoke", "laptop", "long", "paper" }
 -- @tparam string path
 -- @tparam string what the file is: "experiment"
 -- @tparam string example its path
--- @treturn string path
+-- @treturn string path, which no command takes for an option
 function M.file(path, what, example)
   local given = path
-  path = files.exists(path) and path or files.installed(path)
+  path = files.exists(path) and path:gsub("^%-", "./-") or files.installed(path)
   if not files.exists(path) then
     errors.usage("there is no %s '%s'; expected a Lua file such as %s", what, given, example)
   end

@@ -105,7 +105,8 @@ local function render_words(args)
     words[#words + 1] = "--methods"
     words[#words + 1] = table.concat(args.methods, ",")
   end
-  return table.move(args.experiments, 1, #args.experiments, #words + 1, words)
+  for _, path in ipairs(args.experiments) do words[#words + 1] = path:gsub("^%-", "./-") end
+  return words
 end
 
 local function add_last(lines, count, args)
