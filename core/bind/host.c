@@ -163,11 +163,29 @@ static void check_path(lua_State *L, const char *name, const char *path, const c
   }
 }
 
-/* package.searchpath, which here distinguishes absence from lack of memory. Upvalue: Lua's own. */
+/* package.path (index 2) with the suite's entries, for a module of the suite: a script may have
+   replaced the path, to which it should have added. */
+static const char *with_own(lua_State *L, const char *name, const char *path) {
+  const char *own = lua_tostring(L, lua_upvalueindex(3));
+  const bool is_own = strncmp(name, "flowmap", 7) == 0 && (name[7] == '.' || name[7] == '\0');
+  lua_getfield(L, lua_upvalueindex(2), "path");
+  const bool is_path = lua_rawequal(L, -1, 2);
+  lua_pop(L, 1);
+  if (!is_own || !is_path || strstr(path, own)) return path;
+  path = lua_pushfstring(L, "%s;%s", path, own);
+  lua_replace(L, 2);
+  return path;
+}
+
+/*
+** package.searchpath, which here distinguishes absence from lack of memory. Upvalues: Lua's own;
+** package; the suite's entries of package.path.
+*/
 static int search_path(lua_State *L) {
   const char *separator = luaL_optstring(L, 3, "."), *with = luaL_optstring(L, 4, "/");
   const char *name = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
   lua_settop(L, 4);
+  path = with_own(L, name, path);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   if (*separator) name = luaL_gsub(L, name, separator, with);
@@ -218,10 +236,12 @@ static void check_reading(lua_State *L) {
   lua_pop(L, 2);
 }
 
-static void check_absence(lua_State *L) {
+static void check_absence(lua_State *L, const char *own) {
   lua_getglobal(L, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "searchpath");
-  lua_pushcclosure(L, search_path, 1);
+  lua_pushvalue(L, -2);
+  lua_pushstring(L, own);
+  lua_pushcclosure(L, search_path, 3);
   lua_setfield(L, -2, "searchpath");
   lua_getfield(L, -1, "searchers");
   lua_pushvalue(L, -2);
@@ -273,11 +293,11 @@ void fm_host_open(lua_State *L, const char *root) {
   lua_pushboolean(L, true);
   lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV"); /* set_path reads the environment */
   luaL_openlibs(L);
-  lua_pushfstring(L, "%s/lua/?.lua;%s/lua/?/init.lua;", root, root);
-  set_path(L, "path", lua_tostring(L, -1), "LUA_PATH");
+  const char *own = lua_pushfstring(L, "%s/lua/?.lua;%s/lua/?/init.lua;", root, root);
+  set_path(L, "path", own, "LUA_PATH");
   set_path(L, "cpath", "", "LUA_CPATH");
+  check_absence(L, own);
   lua_pop(L, 1);
-  check_absence(L);
   fm_host_text(L);
   check_reading(L);
   restrict_debug(L);

@@ -149,6 +149,16 @@ t.test("a file whose name looks like an option is no option of the runs either",
   t.eq({ code, out:find "own/lsd%-seed1 runs" ~= nil }, { 0, true }, out)
 end)
 
+t.test("modules of the suite are found by a script that has replaced package.path", function()
+  write("own.path.lua", "package.path = 'mine/?.lua' " .. OWN:format "methods = { 'lsd' }")
+  code, out = flowmap "run own.path.lua --profile smoke --dry-run"
+  t.eq(code, 0, out)
+  write("path.lua", [[package.path = 'mine/?.lua'
+    print(type(require("flowmap").losses), (pcall(require, "flowmap.none"))) ]])
+  code, out = flowmap "lua path.lua"
+  t.eq({ code, out }, { 0, "table\tfalse\n" })
+end)
+
 -- ------------------------------------------------------------------ sizes, pipes
 
 t.test("a file that is too large for a picture is not read", function()
