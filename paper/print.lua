@@ -35,6 +35,19 @@ local function image(element)
   return element
 end
 
+-- LuaLaTeX gets a formula as it was typed, which may hold commands that read files and run code.
+-- pandoc converts those of mathematics alone; its warning about another one is an error, and then
+-- LuaLaTeX does not run. It passes over labels, and over characters that are written as ^^ and a
+-- number.
+local function formula(element)
+  for _, pattern in ipairs { "%^%^", "\\tag%s*%*?%s*{[^}]*\\", "\\label%s*{[^}]*\\" } do
+    if element.text:find(pattern) then
+      error(("the formula $%s$ holds ^^ or a command in a label"):format(element.text), 0)
+    end
+  end
+  pandoc.write(pandoc.Pandoc { pandoc.Plain { element } }, "html", { html_math_method = "mathml" })
+end
+
 -- ------------------------------------------------------------------ widths of columns
 
 local LINE = 112  -- letters of a table that is as wide as the text
@@ -93,4 +106,4 @@ local function fit(element)
     latex "\\endgroup" }
 end
 
-return { { Table = fit, Div = div, Span = span, Image = image, Header = header } }
+return { { Table = fit, Div = div, Span = span, Image = image, Header = header, Math = formula } }

@@ -131,6 +131,19 @@ t.test("in print, captions stay with their tables, and wide tables have smaller 
   t.eq({ count(tex, "\\narrowtables{5%.0}"), count(tex, "\\begin{longtable}") }, { 1, 2 }, tex)
 end)
 
+t.test("in print, a formula holds nothing but mathematics", function()
+  if not has "pandoc" then return end
+  local line = ("pandoc f.md --to=latex --fail-if-warnings --lua-filter=%s --lua-filter=%s"):format(
+    files.installed "paper/page.lua", files.installed "paper/print.lua")
+  for formula, expected in pairs { ["\\alpha^2 \\tag{3}"] = 0, ["\\directlua{x}"] = 3,
+    ["\\text{\\input{x}}"] = 3, ["a^^5cdirectlua{x}"] = 83,
+    ["a \\tag{\\input x}"] = 83, ["a \\label{\\input x}"] = 83 } do
+    results.write_file(root .. "/f.md", "A $$ " .. formula .. " $$ and $" .. formula .. "$.\n")
+    local code, tex = sandbox.run(line)
+    t.eq({ formula, code }, { formula, expected }, tex)
+  end
+end)
+
 local numbered = [[
 # First
 
