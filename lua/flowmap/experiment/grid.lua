@@ -71,8 +71,8 @@ local function check_point(point, it, where, own)
     if key == "method" then
       losses.registry_name(tostring(value), it.losses)
     elseif key == "seed" then
-      if math.type(value) ~= "integer" or value < 1 then
-        errors.usage("%s: seed must be a whole number from 1 on, found %s", where,
+      if math.type(value) ~= "integer" or value < 1 or value > 1 << 53 then
+        errors.usage("%s: seed must be a whole number from 1 to 2^53, found %s", where,
           settings.text(value))
       end
     else

@@ -40,8 +40,8 @@ local function check_seeds(seeds, where)
       where, MOST_SEEDS, type(seeds) == "table" and #seeds .. " of them" or shown(seeds))
   end
   for _, seed in ipairs(type(seeds) == "table" and seeds or {}) do
-    if math.type(seed) ~= "integer" or seed < 1 or seen[seed] then
-      errors.usage("%s: seeds must be different whole numbers from 1 on, found %s", where,
+    if math.type(seed) ~= "integer" or seed < 1 or seed > 1 << 53 or seen[seed] then
+      errors.usage("%s: seeds must be different whole numbers from 1 to 2^53, found %s", where,
         settings.text(seeds))
     end
     seen[seed] = true
