@@ -336,6 +336,7 @@ t.test("accept: a reason, an undamaged run; then it is current, and tables say s
     fails(2, "give the reason with --why", "accept set/run")
     fails(2, "give the reason with --why", ACCEPT:format " ")
     fails(2, "one line of at most 500 bytes", ACCEPT:format(("x"):rep(501)))
+    fails(2, "this text is not UTF-8", ACCEPT:format "\xff") -- its record would be no JSON
     fails(2, "there is no run at nowhere", "accept nowhere --why x")
     fails(0, "there is nothing to accept", "accept unfinished --why x")
     fails(2, "name its file by --experiment FILE", "accept run --why x")

@@ -15,6 +15,7 @@ local record = require "flowmap.runs.record"
 local settings = require "flowmap.experiment.settings"
 local source = require "flowmap.runs.source"
 local jobs = require "flowmap.job"
+local texts = require "flowmap.base.text"
 
 local M = {}
 
@@ -23,8 +24,10 @@ local LONGEST = 500 -- bytes of a reason
 local function check_why(why)
   if not why or not why:find "%S" then
     errors.usage "accept: give the reason with --why TEXT; it is printed below every table"
-  elseif why:find "%c" or #why > LONGEST then
-    errors.usage("accept: --why is one line of at most %d bytes", LONGEST)
+  end
+  local fault = texts.fault(why, LONGEST)
+  if fault then
+    errors.usage("accept: --why is one line of at most %d bytes; this text %s", LONGEST, fault)
   end
   return why:match "^%s*(.-)%s*$"
 end
