@@ -57,21 +57,24 @@ folder=@folder@
 mkdir -p "$folder" || exit
 jobs=
 
-# submit TEXT OPTION...: submit the script that the function TEXT prints, and keep it as JOB.sh.
+# submit TEXT OPTION...: submit the script that the function TEXT prints, and keep it as JOB.sh. If
+# this is killed before it can name it so, the next command still finds it.
 submit() {
   text=$1
   shift
-  job=$("$text" | sbatch "$@") || job=
+  kept=$folder/submitted-$$.sh
+  "$text" >"$kept" && job=$(sbatch "$@" <"$kept") || job=
   job=${job%%;*}
   case $job in
   ('' | *[!0-9]*)
+    rm -f "$kept"
     echo "flowmap: sbatch refused the jobs, see above; ${jobs:+$jobs cancelled, }nothing runs" >&2
     [ -z "$jobs" ] || scancel $jobs
     exit 2
     ;;
   esac
   jobs="$jobs${jobs:+ }$job"
-  "$text" >"$folder/$job.sh"
+  mv "$kept" "$folder/$job.sh"
 }
 ]]
 
