@@ -45,6 +45,7 @@ local function formula(element)
       error(("the formula $%s$ holds ^^ or a command in a label"):format(element.text), 0)
     end
   end
+  assert(pandoc.write, "the PDF needs pandoc 2.17 or newer")
   pandoc.write(pandoc.Pandoc { pandoc.Plain { element } }, "html", { html_math_method = "mathml" })
 end
 
