@@ -17,6 +17,8 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 endif
 
+unexport CDPATH # with it, cd would look into other folders first, and print where it went
+
 comma = ,
 B = build
 PROGRAM = flowmap

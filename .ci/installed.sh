@@ -8,6 +8,7 @@
 # files, then the folders of the record as far as they are empty. Other people's files, and folders
 # that were empty before, stay.
 set -eu
+unset CDPATH # with it, cd would print where it went
 record=share/flowmap/installed.txt
 
 # Removes the files of the list $1 that are not in the list $2.

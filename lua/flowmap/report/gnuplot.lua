@@ -91,9 +91,10 @@ function M.render(dir, name, spec)
       paths[#paths + 1] = stem .. extra[1]
     end
   end
-  -- The scripts are UTF-8 in any locale of the caller, and do not depend on ~/.gnuplot.
-  local command = ("cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(escape.shell(dir),
-    escape.shell("./" .. name .. ".gp"))
+  -- The scripts are UTF-8 in any locale of the caller, and do not depend on ~/.gnuplot. With
+  -- CDPATH, cd would look into other folders first, and print where it went.
+  local command = ("unset CDPATH; cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(
+    escape.shell(dir), escape.shell("./" .. name .. ".gp"))
   local pipe <close> = files.pipe("gnuplot", command)
   local output = pipe:read("a")
   if not pipe:close() then
