@@ -122,6 +122,7 @@ end
 -- A job is a file $FAKE/NAME with its state, named JOB or JOB_INDEX.
 local FAKE = { sbatch = [[
 #!/bin/sh
+[ -z "$SBATCH_WAIT" ] || exec sleep 99
 array= out=/dev/null after= refuse=
 for word; do
   case $word in
@@ -173,6 +174,7 @@ done
 rm -f "$FAKE/$3.state"
 ]], squeue = [[
 #!/bin/sh
+[ -z "$SQUEUE_STATES" ] || exit 0 # no job is suspended
 cd "$FAKE"
 case $* in
 (*--me*)
@@ -212,8 +214,8 @@ function M.fake()
     sandbox.write(at .. "/" .. name, text)
     sandbox.run("chmod +x " .. sh(at .. "/" .. name))
   end
-  return setmetatable({ environment = ("FAKE=%s PATH=%s:$PATH"):format(sh(at), sh(at)), at = at,
-    halt = "true" }, Cluster)
+  return setmetatable({ environment = ("FAKE=%s PATH=%s:$PATH SBATCH_WAIT=1 "
+    .. "SQUEUE_STATES=SUSPENDED"):format(sh(at), sh(at)), at = at, halt = "true" }, Cluster)
 end
 
 -- ------------------------------------------------------------------ both
@@ -227,8 +229,9 @@ end
 -- @tparam integer seconds at most
 -- @treturn boolean whether it is
 function Cluster:wait(seconds)
-  return (self:run(("k=0; while squeue --me -h -r -o '%%F_%%K %%T' | grep -q .; do "
-    .. "test $k -lt %d || exit 1; sleep 0.1; k=$((k + 1)); done"):format(seconds * 10))) == 0
+  return (self:run(("unset SQUEUE_STATES; k=0; while squeue --me -h -r -o '%%F_%%K %%T' "
+    .. "| grep -q .; do test $k -lt %d || exit 1; sleep 0.1; k=$((k + 1)); done"):format(
+    seconds * 10))) == 0
 end
 
 --- End it, and all jobs.

@@ -121,6 +121,7 @@ end
 -- The arguments that page and PDF share.
 local function arguments(markdown, output, book)
   return { "pandoc", "--from=" .. reader, "--standalone", "--toc", "--toc-depth=2",
+    "--data-dir=" .. files.installed "paper", -- not the user's, which may hold templates and code
     "--lua-filter=" .. files.installed "paper/numbers.lua",
     "--lua-filter=" .. files.installed "paper/page.lua", "--number-sections", "--citeproc",
     "--fail-if-warnings", "--bibliography=" .. book.bibliography,

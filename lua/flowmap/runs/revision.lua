@@ -5,9 +5,10 @@ local files = require "flowmap.base.files"
 
 -- Only a working copy of this suite counts, not a repository that surrounds an installed copy or
 -- one named by the environment.
-local COMMAND = "unset GIT_DIR GIT_WORK_TREE CDPATH; cd %s && git ls-files --error-unmatch "
-  .. "revision.lua >/dev/null && git rev-parse --short=12 HEAD && git status --porcelain "
-  .. "--untracked-files=no -- ':(top)' %s"
+local COMMAND = "unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY; "
+  .. "cd %s && git ls-files --error-unmatch revision.lua >/dev/null && "
+  .. "git rev-parse --short=12 HEAD && "
+  .. "git status --porcelain --untracked-files=no -- ':(top)' %s"
 
 local function folder()
   return package.searchpath("flowmap.runs.revision", package.path):match "^(.*)/" or "."

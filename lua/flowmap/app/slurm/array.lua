@@ -21,6 +21,11 @@ local LARGER, MIB = 1.25, 128  -- and to the estimated memory: a factor, MiB
 local LEAST_TIME, LEAST_MEMORY = 10, 256 -- minutes, MiB
 local TRIES = 3                -- restarts without a new checkpoint after which an element gives up
 
+--- A command of the shell: what flowmap decides is not for the environment, in which users keep
+-- options: which jobs squeue shows, whether sbatch waits for the job.
+M.unset = "unset SBATCH_ARRAY_INX SBATCH_ERROR SBATCH_WAIT SQUEUE_ACCOUNT SQUEUE_FORMAT2 "
+  .. "SQUEUE_LICENSES SQUEUE_NAMES SQUEUE_PARTITION SQUEUE_QOS SQUEUE_STATES SQUEUE_USERS"
+
 --- The folder of the jobs' logs.
 -- @treturn string relative to the current folder
 function M.folder() return experiment.base .. "/.slurm" end
@@ -195,6 +200,7 @@ mark=@folder@/${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}_${SLURM_ARRAY_TASK_ID:-0}
 # SLURM_JOB_ID of one of the elements is the number of the whole array.
 self=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 self=${self:-$SLURM_JOB_ID}
+@unset@
 rm -f "$mark.end"
 : >"$mark.began"
 
@@ -271,8 +277,9 @@ end
 function M.tail(args, more)
   local command, ask = start(forecast.program(), args)
   local common = { "--threads", tostring(args.cpus), "--base", experiment.base, "--element" }
-  local filled = { folder = M.quoted { M.folder() }, ask = ask, start = M.quoted(command),
-    common = M.quoted(table.move(more, 1, #more, #common + 1, common)), tries = tostring(TRIES) }
+  local filled = { folder = M.quoted { M.folder() }, ask = ask, unset = M.unset,
+    start = M.quoted(command), tries = tostring(TRIES),
+    common = M.quoted(table.move(more, 1, #more, #common + 1, common)) }
   return (TAIL:gsub("@(%l+)@", filled))
 end
 

@@ -54,6 +54,7 @@ command -v sbatch >/dev/null || {
   exit 2
 }
 folder=@folder@
+@unset@
 mkdir -p "$folder" || exit
 jobs=
 
@@ -135,7 +136,7 @@ function M.text(notes, arrays, args, plain)
   local lines = { "#!/bin/sh\n" }
   for _, note in ipairs(notes) do add(lines, "# %s\n", escape.line(note)) end
   lines[#lines + 1] = HEAD:gsub("@(%l+)@", { here = escape.shell(require("lfs").currentdir()),
-    folder = escape.shell(array.folder()) })
+    folder = escape.shell(array.folder()), unset = array.unset })
   local place = places(arrays, plain)
   if #arrays > 0 then
     add(lines, "\n# The rest of each array's script.\nelement() {\n  cat %s}\n",

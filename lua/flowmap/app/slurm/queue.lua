@@ -27,7 +27,7 @@ end
 
 -- Run a program of Slurm; returns whether it succeeded, and its output without the last line end.
 local function call(words, input)
-  local command = ("timeout %d %s 2>&1 <%s"):format(SECONDS, array.quoted(words),
+  local command = ("%s; timeout %d %s 2>&1 <%s"):format(array.unset, SECONDS, array.quoted(words),
     array.quoted { input or "/dev/null" })
   local pipe = files.pipe(words[1], command)
   local text = pipe:read "a" or ""
