@@ -17,7 +17,9 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 endif
 
-unexport CDPATH # with it, cd would look into other folders first, and print where it went
+# With CDPATH, cd would look into other folders first and print where it went; the others would hide
+# LUA_PATH and LUA_CPATH below, run code in each Lua, or be options of gzip.
+unexport CDPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4 GZIP
 
 comma = ,
 B = build

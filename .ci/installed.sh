@@ -8,7 +8,8 @@
 # files, then the folders of the record as far as they are empty. Other people's files, and folders
 # that were empty before, stay.
 set -eu
-unset CDPATH # with it, cd would print where it went
+unset CDPATH TAR_OPTIONS # with these, cd would print where it went, and tar do what they say
+umask 022 # folders that all may enter, as the files are those that all may read
 record=share/flowmap/installed.txt
 
 # Removes the files of the list $1 that are not in the list $2.

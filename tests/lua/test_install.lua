@@ -104,6 +104,14 @@ t.test("what an interrupted installation left can be removed", function()
     sandbox.exists "place/bin/other" }, { false, false, true })
 end)
 
+t.test("others may enter the folders of an installation, whatever umask and CDPATH say", function()
+  sandbox.write("tree/bin/one", "x")
+  local code, out = sh(("umask 077; export CDPATH=.; %s install tree placed"):format(
+    files.quote(sandbox.here .. "/.ci/installed.sh")))
+  t.eq({ code, lfs.attributes(work .. "/placed/bin/one", "mode"),
+    lfs.attributes(work .. "/placed/bin", "permissions") }, { 0, "file", "rwxr-xr-x" }, out)
+end)
+
 t.test("a name of a folder is no shell command", function()
   local hostile = work .. "/it's \"own\" `touch " .. work .. "/PWNED`"
   local code, out = sh(("make -s -C %s uninstall DESTDIR=%s PREFIX=/usr"):format(
