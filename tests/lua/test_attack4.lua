@@ -128,13 +128,13 @@ t.test("an experiment that is named twice", function()
   t.eq({ code, out:find "own.lua is named twice" ~= nil }, { 2, true }, out)
 end)
 
-t.test("figures are drawn in their folder, whatever CDPATH says", function()
+t.test("figures are drawn in their folder, whatever CDPATH and GNUTERM say", function()
   if not sandbox.has "gnuplot" then return print "gnuplot is not installed: not tested" end
   write("draw.lua", [[require("flowmap.report.gnuplot").render("drawn", "a",
     { width = 100, height = 100, script = "plot x\n" }) ]])
   write("elsewhere/drawn/a.gp", "print 'the script of another folder'\n")
   for _, path in ipairs { ".", "elsewhere" } do
-    code, out = sandbox.run(("CDPATH=%s %s lua draw.lua"):format(path,
+    code, out = sandbox.run(("GNUTERM=none CDPATH=%s %s lua draw.lua"):format(path,
       files.quote(sandbox.program)))
     t.eq({ code, out, sandbox.exists "drawn/a.svg" }, { 0, "", true })
     os.remove(work .. "/drawn/a.svg")

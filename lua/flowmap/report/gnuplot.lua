@@ -92,8 +92,9 @@ function M.render(dir, name, spec)
     end
   end
   -- The scripts are UTF-8 in any locale of the caller, and do not depend on ~/.gnuplot. With
-  -- CDPATH, cd would look into other folders first, and print where it went.
-  local command = ("unset CDPATH; cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(
+  -- CDPATH, cd would look into other folders first, and print where it went; a GNUTERM that this
+  -- gnuplot lacks, such as that of a desktop, would be an error.
+  local command = ("unset CDPATH GNUTERM; cd -- %s && LC_ALL=C.UTF-8 gnuplot -d %s 2>&1"):format(
     escape.shell(dir), escape.shell("./" .. name .. ".gp"))
   local pipe <close> = files.pipe("gnuplot", command)
   local output = pipe:read("a")
