@@ -1,7 +1,7 @@
 /*
 ** fm.h - the public C API of flowmap's numerical core, in reading order:
-** context and errors, memory, tensors, random numbers, operations, programs,
-** execution, optimisers, files.
+** context and errors, memory, tensors, linear algebra, random numbers, programs
+** and their operations, execution, threads, optimisers, files.
 **
 ** Ownership in one sentence per type:
 **   fm_ctx     owns the error sentence, the thread pool and the memory account; free it last.
@@ -207,7 +207,8 @@ fm_err fm_prog_error(const fm_prog *p); /* sticky: set by the first failing emis
 int fm_prog_count(const fm_prog *p);    /* number of nodes */
 fm_sig fm_prog_sig(const fm_prog *p, fm_val v);
 
-/* Append a node. On failure returns FM_NONE, which may be passed on as an operand. */
+/* Append a node, or find an equal or simpler value; no operand may be absent. On failure returns
+** FM_NONE, and so does every later emission, whatever its operands. */
 fm_val fm_emit(fm_prog *p, const fm_op *op, int nin, const fm_val *in, const fm_attr *attr);
 fm_val fm_const(fm_prog *p, fm_tensor *t); /* the value of t; keeps a reference to it */
 

@@ -5,8 +5,8 @@
 ** lost bytes and the mapping is marked; code that has read a mapping calls fm_maps_check before it
 ** uses the result. Private to the core.
 */
-#ifndef FM_IO_MAP_H
-#define FM_IO_MAP_H
+#ifndef FM_MAP_H
+#define FM_MAP_H
 
 #include "fm.h"
 

@@ -115,21 +115,27 @@ struct fm_op {
   const char *doc;  /* one sentence for users */
   const char *args; /* Lua arguments: t tensor, T list of tensors, n number, i integer, a axis, o
                        offset (from 1), s shape, p permutation, b boolean, d name of a number
-                       format; after '|' all are optional. fm.help() prints their names */
-  /* Names of the slots in use, for reading programs. "shape" stands for i[0] to i[6], a rank and
-     its sizes; "axes" for as many of i[] as the operand has axes. */
+                       format; after '|' all are optional. n fills the next slot of f[], i, a, o
+                       and b that of i[], in the order of the letters; s, p and d have slots of
+                       their own. fm.help() prints their names */
+  /* Names of the slots in use, for reading programs: {"reverse"} names i[0], {[FM_F] = "scale"}
+     f[0]. "shape" stands for i[0] to i[6], a rank and its sizes; "axes" for as many of i[] as the
+     operand has axes. */
   const char *attrs[FM_ATTRS];
   int nin; /* operands; -1: any number */
   unsigned flags;
   fm_err (*infer)(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *in, const fm_attr *attr,
-                  fm_sig *out);                             /* NULL: fm_infer_alike */
-  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);    /* tangent of y; NULL: zero */
-  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx); /* fills dx[], adds nothing */
+                  fm_sig *out); /* NULL: fm_infer_alike */
+  /* The tangent of y; some of dx[], one per operand, may be FM_NONE. NULL: it is zero. */
+  fm_val (*jvp)(fm_prog *p, fm_val y, const fm_val *dx);
+  /* Fills dx[], which are FM_NONE before, and adds nothing; dy is never FM_NONE. */
+  void (*vjp)(fm_prog *p, fm_val y, fm_val dy, fm_val *dx);
   double (*flops)(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr);
   bool (*rounds)(const fm_sig *in, const fm_sig *out); /* float32 operands to bfloat16, if asked */
   double cost;                                         /* FLOPs per value where `flops` is NULL */
   bool accumulates;                                    /* the kernel can add to its result */
-  /* Sets of operands (bit k: operand k) in which y is jointly linear while the others are fixed.
+  /* Sets of operands (bit k: operand k) in which y is jointly linear while the others are fixed:
+     {FM_ALL} for a sum, {1, 2} for a product.
      Linear functions of sums over the micro-batches are computed once, from the sums [linear]. */
   unsigned linear[2];
   bool (*linear_if)(const fm_attr *attr); /* only with these attributes; NULL: with any */
@@ -175,22 +181,26 @@ fm_attr fm_attr_of(const fm_prog *p, fm_val y);
 const fm_op *fm_op_of(const fm_prog *p, fm_val y);
 bool fm_known(const fm_prog *p, fm_val v, double *value); /* v is one known number everywhere */
 
-/* ------------------------------------------------------------------ emitting; FM_NONE is zero */
+/* ------------------------------------------------------------------ emitting */
 
+/* Every operand must be there, as for fm_emit: an absent one, FM_NONE, is an error. */
 fm_val fm_e1(fm_prog *p, const fm_op *op, fm_val a);
 fm_val fm_e2(fm_prog *p, const fm_op *op, fm_val a, fm_val b);
-fm_val fm_add(fm_prog *p, fm_val a, fm_val b); /* an absent operand is zero */
-fm_val fm_sub(fm_prog *p, fm_val a, fm_val b);
-fm_val fm_mul(fm_prog *p, fm_val a, fm_val b);                      /* absent if an operand is */
-fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift); /* scale a + shift */
-fm_val fm_scale(fm_prog *p, fm_val a, double scale);
 fm_val fm_full(fm_prog *p, fm_sig sig, double value);
+fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis);
+fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb);
+
+/* An absent operand, FM_NONE, is zero, and so is an absent result. */
+fm_val fm_add(fm_prog *p, fm_val a, fm_val b);
+fm_val fm_sub(fm_prog *p, fm_val a, fm_val b);
+fm_val fm_mul(fm_prog *p, fm_val a, fm_val b);
+fm_val fm_affine(fm_prog *p, fm_val a, double scale, double shift); /* scale a + shift; absent if a
+                                                                       is, whatever the shift */
+fm_val fm_scale(fm_prog *p, fm_val a, double scale);
 fm_val fm_broadcast(fm_prog *p, fm_val a, const fm_shape *to);
 fm_val fm_sum_to(fm_prog *p, fm_val a, const fm_shape *to);
 fm_val fm_reshape(fm_prog *p, fm_val a, const fm_shape *to);
 fm_val fm_slice(fm_prog *p, fm_val a, int axis, int64_t start, int64_t length);
-fm_val fm_concat(fm_prog *p, int n, const fm_val *in, int axis);
-fm_val fm_matmul(fm_prog *p, fm_val a, fm_val b, bool ta, bool tb);
 
 fm_attr fm_attr_shape(const fm_shape *s);    /* i[0] = rank, i[1..] = sizes */
 fm_shape fm_shape_of_attr(const fm_attr *a); /* sizes unchecked; rank -1 if out of range */

@@ -8,8 +8,6 @@
 #include "bind.h"
 #include "../op_names.h"
 
-#define MAX_OPERANDS 64
-
 /* Run or emit one operation on the values at stack indices arg[]; pushes the result. */
 static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, const fm_attr *attr) {
   int trace = 0;
@@ -22,14 +20,14 @@ static void perform(lua_State *L, const fm_op *op, int nin, const int *arg, cons
     }
   }
   if (trace == 0) {
-    fm_tensor *in[MAX_OPERANDS];
+    fm_tensor *in[FM_MAX_OPERANDS];
     value *y = bind_push_empty(L);
     for (int k = 0; k < nin; k++) in[k] = bind_tensor(L, arg[k]);
     bind_own(L, y, fm_apply(bind_ctx(L), op, nin, in, attr));
     return;
   }
   trace_box *tr = bind_trace(L, trace);
-  fm_val in[MAX_OPERANDS];
+  fm_val in[FM_MAX_OPERANDS];
   for (int k = 0; k < nin; k++) in[k] = bind_lift(L, tr, bind_value(L, arg[k]));
   bind_push_traced(L, trace, fm_emit(tr->p, op, nin, in, attr));
   lua_remove(L, trace);
@@ -133,7 +131,7 @@ static int64_t axis_of(lua_State *L, const fm_op *op, int arg, int nd) {
 typedef struct reader {
   const fm_op *op;
   int arg, ni, nf, nin, nd;
-  int in[MAX_OPERANDS];
+  int in[FM_MAX_OPERANDS];
   fm_attr attr;
 } reader;
 
@@ -147,9 +145,9 @@ static void read_list(lua_State *L, reader *r) {
   const int n = bind_list(L, r->arg, "a list of tensors");
   if (n == 0)
     bind_fail(L, FM_EUSAGE, "%s: an empty list found, expected one tensor or more", r->op->name);
-  if (n > MAX_OPERANDS)
+  if (n > FM_MAX_OPERANDS)
     bind_fail(L, FM_EUSAGE, "%s: %d tensors found, expected at most %d", r->op->name, n,
-              MAX_OPERANDS);
+              FM_MAX_OPERANDS);
   luaL_checkstack(L, n + 8, "too many tensors");
   for (int k = 1; k <= n; k++) {
     lua_rawgeti(L, r->arg, k);

@@ -1,6 +1,7 @@
 /*
 ** emit.c - emission: every node is checked, simplified and, if the program has an equal one,
-** shared. Then the vocabulary of the rules: small emitters for which an absent value is zero.
+** shared. Then the vocabulary of the rules: small emitters; op.h says for which of them an absent
+** value is zero.
 */
 #include "../pool.h"
 #include "program.h"

@@ -39,7 +39,7 @@ static bool large(const fm_prog *p, fm_val v) {
 ** shared value is LOADED unless it is cheap, or large while memory is scarce: then it is COMPUTED
 ** again in every micro-batch. Returns the bytes of the values that are loaded.
 */
-static size_t find_dispositions(const fm_source *s, bool scarce) {
+static size_t find_dispositions(const fm_hoisted *s, bool scarce) {
   const fm_prog *p = s->p;
   size_t total = 0;
   for (fm_val v = 0; v < p->n; v++) s->disposition[v] = UNUSED;
@@ -54,7 +54,7 @@ static size_t find_dispositions(const fm_source *s, bool scarce) {
   return total;
 }
 
-static fm_err open_source(fm_pool *pool, fm_source *s, int passes) {
+static fm_err open_program(fm_pool *pool, fm_hoisted *s, int passes) {
   s->live = fm_live(pool, s->p);
   s->shared = find_shared(pool, s->p);
   s->disposition = fm_take(pool, s->p->n, fm_disposition);
@@ -74,7 +74,7 @@ static fm_err make_prologue(fm_hoister *t) {
   if ((t->pro = fm_prog_like(t->from[0].p)) == NULL) return FM_ENOMEM;
   t->pro->share = true;
   for (int k = 0; k < t->n; k++) {
-    fm_source *s = &t->from[k];
+    fm_hoisted *s = &t->from[k];
     const fm_prog *p = s->p;
     s->pro = fm_rewrite_into(t->pool, p, t->pro);
     for (fm_val v = 0; v < p->n && t->pro->err == FM_OK; v++) {
@@ -95,7 +95,7 @@ static fm_err make_prologue(fm_hoister *t) {
 static fm_err split_all(fm_hoister *t, int passes) {
   fm_plans *plans = t->plans;
   fm_err err = FM_OK;
-  for (int k = 0; k < t->n && err == FM_OK; k++) err = open_source(t->pool, &t->from[k], passes);
+  for (int k = 0; k < t->n && err == FM_OK; k++) err = open_program(t->pool, &t->from[k], passes);
   if (err == FM_OK) err = make_prologue(t);
   if (err == FM_OK) err = fm_make_epilogue(t);
   for (int k = 0; k < t->n && err == FM_OK; k++) err = fm_make_body(t, k);
@@ -106,7 +106,7 @@ static fm_err split_all(fm_hoister *t, int passes) {
 
 static fm_err hoist(fm_plans *plans, int n, fm_prog **p, int passes, int most) {
   fm_pool pool = {.ctx = plans->ctx};
-  fm_hoister t = {.plans = plans, .pool = &pool, .n = n, .from = fm_take(&pool, n, fm_source)};
+  fm_hoister t = {.plans = plans, .pool = &pool, .n = n, .from = fm_take(&pool, n, fm_hoisted)};
   t.index = fm_take_none(&pool, most);
   for (int k = 0; k < n && !pool.failed; k++) t.from[k].p = p[k];
   fm_err err = pool.failed ? FM_ENOMEM : split_all(&t, passes);

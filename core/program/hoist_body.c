@@ -9,12 +9,12 @@ fm_prog *fm_with_values(const fm_hoister *t, const fm_prog *p) {
   return q;
 }
 
-fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_source *s, fm_val v) {
+fm_val fm_value_in(const fm_hoister *t, const fm_prog *q, const fm_hoisted *s, fm_val v) {
   return q->in[s->p->nin + t->index[s->pro.map[v]]].v;
 }
 
 /* Per node: the body computes or loads it, from the body's outputs backwards. */
-static bool *find_needed(fm_pool *pool, const fm_source *s) {
+static bool *find_needed(fm_pool *pool, const fm_hoisted *s) {
   const fm_prog *p = s->p;
   bool *need = fm_take(pool, p->n, bool);
   if (need == NULL) return NULL;
@@ -29,7 +29,7 @@ static bool *find_needed(fm_pool *pool, const fm_source *s) {
 
 /* Shared values that the body computes are rematerialised separately for each reader, so that they
 ** do not stay live between readers. */
-static fm_val for_reader(const fm_rewrite *r, const fm_source *s, fm_val v) {
+static fm_val for_reader(const fm_rewrite *r, const fm_hoisted *s, fm_val v) {
   const fm_node *n = &s->p->node[v];
   if (s->disposition[v] != COMPUTED || !s->shared[v] || (n->op->flags & FM_LEAF)) return r->map[v];
   for (int k = 0; k < n->nin; k++) {
@@ -41,7 +41,7 @@ static fm_val for_reader(const fm_rewrite *r, const fm_source *s, fm_val v) {
   return copy;
 }
 
-static void rematerialise_operands(const fm_rewrite *r, const fm_source *s, fm_val v) {
+static void rematerialise_operands(const fm_rewrite *r, const fm_hoisted *s, fm_val v) {
   bool share = r->q->share;
   r->q->share = false;
   for (int k = 0; k < s->p->node[v].nin; k++) {
@@ -52,7 +52,7 @@ static void rematerialise_operands(const fm_rewrite *r, const fm_source *s, fm_v
 }
 
 /* The program's outputs that the body computes, then the sums for the epilogue. */
-static void emit_outputs(fm_plans *plans, const fm_rewrite *r, const fm_source *s) {
+static void emit_outputs(fm_plans *plans, const fm_rewrite *r, const fm_hoisted *s) {
   const fm_prog *p = s->p;
   int n = 0;
   for (int j = 0; j < p->nout; j++) {
@@ -69,7 +69,7 @@ static void emit_outputs(fm_plans *plans, const fm_rewrite *r, const fm_source *
 }
 
 fm_err fm_make_body(fm_hoister *t, int k) {
-  const fm_source *s = &t->from[k];
+  const fm_hoisted *s = &t->from[k];
   const fm_prog *p = s->p;
   fm_prog *q = t->plans->prog[k] = fm_with_values(t, p);
   fm_rewrite r = fm_rewrite_into(t->pool, p, q);

@@ -3,7 +3,7 @@
 #include "../op_names.h"
 
 /* Numbers the sums of a program; returns how many there are. */
-static int number_sums(fm_source *s) {
+static int number_sums(fm_hoisted *s) {
   int n = 0;
   for (fm_val v = 0; v < s->p->n; v++)
     if (s->region[v] == SUMMED) s->sum[v] = n++;
@@ -11,7 +11,7 @@ static int number_sums(fm_source *s) {
 }
 
 /* Emits what program s does after its sums; the epilogue has these as inputs. */
-static void emit(fm_hoister *t, fm_source *s) {
+static void emit(fm_hoister *t, fm_hoisted *s) {
   const fm_prog *p = s->p;
   int first = p->nin + t->plans->nvalue;
   s->epi = fm_rewrite_into(t->pool, p, t->epi);
@@ -28,10 +28,10 @@ static void emit(fm_hoister *t, fm_source *s) {
 }
 
 /* Whether program b has the sums of the first program and computes the same from them. */
-static bool agrees(fm_hoister *t, fm_source *b) {
-  const fm_source *a = &t->from[0];
+static bool agrees(fm_hoister *t, fm_hoisted *b) {
+  const fm_hoisted *a = &t->from[0];
   if (b != a && number_sums(b) != t->plans->nsum) return false;
-  const struct fm_in *sum = t->epi->in + b->p->nin + t->plans->nvalue;
+  const struct fm_prog_in *sum = t->epi->in + b->p->nin + t->plans->nvalue;
   for (fm_val v = 0; v < b->p->n; v++)
     if (b->sum[v] >= 0 && !fm_same_sig(&b->p->node[v].sig, &t->epi->node[sum[b->sum[v]].v].sig))
       return false;
@@ -53,7 +53,7 @@ static void drop_epilogue(fm_hoister *t) {
 
 /* Where programs disagree, every body sums its own outputs. */
 fm_err fm_make_epilogue(fm_hoister *t) {
-  fm_source *s = &t->from[0];
+  fm_hoisted *s = &t->from[0];
   const fm_prog *p = s->p;
   bool agreed = true;
   if ((t->plans->nsum = number_sums(s)) == 0) {

@@ -29,12 +29,12 @@ struct fm_prog {
   int nconst, constcap;
   fm_tensor **constant;
   int nin, incap;
-  struct fm_in {
+  struct fm_prog_in {
     fm_val v;
     fm_role role;
   } * in;
   int nout, outcap;
-  struct fm_out {
+  struct fm_prog_out {
     fm_val v;
     fm_merge merge;
   } * out;

@@ -103,7 +103,7 @@ static void add_pass(fm_layout *l, int k) {
 }
 
 static void add_output(fm_plan *plan, int k) {
-  const struct fm_out *out = &plan->p->out[k];
+  const struct fm_prog_out *out = &plan->p->out[k];
   const fm_loc *loc = &plan->loc[out->v];
   if (loc->where == AT_OUT && loc->index == k) return;
   fm_step *s = add_step(plan, out->merge == FM_SUM ? STEP_SUM : STEP_STACK, out->v, INT32_MAX);

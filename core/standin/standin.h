@@ -2,8 +2,8 @@
 ** standin.h - the procedural stand-ins: data sets drawn by the project itself, for machines that do
 ** not have the real ones. Private to bind/data.c.
 */
-#ifndef FM_IO_STANDIN_H
-#define FM_IO_STANDIN_H
+#ifndef FM_STANDIN_H
+#define FM_STANDIN_H
 
 #include "../io/pack.h"
 

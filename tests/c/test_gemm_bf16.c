@@ -114,6 +114,19 @@ static float chain_odd(bool ta, bool tb, const int64_t *s, int64_t i, int64_t j,
   return whole;
 }
 
+/* y against the chain that rounds to odd, bit by bit, in some of its values. */
+static void check_odd(const char *name, bool ta, bool tb, bool add, const int64_t *s) {
+  const int64_t m = s[0], n = s[1], k = s[2], ldy = n + GAP;
+  for (int64_t i = 0; i < m; i += i < 20 ? 1 : 13)
+    for (int64_t j = 0; j < n; j += j < 20 ? 1 : 11) {
+      const float want = chain_odd(ta, tb, s, i, j, add ? before[i * ldy + j] : 0);
+      if (memcmp(&y[i * ldy + j], &want, sizeof want) != 0)
+        fail_msg("%s: ta %d tb %d add %d (%ld, %ld, %ld): y[%ld, %ld] = %a, expected %a", name, ta,
+                 tb, add, (long)m, (long)n, (long)k, (long)i, (long)j, (double)y[i * ldy + j],
+                 (double)want);
+    }
+}
+
 /* `exact`: integers; else the values are arbitrary. */
 static void check_product(bool exact, bool ta, bool tb, bool add, const int64_t *s) {
   const int64_t m = s[0], n = s[1], k = s[2], ldy = n + GAP;
@@ -126,14 +139,7 @@ static void check_product(bool exact, bool ta, bool tb, bool add, const int64_t 
     memcpy(y, before, (size_t)(m * ldy) * sizeof *y);
     ways[w].fn(ways[w].native, ta, tb, m, n, k, a, lda, b, ldb, add, y, ldy);
     if (ways[w].odd) {
-      for (int64_t i = 0; i < m; i += i < 20 ? 1 : 13)
-        for (int64_t j = 0; j < n; j += j < 20 ? 1 : 11) {
-          const float want = chain_odd(ta, tb, s, i, j, add ? before[i * ldy + j] : 0);
-          if (memcmp(&y[i * ldy + j], &want, sizeof want) != 0)
-            fail_msg("%s: ta %d tb %d add %d (%ld, %ld, %ld): y[%ld, %ld] = %a, expected %a",
-                     ways[w].name, ta, tb, add, (long)m, (long)n, (long)k, (long)i, (long)j,
-                     (double)y[i * ldy + j], (double)want);
-        }
+      check_odd(ways[w].name, ta, tb, add, s);
     } else if (w > 0) {
       if (memcmp(y, first, (size_t)(m * ldy) * sizeof *y) != 0)
         fail_msg("%s and scalar differ: ta %d tb %d add %d (%ld, %ld, %ld)", ways[w].name, ta, tb,

@@ -79,41 +79,43 @@ static void test_damage(void **state) {
   fm_tensor_drop(t);
 }
 
+/* Headers of files with 8 bytes of data; sentence NULL: must be read. */
+static const struct {
+  const char *header, *sentence;
+} foreign[] = {
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", NULL},
+    {"{'shape':(1,2),'fortran_order':False,'descr':'<f4'}\n", NULL},
+    {"{'descr': '<f8', 'fortran_order': False, 'shape': ()}", NULL},
+    {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1)}", NULL},
+    {"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4)}", NULL},
+    {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,)}", "the type '<f4', '<f8', '|u1'"},
+    {"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "the type"},
+    {"{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 1)}", "True or False"},
+    {"{'descr': '<i8', 'fortran_order': False, 'shape': (2,)}", "type '<i8' and shape (2)"},
+    {"{'descr': '<f4', 'fortran_order': False}", "'shape'"},
+    {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "each once"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", "8 bytes of data"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x", "the end"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (02,)}", "a whole number"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}", "a whole number"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,)}", "below 2^63"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387906,)}", "bytes"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,2)}", "6 dimensions"},
+    {"", "'{'"},
+};
+
 static void test_foreign(void **state) {
   (void)state;
-  static const struct {
-    const char *header, *sentence; /* sentence NULL: must be read, with 8 bytes of data */
-  } cases[] = {
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", NULL},
-      {"{'shape':(1,2),'fortran_order':False,'descr':'<f4'}\n", NULL},
-      {"{'descr': '<f8', 'fortran_order': False, 'shape': ()}", NULL},
-      {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1)}", NULL},
-      {"{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4)}", NULL},
-      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,)}", "the type '<f4', '<f8', '|u1'"},
-      {"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "the type"},
-      {"{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 1)}", "True or False"},
-      {"{'descr': '<i8', 'fortran_order': False, 'shape': (2,)}", "type '<i8' and shape (2)"},
-      {"{'descr': '<f4', 'fortran_order': False}", "'shape'"},
-      {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "each once"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", "8 bytes of data"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x", "the end"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (02,)}", "a whole number"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}", "a whole number"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,)}", "below 2^63"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387906,)}", "bytes"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,2)}", "6 dimensions"},
-      {"", "'{'"},
-  };
   const char *path = in_folder("a.npy");
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
     char bytes[200] = "\x93NUMPY\1";
-    size_t n = strlen(cases[i].header);
+    size_t n = strlen(foreign[i].header);
     fm_tensor *back;
     bytes[8] = (char)n;
-    memcpy(bytes + 10, cases[i].header, n);
+    memcpy(bytes + 10, foreign[i].header, n);
     fm_err err = load_bytes(path, bytes, 10 + n + 8, &back);
-    if (cases[i].sentence) {
-      assert_refused(err, path, cases[i].sentence);
+    if (foreign[i].sentence) {
+      assert_refused(err, path, foreign[i].sentence);
     } else {
       assert_int_equal(err, FM_OK);
       fm_tensor_drop(back);

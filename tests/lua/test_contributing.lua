@@ -1,6 +1,7 @@
--- The recipes of CONTRIBUTING.md are followed to the letter in a copy of the repository: files are
--- written, lines added, commands run and their output compared, mistakes made and their messages
--- found. Nothing of a recipe stands here; what the page says of a step is how it is parsed:
+-- The recipes of CONTRIBUTING.md and core/ops/README.md are followed to the letter in a copy of the
+-- repository: files are written, lines added, commands run and their output compared, mistakes made
+-- and their messages found. Nothing of a recipe stands here; what a page says of a step is how it
+-- is parsed:
 --
 --     Write `PATH`:                               the next fenced block is a new file
 --     Add to `PATH`, below the line `LINE`:       the next fenced block is inserted there
@@ -40,9 +41,9 @@ local function mistake_of(line)
   return { new = cells[1], old = cells[2], message = cells[3] }
 end
 
--- Recipes by name: their steps and mistakes in order.
-local function parse(text_of_page)
-  local recipes, recipe, fence, body, text = {}, nil, nil, nil, ""
+-- Append the recipes of a page: their names, steps and mistakes in order.
+local function parse(text_of_page, recipes)
+  local recipe, fence, body, text = nil, nil, nil, ""
   for line in text_of_page:gmatch "([^\n]*)\n" do
     local mark = line:match "^```(%a*)"
     local title = not fence and line:match "^## (.*)$"
@@ -65,7 +66,6 @@ local function parse(text_of_page)
       end
     end
   end
-  return recipes
 end
 
 -- ------------------------------------------------------------------ the copy
@@ -154,9 +154,12 @@ end
 
 -- ------------------------------------------------------------------ the tests
 
-local recipes = parse(assert(files.read(sandbox.here .. "/CONTRIBUTING.md")))
+local recipes = {}
+for _, page_of in ipairs { "CONTRIBUTING.md", "core/ops/README.md" } do
+  parse(assert(files.read(sandbox.here .. "/" .. page_of)), recipes)
+end
 
-t.test("the page has its recipes", function()
+t.test("the pages have their recipes", function()
   t.eq(#recipes, 6)
   for _, recipe in ipairs(recipes) do
     t.eq(#recipe.steps >= 2, true, recipe.name)

@@ -261,21 +261,10 @@ end
 
 local GRID = "slow.lua broken.lua wild.lua --profile smoke"
 
-local function test_hard_life()
-  experiment("slow", '"lsd", "psd-m"', { steps = 40000 })
-  experiment("broken", '"lmd"', { steps = 100, more = [[metrics = { own = {
-    measure = function() -- fails after the training, which no estimate foresees
-      return io.open "results/broken/smoke-stages/fm-seed1/checkpoint.safetensors"
-        and error "no number" or 1
-    end } }]] })
-  experiment("wild", '"lmd"', { steps = 100,
-    set = "lr = 900, clip = 0, depth = 8, optimiser = 'adamw'" })
-  sandbox.run "cd */ && rm -rf results here"
-  local code, out = flowmap("reproduce " .. GRID)
-  t.eq({ code, out:find "2 of 6 runs failed, first broken/fm%-seed1" ~= nil }, { 2, true }, out)
-  sandbox.run "cd */ && mv results here"
-
-  code, out = flowmap("slurm --submit " .. GRID)
+-- The grid of one experiment that takes long, one that fails and one that diverges, made by Slurm
+-- while jobs are asked to save, requeued and preempted.
+local function submit_grid()
+  local code, out = flowmap("slurm --submit " .. GRID)
   t.eq(code, 0, out)
   await("step", "slow/smoke/lsd-seed1/metrics.jsonl")
   await("step", "slow/smoke/psd-m-seed1/metrics.jsonl")
@@ -294,20 +283,42 @@ local function test_hard_life()
     "2 of 6 runs are missing, first broken/fm%-seed1" } do
     t.eq(logs:find(words) ~= nil, true, words .. " in " .. logs)
   end
-  t.eq(sandbox.exists(FOLDER .. "/results/slow/smoke/tables/kl.md"), true)
-  sandbox.run "cd */ && rm -rf */*/smoke/tables */*/smoke/figures"
-  t.eq(sums "results", sums "here")
-  sandbox.run "cd */ && mv results there"
+end
 
+-- The same grid by `reproduce --executor slurm`, whose jobs another one preempts.
+local function execute_grid()
   sandbox.write("executor.sh", ("cd */ && exec %s --threads 1 reproduce --executor slurm %s\n")
     :format(sandbox.program, GRID))
-  code, out = cluster:run("sh executor.sh & run=$!\nk=0\nuntil test -s "
+  local code, out = cluster:run("sh executor.sh & run=$!\nk=0\nuntil test -s "
     .. "*/results/slow/smoke/psd-m-seed1/metrics.jsonl || test $k -gt 999; do\nsleep 0.1\n"
     .. "k=$((k + 1))\ndone\nsbatch -p urgent -c 4 --output=/dev/null --wrap 'sleep 2' >/dev/null\n"
     .. "wait $run")
   t.eq({ code, out:find "2 of 6 runs failed, first broken/fm%-seed1" ~= nil }, { 2, true }, out)
   local starts = select(2, sandbox.run "cat */results/slow/smoke/*/history.jsonl | wc -l")
   t.eq(tonumber(starts) > 2, true, "starts of two runs: " .. starts)
+end
+
+local function test_hard_life()
+  experiment("slow", '"lsd", "psd-m"', { steps = 40000 })
+  experiment("broken", '"lmd"', { steps = 100, more = [[metrics = { own = {
+    measure = function() -- fails after the training, which no estimate foresees
+      return io.open "results/broken/smoke-stages/fm-seed1/checkpoint.safetensors"
+        and error "no number" or 1
+    end } }]] })
+  experiment("wild", '"lmd"', { steps = 100,
+    set = "lr = 900, clip = 0, depth = 8, optimiser = 'adamw'" })
+  sandbox.run "cd */ && rm -rf results here"
+  local code, out = flowmap("reproduce " .. GRID)
+  t.eq({ code, out:find "2 of 6 runs failed, first broken/fm%-seed1" ~= nil }, { 2, true }, out)
+  sandbox.run "cd */ && mv results here"
+
+  submit_grid()
+  t.eq(sandbox.exists(FOLDER .. "/results/slow/smoke/tables/kl.md"), true)
+  sandbox.run "cd */ && rm -rf */*/smoke/tables */*/smoke/figures"
+  t.eq(sums "results", sums "here")
+  sandbox.run "cd */ && mv results there"
+
+  execute_grid()
   t.eq(sums "results", sums "here")
 end
 

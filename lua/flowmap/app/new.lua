@@ -58,14 +58,10 @@ local function sections(text)
   return list
 end
 
--- The table of the arguments of a loss, as a comment.
+-- The table of the arguments of a loss, the first of its recipe, as a comment.
 local function arguments_of_loss()
-  local recipe = suite_file("CONTRIBUTING.md"):match "\n## Recipe: a loss\n(.-)\n## "
-  local rows = {}
-  for row in (recipe or ""):gsub("\nCommon mistakes.*", ""):gmatch "\n(|[^\n]*)" do
-    rows[#rows + 1] = "-- " .. row
-  end
-  return table.concat(rows, "\n")
+  local rows = suite_file("CONTRIBUTING.md"):match "\n## Recipe: a loss\n.-\n(|.-)\n\n"
+  return "-- " .. rows:gsub("\n", "\n-- ")
 end
 
 -- A section with a comment at the end of its first one.

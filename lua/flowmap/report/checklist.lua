@@ -160,10 +160,9 @@ end
 
 local function short(hash) return (hash:gsub("^(%x+)", function(h) return h:sub(1, 12) end)) end
 
--- The checklist: group, question, answer.
-local function answers(context)
-  local list = experiments_of(context)
-  local all, software = together(list), document.software()
+-- The checklist, in two parts: group, question, answer.
+local function on_what_was_made(context, all)
+  local software = document.software()
   return {
     { "Methods", "Is every objective given by an equation and by code?",
       "Yes: numbered equations stand beside the source text that computes them." },
@@ -184,6 +183,11 @@ local function answers(context)
       ("./flowmap reproduce --profile %s; ./flowmap paper --profile %s. Each table and figure "
       .. "has its own below it."):format(context.profile, context.profile) },
     { "", "Are weights from elsewhere used?", foreign_weights(all) },
+  }
+end
+
+local function on_runs(context, list, all)
+  return {
     { "Training", "Are all settings recorded?",
       "Yes: config.json of each run has every setting, inputs.json every source and data set." },
     { "", "How were settings chosen?", "By short runs with seeds that the tables of their chapter "
@@ -205,6 +209,13 @@ local function answers(context)
       .. "hashes, parts of which ./flowmap audit repeats."):format(with_chain(all),
       plural(#all.runs, "run")) },
   }
+end
+
+local function answers(context)
+  local list = experiments_of(context)
+  local all = together(list)
+  local first, second = on_what_was_made(context, all), on_runs(context, list, all)
+  return table.move(second, 1, #second, #first + 1, first)
 end
 
 local function placed(context, name, t)

@@ -88,6 +88,19 @@ local function add_adaptive(t, set, spec, count, used)
     cells = { [count + 1] = measured.summary(set, spec.metric, "adaptive") } }
 end
 
+-- The rows of no method: the estimator's floor and the null models.
+local function add_references(t, set, spec, steps)
+  if spec.floor then
+    local some = set:stepped()
+    local first = some:select { method = some:methods()[1] }
+    t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
+      cells = floors(first, spec.floor, steps) }
+  end
+  for _, model in ipairs(spec.nulls and null_cells(set, spec.metric, steps) or {}) do
+    t.rows[#t.rows + 1] = { heads = { "null model", model[1] }, cells = model[2] }
+  end
+end
+
 --- A table of one metric against the number of steps, with the published values of every method.
 -- @tparam Set set runs of one configuration per method
 -- @tparam table spec {metric=, title=, steps= (default: all), format="%.4f", published= (by method,
@@ -119,15 +132,7 @@ function M.compare(set, spec)
         cells = their_cells(theirs, steps), theirs = true }
     end
   end
-  if spec.floor then
-    local some = set:stepped()
-    local first = some:select { method = some:methods()[1] }
-    t.rows[#t.rows + 1] = { heads = { "true samples", "estimator's floor" },
-      cells = floors(first, spec.floor, steps) }
-  end
-  for _, model in ipairs(spec.nulls and null_cells(set, spec.metric, steps) or {}) do
-    t.rows[#t.rows + 1] = { heads = { "null model", model[1] }, cells = model[2] }
-  end
+  add_references(t, set, spec, steps)
   if spec.paired then add_differences(t, set, spec, steps) end
   if spec.published then
     t.notes[#t.notes + 1] = "Published values were obtained by the paper's authors with the "
