@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "bind.h"
-#include "../check.h"
 #include "../io/io.h"
+#include "../run/check.h"
 
 static int store_row(lua_State *L) { /* (table, check): append the row */
   const fm_check *c = lua_touserdata(L, 2);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "run/check.h"
 #include "op_names.h"
 #include "numeric.h"
 

@@ -204,7 +204,6 @@ local BELOW = {
 -- Files that stand on another floor than their folder, and why.
 local APART = {
   ["core/apply.c"] = { floor = "ops", why = "computes an operation at once" },
-  ["core/check.c"] = { floor = "run", why = "checks each operation's derivatives by programs" },
   ["core/op.h"] = { floor = "ops", why = "what an operation is" },
   ["core/op_names.h"] = { floor = "ops", why = "which operations there are" },
   ["core/ops.def"] = { floor = "ops", why = "the list of operations" },

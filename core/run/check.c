@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/isa.h"
-#include "op.h"
+#include "../kernels/isa.h"
+#include "../op.h"
 
 #define MAX_IN 3
 

@@ -7,7 +7,7 @@
 #ifndef FM_CHECK_H
 #define FM_CHECK_H
 
-#include "fm.h"
+#include "../fm.h"
 
 typedef struct fm_check {
   const char *op, *check; /* the names of the operation and of the check */
