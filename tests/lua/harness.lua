@@ -73,6 +73,13 @@ function M.eq(found, expected, what)
   end
 end
 
+--- Check that a text contains some words, as they are written.
+-- @tparam string text
+-- @tparam string words
+function M.has(text, words)
+  if not text:find(words, 1, true) then error(("%q is not in:\n%s"):format(words, text), 2) end
+end
+
 --- Check that two numbers are close.
 -- @tparam number found
 -- @tparam number expected

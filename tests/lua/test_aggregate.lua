@@ -46,21 +46,19 @@ end
 
 local set = made("eight", { "lsd", "esd", "psd-m" }, 8, kl_of)
 
-local function has(text, part) t.eq(text:find(part, 1, true) ~= nil, true, part .. "\n" .. text) end
-
 t.test("results stand beside their ratios, one family of questions", function()
   local it = aggregate.relative(set:select { data = "modes" }, { metrics = { "kl", "kl" },
     steps = { 1, 4 }, columns = { "KL", "KL at 4" }, title = "both", format = "%.1f" })
   local text = tables.markdown(it):gsub("\u{a0}", " ")
-  has(text, "| method | KL | KL / LSD | KL at 4 | KL at 4 / LSD |")
-  has(text, "| LSD | 1.5 ± 0.2 | – | 0.7 ± 0.1 | – |")
-  has(text, "| ESD | 2.9 ± 0.4 | 2.01 [2.00, 2.02] | 1.5 ± 0.2 | 2.01 [2.00, 2.02] |")
+  t.has(text, "| method | KL | KL / LSD | KL at 4 | KL at 4 / LSD |")
+  t.has(text, "| LSD | 1.5 ± 0.2 | – | 0.7 ± 0.1 | – |")
+  t.has(text, "| ESD | 2.9 ± 0.4 | 2.01 [2.00, 2.02] | 1.5 ± 0.2 | 2.01 [2.00, 2.02] |")
   local notes = table.concat(it.notes, "\n")
-  has(notes, "Ratios are paired over 8 seeds that both sides share. p is the two-sided sign-flip p "
-    .. "(exact) after Holm over the 4 ratios of this table.")
-  has(notes, "At level 0.05. Above LSD: ESD: KL, KL at 4. No difference from LSD shown: PSD-M")
+  t.has(notes, "Ratios are paired over 8 seeds that both sides share. p is the two-sided sign-flip "
+    .. "p (exact) after Holm over the 4 ratios of this table.")
+  t.has(notes, "At level 0.05. Above LSD: ESD: KL, KL at 4. No difference from LSD shown: PSD-M")
   local csv = tables.csv(it)
-  has(csv, "\nmethod,column,value,half95,n,low95,high95\n")
+  t.has(csv, "\nmethod,column,value,half95,n,low95,high95\n")
   t.eq(csv:find "\nESD,KL / LSD,2.00%d+,,8,2.00%d+,2.01%d+\n" ~= nil, true, csv)
 end)
 
@@ -71,12 +69,12 @@ t.test("a diverged run leaves no ratio; one seed has no interval", function()
   end)
   local spec = { metrics = { "kl" }, steps = { 1 }, columns = { "KL" }, title = "t" }
   local text = tables.markdown(aggregate.relative(lost:select { data = "board" }, spec))
-  has(text, "| ESD | diverged (1 of 3) | diverged (1 of 3) |")
+  t.has(text, "| ESD | diverged (1 of 3) | diverged (1 of 3) |")
   text = tables.markdown(aggregate.relative(lost:select { data = "modes" }, spec))
-  has(text, "| ESD | diverged | diverged |")
+  t.has(text, "| ESD | diverged | diverged |")
   text = tables.markdown(aggregate.relative(set:select { data = "modes", seed = 1 }, spec))
-  has(text, "| ESD | 2.2220 | 2.02 |")
-  has(text, "(n = 1 seed)")
+  t.has(text, "| ESD | 2.2220 | 2.02 |")
+  t.has(text, "(n = 1 seed)")
 end)
 
 t.test("aggregates over laws and numbers of steps", function()
@@ -92,8 +90,8 @@ t.test("aggregates over laws and numbers of steps", function()
   t.near(better.mean, 0.5, 1e-12)
   t.eq({ better.low < 0.5, better.high > 0.5 }, { true, true })
   local text = tables.markdown(it)
-  has(text, "| PSD-M | 1.00 [0")
-  has(text, "Over 2 laws (board; modes) and N = 1, 4.")
+  t.has(text, "| PSD-M | 1.00 [0")
+  t.has(text, "Over 2 laws (board; modes) and N = 1, 4.")
   t.raises(function()
     aggregate.aggregate(set, { metric = "kl", over = { "eta" }, title = "t" })
   end, "two runs of .* with the seed 1: add a setting to over")
@@ -108,7 +106,7 @@ t.test("a diverged run is the worst; a law without a method leaves no aggregate"
   end)
   local spec = { metric = "kl", over = { "data" }, title = "t" }
   local it = aggregate.aggregate(lost, spec)
-  has(tables.markdown(it), "| ESD | 2.02 [2.00, inf] | 0.00 |")
+  t.has(tables.markdown(it), "| ESD | 2.02 [2.00, inf] | 0.00 |")
   it = aggregate.aggregate(lost, { metric = "kl", over = { "data" }, title = "t", against = "ESD" })
   t.eq(it.rows[1].cells[2].mean > 0.9, true)
   it = aggregate.aggregate(made("alone", { "lsd", "esd" }, 1, kl_of), spec)

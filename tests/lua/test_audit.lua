@@ -5,6 +5,7 @@ local t = require "harness"
 local audit = require "flowmap.runs.audit"
 local cache = require "flowmap.runs.cache"
 local chain = require "flowmap.runs.chain"
+local edit = require("made_run").edit
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local json = require "flowmap.base.json"
@@ -42,13 +43,6 @@ local function seal(dir)
   manifest.inputs_hash = cache.hash(record.read(dir, "inputs"))
   manifest.files = record.checksums(dir)
   record.write(dir, "manifest", manifest)
-end
-
-local function edit(dir, kind, change)
-  local value = record.read(dir, kind)
-  value.sha256 = nil
-  change(value)
-  record.write(dir, kind, value)
 end
 
 -- The audit of a run: number of faults, and what was printed.

@@ -5,6 +5,7 @@ local cache = require "flowmap.runs.cache"
 local checkpoint = require "flowmap.checkpoint"
 local core = require "flowmap.core"
 local difference = require "flowmap.runs.difference"
+local edit = require("made_run").edit
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local record = require "flowmap.runs.record"
@@ -36,14 +37,6 @@ local function copy(from)
   return dir
 end
 
-local function edit(dir, kind, change)
-  local value = record.read(dir, kind)
-  value.sha256 = nil
-  change(value)
-  record.write(dir, kind, value)
-  return value
-end
-
 local function seal(dir)
   edit(dir, "manifest", function(it)
     it.inputs_hash, it.files = cache.hash(record.read(dir, "inputs")), record.checksums(dir)
@@ -56,14 +49,10 @@ local function compared(a, b)
   return same, table.concat(lines)
 end
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 t.test("a run and its copy have the same results, with exit code 0", function()
   local code, said = flowmap(("diff %s %s/"):format(early, copy(early)))
   t.eq(code, 0, said)
-  has(said, "settings  the same\ninputs    the same sources, data and numerics\n"
+  t.has(said, "settings  the same\ninputs    the same sources, data and numerics\n"
     .. "results   the same\nsamples   the same\ntrace     the same 4 lines\n"
     .. "states    same bits until step 20, the last of both chains\nthe results are the same\n")
 end)
@@ -71,12 +60,12 @@ end)
 t.test("one setting that acts late: same bits until the step at which it acts", function()
   local code, said = flowmap(("diff %s %s"):format(early, late))
   t.eq(code, 1, said)
-  has(said, "settings  decay_start: 10 -> 14\ninputs    the same")
-  has(said, "trace     the first line that differs is line 3, step 15\n")
-  has(said, ("lr: %.10g -> 0.002"):format(0.002 * math.sqrt(10 / 14)))
-  has(said, "states    same bits until step 11; other bits at step 12\n")
-  has(said, "samples-N1.npy has other bits")
-  has(said, "the results differ\n")
+  t.has(said, "settings  decay_start: 10 -> 14\ninputs    the same")
+  t.has(said, "trace     the first line that differs is line 3, step 15\n")
+  t.has(said, ("lr: %.10g -> 0.002"):format(0.002 * math.sqrt(10 / 14)))
+  t.has(said, "states    same bits until step 11; other bits at step 12\n")
+  t.has(said, "samples-N1.npy has other bits")
+  t.has(said, "the results differ\n")
 end)
 
 t.test("the first tensor that differs, with its largest difference", function()
@@ -91,20 +80,20 @@ t.test("the first tensor that differs, with its largest difference", function()
     end
   end
   local far = fm.max_reduce(fm.abs(a[first] - b[first])):item()
-  has(said, ("  %s, float32 ("):format(first))
-  has(said, ("values differ, by at most %.3g ("):format(far))
+  t.has(said, ("  %s, float32 ("):format(first))
+  t.has(said, ("values differ, by at most %.3g ("):format(far))
 end)
 
 t.test("without states at that step, the next one that both kept, or a sentence", function()
   local other = copy(late)
   os.remove(other .. "/state-12.safetensors")
   local _, said = compared(early, other)
-  has(said, "same bits until step 11; other bits at step 12")
-  has(said, "at step 13, ")
+  t.has(said, "same bits until step 11; other bits at step 12")
+  t.has(said, "at step 13, ")
   for k = 1, 20 do os.remove(("%s/state-%d.safetensors"):format(other, k)) end
-  has(select(2, compared(early, other)), "at step 20, ")
+  t.has(select(2, compared(early, other)), "at step 20, ")
   os.remove(other .. "/checkpoint.safetensors")
-  has(select(2, compared(early, other)), "no state that both runs kept is left")
+  t.has(select(2, compared(early, other)), "no state that both runs kept is left")
 end)
 
 t.test("one number of the results: that number, and no other difference", function()
@@ -117,7 +106,7 @@ t.test("one number of the results: that number, and no other difference", functi
   seal(other)
   local same, said = compared(early, other)
   t.eq(same, false)
-  has(said, ("results   N = 2 kl: %.10g -> %.10g (+0.25)\nsamples   the same"):format(was,
+  t.has(said, ("results   N = 2 kl: %.10g -> %.10g (+0.25)\nsamples   the same"):format(was,
     was + 0.25))
 end)
 
@@ -131,9 +120,9 @@ t.test("inputs that differ are named; results that are the same stay the same", 
   seal(other)
   local same, said = compared(early, other)
   t.eq(same, true, said)
-  has(said, "settings  save_every: absent -> 7\n")
-  has(said, "-> abacus")
-  has(said, "flowmap.step changed\n")
+  t.has(said, "settings  save_every: absent -> 7\n")
+  t.has(said, "-> abacus")
+  t.has(said, "flowmap.step changed\n")
 end)
 
 t.test("an interrupted run beside a finished one: the trace as far as it goes", function()
@@ -146,9 +135,9 @@ t.test("an interrupted run beside a finished one: the trace as far as it goes", 
   end
   local same, said = compared(early, other)
   t.eq(same, false)
-  has(said, other .. " is not finished")
-  has(said, ("the same for 2 lines; %s goes on for 2 more"):format(early))
-  has(said, "same bits until step 10, the last of both chains")
+  t.has(said, other .. " is not finished")
+  t.has(said, ("the same for 2 lines; %s goes on for 2 more"):format(early))
+  t.has(said, "same bits until step 10, the last of both chains")
 end)
 
 t.test("diverged runs, older runs without a chain, and folders that hold no run", function()
@@ -159,17 +148,17 @@ t.test("diverged runs, older runs without a chain, and folders that hold no run"
     return dir
   end
   local a, b = diverged(21), diverged(22)
-  has(select(2, compared(a, b)), "results   diverged at: 21 -> 22 (+1)")
+  t.has(select(2, compared(a, b)), "results   diverged at: 21 -> 22 (+1)")
   t.eq((compared(a, a)), true)
   os.remove(a .. "/chain.jsonl")
-  has(select(2, compared(a, b)), "states    not compared: a run has no chain.jsonl")
+  t.has(select(2, compared(a, b)), "states    not compared: a run has no chain.jsonl")
   local code, said = flowmap "diff nowhere 10"
   t.eq(code, 2)
-  has(said, "diff: there is no run at nowhere")
+  t.has(said, "diff: there is no run at nowhere")
   core.write_file(b .. "/config.json", "{}")
   code, said = flowmap("diff 10 " .. b)
   t.eq(code, 3)
-  has(said, "config.json is damaged")
+  t.has(said, "config.json is damaged")
 end)
 
 t.done()

@@ -5,10 +5,6 @@ local files = require "flowmap.base.files"
 local graph = require "flowmap.report.graph"
 local sandbox = require "sandbox"
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 local EXPERIMENT = [[
 -- # Tiny <b>&amp;
 --
@@ -49,28 +45,28 @@ end
 t.test("no results is a sentence", function()
   local code, text = sandbox.flowmap(GRAPH)
   t.eq(code, 3)
-  has(text, "there are no results of the profile smoke")
+  t.has(text, "there are no results of the profile smoke")
   code, text = sandbox.flowmap(GRAPH .. ".png")
   t.eq(code, 2)
-  has(text, "expected the name of an SVG file")
+  t.has(text, "expected the name of an SVG file")
 end)
 
 t.test("sources, runs by method, tables and figures, all up to date", function()
   local code, said = sandbox.flowmap(("reproduce %s --profile smoke"):format(files.quote(path)))
   t.eq(code, 0, said)
   local text, svg = made()
-  has(text, "LSD: 1 run; FM: 1 run")
-  has(text, "up to date")
+  t.has(text, "LSD: 1 run; FM: 1 run")
+  t.has(text, "up to date")
   local boxes = boxes_of(svg)
   for _, words in ipairs { "current: tiny.lua, experiment", "current: gaussians, data",
     "current: LSD, 1 run", "current: FM, 1 run", "current: both, table, up to date",
     "current: traces, figure, up to date", "current: tiny, chapter, up to date" } do
-    has(boxes, words)
+    t.has(boxes, words)
   end
   t.eq(boxes:find "stale", nil)
   -- 3 sources to 2 methods; 2 + 1 + 2 to tables and figures, these to the chapter
   t.eq(select(2, svg:gsub('<path class="current"', "")), 6 + 5 + 3)
-  has(svg, "Tiny &lt;b&gt;&amp;amp;")
+  t.has(svg, "Tiny &lt;b&gt;&amp;amp;")
   t.eq(select(2, made()), svg, "the same bytes again")
   t.eq(sandbox.exists "paper", false)
   code, said = sandbox.flowmap(("graph %s --profile smoke"):format(files.quote(path)))
@@ -81,14 +77,14 @@ t.test("a change shows in the runs that it concerns, and in what shows them", fu
   sandbox.write("tiny.lua", (EXPERIMENT:gsub('seeds = 1,', 'seeds = 1, by_method = nil,')
     :gsub("lr = 0.01", "lr = 0.02")))
   local text, svg = made()
-  has(text, "LSD: 1 run, out of date; FM: 1 run, out of date")
-  has(text, "out of date: lr changed from 0.01 to 0.02")
+  t.has(text, "LSD: 1 run, out of date; FM: 1 run, out of date")
+  t.has(text, "out of date: lr changed from 0.01 to 0.02")
   local boxes = boxes_of(svg)
-  has(boxes, "stale: lr changed from 0.01 to 0…, why out of date")
-  has(boxes, "stale: LSD, 1 run, out of date")
-  has(boxes, "stale: one, table, out of date")
-  has(boxes, "stale: tiny, chapter, out of date")
-  has(svg, "lr changed from 0.01 to 0.02</title>")
+  t.has(boxes, "stale: lr changed from 0.01 to 0…, why out of date")
+  t.has(boxes, "stale: LSD, 1 run, out of date")
+  t.has(boxes, "stale: one, table, out of date")
+  t.has(boxes, "stale: tiny, chapter, out of date")
+  t.has(svg, "lr changed from 0.01 to 0.02</title>")
 end)
 
 t.test("the page shows table and picture, each with its values and how it was made", function()
@@ -103,12 +99,12 @@ t.test("the page shows table and picture, each with its values and how it was ma
   for _, line in ipairs { "Table chapters. Command: `./flowmap graph --profile smoke`. "
     .. "Data: [graph\\.csv](<graph.csv>)", "Figure graph-tiny. Command: `./flowmap graph "
     .. path .. " --profile smoke`. Data: [graph-tiny\\.csv](<graph-tiny.csv>)" } do
-    has(markdown, line)
+    t.has(markdown, line)
   end
   local csv = sandbox.read "paper/build/graph-tiny.csv"
   t.eq(csv, sandbox.read "paper/build/graph.csv")
-  has(csv, '\ntiny,data,gaussians,current,\n')
-  has(csv, '\ntiny,table,one,unknown,LSD\n')
+  t.has(csv, '\ntiny,data,gaussians,current,\n')
+  t.has(csv, '\ntiny,table,one,unknown,LSD\n')
 end)
 
 -- Whether every "<" begins or ends one of the picture's elements, and these are nested.
@@ -136,7 +132,7 @@ t.test("hostile names stay text", function()
   check_nesting(svg)
   t.eq(utf8.len(svg) ~= nil, true)
   t.eq(svg:find("<script", 1, true), nil)
-  has(svg, "3 further changes")
+  t.has(svg, "3 further changes")
   t.eq(graph.rows({ chapter })[1][2], evil .. ": 2 runs, 1 out of date, 1 not comparable")
 end)
 

@@ -15,8 +15,6 @@ local sandbox = require "sandbox"
 
 local root = sandbox.root
 
-local function has(text, part) t.eq(text:find(part, 1, true) ~= nil, true, part) end
-
 local function lacks(text, part) t.eq(text:find(part, 1, true), nil, part) end
 
 t.test("the source of a function is that of its file, from its head to its end", function()
@@ -24,12 +22,12 @@ t.test("the source of a function is that of its file, from its head to its end",
   local whole = files.read(files.installed(path))
   for _, name in ipairs { "M.lagrangian", "M.eulerian", "M.semigroup", "by_way", "M.diagonal" } do
     local text = inserts.source(path, name)
-    has(whole, text .. "\n")
+    t.has(whole, text .. "\n")
     t.eq(text:gsub("^local ", ""):match "^function " ~= nil, true, name)
     t.eq(text:match "end$", "end", name)
     t.eq(select(2, text:gsub("\nend", "")) <= 1, true, name)
   end
-  has(inserts.source("lua/flowmap/methods/lsd.lua", "return"), 'family = "lagrangian"')
+  t.has(inserts.source("lua/flowmap/methods/lsd.lua", "return"), 'family = "lagrangian"')
   t.raises(function() inserts.source(path, "M.none") end, "has no function 'M.none'")
 end)
 
@@ -71,12 +69,12 @@ end
 
 t.test("the checklist is filled from manifests", function()
   local text = checklist.text(context "long", "")
-  has(text, "2 runs that ended and 0 runs that diverged, in 1 experiment; seeds of each: 2.")
-  has(text, "instruction set avx2, scalar")
-  has(text, "For the runs of this page: less than 5 minutes")
-  has(text, "\\./flowmap reproduce \\-\\-profile long")
-  has(text, "No\\. The classifier")
-  has(checklist.text(context "long", "runs"), "| Checkerboard | 1, 2 | 1,234,567 | abc |")
+  t.has(text, "2 runs that ended and 0 runs that diverged, in 1 experiment; seeds of each: 2.")
+  t.has(text, "instruction set avx2, scalar")
+  t.has(text, "For the runs of this page: less than 5 minutes")
+  t.has(text, "\\./flowmap reproduce \\-\\-profile long")
+  t.has(text, "No\\. The classifier")
+  t.has(checklist.text(context "long", "runs"), "| Checkerboard | 1, 2 | 1,234,567 | abc |")
   t.raises(function() checklist.text(context "long", "x") end, "expected nothing or runs")
   t.raises(function() checklist.text(context "laptop", "") end, "no runs of any chapter")
 end)
@@ -107,7 +105,8 @@ t.test("captions state profile, seeds, samples and trainings that diverged", fun
     .. "training samples; 1,000 samples judged; 1 of 3 trainings diverged.")
   for entry, words in pairs { [{ kind = "density" }] = "seeds 1 to 3, of which the lowest is shown",
     [{ kind = "density", seed = 2 }] = "seed 2", [{ kind = "traces" }] = "seeds 1 to 3" } do
-    has(caption.words(set_of({ 1, 2, 3 }, { 10, 10 }), entry), ("; %s; 10 training"):format(words))
+    t.has(caption.words(set_of({ 1, 2, 3 }, { 10, 10 }), entry),
+      ("; %s; 10 training"):format(words))
   end
   t.eq(caption.words(set_of({ 7 }, {})), "Profile long; seed 7; 1 of 1 trainings diverged.")
 end)
@@ -127,7 +126,7 @@ t.test("the glossary is that of ARCHITECTURE.md, word for word", function()
   local count = 0
   for line in section:gmatch "[^\n]+" do
     if line:find "^| " then
-      has(text, line .. "\n")
+      t.has(text, line .. "\n")
       count = count + 1
     end
   end
@@ -136,9 +135,9 @@ end)
 
 t.test("the citation has all fields of CITATION.cff", function()
   local text, cff = document.citation(), files.read(sandbox.here .. "/CITATION.cff")
-  has(text, "note      = {Version " .. cff:match "\nversion: ([^\n]+)")
-  has(text, "Boffi, Nicholas M. and Albergo, Michael S. and Vanden-Eijnden, Eric")
-  has(text, "year      = {2025}")
+  t.has(text, "note      = {Version " .. cff:match "\nversion: ([^\n]+)")
+  t.has(text, "Boffi, Nicholas M. and Albergo, Michael S. and Vanden-Eijnden, Eric")
+  t.has(text, "year      = {2025}")
   lacks(text, "nil")
 end)
 

@@ -11,8 +11,6 @@ local weave = require "flowmap.report.weave"
 
 local root = sandbox.root
 
-local function has(text, part) t.eq(text:find(part, 1, true) ~= nil, true, part) end
-
 local RATE = { lsd = 0.10, ["psd-m"] = 0.30 } -- KL at one step
 
 local function made(base, method, seeds, rows)
@@ -44,16 +42,16 @@ end
 
 t.test("values: published and ours in columns of their own, verdicts with reasons", function()
   local values = text "values checkerboard"
-  has(values, "| method | N | verdict | published KL(data \\|\\| model) | ours, KL(data")
-  has(row("values checkerboard", "| LSD |"), "not comparable (a) | 0.0864 | 0.1010")
-  has(values, "\\(a\\) the paper does not state its estimator")
+  t.has(values, "| method | N | verdict | published KL(data \\|\\| model) | ours, KL(data")
+  t.has(row("values checkerboard", "| LSD |"), "not comparable (a) | 0.0864 | 0.1010")
+  t.has(values, "\\(a\\) the paper does not state its estimator")
   t.eq(row("values checkerboard", "| ESD |"), "| ESD | 1 | not attempted (c) | 0.0983 | – |")
-  has(values, "\\(c\\) no runs of ESD in this set.")
-  has(values, "\\(b\\) this number of steps was not evaluated.")
-  has(values, "](<reproduction-values-checkerboard.csv>)")
+  t.has(values, "\\(c\\) no runs of ESD in this set.")
+  t.has(values, "\\(b\\) this number of steps was not evaluated.")
+  t.has(values, "](<reproduction-values-checkerboard.csv>)")
   local csv = files.read(root .. "/build/reproduction-values-checkerboard.csv")
-  has(csv, "\nLSD,1,not comparable (a),0.0864,,0.101,0.00")
-  has(csv, "\nESD,1,not attempted (c),0.0983,,,\n")
+  t.has(csv, "\nLSD,1,not comparable (a),0.0864,,0.101,0.00")
+  t.has(csv, "\nESD,1,not attempted (c),0.0983,,,\n")
 end)
 
 t.test("orders: shown, and not attempted where a method has no runs", function()
@@ -64,21 +62,21 @@ end)
 
 t.test("an experiment without runs is not attempted, and no error", function()
   t.eq({ text "conditions afhq", text "orders afhq" }, { "", "" })
-  has(text "values afhq", "Not attempted: there are no runs")
-  has(row("values afhq", "| *LSD* "), "| *11.19* | *7.78* |")
+  t.has(text "values afhq", "Not attempted: there are no runs")
+  t.has(row("values afhq", "| *LSD* "), "| *11.19* | *7.78* |")
 end)
 
 t.test("all verdicts are counted", function()
-  has(text "tally", "65 published values (4 not comparable, 61 not attempted)")
-  has(text "tally", " the 75 orders of two methods that follow from them (1 supported, ")
+  t.has(text "tally", "65 published values (4 not comparable, 61 not attempted)")
+  t.has(text "tally", " the 75 orders of two methods that follow from them (1 supported, ")
 end)
 
 t.test("the profile paper has the published settings, except one diagonal fraction", function()
   local settings = text "settings"
-  has(settings, "| Checkerboard | none | 19 |")
-  has(settings, "| CIFAR-10 | eta of LSD: published 0.9, ours 0.75 |")
-  has(settings, "| CelebA-64 | none |")
-  has(settings, "| AFHQ-64 | none |")
+  t.has(settings, "| Checkerboard | none | 19 |")
+  t.has(settings, "| CIFAR-10 | eta of LSD: published 0.9, ours 0.75 |")
+  t.has(settings, "| CelebA-64 | none |")
+  t.has(settings, "| AFHQ-64 | none |")
 end)
 
 local function woven(source)
@@ -87,24 +85,25 @@ local function woven(source)
 end
 
 t.test("a claim that may lack its runs says so; one that may not is an error", function()
-  has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.PSD-M.N1}}", "supported (difference -0.2")
-  has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.ESD.N1}}",
+  t.has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.PSD-M.N1}}", "supported (difference -0.2")
+  t.has(woven "{{claim? a: checkerboard/kl.LSD.N1 < kl.ESD.N1}}",
     "not attempted (no runs of ESD in this set)")
-  has(woven "{{claim? a: checkerboard/kl.LSD.N4 < kl.PSD-M.N4}}",
+  t.has(woven "{{claim? a: checkerboard/kl.LSD.N4 < kl.PSD-M.N4}}",
     "not attempted (kl of LSD at N = 4 was not measured)")
-  has(woven "{{claim? a: afhq/kl.LSD.N4 < kl.PSD-M.N4}}", "not attempted (no runs in this set)")
+  t.has(woven "{{claim? a: afhq/kl.LSD.N4 < kl.PSD-M.N4}}", "not attempted (no runs in this set)")
   t.raises(function() woven "{{claim a: checkerboard/kl.LSD.N1 < kl.ESD.N1}}" end,
     "no finished run with method = ESD")
 end)
 
 t.test("a comparison or an effect that may lack its runs says so", function()
   local absent = "not attempted (no runs in this set)"
-  has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "LSD is below PSD-M: ratio 0.")
-  has(woven "{{difference? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "difference -0.2")
-  has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.ESD.N1}}", "not attempted (no runs of ESD in")
-  has(woven "{{ratio? afhq/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", absent)
-  has(woven "{{difference? afhq/kl.LSD.N1 kl.PSD-M.N1}}", absent)
-  has(woven "{{effect? ablations/effects-N1 | eta | all methods}}", "eta (all methods): " .. absent)
+  t.has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "LSD is below PSD-M: ratio 0.")
+  t.has(woven "{{difference? checkerboard/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", "difference -0.2")
+  t.has(woven "{{ratio? checkerboard/kl.LSD.N1 kl.ESD.N1}}", "not attempted (no runs of ESD in")
+  t.has(woven "{{ratio? afhq/kl.LSD.N1 kl.PSD-M.N1 %.2f}}", absent)
+  t.has(woven "{{difference? afhq/kl.LSD.N1 kl.PSD-M.N1}}", absent)
+  t.has(woven "{{effect? ablations/effects-N1 | eta | all methods}}",
+    "eta (all methods): " .. absent)
   t.raises(function() woven "{{ratio afhq/kl.LSD.N1 kl.PSD-M.N1}}" end, "afhq")
 end)
 

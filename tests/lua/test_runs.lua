@@ -4,6 +4,7 @@ local t = require "harness"
 local cache = require "flowmap.runs.cache"
 local columns = require "flowmap.app.columns"
 local core = require "flowmap.core"
+local edit = require("made_run").edit
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
 local look = require "flowmap.runs.look"
@@ -21,14 +22,6 @@ local code, said = flowmap(("run %s/experiments/checkerboard.lua --profile smoke
 t.eq(code, 0, said)
 
 local base = root .. "/results/checkerboard/smoke-own"
-
-local function edit(dir, kind, change)
-  local value = record.read(dir, kind)
-  value.sha256 = nil
-  change(value)
-  record.write(dir, kind, value)
-  return value
-end
 
 -- A copy of the run with other settings and another KL, sealed as a run of its own.
 local function copy(name, set, kl)
@@ -60,10 +53,6 @@ local function list(options)
   return text
 end
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 local function line_of(text, words)
   for line in text:gmatch "[^\n]+" do
     if line:find(words, 1, true) then return line end
@@ -73,7 +62,7 @@ end
 
 t.test("seeds share a row with mean and interval; only settings that differ are named", function()
   local text = list()
-  has(text, "results/checkerboard/smoke-own: 4 runs, 6:42 of processor time; KL at N = 1\n")
+  t.has(text, "results/checkerboard/smoke-own: 4 runs, 6:42 of processor time; KL at N = 1\n")
   local half = stats.summary({ 1.5, 2.0, 2.5 }).half -- 4.302652729749 * 0.5 / sqrt(3)
   t.near(half, 1.242068, 1e-5)
   t.eq(line_of(text, "eta=0.5"), "lsd     eta=0.5   1-3    2.0000 ± 1.2421  5:02  finished")
@@ -91,7 +80,7 @@ t.test("rows are sorted by any column or setting", function()
   t.eq(order "--sort cpu", false)
   local status, text = flowmap "runs --sort reslt"
   t.eq(status, 2)
-  has(text, "did you mean result")
+  t.has(text, "did you mean result")
 end)
 
 t.test("CSV holds the same numbers exactly, with the ends of the interval", function()
@@ -107,35 +96,35 @@ t.test("CSV holds the same numbers exactly, with the ends of the interval", func
 end)
 
 t.test("another N and another result", function()
-  has(list "--N 2 --metric energy", "; energy at N = 2\n")
+  t.has(list "--N 2 --metric energy", "; energy at N = 2\n")
   local eval = record.read(base .. "/b-1", "eval")
-  has(line_of(list "--N 2 --metric energy", "eta=0.25"), ("%.2e"):format(eval.rows[2].energy))
+  t.has(line_of(list "--N 2 --metric energy", "eta=0.25"), ("%.2e"):format(eval.rows[2].energy))
   local status, text = flowmap "runs --metric enrgy"
   t.eq(status, 2)
-  has(text, "did you mean energy")
+  t.has(text, "did you mean energy")
 end)
 
 t.test("an experiment's name selects; one without runs is an error with a near name", function()
-  has(list "checkerboard", "4 runs")
+  t.has(list "checkerboard", "4 runs")
   local status, text = flowmap "runs chekerboard"
   t.eq(status, 2)
-  has(text, "has no run of the experiment 'chekerboard'; did you mean checkerboard?")
-  has(list "--profile laptop", "there are no runs below results")
+  t.has(text, "has no run of the experiment 'chekerboard'; did you mean checkerboard?")
+  t.has(list "--profile laptop", "there are no runs below results")
 end)
 
 t.test("a run in progress tells its share, an interrupted one its last checkpoint", function()
   local dir = copy("c-1", { seed = 1, eta = 0.125 })
   os.remove(dir .. "/manifest.json")
-  has(line_of(list(), "eta=0.125"), "interrupted at 20")
+  t.has(line_of(list(), "eta=0.125"), "interrupted at 20")
   local trace = files.read(dir .. "/metrics.jsonl"):gsub('[^\n]*"step": 20}\n', '{"half a li')
   core.write_file(dir .. "/metrics.jsonl", trace)
   local lock = core.lock(dir .. "/.flowmap")
-  has(line_of(list(), "eta=0.125"), "running, 75 %")
+  t.has(line_of(list(), "eta=0.125"), "running, 75 %")
   t.eq(look.words { state = "running", step = 20, steps = 20 }, "evaluating")
   t.eq(look.words { state = "running" }, "starting")
   lock:release()
   os.remove(dir .. "/checkpoint.safetensors")
-  has(line_of(list(), "eta=0.125"), "interrupted at 0")
+  t.has(line_of(list(), "eta=0.125"), "interrupted at 0")
   files.remove_tree(dir)
 end)
 
@@ -159,8 +148,8 @@ t.test("a diverged run tells its step, and enters no mean", function()
   record.write(dir, "diverged", { step = 17, message = "the loss is not finite",
     files = record.checksums(dir) })
   local line = line_of(list(), "eta=0.5 ")
-  has(line, "1-4    2.0000 ± 1.2421")
-  has(line, "3 finished; 1 diverged at 17")
+  t.has(line, "1-4    2.0000 ± 1.2421")
+  t.has(line, "3 finished; 1 diverged at 17")
   files.remove_tree(dir)
 end)
 
@@ -171,8 +160,8 @@ t.test("an outdated run says why, in a row of its own", function()
     it["module flowmap.times"] = "code " .. ("0"):rep(64)
   end)
   local text = list()
-  has(text, "1-3    2.0000 ± 1.2421")
-  has(text, "outdated: flowmap.step changed and 1 more")
+  t.has(text, "1-3    2.0000 ± 1.2421")
+  t.has(text, "outdated: flowmap.step changed and 1 more")
   files.remove_tree(dir)
 end)
 
@@ -190,11 +179,11 @@ t.test("damaged, foreign and half-written folders get one sentence each", functi
   os.execute("mkdir " .. base .. "/d-5 && ln -s /nowhere " .. base .. "/d-5/config.json")
   os.execute("mkdir -p " .. base .. "/d-6/config.json")
   local text = list()
-  has(text, "smoke-own: 4 runs")
+  t.has(text, "smoke-own: 4 runs")
   for name, words in pairs { ["d-1"] = "eval.json is damaged", ["d-2"] = "manifest.json is damaged",
     ["d-3"] = "config.json is damaged", ["d-4"] = "its run ended before its first step",
     ["d-5"] = "d-5", ["d-6"] = "d-6", ["holiday"] = "holds files, but no run" } do
-    has(line_of(text, name), words)
+    t.has(line_of(text, name), words)
   end
   files.remove_tree(root .. "/results/holiday")
   for k = 1, 6 do os.execute(("rm -rf %s/d-%d"):format(base, k)) end
@@ -203,10 +192,10 @@ end)
 t.test("checksums are compared on request", function()
   local dir = copy("e-1", { seed = 1, eta = 0.75 })
   core.write_file(dir .. "/samples-N1.npy", "other samples")
-  has(line_of(list(), "eta=0.75"), "finished")
+  t.has(line_of(list(), "eta=0.75"), "finished")
   local status, text = flowmap "runs --verify"
   t.eq(status, 3)
-  has(text, "e-1/samples-N1.npy is damaged or was changed")
+  t.has(text, "e-1/samples-N1.npy is damaged or was changed")
   files.remove_tree(dir)
 end)
 
@@ -220,7 +209,7 @@ t.test("published sets, whose runs have neither mark nor weights", function()
     os.remove(set .. "/runs/f-1/" .. name)
   end
   local text = list "--results published --verify"
-  has(text, "published/smoke/checkerboard/runs: 1 run, 1:41 of processor time; KL at N = 1\n")
+  t.has(text, "published/smoke/checkerboard/runs: 1 run, 1:41 of processor time; KL at N = 1\n")
   t.eq(line_of(text, "lsd"), "lsd               1      3.5000  1:41  finished")
   t.eq(#text:gsub("[^\n]", ""), 3)
 end)
@@ -228,7 +217,7 @@ end)
 t.test("results that are not there", function()
   local status, text = flowmap "runs --results nowhere"
   t.eq(status, 3)
-  has(text, "there is no folder nowhere")
+  t.has(text, "there is no folder nowhere")
 end)
 
 t.test("a table fits its width, and wraps between words without losing any", function()

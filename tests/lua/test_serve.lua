@@ -11,10 +11,6 @@ local made_run = require "made_run"
 local sandbox = require "sandbox"
 local uv = require "luv"
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 -- ------------------------------------------------------------------ runs to look at
 
 local function metrics(count)
@@ -120,9 +116,9 @@ t.test("the page, its scripts and its style, with a policy that lets nothing els
     ["/chart.js"] = "text/javascript", ["/page.css"] = "text/css", ["/?a"] = "text/html" } do
     local text = get(path)
     t.eq(status(text), 200, path)
-    has(text, "Content-Type: " .. kind)
-    has(text, "Content-Security-Policy: default-src 'none'; script-src 'self'")
-    has(text, "X-Content-Type-Options: nosniff")
+    t.has(text, "Content-Type: " .. kind)
+    t.has(text, "Content-Security-Policy: default-src 'none'; script-src 'self'")
+    t.has(text, "X-Content-Type-Options: nosniff")
     t.eq(tonumber(text:match "Content%-Length: (%d+)"), #body(text))
     local elsewhere = body(text):gsub("http://www.w3.org/2000/svg", ""):match "%a+://[^\"' ]*"
     t.eq(elsewhere, nil, path)
@@ -140,7 +136,7 @@ end
 t.test("all runs as JSON, whatever their names; curves and samples of each", function()
   local going_now, ended = run_named "made/going", run_named "made/ended"
   t.eq({ going_now.state, going_now.part }, { "running", 0.4 })
-  has(going_now.text, "40 %, step 40 of 100, 1,280 samples, loss 3.5")
+  t.has(going_now.text, "40 %, step 40 of 100, 1,280 samples, loss 3.5")
   t.eq({ ended.state, ended.result }, { "finished", "KL 0.2500 at N = 1" })
   t.eq(run_named("made/" .. EVIL).words, "diverged at 31")
   local curve = json.decode(body(get("/curve/" .. ended.id .. ".json")))
@@ -160,11 +156,11 @@ t.test("a file that is being written, a run that dies", function()
   local file <close> = assert(io.open(path, "a"))
   file:write('{"step": 50, "loss": 1.')
   file:flush()
-  has(run_named("made/going").text, "step 40")
+  t.has(run_named("made/going").text, "step 40")
   file:write '5, "samples": 1600}\n'
   file:flush()
   uv.sleep(1000) -- longer than an answer is repeated
-  has(run_named("made/going").text, "step 50 of 100, 1,600 samples, loss 1.5")
+  t.has(run_named("made/going").text, "step 50 of 100, 1,600 samples, loss 1.5")
   lock:release()
   uv.sleep(1000)
   t.eq(run_named("made/going").state, "interrupted")
@@ -192,7 +188,7 @@ t.test("only GET, only from here, only HTTP", function()
   for _, method in ipairs { "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "HEAD" } do
     local text = ask(method .. " / HTTP/1.1\r\n" .. host .. "Content-Length: 4\r\n\r\nbody")
     t.eq(status(text), 405, method)
-    has(text, "Allow: GET\r\n")
+    t.has(text, "Allow: GET\r\n")
   end
   for _, name in ipairs { "evil.example", "evil.example:" .. port, "127.0.0.1", "127.0.0.1:1",
     "127.0.0.1.evil.example:" .. port, "localhost:" .. port .. "@evil.example", "[::1]:" .. port,
@@ -313,7 +309,7 @@ local function look(it, width)
   it:wait "document.querySelector('#running polyline') && document.querySelector('#ended li')"
   t.eq(it:value "document.title", "1 running – flowmap")
   t.eq(it:value "document.querySelectorAll('img').length", 0)
-  has(it:value(LOOKS), "diverged at 31 made/" .. EVIL)
+  t.has(it:value(LOOKS), "diverged at 31 made/" .. EVIL)
   t.eq(it:value "document.querySelector('progress').value", 0.5)
   it:value "document.querySelectorAll('details').forEach((d) => d.open = true)"
   it:wait "document.querySelectorAll('canvas').length === 1"

@@ -15,10 +15,6 @@ local view = require "flowmap.app.live.view"
 
 local root = sandbox.root
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 local function append(path, text)
   local file <close> = assert(io.open(path, "a"))
   file:write(text)
@@ -115,7 +111,7 @@ t.test("progress and the time left of a run that is being made", function()
   t.eq({ it.state, it.step, it.steps, it.samples }, { "running", 40, 100, 40 * 32 })
   t.near(it.pace, 0.5, 1e-9)
   t.near(it.left, 30, 2) -- 60 steps, less the seconds since the last line
-  has(it:progress()[1], "40 %, step 40 of 100, 1,280 samples, loss 0.25, 0:")
+  t.has(it:progress()[1], "40 %, step 40 of 100, 1,280 samples, loss 0.25, 0:")
   os.execute(("touch -d '-20 seconds' %s/*.jsonl"):format(dir))
   t.near(board_of(dir).left, 25, 1e-9) -- past are at most the seconds from a line to the next
   lock:release()
@@ -139,7 +135,7 @@ t.test("a running run without lines is called silent after a minute", function()
   local dir, lock = running "c"
   os.execute(("touch -d '-5 minutes' %s/*.jsonl"):format(dir))
   local it = board_of(dir)
-  has(it:progress()[1], "running, 40 %, silent for 5:0")
+  t.has(it:progress()[1], "running, 40 %, silent for 5:0")
   t.eq(it.left, nil)
   lock:release()
 end)
@@ -216,13 +212,13 @@ t.test("without a terminal: plain lines; --once; a run that has ended", function
   local _, lock = running "e"
   local code, text = sandbox.flowmap "watch --once"
   t.eq(code, 0, text)
-  has(text, "e: 40 %, step 40 of 100, 1,280 samples, loss 0.25, 0:")
-  has(text, "1 running")
+  t.has(text, "e: 40 %, step 40 of 100, 1,280 samples, loss 0.25, 0:")
+  t.has(text, "1 running")
   t.eq(text:find "\27", nil)
   lock:release()
   code, text = sandbox.flowmap "watch" -- ends: no run is running
   t.eq(code, 0, text)
-  has(text, "interrupted")
+  t.has(text, "interrupted")
   code, text = sandbox.flowmap "watch results/e"
   t.eq({ code, (text:gsub("\n.*", "")) }, { 0, "results/e: interrupted at 0" })
 end)
@@ -232,7 +228,7 @@ t.test("what is not there is a sentence", function()
   t.eq({ code, text }, { 2, "flowmap: watch: there is no run at results/none\n" })
   code, text = sandbox.flowmap "watch --results none"
   t.eq(code, 3)
-  has(text, "there is no folder none")
+  t.has(text, "there is no folder none")
 end)
 
 -- `watch` in a terminal of a size; it gets a signal as soon as it has drawn a frame.
@@ -258,10 +254,10 @@ t.test("in a terminal: one frame after the other, Ctrl-C gives the screen back",
     t.eq(code, 0, screen)
     local frame = screen:match "\27%[2J(.-)\27%[J"
     t.eq(frame ~= nil, true, screen)
-    has(frame, "f\27[K\r\n[#########")
+    t.has(frame, "f\27[K\r\n[#########")
     t.eq(select(2, screen:gsub("\27%[2J", "")), 1, "erased once: no flicker")
-    has(screen, RESTORED)
-    has(screen:match("^.*\27%[%?1049l(.*)$"), "1 running") -- the last frame stays
+    t.has(screen, RESTORED)
+    t.has(screen:match("^.*\27%[%?1049l(.*)$"), "1 running") -- the last frame stays
   end
   local code, screen = in_terminal("cols 20 rows 4", "INT", "results/f")
   t.eq(code, 0, screen)
@@ -278,7 +274,7 @@ t.test("a terminal without cursor movement, and NO_COLOR, get plain lines", func
     local code, screen = in_terminal("cols 70 rows 20", "INT", "", environment)
     t.eq(code, 0, screen)
     t.eq(screen:find("\27", 1, true), nil, screen)
-    has(screen, "g: 40 %")
+    t.has(screen, "g: 40 %")
   end
   lock:release()
 end)

@@ -3,6 +3,7 @@
 local t = require "harness"
 local cache = require "flowmap.runs.cache"
 local core = require "flowmap.core"
+local edit = require("made_run").edit
 local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local record = require "flowmap.runs.record"
@@ -28,49 +29,38 @@ for _, method in ipairs { "lsd", "esd" } do
 end
 local dir = root .. "/results/mine/smoke/esd-seed1"
 
-local function edit(kind, change)
-  local value = record.read(dir, kind)
-  value.sha256 = nil
-  change(value)
-  record.write(dir, kind, value)
-end
-
 local function why(expected)
   local code, said = flowmap "why results/mine/smoke/esd-seed1 --experiment mine.lua"
   t.eq(code, expected or 0, said)
   return said
 end
 
-local function has(text, words)
-  t.eq(text:find(words, 1, true) ~= nil, true, ("%q is not in:\n%s"):format(words, text))
-end
-
 t.test("it tells what the run is made from", function()
   local said, made = why(), record.read(dir, "manifest")
-  has(said, "run        mine, profile smoke, method esd, seed 1\nstate      finished\n")
-  has(said, "id         " .. made.id .. "\n")
-  has(said, made.started .. " to " .. made.finished)
-  has(said, "10 steps, 160 samples seen, ")
-  has(said, "revision   " .. made.revision .. ", version " .. made.version .. ", on " .. made.isa)
-  has(said, "data       gaussians, hash " .. made.dataset.hash:sub(1, 12))
-  has(said, "batch=16")
-  has(said, "bins=4")
+  t.has(said, "run        mine, profile smoke, method esd, seed 1\nstate      finished\n")
+  t.has(said, "id         " .. made.id .. "\n")
+  t.has(said, made.started .. " to " .. made.finished)
+  t.has(said, "10 steps, 160 samples seen, ")
+  t.has(said, "revision   " .. made.revision .. ", version " .. made.version .. ", on " .. made.isa)
+  t.has(said, "data       gaussians, hash " .. made.dataset.hash:sub(1, 12))
+  t.has(said, "batch=16")
+  t.has(said, "bins=4")
   t.eq(said:find("sigma=", 1, true), nil, "sigma has its default")
-  has(said, "files      experiment\n")
-  has(said, " data.gaussians, ")
-  has(said, "numerics   fingerprint " .. made.fingerprint:sub(1, 12))
-  has(said, "changed    nothing since: the run is up to date\n")
+  t.has(said, "files      experiment\n")
+  t.has(said, " data.gaussians, ")
+  t.has(said, "numerics   fingerprint " .. made.fingerprint:sub(1, 12))
+  t.has(said, "changed    nothing since: the run is up to date\n")
 end)
 
 t.test("it tells which figures show the run", function()
-  has(why(), "shown in   both (traces), one (traces)\npublished  nothing here\n")
+  t.has(why(), "shown in   both (traces), one (traces)\npublished  nothing here\n")
   local code, said = flowmap "why results/mine/smoke/lsd-seed1 --experiment mine.lua"
   t.eq(code, 0, said)
-  has(said, "shown in   both (traces)\n")
+  t.has(said, "shown in   both (traces)\n")
   code, said = sandbox.run(("cd results/mine/smoke && %s why lsd-seed1 --experiment "
     .. "../../../mine.lua"):format(files.quote(sandbox.program)))
   t.eq(code, 0, said)
-  has(said, "shown in   both (traces)\n")
+  t.has(said, "shown in   both (traces)\n")
 end)
 
 t.test("it tells which files of published sets were made from it", function()
@@ -82,15 +72,15 @@ t.test("it tells which files of published sets were made from it", function()
     files = { ["a.csv"] = { sha256 = hash, runs = { made.id } },
       ["b.csv"] = { sha256 = hash, runs = { ("0"):rep(12) } },
       ["runs/esd-seed1/config.json"] = { sha256 = hash, runs = { made.id } } } })
-  has(why(), "published  paper/results/smoke/mine/a.csv\n")
+  t.has(why(), "published  paper/results/smoke/mine/a.csv\n")
   files.remove_tree(root .. "/paper")
 end)
 
 -- Let the run seem to be made from another version of a module; returns what undoes it.
 local function age()
   local inputs, manifest = record.read(dir, "inputs"), record.read(dir, "manifest")
-  edit("inputs", function(it) it["module flowmap.step"] = "code " .. ("0"):rep(64) end)
-  edit("manifest", function(it)
+  edit(dir, "inputs", function(it) it["module flowmap.step"] = "code " .. ("0"):rep(64) end)
+  edit(dir, "manifest", function(it)
     it.inputs_hash = cache.hash(record.read(dir, "inputs"))
     it.files["inputs.json"] = core.sha256_file(dir .. "/inputs.json")
   end)
@@ -98,17 +88,17 @@ local function age()
     inputs.sha256, manifest.sha256 = nil, nil
     record.write(dir, "inputs", inputs)
     record.write(dir, "manifest", manifest)
-    has(why(), "changed    nothing since: the run is up to date\n")
+    t.has(why(), "changed    nothing since: the run is up to date\n")
   end
 end
 
 t.test("a changed setting of its experiment and a changed module are named", function()
   local text = sandbox.read "mine.lua"
   sandbox.write("mine.lua", (text:gsub("width = 8", "width = 16")))
-  has(why(), "changed    width changed from 8 to 16\n")
+  t.has(why(), "changed    width changed from 8 to 16\n")
   sandbox.write("mine.lua", text)
   local restore = age()
-  has(why(), "changed    flowmap.step changed\n")
+  t.has(why(), "changed    flowmap.step changed\n")
   restore()
 end)
 
@@ -118,8 +108,8 @@ t.test("a declared change is told with its reason", function()
     .. "--why 'a line without effect'")
   t.eq(code, 0, said)
   said = why()
-  has(said, ": a line without effect (flowmap.step changed; ")
-  has(said, "changed    nothing since, except what was accepted: the run is up to date")
+  t.has(said, ": a line without effect (flowmap.step changed; ")
+  t.has(said, "changed    nothing since, except what was accepted: the run is up to date")
   os.remove(dir .. "/accepted.json")
   restore()
 end)
@@ -128,24 +118,24 @@ t.test("a file that is not what it was when the run ended: exit code 3", functio
   local path = dir .. "/samples-N1.npy"
   local text = files.read(path)
   core.write_file(path, text .. "x")
-  has(why(3), "CHANGED since the run ended: samples-N1.npy")
+  t.has(why(3), "CHANGED since the run ended: samples-N1.npy")
   os.remove(path)
-  has(why(), ", 1 are not here")
+  t.has(why(), ", 1 are not here")
   core.write_file(path, text)
 end)
 
 t.test("a run of an experiment that is not known, and folders that hold no run", function()
   local code, said = flowmap "why results/mine/smoke/esd-seed1"
   t.eq(code, 0, said)
-  has(said, "changed    unknown: ")
-  has(said, "name its file by --experiment")
+  t.has(said, "changed    unknown: ")
+  t.has(said, "name its file by --experiment")
   code, said = flowmap "why nowhere"
   t.eq(code, 2)
-  has(said, "why: there is no run at nowhere")
+  t.has(said, "why: there is no run at nowhere")
   sandbox.write("half/config.json", "{}")
   code, said = flowmap "why half"
   t.eq(code, 3)
-  has(said, "config.json is damaged")
+  t.has(said, "config.json is damaged")
 end)
 
 -- As by weaving the book from committed sets, which needs no data.
@@ -154,7 +144,7 @@ t.test("images that are not here are not drawn for the answer", function()
   local name = files.folders(published)[1]
   local code, said = flowmap("why " .. files.quote(published .. "/" .. name))
   t.eq(code, 0, said)
-  has(said, "changed    unknown: its images are not here")
+  t.has(said, "changed    unknown: its images are not here")
   t.eq(said:find "drawing", nil, said)
   for file in lfs.dir(sandbox.cache) do t.eq(file:find "%.images", nil, file) end
 end)
