@@ -1,5 +1,4 @@
---- The command line. A failure is one sentence on standard error and an exit code: 0 ok, 1 a
--- failed check, 2 usage, 3 data missing or damaged, 4 numerical failure, 75 interrupted.
+--- The command line. A failure is one sentence on standard error and one of `M.exit_codes`.
 --
 -- One table, `M.commands`, holds all commands and options; a new option is one line of that table.
 -- @module flowmap.app.cli
@@ -13,7 +12,7 @@ local M = {}
 local COLUMNS = 80 -- of the help
 
 --- The exit codes and their meanings.
-M.exit_codes = { { 0, "ok" }, { 1, "failed check" }, { 2, "usage" },
+M.exit_codes = { { 0, "ok" }, { 1, "failed check" }, { 2, "usage or out of memory" },
   { 3, "data missing or damaged" }, { 4, "numerical failure" },
   { 75, "interrupted but resumable" } }
 

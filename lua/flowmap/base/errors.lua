@@ -1,5 +1,5 @@
 --- Errors as sentences. An error value is the core's { code, message } and prints as its message.
--- The command line maps the code to an exit status: usage 2, data 3, numeric 4, interrupted 75.
+-- The command line maps the code to an exit status, see M.status.
 -- @module flowmap.base.errors
 
 local core = require "flowmap.core"
