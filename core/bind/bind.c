@@ -107,6 +107,7 @@ int luaopen_flowmap_core(lua_State *L) {
   open_ctx(L); /* first, so that it is closed last: finalisers run in reverse order of marking */
   lua_newtable(L);
   bind_open_args(L);
+  bind_open_counterpart(L);
   bind_open_tensor(L);
   bind_open_ops(L);
   bind_open_prog(L);

@@ -35,6 +35,8 @@ const char *bind_where(lua_State *L, char buf[BIND_WHERE]);
 const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]);
 /* The name of the running C function. */
 const char *bind_function(lua_State *L, char name[64]);
+/* What is here in place of a function of PyTorch, JAX or NumPy; NULL: nothing that is listed. */
+const char *bind_counterpart(const char *name);
 
 /* ------------------------------------------------------------------ handles */
 
@@ -122,6 +124,7 @@ fm_dtype bind_dtype(lua_State *L, int arg, fm_dtype otherwise);
 /* ------------------------------------------------------------------ parts */
 
 void bind_open_args(lua_State *L); /* each adds its functions to the table on top of the stack */
+void bind_open_counterpart(lua_State *L);
 void bind_open_tensor(lua_State *L);
 void bind_open_ops(lua_State *L);
 void bind_open_prog(lua_State *L);

@@ -426,6 +426,9 @@ static int tensor_len(lua_State *L) {
 static _Noreturn void no_field(lua_State *L) {
   char found[BIND_FOUND];
   const char *what = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : bind_found(L, 2, found);
+  const char *here = bind_counterpart(what);
+  if (here)
+    bind_fail(L, FM_EUSAGE, "tensor: no field or method '%s' found; did you mean %s?", what, here);
   bind_fail(L, FM_EUSAGE,
             "tensor: no field or method '%.60s' found, expected shape, dtype, traced or a "
             "function of fm; read values by x:get(k) or x:flat(), rows by x:rows(first, n)",

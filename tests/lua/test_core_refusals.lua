@@ -93,6 +93,15 @@ t.test("an entry of a list that is no tensor is named by its place", function()
   } do t.raises(f, pattern:gsub("%p", "%%%0")) end
 end)
 
+t.test("names of PyTorch, JAX and NumPy lead to functions that there are", function()
+  for _, name in ipairs { "amax", "astype", "backward", "clamp", "concatenate", "detach", "dot",
+    "expand", "flatten", "jit", "mm", "numpy", "permute", "rand", "randn", "relu", "squeeze",
+    "stop_gradient", "take", "to", "tolist", "unsqueeze" } do
+    t.eq(type(fm[core.counterpart(name)]), "function", name)
+  end
+  t.eq(core.counterpart "sin", nil)
+end)
+
 t.test("functions of the suite over the core's refuse what they would not do", function()
   local x = fm.ones { 2, 3 }
   local params = { ["a.b"] = fm.ones { 1 }, a = { b = fm.zeros { 1 } } }
@@ -102,6 +111,8 @@ t.test("functions of the suite over the core's refuse what they would not do", f
       fm.split(x, { 1, 1 }, -1)
     end,
     ["split: a nil found, expected a list of sizes"] = function() fm.split(x) end,
+    ["fm.randn: no such function or module; did you mean normal?"] = function() fm.randn() end,
+    ["tensor: no field or method 'detach' found; did you mean stop?"] = function() x:detach() end,
     ["concat: axis 9 found, expected 1 to 2 or -1 to -2"] = function() fm.concat({ x }, 9) end,
     ["concat: axis 8 found, expected 1 to 2"] = function()
       fm.grad(function(p) return fm.sum(fm.concat({ p }, 8)) end)(x)

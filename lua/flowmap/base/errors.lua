@@ -177,15 +177,16 @@ end
 
 local LONGEST_NAME = 100 -- bytes; time and memory grow with the square of the length
 
---- The end of a sentence about an unknown name: close matches, otherwise all names.
+--- The end of a sentence about an unknown name: what is here in place of a function of PyTorch, JAX
+-- or NumPy, or close matches, otherwise all names.
 -- @tparam string name the unknown name
 -- @tparam {string,...} known the names that exist
 -- @treturn string e.g. "; did you mean width?"
 function M.near(name, known)
   if #name > LONGEST_NAME then return "" end
-  local best, found = math.max(1, (#name + 1) // 3), {}
+  local best, found, here = math.max(1, (#name + 1) // 3), {}, core.counterpart(name)
   for _, k in ipairs(known) do
-    local distance = M.distance(name, k)
+    local distance = k == here and 0 or M.distance(name, k)
     if #name >= 3 and k:find(name, 1, true) then distance = 0.5 end
     if distance < best then best, found = distance, {} end
     if distance == best then found[#found + 1] = k end
