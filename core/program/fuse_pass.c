@@ -37,7 +37,7 @@ static int repeated(builder *b, fm_val v) {
   return (int)(s - b->f->slot);
 }
 
-/* The slot from which a micro-operation reads value v. */
+/* The slot from which a vector operation reads value v. */
 static int source(builder *b, fm_val v) {
   double number;
   if (b->slot_of[v] >= 0) return b->slot_of[v];
@@ -68,7 +68,7 @@ static int target(builder *b, fm_val v) {
 }
 
 /* Further orders of the same function of the same operand are computed with the first one. */
-static void add_orders(builder *b, fm_micro *m, fm_val v) {
+static void add_orders(builder *b, fm_vop *m, fm_val v) {
   const fm_prog *p = b->plan->p;
   m->family = true;
   for (int k = 0; k < FM_ORDERS; k++) m->order[k] = -1;
@@ -92,8 +92,8 @@ static void add_micro(builder *b, fm_val v) {
     for (int k = 0; k < 3; k++)
       src[k] = k >= n->nin ? src[0] : repeat ? repeated(b, v) : source(b, in[k]);
     for (int k = 0; k < n->nin && !repeat && !family; k++) release(b, in[k], at);
-    fm_micro *m = &b->f->micro[b->f->nmicro++];
-    *m = (fm_micro){repeat ? &fm_op_copy : n->op, v, target(b, v), src[0], src[1], src[2]};
+    fm_vop *m = &b->f->vop[b->f->nvop++];
+    *m = (fm_vop){repeat ? &fm_op_copy : n->op, v, target(b, v), src[0], src[1], src[2]};
     memcpy(m->f, n->attr.f, sizeof m->f);
     if (family) add_orders(b, m, v);
   }
@@ -149,7 +149,7 @@ static void build(builder *b) {
     operands += p->node[b->member[m]].nin;
   }
   b->f->slot = fm_take(&b->plan->pool, b->n - sums + operands, fm_slot);
-  b->f->micro = fm_take(&b->plan->pool, b->n - sums, fm_micro);
+  b->f->vop = fm_take(&b->plan->pool, b->n - sums, fm_vop);
   b->f->reduce = fm_take(&b->plan->pool, sums, fm_reduce);
   if (b->plan->pool.failed) return;
   find_last(b);

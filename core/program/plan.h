@@ -36,14 +36,14 @@ typedef struct fm_slot {
   int64_t size[FM_MAX_DIMS], stride[FM_MAX_DIMS];
 } fm_slot;
 
-typedef struct fm_micro { /* one vector operation on blocks */
+typedef struct fm_vop { /* one vector operation on blocks */
   const fm_op *op;
   fm_val v;
   int dst, a, b, c;     /* slots */
   int order[FM_ORDERS]; /* of a family: the slot of each order, -1 if not wanted */
   bool family;
   double f[2];
-} fm_micro;
+} fm_vop;
 
 /*
 ** A sum at the end of a pass. Its values are added up in double, `period` of them at a time: those
@@ -60,10 +60,10 @@ typedef struct fm_reduce {
 
 typedef struct fm_fused {
   fm_sig domain;
-  int nslot, nmicro, nreduce, nblock;
+  int nslot, nvop, nreduce, nblock;
   size_t nsum; /* doubles that the sums need */
   fm_slot *slot;
-  fm_micro *micro;
+  fm_vop *vop;
   fm_reduce *reduce;
 } fm_fused;
 

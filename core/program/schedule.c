@@ -96,8 +96,8 @@ static void add_op(fm_layout *l, fm_val v) {
 
 static void add_pass(fm_layout *l, int k) {
   const fm_fused *f = &l->plan->fused[k];
-  fm_val v = f->nmicro ? f->micro[0].v : f->reduce[0].v;
-  fm_step *s = add_step(l->plan, STEP_FUSED, v, l->stage[v] - (f->nmicro == 0));
+  fm_val v = f->nvop ? f->vop[0].v : f->reduce[0].v;
+  fm_step *s = add_step(l->plan, STEP_FUSED, v, l->stage[v] - (f->nvop == 0));
   s->order[2] = fm_shape_count(&f->domain.shape);
   s->index = k;
 }

@@ -38,8 +38,8 @@ static void pass_name(const fm_fused *f, char *text, size_t size) {
   const char *last = "";
   size_t n = 0;
   int more = 0;
-  for (int k = 0; k < f->nmicro + (f->nreduce > 0); k++) {
-    const char *name = k < f->nmicro ? f->micro[k].op->name : "sum";
+  for (int k = 0; k < f->nvop + (f->nreduce > 0); k++) {
+    const char *name = k < f->nvop ? f->vop[k].op->name : "sum";
     if (strcmp(name, last) == 0) continue;
     last = name;
     if (n + strlen(name) + 6 > size)
@@ -59,7 +59,7 @@ static void step_name(const fm_plan *plan, const fm_step *s, char text[NAME]) {
              plan->loc[s->v].where == AT_OUT && !plan->in_place ? " +=" : "");
   } else if (s->kind == STEP_FUSED) {
     const fm_fused *f = &plan->fused[s->index];
-    int n = snprintf(text, NAME, "%d+%d: ", f->nmicro, f->nreduce);
+    int n = snprintf(text, NAME, "%d+%d: ", f->nvop, f->nreduce);
     pass_name(f, text + n, (size_t)(NAME - n));
   } else {
     snprintf(text, NAME, "%s", kind[s->kind]);

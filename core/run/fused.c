@@ -1,4 +1,4 @@
-/* fused.c - runs a fused pass: blocks of values flow through its micro-operations. */
+/* fused.c - runs a fused pass: blocks of values flow through its vector operations. */
 #include <string.h>
 
 #include "../kernels/isa.h"
@@ -142,7 +142,7 @@ typedef struct pass {
   void *now[MAX_SLOTS];   /* where the current block of the slot is */
   cursor walk[MAX_SLOTS]; /* BCAST */
   adder add[MAX_SLOTS];   /* per sum */
-  fm_map map[MAX_SLOTS];  /* per micro-operation; NULL: a family */
+  fm_map map[MAX_SLOTS];  /* per vector operation; NULL: a family */
 } pass;
 
 static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
@@ -162,8 +162,8 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
       s->rows->spread(1, FM_BLOCK, one, 0, s->block[k]);
     }
   }
-  for (int k = 0; k < g->nmicro; k++)
-    s->map[k] = g->micro[k].family ? NULL : fm_kernel_of(g->micro[k].op, g->domain.dtype)->map;
+  for (int k = 0; k < g->nvop; k++)
+    s->map[k] = g->vop[k].family ? NULL : fm_kernel_of(g->vop[k].op, g->domain.dtype)->map;
   double *sums = (double *)(void *)(f->blocks + (size_t)g->nblock * FM_BLOCK * sizeof(double));
   memset(sums, 0, g->nsum * sizeof *sums);
   for (int k = 0; k < g->nreduce; k++) {
@@ -174,7 +174,7 @@ static void open_pass(pass *s, const fm_fused *g, const fm_frame *f) {
   }
 }
 
-static void run_family(const pass *s, const fm_micro *m, int64_t n) {
+static void run_family(const pass *s, const fm_vop *m, int64_t n) {
   void *y[FM_ORDERS];
   for (int k = 0; k < FM_ORDERS; k++) y[k] = m->order[k] < 0 ? NULL : s->now[m->order[k]];
   fm_kernel_of(m->op, s->g->domain.dtype)->family(n, y, s->now[m->a]);
@@ -188,8 +188,8 @@ static void run_block(pass *s, int64_t at, int64_t n) {
     if (slot->kind == SLOT_BCAST)
       s->now[k] = repeated(slot, &s->walk[k], s->rows, s->size, s->base[k], s->block[k], n);
   }
-  for (int k = 0; k < g->nmicro; k++) {
-    const fm_micro *m = &g->micro[k];
+  for (int k = 0; k < g->nvop; k++) {
+    const fm_vop *m = &g->vop[k];
     if (s->map[k] == NULL)
       run_family(s, m, n);
     else
