@@ -39,9 +39,9 @@ typedef enum fm_err {
 typedef struct fm_ctx fm_ctx;
 
 /*
-** A context that computes on `threads` threads, the caller's included. 0 selects the environment
-** variable FM_THREADS or, without it, one thread per processor available to the process. NULL if
-** memory is short or OpenBLAS cannot be loaded.
+** A context that computes on `threads` threads, the caller's included. 0 (and any number that is
+** not in 1..256) selects the environment variable FM_THREADS or, without it, one thread per
+** processor available to the process. NULL if memory is short or OpenBLAS cannot be loaded.
 */
 fm_ctx *fm_ctx_new(int threads);
 void fm_ctx_free(fm_ctx *ctx); /* NULL is allowed */
@@ -349,7 +349,8 @@ char *fm_exe_explain(fm_exe *e, const fm_job *job);
 
 /* ------------------------------------------------------------------ threads */
 
-/* Run fn(arg, 0) .. fn(arg, n-1) on the context's threads, in any order, and wait for all. */
+/* Run fn(arg, 0) .. fn(arg, n-1) on the context's threads, in any order, and wait for all. Not to
+** be called by fn itself. */
 void fm_parallel(fm_ctx *ctx, int n, void (*fn)(void *arg, int task), void *arg);
 
 /* ------------------------------------------------------------------ optimisers */
@@ -378,8 +379,9 @@ void fm_optim_free(fm_optim *o); /* NULL is allowed */
 /*
 ** One step in place: g <- scale * grads[i]; clip by the global norm, summed in a fixed order; then
 ** moments, weights and averages. Bits do not depend on the threads. `norm` (or NULL): the norm
-** before clipping. FM_ENUMERIC: the norm is not finite; nothing is changed, and the sentence names
-** the first parameter whose gradient is not finite.
+** before clipping. FM_EUSAGE: a gradient is missing or not of its parameter's dtype and shape;
+** FM_ENUMERIC: lr, scale or the norm is not finite; nothing is changed, and the sentence names the
+** first parameter whose gradient is not finite.
 */
 fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double scale, double *norm);
 /*

@@ -1,4 +1,4 @@
---- Distributions of the times (s, t), s <= t, of the off-diagonal term.
+--- Distributions of the times (s, t) of the off-diagonal term; s <= t, except in `both_orders`.
 -- Each takes two columns of independent U[0,1] draws, (n, 1), and returns s and t, (n, 1), whatever
 -- the shape of the data; losses are given them in the form that broadcasts against their data.
 -- A law may also return u, a time between them through which a method then passes. The third
@@ -99,7 +99,7 @@ M.half_steps = halves(M.uniform, whole(5))
 --- Half uniform, half parts of those steps: whole, from their start, or to their end.
 M.half_parts = halves(M.uniform, parts)
 
---- The same with the long steps only, N = 1, 2 and 4.
+--- Half uniform, half whole steps of the sampler with N = 1, 2 and 4: the long ones only.
 M.half_long = halves(M.uniform, whole(3))
 
 --- Half uniform, half parts of the steps with N = 1 and 2 that share their start (half_starts) or
@@ -247,7 +247,7 @@ M.diagonal = {
   logit_normal = function(a, c, cfg) return select(2, logit_normals(a, c, cfg)) end,
 }
 
--- Those of an experiment are functions (a, c) -> s, t as well.
+-- Those of an experiment are such functions as well, (a, c, cfg) -> s, t [, u].
 registry.of_module(M, { what = "law of times", field = "times", plain = "function",
   needs = { "new" } })
 

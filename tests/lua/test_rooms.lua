@@ -147,6 +147,19 @@ t.test("no circle among the modules of lua/flowmap", function()
   end
 end)
 
+t.test("ARCHITECTURE.md names what stands on another floor than its room", function()
+  local page, count = files.read(sandbox.here .. "/ARCHITECTURE.md"), 0
+  local rooms = page:match "\n## Rooms\n(.-)\n## "
+  for name in pairs(floors) do
+    local file = modules[name] and name:match "[^.]+$" .. ".lua`"
+    if file then
+      count = count + 1
+      t.eq(rooms:find("[`/]" .. file:gsub("%p", "%%%0")) ~= nil, true, name)
+    end
+  end
+  t.eq(count > 10, true)
+end)
+
 -- ------------------------------------------------------------------ rooms that make no numbers
 
 -- Every operation of the core, and the functions that are made of operations.
