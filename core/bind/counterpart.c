@@ -1,6 +1,7 @@
 /*
-** counterpart.c - the names here of functions of PyTorch, JAX and NumPy, for sentences about unknown
-** names. Those that resemble the name here are not listed: errors.near (lua/flowmap/base) finds them.
+** counterpart.c - the names here of functions of PyTorch, JAX and NumPy, for sentences about
+** unknown names. Those that resemble the name here are not listed: errors.near (lua/flowmap/base)
+** finds them.
 */
 #include <string.h>
 
