@@ -184,7 +184,7 @@ function M.methods(args)
 end
 
 --- Data sets of images: list, fetch, import, verify.
-function M.data(args) return use("data.packed.command")[args.action](args) end
+function M.data(args) return use("app.image_data")[args.action](args) end
 
 --- Print the version and the machine's properties.
 function M.info()

@@ -1,5 +1,5 @@
---- The command `data`.
--- @module flowmap.data.packed.command
+--- The command `data`: archives and packed images of published data sets.
+-- @module flowmap.app.image_data
 
 local fm = require "flowmap"
 local data = require "flowmap.data"
