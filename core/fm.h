@@ -63,8 +63,10 @@ fm_err fm_set_threads(fm_ctx *ctx, int threads);
 /* ------------------------------------------------------------------ memory */
 
 /*
-** The core allocates all its memory here: 64-byte aligned, counted, and failing on demand. Sizes
-** are in bytes; a block is freed with the size it was allocated with.
+** Tensors, programs, executables, optimisers and files in memory are allocated here: 64-byte
+** aligned, counted, and failing on demand. (The context itself, texts of programs, and what ranks,
+** mapped files and private folders need beside come from malloc.) Sizes are in bytes; a block is
+** freed with the size it was allocated with.
 */
 void *fm_alloc(fm_ctx *ctx, size_t bytes);                    /* NULL and FM_ENOMEM on failure */
 void *fm_resize(fm_ctx *ctx, void *p, size_t was, size_t to); /* NULL on failure; p stays valid */

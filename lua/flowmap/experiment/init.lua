@@ -26,8 +26,9 @@
 --     interpolants = { mine = { alpha = function(t) ... end, beta = function(t) ... end } }
 --     metrics = { mine = function(samples, context) ... return number end }
 --                                                      -- see flowmap.measure.measures
---     figures = { mine = function(set, spec) ... return panels end }   -- see flowmap.report.render
---     figures = { mine = { draw = function(set, spec) ... return rows end, writes = "table" } }
+--     figures = { mine = function(set, spec) ... return panels end }
+--     figures = { mine = { draw = function(set, spec) ... return a table end, writes = "table" } }
+--                                                      -- see flowmap.experiment.render_list
 --
 -- A part with settings of its own is a table
 --
