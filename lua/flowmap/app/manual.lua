@@ -131,6 +131,8 @@ local ENVIRONMENT = {
   { "FM_ISA", "Instruction set: scalar, avx2, avx512 or neon. The default is the machine's best." },
   { "LUA_PATH", "Further places of Lua modules, as for lua." },
   { "LUA_CPATH", "The same for modules in C." },
+  { "NO_COLOR", "Any text: no escape sequences are written to a terminal." },
+  { "TERM", "dumb, or none: lines are not updated in place." },
   { "TMPDIR", "Folder for temporary files." },
   { "XDG_CACHE_HOME", "Folder of caches, by default ~/.cache. Packed images are below it if "
     .. "FLOWMAP_DATA is not set." },
