@@ -31,7 +31,7 @@ static bool large(const fm_prog *p, fm_val v) {
     fm_val a = fm_arg(p, v, k);
     operands += fm_bytes_of(p, (p->node[a].op->flags & FM_REPEAT) ? fm_arg(p, a, 0) : a);
   }
-  return fm_bytes_of(p, v) >= operands - operands / 16;
+  return fm_bytes_of(p, v) >= operands - operands / GAINS_PART;
 }
 
 /*

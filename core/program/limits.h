@@ -13,8 +13,14 @@
 /* Summands of a sum that are looked at together. */
 #define MOST_SUMMANDS 64
 
-/* Parts of the prologue and of the epilogue; fixed, so that threads change no bits. */
+/* Parts of the prologue and of the epilogue; fixed, so that threads change no bits. Their work is
+** balanced by the number of values computed, to which each node adds as many as this. */
 #define FM_PARTS 8
+#define CALL_VALUES 1e3
+
+/* A shared value is as large as its operands if no more than this part of them is missing: gains,
+** one number per row of a weight, are less. */
+#define GAINS_PART 16
 
 /* Bytes of the prologue's values beyond which the large ones are computed by every micro-batch
 ** instead. */

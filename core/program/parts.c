@@ -29,7 +29,8 @@ static void find_components(split *s) {
       if (!leaf(p, a)) s->root[find(s, a)] = find(s, v);
     }
   for (fm_val v = 0; v < p->n; v++)
-    s->work[find(s, v)] += leaf(p, v) ? 0 : 1e3 + (double)fm_shape_count(&p->node[v].sig.shape);
+    s->work[find(s, v)] +=
+        leaf(p, v) ? 0 : CALL_VALUES + (double)fm_shape_count(&p->node[v].sig.shape);
 }
 
 /* Assigns components in order of falling work, each to the part with the least work so far. */

@@ -9,6 +9,15 @@
 
 #define MAX_IN 3
 
+/* The step of the differences, whose own error is of the order of its fourth power, and the
+** largest relative errors that are accepted: of derivatives against differences; of identities,
+** which only rounding disturbs; between instruction sets, whose sums have another order. All are
+** chosen. */
+#define STEP 1e-3
+#define MOST_DIFFERENCE 1e-6
+#define MOST_IDENTITY 1e-10
+#define MOST_BETWEEN(dtype) ((dtype) == FM_F64 ? 1e-13 : 1e-6)
+
 typedef struct trial {
   fm_ctx *ctx;
   fm_dtype dtype;
@@ -151,7 +160,7 @@ static fm_err run(trial *t, deriv d, fm_tensor *const *x, fm_tensor *u, fm_tenso
 /* Fourth-order central differences of the value (or of the jvp) along `dir`. */
 static fm_err difference(trial *t, deriv d, fm_tensor *const *dir, fm_tensor *u, fm_tensor *out) {
   static const double step[4] = {-2, -1, 1, 2}, weight[4] = {1. / 12, -8. / 12, 8. / 12, -1. / 12};
-  const double h = 1e-3;
+  const double h = STEP;
   fm_tensor *moved[MAX_IN] = {0}, *y = fm_tensor_new(t->ctx, u->dtype, &u->shape);
   fm_err err = y ? FM_OK : FM_ENOMEM;
   memset(out->data, 0, out->bytes);
@@ -187,8 +196,8 @@ static fm_err check_order(trial *t, deriv forward, deriv reverse, deriv value,
   if (err == FM_OK) {
     double left = dot(u, jv), right = 0, size = norm(u) * norm(jv);
     for (int k = 0; k < t->s->nin; k++) right += dot(g[k], dir[k]);
-    report(t, t->dtype, names[0], distance(jv, fd), 1e-6);
-    report(t, t->dtype, names[1], fabs(left - right) / (size > 1e-12 ? size : 1), 1e-10);
+    report(t, t->dtype, names[0], distance(jv, fd), MOST_DIFFERENCE);
+    report(t, t->dtype, names[1], fabs(left - right) / (size > 1e-12 ? size : 1), MOST_IDENTITY);
   }
   for (int k = 0; k < t->s->nin; k++) fm_tensor_drop(g[k]);
   fm_tensor_drop(fd);
@@ -207,8 +216,7 @@ static fm_err check_values(trial *t, fm_dtype dtype) {
     if (fm_set_isa(isa) != isa) break;
     fm_tensor *y = fm_apply(t->ctx, t->op, t->s->nin, x, &t->s->attr);
     if (y == NULL) err = FM_ENOMEM;
-    if (y && want)
-      report(t, dtype, fm_isa_name(isa), distance(y, want), dtype == FM_F64 ? 1e-13 : 1e-6);
+    if (y && want) report(t, dtype, fm_isa_name(isa), distance(y, want), MOST_BETWEEN(dtype));
     if (want == NULL)
       want = y;
     else
