@@ -274,7 +274,7 @@ C_SOURCES = $(wildcard core/*.[ch] core/*/*.[ch] tests/c/*.[ch] tests/bench/*.c 
   tests/fuzz/*.[ch] tests/soak/*.c)
 have = command -v $1 >/dev/null || { echo "$1 is not installed, left out"; exit 0; };
 TIDY = clang-tidy --quiet --warnings-as-errors='*'
-lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, line lengths, typed numbers
+lint: lint-sizes lint-prose lint-format lint-tidy lint-lua ## clang-format, clang-tidy, luacheck, lengths of lines and functions, typed numbers
 
 lint-sizes:
 	@.ci/sizes.sh $(C_SOURCES) $(shell find lua experiments tests -name '*.lua')
