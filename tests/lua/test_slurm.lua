@@ -85,7 +85,7 @@ end)
 -- ------------------------------------------------------------------ arrays
 
 local array = require "flowmap.app.slurm.array"
-local forecast = require "flowmap.app.forecast"
+local run_command = require "flowmap.app.run_command"
 
 -- A run that is not made: seconds and MiB that it would take, and its teachers.
 local function run_of(name, seconds, mib, ...)
@@ -151,11 +151,11 @@ exit $1
 ]]):format(codes))
   sandbox.write("element/squeue", "echo " .. state)
   sandbox.write("element/scontrol", "#!/bin/sh\necho $* >>requeued; sleep 0.02")
-  local program = forecast.program
-  forecast.program = function() return at .. "/program" end
+  local program = run_command.program
+  run_command.program = function() return at .. "/program" end
   local it = { runs = { run_of("one", 1, 1) } }
   sandbox.write("element/job", array.head(it) .. array.tail({ ranks = 1, cpus = 3 }, {}))
-  forecast.program = program
+  run_command.program = program
   local code = sandbox.run(([[cd element && chmod +x * && export PATH=$PWD:$PATH
     export SLURM_JOB_ID=9 SLURM_ARRAY_JOB_ID=8 SLURM_ARRAY_TASK_ID=0 SLURM_RESTART_COUNT=%d
     sh -c '%s exec sh job']]):format(restarts or 0, before or ""))

@@ -1,51 +1,16 @@
---- What the due runs of a plan will take, measured and told; the command that makes a run.
+--- What the due runs of a plan will take, measured and told.
 -- @module flowmap.app.forecast
 
 local fm = require "flowmap"
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
 local errors = require "flowmap.base.errors"
-local experiment = require "flowmap.experiment"
 local outlook = require "flowmap.app.outlook"
-local settings = require "flowmap.experiment.settings"
-local tree = require "flowmap.tree"
+local run_command = require "flowmap.app.run_command"
 
 local M = {}
 
 local duration = Progress.duration
-
---- The path of this program.
--- @treturn string
-function M.program() return assert(require("luv").exepath()) end
-
---- What names a run to the command `run`, whoever starts it.
--- @tparam table run
--- @treturn {string,...} arguments
-function M.words(run)
-  local words = { run.experiment.path, "--profile", run.cfg.profile, "--method", run.cfg.method,
-    "--seed", tostring(run.cfg.seed), "--out", run.dir }
-  for _, key in ipairs(tree.keys(run.set)) do
-    words[#words + 1] = "--set"
-    words[#words + 1] = key .. "=" .. settings.text(run.set[key])
-  end
-  return words
-end
-
---- The command that makes a run as a child of this process.
--- @tparam table run
--- @tparam {string,...} more further arguments
--- @tparam integer threads
--- @treturn string program
--- @treturn {string,...} arguments
-function M.command(run, more, threads)
-  local words = M.words(run)
-  table.insert(words, 1, "run")
-  for _, word in ipairs { "--threads", tostring(threads), "--parent", tostring(fm.pid()),
-    "--base", experiment.base } do
-    words[#words + 1] = word
-  end
-  return M.program(), table.move(more, 1, #more, #words + 1, words)
-end
 
 --- Raise the error of an interruption.
 -- @tparam string what becomes of the runs
@@ -86,7 +51,7 @@ function M.measure(status, due, jobs, threads)
   local kinds = outlook.kinds(due)
   local new = outlook.unmeasured(kinds, threads)
   if #new == 0 then return kinds end
-  local function child(run, more) return M.command(run, more, threads) end
+  local function child(run, more) return run_command.child(run, more, threads) end
   local stopped = outlook.measure(new, child, threads, jobs, teller(status, #new, jobs))
   status:clear()
   if stopped and not status.broken then M.interrupted "nothing had begun" end

@@ -9,7 +9,7 @@
 
 local children = require "flowmap.app.children"
 local fm = require "flowmap"
-local forecast = require "flowmap.app.forecast"
+local run_command = require "flowmap.app.run_command"
 
 local M = {}
 
@@ -43,7 +43,7 @@ function M.pool(handlers)
   local pool = children.pool(handlers)
   local start = pool.start
   function pool:start(run, how, share)
-    return start(self, run, forecast.command(run, { how }, M.threads(nil, share)))
+    return start(self, run, run_command.child(run, { how }, M.threads(nil, share)))
   end
   return pool
 end

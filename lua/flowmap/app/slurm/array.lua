@@ -12,6 +12,7 @@ local escape = require "flowmap.base.escape"
 local experiment = require "flowmap.experiment"
 local fm = require "flowmap"
 local forecast = require "flowmap.app.forecast"
+local run_command = require "flowmap.app.run_command"
 
 local M = {}
 
@@ -265,7 +266,7 @@ function M.head(array)
   for k, run in ipairs(array.runs) do
     if run.dir:find "\n" then errors.usage("%s: a line end in the name of a folder", run.dir) end
     lines[#lines + 1] = ("(%d) dir=%s; set -- %s ;;\n"):format(k - 1, escape.shell(run.dir),
-      M.quoted(forecast.words(run)))
+      M.quoted(run_command.words(run)))
   end
   return table.concat(lines)
 end
@@ -275,7 +276,7 @@ end
 -- @tparam {string,...} more further arguments of each run
 -- @treturn string
 function M.tail(args, more)
-  local command, ask = start(forecast.program(), args)
+  local command, ask = start(run_command.program(), args)
   local common = { "--threads", tostring(args.cpus), "--base", experiment.base, "--element" }
   local filled = { folder = M.quoted { M.folder() }, ask = ask, unset = M.unset,
     start = M.quoted(command), tries = tostring(TRIES),

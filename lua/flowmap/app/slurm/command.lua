@@ -11,6 +11,7 @@ local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local forecast = require "flowmap.app.forecast"
 local queue = require "flowmap.app.slurm.queue"
+local run_command = require "flowmap.app.run_command"
 local sums = require "flowmap.runs.sums"
 
 local M = {}
@@ -100,7 +101,7 @@ end
 
 -- The command of the last job.
 local function render_words(args)
-  local words = { forecast.program(), "reproduce", "--render", "--profile", args.profile }
+  local words = { run_command.program(), "reproduce", "--render", "--profile", args.profile }
   if args.seeds then
     words[#words + 1] = "--seeds"
     words[#words + 1] = table.concat(args.seeds, ",")
