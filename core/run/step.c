@@ -66,7 +66,7 @@ double fm_step_flops(const fm_plan *plan, const fm_step *s) {
   if (s->kind == STEP_SUM) return (double)fm_shape_count(&plan->p->node[s->v].sig.shape);
   if (s->kind != STEP_FUSED) return 0;
   const fm_fused *f = &plan->fused[s->index];
-  for (int k = 0; k < f->nmicro; k++) total += fm_node_flops(plan->p, f->micro[k].v);
+  for (int k = 0; k < f->nvop; k++) total += fm_node_flops(plan->p, f->vop[k].v);
   for (int k = 0; k < f->nreduce; k++) total += fm_node_flops(plan->p, f->reduce[k].v);
   return total;
 }
