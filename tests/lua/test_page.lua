@@ -132,7 +132,7 @@ t.test("in print, captions stay with their tables, and wide tables have smaller 
 end)
 
 t.test("in print, a formula holds nothing but mathematics", function()
-  if not has "pandoc" then return end
+  sandbox.needs "pandoc"
   local line = ("pandoc f.md --to=latex --fail-if-warnings --lua-filter=%s --lua-filter=%s"):format(
     files.installed "paper/page.lua", files.installed "paper/print.lua")
   for formula, expected in pairs { ["\\alpha^2 \\tag{3}"] = 0, ["\\directlua{x}"] = 3,

@@ -23,9 +23,10 @@ end
 local readme = assert(files.read(here .. "/README.md"))
 local template = assert(files.read(here .. "/experiments/template.lua"))
 
--- Fenced blocks by language, and the indented lines outside of them.
+-- Fenced blocks by language, and the indented lines outside of them that follow an empty line or
+-- each other; others continue an item of a list.
 local function parse(text)
-  local fences, commands, open = {}, {}, nil
+  local fences, commands, open, follows = {}, {}, nil, false
   for line in (text .. "\n"):gmatch "([^\n]*)\n" do
     local fence = line:match "^```(%w*)$"
     if fence and open then
@@ -35,9 +36,10 @@ local function parse(text)
       fences[#fences + 1] = open
     elseif open then
       open[#open + 1] = line
-    elseif line:find "^    %S" then
+    elseif follows and line:find "^    %S" then
       commands[#commands + 1] = line:gsub("%s+#.*$", ""):gsub("^%s+", "")
     end
+    follows = line == "" or follows and line:find "^    %S" ~= nil
   end
   return fences, commands
 end

@@ -55,9 +55,9 @@ end
 -- A checkpoint from elsewhere may fit the network. (sigma = 0 is completed by a run.)
 local function check_saved(saved, cfg)
   for _, key in ipairs(tree.keys(cfg)) do
-    local was, now = settings.text(saved.cfg[key]), settings.text(cfg[key])
-    if cache.counts(key) and was ~= now and not (key == "sigma" and cfg.sigma == 0) then
-      errors.data("%s is of another run: %s is %s in it, expected %s", saved.path, key, was, now)
+    local was, is = settings.text(saved.cfg[key]), settings.text(cfg[key])
+    if cache.counts(key) and was ~= is and not (key == "sigma" and cfg.sigma == 0) then
+      errors.data("%s is of another run: %s is %s in it, expected %s", saved.path, key, was, is)
     end
   end
 end
