@@ -64,7 +64,10 @@ local CALLS = {
       { "operands", call(name, with(a, 4, ("!(%s)"):format(a[4]))) },
       { "operands", call(name, with(a, 5, ("!(%s)"):format(a[5]))) } }
   end,
-  fm_e2 = operands(3), emit = operands(3), projected = operands(2), select_tangent = operands(3),
+  fm_e2 = function(name, a)
+    return a[2] ~= "&fm_op_eq" and operands(3)(name, a) or {} -- whether equal: either way
+  end,
+  emit = operands(3), projected = operands(2), select_tangent = operands(3),
 }
 
 -- ------------------------------------------------------------------ other places
