@@ -172,6 +172,14 @@ t.test("modules of the suite are found by a script that has replaced package.pat
   t.eq({ code, out }, { 0, "table\tfalse\n" })
 end)
 
+t.test("a variable of the environment that is misspelt is not passed over", function()
+  for set, words in pairs { ["FM_ISA=AVX2"] = "FM_ISA of the environment is 'AVX2', expected sca",
+    ["FM_THREADS=2x"] = "FM_THREADS of the environment is '2x', expected a whole number from 1" } do
+    code, out = sandbox.run(("%s %s info"):format(set, files.quote(sandbox.program)))
+    t.eq({ code, out:find(words, 1, true) ~= nil }, { 2, true }, out)
+  end
+end)
+
 -- ------------------------------------------------------------------ sizes, pipes
 
 t.test("a file that is too large for a picture is not read", function()

@@ -364,7 +364,22 @@ end
 -- Commands that several ranks execute together.
 local SHARED = { run = true, sample = true, info = true }
 
+local VARIABLES = { FM_THREADS = whole(1, MAX_THREADS),
+  FM_ISA = one_of("scalar", "avx2", "avx512", "neon") }
+
+-- In place of a value that it does not know, the core takes its default without a word.
+local function check_variables()
+  for _, name in ipairs { "FM_THREADS", "FM_ISA" } do
+    local value = os.getenv(name) or ""
+    local found, expected = VARIABLES[name](value)
+    if value ~= "" and not found then
+      errors.usage("the variable %s of the environment is '%s', expected %s", name, value, expected)
+    end
+  end
+end
+
 local function execute(args)
+  check_variables()
   local count = require("flowmap.base.ranks").count
   if count > 1 and not SHARED[args.command] then
     errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run "
