@@ -435,7 +435,7 @@ methods.render = {
 -- consistency training. An average of decay $\mu$ passes a link on after about $1/(1-\mu)$ updates.
 -- The chain then takes $7/(1 - 0.999) = 7000$ updates in the shortcut model and, at the last $\mu$
 -- of consistency training, $150/(1 - 0.9^{2/150}) \approx 107\,000$, of which the profile has
--- {{config.SHORTCUT.steps}}. With faster targets, at $N = 1$, which needs the longest step:
+-- {{config.SHORTCUT.steps %,d}}. With faster targets, at $N = 1$, which needs the longest step:
 --
 -- - {{ratio law_energy.SHORTCUT-QUICK.N1 law_energy.SHORTCUT.N1 %.2g}};
 -- - {{ratio law_energy.CT-CURRENT.N1 law_energy.CT.N1 %.2g}};
