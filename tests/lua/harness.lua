@@ -77,6 +77,7 @@ end
 -- @tparam string text
 -- @tparam string words
 function M.has(text, words)
+  reached = reached + 1
   if not text:find(words, 1, true) then error(("%q is not in:\n%s"):format(words, text), 2) end
 end
 
