@@ -240,9 +240,11 @@ local function take(self, how)
 end
 
 --- Answer requests until a signal arrives.
-function Server:run()
+-- @tparam function ready called when signals are handled
+function Server:run(ready)
   local uv = self.uv
   signals.watch(uv, self.handles, function() push(self, "stop") end)
+  ready()
   local timer = uv.new_timer()
   self.handles[#self.handles + 1] = timer
   local due = false

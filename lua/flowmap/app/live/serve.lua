@@ -110,10 +110,11 @@ function M.run(args)
     place = board.short(args.run or args.results) }
   self.machine:read()
   local server <close> = http.listen(uv, args.port, function(path) return answer(self, path) end)
-  io.stdout:write(("http://127.0.0.1:%d/ shows the runs of %s; Ctrl-C ends\n"):format(server.port,
-    self.place))
-  io.stdout:flush()
-  server:run()
+  server:run(function()
+    io.stdout:write(("http://127.0.0.1:%d/ shows the runs of %s; Ctrl-C ends\n"):format(server.port,
+      self.place))
+    io.stdout:flush()
+  end)
 end
 
 return M
