@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FM_VERSION "0.3.0"
+#define FM_VERSION "0.3.1"
 #define FM_MAX_DIMS 6 /* largest tensor rank */
 
 /* ------------------------------------------------------------------ context and errors */

@@ -92,6 +92,7 @@ local RULES = {
   { "^%./flowmap reproduce experiments/template", function(command)
     return command .. " --dry-run"
   end },
+  { "^OPENBLAS_CORETYPE=%w+ (%./flowmap .*)$", function(_, command) parsed(command) end },
   { "^mpirun %-n %d+ (%./flowmap .*)$", function(_, command) parsed(command) end },
   { "^%./flowmap data list", function(command) return command end },
   { "^%./flowmap new ", function(command) return command end },

@@ -214,6 +214,19 @@ local function sorted(it, runs)
   return same, others, versions
 end
 
+-- Tell how the processor's numerics may be those of the published runs.
+local function say_numerics(runs, others, say)
+  for _, run in ipairs(others) do
+    local was, is = runs[base_name(run.dir)].manifest or {}, run.manifest or {}
+    if was.isa and is.isa and (was.isa ~= is.isa or was.blas ~= is.blas) then
+      say("  published with the instruction set %s and OpenBLAS's kernels %s, made again with %s and "
+        .. "%s; FM_ISA=%s OPENBLAS_CORETYPE=%s in front of the command chooses the former, where "
+        .. "the processor has them", was.isa, was.blas, is.isa, is.blas, was.isa, was.blas)
+      return
+    end
+  end
+end
+
 local function compare(it, set, runs, say, wrong)
   local same, now, versions = sorted(it, runs)
   if #same > 0 and compare_bits(it, set, same, wrong) == 0 then
@@ -224,6 +237,7 @@ local function compare(it, set, runs, say, wrong)
       versions)
   end
   if #now > 0 then
+    say_numerics(runs, now, say)
     local differ, agree, open = agreement.intervals(set:all(), now)
     for _, difference in ipairs(differ) do wrong("%s", agreement.line(difference)) end
     say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "

@@ -2,8 +2,8 @@
 -- The C libraries and tools of .ci/packages.txt must be installed; `make` names a missing one.
 rockspec_format = "3.0"
 package = "flowmap"
-version = "0.3.0-1"
-source = { url = "file://flowmap-0.3.0.tar.gz" } -- made by `make dist`
+version = "0.3.1-1"
+source = { url = "file://flowmap-0.3.1.tar.gz" } -- made by `make dist`
 description = {
   summary = "Flow maps by self-distillation: train, sample, compare",
   detailed = [[
