@@ -220,8 +220,8 @@ local function say_numerics(runs, others, say)
     local was, is = runs[base_name(run.dir)].manifest or {}, run.manifest or {}
     if was.isa and is.isa and (was.isa ~= is.isa or was.blas ~= is.blas) then
       say("  published with the instruction set %s and OpenBLAS's kernels %s, made again with %s "
-        .. "and %s; FM_ISA=%s OPENBLAS_CORETYPE=%s in front of the command chooses the former, where "
-        .. "the processor has them", was.isa, was.blas, is.isa, is.blas, was.isa, was.blas)
+        .. "and %s; FM_ISA=%s OPENBLAS_CORETYPE=%s in front of the command chooses the former, "
+        .. "where the processor has them", was.isa, was.blas, is.isa, is.blas, was.isa, was.blas)
       return
     end
   end
