@@ -6,8 +6,9 @@
 -- A run is begun as if it were a long one, and interrupted; the time of its steps is that between
 -- two lines of its history.jsonl. Beside one and two ranks stand two processes at the same time
 -- that know nothing of each other: more than they reach, the machine does not give. All are made in
--- turns, FLOWMAP_ROUNDS times (default: 3); the last lines have the medians. Needs an MPI and
--- `make mpi`.
+-- turns, FLOWMAP_ROUNDS times (default: 3); the last lines have the medians. In each round
+-- `calibrate` describes the machine, and `plan` says how long the steps of one and two ranks should
+-- take. Needs an MPI and `make mpi`.
 -- @script ranks
 
 package.path = (arg[0]:match "^(.*/)" or "./") .. "support/?.lua;" .. package.path
@@ -80,17 +81,32 @@ local WAYS = {
   end,
 }
 
+-- Seconds of a step of one rank and of two as `plan` simulates them on the machine as it is now.
+local function planned(case)
+  fresh(("%s calibrate --out %s/machine.json && %s plan %s --json --machine %s/machine.json "
+    .. ">%s/plan.json"):format(files.quote(PROGRAM), quoted, files.quote(PROGRAM), case.run, quoted,
+    quoted))
+  local rows = json.decode(files.read(folder .. "/plan.json")).rows
+  return rows[1].step_s, rows[2].step_s
+end
+
 local function bench(name)
   local case, times = CASES[name], { one = {}, two = {}, apart = {} }
+  local plan = { one = {}, two = {} }
   for round = 1, ROUNDS do
+    plan.one[round], plan.two[round] = planned(case)
     for way, list in pairs(times) do list[round] = WAYS[way](case) end
-    measure.say("  round %d: one rank %.3f s a step, two %.3f: %.2f times as fast; two processes "
-      .. "apart: %.2f", round, times.one[round], times.two[round],
-      times.one[round] / times.two[round], 2 * times.one[round] / times.apart[round])
+    measure.say("  round %d: one rank %.3f s a step (plan: %.3f), two %.3f (%.3f): %.2f times as "
+      .. "fast; two processes apart: %.2f", round, times.one[round], plan.one[round],
+      times.two[round], plan.two[round], times.one[round] / times.two[round],
+      2 * times.one[round] / times.apart[round])
   end
-  local function median(way) return select(2, measure.least(times[way])) end
+  local function median(list) return select(2, measure.least(list)) end
+  local one, two = median(times.one), median(times.two)
   measure.say("%s: two ranks are %.2f times as fast as one; two processes apart: %.2f", name,
-    median "one" / median "two", 2 * median "one" / median "apart")
+    one / two, 2 * one / median(times.apart))
+  measure.say("%s: plan is off by %+.1f %% for one rank and %+.1f %% for two", name,
+    100 * (median(plan.one) / one - 1), 100 * (median(plan.two) / two - 1))
 end
 
 if not os.execute "command -v mpirun >/dev/null" or not files.exists "build/mpi" then
