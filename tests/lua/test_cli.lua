@@ -54,6 +54,41 @@ t.test("wrong use gives exit code 2 and a sentence", function()
   fails("sample x --out a.jpg", 2, "%.png, %.npy or %.csv")
 end)
 
+-- Call f(words of the command, option) for each option of these commands that takes a value.
+local function each_option(f, commands, before)
+  for _, command in ipairs(commands) do
+    local words = before .. command[1]
+    for k = 3, #command do
+      if command[k][1]:find "^%-" and not command[k].flag then f(words, command[k]) end
+    end
+    each_option(f, command.commands or {}, words .. " ")
+  end
+end
+
+t.test("a negative number is the value of the option before it", function()
+  local cli, told = require "flowmap.app.cli", 0
+  local function try(words, option)
+    for name in option[1]:gmatch "%S+" do
+      local line = ("%s %s -3 --help"):format(words, name)
+      local code, out, err = flowmap(line)
+      t.eq(err:find "unknown option", nil, line .. ": " .. err)
+      t.eq(code == 2 and err:find(option[1]:match "%S+" .. ": expected", 1, true) ~= nil
+        or code == 0 and out:find "^Usage" ~= nil, true, line .. ": " .. out .. err)
+      told = told + (code == 2 and 1 or 0)
+    end
+  end
+  each_option(try, cli.commands, "")
+  for _, option in ipairs(cli.everywhere) do
+    if not option.flag then try("info", option) end
+  end
+  t.eq(told > 20, true)
+  fails("sample --count -3 x", 2, "%-%-count: expected a whole number from 1 .*found '%-3'")
+  fails("sample --guidance -.5 x --out a.png", 3, "no checkpoint x")
+  fails("reproduce -j -3", 2, "%-%-jobs: expected a whole number")
+  fails("sample --steps=2 -3", 2, "unknown option '%-3'")
+  fails("run --json -3", 2, "'%-%-json' does not take arguments")
+end)
+
 t.test("missing and damaged files give exit code 3", function()
   fails("sample none.safetensors --out a.npy", 3, "no checkpoint none.safetensors")
   local path = sandbox.write("bad.safetensors", "not a checkpoint")

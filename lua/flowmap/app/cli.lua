@@ -400,8 +400,9 @@ local function fail(err, traceback)
 end
 
 -- Expand "--program" without a value to "--program=plan": an option with an optional value would
--- take the experiment as its value; and "help COMMAND" to "COMMAND --help". Words behind "--" are
--- not ours.
+-- take the experiment as its value; and "help COMMAND" to "COMMAND --help". Join "--count", "-3" to
+-- "--count=-3" and "-j", "-3" to "-j-3": argparse would take the number for an option of its own.
+-- Words behind "--" are not ours.
 local function expanded(argv)
   if argv[1] == "help" then argv = { argv[2] or "--help", argv[2] and "--help" } end
   local values, list = {}, {}
@@ -411,7 +412,12 @@ local function expanded(argv)
   local ours = true
   for k, word in ipairs(argv) do
     ours = ours and word ~= "--"
-    list[k] = ours and values[word] and word .. "=" .. values[word] or word
+    local option = ours and word:find "^%-%.?%d" and (argv[k - 1] or ""):match "^%-%-?%a[%a-]*$"
+    if option then
+      list[#list] = option .. (option:find "^%-%-" and "=" or "") .. word
+    else
+      list[#list + 1] = ours and values[word] and word .. "=" .. values[word] or word
+    end
   end
   return list
 end
