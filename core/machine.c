@@ -1,9 +1,9 @@
-/* machine.c - shared memory: each rank creates some, the others of its machine attach it, and then
-** its name is removed. */
-#define _POSIX_C_SOURCE 200809L
+/* machine.c - shared memory: each rank creates some, and the others of its machine attach it. */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +12,7 @@
 
 typedef struct offer { /* sent by a rank to the others of its machine */
   char name[48];
-  uint64_t bytes;
+  uint64_t bytes, device, node; /* which file the name is here: processes may be numbered apart */
 } offer;
 
 bool fm_machine_any(void) {
@@ -33,34 +33,69 @@ int fm_machine_of(const fm_machine *machine, int r, int *list) {
 
 /* ------------------------------------------------------------------ one rank's memory */
 
-/* Create memory under a new name, all of it allocated; NULL on failure. */
-static char *create(offer *o, size_t bytes) {
+/* On Linux the file has no name: nothing is left of it, whenever a rank is killed. The others open
+** it by its descriptor here. Elsewhere it has one until all have opened it. */
+#ifdef O_TMPFILE
+static int create_file(offer *o) {
+  int fd = open("/dev/shm", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+  snprintf(o->name, sizeof o->name, "/proc/%ld/fd/%d", (long)getpid(), fd);
+  return fd;
+}
+
+static int open_file(const offer *o) { return open(o->name, O_RDWR | O_CLOEXEC); }
+static void remove_name(const offer *o) { (void)o; }
+#else
+static int create_file(offer *o) {
   static unsigned count;
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   snprintf(o->name, sizeof o->name, "/fm-%lx-%lx-%x", (unsigned long)getpid(),
            (unsigned long)t.tv_nsec, count++);
-  o->bytes = bytes;
-  int fd = shm_open(o->name, O_CREAT | O_EXCL | O_RDWR, 0600);
-  if (fd < 0) return NULL;
-#ifdef __APPLE__
-  bool whole = ftruncate(fd, (off_t)bytes) == 0;
-#else
-  bool whole = posix_fallocate(fd, 0, (off_t)bytes) == 0;
+  return shm_open(o->name, O_CREAT | O_EXCL | O_RDWR, 0600);
+}
+
+static int open_file(const offer *o) { return shm_open(o->name, O_RDWR, 0); }
+static void remove_name(const offer *o) { shm_unlink(o->name); }
 #endif
-  void *p = whole ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+static bool allocate(int fd, uint64_t bytes) {
+#ifdef __APPLE__
+  return ftruncate(fd, (off_t)bytes) == 0;
+#else
+  return posix_fallocate(fd, 0, (off_t)bytes) == 0;
+#endif
+}
+
+static char *map(int fd, uint64_t bytes) {
+  void *p = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+/* Create memory, all of it allocated; NULL on failure. The others can attach it until `forget`. */
+static char *create(offer *o, int *fd, size_t bytes) {
+  struct stat is;
+  *o = (offer){.bytes = bytes};
+  *fd = create_file(o);
+  if (*fd < 0 || !allocate(*fd, bytes) || fstat(*fd, &is) != 0) return NULL;
+  o->device = (uint64_t)is.st_dev, o->node = (uint64_t)is.st_ino;
+  return map(*fd, bytes);
+}
+
+static void forget(const offer *o, int fd) {
+  if (fd < 0) return;
   close(fd);
-  if (p != MAP_FAILED) return p;
-  shm_unlink(o->name);
-  return NULL;
+  remove_name(o);
 }
 
 static char *attach(const offer *o) {
-  int fd = shm_open(o->name, O_RDWR, 0);
+  struct stat is;
+  int fd = open_file(o);
   if (fd < 0) return NULL;
-  void *p = mmap(NULL, (size_t)o->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  bool same =
+      fstat(fd, &is) == 0 && (uint64_t)is.st_dev == o->device && (uint64_t)is.st_ino == o->node;
+  char *p = same ? map(fd, o->bytes) : NULL;
   close(fd);
-  return p == MAP_FAILED ? NULL : p;
+  return p;
 }
 
 /* ------------------------------------------------------------------ all ranks' */
@@ -111,10 +146,11 @@ static fm_err attach_all(fm_pool *pool, fm_machine *machine, const offer *mine, 
 
 fm_err fm_machine_open(fm_pool *pool, size_t bytes, fm_machine *machine) {
   offer mine;
+  int fd;
   bool could, all = false;
   fm_err err = make_lists(pool, machine);
   if (err != FM_OK) return err;
-  machine->base[machine->me] = create(&mine, bytes);
+  machine->base[machine->me] = create(&mine, &fd, bytes);
   machine->bytes[machine->me] = bytes;
   could = machine->base[machine->me] != NULL;
   err = all_could(pool->ctx, could, &all);
@@ -122,7 +158,7 @@ fm_err fm_machine_open(fm_pool *pool, size_t bytes, fm_machine *machine) {
     err = attach_all(pool, machine, &mine, &could);
     if (err == FM_OK) err = all_could(pool->ctx, could, &all);
   }
-  if (machine->base[machine->me]) shm_unlink(mine.name);
+  forget(&mine, fd);
   if (err != FM_OK || !all) fm_machine_close(machine);
   return err;
 }
