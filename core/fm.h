@@ -334,7 +334,7 @@ int fm_exe_outs(const fm_exe *e);
 fm_sig fm_exe_out(const fm_exe *e, int k, fm_merge *merge); /* its shape for the whole batch */
 
 typedef struct fm_stats {
-  int traced, executed;        /* nodes after tracing and differentiation; steps of the plan */
+  int traced, executed;        /* nodes of the first trace; steps of its body and of all parts */
   double flops;                /* per batch; a multiply-add counts as two */
   double moved;                /* bytes that the steps read and write, per batch */
   size_t arena;                /* bytes per worker */

@@ -68,8 +68,6 @@ static void step_name(const fm_plan *plan, const fm_step *s, char text[NAME]) {
 
 /* ------------------------------------------------------------------ tables */
 
-#define MOST_KINDS 96
-
 typedef struct total {
   const char *kind;
   int steps;
@@ -78,15 +76,16 @@ typedef struct total {
 
 typedef struct tally {
   const double *step_ms; /* per step of all plans */
-  total of[MOST_KINDS];
+  total *of;             /* per kind: an operation, or one of the OTHER_KINDS */
   int n;
   double ms;
 } tally;
 
+#define OTHER_KINDS 4 /* that fm_step_kind_name gives to steps that run no single operation */
+
 static void count(tally *t, const char *kind, double ms, double flops, double bytes) {
   int k = 0;
   while (k < t->n && strcmp(t->of[k].kind, kind) != 0) k++;
-  if (k == MOST_KINDS) return;
   if (k == t->n) t->of[t->n++] = (total){kind, 0, 0, 0, 0};
   t->of[k].steps++;
   t->of[k].ms += ms;
@@ -140,15 +139,21 @@ static void list_totals(FILE *out, tally *t) {
 
 /* ------------------------------------------------------------------ measuring */
 
-static void report(FILE *out, const fm_exe *e, tally *t) {
+/* The steps of body k, if micro-batches run it. */
+static void list_body(FILE *out, tally *t, const fm_exe *e, int k) {
   int micros = 0, rows = 0;
-  for (int m = e->nmicro - 1; m >= 0; m--)
-    if (e->which[m] == 0) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
-  fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
-          "operation (fused: passes + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
-  list_parts(out, t, &e->plans->pro);
+  for (int m = 0; m < e->nmicro; m++)
+    if (e->which[m] == k) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
+  if (micros == 0) return;
   fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
-  list_steps(out, t, e->plans->body[0], micros > 0 ? micros : 1);
+  list_steps(out, t, e->plans->body[k], micros);
+}
+
+static void report(FILE *out, const fm_exe *e, tally *t) {
+  fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
+          "operation (fused: operations + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
+  list_parts(out, t, &e->plans->pro);
+  for (int k = 0; k < e->plans->nbody; k++) list_body(out, t, e, k);
   list_parts(out, t, &e->plans->epi);
   list_totals(out, t);
 }
@@ -156,12 +161,13 @@ static void report(FILE *out, const fm_exe *e, tally *t) {
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
   fm_pool pool = {.ctx = e->ctx};
   double *ms = fm_take(&pool, e->plans->nstep, double);
-  tally t = {.step_ms = ms};
+  tally t = {.step_ms = ms, .of = fm_take(&pool, fm_op_count() + OTHER_KINDS, total)};
   char *text = NULL;
   size_t n = 0;
   FILE *out = open_memstream(&text, &n);
   /* A first run, so that no step is charged with the first touch of its memory. */
-  bool ok = out && ms && fm_exe_do(e, job, 1, NULL) == FM_OK && fm_exe_do(e, job, 1, ms) == FM_OK;
+  bool ok = out && !pool.failed && fm_exe_do(e, job, 1, NULL) == FM_OK &&
+            fm_exe_do(e, job, 1, ms) == FM_OK;
   if (ok) report(out, e, &t);
   fm_pool_free(&pool);
   return fm_text_end(e->ctx, out, &text, ok);

@@ -29,9 +29,10 @@ int fm_exe_outs(const fm_exe *e) { return e->plans->nout; }
 static fm_err check_tensor(fm_exe *e, const char *what, int k, const fm_tensor *t, fm_sig want) {
   char a[96], b[96];
   if (t && t->dtype == want.dtype && fm_shape_eq(&t->shape, &want.shape)) return FM_OK;
-  return fm_fail(e->ctx, FM_EUSAGE, "program: %s %d is %s %s, expected %s %s", what, k + 1,
-                 t ? fm_dtype_name(t->dtype) : "absent", t ? fm_shape_text(&t->shape, a) : "",
-                 fm_dtype_name(want.dtype), fm_shape_text(&want.shape, b));
+  return fm_fail(e->ctx, FM_EUSAGE, "program: %s %d is %s%s%s, expected %s %s", what, k + 1,
+                 t ? fm_dtype_name(t->dtype) : "absent", t ? " " : "",
+                 t ? fm_shape_text(&t->shape, a) : "", fm_dtype_name(want.dtype),
+                 fm_shape_text(&want.shape, b));
 }
 
 /* Whether the tensor shares memory with a constant of one of these plans. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -367,6 +368,22 @@ static void test_sums_in_a_step(void **state) {
   fm_tensor_drop(x);
 }
 
+/* The table lists the micro-batches of every trace: its totals are those of the whole run. */
+static void test_explain(void **state) {
+  (void)state;
+  fm_tensor *in[NIN], *out[NOUT];
+  make_inputs(in);
+  fm_exe *e = cut_into(5, FM_PASS_ALL, true);
+  make_outputs(e, out);
+  char *text = fm_exe_explain(e, &(fm_job){7, 3, in, out});
+  assert_non_null(text);
+  assert_non_null(strstr(text, "micro-batch of 4 rows, 2 times of 5"));
+  assert_non_null(strstr(text, "micro-batch of 5 rows, 3 times of 5"));
+  free(text);
+  fm_exe_free(e);
+  drop_all(NIN, in), drop_all(NOUT, out);
+}
+
 /* ------------------------------------------------------------------ refusals */
 
 static void test_bad_jobs(void **state) {
@@ -387,7 +404,7 @@ static void test_bad_jobs(void **state) {
   fm_exe *e = fm_exe_new(ctx, 1, p, &split, 0);
   make_outputs(e, out);
   fm_tensor *wrong[] = {NULL, zeros(FM_F64, SHAPE(2, 4, 2)), zeros(FM_F32, SHAPE(2, 5, 2))};
-  static const char *const part[] = {"absent", "(4, 2)", "float32"};
+  static const char *const part[] = {"is absent, expected float64", "(4, 2)", "float32"};
   for (int k = 0; k < 3; k++) {
     assert_int_equal(fm_exe_run(e, &(fm_job){0, 0, &wrong[k], out}), FM_EUSAGE);
     assert_sentence(FM_EUSAGE, part[k]);
@@ -464,7 +481,7 @@ int main(void) {
                                      TEST(test_threads),          TEST(test_random),
                                      TEST(test_different_traces), TEST(test_epilogue),
                                      TEST(test_random_stays),     TEST(test_sums_in_a_step),
-                                     TEST(test_bad_jobs),         TEST(test_unlike_traces),
-                                     TEST(test_bad_rows)};
+                                     TEST(test_explain),          TEST(test_bad_jobs),
+                                     TEST(test_unlike_traces),    TEST(test_bad_rows)};
   return cmocka_run_group_tests_name("micro", tests, NULL, NULL);
 }
