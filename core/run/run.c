@@ -78,7 +78,7 @@ static fm_err check_job(fm_exe *e, const fm_job *job) {
 
 /* ------------------------------------------------------------------ running */
 
-typedef struct race { /* the state that the workers of one run share */
+typedef struct replay { /* the state that the workers of one run share */
   fm_exe *e;
   const fm_job *job;
   pthread_mutex_t lock;
@@ -89,7 +89,7 @@ typedef struct race { /* the state that the workers of one run share */
   int workers, njob;     /* njob: the number behind the last part or micro-batch */
   int next, oldest;      /* the next to begin; the first that has not ended */
   bool *done;            /* per micro-batch */
-} race;
+} replay;
 
 static size_t row_bytes(const fm_tensor *t) {
   return t->shape.d[0] ? t->bytes / (size_t)t->shape.d[0] : 0;
@@ -102,7 +102,7 @@ static double cpu_ms(void) { /* of this thread */
 }
 
 /* micro: the micro-batch; -1: a part of the prologue or epilogue. */
-static void run_steps(race *r, int micro, fm_frame *f) {
+static void run_steps(replay *r, int micro, fm_frame *f) {
   const fm_plan *plan = f->plan;
   for (int k = 0; k < plan->nstep; k++) {
     double start = r->ms ? cpu_ms() : 0;
@@ -116,7 +116,7 @@ static void run_steps(race *r, int micro, fm_frame *f) {
 }
 
 /* A worker's memory: an arena, the blocks of fused passes, pointers to inputs and outputs. */
-static fm_frame frame(const race *r, const fm_plan *plan, char *memory) {
+static fm_frame frame(const replay *r, const fm_plan *plan, char *memory) {
   void **in = (void **)(memory + plan->arena + plan->blocks);
   return (fm_frame){.plan = plan,
                     .arena = memory,
@@ -126,7 +126,7 @@ static fm_frame frame(const race *r, const fm_plan *plan, char *memory) {
                     .rng = {.seed = r->job->seed, .step = r->job->step}};
 }
 
-static void run_micro(race *r, int micro, char *memory) {
+static void run_micro(replay *r, int micro, char *memory) {
   const fm_exe *e = r->e;
   const fm_plans *plans = e->plans;
   const fm_plan *plan = plans->body[e->which[micro]];
@@ -148,7 +148,7 @@ static void run_micro(race *r, int micro, char *memory) {
 
 /* Part k of the prologue: shared inputs -> values; of the epilogue: shared inputs, values, sums ->
 ** outputs of the job. */
-static void run_part(race *r, int k, char *memory) {
+static void run_part(replay *r, int k, char *memory) {
   const fm_exe *e = r->e;
   const fm_plans *plans = e->plans;
   const bool epilogue = r->parts == &plans->epi;
@@ -166,21 +166,21 @@ static void run_part(race *r, int k, char *memory) {
 }
 
 /* Waits until the next part or micro-batch may begin, and takes it; -1: none is left. */
-static int take_next(race *r) {
+static int take_next(replay *r) {
   while (r->parts == NULL && r->next < r->njob &&
          !fm_sums_may_begin(r->e, r->next, r->oldest, r->workers))
     pthread_cond_wait(&r->ended, &r->lock);
   return r->next < r->njob ? r->next++ : -1;
 }
 
-static void end_micro(race *r, int micro) {
+static void end_micro(replay *r, int micro) {
   r->done[micro] = true;
   while (r->oldest < r->njob && r->done[r->oldest]) r->oldest++;
   pthread_cond_broadcast(&r->ended);
 }
 
 static void work(void *arg, int worker) {
-  race *r = arg;
+  replay *r = arg;
   pthread_mutex_lock(&r->lock);
   for (int k; (k = take_next(r)) >= 0;) {
     pthread_mutex_unlock(&r->lock);
@@ -216,21 +216,21 @@ static fm_err make_memory(fm_exe *e, int n) {
   return err;
 }
 
-static void run_all(race *r, const fm_parts *parts, int from, int to, int workers) {
+static void run_all(replay *r, const fm_parts *parts, int from, int to, int workers) {
   r->parts = parts, r->njob = to;
   r->next = r->oldest = from;
   r->workers = workers < to - from ? workers : to - from;
   fm_parallel(r->e->ctx, r->workers, work, r);
 }
 
-static void run_micros(race *r, int workers) {
+static void run_micros(replay *r, int workers) {
   const fm_exe *e = r->e;
   int to = e->to * e->leaf < e->nmicro ? e->to * e->leaf : e->nmicro;
   run_all(r, NULL, e->from * e->leaf, to, workers);
 }
 
 /* Runs this rank's parts of the prologue; afterwards the values of all ranks exist. */
-static void run_prologue(race *r, int workers) {
+static void run_prologue(replay *r, int workers) {
   int n = r->e->plans->pro.n;
   r->first = fm_share_parts(r->e, &r->stride);
   run_all(r, &r->e->plans->pro, 0, n > r->first ? (n - r->first - 1) / r->stride + 1 : 0, workers);
@@ -253,7 +253,7 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
   if (err == FM_OK) err = make_memory(e, workers);
   if (err == FM_OK) err = fm_reserve_calls(e->ctx, workers);
   if (err != FM_OK) return err;
-  race r = {.e = e, .job = job, .ms = ms, .done = e->done};
+  replay r = {.e = e, .job = job, .ms = ms, .done = e->done};
   memset(e->done, 0, (size_t)e->nmicro * sizeof *e->done);
   pthread_mutex_init(&r.lock, NULL);
   pthread_cond_init(&r.ended, NULL);
