@@ -106,12 +106,13 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+#define EAGER 20 /* turns in which a rank only yields the processor */
+
 void fm_ranks_pause(int turn) {
-  if (turn < 20) {
+  if (turn < EAGER)
     sched_yield();
-    return;
-  }
-  nanosleep(&(struct timespec){0, turn < 200 ? 20000 : 200000}, NULL);
+  else
+    nanosleep(&(struct timespec){.tv_nsec = turn < FM_IDLE ? 20000 : 200000}, NULL);
 }
 
 static fm_err lost(fm_ctx *ctx, const char *what, int other) {
@@ -246,7 +247,7 @@ fm_err fm_ranks_most(fm_ctx *ctx, int64_t *x) {
 void fm_ranks_close(int status, void (*alone)(void)) {
   if (mpi == NULL) return;
   int request = mpi->meet(), state = request < 0 ? -1 : 0;
-  for (double start = now(); state == 0 && now() - start < PATIENCE; fm_ranks_pause(200))
+  for (double start = now(); state == 0 && now() - start < PATIENCE; fm_ranks_pause(FM_IDLE))
     state = mpi->done(request);
   if (state != 1) {
     alone();

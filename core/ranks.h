@@ -40,7 +40,8 @@ fm_err fm_ranks_look(fm_ctx *ctx, fm_mail *m); /* m->n is 0 when all of it has a
 fm_err fm_ranks_wait(fm_ctx *ctx, fm_mail *m);
 void fm_mail_free(fm_mail *m);
 /* Call between two looks; turn: the looks since something arrived. Pauses for longer and longer, up
-** to a fifth of a millisecond, since others need the processor. */
+** to a fifth of a millisecond from turn FM_IDLE on, since others need the processor. */
+enum { FM_IDLE = 200 };
 void fm_ranks_pause(int turn);
 
 /* Called by all ranks: *x becomes the largest of their values. */

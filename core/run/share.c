@@ -3,8 +3,9 @@
 ** sums' trees that lie in it. The sums are divided into pieces; of each piece every rank adds up a
 ** part, in the order of the tree, and sends it to all others. The traffic is that of recursive
 ** halving if ranks and leaves are powers of two. A piece is exchanged as soon as its sums are
-** computed, while the backward pass continues. Ranks of one machine send each other nothing: they
-** read each other's blocks and leave the sum in memory that all of them read.
+** computed, while the backward pass continues. Ranks of one machine send each other no sums: they
+** read each other's blocks and leave the sum in memory that all of them read. The rows of stacked
+** outputs are sent to all ranks, after all micro-batches.
 */
 #include "share.h"
 #include "../op_names.h"
@@ -201,22 +202,22 @@ static void add_up(fm_share *s, fm_piece *p) {
 static fm_err advance(fm_share *s, fm_piece *p) {
   fm_transfer *slot = slot_of(s, p);
   fm_err err = FM_OK;
-  if (p->stage == FM_COMPUTED) {
+  if (p->wait == FM_AWAITS_SUMS) {
     if (atomic_load_explicit(&p->pending, memory_order_acquire) > 0) return FM_OK;
     publish(s, p);
-    p->stage = FM_EXCHANGED;
+    p->wait = FM_AWAITS_BLOCKS;
     err = exchange(s, p);
   }
   if (slot->mail.n > 0 && err == FM_OK) err = fm_ranks_look(s->e->ctx, &slot->mail);
-  if (p->stage == FM_EXCHANGED && slot->mail.n == 0 && err == FM_OK && find_blocks(s, p)) {
+  if (p->wait == FM_AWAITS_BLOCKS && slot->mail.n == 0 && err == FM_OK && find_blocks(s, p)) {
     add_up(s, p);
-    p->stage = FM_COLLECTED;
+    p->wait = FM_AWAITS_PARTS;
     err = collect(s, p);
     if (err == FM_OK) err = fm_ranks_look(s->e->ctx, &slot->mail);
   }
-  if (p->stage == FM_COLLECTED && slot->mail.n == 0 && err == FM_OK) {
+  if (p->wait == FM_AWAITS_PARTS && slot->mail.n == 0 && err == FM_OK) {
     put(s, p);
-    p->stage = FM_COMPLETE;
+    p->wait = FM_COMPLETE;
     atomic_store_explicit(&s->done[p - s->piece], s->run, memory_order_release);
   }
   return err;
@@ -225,7 +226,7 @@ static fm_err advance(fm_share *s, fm_piece *p) {
 static void advance_all(fm_share *s) {
   for (int k = s->oldest; k < s->npiece && k < s->oldest + FM_WINDOW && s->err == FM_OK; k++)
     s->err = advance(s, &s->piece[k]);
-  while (s->oldest < s->npiece && s->piece[s->oldest].stage == FM_COMPLETE) s->oldest++;
+  while (s->oldest < s->npiece && s->piece[s->oldest].wait == FM_COMPLETE) s->oldest++;
 }
 
 void fm_share_look(fm_exe *e) {
@@ -291,7 +292,7 @@ void fm_share_begin(fm_exe *e) {
   s->oldest = 0;
   s->err = FM_OK;
   for (int k = 0; k < s->npiece; k++) {
-    s->piece[k].stage = FM_COMPUTED;
+    s->piece[k].wait = FM_AWAITS_SUMS;
     atomic_store(&s->piece[k].pending, e->to > e->from ? s->piece[k].sums : 0);
   }
 }

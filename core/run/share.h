@@ -21,14 +21,16 @@ typedef struct fm_span { /* a block held by a rank: see sums.c */
   char **data; /* on this machine, per result: its first value */
 } fm_span;
 
-typedef enum fm_stage { FM_COMPUTED, FM_EXCHANGED, FM_COLLECTED, FM_COMPLETE } fm_stage;
+/* What a piece waits for: this rank's sums, the blocks of the other ranks, the parts that these add
+** up, or nothing. */
+typedef enum fm_wait { FM_AWAITS_SUMS, FM_AWAITS_BLOCKS, FM_AWAITS_PARTS, FM_COMPLETE } fm_wait;
 
 typedef struct fm_piece { /* values lo to hi - 1 of the concatenation of all sums */
   int64_t lo, hi;
   int first;          /* place in the order of the sum that holds the first value */
   int sums;           /* the number of sums that it overlaps */
   atomic_int pending; /* how many of them this rank has not computed yet */
-  fm_stage stage;     /* what it waits for */
+  fm_wait wait;
 } fm_piece;
 
 typedef struct fm_transfer { /* the exchange of a piece */
