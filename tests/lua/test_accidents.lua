@@ -1,5 +1,5 @@
--- Mistakes and accidents of authors of experiments, further cases of
--- the kinds of fault in test_user_functions, test_stale and test_settings.
+-- Mistakes and accidents of the author of an experiment, before, during and after its runs. Others
+-- are in test_mistakes, test_user_functions, test_stale and test_settings.
 
 local t = require "harness"
 local experiment = require "flowmap.experiment"

@@ -125,7 +125,7 @@ t.test("statistics of the reference are cached under everything that they depend
   file:write "damaged"
   file:close()
   t.eq(measure(x, nil, options)[1].value, first[1].value)
-  t.eq(calls > 0, true, "a damaged file is made anew")
+  t.eq(calls > 0, true, "a damaged file is computed again")
   calls = 0
   image_distances.new(reference "2", options):measure(x)
   t.eq(calls > 0, true, "other data, other statistics")

@@ -64,7 +64,7 @@ t.test("the mean square of the bias, relative to the variance of the data", func
   t.near(found / (sum / weight / modes.sd ^ 2), 1, 0.02)
 end)
 
-t.test("two far components of different width: Cauchy's centre is near the narrow one", function()
+t.test("two far components of one width: Cauchy's centre is near the heavier one", function()
   local law = { weights = { 0.6, 0.4 }, means = { { 0 }, { 10 } }, sds = { { 0.01 }, { 0.01 } } }
   t.near(bias.centre(law, 0, 0.1), 4, 1e-9)
   -- 0.6 v / (v^2 + c^2) = 0.4 (10 - v) / ((10 - v)^2 + c^2), about v = c^2 0.4 / (0.6 10)

@@ -1,5 +1,5 @@
--- Faults found by an outside review: limits of the shell, closed streams, pipes and devices in
--- place of files, texts of megabytes, colliding folder names, misleading errors.
+-- Adverse surroundings: limits of the shell, closed streams, pipes and devices in place of files,
+-- texts of megabytes, folders with colliding or hostile names, error values that raise errors.
 
 local t = require "harness"
 local errors = require "flowmap.base.errors"

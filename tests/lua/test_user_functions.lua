@@ -377,4 +377,19 @@ t.test("samples that are not finite are not written", function()
   end
 end)
 
+local ENDING = [[
+return { name = "own", %s, profiles = { smoke = { steps = 2, batch = 8, micro = 8, width = 8,
+  depth = 1, eval_samples = 50, nfe = { 1 }, bins = 4, log_every = 1 } } }]]
+
+t.test("a function that ends the program does not let a run succeed that has no result", function()
+  for where, field in pairs { ["the file"] = "seeds = os.exit(0)",
+    ["a metric"] = "metrics = { m = function() os.exit(true, true) end }" } do
+    sandbox.write("ending.lua", ENDING:format(field))
+    local code, said = sandbox.flowmap "run ending.lua --profile smoke --out ending"
+    t.eq({ code, said:find "ending.lua:1: os.exit was called; an experiment returns" ~= nil },
+      { 2, true }, where .. ": " .. said)
+  end
+  t.eq(sandbox.flowmap("lua " .. sandbox.write("ends.lua", "os.exit(7)")), 7)
+end)
+
 t.done()

@@ -14,7 +14,7 @@ local tiers = require "tiers"
 local M = {}
 
 -- Whether a case has not changed as far as can be seen: on a machine of a new kind its trace is the
--- stored one but for rounding, and there are no bits to compare.
+-- stored one except for rounding, and there are no bits to compare.
 local function is_as_before(it)
   return it.verdict == "same" or it.verdict == "rounding" and it.unstored
 end

@@ -87,7 +87,7 @@ function M.products()
     rates[k] = times:rates(work * repeats)
   end
   peak = peak()
-  say("## Matrix products on one thread (eager: the result is made anew each time)")
+  say("## Matrix products on one thread (eager: each call allocates its result)")
   say("%-44s %7s %19s", "", "GF/s", "% of peak")
   say("%-44s %7s %19s", "", "best", "best median   cpu")
   for k, it in ipairs(products) do
