@@ -30,7 +30,7 @@ local MAX_THREADS, seed, seeds, methods = kinds.MAX_THREADS, kinds.seed, kinds.s
 
 -- ------------------------------------------------------------------ commands
 
---- The arguments that select a run, shared by run, params and explain.
+--- The arguments that select a run, shared by the commands with the field `choice`.
 M.choice = {
   { "experiment", "Experiment, e.g. experiments/checkerboard.lua.", kind = file },
   { "--profile", "smoke, laptop (default), long or paper.", kind = kinds.profile },

@@ -32,7 +32,7 @@ local function settings_of(args)
   return set
 end
 
--- The experiment and the resolved settings selected by the arguments of run, params and explain.
+-- The experiment and the resolved settings that a command's `choice` (flowmap.app.cli) selects.
 local function resolve(args)
   local experiment, set = use "experiment", settings_of(args)
   local exp = experiment.load(args.experiment)
