@@ -235,6 +235,7 @@ static int source_assign(lua_State *L) {
     b->label[k] = label < 0 ? 0 : (uint8_t)label;
     b->place[k] = entry(L, 2, k + 1, -1, MOST);
   }
+  if (fm_source_check(b->s, b->place) != FM_OK) bind_raise(L);
   return 0;
 }
 

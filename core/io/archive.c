@@ -95,6 +95,58 @@ static fm_err add(fm_source *s, const char *name) {
   return FM_OK;
 }
 
+/* ------------------------------------------------------------------ pictures that would be lost */
+
+/* Whether the extension of a name is one of a list, each between blanks. */
+static bool extension_in(const char *name, const char *list) {
+  const char *slash = strrchr(name, '/'), *dot = strrchr(slash ? slash : name, '.');
+  char word[8];
+  if (dot == NULL || snprintf(word, sizeof word, " %s ", dot + 1) >= (int)sizeof word) return false;
+  for (char *c = word; *c; c++)
+    if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+  return strstr(list, word) != NULL;
+}
+
+static bool is_picture(const char *name) { return extension_in(name, " jpeg jpg png "); }
+
+/* What a program leaves beside files, as in lua/flowmap/data/packed/plan.lua. */
+static bool is_hidden(const char *name) {
+  return name[0] == '.' || strstr(name, "/.") || strstr(name, "__MACOSX/");
+}
+
+static int by_text(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Of two files of one name, unpacking would leave the second alone. */
+static fm_err check_names(fm_source *s, const int64_t *place) {
+  const size_t bytes = (size_t)s->count * sizeof(char *);
+  const char **name = fm_alloc(s->ctx, bytes);
+  fm_err err = FM_OK;
+  int64_t n = 0;
+  if (name == NULL) return FM_ENOMEM;
+  for (int64_t k = 0; k < s->count; k++)
+    if (place[k] >= 0) name[n++] = s->file[k].name;
+  qsort(name, (size_t)n, sizeof *name, by_text);
+  for (int64_t k = 1; k < n && !err; k++)
+    if (strcmp(name[k - 1], name[k]) == 0) err = unfit(s, name[k], "is in it twice");
+  fm_free(s->ctx, name, bytes);
+  return err;
+}
+
+fm_err fm_source_check(fm_source *s, const int64_t *place) {
+  static const char others[] = " avif bmp gif heic heif jfif jp2 jpe jxl pgm ppm tif tiff webp ";
+  bool pictures = false;
+  for (int64_t k = 0; k < s->count; k++)
+    pictures = pictures || (place[k] >= 0 && is_picture(s->file[k].name));
+  for (int64_t k = 0; k < s->count && pictures; k++) {
+    const char *name = s->file[k].name;
+    if (place[k] < 0 && !is_hidden(name) && extension_in(name, others))
+      return unfit(s, name, "is no .jpg, .jpeg or .png; convert it, or remove it");
+  }
+  return check_names(s, place);
+}
+
 /* ------------------------------------------------------------------ folders */
 
 static int by_name(const struct dirent **a, const struct dirent **b) {
@@ -132,6 +184,10 @@ static fm_err list_folder(fm_source *s, const char *inside, int depth) {
                                      : list_folder(s, name, depth + 1);
     else if (there && (!link || stat(path, &st) == 0) && S_ISREG(st.st_mode))
       err = add(s, name);
+    else if (there && link && S_ISDIR(st.st_mode))
+      err = unfit(s, name, "is a link to a folder, which is not followed");
+    else if (there && link && is_picture(name))
+      err = unfit(s, name, "is a link to no file");
     free(entry[k]);
   }
   free(entry);
@@ -239,15 +295,30 @@ static fm_err count_bytes(fm_source *s, struct archive_entry *e) {
                  s->path, (long long)(s->most >> 20));
 }
 
+/* Leave out what a path does not need, that one file has one name: ./a//b/./c is a/b/c. */
+static void tidy(char *name) {
+  char *to = name;
+  for (const char *from = name; *from;) {
+    const bool first = from == name || from[-1] == '/';
+    if (first && from[0] == '.' && from[1] == '/')
+      from += 2;
+    else if (first && from > name && *from == '/')
+      from++;
+    else
+      *to++ = *from++;
+  }
+  *to = 0;
+}
+
 /* The name in UTF-8, independent of the user's locale. */
 static fm_err take_name(fm_source *s, struct archive_entry *e, const char **name) {
   errno = 0; /* as in next_entry */
   const char *raw = archive_entry_pathname(e);
   if (raw == NULL) raw = archive_entry_pathname_utf8(e);
   if (raw == NULL) return unfit(s, "?", "has an unreadable name");
-  while (strncmp(raw, "./", 2) == 0) raw += 2;
   if (strlen(raw) >= FM_SOURCE_NAME || !fm_name_utf8(raw, s->name, sizeof s->name))
     return unfit(s, raw, "has too long a name");
+  tidy(s->name);
   *name = s->name;
   return FM_OK;
 }
@@ -262,9 +333,13 @@ static fm_err next_entry(fm_source *s, const char **name) {
     const int code = archive_read_next_header2(s->archive, e);
     if (code == ARCHIVE_EOF) return FM_OK;
     if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return broken(s);
-    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e)) continue;
+    const bool link = archive_entry_filetype(e) == AE_IFLNK || archive_entry_hardlink(e);
+    if (!link && archive_entry_filetype(e) != AE_IFREG) continue;
     fm_err err = take_name(s, e, name);
-    return err ? err : count_bytes(s, e);
+    if (err || !link) return err ? err : count_bytes(s, e);
+    if (is_picture(*name) && !is_hidden(*name))
+      return unfit(s, *name, "is a link, which is not followed");
+    *name = NULL;
   }
 }
 

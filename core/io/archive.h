@@ -26,6 +26,12 @@ int64_t fm_source_count(const fm_source *s);
 const char *fm_source_name(const fm_source *s, int64_t k); /* relative, with '/', k from 0 */
 
 /*
+** Check what is about to be taken, by the place of each file (-1: not taken): no two files of one
+** name, and no picture in a format that is not read, which would be missing without a word.
+*/
+fm_err fm_source_check(fm_source *s, const int64_t *place);
+
+/*
 ** Open the next file for which wanted[] (one byte per file) is not 0. *k is its number, or -1 at
 ** the end. The first call starts the walk. FM_EDATA: damaged, or changed since it was listed.
 */

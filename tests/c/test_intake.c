@@ -153,6 +153,76 @@ static void test_escaping_names(void **state) {
     }
 }
 
+/* ------------------------------------------------------------------ pictures that would be lost */
+
+/* The verdict on an archive of two files of these names, of which the first `taken` are taken. */
+static fm_err check_two(const char *kind, const char *first, const char *second, int taken) {
+  struct archive *a = start(kind);
+  archive_add(a, first, "text", 4);
+  archive_add(a, second, "text", 4);
+  archive_write_close(a);
+  fm_source *s = fm_source_open(ctx, finish(a));
+  if (s == NULL) fail_msg("%s", fm_error(ctx));
+  const int64_t place[2] = {0, taken == 2 ? 1 : -1};
+  assert_int_equal(fm_source_count(s), 2);
+  fm_err err = fm_source_check(s, place);
+  fm_source_close(s);
+  return err;
+}
+
+static void test_twice(void **state) {
+  static const char *const same[] = {"a/1.png", "./a/1.png", "a//1.png", "a/./1.png", ".//a/1.png"};
+  (void)state;
+  for (size_t k = 0; k < sizeof same / sizeof *same; k++)
+    for (int tar = 0; tar < 2; tar++) {
+      const char *kind = tar ? "tar" : "zip";
+      assert_int_equal(check_two(kind, same[0], same[k], 2), FM_EDATA);
+      assert_refused(FM_EDATA, "a.archive", "has a file 'a/1.png' that is in it twice");
+      assert_int_equal(check_two(kind, same[0], same[k], 1), FM_OK); /* as a text may be */
+    }
+  assert_int_equal(check_two("zip", "a/1.png", "b/1.png", 2), FM_OK);
+}
+
+static void test_other_formats(void **state) {
+  static const char *const others[] = {"b/2.webp", "2.BMP", "b/2.jfif", "b.c/2.TIFF"};
+  static const char *const left[] = {"2.txt", "2", "b/.2.webp", "__MACOSX/2.bmp", "a.bmp/2.json"};
+  (void)state;
+  for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
+    assert_int_equal(check_two("tar", "a/1.jpg", others[k], 1), FM_EDATA);
+    assert_refused(FM_EDATA, others[k], "is no .jpg, .jpeg or .png; convert it, or remove it");
+    assert_int_equal(check_two("tar", "data_batch_1.bin", others[k], 1), FM_OK);
+  }
+  for (size_t k = 0; k < sizeof left / sizeof *left; k++)
+    assert_int_equal(check_two("tar", "a/1.jpg", left[k], 1), FM_OK);
+}
+
+/* A link in an archive: refused if it stands for a picture, else passed over. */
+static void test_links(void **state) {
+  (void)state;
+  for (int hard = 0; hard < 2; hard++)
+    for (int picture = 0; picture < 2; picture++) {
+      struct archive *a = start("tar");
+      struct archive_entry *e = archive_entry_new();
+      archive_add(a, "1.png", "text", 4);
+      archive_entry_set_pathname(e, picture ? "2.png" : "latest");
+      archive_entry_set_filetype(e, hard ? AE_IFREG : AE_IFLNK);
+      if (hard)
+        archive_entry_set_hardlink(e, "1.png");
+      else
+        archive_entry_set_symlink(e, "1.png");
+      assert_int_equal(archive_write_header(a, e), ARCHIVE_OK);
+      archive_entry_free(e);
+      archive_write_close(a);
+      const char *path = finish(a);
+      if (!picture) {
+        check_name(path, "1.png");
+        continue;
+      }
+      assert_null(fm_source_open(ctx, path));
+      assert_refused(fm_error_code(ctx), path, "has a file '2.png' that is a link, which is not");
+    }
+}
+
 /* ------------------------------------------------------------------ bounds */
 
 static fm_err import(const char *path, int64_t count, const fm_intake *plan, int64_t place) {
@@ -286,7 +356,8 @@ static void test_huge_sizes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_names), TEST(test_lying_mark), TEST(test_escaping_names), TEST(test_budget),
-      TEST(test_ratio), TEST(test_numbers),    TEST(test_huge_sizes)};
+      TEST(test_names),         TEST(test_lying_mark), TEST(test_escaping_names), TEST(test_budget),
+      TEST(test_ratio),         TEST(test_numbers),    TEST(test_huge_sizes),     TEST(test_twice),
+      TEST(test_other_formats), TEST(test_links)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,20 @@ t.test("what cannot be used is named", function()
   refused(use:format("bad", "4"), "b.png")
 end)
 
+t.test("a picture that would be missing without a word is named", function()
+  local use = "print(fm.image_folder('others', { size = 4 }).hash)"
+  picture("others/cat/1.png", 8, 8, 0)
+  picture("others/dog/1.png", 8, 8, 1)
+  sandbox.write("others/bird/1.webp", "of a third class")
+  refused(use, "has a file 'bird/1.webp' that is no .jpg, .jpeg or .png; convert it, or remove it")
+  os.remove "others/bird/1.webp"
+  assert(lfs.link("../../photos/cat/9.png", "others/bird/9.png", true))
+  refused(use, "has a file 'bird/9.png' that is a link to no file")
+  os.remove "others/bird/9.png"
+  assert(lfs.link("../photos/cat", "others/mouse", true))
+  refused(use, "has a file 'mouse' that is a link to a folder, which is not followed")
+end)
+
 t.test("an experiment of one line trains on it, and the documented example is that line", function()
   sandbox.write("own.lua", [[
     local fm = require "flowmap"
