@@ -153,6 +153,12 @@ t.test("--set is typed", function()
   t.eq(settings.parse "12", 12)
   t.eq(settings.parse "0.999,0.9999", { 0.999, 0.9999 })
   t.eq(settings.parse "cosine", "cosine")
+  -- Lua takes the first for 64 and the second for 0
+  for _, text in ipairs { "0x10000000000000040", "1e-400", "0x1p-1,2" } do
+    t.eq(settings.parse(text), text)
+  end
+  t.eq({ settings.parse "1,1e-400", settings.parse "0e5", settings.parse "-0.0e-9" },
+    { { 1, "1e-400" }, 0.0, -0.0 })
   local cfg = resolve { set = { ema = 0.9, lr = 1, width = 64.0 } }
   t.eq(cfg.ema, { 0.9 })
   t.eq(math.type(cfg.lr), "float")

@@ -33,7 +33,7 @@ M.seed = M.whole(0, 1 << 53) -- the integers that JSON holds exactly
 -- @tparam string value
 -- @treturn ?number
 function M.real(value)
-  local x = tonumber(value)
+  local x = require("flowmap.experiment.settings").number(value)
   if x then return x end
   return nil, "a number"
 end

@@ -340,15 +340,25 @@ function M.text(value)
   return type(value) == "number" and number_text(value) or tostring(value)
 end
 
+--- The number that a text is, or nil. Lua alone would take 0x10000000000000040 for 64, of which it
+-- drops the first digit, and 1e-400 for 0.
+-- @tparam string text
+-- @treturn ?number
+function M.number(text)
+  local x = not text:find "[xX]" and tonumber(text)
+  if x and not (x == 0 and text:match "^[^eE]*":find "[1-9]") then return x end
+end
+
 --- The value that a `--set key=value` means: numbers and comma-separated lists of numbers are
 -- recognised, all else is text.
 -- @tparam string text
 -- @return number, list, boolean or string
 function M.parse(text)
   if text == "true" or text == "false" then return text == "true" end
-  if tonumber(text) then return tonumber(text) end
+  local number = M.number(text)
+  if number then return number end
   local list = {}
-  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = tonumber(part) or part end
+  for part in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = M.number(part) or part end
   if #list < 2 or type(list[1]) ~= "number" then return text end
   return list
 end
