@@ -97,6 +97,30 @@ t.test("what has no effect or no meaning is refused", function()
     .. "sampler dopri5 has tolerances, and this one is heun")
 end)
 
+t.test("a picture shows the points, whatever the units of their file", function()
+  if not sandbox.has "gnuplot" then return print "gnuplot is not installed: not tested" end
+  for _, it in ipairs { { "far", 100, 10 }, { "small", 0, 1e-3 } } do
+    local name, lines = it[1], {}
+    local x = fm.normal({ 200, 2 }, { seed = 1, stream = "x" }):flat()
+    for i = 1, #x, 2 do
+      lines[#lines + 1] = ("%.9g,%.9g"):format(it[2] + it[3] * x[i], it[3] * x[i + 1] - it[2])
+    end
+    sandbox.write(name .. ".csv", table.concat(lines, "\n") .. "\n")
+    sandbox.write(name .. ".lua", ([[
+      return { name = "own", methods = { "lsd" }, data = require("flowmap").load_csv "%s.csv",
+        profiles = { smoke = { steps = 2, batch = 8, micro = 8, width = 8, depth = 1, nfe = { 1 },
+          eval_samples = 50, log_every = 1 } } }]]):format(name))
+    local code, out = sandbox.flowmap(("run %s.lua --profile smoke --out %s"):format(name, name))
+    t.eq(code, 0, out)
+    code, out = sandbox.flowmap(("sample %s/checkpoint.safetensors --count 200 --out %s.png"):format(
+      name, name))
+    t.eq(code, 0, out)
+    local pixels, blue = fm.load_image(sandbox.path(name .. ".png")):flat(), 0
+    for i = 1, #pixels, 3 do blue = blue + (pixels[i + 2] - pixels[i] > 50 and 1 or 0) end
+    t.eq(blue > 300, true, name .. ": " .. blue)
+  end
+end)
+
 t.test("options without effect are refused", function()
   refused("classes.safetensors", "--sampler dopri5 --steps 3",
     "--steps has no effect: the sampler dopri5 chooses its steps by its tolerances")

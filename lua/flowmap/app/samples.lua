@@ -31,12 +31,34 @@ function writers.csv(path, x)
 end
 
 local picture = [[
-set xrange [-1.25:1.25]
-set yrange [-1.25:1.25]
+set xrange [%.9g:%.9g]
+set yrange [%.9g:%.9g]
 set size ratio 1
 unset key
 plot "samples.dat" with points pointtype 7 pointsize 0.12 linecolor rgb "#800072b2"
 ]]
+
+local SIDE = 1.25 -- half the side of the square of the suite's data
+
+-- The middle of all but a two-hundredth at each end of a list, and half of what lies between.
+local function middle(list)
+  table.sort(list)
+  local low, high = list[1 + #list // 200], list[#list - #list // 200]
+  return (low + high) / 2, (high - low) / 2
+end
+
+-- The square that a picture shows, { left, right, bottom, top }: that of the suite's data, or that
+-- which the points fill where they leave it or are small in it, as points of a file may.
+local function square(values)
+  local axes = { {}, {} }
+  for i = 1, #values do axes[2 - i % 2][(i + 1) // 2] = values[i] end
+  local x, wide = middle(axes[1])
+  local y, high = middle(axes[2])
+  local half, reach = math.max(wide, high), math.max(math.abs(x) + wide, math.abs(y) + high)
+  if reach <= SIDE and (half == 0 or half > SIDE / 5) then return { -SIDE, SIDE, -SIDE, SIDE } end
+  half = math.max(1.1 * half, 1e-5 * reach)
+  return { x - half, x + half, y - half, y + half }
+end
 
 function writers.png(path, x)
   if #x.shape == 4 then -- images, in a grid that is about square
@@ -46,10 +68,10 @@ function writers.png(path, x)
     errors.usage("a picture shows points of the plane; these have %d coordinates", x.shape[2])
   end
   local values, lines = x:flat(), {}
-  for i = 1, #values, 2 do lines[#lines + 1] = ("%.6g %.6g"):format(values[i], values[i + 1]) end
+  for i = 1, #values, 2 do lines[#lines + 1] = ("%.9g %.9g"):format(values[i], values[i + 1]) end
   local folder, _ <close> = fm.private_folder()
   require("flowmap.report.gnuplot").render(folder, "samples", { width = 480, height = 480,
-    script = picture, data = table.concat(lines, "\n") .. "\n" })
+    script = picture:format(table.unpack(square(values))), data = table.concat(lines, "\n") .. "\n" })
   local bytes = assert(files.read(folder .. "/samples.png"))
   fm.write_file(path, bytes)
 end
