@@ -53,7 +53,12 @@ static int find_root(const char *name, char *root, size_t size) {
     snprintf(probe, sizeof probe, "%s%s/lua/flowmap/app/cli.lua", folder, where[k]);
     if (access(probe, R_OK) != 0) continue;
     snprintf(root, size, "%s%s", folder, where[k]);
-    return 1;
+    if (strpbrk(root, ";?") == NULL) return 1;
+    fprintf(stderr,
+            "flowmap: it lies in %s, and Lua looks for no file in a folder whose name has "
+            "a ; or ?: move it\n",
+            root);
+    return 0;
   }
   fprintf(stderr, "flowmap: its Lua files were not found in %s/lua or %s/../share/flowmap/lua\n",
           folder, folder);

@@ -2,6 +2,7 @@
 -- decimal points in numbers, and errors for output that cannot be written.
 
 local t = require "harness"
+local files = require "flowmap.base.files"
 local sandbox = require "sandbox"
 
 local program, work, write = sandbox.program, sandbox.root, sandbox.write
@@ -63,6 +64,16 @@ t.test("the environment of another Lua does not hide our modules", function()
   local path = write("input.lua", "print(require 'ownmodule')\n")
   local _, text = run(("LUA_PATH='%s/?.lua' %%s repl <%s"):format(work, path))
   t.eq(text:find "found" ~= nil, true, text)
+end)
+
+t.test("a folder whose name Lua's search paths cannot hold is named", function()
+  for _, name in ipairs { "se;mi", "wh?t" } do
+    sandbox.write(name .. "/lua/flowmap/app/cli.lua", "")
+    local code, out = sandbox.run(("cp %s '%s/flowmap' && '%s/flowmap' info"):format(
+      files.quote(sandbox.program), name, name))
+    t.eq({ code, out:find(name .. ", and Lua looks for no file in a folder whose name", 1, true)
+      ~= nil }, { 2, true }, out)
+  end
 end)
 
 t.test("the current folder provides modules, but replaces no library and adds to no part of ours",

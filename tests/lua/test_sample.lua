@@ -112,8 +112,8 @@ t.test("a picture shows the points, whatever the units of their file", function(
           eval_samples = 50, log_every = 1 } } }]]):format(name))
     local code, out = sandbox.flowmap(("run %s.lua --profile smoke --out %s"):format(name, name))
     t.eq(code, 0, out)
-    code, out = sandbox.flowmap(("sample %s/checkpoint.safetensors --count 200 --out %s.png"):format(
-      name, name))
+    local draw = "sample %s/checkpoint.safetensors --count 200 --out %s.png"
+    code, out = sandbox.flowmap(draw:format(name, name))
     t.eq(code, 0, out)
     local pixels, blue = fm.load_image(sandbox.path(name .. ".png")):flat(), 0
     for i = 1, #pixels, 3 do blue = blue + (pixels[i + 2] - pixels[i] > 50 and 1 or 0) end

@@ -71,7 +71,8 @@ function writers.png(path, x)
   for i = 1, #values, 2 do lines[#lines + 1] = ("%.9g %.9g"):format(values[i], values[i + 1]) end
   local folder, _ <close> = fm.private_folder()
   require("flowmap.report.gnuplot").render(folder, "samples", { width = 480, height = 480,
-    script = picture:format(table.unpack(square(values))), data = table.concat(lines, "\n") .. "\n" })
+    script = picture:format(table.unpack(square(values))),
+    data = table.concat(lines, "\n") .. "\n" })
   local bytes = assert(files.read(folder .. "/samples.png"))
   fm.write_file(path, bytes)
 end
