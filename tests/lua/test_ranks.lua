@@ -295,6 +295,41 @@ t.test("what all ranks find wrong is told once, with its exit code", function()
   t.eq(sandbox.exists "far/diverged.json", true, text)
 end)
 
+-- What one rank of three says, by the sentence that is printed, where the last has its own form of
+-- the command.
+local function check_unequal(last, expected, sentence)
+  sandbox.write("unequal.sh", ([[test %s = 2 && %s; exec "$@"]]):format(RANK, last))
+  local code, text = sandbox.run(("%s 3 sh unequal.sh %s %s --out unequal --threads 1"):format(
+    found[1].start, files.quote(sandbox.program), POINTS:format("lsd", 5)), "TMPDIR=/tmp")
+  t.eq(code, expected, text)
+  t.eq(select(2, text:gsub(sentence, "")), 1, text)
+  t.eq(sandbox.exists "unequal", false, text)
+end
+
+t.test("ranks with other arguments, numerics or variables make no run", function()
+  check_unequal('set -- "$@" --seed 2', 2, "3 ranks of the launcher were given different arguments")
+  check_unequal("export FM_ISA=scalar", 3, "rank 3 cannot share the run of the first rank: the "
+    .. "numerics changed: instruction set")
+end)
+
+t.test("what only a call of an experiment's part reads is compared, too", function()
+  sandbox.write("reads.lua", [[
+    local fm = require "flowmap"
+    local it = { name = "reads", methods = { "mine" }, profiles = { smoke = { steps = 2, batch = 8,
+      micro = 4, eval_samples = 64, nfe = { 1 } } }, settings = { data = "gaussians" } }
+    it.losses = { mine = function(a)
+      return fm.losses.norm2(a.map:b(a.t, a.x)) * tonumber(os.getenv "OF_A_LOSS" or 1)
+    end }
+    return it]])
+  sandbox.write("unequal.sh", ([[test %s = 1 && export OF_A_LOSS=2; exec "$@"]]):format(RANK))
+  local code, text = sandbox.run(("%s 2 sh unequal.sh %s run reads.lua --profile smoke --out reads")
+    :format(found[1].start, files.quote(sandbox.program)), "TMPDIR=/tmp")
+  t.eq(code, 3, text)
+  t.eq(text:find("rank 2 cannot share the run of the first rank: OF_A_LOSS", 1, true) ~= nil, true,
+    text)
+  t.eq(sandbox.exists "reads", false, text)
+end)
+
 t.test("other commands, and a program that is not connected to MPI, say so", function()
   local code, text = ranks(found[1], 2, "reproduce experiments/checkerboard.lua --profile smoke")
   t.eq(code, 2, text)

@@ -378,13 +378,25 @@ local function check_variables()
   end
 end
 
-local function execute(args)
-  check_variables()
-  local count = require("flowmap.base.ranks").count
-  if count > 1 and not SHARED[args.command] then
+-- Ranks of different arguments would mix several runs, or wait for one another forever. How many
+-- threads each has changes no bit.
+local function check_ranks(args, argv)
+  local ranks = require "flowmap.base.ranks"
+  if ranks.count == 1 then return end
+  if not SHARED[args.command] then
     errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run "
-      .. "and sample", args.command, count)
+      .. "and sample", args.command, ranks.count)
   end
+  local text = table.concat(argv, "\0"):gsub("%-%-threads[=%z]%d+", "")
+  if ranks.differ(text) then
+    errors.usage("the %d ranks of the launcher were given different arguments, but make one run "
+      .. "together; flowmap reproduce and slurm make several runs at a time", ranks.count)
+  end
+end
+
+local function execute(args, argv)
+  check_variables()
+  check_ranks(args, argv)
   if args.workers then require("flowmap.core").set_threads(args.workers) end
   if not PROGRAMS[args.command] then os.exit = refuse_exit end -- luacheck: ignore 122
   return require("flowmap.app.commands")[args.command:gsub("%-", "_")](args, M) or 0
@@ -445,7 +457,7 @@ function M.main(argv)
   local args, code = parse(argv)
   if not args then return code end
   args.program = argv[0]
-  local done, result = errors.pcall(execute, args)
+  local done, result = errors.pcall(execute, args, argv)
   if done then return result end
   return fail(result, args.trace and errors.traceback(result))
 end

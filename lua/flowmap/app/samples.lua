@@ -5,6 +5,7 @@ local fm = require "flowmap"
 local errors = require "flowmap.base.errors"
 local Notice = require "flowmap.base.notice"
 local files = require "flowmap.base.files"
+local numerics = require "flowmap.runs.numerics"
 local ranks = require "flowmap.base.ranks"
 local sampler = require "flowmap.sampler"
 local settings = require "flowmap.experiment.settings"
@@ -115,12 +116,13 @@ local function in_units(x, cfg)
   return x * row(cfg.unit_scale) + row(cfg.unit_centre)
 end
 
--- Several ranks read the checkpoint, each from its own machine.
+-- Several ranks read the checkpoint, each from its own machine, and draw one file of samples.
 local function check_same(path)
   if ranks.count == 1 then return end
-  local hash = fm.sha256_file(path)
-  if ranks.any(hash ~= ranks.from_first(function() return hash end)) then
+  if ranks.differ(fm.sha256_file(path)) then
     errors.data("%s is not the same file for all ranks", path)
+  elseif ranks.differ(numerics.text()) then
+    errors.data("the machines of the ranks give different bits; %s", numerics.REMEDY)
   end
 end
 

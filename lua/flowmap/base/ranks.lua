@@ -81,6 +81,13 @@ function M.from_first(f)
   raise(it)
 end
 
+--- Whether a text is another one on some rank.
+-- @tparam string text this one's
+-- @treturn boolean
+function M.differ(text)
+  return M.any(text ~= M.from_first(function() return text end))
+end
+
 -- ------------------------------------------------------------------ work that is divided
 
 local AT_ONCE = 128 -- numbers packed at a time

@@ -12,6 +12,7 @@ local evaluate = require "flowmap.measure.evaluate"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local jobs = require "flowmap.job"
+local numerics = require "flowmap.runs.numerics"
 local place = require "flowmap.experiment.place"
 local ranks = require "flowmap.base.ranks"
 local record = require "flowmap.runs.record"
@@ -163,6 +164,26 @@ local function students_of(cfg, stages)
   return students
 end
 
+-- Refuse ranks that would not compute the same: their machines have other numerics, data, sources
+-- or variables of the environment than that of the first. What a part reads when it is called is
+-- known only after the rehearsal.
+local function check_equal(inputs, dir)
+  if ranks.count == 1 then return end
+  local own = setmetatable({}, getmetatable(inputs))
+  for key, value in pairs(inputs) do own[key] = value end
+  cache.add_loaded(own, dir)
+  local first = ranks.from_first(function() return own end)
+  ranks.parts(ranks.count, function()
+    local changes = cache.differences(first, own)
+    if #changes > 0 then
+      errors.data("rank %d cannot share the run of the first rank: %s%s", ranks.rank,
+        table.concat(changes, "; ", 1, math.min(3, #changes)),
+        first.fingerprint ~= own.fingerprint and "; " .. numerics.REMEDY or "")
+    end
+    return {}
+  end)
+end
+
 local function execute(experiment, cfg, it)
   local dir = it.dir
   note_precision(cfg)
@@ -175,6 +196,7 @@ local function execute(experiment, cfg, it)
     rehearse.check(made, cfg)
     return made
   end)
+  check_equal(it.inputs, dir)
   local held <close> = it.resume and it.held or fresh(dir, it.held, it.begun) -- luacheck: ignore
   if not it.resume then record.write(dir, "config", job.cfg) end
   local result
@@ -203,10 +225,13 @@ local function report(result, dir)
   say("written to %s", dir)
 end
 
--- The decision about a run, see cache.decide. With --force, unreadable records are put aside.
+-- The decision about a run, see cache.decide; the first rank, which alone has to see the folder,
+-- decides. With --force, unreadable records are put aside.
 local function decide(dir, inputs, how)
   if how.force then return "run", "--force" end
-  local ok, action, why, begun = pcall(cache.decide, dir, inputs)
+  local ok, action, why, begun = pcall(ranks.from_first, function()
+    return cache.decide(dir, inputs)
+  end)
   if ok then return action, why, begun end
   if type(action) == "table" and action.code == "data" then
     errors.data("%s; --force puts the run aside and makes it again", action.message)
@@ -231,6 +256,10 @@ end
 -- An experiment with a `run` of its own keeps no records that would show whether a result is
 -- current.
 local function run_own(experiment, cfg, dir, how)
+  if ranks.count > 1 then
+    errors.usage("%s has a `run` of its own, which is one process, found %d ranks of a launcher",
+      experiment.path, ranks.count)
+  end
   local held = folder.take(dir)
   if held and folder.has_work(dir) and how.element then how.resume = true end
   if held and folder.has_work(dir) and not (how.resume or how.force) then
@@ -336,6 +365,7 @@ end
 -- @tparam table how as for `run`; stage = whether this run is a stage of another
 function M.make(experiment, cfg, dir, how)
   local inputs = cache.inputs(experiment, cfg)
+  check_equal(inputs, dir)
   local held <close>, action, why, begun = begin(dir, inputs, how)
   local words = { reuse = "reused", resume = "resumes", run = "runs", diverged = "diverged" }
   say("%s %s: %s", dir, words[action], why)
@@ -367,7 +397,7 @@ end
 -- @tparam[opt] boolean as_json print what `estimate.measure` returned, on one line
 function M.dry_run(experiment, cfg, dir, stages, as_json)
   folder.is_run(folder.name(dir)) -- refuses a folder that is not ours
-  require("flowmap.runs.numerics").keep = false -- nothing is written, not even a cache
+  numerics.keep = false -- nothing is written, not even a cache
   if experiment.run then
     errors.usage("%s trains no flow map, and has no --dry-run", experiment.path)
   end
