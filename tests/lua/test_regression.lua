@@ -260,4 +260,21 @@ t.test("a loss of quality fails, whatever is accepted", function()
   t.eq(out:find "FAIL quality: mine: the distance to the data changed by %+" ~= nil, true, out)
 end)
 
+t.test("a training that diverges fails, and the results are written", function()
+  sandbox.write("mine.lua", (sandbox.read "mine.lua":gsub("lr = 2e%-2", "clip = 0, lr = 900")))
+  local code, out = run_gate "--accept-changed"
+  t.eq(code, 1, out)
+  t.eq(out:find "FAIL quality: mine: the distance to the data changed by %+inf" ~= nil, true, out)
+  local list = fm.json.decode(sandbox.read "build/regress/results.json")
+  t.eq({ list[#list - 1].name, list[#list - 1].verdict }, { "mine/lsd", "fail" })
+end)
+
+t.test("a damaged baseline is an error, not one that is missing", function()
+  local path = store.folder .. "/shadow.json"
+  sandbox.write(path, (sandbox.read(path):gsub("^{", "{ <<<<<<< ours")))
+  local code, out = run_gate()
+  t.eq(code, 3, out)
+  t.eq(out:find "shadow.json is not a JSON object" ~= nil, true, out)
+end)
+
 t.done()

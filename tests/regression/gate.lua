@@ -155,12 +155,14 @@ end
 -- A log ratio in percent.
 local function percent(log) return 100 * (math.exp(log) - 1) end
 
--- The result of a question.
+-- The result of a question. Of a training that diverged, the change is infinite, which JSON does not
+-- hold.
 local function quality_result(question, look)
   local text = ("the distance to the data changed by %+.1f %% (95 %% interval %+.1f to %+.1f %%, "
     .. "%d paired seeds), T = %.2f, limit %.2f; with 90 %% power a loss of %.1f %% is found")
+  local known = look.mean < math.huge
   return { tier = "quality", name = question.name, verdict = look.alarm and "fail" or "pass",
-    effect = look.mean, half = look.half, T = look.T,
+    effect = known and look.mean or nil, half = look.half, T = known and look.T or nil,
     text = text:format(percent(look.mean), percent(look.mean - look.half),
       percent(look.mean + look.half), look.n, look.T, question.bounds[look.n],
       100 * question.smallest) }

@@ -17,14 +17,21 @@ local NAMES = { "bits", "shadow", "quality", "speed" }
 
 local function path_of(name) return ("%s/%s.json"):format(M.folder, name) end
 
+-- One baseline; empty if there is none. A damaged one is no lack of one: every case would be new,
+-- and nothing could fail.
+local function read(name)
+  local path = path_of(name)
+  if not files.exists(path) then return {} end
+  local all, why = fm.json.read(path)
+  if type(all) ~= "table" then errors.data("%s is not a JSON object: %s", path, why or type(all)) end
+  return all
+end
+
 --- Read all.
 -- @treturn table { bits =, shadow =, quality =, speed = }; empty tables where there is none
 function M.read()
   local out = {}
-  for _, name in ipairs(NAMES) do
-    local path = path_of(name)
-    out[name] = files.exists(path) and fm.json.read(path) or {}
-  end
+  for _, name in ipairs(NAMES) do out[name] = read(name) end
   return out
 end
 
@@ -44,10 +51,9 @@ end
 -- @tparam string key
 -- @param value nil: remove it
 function M.set(name, key, value)
-  local path = path_of(name)
-  local all = files.exists(path) and fm.json.read(path) or {}
+  local all = read(name)
   all[key] = value
-  fm.write_file(path, fm.json.encode(all, "") .. "\n")
+  fm.write_file(path_of(name), fm.json.encode(all, "") .. "\n")
 end
 
 --- Write all, and the reason.
