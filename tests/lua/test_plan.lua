@@ -145,11 +145,12 @@ t.test("a machine file with a fault is a sentence", function()
     bandwidth_gbits = 10, share = { other = 0.5 } }
   for _, case in ipairs {
     { "core", 4, "there is no key 'core'; did you mean cores?" },
-    { "cores", 1.5, "cores is 1.5, expected a whole number above 0" },
-    { "cores", 65537, "cores is 65537, expected a whole number above 0, at most 65536" },
-    { "gflops", -1, "gflops is -1, expected a number above 0" },
-    { "gflops", "fast", "gflops is fast, expected a number above 0" },
-    { "price", -1, "expected a number from 0" },
+    { "cores", 1.5, "cores is 1.5, expected a whole number from 1 to 4096" },
+    { "cores", 4097, "cores is 4097, expected a whole number from 1 to 4096" },
+    { "gflops", -1, "gflops is -1, expected a number from 1e-12 to 1e+12" },
+    { "gflops", "fast", "gflops is fast, expected a number from 1e-12" },
+    { "memory_gbs", 1e-310, "expected a number from 1e-12" }, -- its times would be infinite
+    { "price", -1, "expected a number from 1e-12 to 1e+12, or 0" },
     { "ranks", 8, "8 ranks share 4 cores" },
     { "share", { matmul = 1 }, "share has no 'other'" },
     { "share", { other = 0 }, "share.other is 0" },

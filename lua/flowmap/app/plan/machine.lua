@@ -28,17 +28,20 @@ M.keys = {
     .. "core", {} },
 }
 
-local MOST, MOST_CORES = 1e12, 65536
+-- Of every number but 0: within these limits all results are finite.
+local LEAST, MOST, MOST_CORES = 1e-12, 1e12, 4096
 
 -- A number of a machine file.
 local function check_number(path, name, value, spec)
   local most = spec.whole and MOST_CORES or MOST
-  local fine = type(value) == "number" and value <= most and (value > 0 or spec.zero and value == 0)
+  local fine = type(value) == "number" and value <= most
+    and (value >= LEAST or spec.zero and value == 0)
   if fine and spec.whole then fine = math.type(value) == "integer" end
   if not fine then
-    errors.data("%s: %s is %s, expected a %snumber %s 0, at most %g (%s)", path, name,
+    errors.data("%s: %s is %s, expected a %snumber from %g to %g%s (%s)", path, name,
       type(value) == "table" and "a table" or text.line(tostring(value), 40),
-      spec.whole and "whole " or "", spec.zero and "from" or "above", most, spec[2])
+      spec.whole and "whole " or "", spec.whole and 1 or LEAST, most, spec.zero and ", or 0" or "",
+      spec[2])
   end
 end
 

@@ -20,6 +20,7 @@ M.PIECE, M.WINDOW = 1 << 18, 4
 -- Give tasks to workers, each to the one that is free first: when each is free, and its last task.
 local function schedule(seconds, count, workers)
   local free, last = {}, {}
+  workers = math.min(workers, count)
   for w = 1, workers do free[w] = 0 end
   for task = 1, count do
     local first = 1
