@@ -38,6 +38,9 @@ t.test("records alone make no run; a dry run tells the time", function()
   verified(0, "its tables and values follow from its own runs\nnothing differs", "--records")
   local out = verified(0, "2 runs, 2 of them to make.*estimate: 0:", "--seed 2 --dry-run")
   t.eq(out:find "seed1", nil, out)
+  for _, nothing in ipairs { "--seed 9", "--methods lsd --dry-run" } do
+    verified(2, "it has no run of the seeds.*no published run has these seeds and methods", nothing)
+  end
   t.eq(sandbox.exists "build/verify/mini", false)
   verified(2, "holds no published set of mini.lua, profile long", "--profile long --records")
   for _, folder in ipairs { "paper/results/smoke", "./paper/results/smoke//" } do

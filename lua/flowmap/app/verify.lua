@@ -293,9 +293,15 @@ local function verify(it, args, status, say)
   local problems = publish.check(it.dir, it.experiment)
   for _, problem in ipairs(problems) do wrong("%s", problem) end
   if #problems == 0 then say "  its tables and values follow from its own runs" end
-  if args.records or #problems > 0 then return faults end
+  it.faulty = #problems > 0
+  if args.records or it.faulty then return faults end
   local set = results.copies(it.dir .. "/runs")
   local runs = published_runs(set, args)
+  if not next(runs) then
+    say "  it has no run of the seeds and methods that were asked for"
+    return faults
+  end
+  it.chosen = true
   local seeds = check_planned(it, runs, wrong)
   it.root = experiment.root(it.experiment.name, it.profile)
   if args.runs then restrict(runs, args.runs, it.root) end
@@ -308,6 +314,13 @@ local function verify(it, args, status, say)
     wanted = function(run) return runs[base_name(run.dir)] ~= nil end })
   if not args.dry_run then compare(it, set, runs, say, wrong) end
   return faults
+end
+
+-- Refuse seeds and methods that no set has: nothing was compared.
+local function check_chosen(list, args)
+  local chosen = args.records
+  for _, it in ipairs(list) do chosen = chosen or it.chosen or it.faulty end
+  if not chosen then errors.usage "verify: no published run has these seeds and methods" end
 end
 
 -- Refuse options that exclude each other or would have no effect.
@@ -344,6 +357,7 @@ function M.run(args)
   local status <close> = Status.new()
   local function say(...) status:say(string.format(...)) end
   for _, it in ipairs(list) do faults = faults + verify(it, args, status, say) end
+  check_chosen(list, args)
   if args.keep then keep(list, args.results, say) end
   if args.dry_run then return faults == 0 and 0 or errors.status.check end
   say("%s", faults == 0 and "nothing differs from what was published"
