@@ -142,6 +142,11 @@ t.test("the settings that an own network reads are recorded in the rehearsal", f
   t.eq(ok, false)
   t.eq(message:find "depth has no effect: no part of the experiment's own reads it" ~= nil, true,
     message)
+  t.eq(select(2, run { dropout = 0.5 }):find "dropout has no effect" ~= nil, true)
+  fm.write_file(path, (OWN_NET:gsub("v = function%(p, s, t, x%)", [[v = function(p, s, t, x, extra)
+    if extra and extra.dropout then x = extra.dropout(x, "x") end]])))
+  it = experiment.load(path)
+  t.eq({ run { dropout = 0.5, dropout_off = true } }, { true, "nil" })
 end)
 
 -- ------------------------------------------------------------------ ranges

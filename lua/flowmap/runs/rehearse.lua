@@ -57,6 +57,23 @@ local function check_names(row)
   end
 end
 
+-- The fields of a network's argument `extra` that stand for a setting.
+local STANDS_FOR = { dropout = "dropout", labels = "classes" }
+
+-- Check the experiment's own parts. A setting that reaches the network by `extra` alone is recorded
+-- as read if the network reads its field.
+local function check_apart(job)
+  local net, v = job.net, job.net.v
+  function net.v(params, s, t, x, extra)
+    return v(params, s, t, x, extra and setmetatable({}, { __index = function(_, key)
+      if STANDS_FOR[key] then job.read[STANDS_FOR[key]] = true end
+      return extra[key]
+    end, __pairs = function() return pairs(extra) end }))
+  end
+  apart.check(job, job.params)
+  net.v = v
+end
+
 local NEIGHBOURS = 5 -- as in flowmap.measure.kl_estimates
 
 local function check_estimates(cfg)
@@ -79,7 +96,7 @@ function M.check(job, resolved)
     errors.usage("the loss '%s' has no gradient: every way from it to the network's parameters is "
       .. "stopped (stop is %s)", cfg.method, cfg.stop)
   end
-  apart.check(job, job.params)
+  check_apart(job)
   sampler.rehearse(job, job.params)
   check_exact(job)
   check_estimates(cfg)
