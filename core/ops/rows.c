@@ -1,9 +1,12 @@
 /* rows.c - rows of a table by number (0-based, stored as floating-point whole numbers), and the
 ** transpose, which adds rows into a table. For a number outside the table, gather gives a row of
-** NaN, so that the mistake shows at once, and scatter leaves the row out. */
+** NaN, so that the mistake shows at once, and scatter leaves the row out. The transpose of scatter
+** is a gather that gives zeros there: what was left out has no derivative. */
 #include <string.h>
 
 #include "ops.h"
+
+enum { ZEROS }; /* attr.i of gather: outside of the table zeros, not NaN */
 
 #ifndef FM_RULES
 
@@ -18,12 +21,13 @@ static int64_t row_size(const fm_shape *s) {
 FM_EXEC(gather) {
   const T *table = e->x[0], *index = e->x[1];
   int64_t rows = e->in[0].shape.d[0], size = row_size(&e->in[0].shape);
+  const T outside = e->attr->i[ZEROS] ? 0 : (T)NAN;
   T *y = e->y;
   for (int64_t r = 0; r < e->in[1].shape.d[0]; r++, y += size) {
     if (index[r] >= 0 && index[r] < (T)rows)
       memcpy(y, table + (int64_t)index[r] * size, (size_t)size * sizeof(T));
     else
-      for (int64_t i = 0; i < size; i++) y[i] = (T)NAN;
+      for (int64_t i = 0; i < size; i++) y[i] = outside;
   }
 }
 
@@ -100,21 +104,24 @@ static void vjp_gather(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
 }
 
 static void vjp_scatter(fm_prog *p, fm_val y, fm_val dy, fm_val *dx) {
+  fm_attr a = {{[ZEROS] = 1}, {0}};
   fm_val in[2] = {dy, fm_arg(p, y, 1)};
-  dx[0] = fm_emit(p, &fm_op_gather, 2, in, NULL);
+  dx[0] = fm_emit(p, &fm_op_gather, 2, in, &a);
   dx[1] = FM_NONE;
 }
 
 const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based "
   "number; NaN where it has none.",
-  .args = "tt", .nin = 2, .flags = FM_PICKS, .infer = infer_gather, .jvp = jvp_rows,
-  .vjp = vjp_gather, .linear = {1},
-  .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2}}};
+  .args = "tt", .attrs = {"zeros"}, .nin = 2, .flags = FM_PICKS, .infer = infer_gather,
+  .jvp = jvp_rows, .vjp = vjp_gather, .linear = {1},
+  .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2},
+              {2, {FM_SHAPE2(3, 2), FM_SHAPE1(16)}, {{1}, {0}}, -2, 5, .whole = 2}}};
 
 const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros, "
   "except those whose number it does not have.",
   .args = "tti", .attrs = {"rows"}, .nin = 2, .infer = infer_scatter, .jvp = jvp_rows,
   .vjp = vjp_scatter, .flags = FM_KEEP, .linear = {1},
-  .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2}}};
+  .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2},
+              {2, {FM_SHAPE2(16, 2), FM_SHAPE1(16)}, {{3}, {0}}, -2, 5, .whole = 2}}};
 
 #endif
