@@ -75,8 +75,8 @@ end
 local FIELDS = { "kind", "params", "b1", "b2", "eps", "weight_decay", "clip", "ema" }
 
 --- An optimiser.
--- @tparam table conf { kind = "radam" or "adamw", params =, b1 =, b2 =, eps =, weight_decay =,
--- clip = bound on the global norm (0: none), ema = list of decays }
+-- @tparam table conf { kind = "radam" or "adamw", params =, b1 =, b2 =, eps =, weight_decay = (of
+-- adamw; radam has none), clip = bound on the global norm (0: none), ema = list of decays }
 -- @treturn Optimiser
 local function optimiser(conf)
   local params = type(conf) == "table" and conf.params

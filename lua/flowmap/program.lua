@@ -117,7 +117,10 @@ local function check_rows(rows)
   end
 end
 
---- A program.
+--- A program. Its function is traced once for each shape of a micro-batch. Whatever it computes
+-- from captured tensors is computed then, so tensors that change between runs belong in `shared`. A
+-- sum adds up the results of all micro-batches: a mean over rows, or a term without rows, would
+-- depend on their number.
 -- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
 -- b.rows.NAME the inputs of the micro-batch, b:uniform, b:normal, b:split
 -- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
