@@ -37,6 +37,17 @@ local function settle_folder(args)
   end
 end
 
+-- The file of a set's experiment: the one that the user named, or one of the suite's.
+local function file_of(name, given, dir)
+  if given and given:find "%.lua$" then return given end
+  local path = ("experiments/%s.lua"):format(name)
+  if not (files.exists(path) or files.exists(files.installed(path))) then
+    errors.usage("verify: %s is of the experiment '%s', which is not one of the suite's; name its "
+      .. "file, such as %s.lua", dir, name, name)
+  end
+  return path
+end
+
 -- The published sets of some experiments (names or files; none: all) and profiles (nil: all).
 local function chosen_sets(args)
   local names, wanted, found, list = {}, {}, {}, {}
@@ -49,8 +60,7 @@ local function chosen_sets(args)
       local dir = ("%s/%s/%s"):format(args.results, profile, name)
       local fits = (#args.experiments == 0 or wanted[name]) and profile == (args.profile or profile)
       if fits and files.exists(dir .. "/set.json") then
-        local given = wanted[name]
-        local path = given and given:find "%.lua$" and given or ("experiments/%s.lua"):format(name)
+        local path = file_of(name, wanted[name], dir)
         found[name] = true
         list[#list + 1] = { dir = dir, profile = profile, experiment = experiment.load(path) }
       end
