@@ -8,17 +8,13 @@ local SMALL = 1e-39 -- a denormal float32; 2e-39, 3e-39 are denormal, too
 
 local function values(x) return x:flat() end
 
--- Whether x is 0 with the sign of `sign`.
-local function is_zero(x, sign) return x == 0 and (1 / x > 0) == (sign > 0) end
-
 t.test("an operation reads and writes denormals as zero, with every instruction set", function()
   local best = fm.info().isa
   for _, isa in ipairs { "scalar", "avx2", "avx512", "neon" } do
     local known, used = pcall(fm.set_isa, isa)
     if known and used == isa then
-      local twice = values(fm.tensor { SMALL, -SMALL, 1e-30 } * 2)
-      t.eq({ is_zero(twice[1], 1), is_zero(twice[2], -1) }, { true, true }, isa)
-      t.eq(twice[3], fm.tensor { 2e-30 }:flat()[1], isa)
+      t.eq(values(fm.tensor { SMALL, -SMALL, 1e-30 } * 2), { 0, 0, fm.tensor { 2e-30 }:flat()[1] },
+        isa)
       t.eq(values(fm.tensor { 1e-20 } * fm.tensor { 1e-20 }), { 0 }, isa)
       t.eq(values(fm.matmul(fm.full({ 1, 256 }, SMALL), fm.full({ 256, 8 }, 1e30))),
         { 0, 0, 0, 0, 0, 0, 0, 0 }, isa)

@@ -70,7 +70,7 @@ t.test("a pipe, device or folder in place of a file gives a sentence at once", f
   lfs.mkdir(work .. "/folder.lua")
   for name, word in pairs { pipe = "a pipe", device = "a device", folder = "a folder" } do
     local path = ("%s/%s.lua"):format(work, name)
-    local code, text = run(("exec timeout -s KILL 5 %%s params %s"):format(path))
+    local code, text = run(("exec timeout -s KILL 30 %%s params %s"):format(path))
     t.eq(code, 2, text)
     t.eq(text, ("flowmap: %s: it is %s, expected a file\n"):format(path, word))
     t.eq(select(2, files.read(path)), ("%s: it is %s, expected a file"):format(path, word))
@@ -80,7 +80,7 @@ t.test("a pipe, device or folder in place of a file gives a sentence at once", f
     for _, make in ipairs { fifo, device } do
       run("rm -rf copy; cp -r few copy; rm copy/" .. record)
       make(work .. "/copy/" .. record)
-      local code, text = run(("exec timeout -s KILL 5 %%s run %s --out copy"):format(BOARD))
+      local code, text = run(("exec timeout -s KILL 30 %%s run %s --out copy"):format(BOARD))
       t.eq(code, 3, record .. ": " .. text)
       t.eq(text:find(record .. ": it is a", 1, true) ~= nil, true, text)
     end
@@ -98,7 +98,7 @@ local function sample(settings, changed)
   out.config = json.encode(config)
   for key, value in pairs(changed or {}) do out[key] = value end
   fm.save_safetensors(work .. "/forged.safetensors", tensors, out, false)
-  return run "exec timeout -s KILL 8 %s sample forged.safetensors --count 9 --out forged.npy"
+  return run "exec timeout -s KILL 30 %s sample forged.safetensors --count 9 --out forged.npy"
 end
 
 t.test("a checkpoint's texts are bounded, and so are the sentences about them", function()
