@@ -398,8 +398,6 @@ static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const f
          (double)(out->shape.d[0] ? out->shape.d[0] : 1);
 }
 
-#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
-
 /* Samples: 3x3 on an odd size; 5x5 at stride 2, rows left over; 1x7 without padding; 1x1. */
 const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H, W, I) with "
   "kernels w: (O, kh, kw, I), zero padding; stride 1 and the same size if not given.",
@@ -407,10 +405,10 @@ const fm_op fm_op_conv = {.name = "conv", .doc = "Convolution of images x: (N, H
   .lower = lower_conv,
   .infer = infer_conv, .jvp = jvp_conv, .vjp = vjp_conv, .flops = flops_conv, .accumulates = true,
   .linear = {1, 2},
-  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
-              {2, {SHAPE4(2, 8, 5, 2), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 2, 9, 2), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
-              {2, {SHAPE4(3, 2, 3, 5), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(2, 5, 7, 3), FM_SHAPE4(4, 3, 3, 3)}, {{1, 1, 1}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(2, 8, 5, 2), FM_SHAPE4(3, 5, 5, 2)}, {{2, 2, 2}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(1, 2, 9, 2), FM_SHAPE4(3, 1, 7, 2)}, {{1, 0, 0}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(3, 2, 3, 5), FM_SHAPE4(2, 1, 1, 5)}, {{1, 0, 0}, {0}}, -1, 1}}};
 
 const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from dy: (N, H', W', "
   "O) and w to (N, H, W, I), the transposed convolution.", .args = "tt|iiiii",
@@ -418,10 +416,10 @@ const fm_op fm_op_conv_x = {.name = "conv_x", .doc = "Adjoint of conv in x: from
   .lower = lower_conv_x,
   .infer = infer_conv_x, .jvp = jvp_conv, .vjp = vjp_conv_x, .flops = flops_conv_x,
   .accumulates = true, .linear = {1, 2},
-  .samples = {{2, {SHAPE4(2, 5, 7, 4), SHAPE4(4, 3, 3, 3)}, {{1, 1, 1, 5, 7}, {0}}, -1, 1},
-              {2, {SHAPE4(2, 4, 3, 3), SHAPE4(3, 5, 5, 2)}, {{2, 2, 2, 8, 5}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 2, 3, 3), SHAPE4(3, 1, 7, 2)}, {{1, 0, 0, 2, 9}, {0}}, -1, 1},
-              {2, {SHAPE4(3, 2, 3, 2), SHAPE4(2, 1, 1, 5)}, {{1, 0, 0, 2, 3}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(2, 5, 7, 4), FM_SHAPE4(4, 3, 3, 3)}, {{1, 1, 1, 5, 7}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(2, 4, 3, 3), FM_SHAPE4(3, 5, 5, 2)}, {{2, 2, 2, 8, 5}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(1, 2, 3, 3), FM_SHAPE4(3, 1, 7, 2)}, {{1, 0, 0, 2, 9}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(3, 2, 3, 2), FM_SHAPE4(2, 1, 1, 5)}, {{1, 0, 0, 2, 3}, {0}}, -1, 1}}};
 
 const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from x and dy to (O, "
   "kh, kw, I), summed over images and pixels.", .args = "tt|iiiii",
@@ -429,9 +427,9 @@ const fm_op fm_op_conv_w = {.name = "conv_w", .doc = "Adjoint of conv in w: from
   .lower = lower_conv_w,
   .infer = infer_conv_w, .jvp = jvp_conv, .vjp = vjp_conv_w, .flops = flops_conv_w,
   .accumulates = true, .linear = {1, 2},
-  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(2, 5, 7, 4)}, {{1, 1, 1, 3, 3}, {0}}, -1, 1},
-              {2, {SHAPE4(2, 8, 5, 2), SHAPE4(2, 4, 3, 3)}, {{2, 2, 2, 5, 5}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 2, 9, 2), SHAPE4(1, 2, 3, 3)}, {{1, 0, 0, 1, 7}, {0}}, -1, 1},
-              {2, {SHAPE4(3, 2, 3, 5), SHAPE4(3, 2, 3, 2)}, {{1, 0, 0, 1, 1}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(2, 5, 7, 3), FM_SHAPE4(2, 5, 7, 4)}, {{1, 1, 1, 3, 3}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(2, 8, 5, 2), FM_SHAPE4(2, 4, 3, 3)}, {{2, 2, 2, 5, 5}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(1, 2, 9, 2), FM_SHAPE4(1, 2, 3, 3)}, {{1, 0, 0, 1, 7}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(3, 2, 3, 5), FM_SHAPE4(3, 2, 3, 2)}, {{1, 0, 0, 1, 1}, {0}}, -1, 1}}};
 
 #endif

@@ -48,7 +48,7 @@ static inline V vtops(V x[VN]) {
   void FM_FN(name)(const fm_exec *e)
 #endif
 
-/* Elementwise samples of common kinds. */
+/* Shapes, and samples of elementwise operations. */
 #define FM_SHAPE1(a) {1, {a}}
 #define FM_SHAPE2(a, b) {2, {a, b}}
 #define FM_SHAPE3(a, b, c) {3, {a, b, c}}

@@ -127,20 +127,18 @@ static fm_val lower_winograd(fm_prog *q, const fm_prog *p, fm_val v, const fm_va
   return fm_emit(q, &fm_op_winograd_product, 3, in, &a);
 }
 
-#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
-
 const fm_op fm_op_winograd_weights = {.name = "winograd_weights", .doc = "Kernels of a 3x3 "
   "convolution with a factor per output, transformed for `winograd`; for its adjoint in x where "
   "`turned`.", .args = "tt|b", .attrs = {"turned"}, .nin = 2, .flags = FM_LOWERED, .cost = 4,
   .infer = infer_weights,
-  .samples = {{2, {SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{0}, {0}}, -1, 1},
-              {2, {SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)}, {{1}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{0}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)}, {{1}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd = {.name = "winograd", .doc = "3x3 convolution of images with kernels "
   "from winograd_weights.", .args = "tti", .attrs = {"outputs"}, .nin = 2,
   .flags = FM_STACKS_ROWS | FM_LOWERED, .lower = lower_winograd,
   .infer = infer_winograd, .flops = flops_winograd,
-  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(1, 36, 3, 32)}, {{5}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 4, 9, 18), SHAPE4(2, 36, 19, 32)}, {{40}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(2, 5, 7, 3), FM_SHAPE4(1, 36, 3, 32)}, {{5}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(1, 4, 9, 18), FM_SHAPE4(2, 36, 19, 32)}, {{40}, {0}}, -1, 1}}};
 
 #endif

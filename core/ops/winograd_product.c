@@ -115,20 +115,18 @@ static double flops_product(int nin, const fm_sig *in, const fm_sig *out, const 
   return 18 * (double)fm_shape_count(&out->shape) * (double)in[1].shape.d[attr->i[TURNED] ? 0 : 3];
 }
 
-#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
-
 const fm_op fm_op_winograd_images = {.name = "winograd_images", .doc = "Images (N, H, W, C) in "
   "tiles, transformed for winograd_product.", .args = "t", .nin = 1, .flags = FM_LOWERED,
   .cost = 4, .infer = infer_winograd_images,
-  .samples = {{1, {SHAPE4(2, 5, 7, 3)}, {{0}, {0}}, -1, 1}}};
+  .samples = {{1, {FM_SHAPE4(2, 5, 7, 3)}, {{0}, {0}}, -1, 1}}};
 
 const fm_op fm_op_winograd_product = {.name = "winograd_product", .doc = "3x3 convolution of "
   "transformed images with kernels and a factor per output, or its adjoint in x where `turned`.",
   .args = "tttiii|b", .attrs = {"images", "height", "width", "turned"}, .nin = 3,
   .flags = FM_LOWERED, .infer = infer_winograd_product, .flops = flops_product,
-  .samples = {{3, {SHAPE4(1, 36, 8, 32), SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)}, {{2, 5, 7, 0}, {0}},
-               -1, 1},
-              {3, {SHAPE4(1, 36, 3, 64), SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)},
+  .samples = {{3, {FM_SHAPE4(1, 36, 8, 32), FM_SHAPE4(5, 3, 3, 3), FM_SHAPE2(5, 1)},
+               {{2, 5, 7, 0}, {0}}, -1, 1},
+              {3, {FM_SHAPE4(1, 36, 3, 64), FM_SHAPE4(34, 3, 3, 18), FM_SHAPE2(34, 1)},
                {{1, 4, 9, 1}, {0}}, -1, 1}}};
 
 #endif

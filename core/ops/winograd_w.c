@@ -124,12 +124,10 @@ static double flops_winograd_w(int nin, const fm_sig *in, const fm_sig *out, con
   return 18 * (double)fm_shape_count(&in[1].shape) * (double)in[0].shape.d[3];
 }
 
-#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
-
 const fm_op fm_op_winograd_w = {.name = "winograd_w", .doc = "Adjoint of a 3x3 convolution in its "
   "kernels.", .args = "tt", .nin = 2, .flags = FM_STACKS_SUMS | FM_LOWERED, .accumulates = true,
   .infer = infer_winograd_w, .flops = flops_winograd_w,
-  .samples = {{2, {SHAPE4(2, 5, 7, 3), SHAPE4(2, 5, 7, 5)}, {{0}, {0}}, -1, 1},
-              {2, {SHAPE4(1, 4, 9, 18), SHAPE4(1, 4, 9, 40)}, {{0}, {0}}, -1, 1}}};
+  .samples = {{2, {FM_SHAPE4(2, 5, 7, 3), FM_SHAPE4(2, 5, 7, 5)}, {{0}, {0}}, -1, 1},
+              {2, {FM_SHAPE4(1, 4, 9, 18), FM_SHAPE4(1, 4, 9, 40)}, {{0}, {0}}, -1, 1}}};
 
 #endif
