@@ -7,6 +7,7 @@
 
 #define GELU_C 0.7978845608028654 /* sqrt(2/pi) */
 #define GELU_A 0.044715
+#define FAR 1000 /* beyond +-FAR the logistic function is 0 or 1 */
 
 #ifndef FM_RULES
 
@@ -27,10 +28,9 @@ static inline V sigmoid(V w, V *rest) {
   return s;
 }
 
-/* Beyond +-FAR s is 0 or 1, and a product with x equals its value at the bound. Clamping x gives
-   these limits where infinity times 0 would give NaN. Order 0 grows with x: only the lower bound
-   applies to it. */
-#define FAR 1000
+/* Beyond +-FAR a product of s or 1 - s with x equals its value at the bound. Clamping x gives these
+   limits where infinity times 0 would give NaN. Order 0 grows with x: only the lower bound applies
+   to it. */
 static inline V bounded(V x, V *low) {
   *low = vmax0(K(-FAR), x); /* NaN is kept */
   return vmin0(K(FAR), *low);
@@ -122,9 +122,9 @@ static fm_err infer_activation(fm_ctx *ctx, const fm_op *op, int nin, const fm_s
   return FM_OK;
 }
 
-/* At this bound the third and all higher derivatives are 0. */
+/* At either bound the third and all higher derivatives are 0. */
 static fm_val bounded(fm_prog *p, fm_val x) {
-  fm_attr limits = {{0}, {-1000, 1000}};
+  fm_attr limits = {{0}, {-FAR, FAR}};
   return fm_emit(p, &fm_op_clip, 1, &x, &limits);
 }
 

@@ -22,6 +22,9 @@ typedef struct search {
   char *done;
 } search;
 
+_Static_assert(LARGEST * (3 * sizeof(double) + 3 * sizeof(int32_t) + 1) <= FM_CONV_WORKSPACE,
+               "the state of a search");
+
 static search search_of(const T *cost, int64_t n) {
   search s = {.n = n, .cost = cost};
   s.u = (double *)(void *)fm_conv_workspace;

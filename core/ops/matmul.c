@@ -26,6 +26,8 @@ bool fm_matmul_rounds(const fm_sig *in, const fm_sig *out); /* one of the rules,
 #define DEEPEST_BLAS 4096
 #define ROWS 64 /* rows and columns of y at a time */
 #define COLUMNS 128
+_Static_assert(ROWS * COLUMNS * (sizeof(double) + sizeof(T)) <= FM_CONV_WORKSPACE,
+               "a part of y: its sum, and one product");
 
 typedef struct product { /* y = op(a) op(b) */
   bool ta, tb, narrow, bf16;

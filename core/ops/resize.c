@@ -9,6 +9,7 @@
 #include "ops.h"
 
 enum { HEIGHT, WIDTH, HALF_PIXEL }; /* attr.i: size of the result; which grid */
+enum { LARGEST = 65536 };           /* pixels a side */
 
 #ifndef FM_RULES
 
@@ -98,6 +99,8 @@ static void transpose_image(const fm_exec *e, const T *x, T *y, int64_t c, int64
   while (r.at < s->d[1]) finish_row(&r, s, y, c);
 }
 
+_Static_assert(2 * LARGEST * sizeof(double) <= FM_CONV_WORKSPACE, "two rows of one channel");
+
 FM_EXEC(resize_bilinear_t) {
   const fm_shape *s = &e->out->shape, *o = &e->in[0].shape;
   const int64_t c = s->d[3], most = FM_CONV_WORKSPACE / (int64_t)sizeof(double) / (2 * s->d[2]);
@@ -120,9 +123,9 @@ static fm_err infer_resize(fm_ctx *ctx, const fm_op *op, int nin, const fm_sig *
     return fm_fail(ctx, FM_EUSAGE, "%s: the shape %s found, expected images (N, H, W, C)",
                    op->name, fm_shape_text(&in[0].shape, a));
   const int64_t h = attr->i[HEIGHT], w = attr->i[WIDTH];
-  if (h < 1 || w < 1 || h > 65536 || w > 65536)
-    return fm_fail(ctx, FM_EUSAGE, "%s: the size %lld x %lld found, expected 1 to 65536 pixels a "
-                   "side", op->name, (long long)h, (long long)w);
+  if (h < 1 || w < 1 || h > LARGEST || w > LARGEST)
+    return fm_fail(ctx, FM_EUSAGE, "%s: the size %lld x %lld found, expected 1 to %d pixels a side",
+                   op->name, (long long)h, (long long)w, LARGEST);
   out->shape.d[1] = h;
   out->shape.d[2] = w;
   return FM_OK;
