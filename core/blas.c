@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "processors.h"
 #include "symbol.h"
 
 /* The names of the library, until NULL: Debian's, Alpine's; where Homebrew keeps it. */
@@ -113,7 +114,6 @@ const char *fm_blas_init(void) {
 /* ------------------------------------------------------------------ memory */
 
 #define BUFFER ((size_t)128 << 20) /* address space of a call's buffer in the largest builds */
-#define MOST 256
 
 /*
 ** A call for which OpenBLAS finds no memory retries forever. The buffers of all calls that can run
@@ -122,8 +122,8 @@ const char *fm_blas_init(void) {
 */
 size_t fm_blas_reserve(int calls) {
   static int reserved; /* called only by the thread that owns a context */
-  void *buffer[MOST];
-  if (calls > MOST) calls = MOST;
+  void *buffer[FM_MAX_THREADS];
+  if (calls > FM_MAX_THREADS) calls = FM_MAX_THREADS;
   if (calls <= reserved || api.memory_alloc == NULL) return 0;
   const size_t bytes = (size_t)(calls - reserved) * BUFFER;
   void *trial =

@@ -14,9 +14,8 @@
 #include "kernels/isa.h"
 #include "processors.h"
 
-#define MAX_THREADS 256
-#define STACK                                                                                      \
-  (8u << 20) /* of a worker: its thread-local storage (kernels/workspace.h), its calls */
+/* Bytes of a worker's stack: its thread-local storage (kernels/workspace.h), its calls. */
+#define STACK (8u << 20)
 
 typedef void (*task_fn)(void *arg, int task);
 
@@ -29,7 +28,7 @@ struct fm_ctx {
   atomic_long fail_in; /* > 0: the number of the next allocation that fails */
   int threads;         /* requested, the calling thread included */
   int nworkers;        /* started, the calling thread excluded */
-  pthread_t worker[MAX_THREADS];
+  pthread_t worker[FM_MAX_THREADS];
   bool quit;
   unsigned long job; /* counts jobs, so that a worker recognises a new one */
   task_fn fn;
@@ -200,8 +199,8 @@ void fm_parallel(fm_ctx *ctx, int n, task_fn fn, void *arg) {
 int fm_threads(const fm_ctx *ctx) { return ctx->threads; }
 
 fm_err fm_set_threads(fm_ctx *ctx, int threads) {
-  if (threads < 1 || threads > MAX_THREADS)
-    return fm_fail(ctx, FM_EUSAGE, "threads: found %d, expected 1 to %d", threads, MAX_THREADS);
+  if (threads < 1 || threads > FM_MAX_THREADS)
+    return fm_fail(ctx, FM_EUSAGE, "threads: found %d, expected 1 to %d", threads, FM_MAX_THREADS);
   stop_workers(ctx);
   ctx->threads = threads;
   return FM_OK;
@@ -224,8 +223,8 @@ fm_err fm_reserve_calls(fm_ctx *ctx, int calls) {
 static int default_threads(void) {
   const char *text = getenv("FM_THREADS");
   long n = text ? strtol(text, NULL, 10) : 0;
-  if (n < 1 || n > MAX_THREADS) n = fm_processors();
-  return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
+  if (n < 1 || n > FM_MAX_THREADS) n = fm_processors();
+  return n < 1 ? 1 : n > FM_MAX_THREADS ? FM_MAX_THREADS : (int)n;
 }
 
 fm_ctx *fm_ctx_new(int threads) {
@@ -235,7 +234,7 @@ fm_ctx *fm_ctx_new(int threads) {
   pthread_mutex_init(&ctx->lock, NULL);
   pthread_cond_init(&ctx->wake, NULL);
   pthread_cond_init(&ctx->done, NULL);
-  ctx->threads = threads > 0 && threads <= MAX_THREADS ? threads : default_threads();
+  ctx->threads = threads > 0 && threads <= FM_MAX_THREADS ? threads : default_threads();
   fm_isa(); /* chosen once, before any worker asks */
   return ctx;
 }

@@ -11,6 +11,7 @@
 #include "../io/io.h"
 #include "../kernels/isa.h"
 #include "../kernels/peak.h"
+#include "../processors.h"
 
 /* ------------------------------------------------------------------ files */
 
@@ -220,7 +221,7 @@ static int info(lua_State *L) {
 
 typedef struct peak_job {
   int64_t rounds;
-  double flops[256];
+  double flops[FM_MAX_THREADS];
 } peak_job;
 
 static void peak_task(void *arg, int task) {
