@@ -219,7 +219,8 @@ static fm_err measure(fm_optim *o, double scale, double *norm) {
 
 /* ------------------------------------------------------------------ shards */
 
-/* The first chunk that rank r updates; r may be the number of ranks. */
+/* The first chunk that rank r updates; r may be the number of ranks. If moments are not divided,
+** every rank updates all chunks: its own are all, those of ranks before and behind it none. */
 static int own_from(const fm_optim *o, int r) {
   if (!o->sharded) return r > fm_rank() ? o->nchunks : 0;
   return (int)((int64_t)o->nchunks * r / fm_nranks());

@@ -49,12 +49,9 @@ static int user_place(lua_State *L) { /* -> "file:line: " of the user's code, or
 
 /* ------------------------------------------------------------------ describing what was found */
 
-/* A string made fit for a sentence: short, without control characters. */
+/* The start of a string; bind_fail replaces what a sentence cannot hold. */
 static void show_string(const char *text, char buf[BIND_FOUND]) {
-  int at = snprintf(buf, BIND_FOUND, "the string '%.40s", text);
-  for (char *c = buf; *c; c++)
-    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
-  snprintf(buf + at, (size_t)(BIND_FOUND - at), strlen(text) > 40 ? "...'" : "'");
+  snprintf(buf, BIND_FOUND, "the string '%.40s%s'", text, strlen(text) > 40 ? "..." : "");
 }
 
 const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]) {

@@ -13,9 +13,9 @@ typedef struct builder {
   fm_fused *f;
   int id, n; /* the group and its size */
   const fm_val *member;
-  int *slot_of;  /* per value: its slot in this pass, or -1 */
-  int *last;     /* per value: the last node of the pass (or p->n for a sum) that reads it */
-  int freed[64]; /* blocks free for another value */
+  int *slot_of;         /* per value: its slot in this pass, or -1 */
+  int *last;            /* per value: the last node of the pass (or p->n for a sum) that reads it */
+  int freed[MAX_SLOTS]; /* blocks free for another value; a pass has no more blocks than slots */
   int nfreed;
   int at; /* number of the node being built */
 } builder;
@@ -56,7 +56,7 @@ static int source(builder *b, fm_val v) {
 static void release(builder *b, fm_val v, int at) {
   int k = b->slot_of[v];
   if (k < 0 || b->last[v] != at || b->f->slot[k].kind != SLOT_TEMP) return;
-  if (b->nfreed < 64) b->freed[b->nfreed++] = b->f->slot[k].block;
+  b->freed[b->nfreed++] = b->f->slot[k].block;
   b->last[v] = -1; /* an operand used twice is released once */
 }
 

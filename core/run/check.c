@@ -18,6 +18,9 @@
 #define MOST_IDENTITY 1e-10
 #define MOST_BETWEEN(dtype) ((dtype) == FM_F64 ? 1e-13 : 1e-6)
 
+/* Streams of random numbers: operand k is number k, directions and the cotangent are others. */
+enum { FIRST_DIRECTION = 10, SECOND_DIRECTION = 20, COTANGENT = 99 };
+
 typedef struct trial {
   fm_ctx *ctx;
   fm_dtype dtype;
@@ -235,7 +238,7 @@ static fm_err check_rules(trial *t) {
   for (int k = 0; k < t->s->nin; k++) in[k] = sig_of(t->s, k, FM_F64);
   fm_err err = fm_infer(t->ctx, t->op, t->s->nin, in, &t->s->attr, &sig);
   if (err != FM_OK) return err;
-  fm_tensor *u = random_like(t->ctx, sig.dtype, &sig.shape, -1, 1, 99);
+  fm_tensor *u = random_like(t->ctx, sig.dtype, &sig.shape, -1, 1, COTANGENT);
   if (u == NULL) return FM_ENOMEM;
   err = check_order(t, JVP, VJP, VALUE, t->dx, u, first);
   if (err == FM_OK) err = check_order(t, JVP_JVP, VJP_JVP, JVP, t->ddx, u, second);
@@ -246,8 +249,8 @@ static fm_err check_rules(trial *t) {
 static fm_err draw_operands(trial *t) {
   for (int k = 0; k < t->s->nin; k++) {
     t->x[k] = operand(t->ctx, t->s, k, t->dtype);
-    t->dx[k] = direction(t, k, 10 + (uint32_t)k);
-    t->ddx[k] = direction(t, k, 20 + (uint32_t)k);
+    t->dx[k] = direction(t, k, FIRST_DIRECTION + (uint32_t)k);
+    t->ddx[k] = direction(t, k, SECOND_DIRECTION + (uint32_t)k);
     if (!t->x[k] || !t->dx[k] || !t->ddx[k]) return FM_ENOMEM;
   }
   return FM_OK;
@@ -296,7 +299,7 @@ static fm_err probe_sample(trial *t, fm_probe_fn each, void *arg) {
   if (y) each(arg, y);
   fm_tensor *g[MAX_IN] = {0}, *u = NULL, *jv = NULL;
   if (y && has_rules(t->op)) {
-    u = random_like(t->ctx, y->dtype, &y->shape, -1, 1, 99);
+    u = random_like(t->ctx, y->dtype, &y->shape, -1, 1, COTANGENT);
     jv = fm_tensor_new(t->ctx, y->dtype, &y->shape);
     for (int k = 0; k < t->s->nin; k++) g[k] = fm_tensor_new(t->ctx, t->dtype, &t->s->in[k]);
     err = u && jv ? FM_OK : FM_ENOMEM;
