@@ -234,8 +234,8 @@ static void test_random(void **state) {
   fm_prog_free(p);
 }
 
-/* (sum factor x, factor x) of n rows of 2, the sum as a product so that it is made in the lane;
-** with `gain` times cos w, which the prologue computes. */
+/* (sum factor x, factor x) of n rows of 2, the sum as a product, whose kernel can add to it; with
+** `gain` times cos w, which the prologue computes. */
 static fm_prog *scaling(int64_t n, double factor, bool gain) {
   fm_prog *p = fm_prog_new(ctx);
   fm_val x = fm_input(p, FM_ROWS, SIG(2, n, 2)), y = fm_scale(p, x, factor);

@@ -63,7 +63,7 @@ static const example share = {"optimise", FM_PASS_CSE,
                               "%2: f32[2] = mul %1, %1\n"
                               "output %2 sum\n"};
 
-/* A product is late only in its last factor: %0 silu'' no longer waits for the matrix product. */
+/* The factor of the latest stage comes last: %0 silu'' no longer waits for the matrix product. */
 static const example reassociate = {"optimise", FM_PASS_REASSOCIATE,
                                     "%0: f32[4,4] = input shared\n"
                                     "%1: f32[4,4] = input shared\n"

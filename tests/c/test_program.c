@@ -200,7 +200,7 @@ static void check_passes(fm_prog *p, fm_tensor *const *in, int n, fm_tensor *con
   check_texts(p);
   fm_tensor *out[MOST];
   for (int passes = 0; passes <= FM_PASS_ALL; passes++)
-    for (int times = 1; times <= 5; times += 4) { /* the fifth micro-batch adds to a lane */
+    for (int times = 1; times <= 5; times += 4) { /* of five, two pairs share their memory */
       run_once(p, passes | FM_SCARCE, times, in, out);
       for (int k = 0; k < n; k++) {
         double error = worst(out[k], want[k], times);
