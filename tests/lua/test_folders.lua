@@ -55,14 +55,16 @@ end
 -- An interrupted run. It has more steps than it takes in its time, and a checkpoint.
 local LONG = SMALL:gsub("steps=20", "steps=2000000") .. "--set save_every=0.02 "
 
--- Start it in the background; returns its process number once it has two checkpoints.
-local function started(dir)
+-- Start it in the background; returns its process number once it has two checkpoints, or the file
+-- that is named.
+local function started(dir, arguments, name)
   local _, pid = sandbox.run(("%s %s --out %s >started 2>&1 & echo $!"):format(sandbox.program,
-    LONG, dir))
+    arguments or LONG, dir))
   local start = core.clock()
   repeat
     sandbox.run "sleep 0.05"
-  until files.exists(dir .. "/checkpoint.safetensors.prev") or core.clock() - start > 60
+  until files.exists(("%s/%s"):format(dir, name or "checkpoint.safetensors.prev"))
+    or core.clock() - start > 60
   return pid:match "%d+"
 end
 
@@ -127,6 +129,27 @@ t.test("of two runs in one folder the second is refused until the first has died
   t.eq(#aside(dir), 0)
   kill(pid, dir)
   fails(LONG .. "--out " .. dir, 2, "%-%-resume continues it")
+end)
+
+t.test("a run whose folder was removed leaves alone what is there now", function()
+  local dir = work .. "/again" -- the first run writes now and then alone
+  local pid = started(dir, SMALL:gsub("steps=20", "steps=100000"), "history.jsonl")
+  sandbox.run(("kill -STOP %s; rm -r %s"):format(pid, dir))
+  t.eq((flowmap(SMALL .. "--out " .. dir)), 0)
+  local before = contents(dir)
+  sandbox.run("kill -CONT " .. pid)
+  local start = core.clock()
+  repeat
+    local said = sandbox.read "started":find "flowmap: "
+  until said or core.clock() - start > 60
+  local text = sandbox.read "started"
+  t.eq(text:find "was removed or renamed while this run was writing" ~= nil, true, text)
+  t.eq(contents(dir), before)
+  local held = folder.make(work .. "/held")
+  os.rename(work .. "/held", work .. "/renamed")
+  t.eq(folder.holds(work .. "/held"), false)
+  held:release()
+  t.eq(folder.holds(work .. "/held"), true, "a folder that is not taken")
 end)
 
 t.test("a lock excludes, ends with release, and follows its file, not its name", function()

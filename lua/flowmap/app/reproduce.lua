@@ -81,11 +81,13 @@ local function texts(state)
   return list
 end
 
+local ENDS = { [DIVERGED] = "diverged", [INTERRUPTED] = "was stopped" }
+
 -- End a run whose teacher failed, without starting it.
 local function skip(state, run, stage)
   state.count, run.code = state.count + 1, stage.code
   state.say("[%d/%d] %s does not run: %s, its teacher, %s", state.count, #state.due, run.name,
-    stage.name, stage.code == DIVERGED and "diverged" or "failed")
+    stage.name, ENDS[stage.code] or "failed")
 end
 
 -- Print the end of a run and its results.

@@ -14,6 +14,7 @@
 
 local checkpoint = require "flowmap.checkpoint"
 local core = require "flowmap.core"
+local folder = require "flowmap.runs.folder"
 local jobs = require "flowmap.job"
 local journal = require "flowmap.runs.journal"
 local ranks = require "flowmap.base.ranks"
@@ -96,6 +97,7 @@ end
 function Chain:step(job, metrics)
   local done, steps = job.done, job.cfg.steps
   if done % self.every ~= 0 and done ~= steps then return end
+  folder.check(self.dir)
   local _ <close> = jobs.whole(job)
   local state, text = ranks.first and M.state(M.tensors(job)) or FIRST, metrics:hash()
   self.last = M.link(self.last, done, state, text)
@@ -107,8 +109,12 @@ function Chain:step(job, metrics)
   end
 end
 
---- Flush the lines to the disk.
-function Chain:sync() self.lines:sync() end
+--- Flush the lines to the disk, before a checkpoint is written. A folder that is another one now is
+-- left alone.
+function Chain:sync()
+  folder.check(self.dir)
+  self.lines:sync()
+end
 
 --- The checksum of all lines.
 -- @treturn string

@@ -127,17 +127,41 @@ end
 local Held = {}
 Held.__index = Held
 
+local taken = {} -- name -> the folder of that name that this process holds
+
 --- Let other processes write to the folder again.
-function Held:release() self.lock:release() end
+function Held:release()
+  self.lock:release()
+  if taken[self.dir] == self then taken[self.dir] = nil end
+end
 
 Held.__close = Held.release
+
+--- Whether a folder that this process took is still the one of its name: its user may have removed
+-- or renamed it and begun another run there, whose files must not be replaced.
+-- @tparam string dir
+-- @treturn boolean true also of a folder that was not taken
+function M.holds(dir)
+  local held = taken[dir]
+  return not held or held.lock:holds(dir .. "/" .. MARK)
+end
+
+--- Raise an error where `holds` is false.
+-- @tparam string dir
+function M.check(dir)
+  if not M.holds(dir) then
+    errors.data("%s was removed or renamed while this run was writing to it: nothing more is "
+      .. "written", dir)
+  end
+end
 
 local function lock(dir)
   local it = core.lock(dir .. "/" .. MARK)
   if not it then
     errors.usage("%s is in use: another process of flowmap is writing to it", dir)
   end
-  return setmetatable({ dir = dir, lock = it }, Held)
+  taken[dir] = setmetatable({ dir = dir, lock = it }, Held)
+  return taken[dir]
 end
 
 -- Clean up after killed processes: temporary files that no living process writes (`sample` takes no

@@ -106,6 +106,7 @@ end
 
 -- Runs are deterministic: this one would diverge again, so the divergence is its result.
 local function keep_divergence(job, dir, message)
+  folder.check(dir)
   local kept = { ["config.json"] = true, ["inputs.json"] = true, ["metrics.jsonl"] = true,
     ["history.jsonl"] = true, ["chain.jsonl"] = true }
   record.write(dir, "diverged", { step = job.done + 1, message = message,
@@ -115,6 +116,7 @@ end
 -- If the evaluation fails, say how to continue without repeating the training.
 local function note_trained(job, dir, err)
   if job.done < job.cfg.steps or type(err) == "table" and err.code == "interrupted" then return end
+  if not folder.holds(dir) then return end
   say("the training is finished and kept in %s: once the cause is fixed, declare the change by\n"
     .. "flowmap accept %s --experiment %s --why TEXT, and --resume only evaluates", dir,
     escape.word(dir), escape.word(job.experiment.path))
@@ -126,6 +128,7 @@ local function make(job, dir, how)
     trainer.train(job, dir, how)
     local before = fm.clock()
     local it = evaluate.run(job, dir)
+    folder.check(dir)
     job.wall_s = job.wall_s + fm.clock() - before
     return it
   end)
