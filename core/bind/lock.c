@@ -79,7 +79,8 @@ static int sync_file(lua_State *L) { /* sync_file(path): flush a file's contents
 }
 
 void bind_open_lock(lua_State *L) {
-  static const luaL_Reg methods[] = {{"release", release}, {"holds", holds}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"release", release}, {"holds", holds}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"lock", lock}, {"sync_file", sync_file}, {NULL, NULL}};
   bind_new_type(L, lock_type, methods, release);
   lua_pop(L, 1);

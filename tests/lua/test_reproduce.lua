@@ -236,6 +236,17 @@ t.test("a run that fails: its sentence with its name, and its exit code", functi
   t.eq(exists "results/bad", false, "nothing had begun")
 end)
 
+t.test("a program that was built again meanwhile starts no further run", function()
+  local uv, run_command = require "luv", require "flowmap.app.run_command"
+  local was = uv.exepath
+  uv.exepath = function() return "/nowhere/flowmap (deleted)" end
+  local ok, err = pcall(run_command.program)
+  uv.exepath = was
+  t.eq({ ok, err.code }, { false, "data" })
+  t.eq(err.message:find "^/nowhere/flowmap was built again or removed since" ~= nil, true,
+    err.message)
+end)
+
 t.test("makespan gives each run to the job that is free first", function()
   t.eq(outlook.makespan({}, {}, 2), 0)
   t.eq(outlook.makespan({ 5 }, { 1, 1, 1 }, 2), 5)

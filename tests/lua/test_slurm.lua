@@ -63,6 +63,7 @@ t.test("options that flowmap sets, or that would do nothing, are refused", funct
   for arguments, words in pairs {
     ["slurm chain.lua --option array=0-99"] = "%-%-option: expected NAME or NAME=VALUE, an option "
       .. "of sbatch that flowmap does not set itself, found 'array=0%-99'",
+    ["slurm chain.lua --option depend=afterok:1"] = "flowmap does not set itself, found 'depend",
     ["reproduce chain.lua --option exclusive --hours 2"] = "%-%-hours has no effect without "
       .. "%-%-executor slurm",
     ["reproduce chain.lua --executor pbs"] = "expected local or slurm, found 'pbs'",

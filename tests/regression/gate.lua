@@ -155,7 +155,7 @@ end
 -- A log ratio in percent.
 local function percent(log) return 100 * (math.exp(log) - 1) end
 
--- The result of a question. Of a training that diverged, the change is infinite, which JSON does not
+-- The result of a question. Where a training diverged, the change is infinite, which JSON does not
 -- hold.
 local function quality_result(question, look)
   local text = ("the distance to the data changed by %+.1f %% (95 %% interval %+.1f to %+.1f %%, "

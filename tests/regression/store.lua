@@ -23,8 +23,8 @@ local function read(name)
   local path = path_of(name)
   if not files.exists(path) then return {} end
   local all, why = fm.json.read(path)
-  if type(all) ~= "table" then errors.data("%s is not a JSON object: %s", path, why or type(all)) end
-  return all
+  if type(all) == "table" then return all end
+  errors.data("%s is not a JSON object: %s", path, why or type(all))
 end
 
 --- Read all.

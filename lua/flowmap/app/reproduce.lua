@@ -19,7 +19,8 @@ local sums = require "flowmap.runs.sums"
 local M = {}
 
 local DIVERGED, INTERRUPTED = errors.status.numeric, errors.status.interrupted
-local ENDED_BY = { [15] = INTERRUPTED } -- SIGTERM before the run has installed its handler
+-- Signals that ask a run to save, where it has not installed its handler yet.
+local ENDED_BY = { [1] = INTERRUPTED, [2] = INTERRUPTED, [15] = INTERRUPTED }
 local PLAIN = 30 -- seconds between progress lines when standard output is not a terminal
 
 local duration = Progress.duration

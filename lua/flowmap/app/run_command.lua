@@ -1,7 +1,9 @@
 --- The command that makes a run: this program with the arguments that name the run.
 -- @module flowmap.app.run_command
 
+local errors = require "flowmap.base.errors"
 local experiment = require "flowmap.experiment"
+local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
@@ -10,7 +12,12 @@ local M = {}
 
 --- The path of this program.
 -- @treturn string
-function M.program() return assert(require("luv").exepath()) end
+function M.program()
+  local path = assert(require("luv").exepath())
+  if files.exists(path) then return path end
+  errors.data("%s was built again or removed since this command began, and starts no further run; "
+    .. "the same command continues", (path:gsub(" %(deleted%)$", "")))
+end
 
 --- What names a run to the command `run`, whoever starts it.
 -- @tparam table run

@@ -139,10 +139,14 @@ end
 
 --- The option of sbatch that the user gives as "NAME" or "NAME=VALUE".
 -- @tparam string text
--- @treturn ?string nil if it is no option, or one that flowmap decides
+-- @treturn ?string nil if it is no option, or one that flowmap decides, which sbatch takes by its
+--   first letters, too
 function M.option(text)
   local name = text:match "^(%l[%l-]*)$" or text:match "^(%l[%l-]*)=[^\n]+$"
-  return name and not OURS[name] and "--" .. text or nil
+  for ours in pairs(OURS) do
+    if name == ours:sub(1, #(name or "")) then return nil end
+  end
+  return name and "--" .. text or nil
 end
 
 local function name_of(array)
