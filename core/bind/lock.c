@@ -66,7 +66,7 @@ static int release(lua_State *L) { /* also the lock's __gc and __close; may be r
   return 0;
 }
 
-/* lock:holds(path): whether `path` still names the locked file; its folder may have been removed. */
+/* lock:holds(path): whether `path` still names the locked file: its folder may have been removed */
 static int holds(lua_State *L) {
   lock_box *box = bind_box(L, 1, lock_type, sizeof *box);
   lua_pushboolean(L, box && box->fd >= 0 && fm_same_file(box->fd, bind_path(L, 2)));
@@ -79,8 +79,7 @@ static int sync_file(lua_State *L) { /* sync_file(path): flush a file's contents
 }
 
 void bind_open_lock(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"release", release}, {"holds", holds}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"release", release}, {"holds", holds}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"lock", lock}, {"sync_file", sync_file}, {NULL, NULL}};
   bind_new_type(L, lock_type, methods, release);
   lua_pop(L, 1);
