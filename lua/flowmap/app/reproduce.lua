@@ -73,7 +73,8 @@ local function texts(state)
   local queued = state.pool.waiting or 0 -- in a cluster's queue
   local count = ("%d/%d runs  %s%s"):format(state.count, #state.due, word,
     queued > 0 and (", %d in the queue"):format(queued) or "")
-  local list = { ("%s  %s"):format(count, table.concat(parts, ", ")), count, word }
+  local list = { count, word }
+  if #parts > 0 then table.insert(list, 1, count .. "  " .. table.concat(parts, ", ")) end
   for k = #parts - 1, 1, -1 do
     local some = table.concat(parts, ", ", 1, k) .. ", ..."
     table.insert(list, #list - 1, ("%s  %s"):format(count, some))
