@@ -107,6 +107,7 @@ typedef struct fm_tensor {
   void *map; /* the mapped file that holds `data`; NULL: `data` is from fm_alloc */
   size_t map_bytes;
   struct fm_tensor *of; /* of a view: the tensor, itself not a view, that holds `data`; or NULL */
+  uint64_t writes;      /* how often `data` has been overwritten: see fm_tensor_written */
 } fm_tensor;
 
 size_t fm_dtype_size(fm_dtype dtype);
@@ -132,6 +133,9 @@ fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, vo
 /* Rows [first, first + n) of t, aliasing t's memory. NULL on failure (FM_EUSAGE: no such rows). */
 fm_tensor *fm_tensor_view(fm_tensor *t, int64_t first, int64_t n);
 bool fm_tensor_overlap(const fm_tensor *a, const fm_tensor *b); /* whether they share any value */
+/* Count that values of t, which programs may hold as a constant, have been overwritten. */
+void fm_tensor_written(fm_tensor *t);
+uint64_t fm_tensor_writes(const fm_tensor *t); /* of the tensor, and of all its views */
 fm_tensor *fm_tensor_keep(fm_tensor *t);
 void fm_tensor_drop(fm_tensor *t);                         /* NULL is allowed */
 double fm_tensor_get(const fm_tensor *t, int64_t i);       /* flat index, as double */

@@ -380,6 +380,7 @@ fm_err fm_optim_update(fm_optim *o, fm_tensor *const *grads, double lr, double s
     if (o->conf.clip > 0 && length > o->conf.clip) scale *= o->conf.clip / length;
     o->step = plan_step(&o->conf, (double)++o->steps, lr, scale);
     err = update_all(o);
+    for (int i = 0; i < ntensors(o); i++) fm_tensor_written(o->tensors[i]);
   }
   o->grads = NULL;
   return err;

@@ -66,7 +66,7 @@ fm_tensor *fm_tensor_over(fm_ctx *ctx, fm_dtype dtype, const fm_shape *shape, vo
   size_t bytes;
   if (!check_shape(ctx, dtype, shape, &bytes)) return NULL;
   fm_tensor *t = fm_alloc(ctx, sizeof *t);
-  if (t) *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1, map, map_bytes, NULL};
+  if (t) *t = (fm_tensor){ctx, data, bytes, *shape, dtype, 1, map, map_bytes, NULL, 0};
   return t;
 }
 
@@ -105,6 +105,10 @@ bool fm_tensor_overlap(const fm_tensor *a, const fm_tensor *b) {
   const uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
   return a->bytes > 0 && b->bytes > 0 && x < y + b->bytes && y < x + a->bytes;
 }
+
+void fm_tensor_written(fm_tensor *t) { (t->of ? t->of : t)->writes++; }
+
+uint64_t fm_tensor_writes(const fm_tensor *t) { return (t->of ? t->of : t)->writes; }
 
 fm_tensor *fm_tensor_keep(fm_tensor *t) {
   t->refs++;

@@ -94,6 +94,16 @@ static void fill(lua_State *L, int arg, int traced, const fm_sig *sig) {
   lua_replace(L, arg);
 }
 
+/* A tensor of which a trace (that of the value at stack index `traced`; 0: none) gets a copy of
+   another shape: the program holds it, too, and so notices if it is overwritten. */
+static void hold(lua_State *L, int arg, int traced) {
+  value *x = bind_value(L, arg);
+  if (traced == 0 || x->t == NULL) return;
+  lua_getiuservalue(L, traced, 1);
+  bind_lift(L, bind_trace(L, lua_gettop(L)), x);
+  lua_pop(L, 1);
+}
+
 /* Broadcast operands 1..n to their common shape; numbers become constants. */
 static void align(lua_State *L, const fm_op *op, int n) {
   fm_sig common = {FM_F32, {0, {0}}};
@@ -109,11 +119,14 @@ static void align(lua_State *L, const fm_op *op, int n) {
     seen = true;
     if (bind_value(L, k)->t == NULL) traced = k;
   }
-  for (int k = 1; k <= n; k++)
-    if (bind_test(L, k) == NULL)
+  for (int k = 1; k <= n; k++) {
+    if (bind_test(L, k) == NULL) {
       fill(L, k, traced, &common);
-    else
-      stretch(L, k, &common.shape);
+      continue;
+    }
+    hold(L, k, traced);
+    stretch(L, k, &common.shape);
+  }
 }
 
 /* ------------------------------------------------------------------ arguments by fm_op.args */

@@ -32,6 +32,7 @@ static int ranks_copy(lua_State *L) {
   if (lua_type(L, 1) != LUA_TSTRING) {
     fm_tensor *t = bind_writable(L, 1);
     if (fm_ranks_copy(ctx, t->data, t->bytes, from) != FM_OK) bind_raise(L);
+    fm_tensor_written(t);
     return 0;
   }
   size_t n;

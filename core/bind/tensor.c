@@ -367,6 +367,7 @@ static int tensor_copy_from(lua_State *L) {
     bind_fail(L, FM_EUSAGE, "copy_from: %s %s found, expected %s %s", fm_dtype_name(u->dtype),
               fm_shape_text(&u->shape, a), fm_dtype_name(t->dtype), fm_shape_text(&t->shape, b));
   memmove(t->data, u->data, t->bytes);
+  fm_tensor_written(t);
   lua_settop(L, 1);
   return return_read(L, u, 1);
 }

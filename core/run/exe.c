@@ -80,15 +80,32 @@ fm_exe *fm_exe_of(fm_plans *plans, const fm_micro_batches *micro) {
   return NULL;
 }
 
+/* Remember the constants of the programs, also those of which only a copy is left in the plans. */
+static fm_err hold(fm_exe *e, int nprogs, fm_prog *const *progs) {
+  int n = 0;
+  for (int k = 0; k < nprogs; k++) n += progs[k]->nconst;
+  if ((e->held = fm_take(&e->pool, n, fm_held)) == NULL) return FM_ENOMEM;
+  for (int k = 0; k < nprogs; k++)
+    for (int i = 0; i < progs[k]->nconst; i++) {
+      fm_tensor *t = fm_tensor_keep(progs[k]->constant[i]);
+      e->held[e->nheld++] = (fm_held){t, fm_tensor_writes(t)};
+    }
+  return FM_OK;
+}
+
 fm_exe *fm_exe_new(fm_ctx *ctx, int nprogs, fm_prog *const *progs, const fm_micro_batches *micro,
                    int passes) {
   fm_plans *plans = fm_compile(ctx, nprogs, progs, &(fm_options){.passes = passes});
-  return plans ? fm_exe_of(plans, micro) : NULL;
+  fm_exe *e = plans ? fm_exe_of(plans, micro) : NULL;
+  if (e == NULL || hold(e, nprogs, progs) == FM_OK) return e;
+  fm_exe_free(e);
+  return NULL;
 }
 
 void fm_exe_free(fm_exe *e) {
   if (e == NULL) return;
   fm_share_close(e);
+  for (int k = 0; k < e->nheld; k++) fm_tensor_drop(e->held[k].t);
   fm_pool_free(&e->workers);
   fm_pool_free(&e->pool);
   fm_plans_free(e->plans);

@@ -29,6 +29,11 @@ typedef struct fm_result { /* an output of a body */
   int closed, rising;  /* leaves that have ended; blocks being added to others */
 } fm_result;
 
+typedef struct fm_held { /* a constant of the traced programs */
+  fm_tensor *t;
+  uint64_t writes; /* how often it had been overwritten by then */
+} fm_held;
+
 struct fm_exe {
   fm_ctx *ctx;
   fm_pool pool; /* holds tables and values */
@@ -41,6 +46,8 @@ struct fm_exe {
   bool *done;        /* per micro-batch, during a run */
   void **value;      /* what the prologue computes */
   fm_result *result; /* plans->nresult entries */
+  fm_held *held;     /* nheld entries */
+  int nheld;
   fm_pool workers;
   char **memory; /* per worker (nworker entries), reused by each phase */
   pthread_mutex_t lock;

@@ -66,8 +66,23 @@ static fm_err check_apart(fm_exe *e, const fm_job *job, int k) {
   return FM_OK;
 }
 
+/* What was computed from a constant before it was overwritten, while the program was traced, would
+   be used beside its new values. */
+static fm_err check_held(fm_exe *e) {
+  char a[96];
+  for (int k = 0; k < e->nheld; k++) {
+    const fm_tensor *t = e->held[k].t;
+    if (fm_tensor_writes(t) != e->held[k].writes)
+      return fm_fail(e->ctx, FM_EUSAGE,
+                     "program: a %s tensor %s that the program holds as a constant has been "
+                     "overwritten since it was traced; expected it among the shared inputs",
+                     fm_dtype_name(t->dtype), fm_shape_text(&t->shape, a));
+  }
+  return FM_OK;
+}
+
 static fm_err check_job(fm_exe *e, const fm_job *job) {
-  fm_err err = FM_OK;
+  fm_err err = check_held(e);
   for (int k = 0; k < e->plans->nin && err == FM_OK; k++)
     err = check_tensor(e, "input", k, job->in[k], whole(e, &e->plans->in[k]));
   for (int k = 0; k < e->plans->nout && err == FM_OK; k++)
@@ -266,6 +281,7 @@ fm_err fm_exe_do(fm_exe *e, const fm_job *job, int workers, double *ms) {
   fm_share_end(e);
   pthread_cond_destroy(&r.ended);
   pthread_mutex_destroy(&r.lock);
+  for (int k = 0; k < plans->nout; k++) fm_tensor_written(job->out[k]);
   return err == FM_OK ? fm_maps_check(e->ctx) : err; /* images may have been lost on the way */
 }
 

@@ -219,6 +219,26 @@ t.test("outputs of a program share no memory with one another or with an input",
   t.raises(function() exe:run({ given }, 0, 0, { constant }) end, "holds as a constant")
 end)
 
+t.test("a program is not run with constants that were overwritten since it was traced", function()
+  local w, b = fm.tensor { { 1, 2 }, { 3, 4 } }, fm.tensor { 5, 6 } -- of b it keeps a larger copy
+  local uses = { [w] = function(x) return fm.matmul(x, w) end, [b] = function(x) return x + b end }
+  for constant, use in pairs(uses) do
+    local job = { batch = 1, rows = { x = fm.ones { 1, 2 } } }
+    local program = fm.program(function(_, batch) return { rows = use(batch.rows.x) } end,
+      { rows = { x = { 2 } } })
+    local first = program:run(job).rows:flat()
+    t.eq(program:run(job).rows:flat(), first)
+    constant:view(1, 1):copy_from(constant:view(2, 1))
+    t.raises(function() program:run(job) end, "overwritten since it was traced")
+  end
+  local program = fm.program(function(_, batch) return { rows = uses[w](batch.rows.x) } end,
+    { rows = { x = { 2 } } })
+  program:run { batch = 1, rows = { x = fm.ones { 1, 2 } } }
+  fm.optimiser({ params = { w } }):update({ w }, 0.1)
+  t.raises(function() program:run { batch = 1, rows = { x = fm.ones { 1, 2 } } } end,
+    "%(2, 2%) that the program holds as a constant")
+end)
+
 t.test("parameters of an optimiser share no memory", function()
   local w = fm.ones { 8 }
   t.raises(function() core.optim({}, { w, w }) end, "parameters 1 and 2 share memory")
