@@ -313,6 +313,24 @@ static int no_remainder(lua_State *L) {
             "for the remainder");
 }
 
+static int no_equality(lua_State *L) { /* Lua asks only about two tensors that are not one */
+  bind_fail(L, FM_EUSAGE,
+            "the operator == or ~= found between tensors, expected fm.eq, which gives 1 or 0 for "
+            "each value; rawequal tells whether both are one tensor");
+}
+
+static int no_text(lua_State *L) {
+  bind_fail(L, FM_EUSAGE,
+            "the operator .. found, expected tostring(x) or x:item() to put it into a text, or "
+            "fm.concat to join tensors");
+}
+
+static int no_assignment(lua_State *L) {
+  bind_fail(L, FM_EUSAGE,
+            "an assignment to a tensor's entry or field found, expected a new tensor, as by "
+            "fm.where or fm.concat; x:copy_from(y) overwrites all values");
+}
+
 static int op_pow(lua_State *L) {
   double e = bind_number(L, 2);
   fm_attr a = {{0}, {e, 0}};
@@ -354,10 +372,20 @@ static int list_ops(lua_State *L) {
 }
 
 void bind_open_ops(lua_State *L) {
-  static const luaL_Reg operators[] = {
-      {"__add", op_add},        {"__sub", op_sub},       {"__mul", op_mul},  {"__div", op_div},
-      {"__unm", op_unm},        {"__pow", op_pow},       {"__lt", no_order}, {"__le", no_order},
-      {"__idiv", no_remainder}, {"__mod", no_remainder}, {NULL, NULL}};
+  static const luaL_Reg operators[] = {{"__add", op_add},
+                                       {"__sub", op_sub},
+                                       {"__mul", op_mul},
+                                       {"__div", op_div},
+                                       {"__unm", op_unm},
+                                       {"__pow", op_pow},
+                                       {"__lt", no_order},
+                                       {"__le", no_order},
+                                       {"__eq", no_equality},
+                                       {"__idiv", no_remainder},
+                                       {"__mod", no_remainder},
+                                       {"__concat", no_text},
+                                       {"__newindex", no_assignment},
+                                       {NULL, NULL}};
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
     if (op->flags & (FM_LEAF | FM_LOWERED)) continue;

@@ -118,11 +118,11 @@ local function check_rows(rows)
 end
 
 --- A program. Its function is traced once for each shape of a micro-batch. Whatever it computes
--- from captured tensors is computed then, so tensors that change between runs belong in `shared`. A
--- sum adds up the results of all micro-batches: a mean over rows, or a term without rows, would
--- depend on their number.
--- @tparam function f f(shared, b) -> { sum = nested tensors, rows = nested tensors }; b.n rows,
--- b.rows.NAME the inputs of the micro-batch, b:uniform, b:normal, b:split
+-- from captured tensors is computed then, so tensors that change between runs belong in `shared`.
+-- @tparam function f f(shared, b) -> { sum = nested tensors, added over micro-batches: a mean over
+-- rows, or a term without rows, would depend on their number; rows = nested tensors }; b.n rows,
+-- b.rows.NAME the inputs of the micro-batch, b:uniform, b:normal, b:split. What else f reads,
+-- numbers and tensors, is a constant of the program
 -- @tparam table spec { shared = nested tensors, rows = { name = shape of one row }, micro = 512,
 -- passes = number: which transformations (tests); precision = "bfloat16": wide matrix products
 -- round their operands to it }

@@ -47,15 +47,15 @@ local CASES = {
   { "coroutine.wrap(function() local x = nil + 1 end)()", "own.lua:1: attempt to perform" },
   { with "error 'no good'", "own.lua:4: no good" },
   { with "return a.map + 1", "own.lua:4: attempt to perform arithmetic" },
-  { with "return a.s .. a.t", "own.lua:4: " },
+  { with "return a.s .. a.t", "own.lua:4: the operator .. found" },
   { with "local x = require('flowmap').matmul(a.x, a.x); return x", "own.lua:4: .*matmul.*%(" },
   { with "error({})", "own.lua:4: error%(%) was called with a table" },
   { with "local v = a.map:v(a.s, a.t, a.x); return v", "own.lua:4: the function 'v' cannot use" },
   { with "return require('flowmap').losses.norm2(nil)", "the function 'norm2' cannot use what it" },
   { with "local x, d = a.map:dt(a.s, a.t); return x",
     "own.lua:4: a function of the suite cannot use" },
-  { with "\n    return a.x .. 'mine'", "own.lua:5: attempt to concatenate .*field 'x'" },
-  { with "local x = 'x'\n    return a.x .. x", "own.lua:5: attempt to concatenate" },
+  { with "\n    return a.map .. 'mine'", "own.lua:5: attempt to concatenate .*field 'map'" },
+  { with "local x = 'x'\n    return a.map .. x", "own.lua:5: attempt to concatenate" },
   { with "return a.s > 0 and a.x or a.t", "own.lua:4: the operator < or <= found" },
 }
 

@@ -152,6 +152,17 @@ t.test("functions of the suite over the core's refuse what they would not do", f
     ["the operator < or <= found between tensors, expected fm.lt"] = function()
       return x > 1, x <= x
     end,
+    ["the operator == or ~= found between tensors, expected fm.eq"] = function()
+      return x == fm.copy(x)
+    end,
+    ["the operator == or ~= found"] = function() -- also while a program is traced
+      fm.grad(function(y) return y ~= y * 2 and fm.sum(y) end)(x)
+    end,
+    ["the operator .. found, expected tostring(x) or x:item()"] = function()
+      return "loss " .. fm.sum(x)
+    end,
+    ["an assignment to a tensor's entry or field found"] = function() x[1] = 5 end,
+    ["an assignment to a tensor's entry"] = function() x.shape = { 6 } end,
     ["the operator // or % found, expected fm.floor"] = function() return x % 2, 2 // x end,
     ["transpose: axis 0 found at position 2, expected 1 to 2 or -1 to -2"] = function()
       fm.transpose(x, { 1, 0 })

@@ -53,9 +53,9 @@ t.test("records alone make no run; a dry run tells the time", function()
   verified(2, "smoke/%. holds no published set of mini.lua\n$", "--results paper/results/smoke/.")
   verified(2, "holds no published set of absent\n$", "absent --records")
   for _, name in ipairs { "", "mini " } do -- which names no file
-    local code, out = sandbox.flowmap("verify " .. name .. "--records")
-    t.eq({ code, out:find("'mini', which is not one of the suite's; name its file", 1, true) ~= nil },
-      { 2, true }, out)
+    local code, said = sandbox.flowmap("verify " .. name .. "--records")
+    t.eq(code, 2, said)
+    t.eq(said:find "'mini', which is not one of the suite's; name its file" ~= nil, true, said)
   end
   sandbox.run "cp mini.lua renamed.lua" -- a set has the name of the experiment, not of its file
   t.eq(sandbox.flowmap "verify renamed.lua --records", 0)
