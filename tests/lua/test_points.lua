@@ -90,6 +90,11 @@ end)
 local CLOUD = "x,y\n" -- of standard deviations 10 and 0.1, correlated
 for k = 1, 40 do CLOUD = CLOUD .. ("%d,%.3f\n"):format(1000 + k % 7 * 5, 2 + k % 5 * 0.07) end
 
+t.test("false is no value of an option, which would be its default", function()
+  t.raises(function() fm.points(fm.ones { 2, 2 }, { standardise = false }) end,
+    "points: standardise is false, expected one of its values, or no such field")
+end)
+
 t.test("units: of columns, of all, none", function()
   local x = csv(CLOUD)
   local function sd(way)

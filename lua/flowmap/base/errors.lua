@@ -211,6 +211,10 @@ function M.choice(kind, name, known)
   return M.usage("unknown %s '%s'%s", kind, tostring(name), M.near(tostring(name), known))
 end
 
+-- The options that are truth values. Any other is read by `options.NAME or DEFAULT`, which would
+-- take false for the default.
+local SWITCHES = { header = true, reuse = true }
+
 --- Check that a table of options has only known fields; a misspelt field would be ignored.
 -- @tparam string who start of the error sentence
 -- @tparam table options
@@ -220,11 +224,13 @@ function M.fields(who, options, known)
   if type(options) ~= "table" then
     M.usage("%s: a %s found, expected a table of options", who, type(options))
   end
-  for key in pairs(options) do
+  for key, value in pairs(options) do
     local found = false
     for _, name in ipairs(known) do found = found or key == name end
     if not found then
       M.usage("%s: there is no field '%s'%s", who, tostring(key), M.near(tostring(key), known))
+    elseif value == false and not SWITCHES[key] then
+      M.usage("%s: %s is false, expected one of its values, or no such field", who, key)
     end
   end
   return options
