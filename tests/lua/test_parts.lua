@@ -4,6 +4,7 @@ local t = require "harness"
 local experiment = require "flowmap.experiment"
 local fm = require "flowmap"
 local json = require "flowmap.base.json"
+local notes = require "flowmap.experiment.notes"
 local own_files = require "own_experiment"
 local sandbox = require "sandbox"
 
@@ -179,7 +180,6 @@ t.test("a metric is chosen once", function()
 end)
 
 t.test("parts of its own that an experiment does not name are told", function()
-  local unused = require "flowmap.experiment.unused"
   local head = [[local net = { new = print }
     local function law(a, c) return a, c end
     local function loss(a) return a.s end
@@ -187,7 +187,7 @@ t.test("parts of its own that an experiment does not name are told", function()
       losses = { mine = { loss = loss, variants = { u = { g = 1 }, m = { g = 2 } } } }, ]]
   local function told(rest, want)
     local it = own_files.load(head .. rest .. " }")
-    return unused.sentences(it, experiment.resolve(it, want or { profile = "smoke" }))
+    return notes.sentences(it, experiment.resolve(it, want or { profile = "smoke" }))
   end
   t.eq(told "profiles = { smoke = {} }", {
     "the experiment's own method 'mine' is not used: nothing names it, and method is lsd",
@@ -200,6 +200,18 @@ t.test("parts of its own that an experiment does not name are told", function()
     profiles = { smoke = { by_method = { lsd = { times = "late" } } } }]], {})
   t.eq(#told("profiles = { smoke = {} }", { profile = "smoke", method = "mine-u",
     set = { net = "other", times = "late" } }), 0)
+end)
+
+t.test("points by columns, and an average that stays at the initial weights, are told", function()
+  local function told(data, steps)
+    local it = own_files.load(([[local fm = require "flowmap"
+      return { name = 'x', data = fm.normal({ %s }, { seed = 1 }), profiles = { smoke = {
+        steps = %d } } }]]):format(data, steps))
+    return table.concat(notes.sentences(it, experiment.resolve(it, { profile = "smoke" })), "\n")
+  end
+  t.eq(told("3, 3", 2000), "")
+  t.has(told("3, 4", 2000), "the data set 'points' has 3 points of 4 coordinates; a point is a row")
+  t.has(told("3, 3", 50), "after 50 steps the average that is evaluated (ema 0.999) is to 95 %")
 end)
 
 t.test("a part that a run uses and its teacher does not is used", function()

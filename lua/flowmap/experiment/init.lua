@@ -50,6 +50,7 @@ local grids = require "flowmap.experiment.grid"
 local layout = require "flowmap.layout"
 local losses = require "flowmap.losses"
 local meaning = require "flowmap.runs.meaning"
+local notes = require "flowmap.experiment.notes"
 local outline = require "flowmap.experiment.outline"
 local parts = require "flowmap.experiment.parts"
 local place = require "flowmap.experiment.place"
@@ -61,7 +62,6 @@ local settings = require "flowmap.experiment.settings"
 local source = require "flowmap.runs.source"
 local stages = require "flowmap.experiment.stages"
 local tree = require "flowmap.tree"
-local unused = require "flowmap.experiment.unused"
 
 local M = {}
 
@@ -337,7 +337,7 @@ local function staged(it, want)
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
-    if not want.of_stage then unused.note(it, cfg) end
+    if not want.of_stage then notes.note(it, cfg) end
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)

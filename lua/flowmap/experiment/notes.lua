@@ -1,9 +1,11 @@
---- Parts that an experiment defines and nothing names. A network of one's own is not used before
--- `settings.net` says so, and the run would train another without a word.
--- @module flowmap.experiment.unused
+--- What a user may not have meant, told before a run: a network of one's own is not used before
+-- `settings.net` says so, and the run would train another without a word; a table of points may be
+-- transposed; a short training may end before the average that is evaluated has moved.
+-- @module flowmap.experiment.notes
 
 local Progress = require "flowmap.base.progress"
 local Status = require "flowmap.base.status"
+local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -36,12 +38,9 @@ local function is_named(part, texts)
   return false
 end
 
---- The sentences about parts of an experiment's own, of a kind of which it names none.
--- @tparam table it an experiment
--- @tparam table cfg resolved settings of a run
--- @treturn {string,...}
-function M.sentences(it, cfg)
-  local texts, out = {}, {}
+-- Add the sentences about parts of an experiment's own, of a kind of which it names none.
+local function add_unused(it, cfg, out)
+  local texts = {}
   for _, field in ipairs { "settings", "profiles", "grid", "methods" } do
     collect(it[field], texts, 1)
   end
@@ -56,6 +55,41 @@ function M.sentences(it, cfg)
         ):format(what, own[1], key, cfg[key])
     end
   end
+end
+
+-- Add the sentence about points with more coordinates than there are points.
+local function add_transposed(it, cfg, out)
+  local set = type(it.data) == "table" and it.data[cfg.data]
+  local points = type(set) == "table" and rawget(set, "points")
+  local n, d = table.unpack(points and points.shape or { 1, 0 })
+  if n < d then
+    out[#out + 1] = ("the data set '%s' has %d points of %d coordinates; a point is a row; "
+      .. "fm.transpose(x, { 2, 1 }) makes rows of columns"):format(cfg.data, n, d)
+  end
+end
+
+local STALE = 0.9 -- of the weights evaluated, the part that is the initial ones
+
+-- Add the sentence about an average of the weights that hardly leaves the initial ones.
+local function add_stale(cfg, out)
+  local decay = cfg.eval_ema > 0 and cfg.ema[cfg.eval_ema] or 0
+  local part = decay ^ cfg.steps
+  if part > STALE then
+    out[#out + 1] = ("after %d steps the average that is evaluated (ema %s) is to %.0f %% the "
+      .. "initial weights, whatever was learnt; ema = 0.9 or eval_ema = 0 evaluates later ones")
+      :format(cfg.steps, settings.text(decay), 100 * part)
+  end
+end
+
+--- The sentences about a run.
+-- @tparam table it an experiment
+-- @tparam table cfg resolved settings of a run
+-- @treturn {string,...}
+function M.sentences(it, cfg)
+  local out = {}
+  add_unused(it, cfg, out)
+  add_transposed(it, cfg, out)
+  add_stale(cfg, out)
   return out
 end
 
