@@ -93,4 +93,16 @@ for _, case in ipairs(MISTAKES) do
   end)
 end
 
+t.test("math.random in a loss is told: its number is the same in every step", function()
+  local loss = "fm.losses.norm2(a.map.v(a.s, a.t, a.x) - a.dx)"
+  local first, last = GOOD:find(loss, 1, true)
+  for words, told in pairs { [" * math.random()"] = 1, [" * (math.pi - 3)"] = 0 } do
+    sandbox.write("own.lua", GOOD:sub(1, last) .. words .. GOOD:sub(last + 1))
+    local code, out = sandbox.flowmap "run own.lua --profile smoke --out drawn"
+    t.eq({ code, first ~= nil }, { 0, true }, out)
+    t.eq(select(2, out:gsub("note: own.lua:7: math.random is called while", "")), told, out)
+    sandbox.run "rm -r drawn"
+  end
+end)
+
 t.done()

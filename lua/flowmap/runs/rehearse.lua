@@ -3,6 +3,8 @@
 -- user are called and their results checked; what data sets state is compared with their samples.
 -- @module flowmap.runs.rehearse
 
+local core = require "flowmap.core"
+local Status = require "flowmap.base.status"
 local apart = require "flowmap.measure.apart"
 local effect = require "flowmap.experiment.effect"
 local errors = require "flowmap.base.errors"
@@ -57,6 +59,24 @@ local function check_names(row)
   end
 end
 
+-- Call a function that traces steps, and tell of a number that a user's code draws meanwhile.
+local function noting_draws(f, ...)
+  local random, where = math.random, nil
+  rawset(math, "random", function(...)
+    local place = core.user_place()
+    where = where or place ~= "" and place or nil
+    return random(...)
+  end)
+  local results = table.pack(errors.pcall(f, ...))
+  rawset(math, "random", random)
+  if not results[1] then error(results[2], 0) end
+  if where then
+    Status.new(2):say(("note: %smath.random is called while a step is traced: its number is a "
+      .. "constant, the same in every step; a loss has a draw per sample by \"uniform\" in its "
+      .. "variants, a data set by b:uniform"):format(where))
+  end
+end
+
 -- The fields of a network's argument `extra` that stand for a setting.
 local STANDS_FOR = { dropout = "dropout", labels = "classes" }
 
@@ -70,7 +90,7 @@ local function check_apart(job)
       return extra[key]
     end, __pairs = function() return pairs(extra) end }))
   end
-  apart.check(job, job.params)
+  noting_draws(apart.check, job, job.params)
   net.v = v
 end
 
