@@ -96,7 +96,8 @@ end)
 t.test("names of PyTorch, JAX and NumPy lead to functions that there are", function()
   for _, name in ipairs { "amax", "astype", "backward", "clamp", "concatenate", "detach", "dot",
     "expand", "flatten", "jit", "mm", "numpy", "permute", "rand", "randn", "relu", "squeeze",
-    "stop_gradient", "take", "to", "tolist", "unsqueeze" } do
+    "stop_gradient", "take", "to", "tolist", "unsqueeze", "stack", "clone", "gt", "ge", "no_grad",
+    "zeros_like", "einsum", "tile", "cond", "swish" } do
     t.eq(type(fm[core.counterpart(name)]), "function", name)
   end
   t.eq(core.counterpart "sin", nil)
