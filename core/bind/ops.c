@@ -313,10 +313,13 @@ static int no_remainder(lua_State *L) {
             "for the remainder");
 }
 
-static int no_equality(lua_State *L) { /* Lua asks only about two tensors that are not one */
-  bind_fail(L, FM_EUSAGE,
-            "the operator == or ~= found between tensors, expected fm.eq, which gives 1 or 0 for "
-            "each value; rawequal tells whether both are one tensor");
+static int no_equality(lua_State *L) { /* Lua asks only about userdata that are not one */
+  if (bind_test(L, 1) && bind_test(L, 2))
+    bind_fail(L, FM_EUSAGE,
+              "the operator == or ~= found between tensors, expected fm.eq, which gives 1 or 0 for "
+              "each value; rawequal tells whether both are one tensor");
+  lua_pushboolean(L, 0);
+  return 1;
 }
 
 static int no_text(lua_State *L) {

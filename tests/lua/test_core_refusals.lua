@@ -93,6 +93,11 @@ t.test("an entry of a list that is no tensor is named by its place", function()
   } do t.raises(f, pattern:gsub("%p", "%%%0")) end
 end)
 
+t.test("a tensor is no other value", function()
+  local x = fm.ones { 2 }
+  t.eq({ x == 1, x == io.stdout, x ~= nil, x == x }, { false, false, true, true })
+end)
+
 t.test("names of PyTorch, JAX and NumPy lead to functions that there are", function()
   for _, name in ipairs { "amax", "astype", "backward", "clamp", "concatenate", "detach", "dot",
     "expand", "flatten", "jit", "mm", "numpy", "permute", "rand", "randn", "relu", "squeeze",
