@@ -165,6 +165,11 @@ t.test("--set is typed", function()
   t.eq(math.type(cfg.width), "integer")
 end)
 
+t.test("a sentence about a text that is empty by default gives no example", function()
+  local err = t.raises(function() settings.check("teacher", 1, "--set") end, "teacher must be a")
+  t.eq(err.message, "--set: teacher must be a string, found 1")
+end)
+
 t.test("a setting's text reads back as exactly the same number", function()
   for _, x in ipairs { 1700000000000001, 1700000000000002, math.maxinteger, 0.1 + 0.2, 1 / 3,
     1e-300, 2 ^ -1074, 2.0 ^ 63, 123456789.123456789, 1e15 + 0.5 } do

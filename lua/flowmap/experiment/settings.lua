@@ -301,9 +301,9 @@ function M.check(key, value, where, own)
   end
   local fitted = fit(value, default)
   if fitted == nil then
-    local expected = M.kind(default)
-    errors.usage("%s: %s must be a %s such as %s, found %s", where, key, expected,
-      M.text(default), found_text(value))
+    local example = M.text(default)
+    errors.usage("%s: %s must be a %s%s, found %s", where, key, M.kind(default),
+      example ~= "" and " such as " .. example or "", found_text(value))
   end
   local ok, expected = (it and it.check or finite)(fitted)
   if not ok then
