@@ -127,4 +127,16 @@ t.test("a lack of memory is told from other reasons, also by the loader of libra
   end
 end)
 
+t.test("an unknown name of the command line is not blamed on a line of the file", function()
+  local text = [[
+return { name = "own", profiles = { smoke = { steps = 3 } },
+  metrics = { mine = function() return 1 end },
+  render = { { kind = "compare", name = "kl", metric = "kl", title = "A" } } }]]
+  for set, words in pairs { ["metrics=nan"] = "unknown metric 'nan'",
+    ["metrics=mine,nan"] = "unknown metric 'nan'", ["net=nan"] = "unknown net 'nan'" } do
+    local code, out = run(text, "run own.lua --profile smoke --out o --set " .. set)
+    t.eq({ code, (out:find("flowmap: " .. words, 1, true)) }, { 2, 1 }, out)
+  end
+end)
+
 t.done()

@@ -138,9 +138,9 @@ local function repeated(text)
     if mark == '"' then
       repeat
         past = text:find('["\\]', past)
-        local quote = text:sub(past, past) == '"'
-        past = past + (quote and 1 or 2)
-      until quote
+        local ends = text:sub(past, past) == '"'
+        past = past + (ends and 1 or 2)
+      until ends
       local name = text:find("^%s*:", past) and text:sub(at + 1, past - 2)
       if name and seen[#seen][name] then return name end
       if name then seen[#seen][name] = true end

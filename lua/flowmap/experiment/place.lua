@@ -6,6 +6,7 @@
 local errors = require "flowmap.base.errors"
 local files = require "flowmap.base.files"
 local meaning = require "flowmap.runs.meaning"
+local settings = require "flowmap.experiment.settings"
 local source = require "flowmap.runs.source"
 
 local M = {}
@@ -51,15 +52,24 @@ local function names_of(sentence)
   return names
 end
 
+-- Whether a sentence is about an unknown name that is one of some settings.
+local function is_unknown(sentence, set)
+  local name = sentence:match "^unknown [^']*'([^']*)'"
+  for _, value in pairs(name and set or {}) do
+    if ("," .. settings.text(value) .. ","):find("," .. name .. ",", 1, true) then return true end
+  end
+end
+
 --- The line of a source that a sentence is about.
 -- @tparam string text of the source
 -- @tparam string sentence
--- @tparam[opt] table how { quoted = whether only quoted names count, except = key -> true: names
---   that the file is not to blame for }
+-- @tparam[opt] table how { quoted = whether only quoted names count, except = the user's settings,
+--   for whose names and values the file is not to blame }
 -- @treturn ?integer nil if the source does not mention what the sentence names
 function M.line(text, sentence, how)
   local tokens, places = meaning.tokens(text)
   local from, found = 1, nil
+  if how and is_unknown(sentence, how.except) then return nil end
   for _, it in ipairs(names_of(sentence)) do
     local name, quoted = it[1], it.quoted
     if how and how.except and how.except[name] then return nil end
