@@ -116,4 +116,23 @@ t.test("steps with flat memory", function() soak("steps", 1, 1, "STEPS=400") end
 
 t.test("readers are given damaged files", function() soak("fuzz", 1, 4, "FUZZ_RUNS=800") end)
 
+t.test("an edited soak.json is an error that names the field", function()
+  local session = '{"points": 1, "seed": 1, "seconds": 1, "revision": "a", "date": "b"}'
+  local loss = '{"part": "flip", "point": "p", "what": "w", "revision": "a", "date": "b"}'
+  local text = require("flowmap.report.endurance").text
+  local read = files.read_if_there
+  for json, words in pairs { ["[1"] = "is not a JSON object",
+    ["{}"] = "the field losses is missing",
+    ['{"losses": [], "parts": {"flips": []}}'] = "parts.flips is a table, expected a list",
+    ['{"losses": [], "parts": {"flip": [' .. session .. "]}}"] = "there is no part 'flip'",
+    ['{"losses": [' .. loss .. '], "parts": {"flips": [' .. session .. "]}}"] =
+      "the loss at 'p' is of the part 'flip', which has no points" } do
+    files.read_if_there = function() return json end -- luacheck: ignore
+    local ok, err = pcall(text, {})
+    files.read_if_there = read -- luacheck: ignore
+    t.eq({ ok, err.code, tostring(err):find(words, 1, true) ~= nil }, { false, "data", true },
+      tostring(err))
+  end
+end)
+
 t.done()

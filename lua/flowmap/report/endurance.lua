@@ -7,6 +7,7 @@ local files = require "flowmap.base.files"
 local inserted = require "flowmap.report.insert_table"
 local json = require "flowmap.base.json"
 local provenance = require "flowmap.report.provenance"
+local schema = require "flowmap.runs.schema"
 local tree = require "flowmap.tree"
 
 local M = {}
@@ -44,6 +45,22 @@ local function losses_of(part, losses)
   return all, open
 end
 
+-- Check what may have been edited: each part must be in the table, and each loss in its part.
+local function check(found, path)
+  local words = {}
+  schema.check("soak", found, path)
+  for _, it in ipairs(WORDS) do words[it[1]] = true end
+  for part in pairs(found.parts) do
+    if not words[part] then errors.data("%s: there is no part '%s' of make soak", path, part) end
+  end
+  for _, it in ipairs(found.losses) do
+    if not found.parts[it.part] then
+      errors.data("%s: the loss at '%s' is of the part '%s', which has no points", path, it.point,
+        it.part)
+    end
+  end
+end
+
 --- The rows of the table.
 -- @tparam table found the contents of soak.json
 -- @treturn {table,...} { heads =, cells = }
@@ -69,7 +86,10 @@ function M.text(context)
   local text = files.read_if_there(files.installed(PATH))
   if not text then return "\n`make soak` has not been run.\n" end
   local found, why = json.decode(text)
-  if not found then errors.data("%s: %s", PATH, why) end
+  if type(found) ~= "table" then
+    errors.data("%s is not a JSON object%s", PATH, why and ": " .. why or "")
+  end
+  check(found, PATH)
   return inserted.block(context, "endurance", "soak", { title = "Endurance: what is done to the "
     .. "program, how often, how many faults were found, and how many of these are not mended.",
     heads = { "trial", "points", "faults", "open", "seeds", "last revision", "date" },

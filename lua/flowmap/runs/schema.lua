@@ -137,6 +137,12 @@ end
 local segment = { step = whole(0), time = time, revision = text, version = text, isa = text,
   blas = text, threads = whole(1), ["bfloat16?"] = text, ["fingerprint?"] = text }
 
+-- What `make soak` found, and the sums of its sessions.
+local loss = { part = text, point = text, what = text, revision = text, date = text,
+  ["mended?"] = text }
+local session = { points = whole(0), seed = whole(0), seconds = at_least_0, revision = text,
+  date = text }
+
 -- And the terms of the step by name.
 local sums = object({ norm = number, count = whole(0), ["lr?"] = number }, number)
 
@@ -168,6 +174,7 @@ M.kinds = {
     revision = text, version = text, isa = text, blas = text, ["fingerprint?"] = text,
     runs = list(published, 1), ["stages?"] = list(published),
     files = map(object { sha256 = hash, runs = list(id, 1) }) },
+  soak = object { losses = list(object(loss)), parts = map(list(object(session), 1)) },
   -- lines
   verified = object { id = id, run = text, revision = text, changed = map(text),
     gone = list(text) },
