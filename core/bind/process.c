@@ -75,7 +75,7 @@ static int follow_parent(lua_State *L) {
 /* home() -> the user's home folder, from HOME or else from the account; nothing if unknown */
 static int home(lua_State *L) {
   const char *named = getenv("HOME");
-  if (named == NULL || *named == '\0') {
+  if (named == NULL || *named != '/') { /* a relative one would be another in each folder */
     const struct passwd *account = getpwuid(getuid());
     named = account ? account->pw_dir : NULL;
   }

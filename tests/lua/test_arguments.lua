@@ -101,4 +101,15 @@ t.test("every command has complete help, and a version", function()
   end
 end)
 
+t.test("of an option that is given twice the last value counts, and is said to", function()
+  local checkerboard = sandbox.here .. "/experiments/checkerboard.lua"
+  local function params(...)
+    return { flowmap { "params", checkerboard, "--profile", "smoke", ... } }
+  end
+  t.eq(params("--seed", "1", "--seed", "2"),
+    { 0, "note: --seed is given twice; the last one counts\n" })
+  t.eq(params("--seed", "1", "--seed", "1", "--profile", "smoke"), { 0, "" })
+  t.eq(params("--set", "width=8", "--set", "depth=2"), { 0, "" })
+end)
+
 t.done()

@@ -66,6 +66,13 @@ t.test("the environment of another Lua does not hide our modules", function()
   t.eq(text:find "found" ~= nil, true, text)
 end)
 
+t.test("a HOME that is relative, another in each folder, is none", function()
+  local script = write("home.lua", "print(require('flowmap').home())")
+  local _, account = sandbox.run(("env -u HOME %s lua %s"):format(program, script))
+  local code, out = sandbox.run(("env HOME=here %s lua %s"):format(program, script))
+  t.eq({ code, out }, { 0, account })
+end)
+
 t.test("a folder whose name Lua's search paths cannot hold is named", function()
   for _, name in ipairs { "se;mi", "wh?t" } do
     sandbox.write(name .. "/lua/flowmap/app/cli.lua", "")

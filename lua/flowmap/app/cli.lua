@@ -286,6 +286,17 @@ local function converter(name, kind)
   end
 end
 
+-- Stores the value of an option. Commands are extended by options that stand in them already: the
+-- last one counts, which is told, as it is of --set.
+local function keep_last(name)
+  return function(args, target, value)
+    if args[target] ~= nil and args[target] ~= value then
+      io.stderr:write(("note: %s is given twice; the last one counts\n"):format(name))
+    end
+    args[target] = value
+  end
+end
+
 local function add_argument(command, spec)
   local name = spec[1]:match "^%S+"
   local arg
@@ -293,6 +304,7 @@ local function add_argument(command, spec)
     arg = command:flag(spec[1], spec[2])
   elseif name:find "^%-" then
     arg = command:option(spec[1], spec[2])
+    if not spec.count or spec.count == 1 then arg:action(keep_last(name)) end
   else
     arg = command:argument(spec[1], spec[2])
   end
