@@ -126,41 +126,13 @@ function M.decode(text, cjson)
   return nil, value
 end
 
--- The first name that valid JSON gives to two fields of one object, or nil. Decoding would keep the
--- last of them.
-local function repeated(text)
-  local seen, at = {}, 1 -- a set of names for each object or list that is open
-  while true do
-    at = text:find('["{}%[%]]', at)
-    local mark = text:match("^.", at or #text + 1)
-    if mark == nil then return nil end
-    local past = at + 1
-    if mark == '"' then
-      repeat
-        past = text:find('["\\]', past)
-        local ends = text:sub(past, past) == '"'
-        past = past + (ends and 1 or 2)
-      until ends
-      local name = text:find("^%s*:", past) and text:sub(at + 1, past - 2)
-      if name and seen[#seen][name] then return name end
-      if name then seen[#seen][name] = true end
-    else
-      seen[mark:find "[{%[]" and #seen + 1 or #seen] = mark:find "[{%[]" and {} or nil
-    end
-    at = past
-  end
-end
-
---- Read a JSON file, which somebody may have written by hand.
+--- Read a JSON file.
 -- @tparam string path
 -- @return the value, or nil and a message
 function M.read(path)
   local text, message = files.read(path)
   if not text then return nil, message end
-  local value, why = M.decode(text)
-  local name = type(value) == "table" and repeated(text)
-  if name then return nil, ("the field '%s' stands in it twice"):format(name) end
-  return value, why
+  return M.decode(text)
 end
 
 return M

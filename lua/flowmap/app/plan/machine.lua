@@ -95,15 +95,44 @@ function M.checked(it, path)
   return it
 end
 
+-- The first name that valid JSON gives to two fields of one object, or nil. Decoding keeps the last
+-- of them.
+local function repeated(object)
+  local seen, at = {}, 1 -- a set of names for each object or list that is open
+  while true do
+    at = object:find('["{}%[%]]', at)
+    local mark = object:match("^.", at or #object + 1)
+    if mark == nil then return nil end
+    local past = at + 1
+    if mark == '"' then
+      repeat
+        past = object:find('["\\]', past)
+        local ends = object:sub(past, past) == '"'
+        past = past + (ends and 1 or 2)
+      until ends
+      local name = object:find("^%s*:", past) and object:sub(at + 1, past - 2)
+      if name and seen[#seen][name] then return name end
+      if name then seen[#seen][name] = true end
+    else
+      seen[mark:find "[{%[]" and #seen + 1 or #seen] = mark:find "[{%[]" and {} or nil
+    end
+    at = past
+  end
+end
+
 --- Read a machine.
 -- @tparam string path
 -- @treturn table
 function M.read(path)
   if not files.exists(path) then errors.usage("there is no machine file %s", path) end
-  local it, message = json.read(path)
+  local contents, why = files.read(path)
+  if not contents then errors.data("cannot read %s", why) end
+  local it, message = json.decode(contents)
   if type(it) ~= "table" then
     errors.data("%s is not a JSON object%s", path, message and ": " .. message or "")
   end
+  local twice = repeated(contents)
+  if twice then errors.data("%s: the key '%s' is given twice", path, text.line(twice, 40)) end
   return M.checked(it, path)
 end
 
