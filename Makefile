@@ -173,6 +173,15 @@ $B/tests/c/test_bind.o: EXTRA = $(LUA_CFLAGS)
 $B/tests/c/test_bind: TEST_LIBS = $(LIBRARY) $(if $(DARWIN),$(LUA_DYNAMIC),$(LUA_STATIC)) $(LIBS)
 $B/tests/c/test_bind: $(BINDING_OBJECTS)
 
+# Test_work counts what compiling does: the compiler of programs, with a call in each basic block.
+COUNTED = $(patsubst %.c,$B/counted/%.o,$(wildcard core/program/*.c))
+$(COUNTED): $B/counted/%.o: %.c $B/flags.list
+	$(call say,CC)
+	$Q$(CC) $(FLAGS) -fsanitize-coverage=trace-pc -c $< -o $@
+$B/tests/c/test_work: $B/tests/c/test_work.o $(COUNTED) $(LIBRARY)
+	$(call say,LINK)
+	$Q$(CC) $(FLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+
 # Compiler flags and lists of objects: a change of their contents causes a rebuild.
 $B/flags.list: CONTENTS = $(CC) $(FLAGS) $(LDFLAGS) $(foreach isa,$(ISAS),$(FLAGS_$(isa)))
 $B/objects.list: CONTENTS = $(LIBRARY_OBJECTS)
@@ -192,7 +201,7 @@ tools:
 say = @mkdir -p $(@D); $(if $V,,printf '  %-5s %s\n' '$1' '$@')
 
 -include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BINDING_OBJECTS) $(HOST_OBJECTS) \
-  $(C_TESTS:=.o) $(C_TESTS_SHARED) $(C_BENCHES:=.o))
+  $(C_TESTS:=.o) $(C_TESTS_SHARED) $(C_BENCHES:=.o) $(COUNTED))
 
 # ---------------------------------------------------------------------- test
 

@@ -5,13 +5,13 @@
 ** most operands are parts of stacked products.)
 */
 #include <stdlib.h>
-#include <string.h>
 
 #include "layout.h"
 
 typedef struct block { /* the memory of an owner */
   size_t size, at;
   fm_val v;
+  struct block *next; /* placed and of the same first step */
 } block;
 
 static fm_val owner(const fm_layout *l, fm_val v, size_t *offset) {
@@ -52,32 +52,65 @@ static int by_size(const void *a, const void *b) { /* largest first */
   return x->v < y->v ? -1 : x->v > y->v;
 }
 
-/* Puts b at the lowest offset at which it overlaps no placed block that is live at the same time.
-** Placed blocks are kept in the order of their offsets. */
-static void put(const fm_layout *l, block *b, block *placed, int n) {
-  size_t at = 0;
-  int k = 0;
-  for (; k < n && placed[k].at < fm_plus_bytes(at, b->size); k++) {
-    fm_val u = placed[k].v;
-    size_t end = fm_plus_bytes(placed[k].at, placed[k].size);
-    if (end > at && l->begin[u] <= l->end[b->v] && l->begin[b->v] <= l->end[u]) at = end;
+/*
+** Placed blocks, for finding those that are live at the same time as another without a look at all:
+** a binary tree whose leaves are the steps, each with the blocks that begin there. A node knows the
+** last step of any block below it.
+*/
+typedef struct placed {
+  const fm_layout *l;
+  int leaves; /* a power of two; node k has the children 2 k and 2 k + 1, step i is leaves + i */
+  int *last;  /* -1: no block */
+  block **first;
+  struct span {
+    size_t at, end;
+  } * found;
+  int nfound;
+} placed;
+
+/* Find the blocks below a node, which has the steps from `step` on, that overlap b in time. */
+static void find(placed *p, int node, int step, int nstep, const block *b) {
+  const int begin = p->l->begin[b->v], end = p->l->end[b->v];
+  if (step > end || p->last[node] < begin) return;
+  if (nstep > 1) {
+    find(p, 2 * node, step, nstep / 2, b);
+    find(p, 2 * node + 1, step + nstep / 2, nstep / 2, b);
+    return;
   }
-  b->at = at;
-  while (k > 0 && placed[k - 1].at > at) k--;
-  memmove(placed + k + 1, placed + k, (size_t)(n - k) * sizeof *placed);
-  placed[k] = *b;
+  for (block *other = p->first[step]; other; other = other->next)
+    if (p->l->end[other->v] >= begin)
+      p->found[p->nfound++] = (struct span){other->at, fm_plus_bytes(other->at, other->size)};
+}
+
+static int by_place(const void *a, const void *b) {
+  const struct span *x = a, *y = b;
+  return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Puts b at the lowest offset at which it overlaps no placed block that is live when b is. */
+static void put(placed *p, block *b) {
+  const int begin = p->l->begin[b->v], end = p->l->end[b->v];
+  p->nfound = 0;
+  find(p, 1, 0, p->leaves, b);
+  if (p->nfound > 1) qsort(p->found, (size_t)p->nfound, sizeof *p->found, by_place);
+  for (int k = 0; k < p->nfound && p->found[k].at < fm_plus_bytes(b->at, b->size); k++)
+    if (p->found[k].end > b->at) b->at = p->found[k].end;
+  b->next = p->first[begin], p->first[begin] = b;
+  for (int k = p->leaves + begin; k > 0 && p->last[k] < end; k /= 2) p->last[k] = end;
 }
 
 /* The stage of the step at which most bytes are live. */
 static int find_peak(const fm_layout *l, const block *list, int n) {
   const fm_plan *plan = l->plan;
-  size_t most = 0;
+  size_t *more = fm_take(l->pool, plan->nstep + 1, size_t), total = 0, most = 0;
   int at = 0;
+  if (more == NULL) return 0;
+  for (int k = 0; k < n; k++) { /* exact, modulo 2^64, for every arena that is not refused */
+    more[l->begin[list[k].v]] += list[k].size;
+    more[l->end[list[k].v] + 1] -= list[k].size;
+  }
   for (int k = 0; k < plan->nstep; k++) {
-    size_t total = 0;
-    for (int i = 0; i < n; i++)
-      if (l->begin[list[i].v] <= k && l->end[list[i].v] >= k)
-        total = fm_plus_bytes(total, list[i].size);
+    total += more[k];
     if (total > most) most = total, at = k;
   }
   return plan->nstep ? (int)plan->step[at].order[0] : 0;
@@ -87,18 +120,22 @@ void fm_place(fm_layout *l) {
   fm_plan *plan = l->plan;
   const fm_prog *p = plan->p;
   int n = 0;
-  block *list = fm_take(l->pool, p->n, block), *placed = fm_take(l->pool, p->n, block);
+  placed q = {.l = l, .leaves = 1};
+  while (q.leaves < plan->nstep) q.leaves *= 2;
+  block *list = fm_take(l->pool, p->n, block);
   l->begin = fm_take_none(l->pool, p->n), l->end = fm_take_none(l->pool, p->n);
+  q.last = fm_take_none(l->pool, 2 * q.leaves), q.first = fm_take(l->pool, q.leaves, block *);
+  q.found = fm_take(l->pool, p->n, struct span);
   if (l->pool->failed) return;
   for (int k = 0; k < plan->nstep; k++) touch_step(l, &plan->step[k], k);
   for (fm_val v = 0; v < p->n; v++)
     if (plan->loc[v].where == AT_ARENA && l->parent[v] == FM_NONE && l->begin[v] >= 0)
-      list[n++] = (block){padded(l, v), 0, v};
+      list[n++] = (block){.size = padded(l, v), .v = v};
   if (n > 0) qsort(list, (size_t)n, sizeof *list, by_size);
   plan->peak = find_peak(l, list, n);
   for (int k = 0; k < n; k++) {
     block *b = &list[k];
-    put(l, b, placed, k);
+    put(&q, b);
     plan->loc[b->v].offset = b->at;
     size_t end = fm_plus_bytes(b->at, b->size);
     if (end > plan->arena) plan->arena = end;

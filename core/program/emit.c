@@ -54,13 +54,9 @@ static fm_attr attr_of_sig(const fm_sig *sig, int64_t index) {
 }
 
 fm_val fm_const(fm_prog *p, fm_tensor *t) {
-  int index = 0;
-  while (index < p->nconst && p->constant[index] != t) index++;
-  if (index == p->nconst) {
-    if (p->err != FM_OK) fm_failed_before(p);
-    if (p->err != FM_OK || !FM_GROW(p, constant, constcap, p->nconst)) return FM_NONE;
-    p->constant[p->nconst++] = fm_tensor_keep(t);
-  }
+  if (p->err != FM_OK) fm_failed_before(p);
+  int index = p->err == FM_OK ? fm_constant(p, t) : -1;
+  if (index < 0) return FM_NONE;
   fm_sig sig = {t->dtype, t->shape};
   fm_attr a = attr_of_sig(&sig, index);
   return fm_emit(p, &fm_op_constant, 0, NULL, &a);

@@ -1,4 +1,4 @@
-/* prog.c - what a program holds: nodes, of which equal ones are one (hash-consing). */
+/* prog.c - what a program holds: nodes, of which equal ones are one (hash-consing); constants. */
 #include <string.h>
 
 #include "program.h"
@@ -32,6 +32,7 @@ void fm_prog_free(fm_prog *p) {
   fm_free(p->ctx, p->args, (size_t)p->argcap * sizeof *p->args);
   fm_free(p->ctx, p->hash, (size_t)p->hashcap * sizeof *p->hash);
   fm_free(p->ctx, p->constant, (size_t)p->constcap * sizeof *p->constant);
+  fm_free(p->ctx, p->place, (size_t)p->placecap * sizeof *p->place);
   fm_free(p->ctx, p->in, (size_t)p->incap * sizeof *p->in);
   fm_free(p->ctx, p->out, (size_t)p->outcap * sizeof *p->out);
   fm_free(p->ctx, p, sizeof *p);
@@ -133,4 +134,39 @@ fm_val fm_append(fm_prog *p, const fm_node *node, const fm_val *in) {
     p->hash[k] = v;
   }
   return p->hash[k];
+}
+
+/* ------------------------------------------------------------------ constants */
+
+/* The place of a tensor's number, or the free place where it would go. */
+static int *place_of(const fm_prog *p, const fm_tensor *t) {
+  int k = (int)(fm_hash(FM_HASH, &t, sizeof t) & (uint64_t)(p->placecap - 1));
+  while (p->place[k] >= 0 && p->constant[p->place[k]] != t) k = (k + 1) & (p->placecap - 1);
+  return &p->place[k];
+}
+
+static bool more_places(fm_prog *p) {
+  if (2 * (p->nconst + 1) <= p->placecap) return true;
+  int cap = p->placecap ? 2 * p->placecap : 64;
+  int *place = fm_alloc(p->ctx, (size_t)cap * sizeof *place);
+  if (place == NULL) {
+    p->err = FM_ENOMEM;
+    return false;
+  }
+  fm_free(p->ctx, p->place, (size_t)p->placecap * sizeof *p->place);
+  p->place = place, p->placecap = cap;
+  for (int k = 0; k < cap; k++) place[k] = -1;
+  for (int k = 0; k < p->nconst; k++) *place_of(p, p->constant[k]) = k;
+  return true;
+}
+
+int fm_constant(fm_prog *p, fm_tensor *t) {
+  if (!more_places(p)) return -1;
+  int *place = place_of(p, t);
+  if (*place < 0) {
+    if (!FM_GROW(p, constant, constcap, p->nconst)) return -1;
+    p->constant[p->nconst] = fm_tensor_keep(t);
+    *place = p->nconst++;
+  }
+  return *place;
 }

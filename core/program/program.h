@@ -28,6 +28,8 @@ struct fm_prog {
   fm_val *hash;
   int nconst, constcap;
   fm_tensor **constant;
+  int placecap; /* as hashcap */
+  int *place;   /* of constants, by the tensor */
   int nin, incap;
   struct fm_prog_in {
     fm_val v;
@@ -53,6 +55,9 @@ bool fm_grow(fm_prog *p, void **array, int *cap, int n, size_t size);
 fm_err fm_failed_before(const fm_prog *p);
 /* A checked node, or the equal one that the program has and shares. */
 fm_val fm_append(fm_prog *p, const fm_node *node, const fm_val *in);
+
+/* The number of a constant, which is new or was there; -1: out of memory. */
+int fm_constant(fm_prog *p, fm_tensor *t);
 
 /* FNV-1a of n bytes, which continues h; FM_HASH begins. */
 #define FM_HASH 14695981039346656037u

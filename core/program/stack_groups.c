@@ -45,6 +45,8 @@ typedef struct simulation {
   int *missing; /* per node: operands that do not exist yet */
   int *left;    /* per kind: nodes not called yet */
   int *ready;   /* per kind: the last node held back, or -1; linked by next */
+  int *kinds;   /* ascending */
+  int nkind;
   fm_val *runnable;
   int nrunnable;
 } simulation;
@@ -69,8 +71,8 @@ static void run_or_hold(simulation *s, fm_val v) {
 /* The kind to call: the first complete one, else the first that holds nodes back, else -1. */
 static int pick_kind(const simulation *s) {
   int first = -1;
-  for (int kind = 0; kind < s->t->p->n; kind++) {
-    int many = 0;
+  for (int k = 0; k < s->nkind; k++) {
+    int kind = s->kinds[k], many = 0;
     for (fm_val v = s->ready[kind]; v >= 0; v = s->t->next[v]) many++;
     if (many > 0 && many == s->left[kind]) return kind;
     if (many > 0 && first < 0) first = kind;
@@ -96,6 +98,8 @@ static void simulate(simulation *s) {
     if (s->t->kind[v] >= 0) s->left[s->t->kind[v]]++;
     if ((s->missing[v] = p->node[v].nin) == 0) s->runnable[s->nrunnable++] = v;
   }
+  for (fm_val v = 0; v < p->n; v++)
+    if (s->left[v] > 0) s->kinds[s->nkind++] = v;
   for (;;) {
     while (s->nrunnable > 0) run_or_hold(s, s->runnable[--s->nrunnable]);
     int kind = pick_kind(s);
@@ -125,6 +129,7 @@ void fm_stack_groups(fm_pool *s, fm_stacking *t) {
   int n = t->p->n;
   simulation sim = {.t = t, .missing = fm_take(s, n, int), .left = fm_take(s, n, int)};
   sim.ready = fm_take_none(s, n), sim.runnable = fm_take(s, n, int);
+  sim.kinds = fm_take(s, n, int);
   t->group = fm_take_none(s, n), t->next = fm_take_none(s, n);
   t->key = fm_take(s, n, int), t->kind = fm_take_none(s, n);
   t->users = fm_find_users(s, t->p);
