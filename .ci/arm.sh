@@ -58,7 +58,7 @@ libraries=$root/usr/lib/aarch64-linux-gnu
 export PKG_CONFIG_SYSROOT_DIR="$root"
 export PKG_CONFIG_LIBDIR="$libraries/pkgconfig:$libraries/openblas-pthread/pkgconfig"
 ccache=$(command -v ccache || :)
-tests="simd gemm gemm_bf16 ops conv sums neighbours dropout optim"
+tests="simd gemm gemm_bf16 ops conv sums neighbours dropout optim imops assignment"
 # With as many jobs as it would have alone, although `make check-arm` called us.
 env -u MAKELEVEL -u MAKEFLAGS make CC="$ccache aarch64-linux-gnu-gcc --sysroot=$root" AR=aarch64-linux-gnu-ar B=build/arm \
   PROGRAM=build/arm/flowmap LUA_STATIC="$libraries/liblua5.4.a" build/arm/flowmap \

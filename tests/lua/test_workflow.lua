@@ -4,6 +4,7 @@
 local t = require "harness"
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local sandbox = require "sandbox"
 
 local path = ".github/workflows/check.yml"
@@ -66,6 +67,16 @@ t.test("every command exists: make's targets, scripts of .ci, tools of any Debia
     t.eq(seen[command], true, command)
   end
   t.eq(files.exists(text:match "RESULTS=(%S+)"), true)
+end)
+
+t.test("every test of kernels runs for Arm, too", function()
+  local list = files.read(".ci/arm.sh"):match '\ntests="([^"]+)"'
+  for name in lfs.dir "tests/c" do
+    local test = name:match "^test_([%w_]+)%.c$"
+    if test and files.read("tests/c/" .. name):find("fm_set_isa", 1, true) then
+      t.eq((" " .. list .. " "):find(" " .. test .. " ", 1, true) ~= nil, true, test)
+    end
+  end
 end)
 
 t.test("packages come from .ci/packages.txt alone", function()
