@@ -293,11 +293,21 @@ lint-prose: ## measured numbers that are typed in chapters, README.md and RESULT
 	  README.md RESULTS.md
 lint-format:
 	@$(call have,clang-format) clang-format --dry-run -Werror $(C_SOURCES)
+# Each file for itself, so that one sees how far it is, and the findings of all: it takes long.
+TIDY_KINDS = $(addsuffix .tidy,$(CORE) $(BINDING) $(HOST)) \
+  $(foreach kind,rules scalar,$(KERNELS:=.$(kind)-tidy))
 lint-tidy:
-	@$(call have,clang-tidy) \
-	$(TIDY) $(CORE) $(BINDING) $(HOST) -- $(FLAGS) $(LUA_CFLAGS) $(LIB_CFLAGS) && \
-	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_RULES && \
-	$(TIDY) $(KERNELS) -- $(FLAGS) -DFM_ISA=scalar -DFM_T=f32
+	@$(call have,clang-tidy) echo 'flowmap: lint-tidy: $(words $(TIDY_KINDS)) files' && \
+	$(MAKE) -k run-tidy
+.PHONY: run-tidy $(TIDY_KINDS)
+run-tidy: $(TIDY_KINDS)
+tidy = @printf '  %-5s %s\n' TIDY '$@'; $(TIDY) $< -- $(FLAGS)
+$(filter %.tidy,$(TIDY_KINDS)): %.tidy: %
+	$(tidy) $(LUA_CFLAGS) $(LIB_CFLAGS)
+$(filter %.rules-tidy,$(TIDY_KINDS)): %.rules-tidy: %
+	$(tidy) -DFM_RULES
+$(filter %.scalar-tidy,$(TIDY_KINDS)): %.scalar-tidy: %
+	$(tidy) -DFM_ISA=scalar -DFM_T=f32
 lint-lua:
 	@$(call have,luacheck) luacheck --quiet lua experiments tests
 
