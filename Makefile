@@ -427,8 +427,13 @@ dist: ## build/flowmap-VERSION.tar.gz of the committed sources, with the same by
 	@gzip -9n <$B/$(DIST).tar >$B/$(DIST).tar.gz && rm $B/$(DIST).tar
 	@cd $B && { sha256sum $(DIST).tar.gz 2>/dev/null || shasum -a 256 $(DIST).tar.gz; }
 
-clean: ## remove all build products; results are kept
-	rm -rf $B paper/build $(PROGRAM)
+# Runs of verify and the state of soak took hours, and go on where they stopped.
+KEPT = verify soak
+clean: ## remove all build products; results are kept, as are runs of verify
+	@[ ! -d $B ] || find $B -mindepth 1 -maxdepth 1 $(KEPT:%=! -name %) -exec rm -rf {} +
+	rm -rf paper/build $(PROGRAM)
+	@for kept in $(addprefix $B/,$(KEPT)); do [ ! -d $$kept ] || echo "kept: $$kept"; done
+	@rmdir $B 2>/dev/null || :
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
