@@ -102,7 +102,7 @@ cifar10.profiles = {
 -- data set at the left.](figure:samples)
 --
 -- ![FD-cnn against the number of steps: mean over seeds with its 95 % interval, and the single
--- seeds.](figure:fd_cnn)
+-- seeds; of one seed, its values alone.](figure:fd_cnn)
 --
 -- {{table kid_cnn}}
 --

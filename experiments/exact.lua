@@ -117,7 +117,9 @@ exact.metrics = fm.map_error.metrics
 -- not from the first: the Lagrangian argument follows two trajectories as they separate, the
 -- Eulerian one differentiates the map itself. Below, $L_t$ and $G_s$ are the largest spectral
 -- norms of the gradients at sampled points and the integrals are trapezoidal sums over the
--- thirteen times; the bounds are therefore estimates.
+-- thirteen times; the bounds are therefore estimates. The bound of a network that has exploded may
+-- be as large as exponentials get; the table then shows `GREATEST` of
+-- `lua/flowmap/measure/bounds.lua` in its place.
 
 -- @fig:bounds shows each bound against what it bounds, one point per run, and the error of the map
 -- against that of the law. A run whose error at $(0,1)$ exceeds the variance of the data has

@@ -258,9 +258,11 @@ end
 --
 -- A row whose energy distance at $N = 4$ is more than twice that of LSD is taken through a list of
 -- changes, one at a time, until it is not. Each is a run of the same profile and seeds; the table
--- is computed from them. An energy distance as small as that of LSD is uncertain by a large part of
--- its value, from the randomness of the training and from the points of the estimate, so at one
--- seed a row near the limit may be on either side. With several, the last column has intervals.
+-- is computed from them. There, "/ LSD" is the ratio of the means over seeds, and "/ row above" the
+-- geometric mean of the ratios at equal seeds, as in the tables of all rows. An energy distance as
+-- small as that of LSD is uncertain by a large part of its value, from the randomness of the
+-- training and from the points of the estimate, so at one seed a row near the limit may be on
+-- either side. With several, the last column has intervals.
 
 -- A published row, then { row of this chapter, what has changed beside the one before, N }.
 local CHANGES = {

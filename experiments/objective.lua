@@ -213,14 +213,14 @@ objective.render = {
 -- reported, and the seeds of this chapter start at 11. Single runs of one seed are hints rather
 -- than proofs; the factorial above is their test.
 --
--- - A weight above 1 lowered the KL at few steps and, in short runs, raised it slightly at many. A
---   large weight under the square diverged for LSD, presumably because the target of
---   self-distillation moves with the network.
--- - The largest gain came from $\varphi$ together with a larger weight, which were changed together
---   only. For LSD, with its times, they lowered the KL at $N = 1$, but in a longer run. In networks
---   of LSD and PSD-M trained with the square, one sample in a hundred contributed about half of the
---   mean square. The milder pseudo-Huber loss,
---   $\varphi(L) = 2c^2(\sqrt{1 + L/c^2} - 1)$, helped ESD as well, but less.
+-- - A weight above 1 lowered the KL at few steps and, in short runs, raised it at many. A large
+--   weight under the square diverged for LSD, presumably because the target of self-distillation
+--   moves with the network.
+-- - The largest gain came from $\varphi$ together with a larger weight. For LSD and PSD-M these
+--   were only changed together, for LSD with its times as well and in a run longer than the one it
+--   is compared with. For ESD $\varphi$ was also tried alone and helped most at many steps; the
+--   milder pseudo-Huber loss, $\varphi(L) = 2c^2(\sqrt{1 + L/c^2} - 1)$, helped less. In networks
+--   of LSD and PSD-M trained with the square, a few samples contributed much of the mean square.
 -- - Under $\varphi$, doubling the weights of 20 and 40 raised the KL at many steps for LSD, ESD and
 --   PSD-M; a quarter of the weight raised LSD's at few. The residuals of PSD are smaller,
 --   hence its smaller $c$ and larger weight.
@@ -235,8 +235,10 @@ objective.render = {
 --   learning rate.
 -- - Fourier features of $x$, an input scaled by three, a further time input $\log(1.02 - t)$ and,
 --   for PSD-M and ESD, twice the learning rate brought no clear gain.
--- - In a short run of PSD-M, nine tenths of the KL at $N = 1$ and all of it at $N = 16$
---   came from the outermost cells of the squares, 1/32 wide, in which the model put half to two
---   thirds of the mass that belongs there.
+-- - In a short run of PSD-M, most of the KL came from the outermost cells of the squares, in which
+--   the model put too little mass.
+--
+-- No data were kept of two of these remarks: that few samples contribute much of the mean square,
+-- and where on the squares the KL comes from.
 
 return objective
