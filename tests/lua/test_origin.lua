@@ -89,7 +89,12 @@ t.test("the cost is processor time, or time by the clock where a run did not rec
   t.eq(provenance.cost(results.open(root .. "/r")), "10.5 hours of processor time")
   run("c", 3, { wall_s = 1000 })
   t.eq(provenance.cost(results.open(root .. "/r")),
-    "150 minutes of running time; their processor time was not recorded")
+    "10.5 hours of processor time and, for 1 run that did not record it, "
+    .. "17 minutes of running time")
+  files.remove_tree(root .. "/r")
+  run("a", 1, { wall_s = 1000 })
+  t.eq(provenance.cost(results.open(root .. "/r")),
+    "17 minutes of running time; their processor time was not recorded")
   files.remove_tree(root .. "/r")
   run("a", 1, { wall_s = 1, cpu_s = 1 })
   t.eq(provenance.cost(results.open(root .. "/r")), "less than 5 minutes of processor time")

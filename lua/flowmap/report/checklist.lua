@@ -54,7 +54,7 @@ local function distinct(all, path, change)
   end
   local texts = tree.keys(seen)
   for i, value in ipairs(texts) do texts[i] = tostring(value) end
-  return table.concat(texts, ", ")
+  return table.concat(texts, ", "), #texts == 1 and "" or "s"
 end
 
 local function is_rehearsal(context) return context.profile == REHEARSAL end
@@ -123,11 +123,15 @@ local function seeds_of(list)
   return low == high and tostring(low) or ("%d to %d"):format(low, high)
 end
 
-local function plural(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
+local function plural(n, what)
+  return ("%s %s%s"):format(provenance.grouped(n), what, n == 1 and "" or "s")
+end
 
 local function hardware(context, all)
-  local text = ("A processor with the instruction set %s, BLAS kernel %s, threads per run: %s")
-    :format(distinct(all, "isa"), distinct(all, "blas"), distinct(all, "threads"))
+  local isa, isas = distinct(all, "isa")
+  local blas, kernels = distinct(all, "blas")
+  local text = ("A processor with the instruction set%s %s, BLAS kernel%s %s, threads per run: %s")
+    :format(isas, isa, kernels, blas, (distinct(all, "threads")))
   if is_rehearsal(context) then return text .. "." end
   return ("%s, at most %s of memory per run."):format(text, peak_memory(all))
 end
@@ -160,6 +164,12 @@ end
 
 local function short(hash) return (hash:gsub("^(%x+)", function(h) return h:sub(1, 12) end)) end
 
+local function versions(all)
+  local version, several = distinct(all, "version")
+  local revision, revisions = distinct(all, "revision", short)
+  return ("Version%s %s; revision%s %s."):format(several, version, revisions, revision)
+end
+
 -- The checklist, in two parts: group, question, answer.
 local function on_what_was_made(context, all)
   local software = document.software()
@@ -175,8 +185,7 @@ local function on_what_was_made(context, all)
       .. "and does not redistribute them; drawn data need none." },
     { "Code", "Is the code available, under which licence?", software.license
       .. "; all sources are in one repository." },
-    { "", "Which versions made the results?", ("Version %s, revision %s."):format(
-      distinct(all, "version"), distinct(all, "revision", short)) },
+    { "", "Which versions made the results?", versions(all) },
     { "", "Is there a list of what it depends on?",
       "Yes: .ci/packages.txt; make reproduce installs missing packages, if permitted." },
     { "", "Which commands make the results and this page?",
@@ -205,9 +214,9 @@ local function on_runs(context, list, all)
     { "", "How much computation?", compute(context, all) },
     { "Repetition", "Are the results deterministic?", "Yes: equal bits for any number of threads "
       .. "and after any interruption, on one instruction set and BLAS kernel." },
-    { "", "Can a result be verified without all of its training?", ("%d of %s carry a chain of "
-      .. "hashes, parts of which ./flowmap audit repeats."):format(with_chain(all),
-      plural(#all.runs, "run")) },
+    { "", "Can a result be verified without all of its training?", ("%s of %s carry a chain of "
+      .. "hashes, parts of which ./flowmap audit repeats."):format(
+      provenance.grouped(with_chain(all)), plural(#all.runs, "run")) },
   }
 end
 

@@ -71,24 +71,33 @@ end
 
 local BRIEF = 5 -- minutes
 
---- What the runs of a set took together, in words: processor time or, where a run did not record
+local function duration(seconds)
+  local minutes = seconds / 60
+  if minutes < BRIEF then return ("less than %d minutes"):format(BRIEF) end
+  if minutes < 300 then return ("%.0f minutes"):format(minutes) end
+  return ("%.1f hours"):format(minutes / 60)
+end
+
+--- What the runs of a set took together, in words: processor time and, of runs that did not record
 -- it, time by the clock. Short times vary most from one machine to the next, so they are not stated
 -- exactly; a page of quick runs has the same bytes each time.
 -- @tparam Set set
 -- @treturn string such as "224 minutes of processor time"
 function M.cost(set)
-  local wall, cpu = 0, 0
+  local wall, cpu, count, without = 0, 0, 0, 0
   for _, runs in ipairs { set.runs, set.diverged } do
     for _, run in ipairs(runs) do
       local seconds, processor = spent(run)
-      wall, cpu = wall + seconds, cpu and processor and cpu + processor
+      count, cpu = count + 1, cpu + (processor or 0)
+      if not processor then wall, without = wall + seconds, without + 1 end
     end
   end
-  local minutes = (cpu or wall) / 60
-  local kind = cpu and "processor time" or "running time; their processor time was not recorded"
-  if minutes < BRIEF then return ("less than %d minutes of %s"):format(BRIEF, kind) end
-  if minutes < 300 then return ("%.0f minutes of %s"):format(minutes, kind) end
-  return ("%.1f hours of %s"):format(minutes / 60, kind)
+  if without == 0 then return duration(cpu) .. " of processor time" end
+  if without == count then
+    return duration(wall) .. " of running time; their processor time was not recorded"
+  end
+  return ("%s of processor time and, for %d run%s that did not record it, %s of running time")
+    :format(duration(cpu), without, without == 1 and "" or "s", duration(wall))
 end
 
 --- The provenance of a set's numbers in one sentence; every part is required.
