@@ -4,6 +4,7 @@
 
 local t = require "harness"
 local files = require "flowmap.base.files"
+local fm = require "flowmap"
 local made_run = require "made_run"
 local page = require "flowmap.report.page"
 local results = require "flowmap.report.results"
@@ -249,6 +250,22 @@ t.test("values that diverged or are missing are shown as such in tables and left
     t.eq(#figure.against_setting(root, "setting", set, { metric = "kl", N = 4, x = "eta",
       series = "stop", label = "KL" }), 5)
   end)
+
+t.test("in print a tall figure stays on its page; what leaves its page is an error", function()
+  sandbox.needs "pandoc"
+  if not sandbox.has "lualatex" then return print "lualatex is not installed: not tested" end
+  fm.save_png(root .. "/tall.png", fm.zeros { 1500, 100, 3 })
+  results.write_file(root .. "/references.json", "[]")
+  local function print_with(caption)
+    results.write_file(root .. "/tall.md", ("# One\n\nText.\n\n![%s](<%s/tall.png>)\n"):format(
+      caption, root))
+    page.printing(root .. "/tall.md", root .. "/tall.pdf", { title = "T", subtitle = "s",
+      bibliography = root .. "/references.json" })()
+  end
+  print_with "A caption."
+  t.eq(files.exists(root .. "/tall.pdf"), true)
+  t.raises(function() print_with(("word "):rep(400)) end, "Overfull .vbox")
+end)
 
 t.test("a chapter's page has a name of its own, never the book's", function()
   sandbox.needs "pandoc"

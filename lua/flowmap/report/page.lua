@@ -155,8 +155,9 @@ end
 
 -- LuaLaTeX runs twice, first without images and output, for the contents. Their pages have numbers
 -- of their own (paper/print.tex), so no number changes after that; should one, it runs once more. A
--- letter that the fonts lack is an error, like the warnings of pandoc. The first word of the script
--- is the folder of its files.
+-- letter that the fonts lack is an error, like the warnings of pandoc, and so is a page that its
+-- text or a figure leaves by ten points or more. The first word of the script is the folder of its
+-- files.
 local typeset = [[
 run() {
   LC_ALL=C.UTF-8 lualatex -no-shell-escape -interaction=nonstopmode -halt-on-error \
@@ -169,7 +170,7 @@ run -draftmode
 cp "$0/book.aux" "$0/book.first"
 run
 cmp -s "$0/book.aux" "$0/book.first" || run
-! grep '^Missing character' "$0/book.log"
+! grep -e '^Missing character' -e '^Overfull .vbox ([0-9]\{2,\}[.]' "$0/book.log"
 ]]
 
 local OF_TEX = { lock = true, output = true, ["texput.log"] = true, ["missfont.log"] = true }
