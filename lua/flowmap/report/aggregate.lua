@@ -29,6 +29,18 @@ local function add_notes(t, ...)
   return t
 end
 
+-- What the dashes of a table mean, if it has any.
+local function dash_note(t)
+  for _, row in ipairs(t.rows) do
+    for _, cell in ipairs(row.cells) do
+      if cell.lost == "–" then
+        return { "–: no ratio, because a value is not positive or no seed is on both sides." }
+      end
+    end
+  end
+  return {}
+end
+
 -- ------------------------------------------------------------------ ratios
 
 -- A method's values by seed, and how many of its runs have none.
@@ -93,7 +105,8 @@ function M.relative(set, spec)
     t.rows[#t.rows + 1] = row
   end
   return add_notes(t, { ("/ %s: the geometric mean of the ratio at equal seeds; in brackets its "
-    .. "95 %% interval."):format(reference) }, comparison.ratios(list, reference), spec.notes or {})
+    .. "95 %% interval."):format(reference) }, dash_note(t), comparison.ratios(list, reference),
+    spec.notes or {})
 end
 
 -- ------------------------------------------------------------------ aggregates
@@ -216,7 +229,7 @@ function M.aggregate(set, spec)
         cells = aggregates(strata, names, method, reference) }
     end
   end
-  return add_notes(t, aggregate_notes(names, how, reference), spec.notes or {})
+  return add_notes(t, aggregate_notes(names, how, reference), dash_note(t), spec.notes or {})
 end
 
 return M

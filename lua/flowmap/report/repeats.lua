@@ -68,6 +68,7 @@ function M.spread(set, spec)
     .. "cells of equal settings (up to %d degrees of freedom). Seeds: per method, for a two-sided "
     .. "t test at level 0.05 that finds a difference of 10 %% with probability 80 %%."):format(
     freedom)
+  if freedom == 0 then out.notes[2] = "–: no spread without two runs of equal settings." end
   return out
 end
 
