@@ -325,6 +325,7 @@ t.test("a heat map shows the pairs s < t, over four decades", function()
   spec.most = 1
   text = results.read_file(figure.heat(root .. "/heat", "heat", board, spec)[3])
   t.eq(text:find("cbrange [0.0001:1]", 1, true) ~= nil, true, "a value above `most`")
+  t.eq(text:find("set cbtics ('10⁻⁴' 0.0001, '0.001' 0.001, ", 1, true) ~= nil, true, text)
   t.raises(function()
     figure.heat(root .. "/heat", "heat", board, { file = "data", label = "x", steps = { 1 } })
   end, "data.npy has shape %(200, 2%), expected the values at all pairs of times")

@@ -272,8 +272,8 @@ local function plural(count, word)
   return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
 end
 
--- A label that states what the range excludes: values, and ends of intervals.
-local function clipped_text(p)
+-- What the range excludes, in words: values, and ends of intervals; nil if nothing.
+local function clipped_words(p)
   local parts, clipped = {}, 0
   for _, side in ipairs { { p.y.above, "above" }, { p.y.below, "below" } } do
     if side[1] > 0 then parts[#parts + 1] = plural(side[1], "value") .. " " .. side[2] end
@@ -284,9 +284,15 @@ local function clipped_text(p)
     end
   end
   if clipped > 0 then parts[#parts + 1] = plural(clipped, "interval") end
-  if #parts == 0 then return "unset label\n" end
-  return ("unset label\nset label %s at graph 0.99,0.97 right font ',9' tc rgb '#606060'\n"):format(
-    M.text("clipped: " .. table.concat(parts, ", ")))
+  return #parts > 0 and "clipped: " .. table.concat(parts, ", ") or nil
+end
+
+local NOTE = 16 -- pixels between title and panel for what is clipped; in the panel it covers curves
+
+local function clipped_text(p)
+  if not p.clipped then return "unset label\n" end
+  return ("unset label\nset label %s at graph 1,1 right offset 0,0.6 font ',9' tc rgb '#606060'\n")
+    :format(M.text(p.clipped))
 end
 
 local function tics_text(name, axis)
@@ -299,8 +305,8 @@ local function tics_text(name, axis)
     M.number(axis.high))
 end
 
-local function axis_text(p)
-  return "set title " .. M.text(p.title or "") .. " offset 0,-0.5\n"
+local function axis_text(p, raised)
+  return ("set title %s offset 0,%g\n"):format(M.text(p.title or ""), raised > 0 and 0.5 or -0.5)
     .. "set xlabel " .. M.text(p.xlabel or "") .. " offset 0,0.3\n"
     .. "set ylabel " .. M.text(p.ylabel or "") .. " offset 0.2,0\n"
     .. tics_text("x", p.x) .. tics_text("y", p.y) .. clipped_text(p)
@@ -332,17 +338,22 @@ end
 --   xlog=, ylog=, xtics= (values to label), xrange=, yrange=, xzero= (see flowmap.report.axis; an
 --   axis without a given range fits the values), ynames= (texts in place of a vertical scale: the
 --   i-th, from the top, is at y = -i), clip= (ignore a few outliers in the range and
---   state so in the panel), series={{kind= "line", "points", "linespoints" or "interval", label=
+--   state so above the panel), series={{kind= "line", "points", "linespoints" or "interval", label=
 --   (comment in the data file), rows=, colour= (index or "#rrggbb"), point=, size=, width=, dash=,
 --   key= (text in the key)},...}},...}}
 -- @treturn {string,...} the paths
 function M.panels(dir, name, spec)
   spec = descriptions.complete(name, spec)
   local rows = math.ceil(#spec.panels / spec.columns)
-  for _, p in ipairs(spec.panels) do complete_axes(p, spec.width) end
+  local raised = 0
+  for _, p in ipairs(spec.panels) do
+    complete_axes(p, spec.width)
+    p.clipped = clipped_words(p)
+    if p.clipped then raised = NOTE end
+  end
   local numbers = widest(spec.panels)
-  local across, down = space_between(spec, numbers), 92
-  local left, top = math.max(74, numbers + 54), 32
+  local across, down = space_between(spec, numbers), 92 + raised
+  local left, top = math.max(74, numbers + 54), 32 + raised
   local width = left + spec.columns * (spec.width + across) - across + 24
   local key, tall = key_of(spec.panels, width)
   local height = top + rows * (spec.height + down) - down + 52 + tall
@@ -357,7 +368,7 @@ function M.panels(dir, name, spec)
       items[j] = series_text(name, blocks:add(s.label, s.rows, format), s, p.y)
     end
     script[i] = M.margins(width, height, left + column * (spec.width + across),
-      top + row * (spec.height + down), spec.width, spec.height) .. axis_text(p)
+      top + row * (spec.height + down), spec.width, spec.height) .. axis_text(p, raised)
       .. "unset key\nplot " .. table.concat(items, ", \\\n  ") .. "\n"
   end
   return M.render(dir, name, { width = width, height = height,

@@ -1,5 +1,6 @@
 --- Colours and point shapes of curves. Methods differ in both; our curves are filled and solid,
--- published ones open and dashed. Colours are indices into gnuplot's `podo`.
+-- published ones open and dashed. Colours are indices into gnuplot's `podo`, whose yellow is too
+-- pale for lines on white; a brown stands in its place.
 -- @module flowmap.report.palette
 
 local M = {}
@@ -10,12 +11,13 @@ M.methods = {
   ["ESD"] = { colour = 7, filled = 5, open = 4 },
   ["PSD-M"] = { colour = 4, filled = 9, open = 8 },
   ["PSD-U"] = { colour = 8, filled = 11, open = 10 },
+  ["ESD-CONVEX"] = { colour = 1, filled = 13, open = 12 },
 }
 
--- The unused colours, for other methods and for curves that are not methods (values of a setting).
+-- The other colours, for other methods and for curves that are not methods (values of a setting).
 local other = {
   { colour = 1, filled = 7, open = 6 }, { colour = 2, filled = 5, open = 4 },
-  { colour = 3, filled = 9, open = 8 }, { colour = 5, filled = 11, open = 10 },
+  { colour = 3, filled = 9, open = 8 }, { colour = "#806000", filled = 11, open = 10 },
 }
 
 --- The style of the i-th curve of a figure whose curves are not methods.

@@ -80,9 +80,18 @@ set ytics 1
 set border 15 lw 0.5 lc rgb "#808080"
 set palette defined (0 "#e6eff8", 0.35 "#9ecae1", 0.65 "#0072b2", 1 "#001a33")
 set logscale cb
-set format cb "%%.0e"
+set cbtics (%s)
 set cbrange [%g:%g]
 ]]
+
+-- The labels of the colour scale: those of any other logarithmic axis.
+local function colour_tics(low, high)
+  local tics = axes.label({ low = low, high = high, log = true }).tics
+  for i, tic in ipairs(tics) do
+    tics[i] = ("%s %s"):format(gnuplot.text(tic.text), gnuplot.number(tic.value))
+  end
+  return table.concat(tics, ", ")
+end
 
 local function panel(f, k, map, title, below)
   local x, half = LEFT + (k - 1) * (SIZE + GAP), 0.5 / (map.n - 1)
@@ -120,7 +129,7 @@ function M.heat(dir, name, set, spec)
   local low, high = colour_range(maps, spec.most)
   local f = { name = name, label = spec.label, panels = #methods, height = TOP + SIZE + 56,
     width = LEFT + #methods * (SIZE + GAP) + 96 }
-  local script = { style:format(low, high) }
+  local script = { style:format(colour_tics(low, high), low, high) }
   for k, method in ipairs(methods) do
     data[k] = cells_text(method, maps[k], low)
     script[k + 1] = panel(f, k, maps[k], method, below[k])

@@ -118,7 +118,8 @@ function M.traces(dir, name, set, spec)
   end
   if #panels[2].series == 0 and #panels[1].series > 0 then table.remove(panels, 2) end
   for _, p in ipairs(panels) do count_in_units(p) end
-  return gnuplot.panels(dir, name, { columns = #panels, width = 270, height = 240,
+  local columns = #panels == 4 and 2 or #panels -- four in a row would be illegible in print
+  return gnuplot.panels(dir, name, { columns = columns, width = 270, height = 240,
     panels = panels })
 end
 
