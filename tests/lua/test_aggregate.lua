@@ -118,9 +118,9 @@ t.test("a diverged run is the worst; a law without a method leaves no aggregate"
     kept[#kept + 1] = wanted and run or nil
   end
   part.runs = kept
-  local lost = aggregate.aggregate(part, spec)
-  t.eq(lost.rows[1].cells[1].lost, "–")
-  t.has(table.concat(lost.notes, "\n"), "–: no ratio, because a value is not positive")
+  local without = aggregate.aggregate(part, spec)
+  t.eq(without.rows[1].cells[1].lost, "–")
+  t.has(table.concat(without.notes, "\n"), "–: no ratio, because a value is not positive")
 end)
 
 t.test("two runs that diverged with one seed are equal", function()
