@@ -70,7 +70,7 @@ end
 t.test("the checklist is filled from manifests", function()
   local text = checklist.text(context "long", "")
   t.has(text, "2 runs that ended and 0 runs that diverged, in 1 experiment; seeds of each: 2.")
-  t.has(text, "instruction set avx2, scalar")
+  t.has(text, "instruction sets avx2, scalar")
   t.has(text, "For the runs of this page: less than 5 minutes")
   t.has(text, "\\./flowmap reproduce \\-\\-profile long")
   t.has(text, "No\\. The classifier")

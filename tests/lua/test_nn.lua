@@ -171,6 +171,15 @@ t.test("upsampling repeats pixels, downsampling averages them", function()
   t.near(fm.sum(nn.down(x)):item(), fm.sum(x):item() / 4, 1e-14)
 end)
 
+t.test("rows that scatter leaves out have the derivative 0, in both modes", function()
+  local number, x = fm.tensor({ -1, 1, 5, 0 }, "float64"), fm.full({ 4, 1 }, 1, "float64")
+  local function f(y) return fm.scatter(y, number, 2) end
+  local function weighted(y) return fm.sum(f(y) * fm.tensor({ { 3 }, { 7 } }, "float64")) end
+  t.eq(fm.grad(weighted)(x):flat(), { 0, 7, 0, 3 })
+  local _, tangent = fm.jvp(f, x, x)
+  t.eq(tangent:flat(), { 1, 1 })
+end)
+
 t.test("clip's derivative is 1 on the limits and 0 beyond", function()
   local x = fm.tensor({ -2, -1, 0, 1, 2 }, F64)
   t.eq(fm.clip(x, -1, 1):flat(), { -1.0, -1.0, 0.0, 1.0, 1.0 })

@@ -187,7 +187,7 @@ t.test("parts of its own that an experiment does not name are told", function()
       losses = { mine = { loss = loss, variants = { u = { g = 1 }, m = { g = 2 } } } }, ]]
   local function told(rest, want)
     local it = own_files.load(head .. rest .. " }")
-    return notes.sentences(it, experiment.resolve(it, want or { profile = "smoke" }))
+    return notes.sentences(it, experiment.resolve(it, want or { profile = "smoke" }), "smoke")
   end
   t.eq(told "profiles = { smoke = {} }", {
     "the experiment's own method 'mine' is not used: nothing names it, and method is lsd",
@@ -203,15 +203,19 @@ t.test("parts of its own that an experiment does not name are told", function()
 end)
 
 t.test("points by columns, and an average that stays at the initial weights, are told", function()
-  local function told(data, steps)
+  local function told(data, steps, profile)
     local it = own_files.load(([[local fm = require "flowmap"
-      return { name = 'x', data = fm.normal({ %s }, { seed = 1 }), profiles = { smoke = {
-        steps = %d } } }]]):format(data, steps))
-    return table.concat(notes.sentences(it, experiment.resolve(it, { profile = "smoke" })), "\n")
+      return { name = 'x', data = fm.normal({ %s }, { seed = 1 }), profiles = { %s = {
+        steps = %d } } }]]):format(data, profile, steps))
+    local cfg = experiment.resolve(it, { profile = profile })
+    return table.concat(notes.sentences(it, cfg, profile), "\n")
   end
-  t.eq(told("3, 3", 2000), "")
-  t.has(told("3, 4", 2000), "the data set 'points' has 3 points of 4 coordinates; a point is a row")
-  t.has(told("3, 3", 50), "after 50 steps the average that is evaluated (ema 0.999) is to 95 %")
+  t.eq(told("3, 3", 2000, "laptop"), "")
+  t.has(told("3, 4", 2000, "laptop"),
+    "the data set 'points' has 3 points of 4 coordinates; a point is a row")
+  t.has(told("3, 3", 50, "laptop"),
+    "after 50 steps the average that is evaluated (ema 0.999) is to 95 %")
+  t.eq(told("3, 3", 50, "smoke"), "") -- it only tries whether all works
 end)
 
 t.test("a part that a run uses and its teacher does not is used", function()

@@ -337,7 +337,7 @@ local function staged(it, want)
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
     check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
-    if not want.of_stage then notes.note(it, cfg) end
+    if not want.of_stage then notes.note(it, cfg, profile) end
   end
   cfg.experiment, cfg.profile, cfg.seed = it.name, profile, want.seed or 1
   return cfg, it.run and {} or stages.of(M, it, cfg, loss.row, want)

@@ -70,8 +70,10 @@ end
 
 local STALE = 0.9 -- of the weights evaluated, the part that is the initial ones
 
--- Add the sentence about an average of the weights that hardly leaves the initial ones.
-local function add_stale(cfg, out)
+-- Add the sentence about an average of the weights that hardly leaves the initial ones. The profile
+-- smoke tries whether all works; nobody reads its numbers.
+local function add_stale(cfg, profile, out)
+  if profile == "smoke" then return end
   local decay = cfg.eval_ema > 0 and cfg.ema[cfg.eval_ema] or 0
   local part = decay ^ cfg.steps
   if part > STALE then
@@ -84,12 +86,13 @@ end
 --- The sentences about a run.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings of a run
+-- @tparam string profile
 -- @treturn {string,...}
-function M.sentences(it, cfg)
+function M.sentences(it, cfg, profile)
   local out = {}
   add_unused(it, cfg, out)
   add_transposed(it, cfg, out)
-  add_stale(cfg, out)
+  add_stale(cfg, profile, out)
   return out
 end
 
@@ -98,9 +101,10 @@ local noted = {} -- what was told
 --- Tell the user, once. The runs of `reproduce`, which reports their progress, leave it to that.
 -- @tparam table it an experiment
 -- @tparam table cfg resolved settings of a run
-function M.note(it, cfg)
+-- @tparam string profile
+function M.note(it, cfg, profile)
   if Progress.reports then return end
-  for _, sentence in ipairs(M.sentences(it, cfg)) do
+  for _, sentence in ipairs(M.sentences(it, cfg, profile)) do
     if not noted[sentence] then Status.new(2):say("note: " .. sentence) end
     noted[sentence] = true
   end
