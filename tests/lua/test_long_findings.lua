@@ -68,14 +68,12 @@ t.test("exact: LSD's map is the nearest on every mixture, ESD convex's on normal
 end)
 
 t.test("exact: with the paper's stop-gradient ESD learns the map of no mixture", function()
-  local near = 0
   for _, data in ipairs { "modes1", "modes2" } do
     for _, values in pairs(by_seed(data, "map_error")) do
       holds(values.ESD, "a run diverged on " .. data)
-      if values.ESD < 0.1 then near = near + 1 end
+      holds(values.ESD > 100 * values.LSD, "ESD is near on " .. data)
     end
   end
-  t.eq(near, 1)
   for _, values in pairs(by_seed("modes16", "map_error")) do t.eq(values.ESD, nil) end
   for _, values in pairs(by_seed("normal16", "map_error")) do holds(values.ESD < 0.01) end
 end)
