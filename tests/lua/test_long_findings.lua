@@ -99,7 +99,13 @@ t.test("switches: which settings exploded", function()
   holds(exploded("modes2", "full | self | 0 | current") > 0.5)
   for _, cell in ipairs { "target | self | 0 | current", "full | sample | 0 | current",
     "full | self | 1 | current" } do
-    t.eq(exploded("modes2", cell), 0, cell)
+    for _, data in ipairs { "modes2", "modes16", "checkerboard" } do
+      t.eq(exploded(data, cell), 0, data .. " " .. cell)
+    end
+  end
+  for _, data in ipairs { "modes16", "checkerboard" } do
+    holds(exploded(data, "full | self | 0 | current") < exploded("modes2",
+      "full | self | 0 | current"), data)
   end
   holds(exploded("modes2", "target | sample | 0 | ema") > 0.5)
   t.eq(exploded("modes2", "target | sample | 0 | current"), 0)
@@ -116,12 +122,11 @@ t.test("switches: which effects are shown", function()
   end
   for _, switch in ipairs(SWITCHES) do
     local _, p, gradient, p_gradient, result, p_result = table.unpack(effect("modes2", switch))
-    holds(gradient < 0 and p_gradient <= LEVEL and result < 0 and p_result <= LEVEL, switch)
-    holds(p > LEVEL, "explosions, " .. switch)
+    holds(p <= LEVEL and gradient < 0 and p_gradient <= LEVEL, switch)
+    t.eq(result < 0 and p_result <= LEVEL, switch ~= "velocity = sample", switch)
     for _, data in ipairs { "modes16", "checkerboard" } do
       local it = effect(data, switch)
-      holds(it[3] < 0 and it[2] > LEVEL, ("%s, %s"):format(data, switch))
-      t.eq(it[4] <= LEVEL, data == "modes16" or switch ~= "velocity = sample", switch)
+      holds(it[3] < 0 and it[4] <= LEVEL and it[2] > LEVEL, ("%s, %s"):format(data, switch))
     end
   end
 end)
