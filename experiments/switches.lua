@@ -176,8 +176,8 @@ end
 --
 -- *Each of three switches alone does.* On the mixture in two dimensions, where ESD exploded, no
 -- training exploded with `stop = target`, with `velocity = sample` or with `p = 1` alone
--- (@tab:explosive-modes2), and each of the three shortens the tail of the gradient's norm. In `long`
--- both are shown, also after Holm's correction. The map error changes by
+-- (@tab:explosive-modes2), and each of the three shortens the tail of the gradient's norm. In
+-- `long` both are shown, also after Holm's correction. The map error changes by
 --
 -- - {{ratio map_error.ESD.N1[stop=target:full] data=modes2 velocity=self p=0 target=current %.2g}};
 -- - {{ratio map_error.ESD.N1[velocity=sample:self] data=modes2 stop=full p=0 target=current %.2g}};
@@ -185,8 +185,8 @@ end
 --
 -- After the correction that is shown for `stop` and `p`, and not for the sampled velocity. In
 -- sixteen dimensions and on the checkerboard no difference in explosions is shown: ESD exploded in
--- fewer seeds there. There, too, each of the three alone makes the largest gradient smaller relative
--- to the median, which is shown.
+-- fewer seeds there. There, too, each of the three alone makes the largest gradient smaller
+-- relative to the median, which is shown.
 --
 -- Which trainings explode, and when, is decided by rounding. The same seeds, trained once before
 -- with other kernels of BLAS, exploded in other numbers. Then a lower map error was shown for the
