@@ -14,8 +14,15 @@ sources=$musl/sources
 mkdir -p "$musl/apt/lists/partial" "$musl/apt/archives/partial" "$musl/apt/parts" "$musl/lib" \
   "$musl/include" "$musl/modules"
 : >"$musl/apt/status"
-sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources \
-  >"$musl/apt/parts/debian.sources"
+if [ -e /etc/apt/sources.list.d/debian.sources ]; then
+  sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources \
+    >"$musl/apt/parts/debian.sources"
+elif [ -e /etc/apt/sources.list ]; then
+  sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >"$musl/apt/parts/debian.list"
+else
+  echo "flowmap: check-musl: it needs the sources of Debian's packages, found no list of them" >&2
+  exit 2
+fi
 cat >"$musl/apt/conf" <<END
 APT::Sandbox::User "root";
 Acquire::Languages "none";
@@ -29,12 +36,15 @@ END
 if [ ! -e "$sources/complete" ]; then
   mkdir -p "$sources"
   export APT_CONFIG="$musl/apt/conf"
-  apt-get -q update >/dev/null
+  apt-get -q update >/dev/null || true # old lists may do
   (cd "$sources" && apt-get -q source --download-only --tar-only lua5.4 zlib libpng1.6 nettle \
-    libjpeg-turbo lua-cjson lua-filesystem >/dev/null &&
-    for archive in *.orig.tar.gz *.orig.tar.bz2 *.orig.tar.xz; do
-      [ ! -e "$archive" ] || tar -xf "$archive"
-    done && touch complete)
+    libjpeg-turbo lua-cjson lua-filesystem >/dev/null) || {
+    echo "flowmap: check-musl: the sources of Debian's packages cannot be had" >&2
+    exit 2
+  }
+  (cd "$sources" && for archive in *.orig.tar.gz *.orig.tar.bz2 *.orig.tar.xz; do
+    [ ! -e "$archive" ] || tar -xf "$archive"
+  done && touch complete)
   unset APT_CONFIG
 fi
 
