@@ -104,6 +104,7 @@ typedef struct fm_sample {
   double lo, hi;  /* operands are uniform on [lo, hi) */
   unsigned whole; /* bit k: operand k holds whole numbers and is not differentiated */
   unsigned bytes; /* bit k: likewise, and its dtype is uint8 */
+  bool unprobed;  /* not in the fingerprint of the numerics: results made before it stay current */
 } fm_sample;
 
 #define FM_ALL (~0u) /* as a set of operands: all of them */

@@ -114,12 +114,16 @@ const fm_op fm_op_gather = {.name = "gather", .doc = "Rows of a table by 0-based
   "number; NaN where it has none.",
   .args = "tt", .attrs = {"zeros"}, .nin = 2, .flags = FM_PICKS, .infer = infer_gather,
   .jvp = jvp_rows, .vjp = vjp_gather, .linear = {1},
-  .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2}}};
+  .samples = {{2, {FM_SHAPE2(4, 3), FM_SHAPE1(6)}, {{0}, {0}}, 0, 3.9, .whole = 2},
+              {2, {FM_SHAPE2(3, 2), FM_SHAPE1(16)}, {{1}, {0}}, -2, 5, .whole = 2,
+               .unprobed = true}}};
 
 const fm_op fm_op_scatter = {.name = "scatter", .doc = "Rows added into a table of zeros, "
   "except those whose number it does not have.",
   .args = "tti", .attrs = {"rows"}, .nin = 2, .infer = infer_scatter, .jvp = jvp_rows,
   .vjp = vjp_scatter, .flags = FM_KEEP, .linear = {1},
-  .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2}}};
+  .samples = {{2, {FM_SHAPE2(6, 3), FM_SHAPE1(6)}, {{4}, {0}}, 0, 3.9, .whole = 2},
+              {2, {FM_SHAPE2(16, 2), FM_SHAPE1(16)}, {{3}, {0}}, -2, 5, .whole = 2,
+               .unprobed = true}}};
 
 #endif
