@@ -300,46 +300,61 @@ static int neg(lua_State *L) {
   return op_unm(L);
 }
 
-/* The operators that tensors do not have; Lua's own words would name none that fm has instead. */
-static int no_order(lua_State *L) {
-  bind_fail(L, FM_EUSAGE,
-            "the operator < or <= found between tensors, expected fm.lt, fm.le or fm.eq, which "
-            "give 1 or 0 for each value");
-}
-
-static int no_remainder(lua_State *L) {
-  bind_fail(L, FM_EUSAGE,
-            "the operator // or %% found, expected fm.floor(x / y), and x - y * fm.floor(x / y) "
-            "for the remainder");
-}
-
-static int no_equality(lua_State *L) { /* Lua asks only about userdata that are not one */
-  if (bind_test(L, 1) && bind_test(L, 2))
-    bind_fail(L, FM_EUSAGE,
-              "the operator == or ~= found between tensors, expected fm.eq, which gives 1 or 0 for "
-              "each value; rawequal tells whether both are one tensor");
-  lua_pushboolean(L, 0);
-  return 1;
-}
-
-static int no_text(lua_State *L) {
-  bind_fail(L, FM_EUSAGE,
-            "the operator .. found, expected tostring(x) or x:item() to put it into a text, or "
-            "fm.concat to join tensors");
-}
-
-static int no_assignment(lua_State *L) {
-  bind_fail(L, FM_EUSAGE,
-            "an assignment to a tensor's entry or field found, expected a new tensor, as by "
-            "fm.where or fm.concat; x:copy_from(y) overwrites all values");
-}
-
 static int op_pow(lua_State *L) {
   double e = bind_number(L, 2);
   fm_attr a = {{0}, {e, 0}};
   perform1(L, e == 2 ? &fm_op_square : &fm_op_pow, 1, e == 2 ? NULL : &a);
   return 1;
 }
+
+/* ------------------------------------------------------------------ operators that tensors lack */
+
+/* Lua's own words would name none that fm has instead. */
+static int refuse(lua_State *L) {
+  bind_fail(L, FM_EUSAGE, "%s", lua_tostring(L, lua_upvalueindex(1)));
+}
+
+static int refuse_equality(lua_State *L) { /* Lua asks only about userdata that are not one */
+  if (bind_test(L, 1) && bind_test(L, 2)) return refuse(L);
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+#define ORDER                                                                                      \
+  "the operator < or <= found between tensors, expected fm.lt, fm.le or fm.eq, which give 1 or "   \
+  "0 for each value"
+#define REMAINDER                                                                                  \
+  "the operator // or % found, expected fm.floor(x / y), and x - y * fm.floor(x / y) for the "     \
+  "remainder"
+
+static const struct {
+  const char *name;
+  lua_CFunction function;
+  const char *sentence;
+} refused[] = {
+    {"__lt", refuse, ORDER},
+    {"__le", refuse, ORDER},
+    {"__eq", refuse_equality,
+     "the operator == or ~= found between tensors, expected fm.eq, which gives 1 or 0 for each "
+     "value; rawequal tells whether both are one tensor"},
+    {"__idiv", refuse, REMAINDER},
+    {"__mod", refuse, REMAINDER},
+    {"__concat", refuse,
+     "the operator .. found, expected tostring(x) or x:item() to put it into a text, or fm.concat "
+     "to join tensors"},
+    {"__newindex", refuse,
+     "an assignment to a tensor's entry or field found, expected a new tensor, as by fm.where or "
+     "fm.concat; x:copy_from(y) overwrites all values"}};
+
+static void set_refused(lua_State *L) { /* of the metatable on top of the stack */
+  for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
+    lua_pushstring(L, refused[k].sentence);
+    lua_pushcclosure(L, refused[k].function, 1);
+    lua_setfield(L, -2, refused[k].name);
+  }
+}
+
+/* ------------------------------------------------------------------ all operations */
 
 /* The names of the attributes that arguments fill, in the order of their letters: those of integers
    (i, o, a, b) and those of numbers (n). */
@@ -375,19 +390,8 @@ static int list_ops(lua_State *L) {
 }
 
 void bind_open_ops(lua_State *L) {
-  static const luaL_Reg operators[] = {{"__add", op_add},
-                                       {"__sub", op_sub},
-                                       {"__mul", op_mul},
-                                       {"__div", op_div},
-                                       {"__unm", op_unm},
-                                       {"__pow", op_pow},
-                                       {"__lt", no_order},
-                                       {"__le", no_order},
-                                       {"__eq", no_equality},
-                                       {"__idiv", no_remainder},
-                                       {"__mod", no_remainder},
-                                       {"__concat", no_text},
-                                       {"__newindex", no_assignment},
+  static const luaL_Reg operators[] = {{"__add", op_add}, {"__sub", op_sub}, {"__mul", op_mul},
+                                       {"__div", op_div}, {"__unm", op_unm}, {"__pow", op_pow},
                                        {NULL, NULL}};
   for (int k = 0; k < fm_op_count(); k++) {
     const fm_op *op = fm_op_at(k);
@@ -403,5 +407,6 @@ void bind_open_ops(lua_State *L) {
   luaL_setfuncs(L, arithmetic, 0); /* as the operators: either operand may be a number */
   luaL_getmetatable(L, bind_tensor_type);
   luaL_setfuncs(L, operators, 0);
+  set_refused(L);
   lua_pop(L, 1);
 }

@@ -39,6 +39,11 @@ fi
 # Each has a copy of its own, as git does not tell a user the revision of another's; at the same
 # place, since the page links to the scripts.
 source=$(dirname "$program")
+if [ -f "$source/.git" ]; then
+  echo "identity: $source is a linked worktree, whose revision git tells no other user;" \
+    "run it in a clone" >&2
+  exit 2
+fi
 for name in one "another, one"; do
   mkdir "$work/$name" "$work/home of $name"
   cp -a "$source" "$work/$name/suite"
