@@ -3,6 +3,7 @@
 -- its prerequisites.)
 
 local t = require "harness"
+local browser = require "browser"
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local made_run = require "made_run"
@@ -275,6 +276,22 @@ t.test("a chapter's page has a name of its own, never the book's", function()
     local code, out = sandbox.flowmap("paper " .. name)
     t.eq({ code, out }, { 0, ("written: paper/build/%s.html\n"):format(stem) })
   end
+end)
+
+t.test("a link of the contents leads to its section, however long those before it are", function()
+  if not sandbox.has "chromium" then
+    return t.skip("links in a browser", "chromium is not installed")
+  end
+  local parts = { "<!doctype html><style>", files.read "paper/style.css", "</style><main>" }
+  for k = 1, 30 do
+    parts[#parts + 1] = ([[<section><h1>%d</h1><section><div style="height: %dpx"></div></section>
+      <section id="s%d"><h2>Here</h2></section></section>]]):format(k, 300 * (k % 7), k)
+  end
+  results.write_file(root .. "/long.html", table.concat(parts) .. "<a href='#s20'>20</a></main>")
+  local it <close> = browser.start(sandbox.mkdir "chromium")
+  it:open("file://" .. root .. "/long.html", 1280, 700)
+  it:value "document.querySelector('a').click()"
+  t.near(it:value "0 + document.querySelector('#s20').getBoundingClientRect().top", 0, 1)
 end)
 
 t.done()
