@@ -166,6 +166,14 @@ static inline V vsel(M m, V a, V b) { return FM_MM(mask_blend)(m, b, a); }
 /* sum + x b for a single x. */
 static inline V vfma1(T x, V b, V sum) { return vfma(vset(x), b, sum); }
 #endif
+/* Load and store VN values, or only `left` < VN, for loops over rows of any length. */
+static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
+static inline void vgive(T *p, V v, int64_t left) {
+  if (left >= VN)
+    vstore(p, v);
+  else
+    vstoren(p, v, left);
+}
 static inline V vneg(V a) { return -a; }
 static inline V vabs(V a) { return vfrom(vbits(a) & (FM_SIGN - 1)); }
 static inline V vcopysign(V a, V b) {

@@ -15,14 +15,6 @@ fm_val fm_join_pads(fm_prog *p, const fm_val *in); /* fold rule of pad + pad, in
 #define FM_MAP3(name, expr)
 #else
 #include "../kernels/simd.h"
-/* Load and store VN values, or only `left` < VN, for loops over rows of any length. */
-static inline V vtake(const T *p, int64_t left) { return left >= VN ? vload(p) : vloadn(p, left); }
-static inline void vgive(T *p, V v, int64_t left) {
-  if (left >= VN)
-    vstore(p, v);
-  else
-    vstoren(p, v, left);
-}
 /* Lane r of the result is the sum, or the maximum, over the lanes of x[r]; x is overwritten. */
 #if VN > 1
 #define FM_FOLD(x, join)                                                    \
