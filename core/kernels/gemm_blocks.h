@@ -33,10 +33,8 @@
 static inline V packed_load(const P *p) { return vload((const T *)(const void *)p); }
 static inline void packed_store(P *p, V v) { vstore((T *)(void *)p, v); }
 
-/* The first n values of a vector; the rest are zeros. */
-static inline V load_some(const T *p, int64_t n) {
-  return n >= VN ? vload(p) : n > 0 ? vloadn(p, n) : vset(0);
-}
+/* Like vtake, but n may be negative: beyond the end of a row there are zeros. */
+static inline V load_some(const T *p, int64_t n) { return n > 0 ? vtake(p, n) : vset(0); }
 
 static inline V load_along(const T *x, int64_t k);
 static inline V load_across(const T *x, int64_t ldx, int64_t n, int64_t k);
@@ -45,13 +43,8 @@ static inline void turn(V x[PV]);
 /* y = sum or, with `add`, y += sum, of the first n values of a row, n < NR. Tiles at the right edge
    need it; were it inlined into the many tiles, they would take half of the build's time. */
 static __attribute__((noinline)) void give_part(const V *sum, int64_t n, bool add, T *y) {
-  for (int64_t left = n; left > 0; left -= VN, y += VN, sum++) {
-    const V before = !add ? vset(0) : left >= VN ? vload(y) : vloadn(y, left);
-    if (left >= VN)
-      vstore(y, before + *sum);
-    else
-      vstoren(y, before + *sum, left);
-  }
+  for (int64_t left = n; left > 0; left -= VN, y += VN, sum++)
+    vgive(y, (add ? vtake(y, left) : vset(0)) + *sum, left);
 }
 
 /* Likewise of n values, NR at most; the copy keeps the sums of a tile in registers. */

@@ -31,6 +31,12 @@ static inline V update(const consts *k, bool adaptive, V g, V w, V *m, V *v) {
   return w - vfma(k->decay, w, d);
 }
 
+/* Move VN values of an average, or only `left` < VN, towards the weights w. */
+static inline void average(V rate, V w, T *e, int64_t left) {
+  const V before = vtake(e, left);
+  vgive(e, vfma(rate, w - before, before), left);
+}
+
 void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p);
 void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p) {
   consts k = {vset((T)s->scale),    vset((T)s->b1),   vset((T)(1 - s->b1)), vset((T)s->b2),
@@ -40,30 +46,14 @@ void FM_FN(optim_update)(const fm_optim_step *s, const fm_optim_part *p) {
   const bool adaptive = s->adaptive;
   const T *g = p->g;
   T *w = p->w, *m = p->m, *v = p->v;
-  int64_t i = 0;
-  for (; i + VN <= p->n; i += VN) {
-    V mi = vload(m + i), vi = vload(v + i);
-    V wi = update(&k, adaptive, vload(g + i), vload(w + i), &mi, &vi);
-    vstore(m + i, mi);
-    vstore(v + i, vi);
-    vstore(w + i, wi);
-    for (int j = 0; j < s->nema; j++) {
-      T *e = (T *)p->e[j] + i;
-      V ei = vload(e);
-      vstore(e, vfma(k.ema[j], wi - ei, ei));
-    }
-  }
-  const int64_t r = p->n - i;
-  if (r == 0) return;
-  V mi = vloadn(m + i, r), vi = vloadn(v + i, r);
-  V wi = update(&k, adaptive, vloadn(g + i, r), vloadn(w + i, r), &mi, &vi);
-  vstoren(m + i, mi, r);
-  vstoren(v + i, vi, r);
-  vstoren(w + i, wi, r);
-  for (int j = 0; j < s->nema; j++) {
-    T *e = (T *)p->e[j] + i;
-    V ei = vloadn(e, r);
-    vstoren(e, vfma(k.ema[j], wi - ei, ei), r);
+  for (int64_t i = 0; i < p->n; i += VN) {
+    const int64_t left = p->n - i;
+    V mi = vtake(m + i, left), vi = vtake(v + i, left);
+    V wi = update(&k, adaptive, vtake(g + i, left), vtake(w + i, left), &mi, &vi);
+    vgive(m + i, mi, left);
+    vgive(v + i, vi, left);
+    vgive(w + i, wi, left);
+    for (int j = 0; j < s->nema; j++) average(k.ema[j], wi, (T *)p->e[j] + i, left);
   }
 }
 
@@ -73,15 +63,7 @@ void FM_FN(optim_average)(const fm_optim_step *s, const fm_optim_part *p) {
   for (int j = 0; j < s->nema; j++) {
     const V c = vset((T)(1 - s->ema[j]));
     T *e = p->e[j];
-    int64_t i = 0;
-    for (; i + VN <= p->n; i += VN) {
-      const V ei = vload(e + i);
-      vstore(e + i, vfma(c, vload(w + i) - ei, ei));
-    }
-    const int64_t r = p->n - i;
-    if (r == 0) continue;
-    const V ei = vloadn(e + i, r);
-    vstoren(e + i, vfma(c, vloadn(w + i, r) - ei, ei), r);
+    for (int64_t i = 0; i < p->n; i += VN) average(c, vtake(w + i, p->n - i), e + i, p->n - i);
   }
 }
 

@@ -45,10 +45,10 @@ static inline __attribute__((always_inline)) void sum_some(int64_t rows, int64_t
   for (int k = 0; k < VDS; k++) odd[k] = vdset(0);
   int64_t r = 0;
   for (; r + 2 <= rows; r += 2, x += 2 * run) {
-    add_wide(even, n == VN ? vload(x) : vloadn(x, n));
-    add_wide(odd, n == VN ? vload(x + run) : vloadn(x + run, n));
+    add_wide(even, vtake(x, n));
+    add_wide(odd, vtake(x + run, n));
   }
-  if (r < rows) add_wide(even, n == VN ? vload(x) : vloadn(x, n));
+  if (r < rows) add_wide(even, vtake(x, n));
   for (int k = 0; k < VDS; k++) even[k] += odd[k];
   memcpy(lane, even, sizeof lane);
   memcpy(sum, lane, (size_t)n * sizeof *sum);

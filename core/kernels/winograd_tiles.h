@@ -63,8 +63,6 @@ static inline void window(const tiling *t, const T *x, int64_t k, int64_t channe
   }
 }
 
-static inline V load_some(const T *p, int64_t n) { return n >= VN ? vload(p) : vloadn(p, n); }
-
 /* One pair of rows of B' d B (`spread`: of A y A') for a vector of channels from c on, of which n
    exist: out[12], `step` apart. */
 static inline __attribute__((always_inline)) void transform_pair(const bool spread, const int pair,
@@ -76,7 +74,7 @@ static inline __attribute__((always_inline)) void transform_pair(const bool spre
     V d[6], two[2];
     for (int i = 0; i < size; i++)
       if (pair == 2 ? !spread || i % 3 == 0 : spread || i % 5 != 0)
-        d[i] = load_some(at[size * i + j] + c, n);
+        d[i] = vtake(at[size * i + j] + c, n);
     if (spread)
       wino_spread(pair, d, 1, two);
     else
@@ -147,8 +145,7 @@ static inline void weights_square(const kernels *k, int64_t o, int64_t i, T *u, 
   for (int t = 0; t < 9; t++) {
     for (int64_t v = 0; v < VN; v++) {
       tap[t][v] = vset(0);
-      if (o + v < O)
-        tap[t][v] = vset(k->f[o + v]) * load_some(k->w + ((o + v) * 9 + t) * I + i, I - i);
+      if (o + v < O) tap[t][v] = vset(k->f[o + v]) * vtake(k->w + ((o + v) * 9 + t) * I + i, I - i);
     }
     vtranspose(tap[t]);
   }
@@ -164,7 +161,7 @@ static inline void weights_turned(const kernels *k, int64_t o, int64_t i, T *u, 
   V one[9];
   for (int t = 0; t < 9; t++) {
     one[8 - t] = vset(0);
-    if (i < k->I) one[8 - t] = vset(k->f[o]) * load_some(k->w + (o * 9 + t) * k->I + i, k->I - i);
+    if (i < k->I) one[8 - t] = vset(k->f[o]) * vtake(k->w + (o * 9 + t) * k->I + i, k->I - i);
   }
   transform_kernel(one, u, step);
 }
@@ -218,11 +215,7 @@ static inline __attribute__((always_inline)) void tile_back(const T *m, int64_t 
     V out[4];
     wino_out(&half[0][i], 4, out);
     if (i >= rows) break;
-    for (int j = 0; j < 4 && j < columns; j++)
-      if (n >= VN)
-        vstore(y + i * row + j * column, out[j]);
-      else
-        vstoren(y + i * row + j * column, out[j], n);
+    for (int j = 0; j < 4 && j < columns; j++) vgive(y + i * row + j * column, out[j], n);
   }
 }
 

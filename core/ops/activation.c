@@ -66,14 +66,9 @@ static inline void silu_orders(V v, V y[FM_ORDERS], const bool want[FM_ORDERS]) 
     for (int64_t i = 0; i < n; i += VN) {                                              \
       int64_t left = n - i;                                                            \
       V v[FM_ORDERS];                                                                  \
-      name##_orders(left >= VN ? vload(x + i) : vloadn(x + i, left), v, want);         \
-      for (int k = 0; k < FM_ORDERS; k++) {                                            \
-        if (!want[k]) continue;                                                        \
-        if (left >= VN)                                                                \
-          vstore((T *)y[k] + i, v[k]);                                                 \
-        else                                                                           \
-          vstoren((T *)y[k] + i, v[k], left);                                          \
-      }                                                                                \
+      name##_orders(vtake(x + i, left), v, want);                                      \
+      for (int k = 0; k < FM_ORDERS; k++)                                              \
+        if (want[k]) vgive((T *)y[k] + i, v[k], left);                                 \
     }                                                                                  \
   } while (0)
 

@@ -12,9 +12,7 @@ FM_MAP2(mix, vfma(F0, A, F1 *B))
 #ifndef FM_RULES
 
 static void scaled(T *y, const T *x, int64_t n, T weight) {
-  int64_t i = 0;
-  for (; i + VN <= n; i += VN) vstore(y + i, vset(weight) * vload(x + i));
-  if (i < n) vstoren(y + i, vset(weight) * vloadn(x + i, n - i), n - i);
+  for (int64_t i = 0; i < n; i += VN) vgive(y + i, vset(weight) * vtake(x + i, n - i), n - i);
 }
 
 FM_EXEC(mix_cat) {

@@ -72,11 +72,8 @@ static void chunk_back(const chunk *c, int64_t I, bool add, T *y) {
         wino_gather(&half[0][k], 3, row);
         for (int j = 0; j < 3; j++, to += I) {
           V sum = row[j];
-          if (add) sum = sum + load_some(to, n);
-          if (n >= VN)
-            vstore(to, sum);
-          else
-            vstoren(to, sum, n);
+          if (add) sum = sum + vtake(to, n);
+          vgive(to, sum, n);
         }
       }
     }
