@@ -139,7 +139,8 @@ uint64_t fm_tensor_writes(const fm_tensor *t); /* of the tensor, and of all its 
 fm_tensor *fm_tensor_keep(fm_tensor *t);
 void fm_tensor_drop(fm_tensor *t);                         /* NULL is allowed */
 double fm_tensor_get(const fm_tensor *t, int64_t i);       /* flat index, as double */
-void fm_tensor_set(fm_tensor *t, int64_t i, double value); /* uint8: rounded, clamped to 0..255 */
+void fm_tensor_set(fm_tensor *t, int64_t i, double value); /* uint8: by fm_byte */
+uint8_t fm_byte(double value);                             /* rounded, clamped to 0..255; NaN: 0 */
 /* Whether all values are finite; if not, `where` (or NULL) gets the flat index of the first. */
 bool fm_tensor_finite(const fm_tensor *t, int64_t *where);
 

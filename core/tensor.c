@@ -134,7 +134,7 @@ double fm_tensor_get(const fm_tensor *t, int64_t i) {
   }
 }
 
-static uint8_t byte_of(double value) {
+uint8_t fm_byte(double value) {
   if (!(value > 0)) return 0; /* also for a NaN */
   return value >= 255 ? 255 : (uint8_t)lround(value);
 }
@@ -142,7 +142,7 @@ static uint8_t byte_of(double value) {
 void fm_tensor_set(fm_tensor *t, int64_t i, double value) {
   switch (t->dtype) {
   case FM_F64: ((double *)t->data)[i] = value; break;
-  case FM_U8: ((uint8_t *)t->data)[i] = byte_of(value); break;
+  case FM_U8: ((uint8_t *)t->data)[i] = fm_byte(value); break;
   default: ((float *)t->data)[i] = (float)value;
   }
 }

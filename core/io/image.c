@@ -5,7 +5,6 @@
 #include "image.h"
 #include "../map.h"
 
-#include <math.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -355,9 +354,8 @@ static void png_drain(png_structp s, png_bytep bytes, size_t n) {
 static void png_flush_nothing(png_structp s) { (void)s; }
 
 static uint8_t level(const fm_tensor *t, int64_t k) {
-  double x = fm_tensor_get(t, k);
-  if (t->dtype != FM_U8) x = 127.5 * (x + 1);
-  return !(x > 0) ? 0 : x >= 255 ? 255 : (uint8_t)lround(x);
+  const double x = fm_tensor_get(t, k);
+  return fm_byte(t->dtype == FM_U8 ? x : 127.5 * (x + 1));
 }
 
 static void png_emit(png *p, const fm_tensor *t, uint8_t *row) {
