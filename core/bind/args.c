@@ -180,6 +180,28 @@ static void at_most(lua_State *L, int n, int found) {
 void bind_at_most(lua_State *L, int n) { at_most(L, n, lua_gettop(L)); }
 void bind_method_at_most(lua_State *L, int n) { at_most(L, n, lua_gettop(L) - 1); }
 
+/* Upvalues: the function, the number of its arguments, and whether it is a method. */
+static int guarded(lua_State *L) {
+  const lua_CFunction f = lua_tocfunction(L, lua_upvalueindex(1));
+  const int most = (int)lua_tointeger(L, lua_upvalueindex(2));
+  (lua_toboolean(L, lua_upvalueindex(3)) ? bind_method_at_most : bind_at_most)(L, most);
+  return f ? f(L) : 0;
+}
+
+static void set(lua_State *L, const bind_reg *list, bool methods) {
+  for (; list->name; list++) {
+    lua_pushcfunction(L, list->f);
+    if (list->most != BIND_ANY) {
+      lua_pushinteger(L, list->most);
+      lua_pushboolean(L, methods);
+      lua_pushcclosure(L, guarded, 3);
+    }
+    lua_setfield(L, -2, list->name);
+  }
+}
+
+void bind_set(lua_State *L, const bind_reg *list) { set(L, list, false); }
+
 /* ------------------------------------------------------------------ tables */
 
 /* Raise "WHAT is WHY"; `what` NULL: the argument `at`. */
@@ -310,7 +332,7 @@ void bind_count(lua_State *L, size_t bytes) {
   if (bytes >= 1024) lua_gc(L, LUA_GCSTEP, (int)((bytes < most ? bytes : most) >> 10));
 }
 
-void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close) {
+void bind_new_type(lua_State *L, const char *type, const bind_reg *methods, lua_CFunction close) {
   luaL_newmetatable(L, type);
   lua_pushcfunction(L, close);
   lua_setfield(L, -2, "__gc");
@@ -320,14 +342,14 @@ void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_
   lua_pushcfunction(L, close);
   lua_setfield(L, -2, "__close");
   lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
+  set(L, methods, true);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__index");
   lua_remove(L, -2);
 }
 
 void bind_open_args(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"own_sources", own_sources}, {"user_place", user_place}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {
+      {"own_sources", own_sources, 1}, {"user_place", user_place, 0}, {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

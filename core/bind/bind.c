@@ -122,6 +122,5 @@ int luaopen_flowmap_core(lua_State *L) {
   bind_open_lock(L);
   bind_open_files(L);
   bind_open_ranks(L);
-  bind_open_arity(L);
   return 1;
 }

@@ -38,6 +38,23 @@ const char *bind_function(lua_State *L, char name[64]);
 /* What is here in place of a function of PyTorch, JAX or NumPy; NULL: nothing that is listed. */
 const char *bind_counterpart(const char *name);
 
+/* ------------------------------------------------------------------ functions */
+
+/*
+** A function without upvalues, and how many arguments it takes, the object of a method not counted:
+** Lua drops surplus arguments without a word; here a call with too many raises a sentence.
+*/
+typedef struct bind_reg {
+  const char *name;
+  lua_CFunction f;
+  int most; /* or BIND_ANY */
+} bind_reg;
+
+enum { BIND_ANY = -1 };
+
+/* Add functions, up to one without a name, to the table on top. */
+void bind_set(lua_State *L, const bind_reg *list);
+
 /* ------------------------------------------------------------------ handles */
 
 /*
@@ -59,7 +76,7 @@ void bind_count(lua_State *L, size_t bytes);
 ** Register a type. `close` also serves as its finaliser: it must accept any value, and a box any
 ** number of times. Pushes the table of methods, or, if there are no methods, the metatable.
 */
-void bind_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close);
+void bind_new_type(lua_State *L, const char *type, const bind_reg *methods, lua_CFunction close);
 
 extern const char bind_tensor_type[], bind_trace_type[];
 
@@ -107,7 +124,9 @@ int bind_option(lua_State *L, int arg, const char *const names[]); /* the index 
 /* true or false, nothing that merely counts as such; `name` says which argument it is. */
 bool bind_boolean(lua_State *L, int arg, const char *name);
 bool bind_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise);
-void bind_at_most(lua_State *L, int n);        /* raises if the call has more than n arguments */
+/* Raise if the call has more than n arguments: for functions with upvalues; others are registered
+** by bind_set. */
+void bind_at_most(lua_State *L, int n);
 void bind_method_at_most(lua_State *L, int n); /* likewise, the object of a method not counted */
 
 /* Raises unless there is a table without a metatable: its entries are read without Lua code. */
@@ -139,6 +158,5 @@ void bind_open_process(lua_State *L);
 void bind_open_lock(lua_State *L);
 void bind_open_files(lua_State *L);
 void bind_open_ranks(lua_State *L);
-void bind_open_arity(lua_State *L); /* last: it guards the functions of the other parts */
 
 #endif

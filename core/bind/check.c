@@ -75,8 +75,7 @@ static int probe(lua_State *L) { /* probe() -> SHA-256 of the results of all ope
 }
 
 void bind_open_check(lua_State *L) {
-  lua_pushcfunction(L, probe);
-  lua_setfield(L, -2, "probe");
-  lua_pushcfunction(L, gradcheck);
-  lua_setfield(L, -2, "gradcheck");
+  static const bind_reg functions[] = {
+      {"probe", probe, 0}, {"gradcheck", gradcheck, 1}, {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

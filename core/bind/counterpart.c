@@ -62,6 +62,6 @@ static int counterpart(lua_State *L) { /* counterpart(name) -> the name here, or
 }
 
 void bind_open_counterpart(lua_State *L) {
-  static const luaL_Reg functions[] = {{"counterpart", counterpart}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"counterpart", counterpart, 1}, {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

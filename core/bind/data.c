@@ -371,25 +371,27 @@ static int fetch(lua_State *L) { /* core.fetch(url, path, function(now, total) o
 }
 
 void bind_open_data(lua_State *L) {
-  static const luaL_Reg functions[] = {{"pack", pack_new},
-                                       {"pack_look", pack_look},
-                                       {"pack_map", pack_map},
-                                       {"standin", standin},
-                                       {"source", source_new},
-                                       {"pack_verify", pack_verify},
-                                       {"pack_stamp", pack_stamp},
-                                       {"pack_blank", pack_blank},
-                                       {"save_png", save_png},
-                                       {"load_image", load_image},
-                                       {"from_bytes", from_bytes},
-                                       {"fetch", fetch},
-                                       {NULL, NULL}};
-  static const luaL_Reg pack[] = {{"put", pack_put},     {"take", pack_take},
-                                  {"draw", pack_draw},   {"finish", pack_finish},
-                                  {"close", pack_close}, {NULL, NULL}};
-  static const luaL_Reg source[] = {
-      {"names", source_names}, {"assign", source_assign}, {"close", source_close}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"pack", pack_new, 2},
+                                       {"pack_look", pack_look, 1},
+                                       {"pack_map", pack_map, 4},
+                                       {"standin", standin, 1},
+                                       {"source", source_new, 1},
+                                       {"pack_verify", pack_verify, 1},
+                                       {"pack_stamp", pack_stamp, 1},
+                                       {"pack_blank", pack_blank, 1},
+                                       {"save_png", save_png, 2},
+                                       {"load_image", load_image, 1},
+                                       {"from_bytes", from_bytes, 2},
+                                       {"fetch", fetch, 3},
+                                       {NULL, NULL, 0}};
+  static const bind_reg pack[] = {{"put", pack_put, 3},     {"take", pack_take, 3},
+                                  {"draw", pack_draw, 4},   {"finish", pack_finish, 0},
+                                  {"close", pack_close, 0}, {NULL, NULL, 0}};
+  static const bind_reg source[] = {{"names", source_names, 0},
+                                    {"assign", source_assign, 2},
+                                    {"close", source_close, 0},
+                                    {NULL, NULL, 0}};
+  bind_set(L, functions);
   lua_pushinteger(L, FM_PACK_TEXT); /* a pack's description must be shorter, in bytes */
   lua_setfield(L, -2, "pack_text");
   bind_new_type(L, pack_type, pack, pack_close);

@@ -98,14 +98,14 @@ static int sweep(lua_State *L) {
 }
 
 void bind_open_files(lua_State *L) {
-  static const luaL_Reg functions[] = {{"private_folder", private_folder},
-                                       {"folder_writable", folder_writable},
-                                       {"folder_names", folder_names},
-                                       {"sweep", sweep},
-                                       {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"close", folder_close}, {NULL, NULL}};
-  static const luaL_Reg none[] = {{NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"private_folder", private_folder, 0},
+                                       {"folder_writable", folder_writable, 1},
+                                       {"folder_names", folder_names, 1},
+                                       {"sweep", sweep, 1},
+                                       {NULL, NULL, 0}};
+  static const bind_reg methods[] = {{"close", folder_close, 0}, {NULL, NULL, 0}};
+  static const bind_reg none[] = {{NULL, NULL, 0}};
+  bind_set(L, functions);
   bind_new_type(L, listing_type, none, listing_close);
   lua_pop(L, 1);
   bind_new_type(L, folder_type, methods, folder_keep);

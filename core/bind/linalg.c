@@ -17,6 +17,6 @@ static int sort(lua_State *L) { /* fm.sort(x): every row ascending */
 }
 
 void bind_open_linalg(lua_State *L) {
-  static const luaL_Reg functions[] = {{"eigh", eigh}, {"sort", sort}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"eigh", eigh, 1}, {"sort", sort, 1}, {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

@@ -79,9 +79,10 @@ static int sync_file(lua_State *L) { /* sync_file(path): flush a file's contents
 }
 
 void bind_open_lock(lua_State *L) {
-  static const luaL_Reg methods[] = {{"release", release}, {"holds", holds}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"lock", lock}, {"sync_file", sync_file}, {NULL, NULL}};
+  static const bind_reg methods[] = {{"release", release, 0}, {"holds", holds, 1}, {NULL, NULL, 0}};
+  static const bind_reg functions[] = {
+      {"lock", lock, 1}, {"sync_file", sync_file, 1}, {NULL, NULL, 0}};
   bind_new_type(L, lock_type, methods, release);
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
+  bind_set(L, functions);
 }

@@ -267,38 +267,29 @@ static int binary(lua_State *L, const fm_op *op) {
 #define IS_NUMBER(k) (lua_type(L, k) == LUA_TNUMBER)
 
 static int op_add(lua_State *L) {
-  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1, lua_tonumber(L, 2));
   if (IS_NUMBER(1)) return affine(L, 2, 1, lua_tonumber(L, 1));
   return binary(L, &fm_op_add);
 }
 
 static int op_sub(lua_State *L) {
-  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1, -lua_tonumber(L, 2));
   if (IS_NUMBER(1)) return affine(L, 2, -1, lua_tonumber(L, 1));
   return binary(L, &fm_op_sub);
 }
 
 static int op_mul(lua_State *L) {
-  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, lua_tonumber(L, 2), 0);
   if (IS_NUMBER(1)) return affine(L, 2, lua_tonumber(L, 1), 0);
   return binary(L, &fm_op_mul);
 }
 
 static int op_div(lua_State *L) {
-  bind_at_most(L, 2);
   if (IS_NUMBER(2)) return affine(L, 1, 1 / lua_tonumber(L, 2), 0);
   return binary(L, &fm_op_div);
 }
 
 static int op_unm(lua_State *L) { return affine(L, 1, -1, 0); } /* Lua gives the operand twice */
-
-static int neg(lua_State *L) {
-  bind_at_most(L, 1);
-  return op_unm(L);
-}
 
 static int op_pow(lua_State *L) {
   double e = bind_number(L, 2);
@@ -400,11 +391,11 @@ void bind_open_ops(lua_State *L) {
     lua_pushcclosure(L, call_op, 1);
     lua_setfield(L, -2, op->name);
   }
-  lua_pushcfunction(L, list_ops);
-  lua_setfield(L, -2, "ops");
-  static const luaL_Reg arithmetic[] = {{"add", op_add}, {"sub", op_sub}, {"mul", op_mul},
-                                        {"div", op_div}, {"neg", neg},    {NULL, NULL}};
-  luaL_setfuncs(L, arithmetic, 0); /* as the operators: either operand may be a number */
+  /* Arithmetic as the operators: either operand may be a number. */
+  static const bind_reg functions[] = {{"add", op_add, 2}, {"sub", op_sub, 2}, {"mul", op_mul, 2},
+                                       {"div", op_div, 2}, {"neg", op_unm, 1}, {"ops", list_ops, 0},
+                                       {NULL, NULL, 0}};
+  bind_set(L, functions);
   luaL_getmetatable(L, bind_tensor_type);
   luaL_setfuncs(L, operators, 0);
   set_refused(L);

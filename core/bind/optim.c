@@ -152,15 +152,15 @@ static int optim_gather(lua_State *L) {
 }
 
 void bind_open_optim(lua_State *L) {
-  static const luaL_Reg methods[] = {{"update", optim_update},
-                                     {"state", optim_state},
-                                     {"steps", optim_steps},
-                                     {"decay", optim_decay},
-                                     {"shard", optim_shard},
-                                     {"gather", optim_gather},
-                                     {NULL, NULL}};
+  static const bind_reg methods[] = {{"update", optim_update, 3},
+                                     {"state", optim_state, 1},
+                                     {"steps", optim_steps, 1},
+                                     {"decay", optim_decay, 2},
+                                     {"shard", optim_shard, 0},
+                                     {"gather", optim_gather, 0},
+                                     {NULL, NULL, 0}};
   bind_new_type(L, optim_type, methods, optim_close);
   lua_pop(L, 1);
-  lua_pushcfunction(L, optim_new);
-  lua_setfield(L, -2, "optim");
+  static const bind_reg functions[] = {{"optim", optim_new, 2}, {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

@@ -85,10 +85,10 @@ static int home(lua_State *L) {
 }
 
 void bind_open_process(lua_State *L) {
-  static const luaL_Reg functions[] = {{"columns", columns},
-                                       {"ignore_broken_pipes", ignore_broken_pipes},
-                                       {"follow_parent", follow_parent},
-                                       {"home", home},
-                                       {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"columns", columns, 1},
+                                       {"ignore_broken_pipes", ignore_broken_pipes, 0},
+                                       {"follow_parent", follow_parent, 1},
+                                       {"home", home, 0},
+                                       {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

@@ -438,13 +438,13 @@ static void variants(lua_State *L, lua_CFunction f, const char *off, const char 
 }
 
 void bind_open_prog(lua_State *L) {
-  static const luaL_Reg trace[] = {{"close", trace_close},     {"input", trace_input},
-                                   {"const", trace_const},     {"full", trace_full},
-                                   {"dropout", trace_dropout}, {"output", trace_output},
-                                   {"count", trace_count},     {NULL, NULL}};
-  static const luaL_Reg exe[] = {{"run", exe_run},     {"explain", exe_explain},
-                                 {"stats", exe_stats}, {"costs", exe_costs},
-                                 {"close", exe_close}, {NULL, NULL}};
+  static const bind_reg trace[] = {{"close", trace_close, 0},     {"input", trace_input, 3},
+                                   {"const", trace_const, 1},     {"full", trace_full, 3},
+                                   {"dropout", trace_dropout, 4}, {"output", trace_output, 2},
+                                   {"count", trace_count, 0},     {NULL, NULL, 0}};
+  static const bind_reg exe[] = {{"run", exe_run, 4},     {"explain", exe_explain, 4},
+                                 {"stats", exe_stats, 0}, {"costs", exe_costs, 3},
+                                 {"close", exe_close, 0}, {NULL, NULL, 0}};
   bind_new_type(L, bind_trace_type, trace, trace_close);
   variants(L, trace_random, "uniform", "normal");
   variants(L, trace_derive, "jvp", "vjp");
@@ -452,10 +452,10 @@ void bind_open_prog(lua_State *L) {
   bind_new_type(L, exe_type, exe, exe_close);
   bind_new_type(L, text_type, NULL, text_close);
   lua_pop(L, 2);
-  static const luaL_Reg functions[] = {{"trace", trace_new},
-                                       {"exe", exe_new},
-                                       {"program_text", exe_text},
-                                       {"passes", pass_list},
-                                       {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"trace", trace_new, 0},
+                                       {"exe", exe_new, 5},
+                                       {"program_text", exe_text, 6},
+                                       {"passes", pass_list, 0},
+                                       {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

@@ -47,10 +47,10 @@ static int ranks_copy(lua_State *L) {
 }
 
 void bind_open_ranks(lua_State *L) {
-  static const luaL_Reg functions[] = {{"ranks", ranks},
-                                       {"ranks_alone", ranks_alone},
-                                       {"ranks_most", ranks_most},
-                                       {"ranks_copy", ranks_copy},
-                                       {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"ranks", ranks, 0},
+                                       {"ranks_alone", ranks_alone, 1},
+                                       {"ranks_most", ranks_most, 1},
+                                       {"ranks_copy", ranks_copy, 2},
+                                       {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

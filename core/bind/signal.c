@@ -76,9 +76,9 @@ static int forget(lua_State *L) {
 }
 
 void bind_open_signal(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"interrupted", interrupted}, {"watch_signals", watch_signals}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {
+      {"interrupted", interrupted, 0}, {"watch_signals", watch_signals, 0}, {NULL, NULL, 0}};
+  bind_set(L, functions);
   lua_newuserdatauv(L, 0, 0);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, forget);

@@ -159,15 +159,15 @@ static int sha256_file(lua_State *L) {
 }
 
 void bind_open_io(lua_State *L) {
-  static const luaL_Reg functions[] = {{"save_safetensors", save_safetensors},
-                                       {"load_safetensors", load_safetensors},
-                                       {"save_npy", save_npy},
-                                       {"load_npy", load_npy},
-                                       {"write_file", write_file},
-                                       {"sha256", sha256},
-                                       {"sha256_file", sha256_file},
-                                       {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"save_safetensors", save_safetensors, 4},
+                                       {"load_safetensors", load_safetensors, 1},
+                                       {"save_npy", save_npy, 2},
+                                       {"load_npy", load_npy, 1},
+                                       {"write_file", write_file, 2},
+                                       {"sha256", sha256, 1},
+                                       {"sha256_file", sha256_file, 1},
+                                       {NULL, NULL, 0}};
+  bind_set(L, functions);
   bind_new_type(L, contents_type, NULL, contents_close);
   lua_pop(L, 1);
 }
@@ -251,9 +251,9 @@ static int pid(lua_State *L) {
 }
 
 void bind_open_system(lua_State *L) {
-  static const luaL_Reg functions[] = {{"info", info},       {"set_threads", set_threads},
-                                       {"clock", clock_now}, {"isatty", is_tty},
-                                       {"set_isa", set_isa}, {"pid", pid},
-                                       {"peak", peak},       {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {{"info", info, 0},       {"set_threads", set_threads, 1},
+                                       {"clock", clock_now, 0}, {"isatty", is_tty, 1},
+                                       {"set_isa", set_isa, 1}, {"pid", pid, 0},
+                                       {"peak", peak, 1},       {NULL, NULL, 0}};
+  bind_set(L, functions);
 }

@@ -460,14 +460,15 @@ static int is_tensor(lua_State *L) {
 }
 
 void bind_open_tensor(lua_State *L) {
-  static const luaL_Reg functions[] = {{"tensor", make_tensor},   {"full", make_full},
-                                       {"arange", make_arange},   {"get", tensor_get},
-                                       {"item", tensor_item},     {"totable", tensor_totable},
-                                       {"flat", tensor_flat},     {"copy_from", tensor_copy_from},
-                                       {"view", tensor_view},     {"bytes", tensor_bytes},
-                                       {"finite", tensor_finite}, {"is_tensor", is_tensor},
-                                       {"tostring", tensor_text}, {NULL, NULL}};
-  luaL_setfuncs(L, functions, 0);
+  static const bind_reg functions[] = {
+      {"tensor", make_tensor, 2},   {"full", make_full, 3},
+      {"arange", make_arange, 2},   {"get", tensor_get, BIND_ANY},
+      {"item", tensor_item, 1},     {"totable", tensor_totable, 1},
+      {"flat", tensor_flat, 1},     {"copy_from", tensor_copy_from, 2},
+      {"view", tensor_view, 3},     {"bytes", tensor_bytes, 1},
+      {"finite", tensor_finite, 1}, {"is_tensor", is_tensor, 1},
+      {"tostring", tensor_text, 1}, {NULL, NULL, 0}};
+  bind_set(L, functions);
   for (int normal = 0; normal < 2; normal++) {
     lua_pushboolean(L, normal);
     lua_pushcclosure(L, make_random, 1);

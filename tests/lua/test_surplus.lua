@@ -106,6 +106,26 @@ t.test("methods refuse what they would drop", function()
   end)
 end)
 
+t.test("every method of an object of the core refuses surplus arguments", function()
+  local trace, root, tried = core.trace(), sandbox.root, 0
+  trace:output(trace:full({}, 1), "sum")
+  local objects = {
+    trace, core.exe({ trace }, { 1 }, { 0, 1 }), core.optim({}, { core.full({ 2 }, 1) }),
+    core.pack(root .. "/q", { count = 1, shape = { 2, 2, 3 }, train = 1 }), core.source(root),
+    core.lock(root .. "/lock"), (select(2, core.private_folder())),
+  }
+  for k, object in ipairs(objects) do
+    for name, method in pairs(debug.getmetatable(object).__index) do
+      local words = said(method, object, table.unpack({}, 1, 20))
+      t.eq(words:find "^%S+: 20 arguments found, expected at most %d" ~= nil, true,
+        ("%d %s: %s"):format(k, name, words))
+      tried = tried + 1
+    end
+    if object.close then object:close() end
+  end
+  t.eq(tried > 30, true)
+end)
+
 t.test("operators and their functions", function()
   t.eq(said(core.add, x, x, x), "add: 3 arguments found, expected at most 2")
   t.eq(said(core.neg, x, x), "neg: 2 arguments found, expected at most 1")
