@@ -29,7 +29,7 @@ static int times_of(const fm_exe *e, fm_phase phase, int part) {
   int n = 0;
   if (phase != FM_BODY) return 1;
   for (int m = 0; m < e->nmicro; m++) n += e->which[m] == part;
-  return n > 0 ? n : 1;
+  return n;
 }
 
 static fm_cost *list_plan(const fm_exe *e, const fm_plan *plan, fm_phase phase, int part,
@@ -40,11 +40,14 @@ static fm_cost *list_plan(const fm_exe *e, const fm_plan *plan, fm_phase phase, 
     int sum = sum_of(e, plan, s, phase);
     *list++ = (fm_cost){.phase = phase,
                         .part = part,
+                        .times = times,
+                        .plan = plan,
+                        .step = s,
                         .kind = fm_step_kind_name(plan, s),
                         .bf16 = rounds(plan, s),
                         .flops = fm_step_flops(plan, s),
                         .bytes = fm_step_bytes(plan, s),
-                        .ms = ms ? ms[plan->first + k] / times : 0,
+                        .ms = ms && times ? ms[plan->first + k] / times : 0,
                         .sum = sum,
                         .values = sum >= 0 ? e->result[sum].count : 0};
   }

@@ -8,7 +8,10 @@ typedef enum fm_phase { FM_PROLOGUE, FM_BODY, FM_EPILOGUE } fm_phase;
 
 typedef struct fm_cost { /* of one execution of a step */
   fm_phase phase;
-  int part;         /* of that phase; bodies run once per micro-batch, other parts once per run */
+  int part;  /* of that phase */
+  int times; /* executions in a run: one per micro-batch of a body, else one */
+  const struct fm_plan *plan;
+  const struct fm_step *step;
   const char *kind; /* an operation, "fused", "fused, with sums", "accumulate" or "copy" */
   bool bf16;        /* a matrix product of operands rounded to bfloat16 */
   double flops, bytes;

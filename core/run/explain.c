@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "costs.h"
 #include "exe.h"
 #include "../program/text.h"
 
@@ -75,47 +76,47 @@ typedef struct total {
 } total;
 
 typedef struct tally {
-  const double *step_ms; /* per step of all plans */
-  total *of;             /* per kind: an operation, or one of the OTHER_KINDS */
+  total *of; /* per kind: an operation, or one of the OTHER_KINDS */
   int n;
   double ms;
 } tally;
 
 #define OTHER_KINDS 4 /* that fm_step_kind_name gives to steps that run no single operation */
 
-static void count(tally *t, const char *kind, double ms, double flops, double bytes) {
+static void count(tally *t, const fm_cost *c) {
   int k = 0;
-  while (k < t->n && strcmp(t->of[k].kind, kind) != 0) k++;
-  if (k == t->n) t->of[t->n++] = (total){kind, 0, 0, 0, 0};
+  while (k < t->n && strcmp(t->of[k].kind, c->kind) != 0) k++;
+  if (k == t->n) t->of[t->n++] = (total){c->kind, 0, 0, 0, 0};
   t->of[k].steps++;
-  t->of[k].ms += ms;
-  t->of[k].flops += flops;
-  t->of[k].bytes += bytes;
-  t->ms += ms;
+  t->of[k].ms += c->times * c->ms;
+  t->of[k].flops += c->times * c->flops;
+  t->of[k].bytes += c->times * c->bytes;
+  t->ms += c->times * c->ms;
 }
 
-/* One line per step; each was run `times` times. */
-static void list_steps(FILE *out, tally *t, const fm_plan *plan, int times) {
-  for (int k = 0; k < plan->nstep; k++) {
-    const fm_step *s = &plan->step[k];
-    char name[NAME] = "", shape[96];
-    const fm_shape *sh = s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape
-                                               : &plan->p->node[s->v].sig.shape;
-    double flops = fm_step_flops(plan, s), bytes = fm_step_bytes(plan, s);
-    double ms = t->step_ms[plan->first + k], us = ms / times * 1e3;
-    step_name(plan, s, name);
-    count(t, fm_step_kind_name(plan, s), ms, times * flops, times * bytes);
-    fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", k + 1, NAME, name,
-            fm_shape_text(sh, shape), flops * 1e-6, bytes / 1024, us,
-            us > 0 ? flops / us * 1e-3 : 0, us > 0 ? bytes / us * 1e-3 : 0);
-  }
+static void list_step(FILE *out, int number, const fm_cost *c) {
+  char name[NAME] = "", shape[96];
+  const fm_plan *plan = c->plan;
+  const fm_step *s = c->step;
+  const fm_shape *sh =
+      s->kind == STEP_FUSED ? &plan->fused[s->index].domain.shape : &plan->p->node[s->v].sig.shape;
+  const double us = c->ms * 1e3;
+  step_name(plan, s, name);
+  fprintf(out, "%5d  %-*s %-20s %9.2f %9.1f %9.1f %8.1f %7.1f\n", number, NAME, name,
+          fm_shape_text(sh, shape), c->flops * 1e-6, c->bytes / 1024, us,
+          us > 0 ? c->flops / us * 1e-3 : 0, us > 0 ? c->bytes / us * 1e-3 : 0);
 }
 
-static void list_parts(FILE *out, tally *t, const fm_parts *parts) {
-  for (int k = 0; k < parts->n; k++) {
-    fprintf(out, "%s, once a run, part %d of %d\n", parts->name, k + 1, parts->n);
-    list_steps(out, t, parts->plan[k], 1);
-  }
+/* The line above the steps of a plan; c: the first of them. */
+static void heading(FILE *out, const fm_exe *e, const fm_cost *c) {
+  const fm_parts *parts = c->phase == FM_PROLOGUE ? &e->plans->pro : &e->plans->epi;
+  int rows = 0;
+  for (int m = 0; m < e->nmicro; m++)
+    if (e->which[m] == c->part) rows = (int)(e->row0[m + 1] - e->row0[m]);
+  if (c->phase == FM_BODY)
+    fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, c->times, e->nmicro);
+  else
+    fprintf(out, "%s, once a run, part %d of %d\n", parts->name, c->part + 1, parts->n);
 }
 
 static int by_time(const void *a, const void *b) {
@@ -137,38 +138,29 @@ static void list_totals(FILE *out, tally *t) {
   }
 }
 
-/* ------------------------------------------------------------------ measuring */
-
-/* The steps of body k, if micro-batches run it. */
-static void list_body(FILE *out, tally *t, const fm_exe *e, int k) {
-  int micros = 0, rows = 0;
-  for (int m = 0; m < e->nmicro; m++)
-    if (e->which[m] == k) micros++, rows = (int)(e->row0[m + 1] - e->row0[m]);
-  if (micros == 0) return;
-  fprintf(out, "micro-batch of %d rows, %d times of %d\n", rows, micros, e->nmicro);
-  list_steps(out, t, e->plans->body[k], micros);
-}
-
-static void report(FILE *out, const fm_exe *e, tally *t) {
+/* list: the costs of all steps. Bodies that no micro-batch runs are left out. */
+static void report(FILE *out, const fm_exe *e, const fm_cost *list, tally *t) {
   fprintf(out, "%5s  %-*s %-20s %9s %9s %9s %8s %7s\n", "step", NAME,
           "operation (fused: operations + sums)", "shape", "MFLOP", "KiB", "us", "GFLOP/s", "GB/s");
-  list_parts(out, t, &e->plans->pro);
-  for (int k = 0; k < e->plans->nbody; k++) list_body(out, t, e, k);
-  list_parts(out, t, &e->plans->epi);
+  for (const fm_cost *c = list; c < list + e->plans->nstep; c++) {
+    const int number = (int)(c->step - c->plan->step);
+    if (c->times == 0) continue;
+    if (number == 0) heading(out, e, c);
+    list_step(out, number + 1, c);
+    count(t, c);
+  }
   list_totals(out, t);
 }
 
 char *fm_exe_explain(fm_exe *e, const fm_job *job) {
   fm_pool pool = {.ctx = e->ctx};
-  double *ms = fm_take(&pool, e->plans->nstep, double);
-  tally t = {.step_ms = ms, .of = fm_take(&pool, fm_op_count() + OTHER_KINDS, total)};
+  fm_cost *list = fm_take(&pool, e->plans->nstep, fm_cost);
+  tally t = {.of = fm_take(&pool, fm_op_count() + OTHER_KINDS, total)};
   char *text = NULL;
   size_t n = 0;
   FILE *out = open_memstream(&text, &n);
-  /* A first run, so that no step is charged with the first touch of its memory. */
-  bool ok = out && !pool.failed && fm_exe_do(e, job, 1, NULL) == FM_OK &&
-            fm_exe_do(e, job, 1, ms) == FM_OK;
-  if (ok) report(out, e, &t);
+  bool ok = out && !pool.failed && fm_exe_costs(e, job, list) == FM_OK;
+  if (ok) report(out, e, list, &t);
   fm_pool_free(&pool);
   return fm_text_end(e->ctx, out, &text, ok);
 }
