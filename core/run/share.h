@@ -1,4 +1,4 @@
-/* share.h - the internals of a run that ranks share: prepared by prepare.c, executed by share.c. */
+/* share.h - the internals of a run that ranks share: opened by share_open.c, executed by share.c. */
 #ifndef FM_SHARE_H
 #define FM_SHARE_H
 
@@ -70,7 +70,7 @@ typedef struct fm_share {
   fm_err err;
 } fm_share;
 
-/* ------------------------------------------------------------------ prepare.c */
+/* ------------------------------------------------------------------ share_open.c */
 
 /* The memory of a rank of this machine, by its place. */
 static inline fm_head *fm_share_head(const fm_share *s, int local) {

@@ -1,5 +1,5 @@
 --- Which leaves of a sum's tree a rank runs, and into how many complete subtrees they fall: as
--- core/run/sums.c and core/run/prepare.c divide them.
+-- core/run/sums.c and core/run/share_open.c divide them.
 -- @module flowmap.app.plan.blocks
 
 local M = {}

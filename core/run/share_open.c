@@ -1,9 +1,10 @@
 /*
-** prepare.c - prepares a run that ranks share: the blocks that each rank holds, the pieces of the
-** sums, and memory. Ranks of one machine read each other's blocks and leave the sums in the memory
-** of the first of them; they also divide the prologue, whose values are stored there as well. The
-** layout of a rank's shared memory: flags; its lowest block of each sum, which on the first rank
-** becomes the sum; on the first rank, the prologue's values; the table of its blocks; its blocks.
+** share_open.c - opens and closes a run that ranks share: the blocks that each rank holds, the
+** pieces of the sums, and memory. Ranks of one machine read each other's blocks and leave the sums
+** in the memory of the first of them; they also divide the prologue, whose values are stored there
+** as well. The layout of a rank's shared memory: flags; its lowest block of each sum, which on the
+** first rank becomes the sum; on the first rank, the prologue's values; the table of its blocks;
+** its blocks.
 */
 #include <string.h>
 
