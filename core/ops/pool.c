@@ -105,7 +105,8 @@ FM_EXEC(max_put) {
     }
 }
 
-static T share(const window *w) {
+/* The weight of a value in the mean of its window. */
+static T weight(const window *w) {
   const int64_t k = w->attr->i[KERNEL];
   return 1 / (T)(w->attr->i[COUNT_PAD] ? k * k : w->rows * w->cols);
 }
@@ -130,7 +131,7 @@ FM_EXEC(avg_pool) {
   for (window w = start(e, &e->in[0].shape, &e->out->shape); w.left > 0; next(&w))
     for (int64_t i = 0; i < w.c; i += VN) {
       V sum = window_sum(&w, (const T *)e->x[0] + w.big + i, w.c - i);
-      vgive((T *)e->y + w.small + i, sum * vset(share(&w)), w.c - i);
+      vgive((T *)e->y + w.small + i, sum * vset(weight(&w)), w.c - i);
     }
 }
 
@@ -139,7 +140,7 @@ FM_EXEC(avg_unpool) {
   for (window w = start(e, &e->out->shape, &e->in[0].shape); w.left > 0; next(&w))
     for (int64_t i = 0; i < w.c; i += VN) {
       T *y = (T *)e->y + w.big + i;
-      V d = vtake((const T *)e->x[0] + w.small + i, w.c - i) * vset(share(&w));
+      V d = vtake((const T *)e->x[0] + w.small + i, w.c - i) * vset(weight(&w));
       for (int64_t r = 0; r < w.rows; r++)
         for (int64_t k = 0; k < w.cols; k++) {
           T *to = y + r * w.line + k * w.c;

@@ -91,7 +91,7 @@ void fm_share_begin(fm_exe *e);
 /* The parts of the prologue that this rank runs: the first one; *stride: from one to the next. */
 int fm_share_parts(const fm_exe *e, int *stride);
 /* They have run: waits for the other ranks with which this one shares the values. */
-void fm_share_values(fm_exe *e);
+void fm_share_await_values(fm_exe *e);
 /* Call when the sum of output k over this rank's leaves is complete. */
 void fm_share_ready(fm_exe *e, int k);
 /* Exchange what is ready, unless another worker is doing so. Called between steps. */

@@ -250,7 +250,7 @@ static void run_prologue(replay *r, int workers) {
   r->first = fm_share_parts(r->e, &r->stride);
   run_all(r, &r->e->plans->pro, 0, n > r->first ? (n - r->first - 1) / r->stride + 1 : 0, workers);
   r->first = 0, r->stride = 1;
-  fm_share_values(r->e);
+  fm_share_await_values(r->e);
 }
 
 /* The largest number of workers that can be busy. */

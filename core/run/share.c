@@ -153,7 +153,7 @@ static fm_err collect(fm_share *s, fm_piece *p) {
 }
 
 /* Copy the collected parts to where this machine's ranks read the sums. */
-static void put(fm_share *s, fm_piece *p) {
+static void store_parts(fm_share *s, fm_piece *p) {
   const char *in = slot_of(s, p)->rest;
   for (int k = 0; k < s->nfrom; k++, in += s->part) {
     range c = part_of(p, s->from[k]);
@@ -216,7 +216,7 @@ static fm_err advance(fm_share *s, fm_piece *p) {
     if (err == FM_OK) err = fm_ranks_look(s->e->ctx, &slot->mail);
   }
   if (p->wait == FM_AWAITS_PARTS && slot->mail.n == 0 && err == FM_OK) {
-    put(s, p);
+    store_parts(s, p);
     p->wait = FM_COMPLETE;
     atomic_store_explicit(&s->done[p - s->piece], s->run, memory_order_release);
   }
@@ -303,7 +303,7 @@ int fm_share_parts(const fm_exe *e, int *stride) {
   return s && s->values ? s->machine.me : 0;
 }
 
-void fm_share_values(fm_exe *e) {
+void fm_share_await_values(fm_exe *e) {
   fm_share *s = e->share;
   if (s == NULL || !s->values) return;
   atomic_store_explicit(&fm_share_head(s, s->machine.me)->values, s->run, memory_order_release);

@@ -177,7 +177,7 @@ static fm_err open_memory(fm_share *s, fm_pool *pool, int workers) {
 
 /* Place sums and values in the memory of this machine's first rank; returns the memory of this
 ** rank's own blocks. */
-static char *share_memory(fm_share *s) {
+static char *place_sums(fm_share *s) {
   fm_exe *e = s->e;
   char *base = s->machine.base[s->machine.me], *first = s->machine.base[0];
   size_t at = flags_bytes(s);
@@ -209,7 +209,7 @@ static void take_flags(fm_share *s, fm_pool *pool) {
 
 /* ------------------------------------------------------------------ opening, closing */
 
-static fm_err prepare(fm_share *s, fm_pool *pool, int workers) {
+static fm_err fill(fm_share *s, fm_pool *pool, int workers) {
   fm_exe *e = s->e;
   fm_err err = FM_OK;
   char *memory = NULL;
@@ -222,7 +222,7 @@ static fm_err prepare(fm_share *s, fm_pool *pool, int workers) {
   memcpy(s->value, e->value, (size_t)e->plans->nvalue * sizeof *s->value);
   if (s->nsum > 0 && fm_machine_any()) err = open_memory(s, pool, workers);
   if (err != FM_OK) return err;
-  if (s->machine.shared) memory = share_memory(s);
+  if (s->machine.shared) memory = place_sums(s);
   place_spans(s, pool);
   list_others(s, pool);
   take_slots(s, pool);
@@ -241,7 +241,7 @@ fm_err fm_share_open(fm_exe *e, int workers) {
   if (s == NULL) return FM_ENOMEM;
   s->e = e;
   pthread_mutex_init(&s->lock, NULL);
-  fm_err err = prepare(s, pool, workers);
+  fm_err err = fill(s, pool, workers);
   if (err != FM_OK) fm_share_close(e);
   return err;
 }

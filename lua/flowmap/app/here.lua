@@ -1,9 +1,9 @@
 --- The executor of `reproduce` that makes runs as child processes of this one.
 --
--- An executor is a module with the functions below and a pool with `start(run, how, share)`,
+-- An executor is a module with the functions below and a pool with `start(run, how, at_once)`,
 -- `run(more, interval)`, `stop()`, `count` and `requests`, which are those of flowmap.app.children,
 -- as are its handlers. `how` is the option of the run's command, `--resume` or `--force`, or nil;
--- `share`, how many runs share the machine. All else, the plan, the records and the page, is the
+-- `at_once`, how many runs share the machine. All else, the plan, the records and the page, is the
 -- same for all executors; flowmap.app.slurm.executor is the other one.
 -- @module flowmap.app.here
 
@@ -27,9 +27,9 @@ end
 
 --- The threads of each run.
 -- @param _ of the command, unused here
--- @tparam integer share how many runs share the machine
+-- @tparam integer at_once how many runs share the machine
 -- @treturn integer
-function M.threads(_, share) return math.max(1, fm.info().threads // share) end
+function M.threads(_, at_once) return math.max(1, fm.info().threads // at_once) end
 
 --- How many paces are measured at a time.
 -- @tparam integer jobs
@@ -42,8 +42,8 @@ function M.measured_at_once(jobs) return jobs end
 function M.pool(handlers)
   local pool = children.pool(handlers)
   local start = pool.start
-  function pool:start(run, how, share)
-    return start(self, run, run_command.child(run, { how }, M.threads(nil, share)))
+  function pool:start(run, how, at_once)
+    return start(self, run, run_command.child(run, { how }, M.threads(nil, at_once)))
   end
   return pool
 end

@@ -173,10 +173,10 @@ local function start_more(state)
   while state.pool.count < state.jobs do
     local run = take_ready(state)
     if not run then break end
-    local share = math.min(state.jobs, #state.due - state.count)
+    local at_once = math.min(state.jobs, #state.due - state.count)
     if run.again then plan.settle(run, state.args) end
     run.started, state.running[run] = fm.clock(), true
-    state.pool:start(run, HOW[run.action == "resume" and "resume" or run.why], share)
+    state.pool:start(run, HOW[run.action == "resume" and "resume" or run.why], at_once)
   end
 end
 
