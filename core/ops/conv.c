@@ -14,8 +14,10 @@ enum { SIZE = FM_PAD_X + 1 }; /* attr.i of conv_x and conv_w: height, then width
 
 #include "../kernels/gemm.h"
 
-#define PIECE (384 * 1024 / (int64_t)sizeof(T)) /* gathered values: fit the L2 cache */
-#define DEEP 2048                               /* of these per pixel, at most */
+/* Values gathered at a time: 384 KiB, which fit the L2 cache. DEEP: of one pixel, at most, so that
+   a piece has some dozens of pixels, the rows of its product. */
+#define PIECE (384 * 1024 / (int64_t)sizeof(T))
+#define DEEP 2048
 
 /* Which pixel of an image each pixel of a grid reads at each tap. */
 typedef struct meeting {
@@ -76,8 +78,9 @@ static void multiply(const fm_exec *e, int kind, int64_t p, int64_t count, const
     FM_FN(gemm)(true, false, O, n, count, b + p * O, O, cols, n, e->accumulate || p > 0, y + k, K);
 }
 
-/* Above this many pixels the gradient of the kernels is accumulated in double, a block of OUTPUTS
-   channels of the result by PAIRS pairs (tap, channel) at a time. */
+/* A sum over pixels loses digits with their number. Above MANY, the bound of ops/matmul.c, the
+   gradient of the kernels is a sum in double of the products of pieces: of OUTPUTS channels of the
+   result by PAIRS pairs (tap, channel) at a time, as large as the workspace allows. */
 #define MANY 65536
 #define OUTPUTS 64
 #define PAIRS 1024
@@ -381,21 +384,22 @@ LOWER(conv_w, CONV_W)
 
 /* ------------------------------------------------------------------ the table */
 
-/* A multiply-add per pixel of the result, tap and pair of channels, borders included. */
+/* A multiply-add per pixel of y = conv(x, w), tap and pair of channels, borders included. */
+static double flops_of(const fm_shape *y, const fm_shape *w) {
+  return 2 * (double)fm_shape_count(y) * (double)fm_shape_count(w) /
+         (double)(w->d[0] ? w->d[0] : 1);
+}
 static double flops_conv(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin, (void)attr;
-  return 2 * (double)fm_shape_count(&out->shape) * (double)fm_shape_count(&in[1].shape) /
-         (double)(in[1].shape.d[0] ? in[1].shape.d[0] : 1);
+  return flops_of(&out->shape, &in[1].shape);
 }
 static double flops_conv_x(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin, (void)attr, (void)out;
-  return 2 * (double)fm_shape_count(&in[0].shape) * (double)fm_shape_count(&in[1].shape) /
-         (double)(in[1].shape.d[0] ? in[1].shape.d[0] : 1);
+  return flops_of(&in[0].shape, &in[1].shape);
 }
 static double flops_conv_w(int nin, const fm_sig *in, const fm_sig *out, const fm_attr *attr) {
   (void)nin, (void)attr;
-  return 2 * (double)fm_shape_count(&in[1].shape) * (double)fm_shape_count(&out->shape) /
-         (double)(out->shape.d[0] ? out->shape.d[0] : 1);
+  return flops_of(&in[1].shape, &out->shape);
 }
 
 /* Samples: 3x3 on an odd size; 5x5 at stride 2, rows left over; 1x7 without padding; 1x1. */
