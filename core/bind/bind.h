@@ -35,7 +35,7 @@ const char *bind_where(lua_State *L, char buf[BIND_WHERE]);
 const char *bind_found(lua_State *L, int arg, char buf[BIND_FOUND]);
 /* The name of the running C function. */
 const char *bind_function(lua_State *L, char name[64]);
-/* What is here in place of a function of PyTorch, JAX or NumPy; NULL: nothing that is listed. */
+/* The counterpart of a function of PyTorch, JAX or NumPy; NULL: none is listed. */
 const char *bind_counterpart(const char *name);
 
 /* ------------------------------------------------------------------ functions */

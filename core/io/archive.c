@@ -109,7 +109,7 @@ static bool extension_in(const char *name, const char *list) {
 
 static bool is_picture(const char *name) { return extension_in(name, " jpeg jpg png "); }
 
-/* What a program leaves beside files, as in lua/flowmap/data/packed/plan.lua. */
+/* Hidden files, which programs leave beside others; as in lua/flowmap/data/packed/plan.lua. */
 static bool is_hidden(const char *name) {
   return name[0] == '.' || strstr(name, "/.") || strstr(name, "__MACOSX/");
 }

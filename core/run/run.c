@@ -66,8 +66,8 @@ static fm_err check_apart(fm_exe *e, const fm_job *job, int k) {
   return FM_OK;
 }
 
-/* What was computed from a constant before it was overwritten, while the program was traced, would
-   be used beside its new values. */
+/* Values computed from a constant while the program was traced are stale once it is overwritten,
+   and would be used beside its new ones. */
 static fm_err check_held(fm_exe *e) {
   char a[96];
   for (int k = 0; k < e->nheld; k++) {

@@ -1,5 +1,5 @@
---- What two ranks gain over one, each with one thread: the paper's network for the checkerboard at
--- a batch of 16,384, and the small U-Net on CIFAR-10 or its stand-in at a batch of 32.
+--- The gain of two ranks over one, each with one thread: the paper's network for the checkerboard
+-- at a batch of 16,384, and the small U-Net on CIFAR-10 or its stand-in at a batch of 32.
 --
 --     lua5.4 tests/bench/ranks.lua [mlp] [unet]
 --

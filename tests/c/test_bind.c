@@ -79,7 +79,7 @@ static const char calls[] =
     "  function() return core.gradcheck 'square' end,\n"
     "}\n";
 
-/* What the core holds, and the instruction set in use, when no garbage is left. */
+/* The bytes that the core holds, and the instruction set in use, when no garbage is left. */
 static lua_Integer state_of(lua_State *L, char isa[16]) {
   lua_gc(L, LUA_GCCOLLECT);
   lua_gc(L, LUA_GCCOLLECT);

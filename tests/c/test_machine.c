@@ -89,7 +89,7 @@ static int fake_status(int fd, struct stat *is) {
 
 enum { BYTES = 3 << 12 };
 
-/* What one rank does: it writes into its memory and reads the other's. Returns an exit code: 0
+/* The work of one rank: it writes into its memory and reads the other's. Returns an exit code: 0
 ** fine, 1 not shared, 2 an error or a wrong value. */
 static int share(int me, int die_after, bool elsewhere, const int sockets[2]) {
   fm_pool pool = {.ctx = ctx};

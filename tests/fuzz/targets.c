@@ -174,7 +174,7 @@ static void picture(const uint8_t *bytes, size_t n) {
 
 enum { ARCHIVE_READ = 1 << 20 };
 
-/* What is left in errno must not matter: libarchive would end the process for ENOMEM. */
+/* A stale errno must not matter: libarchive would end the process for ENOMEM. */
 static void archive(const uint8_t *bytes, size_t n) {
   errno = ENOMEM;
   static uint8_t part[4096];

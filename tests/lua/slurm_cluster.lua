@@ -12,7 +12,7 @@ local sh = files.quote
 
 -- ------------------------------------------------------------------ the real one
 
---- What is missing for a real cluster; nil if nothing is.
+--- The first program that is missing for a real cluster; nil if none is.
 -- @treturn ?string
 function M.lacks()
   for _, name in ipairs { "slurmctld", "slurmd", "munged", "sbatch" } do

@@ -1,4 +1,4 @@
--- What the gate catches, in print.
+-- The printed tables of what the gate catches.
 
 local t = require "harness"
 local files = require "flowmap.base.files"

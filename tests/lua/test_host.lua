@@ -10,7 +10,7 @@ local program, work, write = sandbox.program, sandbox.root, sandbox.write
 -- Exit code and all output of a shell command in which %s is the program.
 local function run(command) return sandbox.run((command:format(program))) end
 
--- What the prompt prints for a file of Lua lines.
+-- The output of the prompt for a file of Lua lines.
 local function prompt(...)
   local path = write("input.lua", table.concat({ ... }, "\n") .. "\n")
   local code, text = run("LC_ALL=C %s repl <" .. path)

@@ -1,4 +1,4 @@
--- What the mutation tests of tests/regression plant: it fits the sources as they are.
+-- The faults that the mutation tests of tests/regression plant fit the sources as they are.
 
 package.path = "tests/regression/mutations/?.lua;" .. package.path
 

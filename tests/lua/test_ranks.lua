@@ -65,7 +65,7 @@ local function ranks(launcher, n, arguments)
     files.quote(sandbox.program), arguments), "TMPDIR=/tmp " .. (launcher.environment or ""))
 end
 
--- What depends only on the run's inputs. Of samples the file of each number of steps.
+-- Results that depend only on the run's inputs. Of samples the file of each number of steps.
 local function bits(dir)
   local parts = {}
   for _, name in ipairs { "chain.jsonl", "metrics.jsonl", "eval.json", "samples-N1.npy",

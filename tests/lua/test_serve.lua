@@ -92,7 +92,7 @@ local function connect(to)
   return it
 end
 
--- What the server answers to a text; the connection is closed.
+-- The server's answer to a text; the connection is closed.
 local function ask(text, seconds)
   local it = connect()
   it.tcp:write(text)

@@ -111,7 +111,7 @@ end
 
 -- ------------------------------------------------------------------ tier 3
 
---- What tier 3 trains.
+--- The trainings of tier 3.
 -- @tparam string name of a study
 -- @treturn ?table see quality.plan
 function M.plan(name)

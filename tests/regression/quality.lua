@@ -38,7 +38,7 @@ local BINS, IMAGES = 32, 256
 
 -- ------------------------------------------------------------------ trainings
 
---- What tier 3 trains for a study, or nil.
+--- The trainings of tier 3 for a study, or nil.
 -- @tparam table study see studies.lua
 -- @treturn ?table a study of its own
 function M.plan(study)

@@ -1,4 +1,4 @@
---- What the gate found, as JUnit XML and as TAP (Test Anything Protocol, version 13).
+--- The findings of the gate as JUnit XML and as TAP (Test Anything Protocol, version 13).
 --
 -- A result is { tier = "bits", name =, verdict = "pass", "fail" or "skip", text = a sentence,
 -- seconds = (optional) }.

@@ -49,7 +49,7 @@ local function ratio(call)
   return own / kernel
 end
 
--- What is timed: steps of the plane and of images, and sampling.
+-- The jobs that are timed: steps of the plane and of images, and sampling.
 local function calls(studies)
   local list = {}
   for _, study in ipairs(studies) do

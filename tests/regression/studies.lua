@@ -1,4 +1,4 @@
---- What the gate trains. An experiment of your own joins by one line in `list`:
+--- The trainings of the gate. An experiment of your own joins by one line in `list`:
 --
 --     { experiment = "experiments/mine.lua" },
 --

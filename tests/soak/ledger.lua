@@ -1,4 +1,4 @@
---- What was tried and what was lost, kept between sessions.
+--- The record of trials and losses, kept between sessions.
 --
 -- build/soak/state.json holds how far each case has come, so that a session goes on where the last
 -- one ended; paper/results/soak.json the sums, from which the page's table is made:

@@ -83,7 +83,7 @@ function M.forking(command, before, look)
   if answers then answers:close() end
 end
 
---- What the program said.
+--- The output of the program.
 -- @treturn string
 function M.said() return files.read "err" or "" end
 
@@ -181,7 +181,7 @@ end
 
 local LUA_WORDS = { "stack traceback", "attempt to ", "bad argument" }
 
--- What is wrong with the messages of a command that failed: one sentence is expected.
+-- A fault of the messages of a command that failed, or nil: one sentence is expected.
 local function not_a_sentence(text, about)
   local _, lines = text:gsub("%f[^\n\0]flowmap: ", "")
   if lines ~= 1 then return ("%d sentences"):format(lines) end
@@ -191,7 +191,7 @@ local function not_a_sentence(text, about)
   if about and not text:find(about) then return "an error that is not about " .. about end
 end
 
---- What a disturbed command lost, or nil.
+--- The loss that a disturbed command caused, or nil.
 -- @tparam table command of `commands`
 -- @tparam integer code its exit code
 -- @tparam table how codes = exit codes that are right if it fails; about = a word that its sentence

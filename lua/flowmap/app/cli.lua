@@ -19,7 +19,7 @@ M.exit_codes = { { 0, "ok" }, { 1, "failed check" }, { 2, "usage or out of memor
 --- The day of the release whose command line this is: for the manual page.
 M.released = "2026-11-30"
 
---- What the program is for.
+--- The purpose of the program, for help and manual page.
 M.purpose = "Flow maps by self-distillation: train, sample, compare."
 
 --- The kinds whose values are names of files or folders.

@@ -222,7 +222,7 @@ local function zsh_name(name)
   return "_flowmap" .. (name ~= "" and "_" .. name or ""):gsub("%W", "_")
 end
 
--- What completes the arguments behind the name of a command, which calls the command's function.
+-- The part of zsh's completion that calls the function of the command that was typed.
 local function zsh_dispatch(command)
   local names, cases = {}, {}
   local prefix = command.name == "" and "" or command.name .. " "

@@ -1,4 +1,4 @@
---- What the library's sources and this file say of a function or module: for `fm.help`.
+--- Descriptions of functions and modules, from the library's sources and this file: for `fm.help`.
 -- @module flowmap.app.described
 
 local core = require "flowmap.core"

@@ -1,4 +1,4 @@
---- What the due runs of a plan will take, measured and told.
+--- The time, memory and disk space that the due runs of a plan will need, measured and told.
 -- @module flowmap.app.forecast
 
 local fm = require "flowmap"
@@ -21,8 +21,8 @@ end
 -- Seconds between lines about measurements when standard output is not a terminal.
 local PLAIN = 30
 
--- What tells how many of `count` kinds are measured. On a terminal a line is rewritten; elsewhere,
--- one line comes beforehand and others at intervals.
+-- A function that tells how many of `count` kinds are measured. On a terminal a line is rewritten;
+-- elsewhere, one line comes beforehand and others at intervals.
 local function teller(status, count, jobs)
   local what = ("measuring the pace of %d kind%s of runs"):format(count, count == 1 and "" or "s")
   local told = fm.clock()

@@ -54,7 +54,7 @@ local function value_of(it, metric, N)
   return type(value) == "number" and value or nil
 end
 
--- What a run is, for the table.
+-- The row of a run.
 local function describe(dir, root, args, now)
   local it = look.run(dir, args)
   it.name = dir:match "[^/]+$"

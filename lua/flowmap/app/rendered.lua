@@ -10,7 +10,7 @@ local source = require "flowmap.runs.source"
 
 local M = {}
 
--- What a file looks like without being read; "-" if it is not there.
+-- The identity, size and times of a file, which change when it does; "-" if it is not there.
 local function look(path)
   local it = lfs.attributes(path)
   return it and ("%s %s %s %s"):format(it.ino, it.size, it.modification, it.change) or "-"

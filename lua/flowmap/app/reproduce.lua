@@ -25,7 +25,7 @@ local PLAIN = 30 -- seconds between progress lines when standard output is not a
 
 local duration = Progress.duration
 
--- What makes the runs, see flowmap.app.here.
+-- The executor that makes the runs, see flowmap.app.here.
 local function executor_of(args)
   if args.executor ~= "slurm" then return here end
   local elsewhere = require "flowmap.app.slurm.executor"

@@ -19,7 +19,7 @@ function M.program()
     .. "the same command continues", (path:gsub(" %(deleted%)$", "")))
 end
 
---- What names a run to the command `run`, whoever starts it.
+--- The arguments by which the command `run` makes a run.
 -- @tparam table run
 -- @treturn {string,...} arguments
 function M.words(run)

@@ -34,7 +34,7 @@ local function shown(value)
   return text == "" and "empty" or text
 end
 
--- What is known of a setting: { key, kind =, range =, default =, meaning =, when = }.
+-- The description of a setting: { key, kind =, range =, default =, meaning =, when = }.
 local function described(key, own)
   local it = settings.by_key[key]
   local default = own[key]

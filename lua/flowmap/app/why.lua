@@ -227,7 +227,7 @@ end
 
 -- ------------------------------------------------------------------ the command
 
---- What is known of a run, as text.
+--- The report on a run: its origin, changes since, and where it is shown.
 -- @tparam string dir
 -- @tparam[opt] table how { experiment = a file, if the run's is not one of the suite's, total =
 --   columns of the terminal }

@@ -6,7 +6,7 @@ local errors = require "flowmap.base.errors"
 
 local M = {}
 
---- What stands behind a counted function: counted -> function.
+--- The function that a counted one calls: counted -> function.
 M.original = setmetatable({}, { __mode = "k" })
 
 --- A function that raises a sentence if it is called with more arguments than it names.

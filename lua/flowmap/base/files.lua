@@ -57,8 +57,8 @@ function M.in_path(name)
   return found
 end
 
---- What a path is; links are followed. If this cannot be determined, an error is raised, as by
--- `exists`.
+--- The kind of file at a path; links are followed. If this cannot be determined, an error is
+-- raised, as by `exists`.
 -- @tparam string path
 -- @treturn ?string "file", "directory", ...; nil if there is nothing
 function M.mode(path)

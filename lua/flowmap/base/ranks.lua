@@ -63,8 +63,8 @@ local function raise(it)
     { __tostring = function(e) return e.message end }), 0)
 end
 
---- What a function returns on the first rank, where alone it is called. Its error, too, is raised
--- on all ranks.
+--- Call a function on the first rank alone; its results are those of all ranks. Its error, too, is
+-- raised on all ranks.
 -- @tparam function f returns values that JSON can hold
 -- @return them
 function M.from_first(f)

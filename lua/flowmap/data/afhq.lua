@@ -15,7 +15,7 @@ return images.set {
   standin = "animals", standin_count = 6000, standin_train = 6000,
   url = "https://www.dropbox.com/s/vkzjokiwof5h8w6/afhq_v2.zip?dl=1", file = "afhq_v2.zip",
 
-  --- What an import is. Versions 1 and 2 are told apart by their numbers of images per class.
+  --- Recognise an import. Versions 1 and 2 are told apart by their numbers of images per class.
   recognise = function(plan)
     local cat, dog, wild = of(plan, "cat"), of(plan, "dog"), of(plan, "wild")
     local all = cat + dog + wild == plan.count

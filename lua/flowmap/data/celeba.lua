@@ -14,7 +14,7 @@ return images.set {
     .. "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, follow 'Align&Cropped Images' and save "
     .. "img_align_celeba.zip",
 
-  --- What an import is, by its number of images.
+  --- Recognise an import by its number of images.
   recognise = function(plan)
     if plan.count == 202599 then return "CelebA", false, 162770 end
     if plan.count == 2974 then return "open faces (stand-in for CelebA)", "stand-in", plan.train end

@@ -14,7 +14,7 @@ return images.set {
   file = "cifar-10-binary.tar.gz",
   sha256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 
-  --- What an import is. Binary batches are the official form; folders of pictures are not.
+  --- Recognise an import. Binary batches are the official form; folders of pictures are not.
   recognise = function(plan)
     if plan.count == 60000 and plan.train == 50000 and #plan.classes == 10 then
       return "CIFAR-10", false, plan.train

@@ -84,7 +84,7 @@ function M.file(path, what, example)
   return path
 end
 
---- What `loadfile` returned for a file, or an error that names the file.
+--- Check what `loadfile` returned for a file; raises an error that names the file.
 -- @tparam string path
 -- @tparam ?function chunk
 -- @tparam ?string message

@@ -49,7 +49,7 @@ local function teacher_of(cfg, row)
   if cfg.teacher == "auto" then return row and row.taught_by or FIRST, {} end
 end
 
--- What the grid's point and the user set, as far as the teacher reads it.
+-- Settings of the grid's point and of the user that the teacher reads, too.
 local function passed_on(experiment, it, cfg, method, want)
   local set = {}
   for _, values in ipairs { want.point or {}, want.set or {} } do

@@ -29,7 +29,7 @@ local function add_notes(t, ...)
   return t
 end
 
--- What the dashes of a table mean, if it has any.
+-- The note that explains the dashes of a table, if it has any.
 local function dash_note(t)
   for _, row in ipairs(t.rows) do
     for _, cell in ipairs(row.cells) do

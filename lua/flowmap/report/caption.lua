@@ -1,4 +1,4 @@
---- What the page adds to the captions of tables and figures, so that they stand alone: profile,
+--- Additions of the page to the captions of tables and figures, so that they stand alone: profile,
 -- seeds, training samples and samples judged of the runs behind them.
 -- @module flowmap.report.caption
 
@@ -115,7 +115,7 @@ function M.table(context, experiment, name, text)
   end)
 end
 
---- What follows the caption of a figure.
+--- The addition to the caption of a figure.
 -- @treturn string " Profile ..." or ""
 function M.figure(context, experiment, name)
   local words = added(context, experiment, name, "figure")

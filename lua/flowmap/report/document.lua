@@ -1,5 +1,5 @@
---- What the book takes from the documents beside it: the glossary of ARCHITECTURE.md and the
--- citations of CITATION.cff, so that each has one source. In prose, on a line of its own:
+--- Parts of the book that come from the documents beside it: the glossary of ARCHITECTURE.md and
+-- the citations of CITATION.cff, so that each has one source. In prose, on a line of its own:
 --
 --     {{glossary}}      the terms of the code
 --     {{citation}}      how to cite the suite and the paper, as BibTeX

@@ -63,7 +63,7 @@ local function labels()
   return list
 end
 
---- What is wrong with the tags: one that names no equation, an equation without code or without a
+--- Faults of the tags: one that names no equation, an equation without code or without a
 -- test, a numbered equation of the book that is not listed.
 -- @tparam {table,...} list see `list`
 -- @tparam {table,...} code see `found`

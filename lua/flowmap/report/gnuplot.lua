@@ -272,7 +272,7 @@ local function plural(count, word)
   return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
 end
 
--- What the range excludes, in words: values, and ends of intervals; nil if nothing.
+-- Numbers of values and ends of intervals that the range excludes, in words; nil: none.
 local function clipped_words(p)
   local parts, clipped = {}, 0
   for _, side in ipairs { { p.y.above, "above" }, { p.y.below, "below" } } do

@@ -153,7 +153,7 @@ local function state_text(chapter)
   return ("%s: %s%s"):format(WORDS[state], why[1], more)
 end
 
---- What `svg` shows, as rows of texts: chapter, runs, tables and figures, state with its reason.
+--- The contents of `svg` as rows of texts: chapter, runs, tables and figures, state and reason.
 -- @tparam {table,...} list
 -- @treturn {table,...} rows of four texts
 function M.rows(list)
@@ -176,7 +176,7 @@ local function line(...)
   return table.concat(cells, ",")
 end
 
---- What `svg` shows, one line per box, as CSV.
+--- The contents of `svg` as CSV, one line per box.
 -- @tparam {table,...} list
 -- @treturn string
 function M.csv(list)

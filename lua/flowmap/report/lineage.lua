@@ -1,4 +1,4 @@
---- What each chapter is made from: sources, runs by method, the tables and figures that show them,
+--- The origin of each chapter: sources, runs by method, the tables and figures that show them,
 -- and what of it is out of date, with the reasons. See flowmap.report.graph for the picture.
 -- @module flowmap.report.lineage
 
@@ -55,7 +55,7 @@ local WORDS = { stale = "out of date", unknown = "not comparable", numerics = "o
   repeated = "made again with the same bits", alike = "of the same earlier sources",
   diverged = "diverged" }
 
---- What a group of runs is, in words: "3 runs, 1 diverged, 2 out of date".
+--- A group of runs in words: "3 runs, 1 diverged, 2 out of date".
 -- @tparam table group
 -- @treturn string
 function M.words(group)

@@ -58,7 +58,7 @@ local function moved(run)
   if #parts > 0 then return run:id() .. " with " .. table.concat(parts, ", ") end
 end
 
--- What a run took in seconds: by the clock, and of processors if that was recorded.
+-- The seconds that a run took: by the clock, and of processors if that was recorded.
 local function spent(run)
   local it = run.manifest
   if not it then -- it diverged
@@ -78,8 +78,8 @@ local function duration(seconds)
   return ("%.1f hours"):format(minutes / 60)
 end
 
---- What the runs of a set took together, in words: processor time and, of runs that did not record
--- it, time by the clock. Short times vary most from one machine to the next, so they are not stated
+--- The time of all runs of a set, in words: processor time and, of runs that did not record it,
+-- time by the clock. Short times vary most from one machine to the next, so they are not stated
 -- exactly; a page of quick runs has the same bytes each time.
 -- @tparam Set set
 -- @treturn string such as "224 minutes of processor time"

@@ -141,8 +141,8 @@ local function own_table(kind, set, spec)
   return t
 end
 
--- What f returns; nil if it fails and all runs of the set diverged, so that the results are missing
--- of which it would tell.
+-- Call f; nil if it fails and all runs of the set diverged, so that the results are missing of
+-- which it would tell.
 local function despite_divergence(set, f, ...)
   if #set.runs > 0 then return f(...) end
   local ok, made = pcall(f, ...)

@@ -32,7 +32,7 @@ function M.read(dir)
   return known
 end
 
---- What a run was made from the second time.
+--- The inputs of a run when it was made the second time.
 -- @tparam table line of verified.jsonl
 -- @tparam table inputs those of the published run
 -- @treturn table

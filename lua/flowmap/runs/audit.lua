@@ -300,7 +300,7 @@ function Audit:check_result()
     or table.concat(wrong, "; "), N)
 end
 
--- What the checks amount to; `same`: the inputs are those of the run.
+-- The result of all checks as a sentence; `same`: the inputs are those of the run.
 function Audit:conclusion(same)
   if self.faults == 0 then return "nothing was found that differs from the record" end
   local names = tree.keys(self.at_fault)

@@ -1,4 +1,4 @@
---- What has changed since a run was made, for any folder of a run: its sources, data and numerics
+--- Changes since a run was made, for any folder of a run: its sources, data and numerics
 -- and, if it is one of its experiment's runs, the settings that the experiment gives it now.
 -- Nothing is made or downloaded for the answer.
 -- @module flowmap.runs.current
@@ -95,7 +95,7 @@ function Current:compare(it)
   return same_again and {} or changes
 end
 
---- What has changed since a run was made.
+--- The changes since a run was made.
 -- @tparam table it what flowmap.runs.look.run returned
 -- @treturn ?{string,...} changes as parts of a sentence; empty: the run is current; nil: unknown
 -- @treturn ?string why it is unknown

@@ -134,7 +134,7 @@ function Diff:results()
   end
 end
 
--- What a run made besides its records and weights: samples, densities, pictures.
+-- Files of a run other than its records and weights: samples, densities, pictures.
 local function made(it)
   local out = {}
   for name, sum in pairs(it.files) do

@@ -38,7 +38,7 @@ local function holds_files(dir)
   return false
 end
 
--- What f finds in a folder; nothing in one that may not be read, or that is renamed meanwhile.
+-- Call f with a folder; nil for one that may not be read, or that is renamed meanwhile.
 local function try(f, dir)
   local ok, found = pcall(f, dir)
   if not ok and errors.of_memory(tostring(found)) then error(found, 0) end

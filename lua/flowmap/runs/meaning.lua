@@ -1,4 +1,4 @@
---- What a Lua source means: its tokens, without comments and layout, so that edited prose never
+--- The meaning of a Lua source: its tokens, without comments and layout, so that edited prose never
 -- makes a finished run stale, while a changed constant does. Of an experiment's file some parts do
 -- not count either: those that reach a run as settings, which are compared by value, and those that
 -- only say how results are shown.

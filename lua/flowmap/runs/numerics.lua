@@ -159,7 +159,7 @@ function M.probe(name, modules, compute)
   return hash
 end
 
---- What to do where the machines of several ranks have different ones.
+--- The remedy where the machines of several ranks have different ones.
 M.REMEDY = "FM_ISA and OPENBLAS_CORETYPE, set for all of them, choose what all have"
 
 --- The fingerprint.

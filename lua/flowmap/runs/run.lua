@@ -24,7 +24,7 @@ local tree = require "flowmap.tree"
 
 local M = {}
 
--- What a run continues from.
+-- The files from which a run continues.
 local CONTINUED = { "config.json", "inputs.json", "checkpoint.safetensors", "metrics.jsonl",
   "history.jsonl", "chain.jsonl" }
 
@@ -334,7 +334,7 @@ function M.run(experiment, cfg, dir, how)
   M.make(experiment, cfg, dir, how)
 end
 
--- What to do about a run, see cache.decide, and its folder, taken; the first rank decides.
+-- Decide about a run, see cache.decide, and take its folder; the first rank decides.
 local function begin(dir, inputs, how)
   local held
   local ok, action, why, begun = errors.pcall(ranks.from_first, function()

@@ -137,7 +137,7 @@ end
 local segment = { step = whole(0), time = time, revision = text, version = text, isa = text,
   blas = text, threads = whole(1), ["bfloat16?"] = text, ["fingerprint?"] = text }
 
--- What `make soak` found, and the sums of its sessions.
+-- Losses found by `make soak`, and the sums of its sessions.
 local loss = { part = text, point = text, what = text, revision = text, date = text,
   ["mended?"] = text }
 local session = { points = whole(0), seed = whole(0), seconds = at_least_0, revision = text,

@@ -1,4 +1,4 @@
---- What the benchmarks share: the job that is timed, what its step must compute, timings.
+--- Shared by the benchmarks: the job that is timed, what its step must compute, timings.
 -- @module measure
 
 local fm = require "flowmap"

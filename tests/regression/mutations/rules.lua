@@ -47,7 +47,7 @@ local function plant(folder, it)
   copy.run(folder, ("touch %s*.o && rm %srules.o"):format(objects, objects))
 end
 
--- What notices an error that is in the copy.
+-- The checks that notice an error that is in the copy.
 local function noticed(folder)
   if copy.build(folder, "flowmap") ~= 0 then return "compiler" end
   if copy.run(folder, "timeout 60 ./flowmap gradcheck") ~= 0 then return "gradcheck" end

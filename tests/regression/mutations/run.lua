@@ -37,7 +37,7 @@ end
 local ORDER = { "shadow", "quality", "memory", "speed" }
 local WORDS = { shadow = "2 (shadow)", quality = "3 (quality)" }
 
--- What caught a fault: the tiers that failed.
+-- The tiers that failed, which caught the fault.
 local function caught(failed)
   local words = {}
   for _, tier in ipairs(ORDER) do

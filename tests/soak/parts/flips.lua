@@ -55,7 +55,7 @@ local function write_byte(file, at, byte)
   assert(file:flush())
 end
 
--- What is wrong with an answer to a damaged file, or nil.
+-- A fault of an answer to a damaged file, or nil.
 local function wrong(ok, found, good)
   if ok then return found ~= good and "it is read as something else" or nil end
   if type(found) ~= "table" then return "not a sentence: " .. tostring(found) end

@@ -70,7 +70,7 @@ local USES = { "run %s --profile smoke --out odd/out", "run tiny.lua --profile s
 
 local CODES = { [0] = true, [2] = true, [3] = true }
 
--- What is wrong with the end of a command; `quiet`: its messages cannot be seen.
+-- A fault of the way a command ended, or nil; `quiet`: its messages cannot be seen.
 local function wrong(code, quiet, codes)
   local said = place.said()
   for _, words in ipairs { "traceback", "attempt to ", "bad argument", "stack overflow" } do

@@ -102,7 +102,7 @@ end
 
 local RECORDS = { "config", "inputs", "manifest", "diverged", "eval", "accepted" }
 
--- What the records of a run look like from outside; equal: they have not changed.
+-- The sizes and times of the records of a run; equal: they have not changed.
 local function signature(dir)
   local parts = {}
   for k, kind in ipairs(RECORDS) do

@@ -39,7 +39,7 @@ end
 
 -- ------------------------------------------------------------------ JSON
 
--- What is known of a run besides its progress, as short texts.
+-- Facts about a run besides its progress, as short texts.
 local function facts_of(it)
   local list = {}
   if it.samples and it.samples > 0 and it.state ~= "running" then -- the progress of others tells it

@@ -1,4 +1,4 @@
---- What `watch` shows: the lines of a frame, and plain lines where nothing is redrawn.
+--- The output of `watch`: the lines of a frame, and plain lines where nothing is redrawn.
 -- @module flowmap.app.live.view
 
 local Progress = require "flowmap.base.progress"

@@ -19,7 +19,7 @@ local EVERY = 1000     -- milliseconds between frames
 local PLAIN = 15       -- seconds between plain lines of a run
 local LAST = 24        -- rows of the frame that stays on the screen
 
---- What a command looks at: the run or the folder of runs that its arguments name.
+--- The board of the run, or of the folder of runs, that the arguments of a command name.
 -- @tparam string command for the sentence
 -- @tparam table args run = a folder or nil, results = a folder
 -- @treturn Board

@@ -112,7 +112,7 @@ function M.csv(experiment, machine, rows)
   return lines
 end
 
--- What limits the number of ranks, in sentences.
+-- Print what limits the number of ranks.
 local function remarks(say, costs, machine)
   local cores = machine.cores // machine.ranks
   say("a batch of %d samples is %d micro-batches, in leaves of %d: more than %d ranks of %d cores "

@@ -39,8 +39,8 @@ local function parts(list, workers)
   return (schedule(function(k) return list[k] end, #list, workers))
 end
 
--- What a rank computes: when it has its sums, by number, when its workers end steps of their last
--- micro-batches, and when it ends. `adding`: seconds to add a value to another.
+-- Simulate the computation of a rank: when it has each of its sums, when its workers end steps of
+-- their last micro-batches, and when it ends. `adding`: seconds to add a value to another.
 local function compute(work, leaves, from, to, workers, adding)
   local first, last = from * work.leaf, math.min(to * work.leaf, leaves.micros)
   local function body(task) return work.bodies[work.which[(first + task - 1) % #work.which + 1]] end
@@ -98,7 +98,7 @@ local function pieces_of(work, ready)
   return list
 end
 
---- What the exchange of one piece costs a node, per byte of the piece.
+--- The cost to a node of exchanging one piece, per byte of the piece.
 -- @tparam table machine
 -- @tparam integer leaves
 -- @tparam integer ranks

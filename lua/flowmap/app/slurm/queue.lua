@@ -71,7 +71,7 @@ function M.queued()
   return names
 end
 
---- What Slurm still knows about an element that has ended.
+--- The last state of an element that has ended, if Slurm still knows it.
 -- @tparam string name JOB_INDEX
 -- @treturn string its state, such as OUT_OF_MEMORY
 function M.state(name)
