@@ -1,4 +1,4 @@
-/* share.h - the internals of a run that ranks share: opened by share_open.c, executed by share.c. */
+/* share.h - the internals of a run that ranks share: opened by share_open.c, made by share.c. */
 #ifndef FM_SHARE_H
 #define FM_SHARE_H
 
