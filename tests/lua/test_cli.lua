@@ -101,6 +101,16 @@ t.test("params prints only the number", function()
   t.eq(out, "1054210\n")
 end)
 
+t.test("params and explain of an experiment that trains no flow map", function()
+  local commands = require "flowmap.app.commands"
+  for _, name in ipairs { "params", "explain" } do
+    local err = t.raises(function()
+      commands[name] { experiment = "experiments/classifier.lua", profile = "smoke", set = {} }
+    end, "classifier.lua trains no flow map; `" .. name .. "` describes the training step of one")
+    t.eq(err.code, "usage")
+  end
+end)
+
 t.test("a run writes its files, is reused, and runs again when an input changes", function()
   local dir = work .. "/run"
   local code, out, err = flowmap(SMALL .. "--out " .. dir)

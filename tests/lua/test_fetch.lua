@@ -1,4 +1,6 @@
 --- Downloads use only https, and a file's hash is checked, or reported as unknown, before its use.
+local core = require "flowmap.core"
+local files = require "flowmap.base.files"
 local lfs = require "lfs"
 local fm = require "flowmap"
 local t = require "harness"
@@ -52,6 +54,19 @@ t.test("whether a folder is writable is determined without writing", function()
   local after = {}
   for name in lfs.dir(data) do after[#after + 1] = name end
   t.eq(after, before)
+end)
+
+t.test("of two downloads to one file the second is refused; then it is there", function()
+  local fetch = require "flowmap.data.packed.fetch"
+  local from, to = sandbox.write("from", "text"), root .. "/got"
+  local lock = core.lock(to .. ".lock")
+  local err = t.raises(function() fetch.run("file://" .. from, to, nil) end,
+    "got is being downloaded by another process")
+  t.eq({ err.code, files.exists(to .. ".part") }, { "usage", false })
+  lock:release()
+  fetch.run("file://" .. from, to, core.sha256 "text")
+  fetch.run("file://" .. root .. "/none", to, core.sha256 "text") -- another has downloaded it
+  t.eq({ files.read(to), files.exists(to .. ".lock") }, { "text", false })
 end)
 
 t.done()

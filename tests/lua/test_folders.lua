@@ -5,6 +5,7 @@ local core = require "flowmap.core"
 local files = require "flowmap.base.files"
 local folder = require "flowmap.runs.folder"
 local lfs = require "lfs"
+local own_files = require "own_experiment"
 local sandbox = require "sandbox"
 
 local work, put = sandbox.root, sandbox.write
@@ -347,6 +348,39 @@ t.test("no disk space: exit code 3 and a sentence at any file, and existing file
     t.eq(code, 0, out)
     t.eq(contents(dir)["eval.json"], contents(finished)["eval.json"])
     t.eq(contents(dir)["metrics.jsonl"], contents(finished)["metrics.jsonl"])
+  end)
+
+t.test("a run's folder keeps files that are being written, and those of others", function()
+  local dir = copy "kept"
+  local live, dead = dir .. "/samples.npy.tmp.999999901.0", dir .. "/samples.npy.tmp.999999902.0"
+  local held = core.lock(live) -- as its writer does
+  put(dead, "left by a killed writer")
+  put(dir .. "/mine.tmp.1.2.csv", "1,2")
+  local code, out = flowmap(SMALL .. "--out " .. dir)
+  t.eq({ code, out:find "reused: nothing changed" ~= nil }, { 0, true }, out)
+  t.eq({ files.exists(live), files.exists(dead), files.exists(dir .. "/mine.tmp.1.2.csv") },
+    { true, false, true })
+  held:release()
+end)
+
+t.test("a checkpoint of another run is not continued from", function()
+  copy "cut"
+  t.eq((flowmap(SMALL .. "--seed 2 --out other")), 0)
+  sandbox.run "rm cut/manifest.json cut/eval.json"
+  local resumed = { flowmap(SMALL .. "--out cut --resume") }
+  t.eq(resumed[1], 0, resumed[2])
+  sandbox.run "rm cut/manifest.json cut/eval.json && cp other/checkpoint.safetensors cut"
+  fails(SMALL .. "--out cut --resume", 3, "is of another run: seed is 2 in it, expected 1")
+end)
+
+t.test("a run that another process makes in the folder during the rehearsal is left as it is",
+  function()
+    local made, dir = own_files.run(own_files.small ""), work .. "/meanwhile"
+    local copying = "own.metrics = { m = function() os.execute [[cp -a %s %s]] return 1 end }"
+    local it = own_files.small(copying:format(made, dir))
+    local err = t.raises(function() own_files.run(it, {}, dir) end,
+      "another process has made a run there")
+    t.eq({ err.code, (own_files.decided(own_files.small("").path, dir)) }, { "usage", "reuse" })
   end)
 
 t.done()

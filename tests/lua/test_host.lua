@@ -3,6 +3,7 @@
 
 local t = require "harness"
 local files = require "flowmap.base.files"
+local own_files = require "own_experiment"
 local sandbox = require "sandbox"
 
 local program, work, write = sandbox.program, sandbox.root, sandbox.write
@@ -153,6 +154,17 @@ t.test("the default number of threads is that of the allowed processors", functi
     t.eq(code, 0, text)
     t.eq(tonumber(text:match "threads +(%d+)") <= it[2], true, it[1] .. text)
   end
+end)
+
+t.test("modules of the suite are found by a script that has replaced package.path", function()
+  own_files.write "own.lua"
+  write("own.path.lua", "package.path = 'mine/?.lua' " .. sandbox.read "own.lua")
+  local code, out = sandbox.flowmap "run own.path.lua --profile smoke --dry-run"
+  t.eq(code, 0, out)
+  write("path.lua", [[package.path = 'mine/?.lua'
+    print(type(require("flowmap").losses), (pcall(require, "flowmap.none"))) ]])
+  code, out = sandbox.flowmap "lua path.lua"
+  t.eq({ code, out }, { 0, "table\tfalse\n" })
 end)
 
 t.done()

@@ -2,6 +2,7 @@
 -- commands, settings and documents alike.
 
 local t = require "harness"
+local errors = require "flowmap.base.errors"
 local fm = require "flowmap"
 local chapters = require "flowmap.experiment.chapters"
 local experiment = require "flowmap.experiment"
@@ -33,6 +34,14 @@ t.test("every chapter of the paper is a file of experiments", function()
     local name = path:match "^experiments/(.*)%.lua$"
     t.eq(name and there[name], true, path)
   end
+end)
+
+t.test("the list of chapters that is not installed is data, in a sentence", function()
+  local installed = files.installed
+  files.installed = function() return "none.lua" end -- luacheck: ignore
+  local err = t.raises(chapters.experiments, "cannot read the list of chapters")
+  files.installed = installed -- luacheck: ignore
+  t.eq(errors.explain(err), 3)
 end)
 
 t.test("published values are those of chapters, under the names of their experiments", function()

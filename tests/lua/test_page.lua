@@ -4,6 +4,7 @@
 
 local t = require "harness"
 local browser = require "browser"
+local core = require "flowmap.core"
 local files = require "flowmap.base.files"
 local fm = require "flowmap"
 local made_run = require "made_run"
@@ -292,6 +293,30 @@ t.test("a link of the contents leads to its section, however long those before i
   it:open("file://" .. root .. "/long.html", 1280, 700)
   it:value "document.querySelector('a').click()"
   t.near(it:value "0 + document.querySelector('#s20').getBoundingClientRect().top", 0, 1)
+end)
+
+t.test("a chapter is not overwritten by the page that is woven from it", function()
+  local text = "# Mine\n\n2 + 2\n"
+  sandbox.write("paper/build/mine.md", text)
+  local code, out = sandbox.flowmap "paper paper/build/mine.md"
+  t.eq({ code, out:find "paper/build/mine.md would be overwritten" ~= nil }, { 2, true }, out)
+  t.eq(sandbox.read "paper/build/mine.md", text)
+end)
+
+t.test("the folder of a typesetting that holds something else is left as it is", function()
+  sandbox.needs "lualatex"
+  sandbox.write("x.latex/book.aux", "")
+  sandbox.write("x.latex/notes.txt", "mine")
+  local function refused(words)
+    local err = t.raises(function() page.printing("x.md", root .. "/x.pdf", {}) end, words)
+    t.eq(err.code, "usage")
+  end
+  refused "x.latex/notes.txt is no file of an interrupted typesetting"
+  t.eq(files.below(root .. "/x.latex"), { "book.aux", "notes.txt" })
+  os.remove(root .. "/x.latex/notes.txt")
+  local lock = core.lock(root .. "/x.latex/lock")
+  refused "x.latex is in use: another process makes this PDF"
+  lock:release()
 end)
 
 t.done()

@@ -6,6 +6,7 @@ local fm = require "flowmap"
 local json = require "flowmap.base.json"
 local notes = require "flowmap.experiment.notes"
 local own_files = require "own_experiment"
+local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
 
 local root = sandbox.root
@@ -105,6 +106,24 @@ t.test("names are found as written, otherwise without regard to case", function(
   t.eq(resolve({ metrics = "both" }).metrics, { "both" })
   t.eq(resolve({ metrics = "none" }).metrics, {})
   t.eq(resolve().metrics, { "both", "centre" })
+end)
+
+t.test("names that differ only in capitals", function()
+  local loss = "function(a) return fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) end"
+  own_files.refused_run("own.losses = { My = " .. loss .. ", my = " .. loss .. " }",
+    "there is already a '[Mm]y', and names that differ only in capitals are the same")
+  own_files.refused_run("own.losses = { LSD = " .. loss .. " }", "there is already a 'lsd'")
+end)
+
+t.test("metrics have no names that select metrics or are those of other results", function()
+  for _, name in ipairs { "all", "None" } do
+    own_files.refused(("metrics = { %s = function() return 1 end }"):format(name),
+      "metrics%['" .. name .. "'%] has a name by which the setting metrics selects")
+  end
+  own_files.write("twins.lua", "metrics = { KL = function() return 1 end }")
+  local code, out = sandbox.flowmap "run twins.lua --profile smoke --dry-run"
+  t.eq({ code, out:find "'KL' and 'kl', names that differ only in capitals" ~= nil }, { 2, true },
+    out)
 end)
 
 t.test("a run with nothing but own parts: trained, measured, rendered", function()
@@ -234,6 +253,64 @@ t.test("a part that a run uses and its teacher does not is used", function()
   code, out = sandbox.flowmap "reproduce taught.lua --profile smoke --seeds 2"
   t.eq(code, 0, out)
   t.eq(select(2, out:gsub("not used", "")), 1, out) -- for all runs together
+end)
+
+t.test("an unknown setting is not nil for an experiment's own part", function()
+  local net = [[own.nets = { mine = { options = { gain = 2 }, new = function(cfg)
+    local net = {}
+    function net.init(rng) return { a = rng({ 2, 2 }, "lecun") } end
+    function net.v(p, s, t, x) return fm.matmul(x, p.a) * (cfg.%s or 2) end
+    return net
+  end } }
+  own.settings.net = "mine"]]
+  own_files.refused_run(net:format "gian", "this run has no setting 'gian'; did you mean gain")
+  own_files.run(own_files.small(net:format "gain"))
+  own_files.refused_run('own.metrics = { m = function(_, context) return context.cfg.bin end }',
+    "no setting 'bin'")
+  own_files.refused_run('own.methods = { "m" } own.losses = { m = function(a) return '
+    .. "fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) * (a.cfg.scale or 1) end }", "no setting 'scale'")
+end)
+
+t.test("a part cannot change the settings that the run has recorded", function()
+  own_files.write("sets.lua", "nets = { mlp = function(cfg) cfg.lr = 1; return cfg end }")
+  local code, out = sandbox.flowmap "run sets.lua --profile smoke --out sets"
+  t.eq({ code, out:find "sets.lua:1: the settings of a run are read%-only: a part sets 'lr'" ~= nil,
+    sandbox.exists "sets" }, { 2, true, false }, out)
+  local cfg = { nfe = { 1, 4 } }
+  local view = require("flowmap.experiment.effect").view(cfg, {})
+  for _, value in pairs(view) do value[1] = 9 end
+  view.nfe[2] = 9
+  t.eq(cfg, { nfe = { 1, 4 } })
+end)
+
+t.test("Lua's own generator gives the same numbers in every process", function()
+  local lines = [[
+  local at_load = math.random()
+  own.data = { d = { dim = 2, sd = 1, sample = function(b)
+    return b:normal({ 2 }, "d") * (0.95 + 0.1 * math.random())
+  end } }
+  own.settings.data = "d"
+  own.metrics = { m = function() return math.random() + at_load end }]]
+  local function results(state)
+    math.randomseed(state) -- it differs between processes
+    local dir = own_files.run(own_files.small(lines))
+    return fm.sha256(fm.files.read(dir .. "/data.npy")), record.need(dir, "eval").rows
+  end
+  local a, rows = results(1)
+  local b, again = results(2)
+  t.eq({ a, rows }, { b, again })
+end)
+
+t.test("trials before a run leave no trace in a loss that draws by Lua's generator", function()
+  local lines = [[own.methods = { "m" } own.losses = { m = function(a)
+    return fm.losses.norm2(a.map:b(a.t, a.x) - a.dx) * (1 + math.random()) end }]]
+  local rehearse = require "flowmap.runs.rehearse"
+  local check = rehearse.check
+  local first = fm.files.read(own_files.run(own_files.small(lines)) .. "/metrics.jsonl")
+  rehearse.check = function(...) math.random() return check(...) end
+  local second = fm.files.read(own_files.run(own_files.small(lines)) .. "/metrics.jsonl")
+  rehearse.check = check
+  t.eq(second, first)
 end)
 
 t.done()

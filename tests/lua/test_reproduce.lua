@@ -247,6 +247,31 @@ t.test("a program that was built again meanwhile starts no further run", functio
     err.message)
 end)
 
+t.test("what is drawn depends on the font of formulas and on whether the page was woven", function()
+  local rendered, page = require "flowmap.app.rendered", require "flowmap.report.page"
+  experiment("own", 2)
+  local it, font = { require("flowmap.experiment").load(work .. "/own.lua") }, page.math_font
+  local key = rendered.key(it, "smoke", false)
+  t.eq({ rendered.key(it, "smoke", false) == key, rendered.key(it, "smoke", true) == key },
+    { true, false })
+  page.math_font = write("font.ttf", "")
+  t.eq(rendered.key(it, "smoke", false) == key, false)
+  page.math_font = font
+end)
+
+t.test("an experiment that is named twice", function()
+  experiment("own", 2)
+  local code, out = sh(reproduce "own.lua own.lua --profile smoke --dry-run")
+  t.eq({ code, out:find "own.lua is named twice" ~= nil }, { 2, true }, out)
+end)
+
+t.test("a file whose name looks like an option is no option of the runs either", function()
+  experiment("own", 2)
+  write("-own.lua", sandbox.read "own.lua")
+  local code, out = sh(reproduce "--profile smoke --seeds 1 --dry-run -- -own.lua")
+  t.eq({ code, out:find "own/lsd%-seed1 runs" ~= nil }, { 0, true }, out)
+end)
+
 t.test("makespan gives each run to the job that is free first", function()
   t.eq(outlook.makespan({}, {}, 2), 0)
   t.eq(outlook.makespan({ 5 }, { 1, 1, 1 }, 2), 5)

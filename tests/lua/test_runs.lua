@@ -214,6 +214,20 @@ t.test("published sets, whose runs have neither mark nor weights", function()
   t.eq(#text:gsub("[^\n]", ""), 3)
 end)
 
+t.test("a pipe in place of a journal holds up nobody who looks at runs", function()
+  sandbox.run "mkdir -p seen && cp -a one seen/ && cd seen/one && rm manifest.json history.jsonl "
+  sandbox.run "mkfifo seen/one/history.jsonl"
+  local ended, out = sandbox.run(("timeout 20 %s runs --results seen"):format(
+    files.quote(sandbox.program)))
+  t.eq({ ended, out:find "interrupted at 0" ~= nil }, { 0, true }, out)
+end)
+
+t.test("a run and its copy are no two seeds of an interval", function()
+  sandbox.run "mkdir twice && cp -a one twice/one && cp -a one twice/two"
+  local ended, out = flowmap "runs --results twice --csv"
+  t.eq({ ended, select(2, out:gsub(",lsd,,1,1,kl,1,1,", "")) }, { 0, 2 }, out)
+end)
+
 t.test("results that are not there", function()
   local status, text = flowmap "runs --results nowhere"
   t.eq(status, 3)

@@ -129,4 +129,11 @@ t.test("options without effect are refused", function()
       .. "suite's")
 end)
 
+t.test("more samples than there is memory for are refused before the work", function()
+  local code, out = sandbox.run("timeout 20 " .. fm.files.quote(sandbox.program)
+    .. " sample classes.safetensors --count 2147483647 --out x.npy")
+  t.eq(code, 2, out)
+  t.has(out, "--count: 2147483647 samples of 192 values need at least 3072 GiB")
+end)
+
 t.done()

@@ -179,6 +179,17 @@ t.test("a setting's text reads back as exactly the same number", function()
   t.eq(settings.text { 0.999, 1 / 3 }, "0.999,0.3333333333333333")
 end)
 
+t.test("integers that records cannot hold exactly are refused as settings", function()
+  own_files.refused_run("own.options = { n = 1 }",
+    "n must be from %-2%^53 to 2%^53, found 9007199254740993", { n = (1 << 53) + 1 })
+end)
+
+t.test("a whole number of any kind is the same setting, as the records have it", function()
+  local text = settings.text
+  t.eq({ text(1e15), text(10 ^ 15 // 1 | 0), text(-0.5), text(1e16), text(2.0 ^ 53) },
+    { "1000000000000000", "1000000000000000", "-0.5", "1e+16", "9007199254740992" })
+end)
+
 t.test("an experiment's own setting may be a truth value", function()
   t.eq(settings.check("quiet", false, "own", { quiet = true }), false)
   t.eq(settings.check("quiet", true, "own", { quiet = false }), true)
@@ -229,6 +240,25 @@ t.test("bad experiments give sentences", function()
   write "return { name = 'x', profiles = { laptop = { stepz = 3 } } }"
   t.raises(function() experiment.resolve(experiment.load(sandbox.path "own.lua"), {}) end,
     "profile laptop: unknown setting 'stepz'; did you mean steps%?")
+end)
+
+t.test("an experiment without the default profile", function()
+  local err = t.raises(function() experiment.resolve(own_files.small "", {}) end,
+    "has no profile 'laptop', which is taken where %-%-profile names none; it has: smoke")
+  t.eq(err.code, "usage")
+end)
+
+t.test("lists of texts that would be written alike, and profiles named as other folders", function()
+  local fields = "own.options = { words = { 'a', 'b' } } own.profiles = { ['%s'] = { words = %s } }"
+  own_files.small(fields:format("smoke-1", "{ 'a' }"))
+  for list, fault in pairs { ["{ 'a,b' }"] = "holds a comma", ["{ '' }"] = "is empty" } do
+    t.raises(function() own_files.small(fields:format("smoke", list)) end,
+      "words must be a line of text, .*" .. fault)
+  end
+  for _, ending in ipairs { "-own", "-stages", "-outdated" } do
+    t.raises(function() own_files.small(fields:format("smoke" .. ending, "{ 'a' }")) end,
+      "has the ending '" .. ending:gsub("-", "%%-"))
+  end
 end)
 
 t.test("a text that reads like a number is called a text", function()

@@ -69,6 +69,11 @@ t.test("a missing checkpoint, or one of another network, is refused", function()
     "params.1.b has shape .16., expected .8.")
 end)
 
+t.test("a folder in place of a checkpoint is an error, not another checkpoint", function()
+  local cfg = resolve { start = sandbox.root }
+  t.eq(t.raises(function() cache.inputs(board, cfg) end, "it is a folder").code, "data")
+end)
+
 -- ------------------------------------------------------------------ gradients
 
 local function norm2(tensors)

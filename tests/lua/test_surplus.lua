@@ -1,4 +1,5 @@
--- Arguments that Lua would take without a word: booleans that are none, and more than there are.
+-- Arguments that Lua would take without a word: booleans that are none, more than there are, and
+-- fields of a table that nothing reads.
 
 local t = require "harness"
 local core = require "flowmap.core"
@@ -124,6 +125,34 @@ t.test("every method of an object of the core refuses surplus arguments", functi
     if object.close then object:close() end
   end
   t.eq(tried > 30, true)
+end)
+
+t.test("unknown options of programs, optimisers and random numbers", function()
+  local rows, w = fm.ones { 4, 2 }, { fm.ones { 2 } }
+  local function twice(_, b) return { rows = { y = b.rows.x * 2 } } end
+  local spec = { rows = { x = { 2 } }, micro = 2 }
+  local p = fm.program(twice, spec)
+  p:run { rows = { x = rows }, batch = 4, seed = 1, step = 0, shared = {}, reuse = true }
+  for pattern, f in pairs {
+    ["no field 'mirco'; did you mean micro"] = function()
+      fm.program(twice, { rows = { x = { 2 } }, mirco = 2 })
+    end,
+    ["unknown precision 'bfloat61'; did you mean bfloat16"] = function()
+      fm.program(twice, { rows = { x = { 2 } }, precision = "bfloat61" })
+    end,
+    ["run: there is no field 'sede'"] = function()
+      p:run { rows = { x = rows }, batch = 4, sede = 1 }
+    end,
+    ["optimiser: there is no field 'weight_deacy'"] = function()
+      fm.optimiser { kind = "adamw", params = w, weight_deacy = 0.1 }
+    end,
+    ["the field 'dtpye' found, expected seed, stream"] = function()
+      fm.normal({ 2 }, { seed = 1, stream = "x", dtpye = "float64" })
+    end,
+    ["the field '%?' found"] = function() fm.uniform({ 2 }, { "x" }) end,
+  } do
+    t.eq(t.raises(f, pattern).code, "usage", pattern)
+  end
 end)
 
 t.test("operators and their functions", function()

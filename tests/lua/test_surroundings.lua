@@ -59,6 +59,14 @@ t.test("no file left to open: sentences, not Lua's words", function()
   end
 end)
 
+t.test("a variable of the environment that is misspelt is not passed over", function()
+  for set, words in pairs { ["FM_ISA=AVX2"] = "FM_ISA of the environment is 'AVX2', expected sca",
+    ["FM_THREADS=2x"] = "FM_THREADS of the environment is '2x', expected a whole number from 1" } do
+    local code, out = sandbox.run(("%s %s info"):format(set, files.quote(sandbox.program)))
+    t.eq({ code, out:find(words, 1, true) ~= nil }, { 2, true }, out)
+  end
+end)
+
 -- ------------------------------------------------------------------ pipes, devices, folders
 
 local function fifo(path) os.execute("mkfifo " .. path) end
@@ -84,6 +92,26 @@ t.test("a pipe, device or folder in place of a file gives a sentence at once", f
       t.eq(code, 3, record .. ": " .. text)
       t.eq(text:find(record .. ": it is a", 1, true) ~= nil, true, text)
     end
+  end
+end)
+
+t.test("a file that is too large for a picture is not read", function()
+  sandbox.run "truncate -s 67108865 large.png"
+  local err = t.raises(function() fm.load_image(work .. "/large.png") end,
+    "large.png': 67108865 bytes found, expected at most 67108864")
+  t.eq(err.code, "data")
+end)
+
+t.test("figures are drawn in their folder, whatever CDPATH and GNUTERM say", function()
+  sandbox.needs "gnuplot"
+  write("draw.lua", [[require("flowmap.report.gnuplot").render("drawn", "a",
+    { width = 100, height = 100, script = "plot x\n" }) ]])
+  write("elsewhere/drawn/a.gp", "print 'the script of another folder'\n")
+  for _, path in ipairs { ".", "elsewhere" } do
+    local code, out = sandbox.run(("GNUTERM=none CDPATH=%s %s lua draw.lua"):format(path,
+      files.quote(sandbox.program)))
+    t.eq({ code, out, sandbox.exists "drawn/a.svg" }, { 0, "", true })
+    os.remove(work .. "/drawn/a.svg")
   end
 end)
 

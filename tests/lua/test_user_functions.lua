@@ -170,6 +170,32 @@ t.test("a mass that does not agree with the samples", function()
 end)
 
 -- A uniform law on [-1, 1]^dim.
+t.test("a mass that agrees with the samples only on a coarse grid",
+  function()
+    local lines = [[
+    local normal = require "flowmap.normal"
+    own.data = { d = { dim = 1, sd = 1, range = { -5, 5 }, mass = function(a, b)
+      return b - a < 0.1 and 0 or normal.between(a, b)
+    end, sample = function(b) return b:normal({ 1 }, "d") end } }
+    own.settings.data = "d"]]
+    refused(lines, "512 bins per axis, added up to 64, differ by 2%.0", { bins = 512 })
+    run(lines) -- 64 bins
+    run(lines, { bins = 48 })
+  end)
+
+t.test("inside must return true or false for every sample, not only for the first", function()
+  refused([[own.data = { d = { dim = 2, sd = 1, inside = function(x)
+      if x > 1 then return 0 end
+      return true
+    end, sample = function(b) return b:normal({ 2 }, "d") end } }
+    own.settings.data = "d"]], "inside of the data set returned a number")
+end)
+
+t.test("data without spread are refused before the first step, not by an infinite loss", function()
+  refused("", "has the standard deviation 0 %(dataset_size is 1%)", { dataset_size = 1 })
+  run("", { dataset_size = 1, sigma = 1 })
+end)
+
 local function cube(dim, fields)
   return 'own.settings.data = "mine"\nown.data = { mine = { sd = 1 / math.sqrt(3), dim = ' .. dim
     .. (", sample = function(b) return b:uniform({ %d }, 'data') * 2 - 1 end, %s } }"):format(dim,
@@ -254,6 +280,17 @@ t.test("results of a metric", function()
     "the name of an existing value")
   refused(metric "{ ['a b'] = 1 }", "named a number 'a b'")
   refused("own.metrics = { energy = function() return 1 end }", "the name of an existing value")
+end)
+
+t.test("a metric that returns different names at another N", function()
+  own_files.refused_run(
+    "own.metrics = { m = function(_, context) return { ['n' .. context.N] = 1 } end }",
+    "metric 'm' returned m_n2 at N = 2, but m_n1 before")
+end)
+
+t.test("a metric's whole number is recorded, however large", function()
+  local dir = run "own.metrics = { m = function() return math.mininteger end }"
+  t.eq(require("flowmap.runs.record").need(dir, "eval").rows[1].m, -2^63)
 end)
 
 t.test("values beside the expected one are refused, which Lua would drop", function()
