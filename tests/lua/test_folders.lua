@@ -351,7 +351,7 @@ t.test("no disk space: exit code 3 and a sentence at any file, and existing file
   end)
 
 t.test("a run's folder keeps files that are being written, and those of others", function()
-  local dir = copy "kept"
+  local dir = copy "written"
   local live, dead = dir .. "/samples.npy.tmp.999999901.0", dir .. "/samples.npy.tmp.999999902.0"
   local held = core.lock(live) -- as its writer does
   put(dead, "left by a killed writer")
@@ -365,11 +365,11 @@ end)
 
 t.test("a checkpoint of another run is not continued from", function()
   copy "cut"
-  t.eq((flowmap(SMALL .. "--seed 2 --out other")), 0)
+  t.eq((flowmap(SMALL .. "--seed 2 --out another")), 0)
   sandbox.run "rm cut/manifest.json cut/eval.json"
   local resumed = { flowmap(SMALL .. "--out cut --resume") }
   t.eq(resumed[1], 0, resumed[2])
-  sandbox.run "rm cut/manifest.json cut/eval.json && cp other/checkpoint.safetensors cut"
+  sandbox.run "rm cut/manifest.json cut/eval.json && cp another/checkpoint.safetensors cut"
   fails(SMALL .. "--out cut --resume", 3, "is of another run: seed is 2 in it, expected 1")
 end)
 
