@@ -20,6 +20,7 @@ t.test("a training explodes where a line exceeds 100 times the median before it"
   t.eq(stability.explosion(lines_of(31, 1)), 310)
   t.eq(stability.explosion(lines_of(99, 1)), nil)
   t.eq(stability.explosion(lines_of(5, 1)), nil, "the first lines have no median to compare with")
+  t.eq(stability.explosion(lines_of(20, 1)), 210, "not the 20th line, which has 19 before it")
 end)
 
 -- Two switches: stop ends explosions; p does nothing but halve the result.
@@ -52,6 +53,8 @@ t.test("cells: explosions with the first step, quantiles, cosine, result", funct
     true) ~= nil, true, text)
   t.eq(text:find("| target | 0 | none of 6 | ", 1, true) ~= nil, true, text)
   t.eq(text:find("(5 of 6) |", 1, true) ~= nil, true, "a diverged run has no result: " .. text)
+  t.eq(text:find("of the lines before, of which there were at least 20, or", 1, true) ~= nil, true,
+    "a spike before them does not count, which the note says: " .. text)
 end)
 
 t.test("effects: alone and on average, with Holm over the switches", function()

@@ -186,11 +186,11 @@ end
 function M.cells(set, spec)
   local t = { title = spec.title, heads = keys_of(spec.switches), rows = {}, columns = {
     "exploded", "gradient: median", "99 %", "largest", "cosine", spec.label }, notes = {
-    "Exploded: the mean off-diagonal loss of a line of metrics.jsonl exceeded 100 times the median "
-    .. "of the lines before, or was not finite. Gradient: quantiles over a training of its norm, "
-    .. "each a mean over log_every steps, before clipping; geometric means over seeds. Cosine: "
-    .. "between the gradients of the diagonal and the off-diagonal term, mean over the training." }
-  }
+    ("Exploded: the mean off-diagonal loss of a line of metrics.jsonl exceeded %d times the median "
+    .. "of the lines before, of which there were at least %d, or was not finite. Gradient: "
+    .. "quantiles over a training of its norm, each a mean over log_every steps, before clipping; "
+    .. "geometric means over seeds. Cosine: between the gradients of the diagonal and the "
+    .. "off-diagonal term, mean over the training."):format(FACTOR, LEAST) } }
   for _, cell in ipairs(cells_of(set, spec)) do
     local heads = {}
     for j, it in ipairs(spec.switches) do heads[j] = tostring(cell.point[it.key]) end
