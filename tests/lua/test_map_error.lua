@@ -117,6 +117,20 @@ t.test("the Lagrangian and Eulerian residuals of a shifted velocity, on the line
   end
 end)
 
+t.test("the residuals of a linear map, v(s, t, x) = a x, in closed form", function()
+  local a, bench = -0.7, bench_of "normal2"
+  local found = bench:compare(map_error.of_formula(function(_, _, x) return a * x end), NO)
+  for i, s in ipairs(bench.times) do
+    local square = fm.sum(fm.square(bench.x[i])):item() / bench.n
+    for j = i, #bench.times do
+      local ha = (bench.times[j] - s) * a
+      t.near(found.lagrangian[i][j], ha ^ 2 * a ^ 2 * square, 1e-12) -- a x - a (1 + h a) x
+      t.near(found.eulerian[i][j], ha ^ 2 * a ^ 2 * square, 1e-12)   -- -a x + (1 + h a) a x
+      t.near(found.semigroup[i][j], ha ^ 4 / 16 * square, 1e-12) -- (1 + h a / 2)^2 - (1 + h a)
+    end
+  end
+end)
+
 t.test("the distance of the law of shifted samples lies between the printed bounds", function()
   local c = 0.1
   for _, name in ipairs { "normal1", "normal2" } do
