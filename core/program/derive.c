@@ -75,8 +75,11 @@ static void pull(fm_prog *p, fm_val v, const bool *reach, fm_val *cotangent, fm_
   for (int k = 0; k < n; k++) dx[k] = FM_NONE;
   if (fm_elementwise(op))
     vjp_elementwise(p, v, cotangent[v], dx);
-  else
+  else if (op->vjp)
     op->vjp(p, v, cotangent[v], dx);
+  else
+    p->err = fm_fail(p->ctx, FM_EUSAGE, "%s: a jvp rule without a vjp rule found, expected both",
+                     op->name);
   for (int k = 0; k < n; k++) {
     fm_val a = fm_ins(p, v)[k];
     if (reach[a]) cotangent[a] = fm_add(p, cotangent[a], dx[k]);

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../kernels/isa.h"
@@ -275,13 +276,22 @@ static fm_err check_sample(trial *t) {
   return err;
 }
 
+/* A rule's sentence names the operation that it emits, not the one whose rule it is. */
+static fm_err named(fm_ctx *ctx, const fm_op *op, fm_err err) {
+  char why[400];
+  if (err != FM_EUSAGE) return err;
+  snprintf(why, sizeof why, "%s", fm_error(ctx));
+  fm_error_clear(ctx);
+  return fm_fail(ctx, err, "gradcheck of %s: %s", op->name, why);
+}
+
 fm_err fm_check_op(fm_ctx *ctx, const fm_op *op, fm_check_fn each, void *arg) {
   int tried = 0;
   for (int k = 0; k < FM_MAX_SAMPLES; k++) {
     trial t = {ctx, FM_F64, op, &op->samples[k], each, arg, {0}, {0}, {0}};
     if (t.s->nin == 0 && t.s->hi == 0) break;
     fm_err err = check_sample(&t);
-    if (err != FM_OK) return err;
+    if (err != FM_OK) return named(ctx, op, err);
     tried++;
   }
   fm_check c = {op->name, "has samples", 0, "", tried ? 0 : 1, 0, tried > 0};

@@ -280,8 +280,29 @@ static void test_missing(void **state) {
   assert_int_equal(zero.found, 1);
 }
 
+VJP(max_untouched) { /* dy where x's shape is expected */
+  dx[0] = fm_mul(p, dy, X);
+}
+
+static void refused(const fm_op *op, const char *sentence) {
+  hunt none = {"has samples", 0};
+  assert_int_equal(fm_check_op(ctx, op, look, &none), FM_EUSAGE);
+  assert_string_equal(fm_error(ctx), sentence);
+  fm_error_clear(ctx);
+}
+
+static void test_broken(void **state) {
+  (void)state;
+  fm_op op = fm_op_max_to;
+  op.vjp = NULL;
+  refused(&op, "gradcheck of max_to: max_to: a jvp rule without a vjp rule found, expected both");
+  op.vjp = max_untouched;
+  refused(&op, "gradcheck of max_to: mul: operands of the shapes (1, 7) (float64) and (5, 7) "
+               "(float64) found, expected equal ones");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_table), TEST(test_copies), TEST(test_faults),
-                                     TEST(test_missing)};
+                                     TEST(test_missing), TEST(test_broken)};
   return cmocka_run_group_tests_name("gradcheck", tests, NULL, NULL);
 }
