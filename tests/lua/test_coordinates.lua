@@ -134,6 +134,49 @@ t.test("a row that names nothing known is refused", function()
   t.raises(check { family = "eulerian", velocty = "self" }, "unknown field 'velocty'")
 end)
 
+-- A row of the suite with one field changed.
+local function with(key, value, f)
+  local row = require "flowmap.methods.lsd"
+  local was = row[key]
+  row[key] = value
+  local ok, message = pcall(f)
+  row[key] = was
+  t.eq(ok, true, message)
+end
+
+t.test("the file of a method is checked like a method of an experiment", function()
+  local function refused(words, ...)
+    for _, f in ipairs { ... } do t.raises(f, "lua/flowmap/methods/lsd.lua: " .. words) end
+  end
+  local function run() return resolve "lsd" end
+  with("width", 75, function() refused("unknown field 'width'", run, coordinates.table) end)
+  with("stops", "none", function() refused("the field stops must be a table", run) end)
+  with("family", "eulerain", function() refused("family 'eulerain'", run, coordinates.table) end)
+  with("cite", nil, function() refused("the field cite is missing", coordinates.table) end)
+  with("title", nil, function()
+    refused("the field title is missing", function() coordinates.describe "lsd" end)
+  end)
+end)
+
+t.test("a file that returns nothing is named", function()
+  local source, name = require "flowmap.runs.source", "flowmap.methods.lsd"
+  local row = package.loaded[name]
+  package.loaded[name] = true -- so says `require`
+  local ok, message = pcall(source.peek, name)
+  package.loaded[name] = row
+  t.eq(ok, false)
+  t.has(tostring(message), "flowmap/methods/lsd.lua returns nothing, expected a table")
+end)
+
+t.test("images are refused where the network takes points", function()
+  local it = { name = "own", path = "own", profiles = { smoke = {} }, methods = { "lsd" },
+    settings = { data = "pictures" }, data = { pictures = { new = function()
+      return { shape = { 32, 32, 3 }, dim = 3072, sd = 0.5, title = "pictures" }
+    end } } }
+  t.raises(function() resolve("lsd", {}, it) end, "the net mlp is for points, but these data are "
+    .. "images of the shape %(32, 32, 3%); the net for images is edm2")
+end)
+
 t.test("conditioning = gap gives the network s and t - s", function()
   local plain = fm.job.parts(board, resolve("lsd", { dtype = "float64" }))
   local gap = fm.job.parts(board, resolve("lsd", { dtype = "float64", conditioning = "gap" }))

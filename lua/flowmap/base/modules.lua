@@ -48,4 +48,17 @@ function M.short(name)
   return key and M.find(key) and key or nil
 end
 
+--- What a module returns, which must be something.
+-- @tparam string name
+-- @tparam function load Lua's own `require`
+-- @return
+function M.value(name, load)
+  local value = load(name)
+  if value == true then -- what `require` makes of a file that does not return
+    load("flowmap.base.errors").usage("%s returns nothing, expected a table",
+      package.searchpath(name, package.path))
+  end
+  return value
+end
+
 return M

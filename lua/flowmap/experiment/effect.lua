@@ -60,6 +60,18 @@ local function conditions(it, cfg, loss)
   end }
 end
 
+--- Refuse images where the network takes points. (edm2 itself refuses points.)
+-- @tparam table it an experiment
+-- @tparam table cfg resolved settings
+function M.check_net(it, cfg)
+  local c = conditions(it, cfg, {})
+  local shape = cfg.net == "mlp" and not c.own.nets and c.set().shape
+  if shape then
+    errors.usage("the net mlp is for points, but these data are images of the shape (%s); the net "
+      .. "for images is edm2", table.concat(shape, ", "))
+  end
+end
+
 -- Whether a part defined by the experiment might read any setting.
 local function open(c)
   for _, own in pairs(c.own) do

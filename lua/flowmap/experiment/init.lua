@@ -180,6 +180,7 @@ end
 local function layered(it, profile, method, want)
   local own, cfg = parts.options(it), {}
   local loss = losses.find(method, it.losses)
+  if loss.file then parts.check_method(loss.file) end
   for _, s in ipairs(settings.list) do cfg[s[1]] = copy(s[2]) end
   for key, value in pairs(own) do cfg[key] = copy(value) end
   apply(cfg, published.defaults(loss.row), "the method " .. loss.name, own)
@@ -335,6 +336,7 @@ local function staged(it, want)
     if want.checked then want.checked[loss.name] = true end
     effect.check(it, cfg, loss, want.point or {}, (it.path or it.name) .. ", grid")
     effect.await(cfg, effect.check(it, cfg, loss, want.set or {}, "--set"))
+    effect.check_net(it, cfg)
     check_together(cfg, loss)
     if (want.set or {}).robust then note_robust(cfg) end
     if not want.of_stage then notes.note(it, cfg, profile) end

@@ -86,6 +86,14 @@ function M.check(it, path)
   end
 end
 
+--- Check a method of the suite like those of an experiment: a field that nothing reads would be
+-- dropped without a word.
+-- @tparam string module e.g. "flowmap.methods.lsd"
+function M.check_method(module)
+  local path = ("lua/%s.lua"):format(module:gsub("%.", "/"))
+  registry_of("losses"):check_part(source.peek(module), path, "must be")
+end
+
 --- The settings that an experiment and its parts declare.
 -- @tparam table it an experiment
 -- @treturn table key -> default

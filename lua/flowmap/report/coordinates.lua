@@ -6,6 +6,7 @@ local errors = require "flowmap.base.errors"
 local escape = require "flowmap.base.escape"
 local files = require "flowmap.base.files"
 local methods = require "flowmap.methods"
+local parts = require "flowmap.experiment.parts"
 local residuals = require "flowmap.residuals"
 local settings = require "flowmap.experiment.settings"
 local tree = require "flowmap.tree"
@@ -21,6 +22,20 @@ local COLUMNS = { { "method", 13 }, { "family", 10 }, { "velocity", 11 }, { "tar
 local NONE = "-" -- not read, or the experiment's
 
 local function number(x) return x and ("%.3g"):format(x) or NONE end
+
+-- The names and rows of all methods, checked: what a row lacks would be an error in Lua's words.
+local function checked_rows()
+  local names, rows = methods.rows()
+  for _, name in ipairs(names) do
+    parts.check_method("flowmap.methods." .. name)
+    for _, key in ipairs { "family", "stops", "title", "cite" } do
+      if rows[name][key] == nil then
+        errors.usage("lua/flowmap/methods/%s.lua: the field %s is missing", name, key)
+      end
+    end
+  end
+  return names, rows
+end
 
 -- The cells of a row; a method of an experiment's own may be a function, and cite nothing.
 local function cells(name, row)
@@ -55,7 +70,7 @@ end
 --- The table of all methods, as text. "-" under eta stands for the experiment's.
 -- @treturn string
 function M.table()
-  local names, rows = methods.rows()
+  local names, rows = checked_rows()
   local lines = { line(heads()) }
   for _, name in ipairs(names) do lines[#lines + 1] = line(cells(name, rows[name])) end
   return table.concat(lines, "\n")
@@ -92,7 +107,7 @@ end
 -- @tparam[opt] table own the experiment's `losses`
 -- @treturn string Markdown
 function M.markdown(own)
-  local names, rows = methods.rows()
+  local names, rows = checked_rows()
   local lines = { table_line(heads()), "|" .. (":--|"):rep(#COLUMNS) }
   for _, name in ipairs(names) do lines[#lines + 1] = table_line(cells(name, rows[name])) end
   for _, name in ipairs(tree.keys(own or {})) do
@@ -154,7 +169,7 @@ end
 -- @tparam string name of a row, or of one of its variants
 -- @treturn string
 function M.describe(name)
-  local names, rows = methods.rows()
+  local names, rows = checked_rows()
   local entry = name:lower()
   if not rows[entry] then entry = entry:match "^(.*)%-%w+$" or entry end
   local row = rows[entry]

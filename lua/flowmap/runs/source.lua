@@ -178,7 +178,7 @@ end
 --- Load a module without making it an input of the caller, for listings.
 -- @tparam string name
 -- @return the module
-function M.peek(name) return (base_require(name)) end
+function M.peek(name) return base_require("flowmap.base.modules").value(name, base_require) end
 
 local function is_nowhere(name)
   return type(name) == "string" and package.loaded[name] == nil and package.preload[name] == nil
