@@ -44,6 +44,7 @@ end)
 
 t.test("wrong use gives exit code 2 and a sentence", function()
   fails("frobnicate", 2, "unknown command 'frobnicate'")
+  fails("lua -e", 2, "unknown option '%-e'; did you mean '%-h'")
   fails("run", 2, "missing argument 'experiment'")
   fails("run experiments/none.lua", 2, "no experiment")
   fails("run experiments/checkerboard.lua --profile labtop", 2, "did you mean laptop")

@@ -109,7 +109,7 @@ t.test("zsh knows every command and every option of each", function()
   for _, command in ipairs(usage.commands(cli)) do
     local last = command.name:match "%S+$"
     t.eq(text:find("'" .. last .. ":", 1, true) ~= nil, true, command.name)
-    local name = "_flowmap_" .. command.name:gsub(" ", "_")
+    local name = "_flowmap_" .. command.name:gsub("[ -]", "_")
     local body = text:match("\n" .. name .. "%(%) {\n(.-)\n}\n")
     for _, argument in ipairs(command.arguments) do
       for _, option in ipairs(argument.positional and {} or argument.names) do

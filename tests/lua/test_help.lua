@@ -77,4 +77,10 @@ t.test("the list separates what is for users from what is internal", function()
   for name in pairs(core_functions.internal) do t.eq(core[name] ~= nil, true, name) end
 end)
 
+t.test("an argument without a name is told with its operation", function()
+  local nameless = { name = "softplus", args = "tn", integers = {}, numbers = {} }
+  t.raises(function() require("flowmap.app.operations").arguments(nameless) end,
+    "the operation softplus: its argument 'n' has no name in attrs, see core/op.h")
+end)
+
 t.done()

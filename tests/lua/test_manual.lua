@@ -17,7 +17,8 @@ end
 t.test("the manual page describes every command and every option", function()
   for _, command in ipairs(usage.commands(cli)) do
     if not command.commands then has(".Nm\n.Cm " .. command.name) end
-    local section = text:match("\n%.Ss " .. command.name .. "\n(.-)\n%.S[sh] ") .. "\n"
+    local heading = command.name:gsub("%-", "%%-")
+    local section = text:match("\n%.Ss " .. heading .. "\n(.-)\n%.S[sh] ") .. "\n"
     for _, argument in ipairs(command.arguments) do
       if argument.positional then
         has(".It Ar " .. argument.key, section)

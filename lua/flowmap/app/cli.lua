@@ -457,7 +457,8 @@ local function parse(argv)
     return nil, 0
   end
   -- argparse puts "Did you mean" on a line of its own.
-  local sentence = errors.new("usage", (tostring(fine and args or ok):gsub("\n", "; "))).message
+  local words = tostring(fine and args or ok):gsub("\nDid you", "; did you"):gsub("\n", "; ")
+  local sentence = errors.new("usage", words).message
   io.stderr:write("flowmap: ", sentence, "; flowmap --help lists commands and options\n")
   return nil, errors.status.usage
 end

@@ -2,6 +2,7 @@
 -- @module flowmap.app.operations
 
 local core = require "flowmap.core"
+local errors = require "flowmap.base.errors"
 
 local M = {}
 
@@ -24,7 +25,11 @@ function M.arguments(op)
       ni = ni + 1
       word = op.integers[ni]
     end
-    words[#words + 1] = assert(word, letter)
+    if not word then
+      errors.usage("the operation %s: its argument '%s' has no name in attrs, see core/op.h",
+        op.name, letter)
+    end
+    words[#words + 1] = word
   end
   if not optional then return "(" .. table.concat(words, ", ") .. ")" end
   local needed = optional - 1
