@@ -13,7 +13,7 @@ local here = q(sandbox.here)
 -- A rockspec is Lua, run without any function.
 local function rockspec()
   local name, spec = ("flowmap-%s-1.rockspec"):format(version), {}
-  assert(load(assert(files.read(name)), name, "t", spec))()
+  assert(load(assert(files.read(name), name), name, "t", spec))()
   return spec
 end
 

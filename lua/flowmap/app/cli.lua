@@ -69,10 +69,11 @@ local CLUSTER = {
 }
 
 --- The commands in the order of the help: { name, summary, argument, ... }. An argument is
--- { name, meaning, kind =, default =, count =, value =, flag =, args =, action =, hidden =,
--- target = its field, otherwise = its value if it is given without one }. A name with a leading
--- dash is an option or, with `flag`, a switch; any other name is a positional argument. `choice`
--- adds the arguments in M.choice; if it is "optional", the experiment may be omitted.
+-- { name, meaning, kind =, default = as it would be typed, count =, value =, flag =, args =,
+-- action =, hidden =, target = its field, otherwise = its value if it is given without one }. A
+-- name with a leading dash is an option or, with `flag`, a switch; any other name is a positional
+-- argument. `choice` adds the arguments in M.choice; if it is "optional", the experiment may be
+-- omitted.
 M.commands = {
   { "run", "Train and evaluate one run of an experiment.", choice = true,
     { "--out", "Folder for the results (default: below results/).", kind = folder },

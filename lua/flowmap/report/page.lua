@@ -108,6 +108,7 @@ local function pandoc(words, markdown)
   local output = pipe:read("a")
   if not pipe:close() then
     os.remove(words.output)
+    output = output:match "^Error running filter [^\n]*:\n(.-)\nstack traceback:" or output
     errors.data("pandoc failed on %s: %s", markdown, output:gsub("%s+", " "))
   end
 end
