@@ -228,6 +228,40 @@ t.test("a run and its copy are no two seeds of an interval", function()
   t.eq({ ended, select(2, out:gsub(",lsd,,1,1,kl,1,1,", "")) }, { 0, 2 }, out)
 end)
 
+t.test("names from files steer no terminal: a head of the results, a folder, a cell", function()
+  local dir = copy("h-1", { seed = 1 })
+  edit(dir, "eval", function(it) it.columns[1][2] = "K\27[2JL" end)
+  edit(dir, "manifest", function(it) it.files = record.checksums(dir) end)
+  local evil = sandbox.mkdir "evil/a\27]0;b\7"
+  t.eq(os.rename(dir, evil .. "/run"), true)
+  local text = list "--results evil"
+  t.has(text, "a ]0;b : 1 run")
+  t.has(text, "K [2JL at N = 1\n")
+  t.eq(text:find "[\0-\9\11-\31\127]", nil)
+  files.remove_tree(root .. "/evil")
+end)
+
+t.test("a link to a folder above leads nowhere: no run is listed twice", function()
+  for name, target in pairs { self = ".", all = "/", up = "../.." } do
+    os.execute(("ln -s %s %s/%s"):format(target, base, name))
+  end
+  t.eq(#look.find(root .. "/results"), 4)
+  t.has(list "--each", "4 runs")
+  os.execute(("cd %s && rm self all up && ln -s . around"):format(base))
+  os.execute(("ln -s %s %s/elsewhere"):format(base, sandbox.mkdir "linked"))
+  t.eq(#look.find(root .. "/linked"), 4) -- but a link to another folder is followed
+  os.execute(("rm %s/around"):format(base))
+  files.remove_tree(root .. "/linked")
+end)
+
+t.test("commands that look at a run take the folder that one stands in", function()
+  for _, words in ipairs { "why .", "why ./", "diff . ../a-2", "watch . --once" } do
+    local command = ("cd %s/a-1 && %s %s"):format(base, sandbox.program, words)
+    local status, text = sandbox.run(command)
+    t.eq(status == 0 or words:find "^diff" and status == 1, true, text)
+  end
+end)
+
 t.test("results that are not there", function()
   local status, text = flowmap "runs --results nowhere"
   t.eq(status, 3)

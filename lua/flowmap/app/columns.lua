@@ -1,6 +1,8 @@
 --- Plain tables in columns of a terminal: cells that are too long are wrapped between words, within
--- their column, so that nothing is lost.
+-- their column, so that nothing is lost. Cells may come from a file: none steers the terminal.
 -- @module flowmap.app.columns
+
+local escape = require "flowmap.base.escape"
 
 local M = {}
 
@@ -57,8 +59,13 @@ end
 --   column -> true, total = columns of the terminal; nil: no limit }
 -- @treturn string lines with newlines
 function M.text(rows, how)
-  local widths, out = widths_of(rows, how.wraps, how.total), {}
-  for _, row in ipairs(rows) do
+  local lines, out = {}, {}
+  for i, row in ipairs(rows) do
+    lines[i] = {}
+    for k, cell in ipairs(row) do lines[i][k] = escape.line(cell) end
+  end
+  local widths = widths_of(lines, how.wraps, how.total)
+  for _, row in ipairs(lines) do
     local cells, height = {}, 1
     for k, cell in ipairs(row) do
       cells[k] = wrapped(cell, widths[k])

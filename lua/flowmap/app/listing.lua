@@ -332,9 +332,10 @@ local function table_of(section, total)
       look.duration(row.cpu), row.state }
   end
   local count = #section.runs
-  return ("%s: %d run%s%s; %s at N = %d\n"):format(section.name, count, count == 1 and "" or "s",
-    cpu and (", %s of processor time"):format(look.duration(cpu)) or "", section.head, section.N)
-    .. columns.text(lines, { right = { [5] = true }, total = total,
+  local title = ("%s: %d run%s%s; %s at N = %d"):format(section.name, count,
+    count == 1 and "" or "s", cpu and (", %s of processor time"):format(look.duration(cpu)) or "",
+    section.head, section.N)
+  return escape.line(title) .. "\n" .. columns.text(lines, { right = { [5] = true }, total = total,
       wraps = { [2] = true, [3] = true, [6] = true } })
 end
 

@@ -258,7 +258,7 @@ end
 -- @tparam table args run = a folder, experiment = a file or nil
 -- @treturn integer exit code
 function M.run(args)
-  local dir = folder.name(args.run)
+  local dir = folder.given(args.run)
   if not files.exists(dir .. "/config.json") then
     errors.usage("why: there is no run at %s (no config.json)", dir)
   end

@@ -113,7 +113,7 @@ end
 --- The command.
 -- @tparam table args run = a folder, why, experiment = a file or nil
 function M.run(args)
-  local why, dir = check_why(args.why), folder.name(args.run)
+  local why, dir = check_why(args.why), folder.given(args.run)
   local held <close> = folder.take(dir)
   if not held then errors.usage("accept: there is no run at %s", dir) end
   local was, run = recorded(dir)

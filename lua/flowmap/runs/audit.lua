@@ -352,7 +352,7 @@ function M.run(args)
   if args.all and args.segments then
     errors.usage "audit: --all repeats every part: --segments has no effect"
   end
-  local dir = folder.name(args.run)
+  local dir = folder.given(args.run)
   if not files.exists(dir .. "/config.json") then
     errors.usage("audit: there is no run at %s", dir)
   end

@@ -32,7 +32,7 @@ end
 
 -- The records of a run; a published one or one that has not ended has fewer.
 local function open(dir)
-  dir = folder.name(dir)
+  dir = folder.given(dir)
   if not files.exists(dir .. "/config.json") then
     errors.usage("diff: there is no run at %s (no config.json)", dir)
   end

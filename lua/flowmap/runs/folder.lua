@@ -20,7 +20,12 @@ local MAGIC = "flowmap run folder 1\n"
 
 -- ------------------------------------------------------------------ whose folder is it?
 
---- A usable name for a run's folder: not empty, no slashes at its end.
+--- The folder of a run that is only looked at, perhaps "." itself, without slashes at its end.
+-- @tparam string dir
+-- @treturn string
+function M.given(dir) return (dir:gsub("(.)/+$", "%1")) end
+
+--- A usable name for a run's own folder: not empty, no slashes at its end.
 -- @tparam string dir
 -- @treturn string
 function M.name(dir)
@@ -29,7 +34,7 @@ function M.name(dir)
   elseif dir:find "\0" then
     errors.usage "--out: a folder's name cannot hold a zero byte"
   end
-  local name = dir:gsub("(.)/+$", "%1")
+  local name = M.given(dir)
   local last = name:match "[^/]*$"
   if last == "" or last == "." or last == ".." then
     errors.usage("--out: found '%s', expected the name of a folder that a run has for itself", dir)

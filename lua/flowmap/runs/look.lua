@@ -45,13 +45,30 @@ local function try(f, dir)
   return ok and found or nil
 end
 
+-- What tells a folder from all others, whatever path leads to it.
+local function identity(dir)
+  local is = lfs.attributes(dir)
+  return is and ("%d %d"):format(is.dev, is.ino)
+end
+
+-- A folder and those above it, as a set. A link to one of them leads around in a circle, perhaps
+-- through the whole disk.
+local function above(dir)
+  local set, id = {}, identity(dir)
+  while id and not set[id] do
+    set[id], dir = true, dir .. "/.."
+    id = identity(dir)
+  end
+  return set
+end
+
 local function walk(dir, depth, found, others)
   local names = try(files.folders, dir) or {}
   if holds(dir, "set.json") then names = holds(dir, "runs") and { "runs" } or {} end
-  local inner = 0
+  local inner, circle = 0, #names > 0 and above(dir)
   for _, name in ipairs(names) do
     local path = dir .. "/" .. name
-    if name:find "%-outdated$" or RENDERED[name] then
+    if name:find "%-outdated$" or RENDERED[name] or circle[identity(path)] then
       inner = inner + 1
     elseif is_run(path) then
       found[#found + 1], inner = path, inner + 1

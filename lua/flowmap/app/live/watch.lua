@@ -25,7 +25,7 @@ local LAST = 24        -- rows of the frame that stays on the screen
 -- @treturn Board
 function M.board(command, args)
   if args.run then
-    local dir = folder.name(args.run)
+    local dir = folder.given(args.run)
     if not (files.exists(dir .. "/.flowmap") or files.exists(dir .. "/config.json")) then
       errors.usage("%s: there is no run at %s", command, dir)
     end
