@@ -7,6 +7,7 @@ local core = require "flowmap.core"
 local edit = require("made_run").edit
 local files = require "flowmap.base.files"
 local json = require "flowmap.base.json"
+local lfs = require "lfs"
 local look = require "flowmap.runs.look"
 local record = require "flowmap.runs.record"
 local sandbox = require "sandbox"
@@ -252,6 +253,20 @@ t.test("a link to a folder above leads nowhere: no run is listed twice", functio
   t.eq(#look.find(root .. "/linked"), 4) -- but a link to another folder is followed
   os.execute(("rm %s/around"):format(base))
   files.remove_tree(root .. "/linked")
+end)
+
+t.test("a folder that may not be looked into is unreadable, and hides no other", function()
+  local dir, attributes = sandbox.mkdir "results/checkerboard/smoke-own/private", lfs.attributes
+  lfs.attributes = function(path, what) -- luacheck: ignore 122
+    if path:find("/private/", 1, true) then return nil, path .. ": Permission denied", 13 end
+    return attributes(path, what)
+  end
+  local found, it = look.find(root .. "/results"), look.run(dir)
+  lfs.attributes = attributes -- luacheck: ignore 122
+  t.eq(#found, 5)
+  t.eq(it.state, "unreadable")
+  t.has(it.fault, "Permission denied")
+  files.remove_tree(dir)
 end)
 
 t.test("commands that look at a run take the folder that one stands in", function()

@@ -24,11 +24,19 @@ local DEEPEST = 4 -- paper/results/PROFILE/EXPERIMENT/runs/RUN
 
 local function holds(dir, name) return files.mode(dir .. "/" .. name) ~= nil end
 
-local function is_run(dir)
+local function holds_record(dir)
   for _, name in ipairs(RECORDS) do
     if holds(dir, name) then return true end
   end
   return false
+end
+
+-- Whether a folder is a run's. One that may not be looked into counts, as an unreadable one: it
+-- must neither hide the others nor be left out without a word.
+local function is_run(dir)
+  local ok, is = pcall(holds_record, dir)
+  if not ok and errors.of_memory(tostring(is)) then error(is, 0) end
+  return not ok or is
 end
 
 local function holds_files(dir)
