@@ -71,6 +71,14 @@ t.test("nothing is overwritten: no file, no folder, no dangling link", function(
   for name in lfs.dir(sandbox.root) do t.eq(name:find "^%.[^.]", nil, name) end -- no drafts
 end)
 
+t.test("a file that cannot be written is called by its name, not by that of its draft", function()
+  -- no file may hold a byte
+  local _, out = sandbox.run(("(ulimit -f 0; trap '' XFSZ; %s new big; echo $?) 2>&1 | cat"):format(
+    sandbox.program))
+  t.eq(out, "flowmap: new: cannot write 'big.lua': File too large\n3\n")
+  for name in lfs.dir(sandbox.root) do t.eq(name:find "^%.[^.]", nil, name) end
+end)
+
 t.test("names that are not safe are refused with the reason", function()
   local none = "cannot name an experiment; expected letters, digits, - and _"
   for name, said in pairs { ["../up"] = none, ["a/b"] = none, ["."] = none, [".."] = none,

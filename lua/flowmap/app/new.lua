@@ -107,8 +107,12 @@ local function write_new(path, text)
   local there = lfs.symlinkattributes(path, "mode")
   if there then errors.usage("new: there is a %s %s already; it is left as it is", there, path) end
   local draft = (".%s-%s"):format(path, fm.sha256(tostring {} .. os.time()):sub(1, 12))
-  fm.write_file(draft, text)
-  local ok, why = lfs.link(draft, path)
+  local ok, why = pcall(fm.write_file, draft, text)
+  if not ok then -- the sentence names the draft, of which the user knows nothing
+    if type(why) ~= "table" then error(why, 0) end
+    errors.raise(why.code, "new: %s", (why.message:gsub(draft:gsub("%p", "%%%0"), path)))
+  end
+  ok, why = lfs.link(draft, path)
   os.remove(draft)
   if not ok then errors.data("new: cannot make %s: %s; nothing was overwritten", path, why) end
 end

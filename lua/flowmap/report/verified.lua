@@ -21,12 +21,14 @@ end
 
 local function path_in(dir) return dir .. "/verified.jsonl" end
 
---- The lines of a folder of published sets, by the id of the published run.
+--- The lines of a folder of published sets, by the id of the published run. The file is written as
+-- a whole, so a last line without a newline is no interrupted write: an editor has left it out.
 -- @tparam string dir e.g. "paper/results"
 -- @treturn table empty if the folder holds none
 function M.read(dir)
   local path, known = path_in(dir), {}
-  for _, line in ipairs((record.lines("verified", files.read_if_there(path) or "", path))) do
+  local text = (files.read_if_there(path) or ""):gsub("[^\n]$", "%0\n")
+  for _, line in ipairs((record.lines("verified", text, path))) do
     known[line.id] = line
   end
   return known
