@@ -162,4 +162,11 @@ t.test("every link between chapters leads to a section of the book", function()
   t.eq(count > 5, true)
 end)
 
+t.test("values of a table of the page: a column of intervals only where there are some", function()
+  local csv = require("flowmap.report.insert_table").csv { title = "T", heads = { "run" },
+    columns = { "x", "y" }, rows = { { heads = { "a" }, cells = { 1, { mean = 2, half = 0.5 } } },
+      { heads = { "b" }, cells = { 3 } } } }
+  t.eq(csv, '# T\nrun,x,y,"y, half of the 95 % interval"\na,1,2,0.5\nb,3,,\n')
+end)
+
 t.done()

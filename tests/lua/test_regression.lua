@@ -218,7 +218,10 @@ t.test("an experiment joins by one line; a change fails until there is a reason 
   sandbox.write("tests/regression/studies.lua",
     'return { list = { { experiment = "mine.lua", steps = 20, quality = { steps = 20 } },\n'
     .. '{ experiment = "mine.lua", name = "other", isas = { "none" }, quality = false } } }\n')
-  local code, out = run_gate()
+  local code, out = run_gate "--judge minr" -- nothing is trained before this is noticed
+  t.eq({ code, out:gsub("^.-unknown", "unknown") }, { 2,
+    "unknown study of --judge 'minr'; did you mean mine?\n", 1 }, out)
+  code, out = run_gate()
   t.eq(code, 0, out)
   t.eq(out:find "0 passed, 0 failed, 1 skipped" ~= nil, true, out)
   code, out = run_gate '--update ""'

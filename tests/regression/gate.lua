@@ -317,7 +317,7 @@ local VALUES = { ["--update"] = "update", ["--out"] = "out", ["--isa"] = "isa",
 -- @tparam {string,...} words
 -- @treturn table
 function M.options(words)
-  local how, i = {}, 1
+  local how, i, names = {}, 1, {}
   while i <= #words do
     local word = words[i]
     if FLAGS[word] then
@@ -330,6 +330,8 @@ function M.options(words)
     end
     i = i + 1
   end
+  for k, study in ipairs(studies.list) do names[k] = probe.name(study) end
+  if how.judge then errors.choice("study of --judge", how.judge, names) end
   return how
 end
 

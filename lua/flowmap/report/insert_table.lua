@@ -15,15 +15,25 @@ local function plain(cell)
   return type(cell) == "number" and ("%.9g"):format(cell) or tostring(cell or "")
 end
 
---- A table as it stands on the page, one line per row; of a mean also half of its interval.
+-- Whether a column of the table has an interval.
+local function has_interval(t, k)
+  for _, row in ipairs(t.rows) do
+    if type(row.cells[k]) == "table" and row.cells[k].half then return true end
+  end
+  return false
+end
+
+--- A table as it stands on the page, one line per row; of means also half of their intervals.
 -- @tparam table t a description, see flowmap.report.table
 -- @treturn string CSV
 function M.csv(t)
   local names, lines = {}, { escape.csv_comment(t.title) }
   for _, name in ipairs(t.heads) do names[#names + 1] = escape.csv(name) end
-  for _, name in ipairs(t.columns) do
+  local with = {}
+  for k, name in ipairs(t.columns) do
+    with[k] = has_interval(t, k)
     names[#names + 1] = escape.csv(name)
-    names[#names + 1] = escape.csv(name .. ", half of the 95 % interval")
+    names[#names + 1] = with[k] and escape.csv(name .. ", half of the 95 % interval") or nil
   end
   lines[2] = table.concat(names, ",")
   for _, row in ipairs(t.rows) do
@@ -32,7 +42,8 @@ function M.csv(t)
     for k = 1, #t.columns do
       local cell = row.cells[k]
       fields[#fields + 1] = escape.csv(plain(cell))
-      fields[#fields + 1] = type(cell) == "table" and cell.half and ("%.9g"):format(cell.half) or ""
+      local half = type(cell) == "table" and cell.half and ("%.9g"):format(cell.half) or ""
+      fields[#fields + 1] = with[k] and half or nil
     end
     lines[#lines + 1] = table.concat(fields, ",")
   end
