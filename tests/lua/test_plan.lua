@@ -31,7 +31,7 @@ local function work(micros, sums, late)
   end
   for k = 1, micros do which[k] = 1 end
   return { bodies = { body }, which = which, leaf = 1, prologue = {}, epilogue = {}, sums = order,
-    update = 0, value = 4 }
+    update = 0, divided = 0, weights = 0, tensors = 1, value = 4 }
 end
 
 local function near(found, expected, what)
@@ -125,6 +125,24 @@ t.test("ranks of a node send each other nothing, and share its memory bandwidth"
   near(simulate.step(two, narrow, 1).update, 0.1, "one rank")
 end)
 
+t.test("a sharded optimiser updates a part, and sends it to every other rank", function()
+  local slow = machine { cores = 2, ranks = 2, memory_gbs = 10, bandwidth_gbits = 1,
+    latency_us = 1000, message_us = 100 }
+  local whole, parts = work(8, 1), work(8, 1)
+  whole.update = 9e8
+  parts.update, parts.divided, parts.weights, parts.tensors = 3e8, 6e8, 1e8, 5
+  for _, ranks in ipairs { 1, 2, 8 } do
+    local a, b = simulate.step(whole, slow, ranks), simulate.step(parts, slow, ranks)
+    local here, others = math.min(2, ranks), math.max(0, ranks - 2)
+    near(b.update, (3e8 + 6e8 / ranks) * here / 1e10, ranks .. " ranks, update")
+    near(b.sent - a.sent, 1e8 / ranks * others, ranks .. " ranks, bytes sent")
+    -- a node's link carries the parts of both its ranks, the tensors' stretches as messages
+    local link = 2 * others * (1e8 / ranks * 8 / 1e9 + (5 + ranks - 1) / ranks * 1e-4)
+    local copied = 2 * 1e8 * (ranks - 1) / ranks * here / 1e10
+    near(b.exposed - a.exposed, link + copied + (others > 0 and 1e-3 or 0), ranks .. " ranks")
+  end
+end)
+
 t.test("more ranks than micro-batches leave ranks idle", function()
   near(simulate.step(work(4, 1), machine(), 16).seconds, 1, "16 ranks")
   t.eq(simulate.step(work(4, 1), machine(), 16).micros, 1)
@@ -196,6 +214,14 @@ t.test("rates are fitted to times that FLOPs and bytes explain", function()
   t.eq({ a, b }, { 0, 2 / 4e9 })
 end)
 
+t.test("the share of kinds that are not listed is no Winograd convolution's", function()
+  -- which reaches 2.5 of a peak of 10 GFLOP/s, by the FLOPs of the direct method
+  local function steps(seconds) return { { flops = 1e9, bytes = 0, ms = 1e3 * seconds } } end
+  local share = calibrate.rates({ matmul = steps(0.125), fused = steps(0.5),
+    winograd_w = steps(0.04) }, 1e10)
+  t.eq(share, { matmul = 0.8, fused = 0.2, winograd_w = 2.5, other = 0.2 })
+end)
+
 -- ------------------------------------------------------------------ commands
 
 t.test("plan prints a table, JSON or CSV of the ranks", function()
@@ -208,6 +234,12 @@ t.test("plan prints a table, JSON or CSV of the ranks", function()
   t.eq({ it.batch, #it.rows, it.rows[3].ranks }, { 128, 12, 3 })
   t.eq({ it.rows[1].strong, it.rows[1].weak, it.rows[1].sent_mb }, { 1, 1, 0 })
   near(it.rows[1].price, 2 * it.rows[1].hours, "price")
+  code, text = sandbox.run(plan .. " --set shard=1 --json")
+  t.eq(code, 0, text)
+  local sharded = json.decode(text).rows
+  near(sharded[1].step_s, it.rows[1].step_s, "one rank divides nothing")
+  t.eq(sharded[2].update_s < it.rows[2].update_s, true)
+  t.eq(sharded[2].sent_mb > it.rows[2].sent_mb, true)
   code, text = sandbox.run(plan)
   t.eq(code, 0, text)
   t.eq(text:find("\n +3 +3 +1 ") ~= nil, true, text)

@@ -70,14 +70,21 @@ local function rounded(x)
   return tonumber(digits)
 end
 
--- Shares of peak and rates of bytes of all kinds; peak in FLOP/s of a core.
-local function rates(kinds, peak)
+--- Shares of peak and rates of bytes of all kinds. `other`, for kinds that are not listed, is the
+-- share of all others together, except products and Winograd's convolutions: the FLOPs of these are
+-- those of the direct method, of which they execute a fraction.
+-- @tparam table kinds kind -> steps, see `fit`
+-- @tparam number peak FLOP/s of a core
+-- @treturn table kind -> share of peak
+-- @treturn table kind -> GB/s
+function M.rates(kinds, peak)
   local share, moved, rest = {}, {}, {}
   for kind, steps in pairs(kinds) do
     local a, b = M.fit(steps)
     if a > 0 then share[kind] = rounded(1 / (a * peak)) end
     if b > 0 then moved[kind] = rounded(1e-9 / b) end
-    if a > 0 and kind ~= "matmul" then table.move(steps, 1, #steps, #rest + 1, rest) end
+    local typical = kind ~= "matmul" and not kind:find "^winograd"
+    if a > 0 and typical then table.move(steps, 1, #steps, #rest + 1, rest) end
   end
   local flops, seconds = 0, 0
   for _, step in ipairs(rest) do flops, seconds = flops + step.flops, seconds + step.ms * 1e-3 end
@@ -150,7 +157,7 @@ function M.measure()
   local kinds = {}
   for _, it in ipairs(PROGRAMS) do measure(kinds, table.unpack(it)) end
   local threads = fm.info().threads
-  local share, moved = rates(kinds, peak(1))
+  local share, moved = M.rates(kinds, peak(1))
   return machines.checked({ name = ("this machine, %s, %d cores"):format(fm.info().isa, threads),
     cores = threads, ranks = threads, gflops = rounded(peak(threads) * 1e-9),
     memory_gbs = rounded(memory()), bandwidth_gbits = rounded(8 * copying()),

@@ -22,8 +22,9 @@ M.keys = {
     zero = true },
   { "bandwidth_gbits", "of a node's link, each way, in Gbit/s" },
   { "price", "of a node for an hour, in any currency", false, zero = true },
-  { "share", "for each kind of step, the share of `gflops` that it reaches; `other`: of all kinds "
-    .. "that are not listed" },
+  { "share", "for each kind of step, the share of `gflops` that it reaches, above 1 for Winograd's "
+    .. "convolutions, whose FLOPs are those of the direct method; `other`: of all kinds that are "
+    .. "not listed" },
   { "moved_gbs", "for kinds of steps whose time grows with the bytes that they move, in GB/s of a "
     .. "core", {} },
 }

@@ -5,6 +5,7 @@
 -- to send them. A node's link sends one message after the other, at its bandwidth; each arrives a
 -- latency later. A rank looks after its messages when one of its workers has ended a step, and all
 -- the time once it has no micro-batch left. Adding and copying occupies the worker that does it.
+-- With `shard`, each rank updates its part of the weights and sends it to every other rank.
 -- Not simulated: other traffic, delays by the operating system, ranks that differ in speed.
 -- @module flowmap.app.plan.simulate
 
@@ -211,7 +212,22 @@ end
 
 -- The seconds in which the ranks of a node, all at the same time, update their weights.
 local function update(work, machine, ranks)
-  return work.update * math.min(machine.ranks, ranks) / (machine.memory_gbs * 1e9)
+  local bytes = work.update + work.divided / ranks
+  return bytes * math.min(machine.ranks, ranks) / (machine.memory_gbs * 1e9)
+end
+
+-- With `shard`, each rank sends the weights that it has updated to every other one, the stretch in
+-- each tensor as a message of its own, and copies those that arrive: seconds, and the bytes that a
+-- rank sends to other nodes.
+local function share_weights(work, machine, ranks)
+  if work.weights == 0 or ranks == 1 then return 0, 0 end
+  local here = math.min(machine.ranks, ranks)
+  local others, stretches = ranks - here, (work.tensors + ranks - 1) / ranks
+  local sent = work.weights / ranks * others
+  local link = here * (sent * 8 / (machine.bandwidth_gbits * 1e9)
+    + others * stretches * machine.message_us * 1e-6)
+  local copied = 2 * work.weights * (ranks - 1) / ranks * here / (machine.memory_gbs * 1e9)
+  return copied + link + (others > 0 and machine.latency_us * 1e-6 or 0), sent
 end
 
 -- The losses of all samples go from each rank to every other: many small messages.
@@ -245,8 +261,10 @@ function M.step(work, machine, ranks, each)
   local done = exchange(it, slowest, workers) + (alone and 0 or rows(machine, ranks))
   local bytes = 0
   for _, piece in ipairs(pieces) do bytes = bytes + piece.bytes end
-  local out = { compute = before + slowest.ends + after, exposed = done - slowest.ends,
-    update = update(work, machine, ranks), sent = bytes * traffic.sent,
+  local weights, weights_sent = share_weights(work, machine, ranks)
+  local out = { compute = before + slowest.ends + after,
+    exposed = done - slowest.ends + weights, update = update(work, machine, ranks),
+    sent = bytes * traffic.sent + weights_sent,
     micros = math.min(micros, -(-leaves.count // ranks) * work.leaf) }
   out.seconds = out.compute + out.exposed + out.update
   return out

@@ -32,8 +32,8 @@ end
 -- @tparam table cfg resolved settings
 -- @tparam {table,...} stages see experiment.staged
 -- @treturn table { steps =, which =, leaf = as exe:costs of core/bind/prog.c, batch = samples,
---   samples = of the whole profile, steps_of_profile =, params =, averages =, renews =, value =
---   bytes of a number }
+--   samples = of the whole profile, steps_of_profile =, params =, tensors = of parameters,
+--   averages =, renews =, shard = whether ranks divide the moments, value = bytes of a number }
 function M.costs(experiment, cfg, stages)
   require("flowmap.data.packed").imagine()
   local few = {}
@@ -50,6 +50,8 @@ function M.costs(experiment, cfg, stages)
   it.batch, it.steps_of_profile = cfg.batch, cfg.steps
   it.params, it.averages = tree.count(job.params), #jobs.decays(job.cfg, 0)
   it.renews, it.value = job.net.renew ~= nil, cfg.dtype == "float64" and 8 or 4
+  it.shard, it.tensors = cfg.shard == 1, 0
+  tree.each(function() it.tensors = it.tensors + 1 end, job.params)
   prepared.exe:close()
   if trace then trace:close() end
   return it
@@ -59,10 +61,15 @@ end
 
 -- The bytes that the optimiser moves: it reads gradients twice, then reads and writes weights, two
 -- moments and the averages. Renewed weights and averages are read, written and copied back.
+-- With `shard`, ranks divide the second reading of gradients, the weights and the moments, and
+-- read the weights of the others for the averages. Returned: the bytes of every rank, and those
+-- that the ranks divide.
 local function update_bytes(costs)
-  local tensors = 8 + 2 * costs.averages
+  local tensors, divided = 8 + 2 * costs.averages, 0
   if costs.renews then tensors = tensors + 2 + 4 * (1 + costs.averages) end
-  return costs.params * costs.value * tensors
+  if costs.shard then divided = 7 - (costs.averages > 0 and 1 or 0) end
+  local bytes = costs.params * costs.value
+  return bytes * (tensors - divided), bytes * divided
 end
 
 -- The seconds of the parts of a phase.
@@ -108,17 +115,21 @@ end
 -- @tparam table machine
 -- @tparam integer active busy cores of a node
 -- @treturn table { bodies =, which =, leaf =, prologue = {seconds}, epilogue =, sums = in order,
---   update = bytes that the optimiser moves, value = bytes of a number }
+--   update = bytes that the optimiser moves on every rank, divided = those that the ranks divide,
+--   weights = bytes of the weights that they then send to each other, 0 if each updates all,
+--   tensors = their number, value = bytes of a number }
 function M.timed(costs, machine, active)
   local function seconds(cost)
     cost.double = costs.value == 8
     return machines.seconds(machine, cost, active)
   end
+  local update, divided = update_bytes(costs)
   return {
     bodies = bodies_of(costs, seconds), which = costs.which, leaf = costs.leaf,
     prologue = parts_of(costs, "prologue", seconds),
     epilogue = parts_of(costs, "epilogue", seconds), sums = sums_of(costs),
-    update = update_bytes(costs), value = costs.value,
+    update = update, divided = divided, value = costs.value, tensors = costs.tensors,
+    weights = costs.shard and costs.params * costs.value or 0,
   }
 end
 
