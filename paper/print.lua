@@ -1,7 +1,7 @@
 -- A pandoc filter for the PDF, behind that of the page: figures are taken as PNG; graphs of what a
 -- chapter is made from are left out, since a table says the same; provenance and origins are set
 -- small, and an origin names the folder of its runs alone. A heading and the caption of a table
--- stay on the page of what follows.
+-- stay on the page of what follows, and the last row of a table on the page of the row before it.
 
 local pandoc = pandoc -- luacheck: globals pandoc
 
@@ -77,6 +77,17 @@ local function name(element)
   return parts
 end
 
+-- Keep the last row of a table from standing alone on a page. longtable wants the command at the
+-- very beginning of the row.
+local function keep_last_row(element)
+  local body = element.bodies[#element.bodies]
+  local cell = body and #body.body > 1 and body.body[#body.body].cells[1]
+  local contents = cell and cell.contents
+  if not contents or #contents == 0 or contents[1].tag ~= "Plain" then return end
+  contents[1].content:insert(1, pandoc.RawInline("latex", "\\nopagebreak{}"))
+  cell.contents = contents
+end
+
 -- Give the columns of a wide table the widths that their contents need, so that no word is broken;
 -- pandoc makes them equal. A table that fits into the line as it is has no widths.
 local function fit(element)
@@ -102,6 +113,7 @@ local function fit(element)
   end
   element.colspecs = specs
   element = element:walk { Str = name }
+  keep_last_row(element)
   if needed <= LINE then return element end
   return { latex(("\\begingroup\\narrowtables{%.1f}"):format(SIZE * LINE / needed)), element,
     latex "\\endgroup" }

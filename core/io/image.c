@@ -108,14 +108,64 @@ static void jpeg_watch(j_common_ptr d) {
   jpeg_escape(d);
 }
 
+/* A number of an Exif block, whose byte order its first letter tells. */
+static uint32_t number_at(const uint8_t *tiff, size_t at, int bytes) {
+  uint32_t x = 0;
+  for (int k = 0; k < bytes; k++)
+    x = x << 8 | tiff[at + (size_t)(tiff[0] == 'I' ? bytes - 1 - k : k)];
+  return x;
+}
+
+/*
+** The orientation that a camera has noted, 1 to 8, in the first directory of the Exif block, or 1:
+** where there is none, or the block is damaged, the picture is as it is.
+*/
+static int orientation_of(j_decompress_ptr d) {
+  enum { EXIF = 6, HEAD = 8, ENTRY = 12, ORIENTATION = 0x112, SHORT = 3 };
+  const struct jpeg_marker_struct *m = d->marker_list;
+  while (m && (m->data_length < EXIF + HEAD || memcmp(m->data, "Exif\0", EXIF) != 0)) m = m->next;
+  if (m == NULL) return 1;
+  const uint8_t *tiff = m->data + EXIF;
+  const size_t n = m->data_length - EXIF, at = number_at(tiff, 4, 4);
+  if (number_at(tiff, 2, 2) != 42 || at > n - 2) return 1;
+  const size_t entries = number_at(tiff, at, 2);
+  for (size_t e = at + 2, k = 0; k < entries && e + ENTRY <= n; k++, e += ENTRY) {
+    if (number_at(tiff, e, 2) != ORIENTATION || number_at(tiff, e + 2, 2) != SHORT) continue;
+    const uint32_t value = number_at(tiff, e + 8, 2);
+    return value >= 1 && value <= 8 ? (int)value : 1;
+  }
+  return 1;
+}
+
+/* Turn a picture upright: from 5 on rows become columns, and either may run backwards. */
+static fm_err turn(fm_ctx *ctx, fm_image *m, int orientation) {
+  const bool swap = orientation >= 5, up = orientation > 2 && orientation != 5 && orientation != 8;
+  const bool left = orientation == 2 || orientation == 3 || orientation >= 7;
+  const int64_t h = swap ? m->w : m->h, w = swap ? m->h : m->w;
+  uint8_t *rgb = fm_alloc(ctx, (size_t)(h * w * 3));
+  if (rgb == NULL) return FM_ENOMEM;
+  for (int64_t y = 0; y < h; y++)
+    for (int64_t x = 0; x < w; x++) {
+      const int64_t i = swap ? x : y, j = swap ? y : x;
+      const int64_t row = up ? m->h - 1 - i : i, column = left ? m->w - 1 - j : j;
+      memcpy(rgb + (y * w + x) * 3, m->rgb + (row * m->w + column) * 3, 3);
+    }
+  fm_free(ctx, m->rgb, (size_t)(h * w * 3));
+  m->rgb = rgb, m->h = h, m->w = w;
+  return FM_OK;
+}
+
 static fm_err jpeg_read(jpeg *j, fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,
                         fm_image *out) {
   jpeg_mem_src(&j->d, bytes, (unsigned long)n);
+  jpeg_save_markers(&j->d, JPEG_APP0 + 1, 0xffff);
   jpeg_read_header(&j->d, TRUE);
+  const int orientation = orientation_of(&j->d);
   if (j->d.jpeg_color_space == JCS_CMYK || j->d.jpeg_color_space == JCS_YCCK)
     return damaged(ctx, name, "CMYK colours found, expected RGB or greyscale");
   /* With several scans the library keeps all coefficients, two bytes each. */
-  const size_t extra = jpeg_has_multiple_scans(&j->d) ? 2 * (size_t)j->d.num_components : 0;
+  size_t extra = jpeg_has_multiple_scans(&j->d) ? 2 * (size_t)j->d.num_components : 0;
+  if (orientation > 1 && extra < 3) extra = 3; /* the picture before it is turned */
   fm_err err = allocate(ctx, name, j->d.image_height, j->d.image_width, extra, out);
   if (err) return err;
   j->d.out_color_space = JCS_RGB;
@@ -127,7 +177,7 @@ static fm_err jpeg_read(jpeg *j, fm_ctx *ctx, const char *name, const uint8_t *b
     jpeg_read_scanlines(&j->d, &row, 1);
   }
   jpeg_finish_decompress(&j->d);
-  return FM_OK;
+  return orientation > 1 ? turn(ctx, out, orientation) : FM_OK;
 }
 
 static fm_err jpeg_decode(fm_ctx *ctx, const char *name, const uint8_t *bytes, size_t n,

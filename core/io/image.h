@@ -4,7 +4,8 @@
 **
 ** PNG: greyscale, palette and 16-bit pictures are converted, transparent ones are composited on
 ** white, interlaced ones are read. JPEG: greyscale pictures are converted; CMYK and 12-bit ones are
-** refused. Colour profiles and gamma are ignored, as is usual for data sets.
+** refused; those whose Exif block notes another orientation are turned upright. Colour profiles and
+** gamma are ignored, as is usual for data sets.
 */
 #ifndef FM_IO_IMAGE_H
 #define FM_IO_IMAGE_H

@@ -3,10 +3,11 @@
 --     experiment.data = fm.image_folder("photos", { size = 32 })
 --
 -- Of each image the central square is taken, as wide as the shorter side or as `crop` says, and
--- averaged over areas down to size x size pixels; nothing is enlarged. Images that are too small,
--- damaged or in another format stop the import, by name. If there are two or more subfolders, the
--- innermost ones are classes, in alphabetical order; those called train, test, val, valid or
--- validation are parts instead, and only images in train, or in no part, are trained on.
+-- averaged over areas down to size x size pixels; nothing is enlarged. A JPEG file whose Exif block
+-- notes another orientation is turned upright first. Images that are too small, damaged or in
+-- another format stop the import, by name. If there are two or more subfolders, the innermost ones
+-- are classes, in alphabetical order; those called train, test, val, valid or validation are parts
+-- instead, and only images in train, or in no part, are trained on.
 --
 -- The images are packed once, into the cache folder. A file that is added, removed or written again
 -- has them packed again, and results of other pixels or classes are outdated.

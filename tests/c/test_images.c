@@ -121,6 +121,61 @@ static void test_kinds(void **state) {
   assert_refused(fm_image_decode(ctx, "it", b.b, 0, &m), "it", "empty");
 }
 
+static uint8_t *put(uint8_t *to, uint32_t x, uint32_t bytes, bool little) {
+  for (uint32_t k = 0; k < bytes; k++) to[k] = (uint8_t)(x >> 8 * (little ? k : bytes - 1 - k));
+  return to + bytes;
+}
+
+/* A picture whose Exif block, in either byte order, has one entry, or says that it is at `at`. */
+static void make_turned(blob *out, uint32_t orientation, bool little, uint32_t at) {
+  static blob plain;
+  const uint32_t number[][2] = {{42, 2}, {at, 4},          {1, 2}, {0x112, 2}, {3, 2},
+                                {1, 4},  {orientation, 2}, {0, 2}, {0, 4}};
+  uint8_t *to = out->b + 14;
+  make_jpeg(&plain, JCS_RGB, 3, false);
+  memcpy(out->b, plain.b, 2);
+  memcpy(out->b + 2,
+         "\xff\xe1\0\x22"
+         "Exif\0",
+         10);
+  memset(out->b + 12, little ? 'I' : 'M', 2);
+  for (size_t k = 0; k < sizeof number / sizeof *number; k++)
+    to = put(to, number[k][0], number[k][1], little);
+  memcpy(to, plain.b + 2, plain.n - 2);
+  out->n = plain.n + 36;
+}
+
+/* Where row 0 and column 0 of the file are in the picture, as Exif defines orientations 1 to 8. */
+static void check_turned(const fm_image *is, const fm_image *was, int orientation) {
+  static const char place[8][3] = {"tl", "tr", "br", "bl", "lt", "rt", "rb", "lb"};
+  const char *rows = place[orientation - 1], *columns = rows + 1;
+  const bool turned = orientation > 4;
+  assert_int_equal(is->h, turned ? W : H);
+  assert_int_equal(is->w, turned ? H : W);
+  for (int r = 0; r < H; r++)
+    for (int c = 0; c < W; c++) {
+      const int a = strchr("tl", *rows) ? r : H - 1 - r, b = strchr("tl", *columns) ? c : W - 1 - c;
+      const int64_t at = turned ? b * is->w + a : a * is->w + b;
+      assert_memory_equal(is->rgb + 3 * at, was->rgb + 3 * (r * W + c), 3);
+    }
+}
+
+static void test_turned(void **state) {
+  static blob b;
+  fm_image was, is;
+  (void)state;
+  make_jpeg(&b, JCS_RGB, 3, false);
+  assert_int_equal(fm_image_decode(ctx, "it", b.b, b.n, &was), FM_OK);
+  for (int k = 0; k <= 9; k++)
+    for (int how = 0; how < 4; how++) { /* an entry that is not in the block is none */
+      make_turned(&b, (uint32_t)k, how & 1, how & 2 ? 200 : 8);
+      assert_int_equal(fm_image_decode(ctx, "it", b.b, b.n, &is), FM_OK);
+      check_turned(&is, &was, k >= 1 && k <= 8 && how < 2 ? k : 1);
+      fm_image_free(ctx, &is);
+    }
+  fm_image_free(ctx, &was);
+}
+
 static void test_transparent(void **state) {
   static blob b;
   fm_image m;
@@ -381,8 +436,9 @@ static void test_packed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_kinds),  TEST(test_transparent), TEST(test_fit),      TEST(test_damaged_pictures),
-      TEST(test_bomb),   TEST(test_archives),    TEST(test_zip_bomb), TEST(test_tricks),
+      TEST(test_kinds),    TEST(test_turned),           TEST(test_transparent),
+      TEST(test_fit),      TEST(test_damaged_pictures), TEST(test_bomb),
+      TEST(test_archives), TEST(test_zip_bomb),         TEST(test_tricks),
       TEST(test_packed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,13 +125,15 @@ t.test("in print, captions stay with their tables, and wide tables have smaller 
   local cell = ("1234.50000\u{a0}±\u{a0}6789.00000 | "):rep(7)
   local wide = "| a |" .. (" b |"):rep(7) .. "\n|" .. ("--:|"):rep(8) .. "\n| c | " .. cell
   results.write_file(root .. "/b.md",
-    "# One\n\n" .. wide .. "\n\n: Wide.\n\n| a |\n|--:|\n| 1 |\n")
+    "# One\n\n" .. wide .. "\n\n: Wide.\n\n| a |\n|--:|\n| 1 |\n| 2 |\n| 3 |\n")
   local code, tex = sandbox.run(("pandoc b.md --to=latex --lua-filter=%s --lua-filter=%s"):format(
     files.installed "paper/page.lua", files.installed "paper/print.lua"))
   t.eq(code, 0, tex)
   t.eq(tex:find "^\\needroom{9\\baselineskip}%s.-\\section{One}" ~= nil, true, tex)
   t.eq(tex:find "\\needroom{7\\baselineskip}\n\nWide%." ~= nil, true, tex)
   t.eq({ count(tex, "\\narrowtables{5%.0}"), count(tex, "\\begin{longtable}") }, { 1, 2 }, tex)
+  t.eq(tex:find("\n1 \\\\\n2 \\\\\n\\nopagebreak{}3 \\\\\n", 1, true) ~= nil, true, tex)
+  t.eq(count(tex, "\\nopagebreak"), 1, "a table of one row has no row before the last one")
 end)
 
 t.test("in print, a formula holds nothing but mathematics", function()
