@@ -117,7 +117,7 @@ static void push_entries(lua_State *L, const char *path, enum entries which) {
 ** after the default, because it is often set for another program and, without ";;", would hide what
 ** flowmap needs. The current folder comes last, because anyone may have put a lfs.lua there: it may
 ** provide modules, never replace one. Since Lua looks at all of package.path before package.cpath,
-** it is no part of package.path at all; lua/flowmap/runs/source.lua looks there at the end.
+** it is not in package.path at all; lua/flowmap/runs/source.lua looks there at the end.
 */
 static void set_path(lua_State *L, const char *field, const char *own, const char *variable) {
   lua_getglobal(L, LUA_LOADLIBNAME);

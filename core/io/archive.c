@@ -142,7 +142,7 @@ fm_err fm_source_check(fm_source *s, const int64_t *place) {
   for (int64_t k = 0; k < s->count && pictures; k++) {
     const char *name = s->file[k].name;
     if (place[k] < 0 && !is_hidden(name) && extension_in(name, others))
-      return unfit(s, name, "is no .jpg, .jpeg or .png; convert it, or remove it");
+      return unfit(s, name, "is not a .jpg, .jpeg or .png; convert it, or remove it");
   }
   return check_names(s, place);
 }

@@ -1,7 +1,7 @@
 --- flowmap: flow maps by self-distillation.
 -- `require "flowmap"` gives one table: the functions of the numerical core (tensors, autodiff,
--- programs, optimisers, files) and the modules of this folder and its rooms, each loaded when first
--- named: `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, `fm.metrics`, ...
+-- programs, optimisers, files) and the modules of this folder and those in it, each loaded when
+-- first named: `fm.tensor`, `fm.grad`, `fm.losses.lsd`, `fm.interpolants.linear`, `fm.metrics`, ...
 -- `fm.help()` lists the operations.
 -- @module flowmap
 

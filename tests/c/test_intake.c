@@ -189,7 +189,7 @@ static void test_other_formats(void **state) {
   (void)state;
   for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
     assert_int_equal(check_two("tar", "a/1.jpg", others[k], 1), FM_EDATA);
-    assert_refused(FM_EDATA, others[k], "is no .jpg, .jpeg or .png; convert it, or remove it");
+    assert_refused(FM_EDATA, others[k], "is not a .jpg, .jpeg or .png; convert it, or remove it");
     assert_int_equal(check_two("tar", "data_batch_1.bin", others[k], 1), FM_OK);
   }
   for (size_t k = 0; k < sizeof left / sizeof *left; k++)

@@ -128,7 +128,7 @@ t.test("a picture that would be missing without a word is named", function()
   picture("others/cat/1.png", 8, 8, 0)
   picture("others/dog/1.png", 8, 8, 1)
   sandbox.write("others/bird/1.webp", "of a third class")
-  refused(use, "has a file 'bird/1.webp' that is no .jpg, .jpeg or .png; convert it, or remove it")
+  refused(use, "has a file 'bird/1.webp' that is not a .jpg, .jpeg or .png; convert it, or")
   os.remove "others/bird/1.webp"
   assert(lfs.link("../../photos/cat/9.png", "others/bird/9.png", true))
   refused(use, "has a file 'bird/9.png' that is a link to no file")

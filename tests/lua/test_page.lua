@@ -313,7 +313,7 @@ t.test("the folder of a typesetting that holds something else is left as it is",
     local err = t.raises(function() page.printing("x.md", root .. "/x.pdf", {}) end, words)
     t.eq(err.code, "usage")
   end
-  refused "x.latex/notes.txt is no file of an interrupted typesetting"
+  refused "x.latex/notes.txt is not a file of an interrupted typesetting"
   t.eq(files.below(root .. "/x.latex"), { "book.aux", "notes.txt" })
   os.remove(root .. "/x.latex/notes.txt")
   local lock = core.lock(root .. "/x.latex/lock")

@@ -195,7 +195,7 @@ t.test("unfinished, outdated, foreign and damaged runs: refused, and the old set
   refused(2, "holds no published set")
   os.rename(work .. "/set.json", final .. "/set.json")
   put(final .. "/runs/notes.txt", "mine")
-  refused(2, "smoke/mini/runs/notes.txt is no file of the published set")
+  refused(2, "smoke/mini/runs/notes.txt is not a file of the published set")
   os.remove(final .. "/runs/notes.txt")
   os.rename(final, work .. "/kept")
   assert(lfs.link(work .. "/kept", final, true))

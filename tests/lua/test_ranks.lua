@@ -333,7 +333,7 @@ end)
 t.test("other commands, and a program that is not connected to MPI, say so", function()
   local code, text = ranks(found[1], 2, "reproduce experiments/checkerboard.lua --profile smoke")
   t.eq(code, 2, text)
-  t.eq(text:find("flowmap reproduce is one process, found 2 ranks", 1, true) ~= nil, true, text)
+  t.eq(text:find("reproduce runs as one process, found 2 ranks", 1, true) ~= nil, true, text)
   sandbox.run(("mkdir bare && cp %s bare/flowmap && ln -s %s/lua bare/lua"):format(
     files.quote(sandbox.program), files.quote(sandbox.here)))
   code, text = sandbox.run(found[1].start .. " 2 ./bare/flowmap info", "TMPDIR=/tmp")

@@ -423,7 +423,7 @@ t.test("numbers in prose come from results", function()
     .. "{{cifar10/published.reference.samples %,d}} "
     .. "{{cifar10/published.reference.settings.batch}}"), "54,673,314 0.9 0.75 204,800,000 512\n\n")
   t.raises(function() woven "-- {{cifar10/published.reference.none}}" end, "no published value")
-  t.raises(function() woven "-- {{kl.LSD.N1 %,d}}" end, "0.12 is no whole number")
+  t.raises(function() woven "-- {{kl.LSD.N1 %,d}}" end, "0.12 is not a whole number")
 end)
 
 t.test("a missing number names file, line and field", function()

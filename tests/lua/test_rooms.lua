@@ -149,7 +149,7 @@ end)
 
 t.test("ARCHITECTURE.md names what stands on another floor than its room", function()
   local page, count = files.read(sandbox.here .. "/ARCHITECTURE.md"), 0
-  local rooms = page:match "\n## Rooms\n(.-)\n## "
+  local rooms = page:match "\n## Layers\n(.-)\n## "
   for name in pairs(floors) do
     local file = modules[name] and name:match "[^.]+$" .. ".lua`"
     if file then

@@ -59,9 +59,9 @@ t.test("no file left to open: sentences, not Lua's words", function()
   end
 end)
 
-t.test("a variable of the environment that is misspelt is not passed over", function()
-  for set, words in pairs { ["FM_ISA=AVX2"] = "FM_ISA of the environment is 'AVX2', expected sca",
-    ["FM_THREADS=2x"] = "FM_THREADS of the environment is '2x', expected a whole number from 1" } do
+t.test("an environment variable that is misspelt is not passed over", function()
+  for set, words in pairs { ["FM_ISA=AVX2"] = "variable FM_ISA is 'AVX2', expected sca",
+    ["FM_THREADS=2x"] = "variable FM_THREADS is '2x', expected a whole number from 1" } do
     local code, out = sandbox.run(("%s %s info"):format(set, files.quote(sandbox.program)))
     t.eq({ code, out:find(words, 1, true) ~= nil }, { 2, true }, out)
   end

@@ -78,9 +78,9 @@ t.test("the records of teachers belong to the set", function()
 end)
 
 t.test("an intact run gives the same bits; what was made is not made again", function()
-  verified(0, "estimate: .*1 runs: the same bits\nnothing differs", "--runs 1")
+  verified(0, "estimate: .*1 run: the same bits\nnothing differs", "--runs 1")
   local first = files.folders(sandbox.root .. "/build/verify/mini/smoke")
-  verified(0, "0 of them to make.*1 runs: the same bits", "--runs 1")
+  verified(0, "0 of them to make.*1 run: the same bits", "--runs 1")
   t.eq(files.folders(sandbox.root .. "/build/verify/mini/smoke"), first)
   verified(0, "3 runs: the same bits")
 end)
@@ -138,7 +138,7 @@ t.test("a value that was forged everywhere differs from that of the run made aga
     local out = verified(1, "lmd%-seed2, N = 2, kl: published [%d.]+, made again [%d.]+")
     t.eq(out:find "kl.csv: made again, a cell is LMD,ours,N = 2," ~= nil, true, out)
     t.eq(out:find "N = 1", nil, out)
-    verified(0, "1 runs: the same bits", "--seed 1")
+    verified(0, "1 run: the same bits", "--seed 1")
   end)
 end)
 
@@ -152,8 +152,8 @@ t.test("other bits than an earlier version's are compared by interval", function
     record.write(dir, "manifest", manifest)
     reseal "lmd-seed2"
   end, function()
-    verified(0, "2 runs: the same bits\n  1 runs have other bits than those of the version that "
-      .. "was published.*1 runs with other numerics.* 0 differ")
+    verified(0, "2 runs: the same bits\n  1 run: other bits than those of the version that "
+      .. "was published.*1 run with other numerics.* 0 differ")
   end)
 end)
 
@@ -165,7 +165,7 @@ end)
 
 t.test("other numerics are compared by interval, and the way to the same is told", function()
   verified(0, "with scalar and .-; FM_ISA=%w+ OPENBLAS_CORETYPE=%w+ in front of the command.*"
-    .. "1 runs with other numerics.* 10 cells agree, 0 differ, 0 of one seed",
+    .. "1 run with other numerics.* 10 cells agree, 0 differ, 0 of one seed",
     "--seed 1 --out other", "FM_ISA=scalar")
 end)
 
@@ -184,19 +184,19 @@ t.test("sources that gave the same bits again leave a set up to date, until they
   graph "LMD: 3 runs, out of date"
   verified(2, "%-%-keep has no effect", "--dry-run --keep")
   verified(2, "%-%-keep has no effect", "--records --keep")
-  verified(0, "1 runs: the same bits", "--seed 1 --keep") -- kept if this revision is clean
+  verified(0, "1 run: the same bits", "--seed 1 --keep") -- kept if this revision is clean
   sandbox.run "rm -f paper/results/verified.jsonl"
   mini.stamp("../../../build/verify/mini/smoke/lmd-seed1", "revision", "abc-dirty")
   verified(0, "lmd%-seed1 is not kept: a part of it was made from the revision abc%-dirty",
     "--seed 1 --keep")
   t.eq(sandbox.exists "paper/results/verified.jsonl", false)
   mini.stamp("../../../build/verify/mini/smoke/lmd-seed1", "revision", "abc124")
-  verified(0, "0 of them to make.*1 runs are kept in paper/results/verified.jsonl",
+  verified(0, "0 of them to make.*1 run kept in paper/results/verified.jsonl",
     "--seed 1 --keep")
   local kept = sandbox.read "paper/results/verified.jsonl"
   graph "LMD: 3 runs, 1 made again with the same bits, 2 of the same earlier sources"
   graph "bits spot-checked: made again at abc124"
-  verified(0, "1 runs are kept", "--seed 1 --keep")
+  verified(0, "1 run kept", "--seed 1 --keep")
   t.eq(sandbox.read "paper/results/verified.jsonl", kept, "a run has one line")
   sandbox.write("paper/results/verified.jsonl", (kept:gsub("\n$", ""))) -- as an editor may leave it
   graph "LMD: 3 runs, 1 made again with the same bits, 2 of the same earlier sources"

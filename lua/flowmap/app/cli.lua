@@ -49,7 +49,7 @@ M.everywhere = {
     action = function(args) args.trace = true end },
 }
 
---- The switches of every command that print a text in place of running it.
+--- The switches of every command that print a text instead of running the command.
 M.information = {
   { "-h --help", "Show this help and exit.", flag = true },
   { "--version", "Show the version and exit.", flag = true },
@@ -58,12 +58,12 @@ M.information = {
 -- How Slurm makes runs: the last options of `reproduce` and `slurm`. Defaults:
 -- flowmap.app.slurm.array.
 local CLUSTER = {
-  { "--hours", "With Slurm: the longest time of a job; a longer run continues in further jobs "
+  { "--hours", "With Slurm: time limit of a job in hours; a longer run continues in further jobs "
     .. "(default: 24).", kind = whole(1, 10000) },
   { "--ranks", "With Slurm: processes that share a run, started by srun (default: 1).",
     kind = whole(1, 100000) },
   { "--nodes", "With --ranks: nodes of a run (default: as Slurm chooses).", kind = whole(1) },
-  { "--mpi", "With --ranks: what srun --mpi is given (default: pmix)." },
+  { "--mpi", "With --ranks: the value of srun --mpi (default: pmix)." },
   { "--option", "With Slurm: a further option of sbatch such as partition=long; may be repeated.",
     kind = kinds.sbatch_option, count = "*", value = "NAME=VALUE" },
 }
@@ -104,8 +104,8 @@ M.commands = {
     { "--dry-run", "List the runs, why each runs or is reused, and the time, memory and disk space "
       .. "they need, without making them.", flag = true },
     { "--force", "Repeat runs whose results are up to date.", flag = true },
-    { "--render", "Make no run: name those that are missing, and render the experiments that have "
-      .. "all of theirs.", flag = true },
+    { "--render", "Make no runs: name the missing ones, and render the experiments that are "
+      .. "complete.", flag = true },
     { "--executor", "Where the runs are made: local, in child processes (default), or slurm, in "
       .. "jobs of a cluster.", kind = one_of("local", "slurm") },
     table.unpack(CLUSTER),
@@ -153,7 +153,7 @@ M.commands = {
     { "--today", "Repeat parts even if the sources have changed since.", flag = true },
     { "--experiment", "The run's experiment, if it is not one of the suite's.", kind = file },
   },
-  { "graph", "Show what chapters are made from and what of it is out of date, also as SVG.",
+  { "graph", "Show what chapters are made from and which parts are out of date, also as SVG.",
     { "experiments", "Experiments (default: all of the paper's).", args = "*", kind = file },
     { "--profile", "smoke, laptop (default), long or paper.", kind = kinds.profile },
     { "--results", "A folder of published sets, e.g. paper/results/long.", kind = folder },
@@ -167,13 +167,13 @@ M.commands = {
   { "serve", "Show running and finished runs as a page for a browser on this machine.",
     { "run", "Folder of a run (default: all below --results).", args = "?", kind = folder },
     { "--results", "Folder of runs (default: results).", kind = folder },
-    { "--port", "Port at 127.0.0.1; 0 takes one that is free", kind = whole(0, 65535),
+    { "--port", "Port on 127.0.0.1; 0 chooses a free one", kind = whole(0, 65535),
       default = "8137" },
   },
   { "repl", "Start an interactive prompt." },
   { "lua", "Run a Lua file that uses the library.",
     { "file", "A Lua file, e.g. experiments/hello.lua.", kind = file },
-    { "arguments", "What the file gets as its arguments.", args = "*" },
+    { "arguments", "Arguments passed to the file.", args = "*" },
   },
   { "sample", "Draw samples from a checkpoint.",
     { "checkpoint", "A checkpoint.safetensors file.", kind = file },
@@ -188,13 +188,13 @@ M.commands = {
       .. "(default: as evaluated).", kind = kinds.real },
     { "--count", "Number of samples", kind = whole(1), default = "10000" },
     { "--seed", "Seed of the base noise", kind = seed, default = "0" },
-    { "--ema", "Number of the weight average; 0 selects the weights (default: as evaluated).",
+    { "--ema", "Which weight average, from 1; 0 selects the weights (default: as evaluated).",
       kind = whole(0) },
     { "--experiment", "Experiment that defines the network, if the suite does not; its code must "
       .. "match the checkpoint.", kind = file },
     { "--out", "Output: FILE.png, FILE.npy or FILE.csv.", kind = file, count = 1 },
   },
-  { "new", "Make a documented experiment file that runs at once, NAME.lua.",
+  { "new", "Make NAME.lua, a documented experiment file that runs as it is.",
     { "name", "Letters, digits, - and _; an existing file is never overwritten." },
     { "--loss", "With a loss of your own (default: every kind of part).", flag = true },
     { "--net", "With a network of your own.", flag = true },
@@ -254,12 +254,12 @@ M.commands = {
     { "--seed", "Only runs of this seed.", kind = seed },
     { "--seeds", "Only runs of these seeds, a count or a list.", kind = seeds },
     { "--methods", "Only runs of these methods.", kind = methods },
-    { "--runs", "Only this many runs of each set: those begun before, then at random.",
+    { "--runs", "Only this many runs of each set: those begun before, then random ones.",
       kind = whole(1) },
     { "--jobs -j", "Concurrent runs (default: one per processor).", kind = whole(1, MAX_THREADS) },
     { "--dry-run", "List the runs and how long they take without making them.", flag = true },
-    { "--keep", "Keep a line in RESULTS/verified.jsonl for each run that has the same bits again, "
-      .. "which the graph of what is out of date then tells.", flag = true },
+    { "--keep", "Keep a line in RESULTS/verified.jsonl for each run that has the same bits again; "
+      .. "`graph` then shows it.", flag = true },
     { "--results", "Folder of published sets", kind = folder, default = "paper/results" },
     { "--out", "Folder of the new runs, in which an interrupted verification continues",
       kind = folder, default = "build/verify" },
@@ -287,8 +287,8 @@ local function converter(name, kind)
   end
 end
 
--- Stores the value of an option. Commands are extended by options that stand in them already: the
--- last one counts, which is told, as it is of --set.
+-- Stores the value of an option. Users extend a command by options that it already has: the last
+-- one counts, and a note says so, as for --set.
 local function keep_last(name)
   return function(args, target, value)
     if args[target] ~= nil and args[target] ~= value then
@@ -386,7 +386,7 @@ local function check_variables()
     local value = os.getenv(name) or ""
     local found, expected = VARIABLES[name](value)
     if value ~= "" and not found then
-      errors.usage("the variable %s of the environment is '%s', expected %s", name, value, expected)
+      errors.usage("the environment variable %s is '%s', expected %s", name, value, expected)
     end
   end
 end
@@ -397,8 +397,8 @@ local function check_ranks(args, argv)
   local ranks = require "flowmap.base.ranks"
   if ranks.count == 1 then return end
   if not SHARED[args.command] then
-    errors.usage("flowmap %s is one process, found %d ranks of a launcher; they share flowmap run "
-      .. "and sample", args.command, ranks.count)
+    errors.usage("flowmap %s runs as one process, found %d ranks of a launcher; only flowmap run "
+      .. "and sample divide their work among ranks", args.command, ranks.count)
   end
   local text = table.concat(argv, "\0"):gsub("%-%-threads[=%z]%d+", "")
   if ranks.differ(text) then

@@ -135,7 +135,7 @@ end
 --- Start an interactive prompt.
 function M.repl() use("app.repl").run() end
 
---- Run a Lua file of the user's. It is loaded here, for it is no experiment whose inputs are
+--- Run a Lua file of the user's. It is loaded here, since it is not an experiment whose inputs are
 -- recorded.
 function M.lua(args)
   local path = use("experiment").file(args.file, "file", "experiments/hello.lua")

@@ -44,7 +44,7 @@ M.public = {
 M.internal = {
   clock = { "()", "Seconds of a clock that only moves forward." },
   columns = { "([fd])", "The width of the terminal behind a file descriptor (default 1), 0 if it "
-    .. "is unknown; nothing if that is no terminal." },
+    .. "is unknown; nothing if that is not a terminal." },
   counterpart = { "(name)", "The name here of a function of PyTorch, JAX or NumPy, or nil." },
   exe = { "(traces, which, row0 [, passes, bf16])", "The executable of traces: which[k] is run by "
     .. "micro-batch k, whose first row is row0[k]." },

@@ -90,7 +90,7 @@ function M.announce(say, runs, due, jobs, kinds, elsewhere)
     say("%s %s: %s%s", run.name, WORDS[run.action], run.why,
       seconds and (" (about %s)"):format(duration(seconds + 0.5)) or "")
   end
-  say("%d runs, %d of them to make, %d at a time", #runs, #due, jobs)
+  say("%d run%s, %d of them to make, %d at a time", #runs, #runs == 1 and "" or "s", #due, jobs)
   if #due == 0 then return end
   local waiting, unknown = {}, 0
   for _, run in ipairs(due) do
@@ -104,7 +104,7 @@ function M.announce(say, runs, due, jobs, kinds, elsewhere)
     duration(outlook.makespan({}, waiting, jobs) + 0.5), size(memory),
     elsewhere and "for the largest run" or ("of %s free"):format(size(uv.get_free_memory())),
     size(disk), disks and size(disks.bavail * disks.bsize) or "?",
-    unknown > 0 and ("; %d runs of unknown length"):format(unknown) or "")
+    unknown > 0 and ("; of unknown length: %d"):format(unknown) or "")
   say("(measured within a day on a few steps of each of %d kinds of runs, for a machine that does "
     .. "nothing else; excludes tables and figures)", #kinds)
 end

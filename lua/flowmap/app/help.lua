@@ -52,7 +52,7 @@ local function function_of(module)
   return meta and meta.__call and it.new
 end
 
--- The description of a name that is no operation; nil for an unknown one.
+-- The description of a name that is not an operation; nil for an unknown one.
 local function other(name)
   local value = core[name]
   if value then

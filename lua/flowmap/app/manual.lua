@@ -109,9 +109,8 @@ end
 
 local DESCRIPTION = [[
 flowmap trains flow maps by self-distillation, measures the samples that they draw, and weaves
-experiments and results into a paper. An experiment is a file of Lua. Its settings have defaults;
-a profile (smoke, laptop, long or paper) changes them for a size of experiment, and --set changes
-single ones.
+experiments and results into a paper. An experiment is a Lua file. Its settings have defaults;
+a profile (smoke, laptop, long or paper) adapts them to a budget, and --set changes single ones.
 
 A run is one training of one method with one seed, and its evaluation. It is written to a folder
 below results, with a manifest that states everything the result depends on. A run whose inputs have
@@ -148,12 +147,12 @@ local FILES = {
 local EXAMPLES = {
   { "Train the checkerboard for a few seconds and draw its figures:",
     "flowmap reproduce experiments/checkerboard.lua --profile smoke" },
-  { "Tell time and memory of a run before it starts:",
+  { "Estimate the time and memory of a run before it starts:",
     "flowmap run experiments/checkerboard.lua --method esd --dry-run" },
   { "Draw 1000 samples in two steps:",
     "flowmap sample results/checkerboard/smoke/lsd-seed1/checkpoint.safetensors --steps 2 "
       .. "--count 1000 --out samples.csv" },
-  { "Compare two runs down to the step at which their bits part:",
+  { "Compare two runs down to the step at which their bits first differ:",
     "flowmap diff results/checkerboard/smoke/lsd-seed1 results/checkerboard/smoke/lsd-seed2" },
   { "Weave the page from the published results, without training:",
     "flowmap paper --results paper/results/long" },

@@ -224,7 +224,7 @@ local function write(exp, profile, set, origin, target)
   record.write(target, "set", describe(exp, profile, set, origin, target, listed))
 end
 
--- Refuse a folder that is no published set, or holds more: all of it is replaced.
+-- Refuse a folder that is not a published set, or holds more: all of it is replaced.
 local function check_replaced(final)
   if lfs.symlinkattributes(final, "mode") == "link" then
     errors.usage("%s is a link: a set cannot be written in its place; move it away first", final)
@@ -236,8 +236,8 @@ local function check_replaced(final)
   local index = record.need(final, "set")
   for _, name in ipairs(files.below(final)) do
     if name ~= "set.json" and not index.files[name] then
-      errors.usage("%s/%s is no file of the published set, which is replaced as a whole; move it "
-        .. "away first", final, name)
+      errors.usage("%s/%s is not a file of the published set, which is replaced as a whole; move "
+        .. "it away first", final, name)
     end
   end
 end

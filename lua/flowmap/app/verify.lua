@@ -22,6 +22,8 @@ local M = {}
 
 local function base_name(path) return path:match "[^/]+$" end
 
+local function runs_text(count) return count == 1 and "1 run" or ("%d runs"):format(count) end
+
 -- ------------------------------------------------------------------ which sets and runs
 
 -- A folder of one profile's sets, as `flowmap paper` takes, is that profile in the folder above. It
@@ -240,21 +242,21 @@ end
 local function compare(it, set, runs, say, wrong)
   local same, now, versions = sorted(it, runs)
   if #same > 0 and compare_bits(it, set, same, wrong) == 0 then
-    say("  %d runs: the same bits", #same)
+    say("  %s: the same bits", runs_text(#same))
   end
   if versions > 0 then
-    say("  %d runs have other bits than those of the version that was published, see CHANGELOG.md",
-      versions)
+    say("  %s: other bits than those of the version that was published, see CHANGELOG.md",
+      runs_text(versions))
   end
   if #now > 0 then
     say_numerics(runs, now, say)
     local differ, agree, open = agreement.intervals(set:all(), now)
     for _, difference in ipairs(differ) do wrong("%s", agreement.line(difference)) end
-    say("  %d runs with other numerics, compared by interval: %d cells agree, %d differ, %d of "
-      .. "one seed cannot be judged", #now, agree, #differ, open)
+    say("  %s with other numerics, compared by interval: %d cells agree, %d differ, %d of one seed "
+      .. "cannot be judged", runs_text(#now), agree, #differ, open)
   end
   local lost = #tree.keys(runs) - #same - #now
-  if lost > 0 then wrong("%d runs could not be made again", lost) end
+  if lost > 0 then wrong("%s could not be made again", runs_text(lost)) end
 end
 
 -- ------------------------------------------------------------------ what is kept
@@ -286,7 +288,7 @@ local function keep(list, dir, say)
       end
     end
   end
-  if #lines > 0 then say("%d runs are kept in %s", #lines, verified.keep(dir, lines)) end
+  if #lines > 0 then say("%s kept in %s", runs_text(#lines), verified.keep(dir, lines)) end
 end
 
 -- ------------------------------------------------------------------ the command

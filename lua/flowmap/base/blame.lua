@@ -71,7 +71,7 @@ local function called()
   for level = 3, math.huge do
     local at = debug.getinfo(level, "Slntf")
     if not at then return of_tail end
-    if at.currentline > 0 and not rawequal(at.func, errors.note) then -- the handler is no call
+    if at.currentline > 0 and not rawequal(at.func, errors.note) then -- the handler is not a call
       if not is_library(at.source:sub(2)) then return name end
       count = count + 1
       if count > NEAR and of_tail ~= nil then return of_tail end

@@ -19,7 +19,7 @@ local M = {}
 
 local MOST_RUNS = 100000 -- of one profile, from a grid
 
--- Fields of a point that select runs and are no settings.
+-- Fields of a point that select runs and are not settings.
 local SELECTS = { method = true, seed = true }
 
 local function a(value)

@@ -23,7 +23,7 @@ function M.check(block, path)
   for from, inside, after in text:gmatch "()%$([^$]+)%$(.?)" do
     if inside:find "^%s" or inside:find "%s$" or after:find "%d" then
       local line = block.first + select(2, text:sub(1, from):gsub("\n", ""))
-      errors.data("%s:%d: $%s$%s is no formula for pandoc: there must be no blank inside of the "
+      errors.data("%s:%d: $%s$%s is not a formula for pandoc: there must be no blank inside of the "
         .. "dollar signs and no digit behind them; \\$ is a dollar sign", path, line,
         inside:gsub("%s+", " "), after:gsub("%s", ""))
     end

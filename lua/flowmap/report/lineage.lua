@@ -154,7 +154,7 @@ end
 
 -- ------------------------------------------------------------------ chapters
 
--- Changes as a list: those of the suite's modules first, then others that are no new settings.
+-- Changes as a list: those of the suite's modules first, then others that are not new settings.
 local function in_order(set)
   local ranked = {}
   for change in pairs(set) do

@@ -182,7 +182,7 @@ local function take(folder)
   local names = files.below(folder)
   for _, name in ipairs(names) do
     if not (OF_TEX[name] or name:find "^book%.%w+$") then
-      errors.usage("%s/%s is no file of an interrupted typesetting; move it away first", folder,
+      errors.usage("%s/%s is not a file of an interrupted typesetting; move it away first", folder,
         name)
     end
   end

@@ -2,7 +2,7 @@
 -- woven, `{{kl.LSD.N1 %.3f}}`; typed by hand it goes stale. This module finds the numbers of a text
 -- that are typed. These kinds may be:
 --
--- 1. what is no text: code, formulas (except one that is only a number), headings, targets of
+-- 1. what is not text: code, formulas (except one that is only a number), headings, targets of
 --    links, citations, comments, and parts woven by flowmap.report.readme;
 -- 2. counting numbers up to 16 without a unit, and years;
 -- 3. settings: numbers that stand in the code of the same file;
@@ -33,7 +33,7 @@ local units = [[% × x times percent seconds second s ms minutes minute min hour
   KB GiB MiB KiB GFLOP GFLOPS fold standard decades orders points thousand million billion]]
 for word in units:gmatch "%S+" do UNITS[word] = true end
 
--- ------------------------------------------------------------------ what is no prose
+-- ------------------------------------------------------------------ what is not prose
 
 local function blank(text) return (text:gsub("[^\n]", " ")) end
 
@@ -60,7 +60,7 @@ local function without_lines(text)
   end))
 end
 
---- A text in which all that is no prose is blank; lines and columns stay.
+--- A text in which all that is not prose is blank; lines and columns stay.
 -- @tparam string text
 -- @treturn string
 function M.masked(text)

@@ -22,7 +22,7 @@ end
 local function path_in(dir) return dir .. "/verified.jsonl" end
 
 --- The lines of a folder of published sets, by the id of the published run. The file is written as
--- a whole, so a last line without a newline is no interrupted write: an editor has left it out.
+-- a whole, so a last line without a newline is not an interrupted write: an editor has left it out.
 -- @tparam string dir e.g. "paper/results"
 -- @treturn table empty if the folder holds none
 function M.read(dir)

@@ -92,7 +92,7 @@ local function owner_of_both(context, a, b)
   local experiment, first = owner(context, a)
   local other, second = owner(context, b)
   if second ~= b and other ~= experiment then
-    errors.data("'%s' and '%s' are of two experiments, whose runs are no pairs", a, b)
+    errors.data("'%s' and '%s' are of two experiments, whose runs are not paired", a, b)
   end
   return experiment, first, second
 end
@@ -144,7 +144,7 @@ local function format_value(value, format)
     local number = tonumber(value)
     local whole = number and math.tointeger(number)
     if whole then return results.grouped(whole) end
-    errors.data("%s is no whole number, whose digits %%,d would group", tostring(value))
+    errors.data("%s is not a whole number, whose digits %%,d would group", tostring(value))
   end
   if format:find("d$") then value = math.tointeger(value) or value end
   local ok, text = pcall(string.format, format, value)

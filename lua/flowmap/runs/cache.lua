@@ -27,8 +27,8 @@ local M = {}
 -- Settings that cannot change a result: when to save, and how much.
 local IGNORED = { save_every = true, audit_bytes = true, shard = true }
 
---- Rooms whose modules make no numbers: they find and keep files, check and resolve settings (which
--- are compared themselves), report errors and progress. Their sources are not inputs of a run.
+--- Folders whose modules make no numbers: they find and keep files, check and resolve settings
+-- (which are compared themselves), report errors and progress. Their sources are no run's inputs.
 M.NO_NUMBERS = { base = true, experiment = true, runs = true, report = true, app = true }
 
 -- Exceptions: these write the digits of metrics.jsonl and eval.json, and fm.show displays programs.
@@ -144,7 +144,7 @@ end
 
 --- Add the files that a run has loaded so far.
 -- @tparam table inputs see `inputs`, changed in place
--- @tparam string dir what the run makes, which is no input
+-- @tparam string dir what the run makes, which is not an input
 -- @tparam[opt] {string,...} also further files that the run loads
 function M.add_loaded(inputs, dir, also)
   local of = getmetatable(inputs)

@@ -283,7 +283,7 @@ local function make_stage(experiment, stage, how)
   M.make(experiment, stage.cfg, stage.dir, how)
 end
 
--- Make the stages of a run, see flowmap.experiment.stages. One that diverged is no teacher.
+-- Make the stages of a run, see flowmap.experiment.stages. One that diverged cannot teach.
 local function make_stages(experiment, how)
   for i, stage in ipairs(how.stages) do
     say("stage %d of %d", i, #how.stages)

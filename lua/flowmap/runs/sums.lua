@@ -21,7 +21,7 @@ local function path()
   return ("%s/checksums-%s"):format(folder, fm.sha256(regular.here()):sub(1, 32))
 end
 
---- Read what was kept. Lines that are no checksums are left out.
+--- Read what was kept. Lines that are not checksums are left out.
 function M.load()
   local from = path()
   local text = from and files.read(from) or ""

@@ -1,5 +1,5 @@
 --- A JSON Lines file that is read while another process appends to it. Each call reads only what is
--- new. A last line without its end waits for the rest; lines that are no JSON objects are passed
+-- new. A last line without its end waits for the rest; lines that are not JSON objects are passed
 -- over; a file that was replaced or has become shorter is read again from its start.
 -- @module flowmap.app.live.follow
 

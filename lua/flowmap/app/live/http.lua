@@ -78,7 +78,7 @@ end
 function M.parse(text, port)
   local method, target, version, head = text:match "^(%u+) (%S+) HTTP/1%.([01])\r\n(.*)\r\n$"
   local fields = version and fields_of(head)
-  if not fields then return 400, "this is no HTTP request" end
+  if not fields then return 400, "this is not an HTTP request" end
   if method ~= "GET" then return 405, "only GET is answered" end
   if not fields.host then return 400, "the request has no Host" end
   if not is_ours(fields.host, port) then
@@ -191,7 +191,7 @@ local function fail(port, name, message)
     errors.usage("serve: port %d is in use by another program; --port names another, and 0 takes "
       .. "one that is free", port)
   elseif name == "EACCES" then
-    errors.usage("serve: port %d needs the rights of root; --port names another", port)
+    errors.usage("serve: port %d needs root privileges; --port names another", port)
   end
   errors.data("serve: cannot listen at port %d: %s", port, tostring(message))
 end

@@ -112,14 +112,18 @@ function M.csv(experiment, machine, rows)
   return lines
 end
 
--- Print what limits the number of ranks.
+local function counted(n, word) return ("%d %s%s"):format(n, word, n == 1 and "" or "s") end
+
+-- Say what limits the number of ranks.
 local function remarks(say, costs, machine)
   local cores = machine.cores // machine.ranks
-  say("a batch of %d samples is %d micro-batches, in leaves of %d: more than %d ranks of %d cores "
-    .. "leave cores idle", costs.batch, #costs.which, costs.leaf,
-    math.max(1, #costs.which // math.max(cores, costs.leaf)), cores)
-  say("strong: all ranks share the batch; weak: each rank has %d micro-batches; exchange: what the "
-    .. "backward pass does not hide", simulate.full(machine, costs.leaf))
+  local most = math.max(1, #costs.which // math.max(cores, costs.leaf))
+  say("micro-batches of the batch of %d samples: %d, in leaves of %d; more than %s with %s each "
+    .. "leave cores idle", costs.batch, #costs.which, costs.leaf, counted(most, "rank"),
+    counted(cores, "core"))
+  say("strong: all ranks share the batch; weak: each rank has as many micro-batches as cores, in "
+    .. "whole leaves: %d; exchange: what the backward pass does not hide",
+    simulate.full(machine, costs.leaf))
 end
 
 --- The command.

@@ -139,7 +139,7 @@ end
 
 --- The option of sbatch that the user gives as "NAME" or "NAME=VALUE".
 -- @tparam string text
--- @treturn ?string nil if it is no option, or one that flowmap decides, which sbatch takes by its
+-- @treturn ?string nil if it is not one, or one that flowmap decides, which sbatch takes by its
 --   first letters, too
 function M.option(text)
   local name = text:match "^(%l[%l-]*)$" or text:match "^(%l[%l-]*)=[^\n]+$"
