@@ -120,7 +120,7 @@ t.test("a chapter of published results: every link of every origin leads to a fi
     local plain = text:find "Runs: none, it shows no results" ~= nil -- the triangle of times
     without = without + (plain and 1 or 0)
     t.eq(links, plain and 2 or 3 + (runs <= origin.MOST_RUNS and runs or 0), text)
-    t.eq(text:find "Cost: [%d.]+ %l+ of running time" ~= nil, not plain, text)
+    t.eq(text:find "Cost: [%d.]+ %l+ of processor time" ~= nil, not plain, text)
   end
   t.eq({ count, without }, { shown, 1 })
 end)
